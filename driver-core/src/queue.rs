@@ -1,0 +1,183 @@
+//! The contracts of receive and transmit queues, which every driver fulfils.
+
+use core::fmt;
+
+use crate::batch::Batch;
+
+/// How many frames a poll takes unless the caller says otherwise (Linux's NAPI weight).
+pub const DEFAULT_BUDGET: usize = 64;
+
+/// One receive queue, owned by the thread that polls it.
+pub trait RxQueue: Send {
+    /// Moves at most `budget` received frames to the back of `batch` and returns how many. Also bounded by the batch's room.
+    ///
+    /// Never blocks and never panics. Each slot it empties it fills with a fresh buffer: one that `batch` holds from completed transmits if there
+    /// is one, else from the pool. Where no buffer is to be had it takes no more frames; they stay on the card until buffers return.
+    fn poll(&mut self, batch: &mut Batch, budget: usize) -> usize;
+
+    /// Lets the queue's interrupt fire at the next frame. Returns `true` where frames are waiting already, and then the caller polls
+    /// again instead of sleeping.
+    fn arm(&mut self) -> bool;
+
+    /// What broke the queue, if anything did. A broken queue receives nothing until the device is restarted.
+    fn fault(&self) -> Option<QueueFault>;
+
+    /// What this queue counted itself.
+    fn counters(&self) -> RxCounters;
+}
+
+/// One transmit queue, owned by the thread that submits to it.
+pub trait TxQueue: Send {
+    /// Takes frames from the front of `batch`, as many as there is room for, and hands them to the device with at most one doorbell.
+    /// What it did not take stays in `batch`, in order. Frames are padded to 60 bytes.
+    ///
+    /// Buffers of frames sent earlier come back into `batch`, where the next [`RxQueue::poll`] finds them.
+    fn submit(&mut self, batch: &mut Batch) -> TxState;
+
+    /// Returns the buffers of frames that were sent, wakes the queue where enough descriptors are free again, and says how many frames came back.
+    fn reclaim(&mut self) -> usize;
+
+    /// How many descriptors are not given back yet.
+    fn pending(&self) -> usize;
+
+    /// Calls `wake` once at each change from stopped to running.
+    fn on_wake(&mut self, wake: Option<WakeFn>);
+
+    /// What broke the queue, if anything did.
+    fn fault(&self) -> Option<QueueFault>;
+
+    /// What this queue counted itself.
+    fn counters(&self) -> TxCounters;
+}
+
+/// What a stopped transmit queue calls when it runs again.
+pub type WakeFn = alloc::boxed::Box<dyn FnMut() + Send>;
+
+/// What [`TxQueue::submit`] found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum TxState {
+    /// All frames were taken, and there is room for more.
+    Running,
+    /// The queue is stopped: what is left in the batch waits until [`TxQueue::reclaim`] or `submit` finds enough descriptors free.
+    Stopped,
+    /// The frame at the front of the batch can never be sent; it stays there. Those before it were taken.
+    Refused(Refusal),
+    /// The queue is broken and takes nothing.
+    Broken(QueueFault),
+}
+
+/// Why a frame cannot be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The frame has no bytes, or fewer than an Ethernet header has.
+    TooShort {
+        /// The frame's length in bytes.
+        len_bytes: usize,
+    },
+    /// The frame is longer than the MTU allows.
+    TooLong {
+        /// The frame's length in bytes.
+        len_bytes: usize,
+        /// The longest frame, header included and check sequence not.
+        max_bytes: usize,
+    },
+    /// The frame has more segments than the device gathers.
+    TooManySegments {
+        /// Its segments.
+        segments: usize,
+        /// What the device takes.
+        max: usize,
+    },
+    /// The frame asks for an offload (checksum, segmentation, VLAN insertion) that this queue does not do.
+    Offload(&'static str),
+    /// The frame lies in memory that the device cannot reach, and no buffer is free to copy it to.
+    NoBounceBuffer,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooShort { len_bytes } => write!(f, "a frame of {len_bytes} bytes has no whole Ethernet header (14 bytes)"),
+            Self::TooLong { len_bytes, max_bytes } => {
+                write!(f, "a frame of {len_bytes} bytes is longer than the MTU allows ({max_bytes} bytes): raise the MTU or send less")
+            }
+            Self::TooManySegments { segments, max } => {
+                write!(f, "a frame of {segments} segments is more than the device gathers ({max}): call linearize first")
+            }
+            Self::Offload(what) => write!(f, "this queue does not do {what}: do it in software first"),
+            Self::NoBounceBuffer => f.write_str(
+                "the frame lies in memory of another DMA domain and the pool has no buffer to copy it to: give the pool more buffers or put both devices in one domain",
+            ),
+        }
+    }
+}
+
+/// What a device did that it must not do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum QueueFault {
+    /// It reported a frame longer than the buffer it was lent.
+    Length {
+        /// The descriptor's index.
+        slot: u32,
+        /// The length that the device wrote.
+        len_bytes: u32,
+        /// The room of the buffer.
+        max_bytes: u32,
+    },
+    /// It named a descriptor or buffer that was not lent to it.
+    Index {
+        /// What it named.
+        index: u32,
+        /// What the ring has.
+        limit: u32,
+    },
+    /// It wrote something else that makes no sense.
+    Protocol(&'static str),
+    /// The device is stopped or does not answer.
+    Stopped,
+}
+
+impl fmt::Display for QueueFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Length { slot, len_bytes, max_bytes } => {
+                write!(f, "descriptor {slot}: the device reports {len_bytes} bytes in a buffer of {max_bytes}")
+            }
+            Self::Index { index, limit } => write!(f, "the device names descriptor {index} of {limit}, which was not lent to it"),
+            Self::Protocol(what) => f.write_str(what),
+            Self::Stopped => f.write_str("the device is stopped"),
+        }
+    }
+}
+impl core::error::Error for QueueFault {}
+
+/// Counters of one receive queue.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RxCounters {
+    /// Frames handed up.
+    pub packets: u64,
+    /// Frames that the device marked bad.
+    pub errors: u64,
+    /// Polls that stopped because no buffer was free.
+    pub stalls: u64,
+    /// Writes of the tail register.
+    pub doorbells: u64,
+}
+
+/// Counters of one transmit queue.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TxCounters {
+    /// Frames taken from the caller.
+    pub packets: u64,
+    /// Frames copied because they lay in memory of another domain.
+    pub bounced: u64,
+    /// Changes from running to stopped.
+    pub stops: u64,
+    /// Changes from stopped to running.
+    pub wakes: u64,
+    /// Writes of the tail register.
+    pub doorbells: u64,
+}
