@@ -1,29 +1,186 @@
 //! Two 64-bit words at a time: a descriptor, or half a [`Frame`](crate::frame::Frame).
 //!
-//! On x86-64 a [`Pair`] is an SSE2 register, elsewhere two integers. The two are twins: the same tests run against both.
+//! On x86-64 a [`Pair`] is an SSE2 register, elsewhere two integers. The two are twins: the tests compare them.
 
 /// Two 64-bit words, low address first.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 #[repr(transparent)]
 pub struct Pair(imp::Repr);
 
 #[cfg(target_arch = "x86_64")]
-mod imp {
-    pub(super) use core::arch::x86_64::__m128i as Repr;
-}
+use simd as imp;
+
 #[cfg(not(target_arch = "x86_64"))]
-mod imp {
-    pub(super) type Repr = scalar::Repr;
-    use super::scalar;
+use scalar as imp;
+
+impl core::fmt::Debug for Pair {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let [low, high] = self.words();
+        write!(f, "{low:#018x}:{high:#018x}")
+    }
+}
+
+impl Pair {
+    /// From two words.
+    #[inline(always)]
+    pub fn new(low: u64, high: u64) -> Self {
+        Self(imp::new(low, high))
+    }
+    /// The two words.
+    #[inline(always)]
+    pub fn words(self) -> [u64; 2] {
+        [imp::low(self.0), imp::high(self.0)]
+    }
+    /// The low word.
+    #[inline(always)]
+    pub fn low(self) -> u64 {
+        imp::low(self.0)
+    }
+    /// The high word.
+    #[inline(always)]
+    pub fn high(self) -> u64 {
+        imp::high(self.0)
+    }
+    /// Bitwise and.
+    #[inline(always)]
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self(imp::and(self.0, other.0))
+    }
+    /// Bitwise or.
+    #[inline(always)]
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self(imp::or(self.0, other.0))
+    }
+    /// Adds word by word, wrapping.
+    #[inline(always)]
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self(imp::add(self.0, other.0))
+    }
+    /// The low word of `self` and the low word of `other`.
+    #[inline(always)]
+    #[must_use]
+    pub fn low_low(self, other: Self) -> Self {
+        Self(imp::low_low(self.0, other.0))
+    }
+    /// The low word of `self` and the high word of `other`.
+    #[inline(always)]
+    #[must_use]
+    pub fn low_high(self, other: Self) -> Self {
+        Self(imp::low_high(self.0, other.0))
+    }
+}
+
+/// For each of eight lengths the word `base + len + (len << 46)`: a transmit descriptor's command, buffer length (bits 15:0) and payload length
+/// (bits 63:46) in one step. `base` has none of these bits set.
+#[inline(always)]
+pub fn length_words(lens: [u16; 8], base: u64) -> [Pair; 4] {
+    imp::length_words(lens, base).map(Pair)
+}
+
+/// Whether each of eight lengths is in `min..=max`.
+#[inline(always)]
+pub fn all_within(lens: [u16; 8], min: u16, max: u16) -> bool {
+    imp::all_within(lens, min, max)
+}
+
+#[cfg(target_arch = "x86_64")]
+mod simd {
+    use core::arch::x86_64 as x86;
+
+    pub(super) type Repr = x86::__m128i;
+
+    /// Calls register-only intrinsics of SSE2.
+    macro_rules! sse2 {
+        ($call:expr) => {
+            // SAFETY: SSE2 is part of the x86-64 baseline, and no pointer is involved.
+            unsafe { $call }
+        };
+    }
+
+    #[inline(always)]
+    pub(super) fn new(low: u64, high: u64) -> Repr {
+        sse2!(x86::_mm_set_epi64x(high.cast_signed(), low.cast_signed()))
+    }
+    #[inline(always)]
+    pub(super) fn low(a: Repr) -> u64 {
+        sse2!(x86::_mm_cvtsi128_si64(a)).cast_unsigned()
+    }
+    #[inline(always)]
+    pub(super) fn high(a: Repr) -> u64 {
+        low(sse2!(x86::_mm_unpackhi_epi64(a, a)))
+    }
+    #[inline(always)]
+    pub(super) fn and(a: Repr, b: Repr) -> Repr {
+        sse2!(x86::_mm_and_si128(a, b))
+    }
+    #[inline(always)]
+    pub(super) fn or(a: Repr, b: Repr) -> Repr {
+        sse2!(x86::_mm_or_si128(a, b))
+    }
+    #[inline(always)]
+    pub(super) fn add(a: Repr, b: Repr) -> Repr {
+        sse2!(x86::_mm_add_epi64(a, b))
+    }
+    #[inline(always)]
+    pub(super) fn low_low(a: Repr, b: Repr) -> Repr {
+        sse2!(x86::_mm_unpacklo_epi64(a, b))
+    }
+    #[inline(always)]
+    pub(super) fn low_high(a: Repr, b: Repr) -> Repr {
+        sse2!(x86::_mm_castpd_si128(x86::_mm_shuffle_pd::<0b10>(x86::_mm_castsi128_pd(a), x86::_mm_castsi128_pd(b))))
+    }
+
+    #[inline(always)]
+    fn gather(l: [u16; 8]) -> Repr {
+        let [a, b, c, d, e, f, g, h] = l.map(u16::cast_signed);
+        sse2!(x86::_mm_set_epi16(h, g, f, e, d, c, b, a))
+    }
+
+    #[inline(always)]
+    pub(super) fn length_words(lens: [u16; 8], base: u64) -> [Repr; 4] {
+        let lens = gather(lens);
+        let (base_low, base_high) = ((base as u32).cast_signed(), ((base >> 32) as u32).cast_signed());
+        let widen = |four: Repr| {
+            let low = sse2!(x86::_mm_or_si128(four, x86::_mm_set1_epi32(base_low)));
+            let high = sse2!(x86::_mm_or_si128(x86::_mm_slli_epi32::<14>(four), x86::_mm_set1_epi32(base_high)));
+            [sse2!(x86::_mm_unpacklo_epi32(low, high)), sse2!(x86::_mm_unpackhi_epi32(low, high))]
+        };
+        let [a, b] = widen(sse2!(x86::_mm_unpacklo_epi16(lens, x86::_mm_setzero_si128())));
+        let [c, d] = widen(sse2!(x86::_mm_unpackhi_epi16(lens, x86::_mm_setzero_si128())));
+        [a, b, c, d]
+    }
+
+    #[inline(always)]
+    pub(super) fn all_within(lens: [u16; 8], min: u16, max: u16) -> bool {
+        let lens = gather(lens);
+        // Saturating subtraction leaves zero in every lane that keeps the bound.
+        let below = sse2!(x86::_mm_subs_epu16(x86::_mm_set1_epi16(min.cast_signed()), lens));
+        let above = sse2!(x86::_mm_subs_epu16(lens, x86::_mm_set1_epi16(max.cast_signed())));
+        let inside = sse2!(x86::_mm_cmpeq_epi16(x86::_mm_or_si128(below, above), x86::_mm_setzero_si128()));
+        sse2!(x86::_mm_movemask_epi8(inside)) == 0xffff
+    }
 }
 
 /// The twin without SIMD.
 #[cfg(any(test, not(target_arch = "x86_64")))]
 mod scalar {
     /// As wide and as aligned as the SIMD register.
-    #[derive(Debug, Clone, Copy)]
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     #[repr(C, align(16))]
-    pub(super) struct Repr(pub(super) [u64; 2]);
+    pub(super) struct Repr([u64; 2]);
+
+    pub(super) fn new(low: u64, high: u64) -> Repr {
+        Repr([low, high])
+    }
+    pub(super) fn low(a: Repr) -> u64 {
+        a.0[0]
+    }
+    pub(super) fn high(a: Repr) -> u64 {
+        a.0[1]
+    }
     pub(super) fn and(a: Repr, b: Repr) -> Repr {
         Repr([a.0[0] & b.0[0], a.0[1] & b.0[1]])
     }
@@ -39,18 +196,38 @@ mod scalar {
     pub(super) fn low_high(a: Repr, b: Repr) -> Repr {
         Repr([a.0[0], b.0[1]])
     }
-    /// For each length in `lens`: `len | len << 46 | base`.
     pub(super) fn length_words(lens: [u16; 8], base: u64) -> [Repr; 4] {
-        core::array::from_fn(|i| {
-            let word = |k: usize| {
-                let len = u64::from(lens[k]);
-                base | len | len << 46
-            };
-            Repr([word(2 * i), word(2 * i + 1)])
-        })
+        let [a, b, c, d, e, f, g, h] = lens.map(u64::from).map(|len| base | len | len << 46);
+        [Repr([a, b]), Repr([c, d]), Repr([e, f]), Repr([g, h])]
     }
-    /// Whether every length is in `min..=max`.
     pub(super) fn all_within(lens: [u16; 8], min: u16, max: u16) -> bool {
         lens.iter().all(|len| (min..=max).contains(len))
+    }
+}
+
+#[cfg(all(test, target_arch = "x86_64"))]
+mod tests {
+    use super::{scalar, simd};
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn the_twins_agree(a: [u64; 2], b: [u64; 2], lens: [u16; 8], base: u64, min: u16, max: u16) {
+            let of_simd = |p| [simd::low(p), simd::high(p)];
+            let of_scalar = |p| [scalar::low(p), scalar::high(p)];
+            let (va, vb) = (simd::new(a[0], a[1]), simd::new(b[0], b[1]));
+            let (sa, sb) = (scalar::new(a[0], a[1]), scalar::new(b[0], b[1]));
+            prop_assert_eq!(of_simd(va), a);
+            prop_assert_eq!(of_simd(simd::and(va, vb)), of_scalar(scalar::and(sa, sb)));
+            prop_assert_eq!(of_simd(simd::or(va, vb)), of_scalar(scalar::or(sa, sb)));
+            prop_assert_eq!(of_simd(simd::add(va, vb)), of_scalar(scalar::add(sa, sb)));
+            prop_assert_eq!(of_simd(simd::low_low(va, vb)), of_scalar(scalar::low_low(sa, sb)));
+            prop_assert_eq!(of_simd(simd::low_high(va, vb)), of_scalar(scalar::low_high(sa, sb)));
+            let base = base & !(0xffff | !0 << 46);
+            prop_assert_eq!(simd::length_words(lens, base).map(of_simd), scalar::length_words(lens, base).map(of_scalar));
+            prop_assert_eq!(simd::all_within(lens, min, max), scalar::all_within(lens, min, max));
+            let near = lens.map(|len| len % 8 + 58);
+            prop_assert_eq!(simd::all_within(near, 60, 64), scalar::all_within(near, 60, 64));
+        }
     }
 }

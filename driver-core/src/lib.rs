@@ -1,5 +1,15 @@
 //! What every Barewire driver shares. `no_std` and `alloc`, no system calls: the host gives memory, registers, interrupts and time.
 //!
+//! | module | what is in it |
+//! | --- | --- |
+//! | [`bar`], [`reg`] | register access: a trait over one BAR, and registers as one line each |
+//! | [`pci`], [`clock`] | what a host gives: one PCI function, interrupts, time |
+//! | [`dma`], [`iova`] | memory that devices reach, and the addresses they reach it at |
+//! | [`frame`], [`pool`], [`batch`] | the sk_buff, where it comes from, and how many travel together |
+//! | [`ring`], [`rxring`], [`txring`] | descriptors in DMA memory, and the shadow that says who owns which buffer |
+//! | [`gate`], [`queue`], [`poller`] | stop and wake, the contracts of queues, NAPI |
+//! | [`device`], [`stats`] | the control side |
+//! | [`barrier`], [`lane`] | every fence, and two 64-bit words at a time |
 #![no_std]
 
 extern crate alloc;
@@ -8,10 +18,20 @@ extern crate std;
 
 pub mod bar;
 pub mod barrier;
+pub mod batch;
 pub mod clock;
+pub mod device;
 pub mod dma;
+pub mod frame;
 pub mod gate;
 pub mod iova;
+pub mod lane;
 pub mod pci;
+pub mod poller;
+pub mod pool;
+pub mod queue;
 pub mod reg;
+pub mod ring;
+pub mod rxring;
 pub mod stats;
+pub mod txring;

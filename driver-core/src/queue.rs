@@ -34,7 +34,7 @@ pub trait TxQueue: Send {
     /// Buffers of frames sent earlier come back into `batch`, where the next [`RxQueue::poll`] finds them.
     fn submit(&mut self, batch: &mut Batch) -> TxState;
 
-    /// Returns the buffers of frames that were sent, wakes the queue where enough descriptors are free again, and says how many frames came back.
+    /// Returns the buffers of frames that were sent, wakes the queue where enough descriptors are free again, and says how many descriptors came back.
     fn reclaim(&mut self) -> usize;
 
     /// How many descriptors are not given back yet.

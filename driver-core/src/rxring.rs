@@ -1,0 +1,298 @@
+//! The receive half of a card whose descriptors are 16 bytes: the driver writes a buffer's address, the device writes completion words over it.
+//!
+//! Which buffer lies in which slot is kept in private memory; what the device writes decides only how many bytes of that buffer are a frame.
+//! The kernel works in blocks of 8 descriptors: one test whether all are done and ordinary, 16-byte loads and stores, a scalar path for the rest.
+
+use alloc::boxed::Box;
+use core::fmt;
+use core::ptr::NonNull;
+
+use crate::barrier;
+use crate::batch::Batch;
+use crate::dma::{DmaError, Iova};
+use crate::frame::Frame;
+use crate::frame::meta::{LEN_SHIFT, QUEUE_SHIFT};
+use crate::lane::Pair;
+use crate::pool::{self, BufPool, RawBuf};
+use crate::ring::{self, DescRing};
+
+/// Descriptors in one block.
+pub const BLOCK: usize = 8;
+
+/// Which bits of a completion's second word say what.
+#[derive(Debug, Clone, Copy)]
+pub struct RxRules {
+    /// All set: the descriptor is done and holds a whole frame.
+    pub done: u64,
+    /// Any set: the frame is out of the ordinary (an error, a VLAN tag) and goes through the scalar path.
+    pub unusual: u64,
+}
+
+/// A receive ring, full of lent buffers.
+///
+/// Dropping it leaks its memory and buffers, since nothing here knows whether the device still writes to them; a driver that has seen the hardware
+/// queue stop calls [`RxRing::release`].
+pub struct RxRing {
+    desc: core::mem::ManuallyDrop<DescRing>,
+    shadow: Box<[RawBuf]>,
+    pool: BufPool,
+    /// The next descriptor that the device completes.
+    next: u32,
+    done: u64,
+    /// Whole-frame test, with every length that has a bit outside of the buffer's size as unusual.
+    unusual: u64,
+    queue: u64,
+}
+
+/// Why a receive ring could not be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RxRingError {
+    /// The ring's own memory could not be had.
+    Dma(DmaError),
+    /// The pool has fewer free buffers than the ring has slots.
+    PoolTooSmall {
+        /// Buffers needed.
+        needed: u32,
+        /// Buffers free.
+        free: u32,
+    },
+}
+
+impl fmt::Display for RxRingError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Dma(error) => error.fmt(f),
+            Self::PoolTooSmall { needed, free } => {
+                write!(
+                    f,
+                    "a receive ring of {needed} descriptors needs as many buffers, and the pool has {free} free: make the pool larger or the ring smaller"
+                )
+            }
+        }
+    }
+}
+impl core::error::Error for RxRingError {}
+
+/// Why [`RxRing::take`] took nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RxTakeError {
+    /// No fresh buffer to put into the slot. The frame stays in the ring.
+    NoBuffer,
+    /// The device claims more bytes than it was lent.
+    Length {
+        /// What it claims.
+        len_bytes: u32,
+    },
+}
+
+impl RxRing {
+    /// A ring of `entries` descriptors (a power of two, at least 8), each with a buffer of `pool`, in the pool's domain.
+    /// `queue` is what the frames say they came from.
+    ///
+    /// # Errors
+    /// [`RxRingError`]; nothing is kept then.
+    pub fn new(pool: &BufPool, entries: u32, queue: u16, rules: RxRules) -> Result<Self, RxRingError> {
+        let desc = DescRing::new(pool.domain(), entries.max(BLOCK as u32)).map_err(RxRingError::Dma)?;
+        let mut shadow = Box::new_uninit_slice(desc.len() as usize);
+        let free = pool::take_block(pool.inner(), &mut shadow);
+        if free < shadow.len() {
+            // SAFETY: `take_block` initialised the first `free` places with buffers that are ours.
+            unsafe { pool::give_back(pool.as_ptr(), core::slice::from_raw_parts(shadow.as_ptr().cast(), free)) };
+            return Err(RxRingError::PoolTooSmall { needed: desc.len(), free: free as u32 });
+        }
+        // SAFETY: every place was filled.
+        let shadow = unsafe { shadow.assume_init() };
+        let delta = pool.inner().delta;
+        for (index, buf) in (0..).zip(shadow.iter()) {
+            desc.store(index, Pair::new((buf.0.addr().get() as u64).wrapping_add(delta), 0));
+        }
+        // For a block of frames one test finds lengths that reach past the largest power of two in the buffer.
+        let room = pool.data_bytes().min(0xffff);
+        let safe_len = (1u64 << room.ilog2()) - 1;
+        Ok(Self {
+            desc: core::mem::ManuallyDrop::new(desc),
+            shadow,
+            pool: pool.clone(),
+            next: 0,
+            done: rules.done,
+            unusual: rules.unusual | (0xffff & !safe_len) << LEN_SHIFT,
+            queue: u64::from(queue & 0x3ff) << QUEUE_SHIFT,
+        })
+    }
+
+    /// Where the device finds the ring.
+    pub fn iova(&self) -> Iova {
+        self.desc.iova()
+    }
+
+    /// How many descriptors there are.
+    #[inline]
+    #[allow(clippy::len_without_is_empty, reason = "a ring is never empty")]
+    pub fn len(&self) -> u32 {
+        self.desc.len()
+    }
+
+    /// The pool that the buffers come from.
+    pub fn pool(&self) -> &BufPool {
+        &self.pool
+    }
+
+    /// The next descriptor that the device completes.
+    #[inline(always)]
+    pub fn next(&self) -> u32 {
+        self.next
+    }
+
+    /// What the tail register says when every slot but one belongs to the device: the slot before `next`.
+    #[inline(always)]
+    pub fn tail(&self) -> u32 {
+        self.next.wrapping_sub(1) & self.desc.mask()
+    }
+
+    /// The completion words of the next descriptor.
+    #[inline(always)]
+    pub fn peek(&self) -> Pair {
+        self.desc.load(self.next)
+    }
+
+    /// Whether completion words are those of an ordinary whole frame.
+    #[inline(always)]
+    pub fn is_ordinary(&self, words: Pair) -> bool {
+        words.high() & (self.done | self.unusual) == self.done
+    }
+
+    /// Moves ordinary frames to `batch` in blocks of 8, at most `budget` frames, as long as the next 8 are all done, ordinary and contiguous, and
+    /// fresh buffers are there. Returns how many it moved.
+    #[inline]
+    pub fn take_blocks(&mut self, batch: &mut Batch, budget: usize) -> usize {
+        let at = self.next as usize;
+        let pool = self.pool.as_ptr();
+        let wanted = budget.min(self.shadow.len() - at) / BLOCK;
+        if wanted == 0 || !self.is_ordinary(self.peek()) {
+            return 0;
+        }
+        if batch.spares_of(pool).1 < wanted * BLOCK {
+            batch.refill(&self.pool, wanted * BLOCK);
+        }
+        let (spares, spare_count) = batch.spares_of(pool);
+        let blocks = wanted.min(spare_count / BLOCK);
+        let Some(places) = batch.places(blocks * BLOCK) else { return 0 };
+        // SAFETY: `blocks` blocks of descriptors and slots follow `at` before the ring's end, as many places are free in the batch,
+        // and as many empty buffers of this pool lie at the top of the stack.
+        let taken = unsafe {
+            let top = spares.add(spare_count);
+            let shadow = NonNull::new_unchecked(self.shadow.as_mut_ptr()).add(at);
+            self.run_blocks(places, self.desc.at(at as u32), shadow, top, blocks)
+        };
+        self.next = (at + taken) as u32 & self.desc.mask();
+        // SAFETY: `run_blocks` wrote `taken` frames and took as many buffers off the stack.
+        unsafe {
+            batch.commit(taken);
+            batch.set_spares(pool, spare_count - taken);
+        }
+        taken
+    }
+
+    /// # Safety
+    /// `blocks` blocks are at `desc`, `shadow` and (uninitialised) `places`, and below `top` empty buffers of this ring's pool.
+    #[inline(always)]
+    unsafe fn run_blocks(
+        &self,
+        mut places: NonNull<Frame>,
+        mut desc: NonNull<Pair>,
+        mut shadow: NonNull<RawBuf>,
+        mut top: NonNull<RawBuf>,
+        blocks: usize,
+    ) -> usize {
+        let pool = Pair::new(self.pool.as_ptr().addr().get() as u64, 0);
+        let delta = Pair::new(self.pool.inner().delta, 0);
+        let (done, unusual, queue) = (self.done, self.unusual, Pair::new(self.queue, 0));
+        for block in 0..blocks {
+            // SAFETY: every pointer has a whole block behind it (or, for `top`, below it), by the caller's word and the steps of this loop.
+            unsafe {
+                let mut words = [Pair::new(0, 0); BLOCK];
+                for (k, word) in words.iter_mut().enumerate() {
+                    *word = ring::load(desc.add(k));
+                }
+                let all = words[1..].iter().fold(words[0], |a, &b| a.and(b));
+                let any = words[1..].iter().fold(words[0], |a, &b| a.or(b));
+                if all.high() & done != done || any.high() & unusual != 0 {
+                    return block * BLOCK;
+                }
+                barrier::after_done();
+                top = top.sub(BLOCK);
+                for (k, word) in words.into_iter().enumerate() {
+                    let to: NonNull<Pair> = places.add(k).cast();
+                    let buf = Pair::new(shadow.add(k).cast::<u64>().read(), 0);
+                    // A frame is {pointer, pool} and the two words: see `Frame`.
+                    to.write(buf.low_low(pool));
+                    to.add(1).write(word.or(queue));
+                    let fresh = Pair::new(top.add(k).cast::<u64>().read(), 0);
+                    shadow.add(k).cast::<u64>().write(fresh.low());
+                    ring::store(desc.add(k), fresh.plus(delta));
+                }
+                places = places.add(BLOCK);
+                desc = desc.add(BLOCK);
+                shadow = shadow.add(BLOCK);
+            }
+        }
+        blocks * BLOCK
+    }
+
+    /// Takes the next descriptor's frame, whose completion `words` were just read by [`RxRing::peek`] and found done (with an
+    /// [`after_done`](barrier::after_done) barrier behind), and puts a fresh buffer into its slot.
+    ///
+    /// # Errors
+    /// [`RxTakeError`]; the slot is as it was.
+    #[inline(always)]
+    pub fn take(&mut self, batch: &mut Batch, words: Pair) -> Result<Frame, RxTakeError> {
+        let [w0, w1] = words.words();
+        let len_bytes = (w1 >> LEN_SHIFT) as u16;
+        if u32::from(len_bytes) > self.pool.inner().data_bytes {
+            return Err(RxTakeError::Length { len_bytes: len_bytes.into() });
+        }
+        let Some(fresh) = batch.take_spare(&self.pool) else { return Err(RxTakeError::NoBuffer) };
+        // SAFETY: `next` is always below the number of slots.
+        let slot = unsafe { self.shadow.get_unchecked_mut(self.next as usize) };
+        let filled = core::mem::replace(slot, fresh);
+        // SAFETY: the slot's buffer was lent and is done; it is of this pool and in its fresh form.
+        let mut frame = unsafe { Frame::fresh(filled, self.pool.as_ptr()) };
+        // SAFETY: the length was checked against the buffer's room.
+        unsafe { frame.set_words([w0 | self.queue, w1]) };
+        self.rearm(fresh);
+        Ok(frame)
+    }
+
+    /// Gives the next descriptor's buffer back to the device as it is: its frame is not wanted.
+    #[inline]
+    pub fn skip(&mut self) {
+        // SAFETY: `next` is always below the number of slots.
+        let same = unsafe { *self.shadow.get_unchecked(self.next as usize) };
+        self.rearm(same);
+    }
+
+    #[inline(always)]
+    fn rearm(&mut self, buf: RawBuf) {
+        let iova = (buf.0.addr().get() as u64).wrapping_add(self.pool.inner().delta);
+        self.desc.store(self.next, Pair::new(iova, 0));
+        self.next = (self.next + 1) & self.desc.mask();
+    }
+
+    /// Takes the ring apart: its buffers return to the pool and its memory is unmapped.
+    ///
+    /// # Safety
+    /// The hardware queue has confirmed that it stopped: the device does not write to the ring or its buffers any more.
+    pub unsafe fn release(mut self) {
+        // SAFETY: the slots' buffers are of this pool and the ring's; `self` is consumed, and `RxRing` has no `Drop` of its own.
+        unsafe {
+            pool::give_back(self.pool.as_ptr(), &self.shadow);
+            core::mem::ManuallyDrop::drop(&mut self.desc);
+        }
+    }
+}
+
+impl fmt::Debug for RxRing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RxRing({} descriptors at {:#x}, next {})", self.len(), self.iova(), self.next)
+    }
+}

@@ -1,0 +1,405 @@
+//! The transmit half of a card whose descriptors are 16 bytes: buffer address, then a word of lengths and commands, over which the device
+//! writes a done bit where it was asked to.
+//!
+//! The frames' buffers are kept in private memory, in their fresh form, until the device reports; then they go to the caller's
+//! [`Batch`] as empty buffers. A report is asked for once in [`REPORT_EVERY`] descriptors, and one look at it completes them all.
+
+use alloc::boxed::Box;
+use core::fmt;
+use core::ptr::NonNull;
+
+use crate::barrier;
+use crate::batch::Batch;
+use crate::dma::{DmaError, Iova};
+use crate::frame::Frame;
+use crate::lane::{self, Pair};
+use crate::pool::{self, BufPool, PoolInner, RawBuf};
+use crate::ring::{self, DescRing};
+
+/// Descriptors in one block.
+pub const BLOCK: usize = 8;
+/// Descriptors between two reports.
+pub const REPORT_EVERY: u32 = 32;
+
+/// The slot's buffer is of another pool: see `foreign`.
+const FOREIGN: usize = 1;
+/// The slot has no buffer.
+const NOTHING: usize = 2;
+const TAGS: usize = FOREIGN | NOTHING;
+
+/// What a transmit descriptor's second word looks like, and which frames need nothing else.
+#[derive(Debug, Clone, Copy)]
+pub struct TxRules {
+    /// The word without lengths and report: type, end of packet, insertion of the check sequence.
+    pub command: u64,
+    /// The bit that asks for a report.
+    pub report: u64,
+    /// The bit that the device sets when it is done.
+    pub done: u64,
+    /// The shortest frame that needs no padding, in bytes.
+    pub min_len: u16,
+    /// The longest frame, in bytes.
+    pub max_len: u16,
+}
+
+/// A transmit ring.
+///
+/// Dropping it leaks its memory and the buffers in flight, since nothing here knows whether the device still reads them; a driver that has seen the
+/// hardware queue stop calls [`TxRing::release`].
+pub struct TxRing {
+    desc: core::mem::ManuallyDrop<DescRing>,
+    /// Buffers in flight at `head..tail`, in fresh form, with tags.
+    shadow: Box<[RawBuf]>,
+    /// The pools of those tagged [`FOREIGN`].
+    foreign: Box<[*mut PoolInner]>,
+    /// Lengths of frames in flight, at their first descriptor, where somebody asked for them.
+    bytes: Box<[u32]>,
+    /// Descriptors that report, oldest at `report_head`.
+    reports: Box<[u32]>,
+    report_head: u32,
+    report_tail: u32,
+    pool: BufPool,
+    head: u32,
+    tail: u32,
+    unreported: u32,
+    rules: TxRules,
+}
+
+// SAFETY: the raw pointers name pools whose buffers this ring owns; both may be owned by any thread.
+unsafe impl Send for TxRing {}
+// SAFETY: `&TxRing` reads indexes only.
+unsafe impl Sync for TxRing {}
+
+/// What [`TxRing::reclaim`] found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Reclaimed {
+    /// Descriptors that are free again.
+    pub descriptors: u32,
+    /// Bytes of the frames in them, where they are counted.
+    pub bytes: u64,
+}
+
+impl TxRing {
+    /// An empty ring of `entries` descriptors (a power of two, at least 8) in the pool's domain.
+    /// Frames of `pool` take the short way. `count_bytes`: keep the frames' lengths for [`Reclaimed::bytes`].
+    ///
+    /// # Errors
+    /// [`DmaError`]
+    pub fn new(pool: &BufPool, entries: u32, rules: TxRules, count_bytes: bool) -> Result<Self, DmaError> {
+        let desc = DescRing::new(pool.domain(), entries.max(BLOCK as u32))?;
+        let slots = desc.len() as usize;
+        Ok(Self {
+            desc: core::mem::ManuallyDrop::new(desc),
+            shadow: (0..slots).map(|_| RawBuf(NonNull::dangling())).collect(),
+            foreign: (0..slots).map(|_| core::ptr::null_mut()).collect(),
+            bytes: (0..if count_bytes { slots } else { 0 }).map(|_| 0).collect(),
+            reports: (0..slots).map(|_| 0).collect(),
+            report_head: 0,
+            report_tail: 0,
+            pool: pool.clone(),
+            head: 0,
+            tail: 0,
+            unreported: 0,
+            rules,
+        })
+    }
+
+    /// Where the device finds the ring.
+    pub fn iova(&self) -> Iova {
+        self.desc.iova()
+    }
+
+    /// How many descriptors there are.
+    #[inline]
+    #[allow(clippy::len_without_is_empty, reason = "`pending` says what is in it")]
+    pub fn len(&self) -> u32 {
+        self.desc.len()
+    }
+
+    /// The pool whose frames take the short way.
+    pub fn pool(&self) -> &BufPool {
+        &self.pool
+    }
+
+    /// What the tail register says: the next descriptor to be filled.
+    #[inline(always)]
+    pub fn tail(&self) -> u32 {
+        self.tail
+    }
+
+    /// Descriptors that the device has.
+    #[inline(always)]
+    pub fn pending(&self) -> u32 {
+        self.tail.wrapping_sub(self.head) & self.desc.mask()
+    }
+
+    /// Descriptors that are free. One always stays apart, since a full ring would look like an empty one.
+    #[inline(always)]
+    pub fn free(&self) -> u32 {
+        self.desc.mask() - self.pending()
+    }
+
+    /// Takes ordinary frames from the front of `batch` in blocks of 8, as long as the next 8 are all plain frames of this ring's pool within the
+    /// length limits, and there is room in one piece. Returns how many it took.
+    #[inline]
+    pub fn put_blocks(&mut self, batch: &mut Batch) -> usize {
+        let at = self.tail;
+        let room = self.free().min(self.desc.len() - at) as usize;
+        let blocks = batch.len().min(room) / BLOCK;
+        if blocks == 0 {
+            return 0;
+        }
+        let frames = NonNull::from(batch.frames_mut()).cast::<Frame>();
+        // SAFETY: `blocks` blocks of frames are in the batch, and as many free descriptors and slots follow `at` before the ring's end.
+        let taken = unsafe {
+            let shadow = NonNull::new_unchecked(self.shadow.as_mut_ptr()).add(at as usize);
+            self.run_blocks(frames, self.desc.at(at), shadow, blocks)
+        };
+        batch.advance(taken);
+        self.tail = (at + taken as u32) & self.desc.mask();
+        taken
+    }
+
+    /// # Safety
+    /// `blocks` blocks are at `frames`, and as many free ones at `desc` and `shadow`. The caller forgets the frames that were taken.
+    #[inline(always)]
+    unsafe fn run_blocks(&mut self, mut frames: NonNull<Frame>, mut desc: NonNull<Pair>, mut shadow: NonNull<RawBuf>, blocks: usize) -> usize {
+        let rules = self.rules;
+        let delta = Pair::new(self.pool.inner().delta, (self.pool.as_ptr().addr().get() as u64).wrapping_neg());
+        let (mut unreported, mut index) = (self.unreported, self.tail);
+        let mut block = 0;
+        while block < blocks {
+            // SAFETY: every pointer has a whole block behind it, by the caller's word and the steps of this loop. A frame is 32 bytes: {pointer, pool}
+            // and two words, with the length at bytes 28 and 29.
+            unsafe {
+                let lens = core::array::from_fn(|k| frames.add(k).cast::<u16>().add(14).read());
+                let owners: [Pair; BLOCK] = core::array::from_fn(|k| frames.add(k).cast::<Pair>().read());
+                // The sum's high word is 0 for an untagged frame of this pool, and its low word is the data's IOVA.
+                let sums = owners.map(|owner| owner.plus(delta));
+                let others = sums[1..].iter().fold(sums[0], |a, &b| a.or(b));
+                if others.high() != 0 || !lane::all_within(lens, rules.min_len, rules.max_len) {
+                    break;
+                }
+                let words = lane::length_words(lens, rules.command);
+                unreported += BLOCK as u32;
+                let mut report = 0;
+                if unreported >= REPORT_EVERY {
+                    unreported = 0;
+                    report = rules.report;
+                    self.push_report(index + (BLOCK as u32 - 1));
+                }
+                for (k, &pair) in words.iter().enumerate() {
+                    let (even, odd) = (2 * k, 2 * k + 1);
+                    ring::store(desc.add(even), sums[even].low_low(pair));
+                    let last = sums[odd].low_high(pair);
+                    ring::store(desc.add(odd), if odd == BLOCK - 1 { last.or(Pair::new(0, report)) } else { last });
+                }
+                for (k, owner) in owners.into_iter().enumerate() {
+                    shadow.add(k).cast::<u64>().write(owner.low());
+                }
+                frames = frames.add(BLOCK);
+                desc = desc.add(BLOCK);
+                shadow = shadow.add(BLOCK);
+            }
+            index += BLOCK as u32;
+            block += 1;
+        }
+        self.unreported = unreported;
+        block * BLOCK
+    }
+
+    #[inline(always)]
+    fn push_report(&mut self, index: u32) {
+        // SAFETY: the position is masked, and `reports` has as many places as the ring.
+        unsafe { *self.reports.get_unchecked_mut((self.report_tail & self.desc.mask()) as usize) = index };
+        self.report_tail = self.report_tail.wrapping_add(1);
+    }
+
+    /// Takes the frame at the front of `batch` if it is an ordinary one of this ring's pool and a descriptor is free.
+    #[inline(always)]
+    pub fn put_plain(&mut self, batch: &mut Batch) -> bool {
+        let Some(frame) = batch.frames().first() else { return false };
+        let len = frame.linear_len() as u16;
+        let ordinary = frame.is_plain() && self.pool.owns(frame) && self.rules.min_len <= len && len <= self.rules.max_len;
+        if !ordinary || self.free() == 0 || !self.bytes.is_empty() {
+            return false;
+        }
+        let ptr = frame.ptr();
+        batch.advance(1);
+        let iova = (ptr.addr().get() as u64).wrapping_add(self.pool.inner().delta);
+        self.store(RawBuf(ptr), iova, self.rules.command | u64::from(len) | u64::from(len) << 46, true);
+        true
+    }
+
+    /// Queues one descriptor of a frame: a segment of `frame.linear_len()` bytes with the command `word` (lengths included). `last`: the frame ends here,
+    /// and its report may be asked for here. `bytes`: the frame's length, with its first segment; 0 with the others.
+    ///
+    /// The caller has seen that a descriptor is free, that the segment is in this ring's domain and that it has no next one.
+    pub fn put_segment(&mut self, segment: Frame, word: u64, last: bool, bytes: u32) {
+        let iova = segment.iova().0;
+        let mut slot = segment.raw();
+        let (_, pool) = pool::into_raw(segment);
+        let at = self.tail as usize;
+        if pool != self.pool.as_ptr() {
+            slot = RawBuf(slot.0.map_addr(|addr| addr | FOREIGN));
+            if let Some(place) = self.foreign.get_mut(at) {
+                *place = pool.as_ptr();
+            }
+        }
+        if let Some(place) = self.bytes.get_mut(at) {
+            *place = bytes;
+        }
+        self.store(slot, iova, word, last);
+    }
+
+    /// Queues a descriptor without a buffer (a context descriptor).
+    pub fn put_bare(&mut self, words: [u64; 2]) {
+        let at = self.tail as usize;
+        if let Some(place) = self.bytes.get_mut(at) {
+            *place = 0;
+        }
+        let nothing = RawBuf(NonNull::without_provenance(const { core::num::NonZero::new(NOTHING).unwrap() }));
+        self.store(nothing, words[0], words[1], false);
+    }
+
+    #[inline(always)]
+    fn store(&mut self, slot: RawBuf, iova: u64, mut word: u64, may_report: bool) {
+        let at = self.tail;
+        self.unreported += 1;
+        if may_report && self.unreported >= REPORT_EVERY {
+            self.unreported = 0;
+            word |= self.rules.report;
+            self.push_report(at);
+        }
+        // SAFETY: `tail` is always below the number of slots.
+        unsafe { *self.shadow.get_unchecked_mut(at as usize) = slot };
+        self.desc.store(at, Pair::new(iova, word));
+        self.tail = (at + 1) & self.desc.mask();
+    }
+
+    /// Asks for a report with the last queued descriptor, which must end a frame and not be with the device yet. A queue that stops needs it: without,
+    /// up to [`REPORT_EVERY`] descriptors would never be reported.
+    pub fn report_last(&mut self) {
+        if self.unreported > 0 && self.pending() > 0 {
+            let last = self.tail.wrapping_sub(1) & self.desc.mask();
+            let [iova, word] = self.desc.load(last).words();
+            self.desc.store(last, Pair::new(iova, word | self.rules.report));
+            self.unreported = 0;
+            self.push_report(last);
+        }
+    }
+
+    /// Whether the oldest report is there.
+    #[inline(always)]
+    pub fn has_report(&self) -> bool {
+        if self.report_head == self.report_tail {
+            return false;
+        }
+        // SAFETY: the position is masked, and `reports` has as many places as the ring.
+        let at = unsafe { *self.reports.get_unchecked((self.report_head & self.desc.mask()) as usize) };
+        self.desc.load_high(at) & self.rules.done != 0
+    }
+
+    /// Puts the buffers of reported frames onto `batch`'s stack of empty buffers (or back to their pools, where it has no room).
+    #[inline]
+    pub fn reclaim(&mut self, batch: &mut Batch) -> Reclaimed {
+        let mut all = Reclaimed::default();
+        while self.has_report() {
+            barrier::after_done();
+            // SAFETY: as in `has_report`.
+            let at = unsafe { *self.reports.get_unchecked((self.report_head & self.desc.mask()) as usize) };
+            self.report_head = self.report_head.wrapping_add(1);
+            let count = (at.wrapping_sub(self.head) & self.desc.mask()) + 1;
+            all.bytes += self.free_slots(batch, count);
+            all.descriptors += count;
+        }
+        all
+    }
+
+    /// Frees the `count` oldest slots and returns their frames' bytes.
+    #[inline]
+    fn free_slots(&mut self, batch: &mut Batch, count: u32) -> u64 {
+        let mut left = count;
+        while left > 0 {
+            let run = left.min(self.desc.len() - self.head);
+            let done = self.free_blocks(batch, run as usize / BLOCK);
+            if done == 0 {
+                self.free_one(batch);
+            }
+            let step = (done as u32).max(1);
+            self.head = (self.head + step) & self.desc.mask();
+            left -= step;
+        }
+        if self.bytes.is_empty() {
+            return 0;
+        }
+        let mask = self.desc.mask();
+        (1..=count).filter_map(|k| self.bytes.get((self.head.wrapping_sub(k) & mask) as usize)).map(|&b| u64::from(b)).sum()
+    }
+
+    /// Frees up to `blocks` blocks of 8 slots at `head`, as long as all their buffers are of this ring's pool and the stack has room.
+    #[inline(always)]
+    fn free_blocks(&mut self, batch: &mut Batch, blocks: usize) -> usize {
+        let pool = self.pool.as_ptr();
+        let blocks = blocks.min(batch.spare_room(pool) / BLOCK);
+        let (base, count) = batch.spares_of(pool);
+        let mut done = 0;
+        while done < blocks * BLOCK {
+            // SAFETY: `blocks` whole blocks follow `head` in the shadow, and as many places `count` on the stack. Both hold addresses of 8 bytes.
+            let tags = unsafe {
+                let from = NonNull::new_unchecked(self.shadow.as_mut_ptr()).add(self.head as usize + done).cast::<Pair>();
+                let to = base.add(count + done).cast::<Pair>();
+                let four: [Pair; BLOCK / 2] = core::array::from_fn(|k| from.add(k).cast::<[u64; 2]>().read()).map(|[a, b]| Pair::new(a, b));
+                for (k, pair) in four.into_iter().enumerate() {
+                    to.add(k).cast::<[u64; 2]>().write(pair.words());
+                }
+                four[0].or(four[1]).or(four[2].or(four[3]))
+            };
+            if (tags.low() | tags.high()) as usize & TAGS != 0 {
+                break;
+            }
+            done += BLOCK;
+        }
+        if done > 0 {
+            // SAFETY: the loop put `done` buffers of this pool, which the slots owned, above `count`.
+            unsafe { batch.set_spares(pool, count + done) };
+        }
+        done
+    }
+
+    fn free_one(&mut self, batch: &mut Batch) {
+        let at = self.head as usize;
+        let (Some(&RawBuf(slot)), Some(&foreign)) = (self.shadow.get(at), self.foreign.get(at)) else { return };
+        let tags = slot.addr().get() & TAGS;
+        if tags & NOTHING != 0 {
+            return;
+        }
+        let pool = match NonNull::new(foreign) {
+            Some(pool) if tags & FOREIGN != 0 => pool,
+            _ => self.pool.as_ptr(),
+        };
+        // SAFETY: buffers are aligned to 64, so clearing the tags gives the address that was stored, which is not null.
+        let buf = RawBuf(unsafe { NonNull::new_unchecked(slot.as_ptr().map_addr(|addr| addr & !TAGS)) });
+        // SAFETY: the slot owned the buffer, which is of `pool`, and `head` moves past it.
+        unsafe { batch.put_spares(pool, &[buf]) };
+    }
+
+    /// Takes the ring apart: buffers in flight return to their pools and its memory is unmapped. Returns how many descriptors were in flight.
+    ///
+    /// # Safety
+    /// The hardware queue has confirmed that it stopped: the device does not read the ring or its buffers any more.
+    pub unsafe fn release(mut self) -> u32 {
+        let pending = self.pending();
+        let mut batch = Batch::new(BLOCK);
+        self.free_slots(&mut batch, pending);
+        // SAFETY: `self` is consumed, and `TxRing` has no `Drop` of its own.
+        unsafe { core::mem::ManuallyDrop::drop(&mut self.desc) };
+        pending
+    }
+}
+
+impl fmt::Debug for TxRing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TxRing({} descriptors at {:#x}, {} pending)", self.len(), self.iova(), self.pending())
+    }
+}
