@@ -257,6 +257,34 @@ impl Batch {
         unsafe { pool::give_back(pool, over) };
     }
 
+    /// Whether the storage has room behind the last frame, and the stack an empty buffer of `pool`.
+    #[inline(always)]
+    pub(crate) fn is_ready_for_one(&self, pool: NonNull<PoolInner>) -> bool {
+        self.spare_pool == pool.as_ptr() && self.spare_count > 0 && self.tail < self.frames.len()
+    }
+
+    /// Takes one empty buffer.
+    ///
+    /// # Safety
+    /// [`Batch::is_ready_for_one`] just said that there is one.
+    #[inline(always)]
+    pub(crate) unsafe fn take_ready_spare(&mut self) -> RawBuf {
+        self.spare_count -= 1;
+        // SAFETY: the stack was not empty, so the buffer there is initialised; lowering the count makes this the only copy.
+        unsafe { self.spares.get_unchecked(self.spare_count).assume_init() }
+    }
+
+    /// Puts a frame at the back.
+    ///
+    /// # Safety
+    /// [`Batch::is_ready_for_one`] just said that there is room.
+    #[inline(always)]
+    pub(crate) unsafe fn push_ready(&mut self, frame: Frame) {
+        // SAFETY: tail is below the storage's length.
+        unsafe { self.frames.get_unchecked_mut(self.tail) }.write(frame);
+        self.tail += 1;
+    }
+
     /// Takes one empty buffer of `pool`: from the stack, which is filled from the pool by the block.
     #[inline(always)]
     pub(crate) fn take_spare(&mut self, pool: &BufPool) -> Option<RawBuf> {
@@ -278,6 +306,11 @@ impl Batch {
         let end = (self.spare_count + count).min(self.spares.len());
         self.spare_count += pool::take_block(pool.inner(), &mut self.spares[self.spare_count..end]);
         self.spare_count > 0
+    }
+
+    /// Returns the empty buffers that it keeps to their pool.
+    pub fn release_spares(&mut self) {
+        self.give_spares_back();
     }
 
     fn give_spares_back(&mut self) {

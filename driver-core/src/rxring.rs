@@ -38,10 +38,12 @@ pub struct RxRing {
     pool: BufPool,
     /// The next descriptor that the device completes.
     next: u32,
+    /// What the tested bits of an ordinary frame look like; `!0`, which they never are, while only the scalar path may run.
     done: u64,
-    /// Whole-frame test, with every length that has a bit outside of the buffer's size as unusual.
-    unusual: u64,
+    rules: RxRules,
     queue: u64,
+    /// IOVA minus pointer, of the pool.
+    delta: u64,
 }
 
 /// Why a receive ring could not be made.
@@ -115,8 +117,9 @@ impl RxRing {
             pool: pool.clone(),
             next: 0,
             done: rules.done,
-            unusual: rules.unusual | (0xffff & !safe_len) << LEN_SHIFT,
+            rules: RxRules { unusual: rules.unusual | (0xffff & !safe_len) << LEN_SHIFT, ..rules },
             queue: u64::from(queue & 0x3ff) << QUEUE_SHIFT,
+            delta,
         })
     }
 
@@ -155,10 +158,38 @@ impl RxRing {
         self.desc.load(self.next)
     }
 
+    /// While `false`, no frame counts as ordinary: [`RxRing::take_plain`] and [`RxRing::take_blocks`] take nothing. For a driver that is
+    /// in the middle of a frame of several descriptors.
+    pub fn allow_ordinary(&mut self, allow: bool) {
+        self.done = if allow { self.rules.done } else { !0 };
+    }
+
     /// Whether completion words are those of an ordinary whole frame.
     #[inline(always)]
-    pub fn is_ordinary(&self, words: Pair) -> bool {
-        words.high() & (self.done | self.unusual) == self.done
+    fn is_ordinary(&self, words: Pair) -> bool {
+        words.high() & (self.rules.done | self.rules.unusual) == self.done
+    }
+
+    /// Moves the next frame to `batch` if it is an ordinary one, a fresh buffer lies ready there, and there is room.
+    #[inline(always)]
+    pub fn take_plain(&mut self, batch: &mut Batch) -> bool {
+        let pool = self.pool.as_ptr();
+        let words = self.peek();
+        if !self.is_ordinary(words) || !batch.is_ready_for_one(pool) {
+            return false;
+        }
+        barrier::after_done();
+        // SAFETY: a spare buffer of `pool` and a place for a frame are there; `next` is always below the number of slots; an ordinary frame's length
+        // is within its buffer, by `rules.unusual`.
+        unsafe {
+            let fresh = batch.take_ready_spare();
+            let filled = core::mem::replace(self.shadow.get_unchecked_mut(self.next as usize), fresh);
+            let mut frame = Frame::fresh(filled, pool);
+            frame.set_words([words.low() | self.queue, words.high()]);
+            batch.push_ready(frame);
+            self.rearm(fresh);
+        }
+        true
     }
 
     /// Moves ordinary frames to `batch` in blocks of 8, at most `budget` frames, as long as the next 8 are all done, ordinary and contiguous, and
@@ -205,8 +236,8 @@ impl RxRing {
         blocks: usize,
     ) -> usize {
         let pool = Pair::new(self.pool.as_ptr().addr().get() as u64, 0);
-        let delta = Pair::new(self.pool.inner().delta, 0);
-        let (done, unusual, queue) = (self.done, self.unusual, Pair::new(self.queue, 0));
+        let delta = Pair::new(self.delta, 0);
+        let (done, unusual, queue) = (self.done, self.rules.unusual, Pair::new(self.queue, 0));
         for block in 0..blocks {
             // SAFETY: every pointer has a whole block behind it (or, for `top`, below it), by the caller's word and the steps of this loop.
             unsafe {
@@ -244,7 +275,7 @@ impl RxRing {
     ///
     /// # Errors
     /// [`RxTakeError`]; the slot is as it was.
-    #[inline(always)]
+    #[inline]
     pub fn take(&mut self, batch: &mut Batch, words: Pair) -> Result<Frame, RxTakeError> {
         let [w0, w1] = words.words();
         let len_bytes = (w1 >> LEN_SHIFT) as u16;
@@ -273,7 +304,7 @@ impl RxRing {
 
     #[inline(always)]
     fn rearm(&mut self, buf: RawBuf) {
-        let iova = (buf.0.addr().get() as u64).wrapping_add(self.pool.inner().delta);
+        let iova = (buf.0.addr().get() as u64).wrapping_add(self.delta);
         self.desc.store(self.next, Pair::new(iova, 0));
         self.next = (self.next + 1) & self.desc.mask();
     }

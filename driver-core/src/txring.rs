@@ -63,6 +63,8 @@ pub struct TxRing {
     tail: u32,
     unreported: u32,
     rules: TxRules,
+    /// IOVA minus pointer, of the pool.
+    delta: u64,
 }
 
 // SAFETY: the raw pointers name pools whose buffers this ring owns; both may be owned by any thread.
@@ -101,6 +103,7 @@ impl TxRing {
             tail: 0,
             unreported: 0,
             rules,
+            delta: pool.inner().delta,
         })
     }
 
@@ -165,7 +168,7 @@ impl TxRing {
     #[inline(always)]
     unsafe fn run_blocks(&mut self, mut frames: NonNull<Frame>, mut desc: NonNull<Pair>, mut shadow: NonNull<RawBuf>, blocks: usize) -> usize {
         let rules = self.rules;
-        let delta = Pair::new(self.pool.inner().delta, (self.pool.as_ptr().addr().get() as u64).wrapping_neg());
+        let delta = Pair::new(self.delta, (self.pool.as_ptr().addr().get() as u64).wrapping_neg());
         let (mut unreported, mut index) = (self.unreported, self.tail);
         let mut block = 0;
         while block < blocks {
@@ -215,18 +218,19 @@ impl TxRing {
         self.report_tail = self.report_tail.wrapping_add(1);
     }
 
-    /// Takes the frame at the front of `batch` if it is an ordinary one of this ring's pool and a descriptor is free.
+    /// Takes the frame at the front of `batch` if it is an ordinary one of this ring's pool and a descriptor is free. Not for rings that count bytes.
     #[inline(always)]
     pub fn put_plain(&mut self, batch: &mut Batch) -> bool {
         let Some(frame) = batch.frames().first() else { return false };
         let len = frame.linear_len() as u16;
-        let ordinary = frame.is_plain() && self.pool.owns(frame) && self.rules.min_len <= len && len <= self.rules.max_len;
-        if !ordinary || self.free() == 0 || !self.bytes.is_empty() {
+        let TxRules { min_len, max_len, .. } = self.rules;
+        // A frame whose pool word, tags included, is this pool's address is plain and ours.
+        if frame.pool_word() != self.pool.as_ptr() || len.wrapping_sub(min_len) > max_len.wrapping_sub(min_len) || self.free() == 0 {
             return false;
         }
         let ptr = frame.ptr();
         batch.advance(1);
-        let iova = (ptr.addr().get() as u64).wrapping_add(self.pool.inner().delta);
+        let iova = (ptr.addr().get() as u64).wrapping_add(self.delta);
         self.store(RawBuf(ptr), iova, self.rules.command | u64::from(len) | u64::from(len) << 46, true);
         true
     }

@@ -22,7 +22,7 @@ impl Frame {
         Segments(Some(self))
     }
 
-    fn next_segment(&self) -> Option<&Self> {
+    pub(super) fn next_segment(&self) -> Option<&Self> {
         self.ext()?.next.as_ref()
     }
 

@@ -115,6 +115,12 @@ impl Frame {
         unsafe { NonNull::new_unchecked(self.pool.as_ptr().map_addr(|addr| addr & !TAGS)) }
     }
 
+    /// The pool's address with tags.
+    #[inline(always)]
+    pub(crate) fn pool_word(&self) -> NonNull<PoolInner> {
+        self.pool
+    }
+
     #[inline(always)]
     fn has(&self, tag: usize) -> bool {
         self.pool.addr().get() & tag != 0
@@ -152,6 +158,11 @@ impl Frame {
     /// Whether `domain`'s devices can reach the first segment.
     pub fn is_reachable(&self, domain: &DmaDomain) -> bool {
         self.pool().domain().is_same(domain)
+    }
+
+    /// Whether `domain`'s devices can reach every segment.
+    pub fn all_reachable(&self, domain: &DmaDomain) -> bool {
+        core::iter::successors(Some(self), |frame| frame.next_segment()).all(|frame| frame.is_reachable(domain))
     }
 
     /// The bytes of the first segment.
