@@ -24,6 +24,8 @@ pub mod device;
 pub mod dma;
 pub mod frame;
 pub mod gate;
+#[cfg(test)]
+mod gate_tests;
 pub mod iova;
 pub mod lane;
 pub mod pci;
@@ -32,6 +34,10 @@ pub mod pool;
 pub mod queue;
 pub mod reg;
 pub mod ring;
+#[cfg(test)]
+mod ring_tests;
 pub mod rxring;
 pub mod stats;
+#[cfg(test)]
+mod testing;
 pub mod txring;

@@ -51,7 +51,7 @@ pub struct RxRing {
 pub enum RxRingError {
     /// The ring's own memory could not be had.
     Dma(DmaError),
-    /// The pool has fewer free buffers than the ring has slots.
+    /// The pool has not one free buffer more than the ring has slots.
     PoolTooSmall {
         /// Buffers needed.
         needed: u32,
@@ -67,7 +67,8 @@ impl fmt::Display for RxRingError {
             Self::PoolTooSmall { needed, free } => {
                 write!(
                     f,
-                    "a receive ring of {needed} descriptors needs as many buffers, and the pool has {free} free: make the pool larger or the ring smaller"
+                    "a receive ring of {} descriptors needs {needed} buffers, and the pool has {free} free: make the pool larger or the ring smaller",
+                    needed - 1
                 )
             }
         }
@@ -97,10 +98,12 @@ impl RxRing {
         let desc = DescRing::new(pool.domain(), entries.max(BLOCK as u32)).map_err(RxRingError::Dma)?;
         let mut shadow = Box::new_uninit_slice(desc.len() as usize);
         let free = pool::take_block(pool.inner(), &mut shadow);
-        if free < shadow.len() {
+        let more = pool.available();
+        if free < shadow.len() || more == 0 {
             // SAFETY: `take_block` initialised the first `free` places with buffers that are ours.
             unsafe { pool::give_back(pool.as_ptr(), core::slice::from_raw_parts(shadow.as_ptr().cast(), free)) };
-            return Err(RxRingError::PoolTooSmall { needed: desc.len(), free: free as u32 });
+            // A filled buffer leaves its slot only for a fresh one: with none beside those in the slots no frame would ever come up.
+            return Err(RxRingError::PoolTooSmall { needed: desc.len() + 1, free: free as u32 + more });
         }
         // SAFETY: every place was filled.
         let shadow = unsafe { shadow.assume_init() };

@@ -1,1 +1,269 @@
+use std::sync::atomic::Ordering;
+use std::vec;
+use std::vec::Vec;
 
+use proptest::prelude::*;
+
+use super::*;
+use crate::batch::Batch;
+use crate::pool::{BufPool, PoolConfig};
+use crate::testing::domain;
+
+/// 32 buffers of 64 bytes with 64 bytes of headroom: small enough that chains and exhaustion are common.
+fn small_pool() -> BufPool {
+    BufPool::new(&domain().0, PoolConfig { buffers: 32, data_bytes: 64, headroom_bytes: 64 }).unwrap()
+}
+
+fn bytes_of(frame: &Frame) -> Vec<u8> {
+    frame.segments().flatten().copied().collect()
+}
+
+#[derive(Debug, Clone)]
+enum Verb {
+    Put(Vec<u8>),
+    Push(Vec<u8>),
+    Pull(usize),
+    Trim(usize),
+    Reserve(usize),
+    Extend(Vec<u8>),
+    AppendCopy,
+    SplitRest,
+    Linearize,
+    Copy,
+    Overwrite(u8),
+    ThroughThread,
+    SetVlan(u16),
+    ThroughBatch,
+}
+
+fn verb() -> impl Strategy<Value = Verb> {
+    let bytes = |n| proptest::collection::vec(any::<u8>(), 0..n);
+    prop_oneof![
+        bytes(70).prop_map(Verb::Put),
+        bytes(70).prop_map(Verb::Push),
+        (0usize..90).prop_map(Verb::Pull),
+        (0usize..300).prop_map(Verb::Trim),
+        (0usize..70).prop_map(Verb::Reserve),
+        bytes(200).prop_map(Verb::Extend),
+        Just(Verb::AppendCopy),
+        Just(Verb::SplitRest),
+        Just(Verb::Linearize),
+        Just(Verb::Copy),
+        any::<u8>().prop_map(Verb::Overwrite),
+        Just(Verb::ThroughThread),
+        any::<u16>().prop_map(Verb::SetVlan),
+        Just(Verb::ThroughBatch),
+    ]
+}
+
+/// Does `verb` to the frame and to a plain vector. A verb that fails must leave the frame as it was.
+fn apply(pool: &BufPool, frame: Frame, model: &mut Vec<u8>, verb: Verb) -> Frame {
+    let mut frame = frame;
+    let before = bytes_of(&frame);
+    match verb {
+        Verb::Put(bytes) => match frame.put(bytes.len()) {
+            Ok(room) => {
+                room.copy_from_slice(&bytes);
+                model.extend(bytes);
+            }
+            Err(_) => assert_eq!(bytes_of(&frame), before),
+        },
+        Verb::Push(bytes) => match frame.push(bytes.len()) {
+            Ok(room) => {
+                room.copy_from_slice(&bytes);
+                model.splice(0..0, bytes);
+            }
+            Err(_) => assert_eq!(bytes_of(&frame), before),
+        },
+        Verb::Pull(n) => match frame.pull(n) {
+            Ok(()) => drop(model.drain(..n)),
+            Err(_) => assert!(n > frame.linear_len()),
+        },
+        Verb::Trim(n) => match frame.trim(n) {
+            Ok(()) => model.truncate(n),
+            Err(_) => assert!(n > model.len()),
+        },
+        Verb::Reserve(n) => {
+            let room = (frame.headroom(), frame.tailroom());
+            match frame.reserve(n) {
+                Ok(()) => assert_eq!((frame.headroom(), frame.tailroom()), (room.0 + n, room.1 - n)),
+                Err(_) => assert!(!model.is_empty() || n > room.1),
+            }
+        }
+        Verb::Extend(bytes) => {
+            // What was copied until the pool ran dry stays.
+            let had = model.len();
+            model.extend(bytes);
+            if frame.extend_from_slice(pool, &model[had..]).is_err() {
+                model.truncate(frame.len());
+            }
+        }
+        Verb::AppendCopy => {
+            if let Ok(copy) = frame.copy(pool) {
+                frame.append(copy);
+                model.extend_from_within(..);
+            }
+        }
+        Verb::SplitRest => {
+            let first = frame.linear_len();
+            let rest = frame.split_rest().map_or_else(Vec::new, |rest| bytes_of(&rest));
+            assert_eq!(rest, model.split_off(first));
+        }
+        Verb::Linearize => {
+            if frame.linearize().is_ok() {
+                assert!(frame.is_linear());
+            }
+        }
+        Verb::Copy => {
+            if let Ok(copy) = frame.copy(pool) {
+                assert_eq!(copy.vlan(), frame.vlan());
+                frame = copy;
+            }
+        }
+        Verb::Overwrite(value) => {
+            let n = frame.linear_len();
+            frame.data_mut().fill(value);
+            model[..n].fill(value);
+        }
+        Verb::ThroughThread => frame = std::thread::spawn(move || frame).join().unwrap(),
+        Verb::SetVlan(tag) => {
+            frame.set_vlan(Some(tag));
+            assert_eq!(frame.vlan(), Some(tag));
+        }
+        Verb::ThroughBatch => {
+            let mut batch = Batch::new(1);
+            batch.push(frame).unwrap();
+            frame = batch.pop().unwrap();
+        }
+    }
+    frame
+}
+
+proptest! {
+    #[test]
+    fn every_sequence_of_verbs_keeps_the_bytes_and_loses_no_buffer(
+        sequences in proptest::collection::vec(proptest::collection::vec(verb(), 1..25), 1..4)
+    ) {
+        let pool = small_pool();
+        let mut kept = Vec::new();
+        for verbs in sequences {
+            let Some(mut frame) = pool.take() else { break };
+            let mut model = Vec::new();
+            for verb in verbs {
+                frame = apply(&pool, frame, &mut model, verb);
+                prop_assert_eq!(bytes_of(&frame), model.clone());
+                prop_assert_eq!(frame.len(), model.len());
+                prop_assert_eq!(frame.headroom() + frame.linear_len() + frame.tailroom(), 128);
+            }
+            kept.push((frame, model));
+        }
+        for (frame, model) in &kept {
+            prop_assert_eq!(&bytes_of(frame), model, "another frame's verbs changed this one");
+        }
+        drop(kept);
+        prop_assert_eq!(pool.available(), pool.len());
+    }
+}
+
+#[test]
+fn metadata_is_decoded_from_the_words_and_survives_the_move_to_private_memory() {
+    let pool = small_pool();
+    let mut frame = pool.take().unwrap();
+    let w0 = 0xdead_beef << 32 | 5 << meta::QUEUE_SHIFT | 1;
+    let w1 = 7 << meta::VLAN_SHIFT | 60 << LEN_SHIFT | meta::VLAN_VALID | meta::L4_CHECKED | meta::IP_CHECKED | 3;
+    frame.set_received([w0, w1]).unwrap();
+    let check = |frame: &Frame| {
+        assert_eq!(frame.len(), 60);
+        assert_eq!(frame.rss(), Some(Rss { hash: 0xdead_beef, kind: RssKind::Tcp }));
+        assert_eq!((frame.rx_queue(), frame.vlan(), frame.checksum()), (5, Some(7), Checksum::Unnecessary));
+    };
+    check(&frame);
+    frame.set_timestamp_ns(Some(99));
+    check(&frame);
+    assert_eq!(frame.timestamp_ns(), Some(99));
+    let copy = frame.copy(&pool).unwrap();
+    check(&copy);
+}
+
+#[test]
+fn a_bad_checksum_is_not_called_good() {
+    let pool = small_pool();
+    let mut frame = pool.take().unwrap();
+    for bad in [meta::L4_BAD, meta::IP_BAD] {
+        frame.set_received([0, meta::L4_CHECKED | meta::IP_CHECKED | bad]).unwrap();
+        assert_eq!(frame.checksum(), Checksum::None);
+    }
+}
+
+#[test]
+fn a_device_cannot_claim_more_bytes_than_the_buffer_has() {
+    let pool = small_pool();
+    let mut frame = pool.take().unwrap();
+    assert_eq!(frame.set_received([0, 65 << LEN_SHIFT]), Err(FrameError::Tailroom { wanted_bytes: 65, have_bytes: 64 }));
+    assert!(frame.is_empty());
+    frame.set_received([0, 64 << LEN_SHIFT]).unwrap();
+    frame.pull(10).unwrap();
+    assert_eq!(frame.set_received([0, 55 << LEN_SHIFT]), Err(FrameError::Tailroom { wanted_bytes: 55, have_bytes: 54 }));
+}
+
+#[test]
+fn the_pools_memory_goes_with_the_last_frame_on_whatever_thread() {
+    let (domain, mapper) = domain();
+    let pool = BufPool::new(&domain, PoolConfig::new(4)).unwrap();
+    let frame = pool.take().unwrap();
+    let mut batch = Batch::new(2);
+    assert_eq!(batch.fill(&pool, 1), 1);
+    drop(pool.clone());
+    drop(pool);
+    assert_eq!(mapper.alive.load(Ordering::SeqCst), 1, "a frame and a batch still use it");
+    drop(batch);
+    std::thread::spawn(move || drop(frame)).join().unwrap();
+    assert_eq!(mapper.alive.load(Ordering::SeqCst), 0);
+}
+
+#[test]
+fn threads_take_and_drop_frames_without_losing_one() {
+    let pool = BufPool::new(&domain().0, PoolConfig::new(256)).unwrap();
+    let (to, from) = std::sync::mpsc::sync_channel::<Frame>(64);
+    let taker = {
+        let pool = pool.clone();
+        std::thread::spawn(move || {
+            let mut sent = 0u32;
+            while sent < 20_000 {
+                let Some(mut frame) = pool.take() else { continue };
+                frame.put(4).unwrap().copy_from_slice(&sent.to_le_bytes());
+                to.send(frame).unwrap();
+                sent += 1;
+            }
+        })
+    };
+    let mut batch = Batch::new(32);
+    for (expected, frame) in from.iter().enumerate() {
+        assert_eq!(frame.data(), (expected as u32).to_le_bytes());
+        batch.recycle(frame);
+    }
+    taker.join().unwrap();
+    drop(batch);
+    assert_eq!(pool.available(), 256);
+}
+
+#[test]
+fn a_chain_of_every_buffer_is_dropped_without_recursion() {
+    let pool = BufPool::new(&domain().0, PoolConfig { buffers: 50_000, data_bytes: 64, headroom_bytes: 0 }).unwrap();
+    let mut chain = pool.take().unwrap();
+    while let Some(mut frame) = pool.take() {
+        frame.append(chain);
+        chain = frame;
+    }
+    let on_a_small_stack = std::thread::Builder::new().stack_size(64 * 1024).spawn(move || drop(chain)).unwrap();
+    on_a_small_stack.join().unwrap();
+    assert_eq!(pool.available(), 50_000);
+}
+
+#[test]
+fn a_pool_without_buffers_or_bytes_is_refused() {
+    for (buffers, data_bytes, headroom_bytes) in [(0, 2048, 64), (4, 0, 64), (4, 65536, 64), (4, 2048, 8192)] {
+        let error = BufPool::new(&domain().0, PoolConfig { buffers, data_bytes, headroom_bytes }).unwrap_err();
+        assert!(alloc::format!("{error}").contains("cannot be made"));
+    }
+}

@@ -1,0 +1,84 @@
+//! The gate's state machine, explored whole for small rings.
+
+use std::collections::HashSet;
+use std::vec;
+use std::vec::Vec;
+
+use crate::gate::{GateConfig, GateError, TxGate};
+
+/// A ring's state as the gate sees it: how many of its descriptors are pending, and whether the gate is stopped.
+type State = (u32, bool);
+
+/// Every state that a ring of `ring` descriptors reaches with these thresholds, by submits of any size while running and reclaims of any size.
+fn explore(ring: u32, stop_below: u32, wake_at: u32) {
+    let config = GateConfig { stop_below, wake_at, byte_limit: None };
+    let usable = ring - 1;
+    let mut seen: HashSet<State> = HashSet::new();
+    let mut todo: Vec<(State, TxGate)> = vec![((0, false), TxGate::new(config, ring).unwrap())];
+    while let Some(((pending, stopped), gate)) = todo.pop() {
+        assert_eq!(gate.is_stopped(), stopped);
+        if !seen.insert((pending, stopped)) {
+            continue;
+        }
+        let free = usable - pending;
+        // Never stopped for good: nothing pending is always running, and while stopped something is there to be reclaimed.
+        assert!(!(stopped && pending == 0), "a queue with nothing in flight is stopped: ring {ring}, {config:?}");
+        // Stopping below and waking at different marks is what keeps it from flapping.
+        if stopped {
+            assert!(free < wake_at);
+        } else {
+            assert!(free >= stop_below);
+        }
+        let (stops, wakes) = gate.transitions();
+        assert_eq!(stops - wakes, u64::from(stopped));
+        if !stopped {
+            for frames in 1..=free {
+                let mut after = gate.clone();
+                let now = after.after_submit(free - frames);
+                assert_eq!(now, free - frames < stop_below);
+                todo.push(((pending + frames, now), after));
+            }
+        }
+        for done in 1..=pending {
+            let mut after = gate.clone();
+            let woke = after.after_reclaim(free + done);
+            assert_eq!(woke, stopped && free + done >= wake_at, "wakes exactly when enough is free");
+            assert!(!after.after_reclaim(free + done), "a wake is reported once");
+            todo.push(((pending - done, after.is_stopped()), after));
+        }
+    }
+    assert!(seen.iter().any(|&(_, stopped)| stopped) || stop_below == 0);
+}
+
+#[test]
+fn every_state_of_every_small_ring() {
+    for ring in [8, 16] {
+        for stop_below in 0..ring - 1 {
+            for wake_at in stop_below + 1..ring {
+                explore(ring, stop_below, wake_at);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_byte_limit_stops_and_wakes_by_itself() {
+    let mut gate = TxGate::new(GateConfig { stop_below: 1, wake_at: 2, byte_limit: Some(3000) }, 512).unwrap();
+    gate.sent(1500);
+    gate.sent(1500);
+    assert!(!gate.after_submit(500));
+    gate.sent(60);
+    assert!(gate.after_submit(499), "more than the limit is in flight");
+    assert!(!gate.after_reclaim(499));
+    gate.completed(1500);
+    assert!(gate.after_reclaim(500));
+    assert_eq!(gate.transitions(), (1, 1));
+}
+
+#[test]
+fn thresholds_that_cannot_work_are_refused() {
+    let new = |stop_below, wake_at, byte_limit| TxGate::new(GateConfig { stop_below, wake_at, byte_limit }, 64).unwrap_err();
+    assert_eq!(new(8, 8, None), GateError::Order { stop_below: 8, wake_at: 8 });
+    assert_eq!(new(8, 64, None), GateError::Unreachable { wake_at: 64, ring: 64 });
+    assert_eq!(new(8, 32, Some(0)), GateError::NoBytes);
+}

@@ -1,0 +1,53 @@
+//! What the tests of this crate share: DMA memory from the heap, with device addresses that are no pointers.
+
+use alloc::alloc::{Layout, alloc_zeroed, dealloc};
+use alloc::string::String;
+use alloc::sync::Arc;
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::dma::{DmaDomain, DmaError, DmaMapper, Iova, Mapping};
+
+/// How far a device address lies from the pointer.
+const DISTANCE: u64 = 0x55_0000_0000_0000;
+
+/// Counts the mappings that are alive.
+#[derive(Default)]
+pub(crate) struct HeapMapper {
+    pub(crate) alive: AtomicUsize,
+}
+
+fn layout(len_bytes: usize) -> Layout {
+    Layout::from_size_align(len_bytes, 4096).expect("a small layout")
+}
+
+// SAFETY: `map` gives zeroed heap memory of its own, which stays until `unmap`; there is no device.
+unsafe impl DmaMapper for HeapMapper {
+    fn map(&self, len_bytes: usize) -> Result<Mapping, DmaError> {
+        let len_bytes = len_bytes.next_multiple_of(4096);
+        // SAFETY: the length is not zero.
+        let ptr = NonNull::new(unsafe { alloc_zeroed(layout(len_bytes)) }).expect("memory");
+        self.alive.fetch_add(1, Ordering::SeqCst);
+        let iova = Iova((ptr.addr().get() as u64).wrapping_add(DISTANCE));
+        Ok(Mapping { ptr, iova, len_bytes, page_bytes: 4096 })
+    }
+    unsafe fn unmap(&self, mapping: Mapping) {
+        self.alive.fetch_sub(1, Ordering::SeqCst);
+        // SAFETY: the caller's; the layout is the one of `map`.
+        unsafe { dealloc(mapping.ptr.as_ptr(), layout(mapping.len_bytes)) }
+    }
+    fn name(&self) -> String {
+        "heap".into()
+    }
+}
+
+/// The memory that a device finds at `iova`.
+pub(crate) fn device_ptr(iova: Iova) -> *mut u8 {
+    core::ptr::with_exposed_provenance_mut(iova.0.wrapping_sub(DISTANCE) as usize)
+}
+
+/// A domain, and the mapper behind it.
+pub(crate) fn domain() -> (DmaDomain, Arc<HeapMapper>) {
+    let mapper = Arc::new(HeapMapper::default());
+    (DmaDomain::new(mapper.clone()), mapper)
+}
