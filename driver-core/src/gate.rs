@@ -98,6 +98,12 @@ impl TxGate {
         self.config.byte_limit.is_some()
     }
 
+    /// With more descriptors free than this before a frame of one descriptor is queued, the gate is running and stays so.
+    pub fn never_stops_above(&self) -> u32 {
+        // A stopped gate has less than `wake_at` free; where bytes are limited the number of descriptors says nothing.
+        if self.counts_bytes() { u32::MAX } else { self.config.wake_at }
+    }
+
     /// How often the queue stopped and woke.
     pub fn transitions(&self) -> (u64, u64) {
         (self.stops, self.wakes)

@@ -197,7 +197,7 @@ impl RxRing {
 
     /// Moves ordinary frames to `batch` in blocks of 8, at most `budget` frames, as long as the next 8 are all done, ordinary and contiguous, and
     /// fresh buffers are there. Returns how many it moved.
-    #[inline]
+    #[inline(always)]
     pub fn take_blocks(&mut self, batch: &mut Batch, budget: usize) -> usize {
         let at = self.next as usize;
         let pool = self.pool.as_ptr();

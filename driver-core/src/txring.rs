@@ -293,25 +293,29 @@ impl TxRing {
         }
     }
 
-    /// Whether the oldest report is there.
+    /// The position of the oldest report, if it is there.
     #[inline(always)]
-    pub fn has_report(&self) -> bool {
+    fn reported(&self) -> Option<u32> {
         if self.report_head == self.report_tail {
-            return false;
+            return None;
         }
         // SAFETY: the position is masked, and `reports` has as many places as the ring.
         let at = unsafe { *self.reports.get_unchecked((self.report_head & self.desc.mask()) as usize) };
-        self.desc.load_high(at) & self.rules.done != 0
+        (self.desc.load_high(at) & self.rules.done != 0).then_some(at)
+    }
+
+    /// Whether the oldest report is there.
+    #[inline(always)]
+    pub fn has_report(&self) -> bool {
+        self.reported().is_some()
     }
 
     /// Puts the buffers of reported frames onto `batch`'s stack of empty buffers (or back to their pools, where it has no room).
-    #[inline]
+    #[inline(always)]
     pub fn reclaim(&mut self, batch: &mut Batch) -> Reclaimed {
         let mut all = Reclaimed::default();
-        while self.has_report() {
+        while let Some(at) = self.reported() {
             barrier::after_done();
-            // SAFETY: as in `has_report`.
-            let at = unsafe { *self.reports.get_unchecked((self.report_head & self.desc.mask()) as usize) };
             self.report_head = self.report_head.wrapping_add(1);
             let count = (at.wrapping_sub(self.head) & self.desc.mask()) + 1;
             all.bytes += self.free_slots(batch, count);
@@ -321,7 +325,7 @@ impl TxRing {
     }
 
     /// Frees the `count` oldest slots and returns their frames' bytes.
-    #[inline]
+    #[inline(always)]
     fn free_slots(&mut self, batch: &mut Batch, count: u32) -> u64 {
         let mut left = count;
         while left > 0 {
@@ -334,9 +338,12 @@ impl TxRing {
             self.head = (self.head + step) & self.desc.mask();
             left -= step;
         }
-        if self.bytes.is_empty() {
-            return 0;
-        }
+        if self.bytes.is_empty() { 0 } else { self.bytes_before_head(count) }
+    }
+
+    /// The bytes of the `count` slots that were just freed.
+    #[cold]
+    fn bytes_before_head(&self, count: u32) -> u64 {
         let mask = self.desc.mask();
         (1..=count).filter_map(|k| self.bytes.get((self.head.wrapping_sub(k) & mask) as usize)).map(|&b| u64::from(b)).sum()
     }
@@ -371,6 +378,7 @@ impl TxRing {
         done
     }
 
+    #[cold]
     fn free_one(&mut self, batch: &mut Batch) {
         let at = self.head as usize;
         let (Some(&RawBuf(slot)), Some(&foreign)) = (self.shadow.get(at), self.foreign.get(at)) else { return };
