@@ -6,7 +6,7 @@
 //! | [`pcap`] | capture files, in and out | yes: a file waits |
 //! | [`tap`] | the Linux network stack | no |
 //! | [`dgram`] | unix datagrams, as QEMU's `-netdev dgram` | no |
-//! | `traffic` | a frame generator and checker | yes, unless it floods |
+//! | [`traffic`] | a frame generator and checker | yes, unless it floods |
 //! | [`impair`] | wraps a wire: loss, duplication, reordering, delay | as the wire inside |
 //! | [`slow`] | wraps a wire: a rate in frames | as the wire inside |
 //!
@@ -23,7 +23,7 @@ pub mod spec;
 pub mod tap;
 #[cfg(test)]
 mod testing;
-
+pub mod traffic;
 
 pub use error::WireError;
 

@@ -81,9 +81,9 @@ impl WireSpec {
         let ends = [(self.tap.is_some(), "tap"), (self.dgram.is_some(), "dgram"), (self.pcap_in.is_some() || self.pcap_out.is_some(), pcap)];
         let mut given = ends.iter().filter(|(given, _)| *given).map(|(_, name)| *name);
         match (given.next(), given.next()) {
-            (Some(one), Some(other)) => Err(WireError::option(format!(
-                "{one} and {other}: a card has one port: give one of tap, dgram, or pcap-in and pcap-out"
-            ))),
+            (Some(one), Some(other)) => {
+                Err(WireError::option(format!("{one} and {other}: a card has one port: give one of tap, dgram, or pcap-in and pcap-out")))
+            }
             _ => Ok(()),
         }
     }
