@@ -205,19 +205,19 @@ fn every_kind_of_pcap_is_read() {
 #[test]
 fn every_kind_of_pcapng_packet_block_is_read() {
     let folder = Folder::new("kinds-ng");
-    let frames = frames_of(&[61, 62, 63, 64]);
+    let frames = frames_of(&[61, 62, 63, 66]);
     for order in [Order::Big, Order::Little] {
         // A comment, "ab", without the end-of-options mark, which the format allows.
         let comment = [&order.half(1)[..], &order.half(2), b"ab\0\0"].concat();
         // The obsolete packet block: interface and drop count have 16 bits each.
-        let mut old = [order.half(1), order.half(0)].concat();
+        let mut old = [order.half(1), order.half(7)].concat();
         old.extend([0, 1, 63, 63].iter().flat_map(|&word| order.word(word)));
         old.extend(&frames[2]);
-        // A simple packet block has no captured length: the snapshot length of interface 0 may have cut it.
-        let simple = [&order.word(100)[..], &frames[3]].concat();
+        // A simple packet block has no captured length: here the snapshot length of interface 0 has cut 100 bytes to 66, 2 bytes pad them.
+        let simple = [&order.word(100)[..], &frames[3], &[0xee; 2]].concat();
         let file = [
             section(order),
-            interface(order, 1, 64, &[]),
+            interface(order, 1, 66, &[]),
             interface(order, 1, 0, &[]),
             enhanced(order, 0, &frames[0], &comment),
             block(order, 0xbad, b"an unknown block"),
@@ -355,6 +355,15 @@ fn a_wrong_input_costs_no_output() {
     write(&out, &frames_of(&[60]));
     assert!(Pcap::open(Some(&folder.with("in", b"nonsense")), Some(&out)).is_err());
     assert_eq!(read(&out).unwrap().0.len(), 1);
+}
+
+#[test]
+fn an_older_longer_output_is_overwritten() {
+    let folder = Folder::new("over");
+    let file = folder.file("x.pcap");
+    write(&file, &frames_of(&[9000, 9000]));
+    write(&file, &frames_of(&[60]));
+    assert_eq!(read(&file), Ok((frames_of(&[60]), None)));
 }
 
 #[test]
