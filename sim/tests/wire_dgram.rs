@@ -170,3 +170,46 @@ fn a_far_end_that_is_no_socket_is_told() {
     let told = a.flush().unwrap_err().to_string();
     assert!(told.contains("cannot send to the socket"), "{told}");
 }
+
+/// A process that ends with the test.
+struct Ended(std::process::Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn qemu_understands_it() {
+    let paths = Paths::new("qemu");
+    let (a, b) = (paths.a.display(), paths.b.display());
+    // No guest: QEMU's own user network stack, joined to the datagram sockets by a hub, answers ARP requests for its gateway.
+    let far = format!("dgram,id=far,local.type=unix,local.path={b},remote.type=unix,remote.path={a}");
+    let parts = [far.as_str(), "user,id=stack", "hubport,id=p0,hubid=0,netdev=far", "hubport,id=p1,hubid=0,netdev=stack"];
+    let mut command = std::process::Command::new("qemu-system-x86_64");
+    command.args(["-machine", "none", "-nodefaults", "-display", "none"]).args(parts.iter().flat_map(|part| ["-netdev", *part]));
+    let Ok(child) = command.spawn() else {
+        eprintln!("NOT RUN: qemu_understands_it: there is no qemu-system-x86_64 here (Debian package qemu-system-x86)");
+        return;
+    };
+    let mut qemu = Ended(child);
+    let mut wire = Dgram::open(&paths.a, &paths.b).unwrap();
+    let mac = [2, 0, 0, 0, 0, 9];
+    // Ethernet, then RFC 826: hardware 1 (Ethernet), protocol 0x0800, lengths 6 and 4, request; who has 10.0.2.2, tell 10.0.2.15.
+    let arp = [0, 1, 8, 0, 6, 4, 0, 1];
+    let mut request = [&[0xff; 6][..], &mac, &[8, 6], &arp, &mac, &[10, 0, 2, 15], &[0; 6], &[10, 0, 2, 2]].concat();
+    request.resize(60, 0);
+    let (mut frame, begin) = (Vec::new(), std::time::Instant::now());
+    loop {
+        wire.send(&request);
+        std::thread::sleep(Duration::from_millis(10));
+        let is_reply = wire.receive(&mut frame) && frame[..6] == mac && frame[12..14] == [8, 6] && frame[20..22] == [0, 2];
+        if is_reply && frame[28..32] == [10, 0, 2, 2] {
+            return;
+        }
+        assert!(qemu.0.try_wait().unwrap().is_none(), "QEMU ended by itself: it must be 7.2 or later");
+        assert!(begin.elapsed() < Duration::from_secs(20), "no answer from QEMU; last frame: {frame:x?}");
+    }
+}
