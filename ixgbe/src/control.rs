@@ -1,0 +1,167 @@
+//! The control handle of a started card.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+
+use driver_core::device::{Config, DeviceInfo, Link, MacAddr, NetDevice, RxMode};
+use driver_core::pci::PciFunction;
+use driver_core::stats::Stats;
+
+use crate::device::Ixgbe;
+use crate::error::Error;
+use crate::filter::check;
+use crate::hw::Hw;
+use crate::rx::Rx;
+use crate::shared::{Shared, State};
+use crate::stats::Counters;
+use crate::tx::Tx;
+
+/// Link, filters, statistics and stop. Dropping it stops the card.
+pub struct Control<F: PciFunction> {
+    function: F,
+    hw: Hw<F::Bar>,
+    info: DeviceInfo,
+    shared: Arc<Shared>,
+    /// The vector of the link and all else, where interrupts are on.
+    interrupt: Option<F::Interrupt>,
+    mac: MacAddr,
+    mtu: u32,
+    unicast: Vec<MacAddr>,
+    counters: Counters,
+    link: Link,
+    carrier_changes: u64,
+}
+
+impl<F: PciFunction> Control<F> {
+    pub(crate) fn new(device: Ixgbe<F>, config: &Config, shared: Arc<Shared>, interrupt: Option<F::Interrupt>) -> Self {
+        let Ixgbe { function, hw, info } = device;
+        Self {
+            mac: info.permanent_mac,
+            function,
+            hw,
+            info,
+            shared,
+            interrupt,
+            mtu: config.mtu,
+            unicast: Vec::new(),
+            counters: Counters::default(),
+            link: Link::default(),
+            carrier_changes: 0,
+        }
+    }
+
+    /// The vector that fires when the link comes or goes, where interrupts are on. After it, ask for [`NetDevice::link`], which also lets it fire again.
+    pub fn link_interrupt(&mut self) -> Option<&mut F::Interrupt> {
+        self.interrupt.as_mut()
+    }
+
+    /// What the queues see of the card's state.
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// A stopped card has no filters to change: its registers are silent.
+    fn while_running<T>(&self, work: impl FnOnce(&Hw<F::Bar>) -> Result<T, Error>) -> Result<T, Error> {
+        if self.shared.is_running() { work(&self.hw) } else { Err(Error::Stopped { function: self.info.name.clone() }) }
+    }
+}
+
+impl<F: PciFunction> NetDevice for Control<F> {
+    type Error = Error;
+    type Rx = Rx<F::Bar>;
+    type Tx = Tx<F::Bar>;
+
+    fn info(&self) -> &DeviceInfo {
+        &self.info
+    }
+
+    fn mac(&self) -> MacAddr {
+        self.mac
+    }
+
+    fn set_mac(&mut self, mac: MacAddr) -> Result<(), Error> {
+        check(&[mac], MacAddr::is_valid_unicast, "unicast")?;
+        self.while_running(|hw| hw.set_receive_address(0, Some(mac)))?;
+        self.mac = mac;
+        Ok(())
+    }
+
+    fn mtu(&self) -> u32 {
+        self.mtu
+    }
+
+    fn link(&mut self) -> Link {
+        if !self.shared.is_running() {
+            return Link::default();
+        }
+        if self.interrupt.is_some() {
+            self.hw.take_other_causes();
+        }
+        let now = self.hw.link();
+        if now.up != self.link.up {
+            self.carrier_changes += 1;
+            log::info!("{}: link {now}", self.info.name);
+        }
+        self.link = now;
+        now
+    }
+
+    fn set_rx_mode(&mut self, mode: RxMode) -> Result<(), Error> {
+        self.while_running(|hw| {
+            hw.set_mode(mode);
+            Ok(())
+        })
+    }
+
+    fn set_unicast_filters(&mut self, addresses: &[MacAddr]) -> Result<(), Error> {
+        self.while_running(|hw| hw.set_unicast(addresses, self.unicast.len()))?;
+        self.unicast = addresses.into();
+        Ok(())
+    }
+
+    fn set_multicast_filters(&mut self, addresses: &[MacAddr]) -> Result<(), Error> {
+        check(addresses, MacAddr::is_multicast, "multicast")?;
+        self.while_running(|hw| {
+            hw.set_multicast(addresses);
+            Ok(())
+        })
+    }
+
+    fn stats(&mut self) -> Stats {
+        if self.shared.is_running() {
+            self.counters.update(&self.hw.bar);
+        }
+        self.counters.stats(self.carrier_changes)
+    }
+
+    fn stop(&mut self) -> Result<(), Error> {
+        if self.shared.is_stopped() {
+            return Ok(());
+        }
+        // The queues hand the card nothing from here on.
+        self.shared.set(State::Stopping);
+        self.counters.update(&self.hw.bar);
+        let silent = self.hw.stop(&self.function);
+        // Bus mastering goes in any case: with it, what an unconfirmed card may still do is behind the IOMMU and the bridge.
+        let bus = self.function.set_bus_master(false);
+        silent?;
+        self.shared.set(State::Stopped);
+        bus?;
+        Ok(())
+    }
+}
+
+impl<F: PciFunction> Drop for Control<F> {
+    fn drop(&mut self) {
+        if let Err(error) = self.stop() {
+            log::error!("{error}");
+        }
+    }
+}
+
+impl<F: PciFunction> fmt::Debug for Control<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Control").field("info", &self.info).field("mac", &self.mac).field("link", &self.link).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,184 @@
+//! Advanced descriptors: receive write-back (7.1.6.2) and transmit data (7.2.3.2.4), as the two 64-bit words that they are in memory.
+//!
+//! The read format of a receive descriptor (7.1.6.1) is the buffer's address in word 0 and 0 in word 1 (no header buffer), so that the done bit of
+//! a descriptor that the card has not touched is clear. Of a transmit descriptor word 0 is the buffer's address, and word 1 is made here.
+
+use driver_core::rxring::RxRules;
+use driver_core::txring::TxRules;
+
+/// Length of the check sequence, in bytes.
+pub const FCS_BYTES: u32 = 4;
+/// Length of an Ethernet header, in bytes.
+pub const HEADER_BYTES: u32 = 14;
+/// Frames are padded to this length by the driver; the check sequence makes 64 of it.
+pub const MIN_FRAME_BYTES: u16 = 60;
+
+/// Receive write-back, word 1 (7.1.6.2): extended status in 19:0, extended error in 31:20, PKT_LEN in 47:32, VLAN tag in 63:48.
+pub mod rx {
+    /// Descriptor done.
+    pub const DD: u64 = 1 << 0;
+    /// End of packet: the frame's last descriptor.
+    pub const EOP: u64 = 1 << 1;
+    /// VLAN packet. Set for a tagged frame whether or not the tag was stripped (VP-UNSTRIPPED).
+    pub const VP: u64 = 1 << 3;
+    /// The UDP checksum was checked.
+    pub const UDPCS: u64 = 1 << 4;
+    /// The L4 checksum was checked ("L4I").
+    pub const L4CS: u64 = 1 << 5;
+    /// The IPv4 header checksum was checked.
+    pub const IPCS: u64 = 1 << 6;
+    /// Received by an inexact filter ("PIF"): the multicast or unicast hash table.
+    pub const PIF: u64 = 1 << 7;
+    /// A MAC error: bad check sequence, length, symbol. Such frames come only where FCTRL.SBP asks for them.
+    pub const RXE: u64 = 1 << 29;
+    /// What makes a frame bad. A wrong checksum does not: the stack above may think otherwise.
+    pub const ERRORS: u64 = RXE;
+    /// The L4 checksum is wrong ("L4E").
+    pub const L4E: u64 = 1 << 30;
+    /// The IPv4 header checksum is wrong.
+    pub const IPE: u64 = 1 << 31;
+
+    /// The length that the card wrote, in bytes.
+    #[inline(always)]
+    pub const fn len(word1: u64) -> u16 {
+        (word1 >> 32) as u16
+    }
+    /// The stripped VLAN tag, which is there where [`VP`] is and RXDCTL.VME asked for it.
+    #[inline(always)]
+    pub const fn vlan_tag(word1: u64) -> u16 {
+        (word1 >> 48) as u16
+    }
+    /// Whether the descriptor is done.
+    #[inline(always)]
+    pub const fn is_done(word1: u64) -> bool {
+        word1 & DD != 0
+    }
+    /// Whether it is the frame's last.
+    #[inline(always)]
+    pub const fn is_last(word1: u64) -> bool {
+        word1 & EOP != 0
+    }
+    /// Whether the frame is bad.
+    #[inline(always)]
+    pub const fn is_bad(word1: u64) -> bool {
+        word1 & ERRORS != 0
+    }
+    /// The word without [`VP`] and the tag's place: what a frame keeps when its tag was not stripped.
+    #[inline(always)]
+    pub const fn without_vlan(word1: u64) -> u64 {
+        word1 & !VP & u64::MAX >> 16
+    }
+}
+
+/// What [`RxRing`](driver_core::rxring::RxRing) takes in blocks: whole frames without error or VLAN tag.
+pub const RX_RULES: RxRules = RxRules { done: rx::DD | rx::EOP, unusual: rx::ERRORS | rx::VP };
+
+/// Transmit data descriptor, word 1 (7.2.3.2.4): DTALEN in 15:0, DTYP in 23:20, DCMD in 31:24, STA in 35:32, POPTS in 45:40, PAYLEN in 63:46.
+pub mod tx {
+    /// DTYP 0011b: advanced data descriptor.
+    pub const DTYP_DATA: u64 = 3 << 20;
+    /// End of packet.
+    pub const EOP: u64 = 1 << 24;
+    /// Insert the check sequence.
+    pub const IFCS: u64 = 1 << 25;
+    /// Report status.
+    pub const RS: u64 = 1 << 27;
+    /// Descriptor extension: this is an advanced descriptor.
+    pub const DEXT: u64 = 1 << 29;
+    /// Write-back: done. Only where RS asked for it.
+    pub const DD: u64 = 1 << 32;
+    /// Where PAYLEN is.
+    pub const PAYLEN_SHIFT: u32 = 46;
+    /// The largest PAYLEN, 18 bits.
+    pub const PAYLEN_MAX: u32 = (1 << 18) - 1;
+    /// The most descriptors of one frame (7.2.1.1: "A packet can span up to 40 buffers").
+    pub const MAX_SEGMENTS: usize = 40;
+
+    /// Everything of a data descriptor but its lengths, end of packet and report.
+    pub const DATA: u64 = DTYP_DATA | IFCS | DEXT;
+
+    /// Word 1 of one segment: its length in bytes, the frame's, and whether it is the frame's last. Without RS.
+    #[inline(always)]
+    pub const fn data_word(len_bytes: u16, frame_bytes: u32, last: bool) -> u64 {
+        let end = if last { EOP } else { 0 };
+        DATA | end | len_bytes as u64 | (frame_bytes as u64) << PAYLEN_SHIFT
+    }
+}
+
+/// What [`TxRing`](driver_core::txring::TxRing) sends in blocks: whole frames of one buffer, up to `max_frame_bytes` without check sequence.
+pub const fn tx_rules(max_frame_bytes: u16) -> TxRules {
+    TxRules { command: tx::DATA | tx::EOP, report: tx::RS, done: tx::DD, min_len: MIN_FRAME_BYTES, max_len: max_frame_bytes }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A write-back typed in from figure 7-9, field by field: VLAN tag, length, errors, status.
+    fn write_back(tag: u16, len: u16, error: u32, status: u32) -> u64 {
+        u64::from(tag) << 48 | u64::from(len) << 32 | u64::from(error) << 20 | u64::from(status)
+    }
+
+    #[test]
+    fn an_untouched_descriptor_is_not_done() {
+        // What the driver writes: no header buffer, whose address would lie where the done bit will be.
+        assert!(!rx::is_done(0) && !rx::is_last(0));
+    }
+
+    #[test]
+    fn a_whole_good_frame_is_ordinary() {
+        let word = write_back(0, 1514, 0, 0b110_0011);
+        assert_eq!((rx::len(word), rx::is_done(word), rx::is_last(word), rx::is_bad(word)), (1514, true, true, false));
+        assert_eq!(word & (RX_RULES.done | RX_RULES.unusual), RX_RULES.done);
+    }
+
+    #[test]
+    fn a_first_part_a_bad_frame_and_a_tagged_frame_are_not() {
+        for (error, status) in [(0, 0b01), (0x200, 0b11), (0, 0b1011)] {
+            let word = write_back(0x1234, 64, error, status);
+            assert_ne!(word & (RX_RULES.done | RX_RULES.unusual), RX_RULES.done, "{error:#x} {status:#b}");
+        }
+        assert!(rx::is_bad(write_back(0, 64, 0x200, 0b11)));
+    }
+
+    #[test]
+    fn a_wrong_checksum_is_handed_up_with_the_frame() {
+        let word = write_back(0, 60, 0xc00, 0b110_0011);
+        assert_eq!(word & rx::L4E, rx::L4E);
+        assert_eq!(word & rx::IPE, rx::IPE);
+        assert_eq!(word & RX_RULES.unusual, 0);
+        assert_eq!(word & driver_core::frame::meta::L4_BAD, rx::L4E);
+        assert_eq!(word & driver_core::frame::meta::IP_BAD, rx::IPE);
+    }
+
+    #[test]
+    fn a_tag_that_stayed_in_the_frame_is_no_metadata() {
+        let word = write_back(0xabcd, 64, 0, 0b1011);
+        assert_eq!(rx::vlan_tag(word), 0xabcd);
+        assert_eq!(rx::without_vlan(word), write_back(0, 64, 0, 0b11));
+    }
+
+    #[test]
+    fn a_single_buffer_frame_has_the_datasheets_words() {
+        // DCMD: DEXT 0x20, IFCS 0x02, EOP 0x01; DTYP 3; both lengths 60.
+        assert_eq!(tx::data_word(60, 60, true), 60 << 46 | 0x23 << 24 | 0x3 << 20 | 60);
+        let rules = tx_rules(1518);
+        assert_eq!(rules.command | 60 | 60 << 46, tx::data_word(60, 60, true));
+        assert_eq!(rules.command & (rules.report | rules.done), 0);
+    }
+
+    #[test]
+    fn only_the_last_segment_ends_the_frame() {
+        let word = tx::data_word(2048, 9014, false);
+        assert_eq!(word & tx::EOP, 0);
+        assert_eq!(word >> tx::PAYLEN_SHIFT, 9014);
+        assert_eq!(word & 0xffff, 2048);
+        assert_eq!(tx::data_word(822, 9014, true) & tx::EOP, tx::EOP);
+    }
+
+    #[test]
+    fn the_largest_frame_fits_its_fields() {
+        const { assert!(crate::config::max_frame_bytes(crate::config::MAX_MTU) <= tx::PAYLEN_MAX) }
+        assert_eq!(tx::data_word(u16::MAX, tx::PAYLEN_MAX, true) >> tx::PAYLEN_SHIFT, u64::from(tx::PAYLEN_MAX));
+    }
+}

@@ -1,0 +1,250 @@
+//! Opening and starting a card.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+
+use driver_core::bar::Bar;
+use driver_core::clock::Clock;
+use driver_core::device::{Config, DeviceInfo};
+use driver_core::gate::TxGate;
+use driver_core::pci::PciFunction;
+use driver_core::pool::{BufPool, PoolConfig, PoolError};
+use driver_core::rxring::{RxRing, RxRingError};
+use driver_core::txring::TxRing;
+
+use crate::config::{self, MAX_MTU, MAX_QUEUES, MAX_RING, MIN_RING, buffer_kb, max_frame_bytes};
+use crate::control::Control;
+use crate::desc::{RX_RULES, tx_rules};
+use crate::error::{ConfigError, Error, StartError};
+use crate::hw::Hw;
+use crate::id::{Model, VENDOR};
+use crate::queues::{RingAt, RxSetup};
+use crate::regs::{BAR_BYTES, RDT, TDT};
+use crate::rx::Rx;
+use crate::shared::{Shared, State};
+use crate::tx::Tx;
+
+/// What [`Ixgbe::start`] gives.
+pub type Started<F> =
+    driver_core::device::Started<Control<F>, Rx<<F as PciFunction>::Bar>, Tx<<F as PciFunction>::Bar>, <F as PciFunction>::Interrupt>;
+
+/// PCI configuration space: the command register.
+const PCI_COMMAND: u16 = 0x04;
+/// Command: answer to memory accesses.
+const PCI_COMMAND_MEMORY: u32 = 1 << 1;
+/// Command: no INTx.
+const PCI_COMMAND_INTX_DISABLE: u32 = 1 << 10;
+/// Buffers of a pool of the device's own beside those that the rings hold: for batches and for frames in the application's hands.
+const SPARE_BUFFERS: u32 = 1024;
+
+/// A card that was reset and identified, and waits to be started. Its receiver and transmitter are off.
+pub struct Ixgbe<F: PciFunction> {
+    pub(crate) function: F,
+    pub(crate) hw: Hw<F::Bar>,
+    pub(crate) info: DeviceInfo,
+}
+
+/// Takes a PCI function, stops what it may be doing, resets it and reads its address.
+///
+/// # Errors
+/// [`Error`]: the function is no card of this driver, does not answer, does not come out of its reset, or has no valid EEPROM.
+pub fn open<F: PciFunction>(mut function: F, clock: Arc<dyn Clock>) -> Result<Ixgbe<F>, Error> {
+    let id = function.id()?;
+    let Some(model) = Model::find(&id) else { return Err(Error::UnknownId { function: function.name().into(), id }) };
+    // 8.1: registers are memory. Bus mastering comes with the first ring, in `start`.
+    let command = function.config_read(PCI_COMMAND, 2)?;
+    function.config_write(PCI_COMMAND, 2, command | PCI_COMMAND_MEMORY | PCI_COMMAND_INTX_DISABLE)?;
+    let bar = function.open_bar(0)?;
+    let len_bytes = bar.len_bytes();
+    if len_bytes < BAR_BYTES {
+        return Err(Error::SmallBar { function: function.name().into(), len_bytes });
+    }
+    let hw = Hw::new(bar, clock, model, function.name());
+    // 4.6.3: "Disable interrupts", "Issue global reset and perform general configuration"
+    hw.mask_interrupts();
+    hw.silence(&function)?;
+    function.set_bus_master(false)?;
+    let permanent_mac = hw.permanent_mac()?;
+    let mut info = DeviceInfo::new(function.name(), "ixgbe", model.name, permanent_mac);
+    info.max_rx_queues = MAX_QUEUES;
+    info.max_tx_queues = MAX_QUEUES;
+    info.ring_limits = (MIN_RING, MAX_RING);
+    info.max_mtu = MAX_MTU;
+    info.features = ["RSS", "receive checksum status", "gather transmit", "MSI-X"].map(Into::into).into();
+    info.unused_features = ["transmit checksum", "segmentation", "receive coalescing", "VLAN stripping", "flow control", "SR-IOV", "flow director"]
+        .map(Into::into)
+        .into();
+    log::info!("{}: {} ({VENDOR:04x}:{:04x}), address {permanent_mac}", info.name, model.name, model.device);
+    Ok(Ixgbe { function, hw, info })
+}
+
+impl<F: PciFunction> Ixgbe<F> {
+    /// What the card is and can do.
+    pub fn info(&self) -> &DeviceInfo {
+        &self.info
+    }
+
+    /// Sets the card up and lets it receive and transmit.
+    ///
+    /// # Errors
+    /// [`StartError`] with the reason and the card, stopped. Where the card does not even confirm that it stopped, the buffers it was lent leak.
+    pub fn start(mut self, config: &Config) -> Result<Started<F>, StartError<F>> {
+        match self.prepare(config).and_then(|queues| self.bring_up(config, queues)) {
+            Ok(Up { queues, mut interrupts }) => {
+                let last = interrupts.pop();
+                let Queues { rx, tx, pool, shared, .. } = queues;
+                let control = Control::new(self, config, shared, last);
+                Ok(Started::new(control, rx, tx, interrupts, pool))
+            }
+            Err(error) => Err(StartError::new(error, self)),
+        }
+    }
+
+    /// Everything that touches memory and not the card: checks, pool, rings.
+    fn prepare(&mut self, config: &Config) -> Result<Queues<F::Bar>, Error> {
+        config::check(config, self.function.dma(), self.function.interrupt_count())?;
+        let pool = match &config.pool {
+            Some(pool) => pool.clone(),
+            None => {
+                let buffers = config::rx_buffers(config) + u32::from(config.tx_queues) * config.tx_ring + SPARE_BUFFERS;
+                BufPool::new(self.function.dma(), PoolConfig::new(buffers)).map_err(pool_error)?
+            }
+        };
+        let shared = Arc::new(Shared::new(self.hw.clock.clone()));
+        let mut queues = Queues { rx: Vec::new(), rx_setup: Vec::new(), tx: Vec::new(), tx_rings: Vec::new(), pool, shared };
+        for index in 0..config.rx_queues {
+            queues.add_rx(&self.hw, config, index)?;
+        }
+        for index in 0..config.tx_queues {
+            queues.add_tx(&self.hw, config, index)?;
+        }
+        Ok(queues)
+    }
+
+    /// Sets the card up; after an error it is silent again, and the queues are gone.
+    fn bring_up(&mut self, config: &Config, queues: Queues<F::Bar>) -> Result<Up<F>, Error> {
+        match self.init(config, &queues) {
+            Ok(interrupts) => Ok(Up { queues, interrupts }),
+            Err(error) => {
+                // From here on the queues give their buffers back only where the card confirmed its silence.
+                queues.shared.set(State::Stopping);
+                match self.hw.silence(&self.function) {
+                    Ok(()) => queues.shared.set(State::Stopped),
+                    Err(second) => log::error!("{second}"),
+                }
+                if let Err(second) = self.function.set_bus_master(false) {
+                    log::error!("{second}");
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// 4.6.3, from "Setup the PHY and the link" on.
+    fn init(&mut self, config: &Config, queues: &Queues<F::Bar>) -> Result<Vec<F::Interrupt>, Error> {
+        let hw = &mut self.hw;
+        // The card is as `open` or a failed start left it: reset, with nothing pending.
+        self.function.set_bus_master(true)?;
+        hw.allow_master();
+        // 4.6.3.2
+        hw.init_general()?;
+        // "Setup the PHY and the link (see Section 4.6.4)."
+        hw.start_link()?;
+        // "Initialize all statistical counters (see Section 4.6.5)."
+        hw.init_stats()?;
+        // "Initialize receive (see Section 4.6.7)."
+        hw.init_filters(self.info.permanent_mac, config.rx_mode)?;
+        hw.init_receive(config.rx_queues, config.mtu)?;
+        for (index, setup) in (0..).zip(&queues.rx_setup) {
+            hw.setup_rx(index, setup)?;
+        }
+        // "Initialize transmit (see Section 4.6.8)."
+        hw.init_transmit();
+        for (index, &ring) in (0..).zip(&queues.tx_rings) {
+            hw.setup_tx(index, ring)?;
+        }
+        hw.enable_transmit();
+        for (index, _) in (0..).zip(&queues.tx_rings) {
+            hw.start_tx(index)?;
+        }
+        for (index, setup) in (0..).zip(&queues.rx_setup) {
+            hw.start_rx(index, setup)?;
+        }
+        hw.enable_receive()?;
+        // "Enable interrupts (see Section 4.6.3.1)."
+        if !config.interrupts {
+            return Ok(Vec::new());
+        }
+        let interrupts = self.function.enable_interrupts(config.rx_queues + 1)?;
+        self.hw.init_interrupts(config.rx_queues)?;
+        Ok(interrupts)
+    }
+}
+
+impl<F: PciFunction> fmt::Debug for Ixgbe<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ixgbe").field("info", &self.info).finish_non_exhaustive()
+    }
+}
+
+/// What a card that came up is used through.
+struct Up<F: PciFunction> {
+    queues: Queues<F::Bar>,
+    interrupts: Vec<F::Interrupt>,
+}
+
+/// Queues on their way into the card.
+struct Queues<B: Bar> {
+    rx: Vec<Rx<B>>,
+    rx_setup: Vec<RxSetup>,
+    tx: Vec<Tx<B>>,
+    tx_rings: Vec<RingAt>,
+    pool: BufPool,
+    shared: Arc<Shared>,
+}
+
+impl<B: Bar> Queues<B> {
+    fn add_rx(&mut self, hw: &Hw<B>, config: &Config, index: u16) -> Result<(), Error> {
+        let ring = RxRing::new(&self.pool, config.rx_ring, index, RX_RULES).map_err(ring_error)?;
+        self.rx_setup.push(RxSetup {
+            ring: RingAt { iova: ring.iova(), len: ring.len() },
+            tail: ring.tail(),
+            buffer_kb: buffer_kb(self.pool.data_bytes())?,
+            // DROP: with several queues a full one must not hold up the others; alone, it may use the packet buffer.
+            drop: config.rx_queues > 1,
+        });
+        let doorbell = hw.bar.doorbell(RDT.at(index.into())?.offset())?;
+        let interrupt = if config.interrupts { 1 << index } else { 0 };
+        // Without jumbo frames the card lets 1518 bytes through whatever the MTU is.
+        let longest = max_frame_bytes(config.mtu.max(1500)) as usize;
+        self.rx.push(Rx::new(ring, hw.bar.clone(), doorbell, self.shared.clone(), (index, interrupt), longest));
+        Ok(())
+    }
+
+    fn add_tx(&mut self, hw: &Hw<B>, config: &Config, index: u16) -> Result<(), Error> {
+        let longest = max_frame_bytes(config.mtu);
+        // Frames of one buffer at most: what is longer takes the scalar way.
+        let rules = tx_rules(longest.min(self.pool.data_bytes()) as u16);
+        let gate = TxGate::new(config.gate, config.tx_ring)?;
+        let ring = TxRing::new(&self.pool, config.tx_ring, rules, config.gate.byte_limit.is_some())?;
+        self.tx_rings.push(RingAt { iova: ring.iova(), len: ring.len() });
+        let doorbell = hw.bar.doorbell(TDT.at(index.into())?.offset())?;
+        self.tx.push(Tx::new(ring, hw.bar.clone(), doorbell, self.shared.clone(), index, gate, longest as usize));
+        Ok(())
+    }
+}
+
+fn ring_error(error: RxRingError) -> Error {
+    match error {
+        RxRingError::Dma(error) => error.into(),
+        RxRingError::PoolTooSmall { needed, free } => ConfigError::PoolCount { buffers: free, needed }.into(),
+    }
+}
+
+fn pool_error(error: PoolError) -> Error {
+    match error {
+        PoolError::Dma(error) => error.into(),
+        PoolError::Config(config) => ConfigError::PoolBuffers { buffer_bytes: config.data_bytes, min_bytes: 1024 }.into(),
+    }
+}

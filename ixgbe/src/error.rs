@@ -1,0 +1,294 @@
+//! What can go wrong, said so that the reader knows what to do next.
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use core::fmt;
+
+use driver_core::bar::BarError;
+use driver_core::device::MacAddr;
+use driver_core::dma::DmaError;
+use driver_core::gate::GateError;
+use driver_core::pci::{PciError, PciFunction, PciId};
+use driver_core::reg::{NoSuchRegister, Timeout};
+
+use crate::device::Ixgbe;
+
+/// Why an operation on a device failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Error {
+    /// The function is no device of this driver.
+    UnknownId {
+        /// The function's name.
+        function: String,
+        /// What it says it is.
+        id: PciId,
+    },
+    /// BAR0 is smaller than the registers.
+    SmallBar {
+        /// The function's name.
+        function: String,
+        /// Its size in bytes.
+        len_bytes: usize,
+    },
+    /// A register did not reach the awaited state.
+    Timeout {
+        /// The function's name.
+        function: String,
+        /// Which register, what for, and the last value.
+        timeout: Timeout,
+    },
+    /// The EEPROM is missing or was rejected by the card.
+    Eeprom {
+        /// The function's name.
+        function: String,
+        /// EEC and FWSM as read.
+        eec: u32,
+        /// Firmware state.
+        fwsm: u32,
+    },
+    /// The address in RAL0/RAH0 is no unicast address.
+    PermanentMac {
+        /// The function's name.
+        function: String,
+        /// The address.
+        mac: MacAddr,
+    },
+    /// A semaphore shared with the firmware or another driver could not be had.
+    Semaphore {
+        /// The function's name.
+        function: String,
+        /// Its bits in SW_FW_SYNC.
+        bits: u32,
+        /// SW_FW_SYNC as last read.
+        last: u32,
+    },
+    /// No PHY answered on MDIO.
+    NoPhy {
+        /// The function's name.
+        function: String,
+    },
+    /// The configuration asks for what the device cannot do.
+    Config(ConfigError),
+    /// An address is not what a filter takes.
+    Address {
+        /// The address.
+        mac: MacAddr,
+        /// What is wanted.
+        wanted: &'static str,
+    },
+    /// More unicast addresses than the device filters.
+    TooManyAddresses {
+        /// How many.
+        asked: usize,
+        /// How many there is room for.
+        room: usize,
+    },
+    /// The device was stopped.
+    Stopped {
+        /// The function's name.
+        function: String,
+    },
+    /// A PCI operation failed.
+    Pci(PciError),
+    /// Memory for rings or buffers could not be had.
+    Dma(DmaError),
+    /// The BAR has no such register.
+    Bar(BarError),
+    /// The card has no such register.
+    Register(NoSuchRegister),
+}
+
+/// A configuration that the device cannot be started with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// A number of queues.
+    Queues {
+        /// `receive` or `transmit`.
+        direction: &'static str,
+        /// How many.
+        asked: u16,
+        /// The most there are.
+        max: u16,
+    },
+    /// A ring size.
+    Ring {
+        /// `receive` or `transmit`.
+        direction: &'static str,
+        /// How many descriptors.
+        asked: u32,
+        /// Smallest.
+        min: u32,
+        /// Largest.
+        max: u32,
+    },
+    /// The MTU.
+    Mtu {
+        /// In bytes.
+        asked: u32,
+        /// Smallest.
+        min: u32,
+        /// Largest.
+        max: u32,
+    },
+    /// The gate's thresholds.
+    Gate(GateError),
+    /// The pool lies in memory that the device does not reach.
+    PoolDomain,
+    /// The pool's buffers are smaller than a receive buffer can be.
+    PoolBuffers {
+        /// Their size in bytes.
+        buffer_bytes: u32,
+        /// What is needed.
+        min_bytes: u32,
+    },
+    /// The pool has too few buffers to fill the rings.
+    PoolCount {
+        /// Buffers it has.
+        buffers: u32,
+        /// Buffers needed.
+        needed: u32,
+    },
+    /// The function has too few interrupt vectors.
+    Vectors {
+        /// Vectors it has.
+        available: u16,
+        /// Vectors needed.
+        needed: u16,
+    },
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownId { function, id } => {
+                write!(
+                    f,
+                    "{function} is {id}, which the ixgbe driver does not drive: it is for physical functions of Intel (8086) 82599, X540 and X550"
+                )
+            }
+            Self::SmallBar { function, len_bytes } => {
+                let needed = crate::regs::BAR_BYTES;
+                write!(f, "{function}: BAR0 has {len_bytes:#x} bytes, the registers need {needed:#x}: check that the whole BAR is mapped")
+            }
+            Self::Timeout { function, timeout } => {
+                write!(f, "{function}: {timeout}; close the device and open it again, and power the machine off if that does not help")
+            }
+            Self::Eeprom { function, eec, fwsm } => write!(
+                f,
+                "{function}: the card found no valid EEPROM (EEC {eec:#010x}, FWSM {fwsm:#010x}): its content is damaged, restore it with the vendor's tool"
+            ),
+            Self::PermanentMac { function, mac } => {
+                write!(f, "{function}: the EEPROM's Ethernet address {mac} is no unicast address: restore the EEPROM with the vendor's tool")
+            }
+            Self::Semaphore { function, bits, last } => write!(
+                f,
+                "{function}: the firmware or another driver does not release what SW_FW_SYNC bits {bits:#x} guard (last read {last:#010x}): see whether another program drives the card's other port"
+            ),
+            Self::NoPhy { function } => write!(f, "{function}: no PHY answers at any of the 32 MDIO addresses: power the machine off and on"),
+            Self::Config(error) => error.fmt(f),
+            Self::Address { mac, wanted } => write!(f, "{mac} is no {wanted} address"),
+            Self::TooManyAddresses { asked, room } => {
+                write!(f, "{asked} unicast addresses asked for, the card filters {room} beside its own: use promiscuous mode")
+            }
+            Self::Stopped { function } => write!(f, "{function} was stopped: open and start it again"),
+            Self::Pci(error) => error.fmt(f),
+            Self::Dma(error) => error.fmt(f),
+            Self::Bar(error) => error.fmt(f),
+            Self::Register(error) => error.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Queues { direction, asked, max } => write!(f, "{asked} {direction} queues asked for: take 1 to {max}"),
+            Self::Ring { direction, asked, min, max } => {
+                write!(f, "a {direction} ring of {asked} descriptors asked for: take a power of two from {min} to {max}")
+            }
+            Self::Mtu { asked, min, max } => write!(f, "an MTU of {asked} bytes asked for: take {min} to {max}"),
+            Self::Gate(error) => write!(f, "transmit gate: {error}"),
+            Self::PoolDomain => f.write_str("the pool's memory is not mapped for this device: make the pool in the device's own DMA domain"),
+            Self::PoolBuffers { buffer_bytes, min_bytes } => {
+                write!(f, "the pool's buffers hold {buffer_bytes} bytes: the card needs at least {min_bytes}")
+            }
+            Self::PoolCount { buffers, needed } => write!(f, "the pool has {buffers} buffers, the rings alone take {needed}: make it larger"),
+            Self::Vectors { available, needed } => {
+                write!(
+                    f,
+                    "interrupts need {needed} vectors (one a receive queue and one for the link), the function has {available}: use fewer queues or poll"
+                )
+            }
+        }
+    }
+}
+
+impl core::error::Error for Error {}
+impl core::error::Error for ConfigError {}
+
+impl From<ConfigError> for Error {
+    fn from(error: ConfigError) -> Self {
+        Self::Config(error)
+    }
+}
+impl From<GateError> for Error {
+    fn from(error: GateError) -> Self {
+        Self::Config(ConfigError::Gate(error))
+    }
+}
+impl From<PciError> for Error {
+    fn from(error: PciError) -> Self {
+        Self::Pci(error)
+    }
+}
+impl From<DmaError> for Error {
+    fn from(error: DmaError) -> Self {
+        Self::Dma(error)
+    }
+}
+impl From<BarError> for Error {
+    fn from(error: BarError) -> Self {
+        Self::Bar(error)
+    }
+}
+impl From<NoSuchRegister> for Error {
+    fn from(error: NoSuchRegister) -> Self {
+        Self::Register(error)
+    }
+}
+
+/// A device could not be started: why, and the device, stopped, to be started otherwise.
+pub struct StartError<F: PciFunction>(Box<(Error, Ixgbe<F>)>);
+
+impl<F: PciFunction> StartError<F> {
+    pub(crate) fn new(error: Error, device: Ixgbe<F>) -> Self {
+        Self(Box::new((error, device)))
+    }
+    /// Why.
+    pub fn error(&self) -> &Error {
+        &self.0.0
+    }
+    /// Why, and the device.
+    pub fn into_parts(self) -> (Error, Ixgbe<F>) {
+        *self.0
+    }
+}
+
+impl<F: PciFunction> From<StartError<F>> for Error {
+    fn from(error: StartError<F>) -> Self {
+        error.into_parts().0
+    }
+}
+impl<F: PciFunction> fmt::Debug for StartError<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("StartError").field(self.error()).finish()
+    }
+}
+impl<F: PciFunction> fmt::Display for StartError<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error().fmt(f)
+    }
+}
+impl<F: PciFunction> core::error::Error for StartError<F> {}

@@ -1,0 +1,57 @@
+//! The hardware of one port, as the other modules of this crate work on it: its registers, its clock, its model.
+//!
+//! Each module adds its own part: [`reset`](crate::reset), [`eeprom`](crate::eeprom), [`semaphore`](crate::semaphore), [`init`](crate::init),
+//! [`filter`](crate::filter), [`link`](crate::link), [`phy`](crate::phy), [`irq`](crate::irq), [`queues`](crate::queues).
+
+use alloc::string::String;
+use alloc::sync::Arc;
+
+use driver_core::bar::Bar;
+use driver_core::clock::Clock;
+use driver_core::reg::{Pure, Reg, RegValue, Timeout, wait_until};
+
+use crate::error::Error;
+use crate::id::Model;
+use crate::regs::{STATUS, Status};
+
+/// One port.
+pub(crate) struct Hw<B> {
+    pub(crate) bar: B,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) model: &'static Model,
+    /// The function's name, for errors.
+    pub(crate) name: String,
+    /// MDIO address of the PHY, once found.
+    pub(crate) phy: Option<u32>,
+}
+
+impl<B: Bar> Hw<B> {
+    pub(crate) fn new(bar: B, clock: Arc<dyn Clock>, model: &'static Model, name: &str) -> Self {
+        Self { bar, clock, model, name: name.into(), phy: None }
+    }
+
+    /// Polls a register as [`wait_until`] does; the error names this function.
+    pub(crate) fn wait<T: RegValue, M: Pure>(
+        &self,
+        reg: Reg<T, M>,
+        what: &'static str,
+        limit_us: u64,
+        done: impl FnMut(T) -> bool,
+    ) -> Result<T, Error> {
+        wait_until(&self.bar, reg, what, &*self.clock, limit_us, done).map_err(|timeout| self.timeout(timeout))
+    }
+
+    pub(crate) fn timeout(&self, timeout: Timeout) -> Error {
+        Error::Timeout { function: self.name.clone(), timeout }
+    }
+
+    /// Earlier writes have reached the card when this returns: reads do not overtake them (PCI Express ordering).
+    pub(crate) fn flush(&self) {
+        STATUS.read(&self.bar);
+    }
+
+    /// Which of the card's two ports this is (STATUS.LAN_ID).
+    pub(crate) fn is_second_port(&self) -> bool {
+        STATUS.read(&self.bar).contains(Status::LAN_ID_0)
+    }
+}

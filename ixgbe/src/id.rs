@@ -1,0 +1,125 @@
+//! Which devices this driver drives, and what their families differ in.
+
+use core::fmt;
+
+use driver_core::pci::PciId;
+
+/// Intel.
+pub const VENDOR: u16 = 0x8086;
+
+/// The families that this driver knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    /// 82599: SFP+ or backplane.
+    I82599,
+    /// X540: 10GBASE-T with a PHY of its own.
+    X540,
+    /// X550: 10GBASE-T with a PHY of its own, also 2.5 and 5 Gbit/s.
+    X550,
+}
+
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::I82599 => "82599",
+            Self::X540 => "X540",
+            Self::X550 => "X550",
+        })
+    }
+}
+
+/// What the MAC's lanes lead to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Media {
+    /// An SFP+ or QSFP+ cage.
+    Sfp,
+    /// A backplane, or a cable or PHY that the EEPROM sets up (KX4, KR, CX4, XAUI).
+    Backplane,
+    /// A copper PHY behind MDIO.
+    Copper,
+}
+
+/// One entry of the id table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Model {
+    /// PCI device id.
+    pub device: u16,
+    /// Its family.
+    pub family: Family,
+    /// Its medium.
+    pub media: Media,
+    /// Its name.
+    pub name: &'static str,
+}
+
+impl Model {
+    /// Size of the receive packet buffer in KB (8.2.3.8.9; X540 datasheet, same section).
+    pub const fn rx_packet_buffer_kb(&self) -> u32 {
+        match self.family {
+            Family::I82599 => 512,
+            Family::X540 | Family::X550 => 384,
+        }
+    }
+
+    /// The model that a function is, if this driver knows it.
+    pub fn find(id: &PciId) -> Option<&'static Self> {
+        (id.vendor == VENDOR).then(|| MODELS.iter().find(|model| model.device == id.device)).flatten()
+    }
+}
+
+const fn model(device: u16, family: Family, media: Media, name: &'static str) -> Model {
+    Model { device, family, media, name }
+}
+
+/// The id table.
+pub const MODELS: &[Model] = &[
+    model(0x10f7, Family::I82599, Media::Backplane, "Intel 82599 KX4"),
+    model(0x10f8, Family::I82599, Media::Backplane, "Intel 82599 combined backplane"),
+    model(0x10f9, Family::I82599, Media::Backplane, "Intel 82599 CX4"),
+    model(0x10fb, Family::I82599, Media::Sfp, "Intel 82599ES SFI/SFP+"),
+    model(0x10fc, Family::I82599, Media::Backplane, "Intel 82599 XAUI/BX4"),
+    model(0x1507, Family::I82599, Media::Sfp, "Intel 82599 SFP+ (EM)"),
+    model(0x1514, Family::I82599, Media::Backplane, "Intel 82599 KX4 mezzanine"),
+    model(0x1517, Family::I82599, Media::Backplane, "Intel 82599 KR"),
+    model(0x151c, Family::I82599, Media::Backplane, "Intel 82599 10GBASE-T"),
+    model(0x1529, Family::I82599, Media::Sfp, "Intel 82599 SFP+ (FCoE)"),
+    model(0x152a, Family::I82599, Media::Backplane, "Intel 82599 backplane (FCoE)"),
+    model(0x154a, Family::I82599, Media::Sfp, "Intel 82599 SFP+ four ports"),
+    model(0x154d, Family::I82599, Media::Sfp, "Intel X520 SFP+ two ports"),
+    model(0x154f, Family::I82599, Media::Sfp, "Intel 82599 SFP+ (LS)"),
+    model(0x1557, Family::I82599, Media::Sfp, "Intel 82599EN SFP+"),
+    model(0x1558, Family::I82599, Media::Sfp, "Intel X520 QSFP+"),
+    model(0x1528, Family::X540, Media::Copper, "Intel X540-AT2"),
+    model(0x1560, Family::X540, Media::Copper, "Intel X540-AT1"),
+    model(0x1563, Family::X550, Media::Copper, "Intel X550-AT2"),
+    model(0x15d1, Family::X550, Media::Copper, "Intel X550-AT"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(vendor: u16, device: u16) -> PciId {
+        PciId { vendor, device, revision: 1, class: 0x02_00_00, subsystem_vendor: 0, subsystem: 0 }
+    }
+
+    #[test]
+    fn each_family_is_found_by_its_id() {
+        assert_eq!(Model::find(&id(VENDOR, 0x10fb)).map(|m| (m.family, m.media)), Some((Family::I82599, Media::Sfp)));
+        assert_eq!(Model::find(&id(VENDOR, 0x1528)).map(|m| m.family), Some(Family::X540));
+        assert_eq!(Model::find(&id(VENDOR, 0x1563)).map(|m| m.family), Some(Family::X550));
+    }
+
+    #[test]
+    fn virtual_functions_and_other_vendors_are_not() {
+        assert_eq!(Model::find(&id(VENDOR, 0x10ed)), None);
+        assert_eq!(Model::find(&id(0x1af4, 0x10fb)), None);
+    }
+
+    #[test]
+    fn no_id_is_listed_twice() {
+        for (at, model) in MODELS.iter().enumerate() {
+            assert!(MODELS[at + 1..].iter().all(|other| other.device != model.device), "{:04x}", model.device);
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! Initialisation in the datasheet's order (4.6.3), for DCB off and virtualisation off (4.6.11.3.4). Queues are in [`queues`](crate::queues).
+
+use driver_core::bar::Bar;
+
+use crate::desc::{FCS_BYTES, HEADER_BYTES};
+use crate::error::Error;
+use crate::hw::Hw;
+use crate::regs::*;
+
+/// NO-LIMITS: how long the receive path may take to empty before it is turned on or off. The drivers in the field wait 40 ms.
+const SECRX_US: u64 = 100_000;
+/// Transmit packet buffer 0 has all 160 KB (4.6.11.3.4: "TXPBSIZE[0].SIZE=0xA0").
+const TXPB_KB: u32 = 0xa0;
+/// TXPBTHRESH: what stays free for one frame of the largest size, in KB.
+const TX_FRAME_KB: u32 = 10;
+/// 4.6.3.2: "Typically, FCRTH[n] default value should be equal to RXPBSIZE[n]-0x6000."
+const FCRTH_BELOW_BYTES: u32 = 0x6000;
+/// The largest MTU that needs no jumbo frames, in bytes.
+const STANDARD_MTU: u32 = 1500;
+
+/// The hash key that Microsoft's definition of RSS uses in its examples: any would do, this one makes hashes comparable with other systems'.
+const RSS_KEY: [u32; 10] =
+    [0xda56_5a6d, 0xc20e_5b25, 0x3d25_6741, 0xb08f_a343, 0xcb2b_cad0, 0xb430_7bae, 0xa32d_cb77, 0x0cf2_3080, 0x3bb7_426a, 0xfa01_acbe];
+
+impl<B: Bar> Hw<B> {
+    /// 4.6.3.2, general configuration. NO-PAUSE: no flow control in either direction.
+    pub(crate) fn init_general(&self) -> Result<(), Error> {
+        let bar = &self.bar;
+        // "If flow control is not enabled, these registers should be written with 0x0."
+        for register in FCTTV.iter().chain(FCRTL.iter()) {
+            register.write(bar, 0);
+        }
+        FCRTV.write(bar, 0);
+        FCCFG.write(bar, 0);
+        // "FCRTH[n].RTH fields must be set by default regardless if flow control is enabled or not." FCRTH-BYTES: the field holds bytes.
+        FCRTH.at(0)?.write(bar, self.model.rx_packet_buffer_kb() * 1024 - FCRTH_BELOW_BYTES);
+        MFLCN.modify(bar, |v| (v - (Mflcn::RPFCE | Mflcn::RFCE)) | Mflcn::DPF);
+        // "Set bit 16 of the CTRL_EXT register" (4.6.7).
+        CTRL_EXT.modify(bar, |v| v | CtrlExt::NS_DIS);
+        Ok(())
+    }
+
+    /// 4.6.7, what comes before the queues.
+    pub(crate) fn init_receive(&self, rx_queues: u16, mtu: u32) -> Result<(), Error> {
+        let bar = &self.bar;
+        // "RXCTRL.RXEN [...] should be done only after all other settings are done"
+        RXCTRL.modify(bar, |v| v - Rxctrl::RXEN);
+        // RXCSUM: PCSD puts the hash into the write-back; the checksum status comes in any case (CHECKSUM-STATUS).
+        RXCSUM.modify(bar, |v| v | Rxcsum::PCSD);
+        RFCTL.modify(bar, |v| v | Rfctl::RSC_DIS);
+        // "RDRXCTL.CRCStrip and HLREG0.RXCRCSTRP must be set to the same value. At the same time the RDRXCTL.RSCFRSTSIZE should be set to 0x0 as
+        // opposed to its hardware default." RSC-BITS: the table of RDRXCTL asks for the other two.
+        RDRXCTL.modify(bar, |v| (v - Rdrxctl::RSCFRSTSIZE) | Rdrxctl::CRCSTRIP | Rdrxctl::RSCACKC | Rdrxctl::FCOE_WRFIX);
+        // 4.6.11.3.4: "RXPBSIZE[0].SIZE=0x200, RXPBSIZE[1-7].SIZE=0x0" (0x180 on X540 and X550)
+        for (index, register) in RXPBSIZE.iter().enumerate() {
+            register.write(bar, if index == 0 { self.model.rx_packet_buffer_kb() << PBSIZE_KB_SHIFT } else { 0 });
+        }
+        self.init_rss(rx_queues);
+        self.init_frame_size(mtu);
+        Ok(())
+    }
+
+    /// 4.6.7: "Enable jumbo reception by setting HLREG0.JUMBOEN [...] Set the MAXFRS.MFS to expected max packet size."
+    fn init_frame_size(&self, mtu: u32) {
+        let jumbo = mtu > STANDARD_MTU;
+        HLREG0.modify(&self.bar, |v| {
+            // Transmit: "Program the HLREG0 register according to the required MAC behavior" (4.6.8): check sequence and padding.
+            let mut v = (v | Hlreg0::RXCRCSTRP | Hlreg0::TXCRCEN | Hlreg0::TXPADEN | Hlreg0::RXLNGTHERREN) - Hlreg0::LPBK;
+            v.set(Hlreg0::JUMBOEN, jumbo);
+            v
+        });
+        // 8.2.3.22.13: from destination address to check sequence; VLAN headers come on top by themselves.
+        let mfs = mtu.max(STANDARD_MTU) + HEADER_BYTES + FCS_BYTES;
+        MAXFRS.modify(&self.bar, |v| v & 0xffff | mfs << 16);
+    }
+
+    /// 4.6.10.1.1: "In RSS mode, the RSS key (RSSRK) and redirection table (RETA) should be programmed."
+    fn init_rss(&self, rx_queues: u16) {
+        let bar = &self.bar;
+        if rx_queues <= 1 {
+            MRQC.modify(bar, |v| v - Mrqc::MRQE);
+            return;
+        }
+        for (register, word) in RSSRK.iter().zip(RSS_KEY) {
+            register.write(bar, word);
+        }
+        for (first, register) in (0..).step_by(4).zip(RETA.iter()) {
+            register.write(bar, reta_word(first, rx_queues));
+        }
+        let fields = Mrqc::IPV4 | Mrqc::TCP_IPV4 | Mrqc::UDP_IPV4 | Mrqc::IPV6 | Mrqc::TCP_IPV6 | Mrqc::UDP_IPV6;
+        MRQC.write(bar, Mrqc::MRQE_RSS | fields);
+    }
+
+    /// 4.6.8, what comes before the queues.
+    pub(crate) fn init_transmit(&self) {
+        let bar = &self.bar;
+        // "Set RTTDCS.ARBDIS to 1b."
+        RTTDCS.modify(bar, |v| v | Rttdcs::ARBDIS);
+        // "Program DTXMXSZRQ, TXPBSIZE, TXPBTHRESH, MTQC, and MNGTXMAP, according to the DCB and virtualization modes" (4.6.11.3.4)
+        DTXMXSZRQ.write(bar, DTXMXSZRQ_1MB);
+        for (index, register) in TXPBSIZE.iter().enumerate() {
+            register.write(bar, if index == 0 { TXPB_KB << PBSIZE_KB_SHIFT } else { 0 });
+        }
+        for (index, register) in TXPBTHRESH.iter().enumerate() {
+            register.write(bar, if index == 0 { TXPB_KB - TX_FRAME_KB } else { 0 });
+        }
+        MTQC.write(bar, 0);
+        // "Clear RTTDT1C register, per each queue, via setting RTTDQSEL first"; and no rate limits.
+        for queue in 0..2 * QUEUES {
+            RTTDQSEL.write(bar, queue);
+            RTTDT1C.write(bar, 0);
+            RTTBCNRC.write(bar, 0);
+        }
+        // "Clear RTTDCS.ARBDIS to 0b"
+        RTTDCS.modify(bar, |v| v - Rttdcs::ARBDIS);
+    }
+
+    /// 4.6.8: "Enable transmit path by setting DMATXCTL.TE. This step should be executed only for the first enabled transmit queue".
+    pub(crate) fn enable_transmit(&self) {
+        DMATXCTL.modify(&self.bar, |v| v | Dmatxctl::TE);
+    }
+
+    /// 4.6.7: "Enable the receive path by setting RXCTRL.RXEN. This should be done only after all other settings are done".
+    pub(crate) fn enable_receive(&self) -> Result<(), Error> {
+        let bar = &self.bar;
+        // "Halt the receive data path by setting SECRXCTRL.RX_DIS bit."
+        SECRXCTRL.modify(bar, |v| v | Secrxctrl::RX_DIS);
+        // "Wait for the data paths to be emptied by HW. Poll the SECRXSTAT.SECRX_RDY bit until it is asserted by HW."
+        self.wait(SECRXSTAT, "the receive path to empty (SECRX_RDY)", SECRX_US, |v| v.contains(Secrxstat::SECRX_RDY))?;
+        // "Set RXCTRL.RXEN"
+        RXCTRL.modify(bar, |v| v | Rxctrl::RXEN);
+        // "Clear the SECRXCTRL.SECRX_DIS bits to enable receive data path". RX-DIS: the bit that was set above.
+        SECRXCTRL.modify(bar, |v| v - Secrxctrl::RX_DIS);
+        self.flush();
+        Ok(())
+    }
+}
+
+/// Entries `first` to `first + 3` of RETA: the queues in turn.
+fn reta_word(first: u32, rx_queues: u16) -> u32 {
+    let queue = |entry: u32| (entry % u32::from(rx_queues)) as u8;
+    u32::from_le_bytes([queue(first), queue(first + 1), queue(first + 2), queue(first + 3)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_spreading_table_names_every_queue_in_turn() {
+        assert_eq!(reta_word(0, 2), 0x0100_0100);
+        assert_eq!(reta_word(4, 3), 0x0100_0201);
+        assert_eq!(reta_word(12, 16), 0x0f0e_0d0c);
+    }
+
+    #[test]
+    fn the_key_is_in_wire_order() {
+        assert_eq!(RSS_KEY[0].to_le_bytes(), [0x6d, 0x5a, 0x56, 0xda]);
+    }
+}

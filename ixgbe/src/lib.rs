@@ -1,0 +1,54 @@
+//! Intel 82599, X540 and X550 10 Gbit/s Ethernet controllers, driven from an application.
+//!
+//! [`open`] takes a PCI function, resets the card and reads its address; [`Ixgbe::start`] gives the control handle and the queues.
+//! After it, only the queues touch the card on the data path, each from its own thread.
+//!
+//! | module | what is in it |
+//! | --- | --- |
+//! | [`device`], [`control`] | opening, starting, stopping; what `NetDevice` asks for |
+//! | `reset`, `eeprom`, `semaphore`, `init`, `queues`, `irq` | the card's life in the datasheet's order, section by section |
+//! | `filter`, `link`, `phy`, `stats` | one function of the card each |
+//! | [`rx`], [`tx`] | the data path |
+//! | [`regs`], [`desc`] | registers and descriptors, with the datasheet's names |
+//! | [`shared`] | what queues and control handle know of one another |
+//! | [`id`], [`config`], [`error`] | which cards, which configurations, what can go wrong |
+//!
+//! Section numbers are those of the Intel 82599 datasheet (331520). Where it contradicts itself or is silent, DATASHEET.md beside this crate names
+//! the reading that was taken, and the code cites it by that name in capitals.
+#![no_std]
+#![deny(unsafe_code)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+pub mod config;
+pub mod control;
+pub mod desc;
+pub mod device;
+mod eeprom;
+pub mod error;
+mod filter;
+mod hw;
+pub mod id;
+mod init;
+mod irq;
+mod link;
+mod phy;
+mod queues;
+pub mod regs;
+mod reset;
+pub mod rx;
+mod semaphore;
+pub mod shared;
+mod stats;
+#[cfg(test)]
+mod testing;
+pub mod tx;
+
+pub use control::Control;
+pub use device::{Ixgbe, Started, open};
+pub use error::{ConfigError, Error, StartError};
+pub use filter::UNICAST_FILTERS;
+pub use rx::Rx;
+pub use tx::Tx;

@@ -1,0 +1,108 @@
+//! Link: bringing it up (4.6.4), and what it is now.
+
+use driver_core::bar::Bar;
+use driver_core::device::Link;
+
+use crate::error::Error;
+use crate::hw::Hw;
+use crate::id::{Family, Media};
+use crate::regs::*;
+use crate::semaphore::Resource;
+
+/// How long two reads of LINKS must agree.
+const SETTLE_US: u64 = 100;
+/// How often they are compared.
+const SETTLE_TRIES: u32 = 10;
+
+impl<B: Bar> Hw<B> {
+    /// 4.6.4: starts the link. It comes up on its own, later; nothing waits for it.
+    pub(crate) fn start_link(&mut self) -> Result<(), Error> {
+        if self.model.media == Media::Sfp {
+            // LASER-ON: a driver that ran before may have turned the module's laser off.
+            ESDP.modify(&self.bar, |v| v - Esdp::SDP3_DATA);
+        }
+        match self.model.media {
+            Media::Sfp | Media::Backplane => self.with_semaphore(Resource::MAC_CSR, || {
+                self.restart_mac_link();
+                Ok(())
+            }),
+            Media::Copper => self.start_phy(),
+        }
+    }
+
+    /// 3.7.4.2 and 4.6.4: the EEPROM has set the lanes up; the link mode is checked, and the link restarted.
+    fn restart_mac_link(&self) {
+        AUTOC2.modify(&self.bar, |v| {
+            let v = v - Autoc2::LINK_DISABLE;
+            match self.model.media {
+                Media::Sfp => (v - Autoc2::PMA_PMD_10G_SERIAL) | Autoc2::PMA_PMD_10G_SFI,
+                _ => v,
+            }
+        });
+        // "Configure the Link Mode Select field in the AUTOC register [...] to the appropriate operating mode" (LINK-MODE): SFI for an SFP+ cage,
+        // on a backplane what the EEPROM says.
+        let mode = |v: Autoc| match self.model.media {
+            Media::Sfp => (v - Autoc::LMS) | Autoc::LMS_10G_SERIAL,
+            _ => v,
+        };
+        // "Restart the link using the Restart Auto Negotiation field in the AUTOC register"
+        AUTOC.modify(&self.bar, |v| mode(v) | Autoc::RESTART_AN);
+        self.flush();
+    }
+
+    /// The link now. LINKS is read until two reads agree, since a link that comes up passes through other states.
+    pub(crate) fn link(&self) -> Link {
+        let state = |links: Links| links & (Links::LINK_UP | Links::LINK_SPEED | Links::SPEED_NON_STD);
+        let mut before = state(LINKS.read(&self.bar));
+        for _ in 0..SETTLE_TRIES {
+            let now = state(LINKS.read(&self.bar));
+            if now == before {
+                break;
+            }
+            before = now;
+            self.clock.sleep_us(SETTLE_US);
+        }
+        decode(before, self.model.family)
+    }
+}
+
+/// 8.2.3.22.20; the speeds between are the X550's.
+fn decode(links: Links, family: Family) -> Link {
+    // All ones: the card does not answer.
+    if !links.contains(Links::LINK_UP) || links.bits() == u32::MAX {
+        return Link::default();
+    }
+    let odd = family == Family::X550 && links.contains(Links::SPEED_NON_STD);
+    let speed = links & Links::LINK_SPEED;
+    let speed_mbps = match (odd, speed) {
+        (false, Links::LINK_SPEED) => 10_000,
+        (true, Links::LINK_SPEED) => 2_500,
+        (_, Links::SPEED_1G) => 1_000,
+        (false, Links::SPEED_100M) => 100,
+        (true, Links::SPEED_100M) => 5_000,
+        _ => 0,
+    };
+    Link { up: true, speed_mbps, full_duplex: true }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn speeds_are_the_tables() {
+        let up = |bits: u32, family| decode(Links::from_bits_retain(bits), family).speed_mbps;
+        assert_eq!(up(0x7000_0000, Family::I82599), 10_000);
+        assert_eq!(up(0x6000_0000, Family::I82599), 1_000);
+        assert_eq!(up(0x5000_0000, Family::I82599), 100);
+        assert_eq!(up(0x7800_0000, Family::X550), 2_500);
+        assert_eq!(up(0x5800_0000, Family::X550), 5_000);
+        // Bit 27 means something else on the older families (LINKS.MLINK_MODE).
+        assert_eq!(up(0x7800_0000, Family::I82599), 10_000);
+    }
+
+    #[test]
+    fn no_link_has_no_speed() {
+        assert_eq!(decode(Links::from_bits_retain(0x3000_0000), Family::X540), Link::default());
+    }
+}

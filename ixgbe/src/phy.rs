@@ -1,0 +1,161 @@
+//! The copper PHY of X540 and X550, behind MDIO (clause 45 of IEEE 802.3; 3.7.3 of the X540 datasheet).
+
+use driver_core::bar::Bar;
+
+use crate::error::Error;
+use crate::hw::Hw;
+use crate::id::Family;
+use crate::regs::*;
+use crate::semaphore::Resource;
+
+/// NO-LIMITS: one MDIO cycle takes some 30 us; the drivers in the field wait 1 ms.
+const CYCLE_US: u64 = 2_000;
+
+/// A register of the PHY: MDIO device (MMD) and address.
+#[derive(Debug, Clone, Copy)]
+struct PhyReg(u32, u32);
+
+/// PMA/PMD device identifier, high half (IEEE 802.3 45.2.1.3).
+const PMA_ID_HIGH: PhyReg = PhyReg(1, 2);
+/// Auto-negotiation control (45.2.7.1).
+const AN_CONTROL: PhyReg = PhyReg(7, 0);
+/// Auto-negotiation advertisement (45.2.7.6).
+const AN_ADVERTISEMENT: PhyReg = PhyReg(7, 0x10);
+/// 10GBASE-T control: advertisement (45.2.7.10).
+const AN_10GBASET: PhyReg = PhyReg(7, 0x20);
+/// Vendor provisioning 1: 1000BASE-T and the X550's 2.5 and 5 Gbit/s (X540 datasheet, PHY registers).
+const AN_VENDOR: PhyReg = PhyReg(7, 0xc400);
+/// Vendor specific MMD 1, control.
+const VENDOR_CONTROL: PhyReg = PhyReg(30, 0);
+
+const AN_ENABLE: u16 = 1 << 12;
+const AN_RESTART: u16 = 1 << 9;
+const ADVERTISE_100BASETX_FULL: u16 = 1 << 8;
+const ADVERTISE_10GBASET: u16 = 1 << 12;
+const ADVERTISE_1000BASET_FULL: u16 = 1 << 15;
+const ADVERTISE_2500BASET: u16 = 1 << 10;
+const ADVERTISE_5000BASET: u16 = 1 << 11;
+const LOW_POWER: u16 = 1 << 11;
+
+impl<B: Bar> Hw<B> {
+    /// Finds the PHY, wakes it, lets it offer every speed and negotiate anew. The link comes seconds later.
+    pub(crate) fn start_phy(&mut self) -> Result<(), Error> {
+        let resource = Resource::phy(self.is_second_port());
+        let phy = match self.phy {
+            Some(phy) => phy,
+            None => self.with_semaphore(resource, || self.find_phy())?,
+        };
+        self.phy = Some(phy);
+        self.with_semaphore(resource, || {
+            self.phy_modify(phy, VENDOR_CONTROL, |v| v & !LOW_POWER)?;
+            self.phy_modify(phy, AN_10GBASET, |v| v | ADVERTISE_10GBASET)?;
+            let slow = if self.model.family == Family::X550 { ADVERTISE_2500BASET | ADVERTISE_5000BASET } else { 0 };
+            self.phy_modify(phy, AN_VENDOR, |v| v | ADVERTISE_1000BASET_FULL | slow)?;
+            self.phy_modify(phy, AN_ADVERTISEMENT, |v| v | ADVERTISE_100BASETX_FULL)?;
+            self.phy_modify(phy, AN_CONTROL, |v| v | AN_ENABLE | AN_RESTART)
+        })
+    }
+
+    fn find_phy(&self) -> Result<u32, Error> {
+        for phy in 0..32 {
+            // An address where nothing answers reads all ones; a PHY that is not up yet, all zeros.
+            if !matches!(self.phy_read(phy, PMA_ID_HIGH)?, 0 | 0xffff) {
+                return Ok(phy);
+            }
+        }
+        Err(Error::NoPhy { function: self.name.clone() })
+    }
+
+    fn phy_modify(&self, phy: u32, register: PhyReg, change: impl FnOnce(u16) -> u16) -> Result<(), Error> {
+        let before = self.phy_read(phy, register)?;
+        let after = change(before);
+        if after == before { Ok(()) } else { self.phy_write(phy, register, after) }
+    }
+
+    fn phy_read(&self, phy: u32, register: PhyReg) -> Result<u16, Error> {
+        self.mdi_cycle(phy, register, Msca::empty())?;
+        self.mdi_cycle(phy, register, Msca::OP_READ)?;
+        // 8.2.3.22.12: what was read is in bits 31:16, what is to be written in 15:0.
+        Ok((MSRWD.read(&self.bar) >> 16) as u16)
+    }
+
+    fn phy_write(&self, phy: u32, register: PhyReg, value: u16) -> Result<(), Error> {
+        MSRWD.write(&self.bar, value.into());
+        self.mdi_cycle(phy, register, Msca::empty())?;
+        self.mdi_cycle(phy, register, Msca::OP_WRITE)
+    }
+
+    /// 3.7.3.1.1: one cycle; the address cycle has no operation bit.
+    fn mdi_cycle(&self, phy: u32, PhyReg(device, address): PhyReg, operation: Msca) -> Result<(), Error> {
+        let command = Msca::from_bits_retain(address | device << 16 | phy << 21);
+        MSCA.write(&self.bar, command | operation | Msca::MDICMD);
+        self.wait(MSCA, "an MDIO cycle to end (MDI Command clear)", CYCLE_US, |v| !v.contains(Msca::MDICMD))?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::sync::Arc;
+
+    use super::*;
+    use crate::id::Model;
+    use crate::testing::{FakeBar, FakeClock};
+
+    /// A PHY at MDIO address 5 that keeps what is written, behind a card whose semaphores are free.
+    fn card(answers: bool) -> (FakeBar, Hw<FakeBar>) {
+        let bar = FakeBar::new();
+        let phy = std::sync::Mutex::new((0u32, std::collections::HashMap::<(u32, u32), u32>::new()));
+        bar.on_write(MSCA.offset(), move |bar, command| {
+            let mut phy = phy.lock().unwrap();
+            let (device, at) = (command >> 16 & 0x1f, command >> 21 & 0x1f);
+            bar.set(MSCA.offset(), command & !Msca::MDICMD.bits());
+            match command >> 26 & 3 {
+                0 => phy.0 = command & 0xffff,
+                1 if at == 5 => {
+                    let address = phy.0;
+                    phy.1.insert((device, address), bar.get(MSRWD.offset()) & 0xffff);
+                    bar.note((device, address, bar.get(MSRWD.offset()) & 0xffff));
+                }
+                _ => {
+                    let known = if phy.0 == 2 && device == 1 { 0x0154 } else { phy.1.get(&(device, phy.0)).copied().unwrap_or(0x0800) };
+                    let value = if answers && at == 5 { known } else { 0xffff };
+                    bar.set(MSRWD.offset(), value << 16);
+                }
+            }
+        });
+        let model =
+            Model::find(&driver_core::pci::PciId { vendor: 0x8086, device: 0x1563, revision: 0, class: 0, subsystem_vendor: 0, subsystem: 0 })
+                .unwrap();
+        let hw = Hw::new(bar.clone(), Arc::new(FakeClock::default()), model, "test");
+        (bar, hw)
+    }
+
+    #[test]
+    fn the_phy_is_found_woken_and_negotiates_every_speed() {
+        let (bar, mut hw) = card(true);
+        hw.start_phy().unwrap();
+        assert_eq!(hw.phy, Some(5));
+        let notes = bar.notes();
+        assert_eq!(notes.first(), Some(&(30, 0, 0)), "low power is left first");
+        assert!(notes.contains(&(7, 0x20, 0x1800)), "{notes:x?}");
+        assert!(notes.contains(&(7, 0xc400, 0x8c00)), "{notes:x?}");
+        assert_eq!(notes.last(), Some(&(7, 0, 0x1a00)), "the restart comes last");
+        assert_eq!(SW_FW_SYNC.read(&bar), SwFwSync::empty(), "the PHY's semaphore is released");
+    }
+
+    #[test]
+    fn a_bus_without_a_phy_is_an_error() {
+        let (bar, mut hw) = card(false);
+        assert_eq!(hw.start_phy(), Err(Error::NoPhy { function: "test".into() }));
+        assert_eq!(SW_FW_SYNC.read(&bar), SwFwSync::empty());
+    }
+
+    #[test]
+    fn a_cycle_that_never_ends_names_its_register() {
+        let (bar, mut hw) = card(true);
+        bar.stick(MSCA.offset(), Msca::MDICMD.bits());
+        let error = alloc::format!("{}", hw.start_phy().unwrap_err());
+        assert!(error.contains("MSCA (0x0425c"), "{error}");
+    }
+}

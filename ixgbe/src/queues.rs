@@ -1,0 +1,158 @@
+//! The hardware queues: setting one up, turning it on and off (4.6.7, 4.6.8).
+
+use driver_core::bar::Bar;
+use driver_core::clock::Clock;
+use driver_core::dma::Iova;
+use driver_core::reg::{NoSuchRegister, Timeout, wait_until};
+use driver_core::ring::DESC_BYTES;
+
+use crate::error::Error;
+use crate::hw::Hw;
+use crate::regs::*;
+
+/// NO-LIMITS: how long a queue may take to turn on or off. The drivers in the field wait 10 ms.
+const ENABLE_US: u64 = 100_000;
+/// 4.6.7.1.2: "Once the RXDCTL.ENABLE bit is cleared the driver should wait additional amount of time (~100 us) before releasing the memory".
+const RX_SETTLE_US: u64 = 100;
+/// How long frames that were handed over may take to go out before their queue is turned off.
+const DRAIN_US: u64 = 20_000;
+/// 7.2.3.4.1: fetch descriptors ahead while fewer than 32 are on the card, four (a cache line of them) at a time. 8.2.3.9.10: "HTHRESH should be
+/// given a non-zero value each time PTHRESH is used". WTHRESH stays 0, which reports at once where RS asks for it.
+const PTHRESH: u32 = 32;
+const HTHRESH: u32 = 4;
+
+/// Where a ring lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RingAt {
+    /// Its first descriptor, for the device; a multiple of 128 (8.2.3.8.1, 8.2.3.9.5).
+    pub(crate) iova: Iova,
+    /// How many descriptors there are.
+    pub(crate) len: u32,
+}
+
+impl RingAt {
+    fn low(self) -> u32 {
+        self.iova.0 as u32
+    }
+    fn high(self) -> u32 {
+        (self.iova.0 >> 32) as u32
+    }
+    fn len_bytes(self) -> u32 {
+        self.len * DESC_BYTES as u32
+    }
+}
+
+/// What a receive queue is set up with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RxSetup {
+    pub(crate) ring: RingAt,
+    /// What the tail register says when all buffers but one are the card's.
+    pub(crate) tail: u32,
+    /// Size of each buffer in KB, 1 to 16.
+    pub(crate) buffer_kb: u32,
+    /// Drop frames for which no descriptor is free, rather than hold up the other queues.
+    pub(crate) drop: bool,
+}
+
+impl<B: Bar> Hw<B> {
+    /// 4.6.7, "The following should be done per each receive queue": everything but the tail, which [`Hw::start_rx`] writes.
+    pub(crate) fn setup_rx(&self, index: u16, setup: &RxSetup) -> Result<(), Error> {
+        let bar = &self.bar;
+        let queue = u32::from(index);
+        // "Program the descriptor base address with the address of the region"
+        RDBAL.at(queue)?.write(bar, setup.ring.low());
+        RDBAH.at(queue)?.write(bar, setup.ring.high());
+        // "Set the length register to the size of the descriptor ring"
+        RDLEN.at(queue)?.write(bar, setup.ring.len_bytes());
+        RDH.at(queue)?.write(bar, 0);
+        RDT.at(queue)?.write(bar, 0);
+        // "Program SRRCTL associated with this queue according to the size of the buffers and the required header control"
+        let mut srrctl = Srrctl::DESCTYPE_ADVANCED_ONE_BUFFER | Srrctl::from_bits_retain(setup.buffer_kb & Srrctl::BSIZEPACKET.bits());
+        srrctl.set(Srrctl::DROP_EN, setup.drop);
+        SRRCTL.at(queue)?.write(bar, srrctl);
+        // "Program RSC mode for the queue via the RSCCTL register"
+        RSCCTL.at(queue)?.modify(bar, |v| v - Rscctl::RSCEN);
+        // "clear bit 12 of the DCA_RXCTRL[n] register"; IN-ORDER: no relaxed ordering, since the done bit vouches for the frame's bytes.
+        let unwanted = DcaRxctrl::RESERVED_12 | DcaRxctrl::DATA_WRITE_RO_EN | DcaRxctrl::HEAD_WRITE_RO_EN;
+        DCA_RXCTRL.at(queue)?.modify(bar, |v| v - unwanted);
+        Ok(())
+    }
+
+    /// 4.6.7: the queue on, then its buffers to the card.
+    pub(crate) fn start_rx(&self, index: u16, setup: &RxSetup) -> Result<(), Error> {
+        let control = RXDCTL.at(index.into())?;
+        // "Program RXDCTL with appropriate values including the queue Enable bit". Tags stay in the frames.
+        control.modify(&self.bar, |v| (v | Rxdctl::ENABLE) - Rxdctl::VME);
+        // "Poll the RXDCTL register until the Enable bit is set. The tail should not be bumped before this bit was read as 1b."
+        self.wait(control, "a receive queue to turn on (ENABLE)", ENABLE_US, |v| v.contains(Rxdctl::ENABLE))?;
+        // "Bump the tail pointer (RDT) to enable descriptors fetching by setting it to the ring length minus one."
+        RDT.at(index.into())?.write(&self.bar, setup.tail);
+        Ok(())
+    }
+
+    /// 4.6.8, "The following steps should be done once per transmit queue".
+    pub(crate) fn setup_tx(&self, index: u16, ring: RingAt) -> Result<(), Error> {
+        let bar = &self.bar;
+        let queue = u32::from(index);
+        // "Program the descriptor base address with the address of the region"
+        TDBAL.at(queue)?.write(bar, ring.low());
+        TDBAH.at(queue)?.write(bar, ring.high());
+        // "Set the length register to the size of the descriptor ring"
+        TDLEN.at(queue)?.write(bar, ring.len_bytes());
+        TDH.at(queue)?.write(bar, 0);
+        TDT.at(queue)?.write(bar, 0);
+        // "If needed, set TDWBAL/TWDBAH to enable head write back": the done bit of descriptors with RS is read instead.
+        TDWBAL.at(queue)?.write(bar, 0);
+        // IN-ORDER: a done bit must not overtake the one before it.
+        DCA_TXCTRL.at(queue)?.modify(bar, |v| v - DcaTxctrl::DESC_WRITE_BACK_RO_EN);
+        // "Program the TXDCTL register with the desired TX descriptor write back policy"
+        let thresholds = Txdctl::from_bits_retain(PTHRESH | HTHRESH << 8);
+        TXDCTL.at(queue)?.modify(bar, |v| (v - (Txdctl::PTHRESH | Txdctl::HTHRESH | Txdctl::WTHRESH)) | thresholds);
+        Ok(())
+    }
+
+    /// 4.6.8: "Enable the queue using TXDCTL.ENABLE. Poll the TXDCTL register until the Enable bit is set." DMATXCTL.TE is set by then.
+    pub(crate) fn start_tx(&self, index: u16) -> Result<(), Error> {
+        let control = TXDCTL.at(index.into())?;
+        control.modify(&self.bar, |v| v | Txdctl::ENABLE);
+        self.wait(control, "a transmit queue to turn on (ENABLE)", ENABLE_US, |v| v.contains(Txdctl::ENABLE))?;
+        Ok(())
+    }
+}
+
+/// 4.6.7.1.2: turns a receive queue off. When it returns without error the card writes to neither the ring nor its buffers any more.
+pub(crate) fn stop_rx(bar: &impl Bar, clock: &dyn Clock, index: u16) -> Result<(), Timeout> {
+    let control = RXDCTL.at(index.into()).map_err(missing)?;
+    if !control.read(bar).contains(Rxdctl::ENABLE) {
+        return Ok(());
+    }
+    // "Disable the queue by clearing the RXDCTL.ENABLE bit."
+    control.modify(bar, |v| v - Rxdctl::ENABLE);
+    // "The 82599 clears the RXDCTL.ENABLE bit only after all pending memory accesses to the descriptor ring are done."
+    wait_until(bar, control, "a receive queue to turn off (ENABLE clear)", clock, ENABLE_US, |v| !v.contains(Rxdctl::ENABLE))?;
+    clock.sleep_us(RX_SETTLE_US);
+    Ok(())
+}
+
+/// 4.6.8.1.2: lets what was handed over go out, within limits, and turns a transmit queue off. When it returns without error the card reads
+/// neither the ring nor its buffers any more.
+pub(crate) fn stop_tx(bar: &impl Bar, clock: &dyn Clock, index: u16) -> Result<(), Timeout> {
+    let control = TXDCTL.at(index.into()).map_err(missing)?;
+    if !control.read(bar).contains(Txdctl::ENABLE) {
+        return Ok(());
+    }
+    let tail = TDT.at(index.into()).map_err(missing)?.read(bar);
+    let head = TDH.at(index.into()).map_err(missing)?;
+    // Without a link nothing goes out: what is left then is given up with the queue.
+    if let Err(timeout) = wait_until(bar, head, "a transmit queue to drain (TDH = TDT)", clock, DRAIN_US, |head: u32| head == tail) {
+        log::warn!("frames were not sent before their queue stopped: {timeout}");
+    }
+    control.modify(bar, |v| v - Txdctl::ENABLE);
+    wait_until(bar, control, "a transmit queue to turn off (ENABLE clear)", clock, ENABLE_US, |v| !v.contains(Txdctl::ENABLE))?;
+    Ok(())
+}
+
+/// A queue that the card does not have never confirms anything.
+fn missing(error: NoSuchRegister) -> Timeout {
+    Timeout { register: error.name, offset: u32::MAX, section: "8.2.3", what: "a queue that the card does not have", last: error.index, waited_us: 0 }
+}

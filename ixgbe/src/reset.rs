@@ -1,0 +1,207 @@
+//! Master disable (5.2.5.3.2) and reset (4.2.1.6, 4.6.3.2).
+
+use driver_core::bar::Bar;
+use driver_core::pci::{PciError, PciFunction};
+
+use crate::config::MAX_QUEUES;
+use crate::error::Error;
+use crate::hw::Hw;
+use crate::id::Family;
+use crate::queues;
+use crate::regs::*;
+use crate::semaphore::Resource;
+
+/// NO-LIMITS: how long pending requests may take after Master Disable. The longest completion timeout that the card can have is 64 s; the
+/// drivers in the field wait 80 ms.
+const MASTER_DISABLE_US: u64 = 80_000;
+/// 8.2.3.1.1: "programmers must wait approximately 1 ms after setting before attempting to check if the bit has cleared".
+const RESET_QUIET_US: u64 = 1_000;
+/// NO-LIMITS: how long the bit may stay set after that.
+const RESET_US: u64 = 100_000;
+
+/// PCI Express capability (PCI Express base specification 7.5.3), and its Device Status register.
+const PCI_CAP_EXPRESS: u8 = 0x10;
+const PCIE_DEVICE_STATUS: u16 = 0x0a;
+const PCIE_TRANSACTIONS_PENDING: u32 = 1 << 5;
+/// How long pending transactions are waited for before the reset is done in spite of them.
+const PENDING_TRIES: u32 = 100;
+
+/// How [`Hw::master_disable`] ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Quiet {
+    /// The card confirmed that no request is pending.
+    Confirmed,
+    /// It did not: buffers have to be flushed, and the reset be done twice.
+    DoubleReset,
+}
+
+impl<B: Bar> Hw<B> {
+    /// 4.6.3.1: masks every interrupt and takes what is pending.
+    pub(crate) fn mask_interrupts(&self) {
+        EIMC.write(&self.bar, Eicr::from_bits_retain(0x7fff_ffff));
+        for register in EIMC_EX.iter() {
+            register.write(&self.bar, u32::MAX);
+        }
+        // "Software clears EICR by writing all ones to clear old interrupt causes" (4.6.6.1).
+        EICR.write(&self.bar, Eicr::from_bits_retain(u32::MAX));
+        self.flush();
+    }
+
+    /// 5.2.5.3.2: the queues off, then no new requests, then none pending. Works on a device in any state.
+    ///
+    /// A queue that does not confirm is no reason to stop here: Master Disable is what guarantees silence.
+    pub(crate) fn master_disable(&self) -> Result<Quiet, Error> {
+        // 4.5.9 of a live device: the receiver first, so that no more frames come in.
+        RXCTRL.modify(&self.bar, |v| v - Rxctrl::RXEN);
+        self.disable_queues();
+        // "the device driver sets the PCIe Master Disable bit"
+        CTRL.modify(&self.bar, |v| v | Ctrl::PCIE_MASTER_DISABLE);
+        // "then polls the PCIe Master Enable Status bit"
+        let quiet = self.wait(STATUS, "pending bus requests to end (PCIe Master Enable Status clear)", MASTER_DISABLE_US, |v| {
+            !v.contains(Status::PCIE_MASTER_ENABLE_STATUS)
+        });
+        match quiet {
+            Ok(_) => Ok(Quiet::Confirmed),
+            // All ones: the card is gone, and no reset will bring it back.
+            Err(Error::Timeout { timeout, .. }) if timeout.last == u32::MAX => Err(self.timeout(timeout)),
+            Err(_) => Ok(Quiet::DoubleReset),
+        }
+    }
+
+    /// Turns off every queue of the first bank that is on, whoever turned it on.
+    fn disable_queues(&self) {
+        for register in TXDCTL.iter() {
+            if register.read(&self.bar).contains(Txdctl::ENABLE) {
+                register.write(&self.bar, Txdctl::SWFLSH);
+            }
+        }
+        for (index, register) in RXDCTL.iter().enumerate() {
+            if register.read(&self.bar).contains(Rxdctl::ENABLE) {
+                // What it may still write is covered by Master Disable; the timeout only costs time.
+                if let Err(timeout) = queues::stop_rx(&self.bar, &*self.clock, index as u16) {
+                    log::warn!("{}: {timeout}", self.name);
+                }
+            }
+        }
+    }
+
+    /// 5.2.5.3.2, what to do where Master Disable was not confirmed: "the data path must be flushed before the software resets the 82599".
+    fn flush_data_path(&self) {
+        // "Inhibit data transmission by setting the HLREG0.LPBK bit and clearing the RXCTRL.RXEN bit"
+        HLREG0.modify(&self.bar, |v| v | Hlreg0::LPBK);
+        RXCTRL.modify(&self.bar, |v| v - Rxctrl::RXEN);
+        self.flush();
+        self.clock.sleep_us(3_000);
+        // "Set the GCR_EXT.Buffers_Clear_Func bit for 20 microseconds to flush internal buffers"
+        GCR_EXT.modify(&self.bar, |v| v | GcrExt::BUFFERS_CLEAR_FUNC);
+        self.flush();
+        self.clock.sleep_us(20);
+        // "Clear the HLREG0.LPBK bit and the GCR_EXT.Buffers_Clear_Func"
+        GCR_EXT.modify(&self.bar, |v| v - GcrExt::BUFFERS_CLEAR_FUNC);
+        HLREG0.modify(&self.bar, |v| v - Hlreg0::LPBK);
+        self.flush();
+    }
+
+    /// 5.2.5.3.2: "the driver should check that the Transaction Pending bit (bit 5) in the Device Status register in the PCI config space is clear".
+    fn wait_for_transactions(&self, function: &impl PciFunction) -> Result<(), PciError> {
+        let Some(express) = function.find_capability(PCI_CAP_EXPRESS, 0)? else { return Ok(()) };
+        for _ in 0..PENDING_TRIES {
+            if function.config_read(express + PCIE_DEVICE_STATUS, 2)? & PCIE_TRANSACTIONS_PENDING == 0 {
+                return Ok(());
+            }
+            self.clock.sleep_us(1_000);
+        }
+        log::warn!("{}: bus transactions stay pending; resetting in spite of them", self.name);
+        Ok(())
+    }
+
+    /// Brings a port in any state to silence: Master Disable, then reset. After it the port reads and writes no memory.
+    pub(crate) fn silence(&self, function: &impl PciFunction) -> Result<(), Error> {
+        let quiet = self.master_disable()?;
+        if quiet == Quiet::DoubleReset {
+            log::warn!("{}: Master Disable was not confirmed; flushing, and resetting twice", self.name);
+            self.wait_for_transactions(function)?;
+        }
+        self.reset(quiet)
+    }
+
+    /// Stops a running port: interrupts masked, receiver off, frames in flight sent where they go out in time, queues off, no request pending.
+    pub(crate) fn stop(&self, function: &impl PciFunction) -> Result<(), Error> {
+        self.mask_interrupts();
+        // The receiver first, so that no more frames come in.
+        RXCTRL.modify(&self.bar, |v| v - Rxctrl::RXEN);
+        for index in 0..MAX_QUEUES {
+            // What is not confirmed here, Master Disable or the reset confirms.
+            for result in [queues::stop_rx(&self.bar, &*self.clock, index), queues::stop_tx(&self.bar, &*self.clock, index)] {
+                if let Err(timeout) = result {
+                    log::warn!("{}: {timeout}", self.name);
+                }
+            }
+        }
+        DMATXCTL.modify(&self.bar, |v| v - Dmatxctl::TE);
+        if self.master_disable()? == Quiet::DoubleReset {
+            self.wait_for_transactions(function)?;
+            self.reset(Quiet::DoubleReset)?;
+        }
+        // The firmware may have the port back.
+        CTRL_EXT.modify(&self.bar, |v| v - CtrlExt::DRV_LOAD);
+        self.flush();
+        Ok(())
+    }
+
+    /// Lets the port issue requests again.
+    pub(crate) fn allow_master(&self) {
+        CTRL.modify(&self.bar, |v| v - Ctrl::PCIE_MASTER_DISABLE);
+        self.flush();
+    }
+
+    /// Resets the port and leaves it with interrupts masked, its EEPROM read and its DMA initialised.
+    pub(crate) fn reset(&self, quiet: Quiet) -> Result<(), Error> {
+        if quiet == Quiet::DoubleReset {
+            self.flush_data_path();
+            // "initiate two consecutive software resets with a larger delay than 1 us between the two of them"
+            self.reset_once()?;
+        }
+        self.reset_once()?;
+        // 4.6.3.1: "the interrupts also need to be disabled after issuing a global reset"
+        self.mask_interrupts();
+        self.wait_for_eeprom()?;
+        // 4.6.3: "Wait for DMA initialization done (RDRXCTL.DMAIDONE)"
+        self.wait(RDRXCTL, "DMA initialisation (DMAIDONE)", RESET_US, |v| v.contains(Rdrxctl::DMAIDONE))?;
+        // The firmware leaves the port to the driver from here on.
+        CTRL_EXT.modify(&self.bar, |v| v | CtrlExt::DRV_LOAD);
+        Ok(())
+    }
+
+    fn reset_once(&self) -> Result<(), Error> {
+        match self.model.family {
+            // "Global Reset = software reset + link reset" (4.6.3.2); a link that is up is left alone, since manageability may be using it.
+            Family::I82599 => {
+                let up = LINKS.read(&self.bar).contains(Links::LINK_UP);
+                self.write_reset(if up { Ctrl::RST } else { Ctrl::RST | Ctrl::LRST });
+            }
+            // The firmware must not be talking to the PHY while the MAC goes away under it (X540 datasheet, 4.6.3.2).
+            Family::X540 | Family::X550 => {
+                let phy = Resource::phy(self.is_second_port());
+                self.with_semaphore(phy, || {
+                    self.write_reset(Ctrl::RST);
+                    Ok(())
+                })?;
+            }
+        }
+        self.wait(CTRL, "the reset to end (RST and LRST clear)", RESET_US, |v| !v.intersects(Ctrl::RST | Ctrl::LRST))?;
+        self.clock.sleep_us(match self.model.family {
+            // 4.6.3.2: "Following a Global Reset the Software driver should wait at least 10msec".
+            Family::I82599 => 10_000,
+            // NO-LIMITS: the time that the drivers in the field give the PHY's firmware.
+            Family::X540 | Family::X550 => 100_000,
+        });
+        Ok(())
+    }
+
+    fn write_reset(&self, bits: Ctrl) {
+        CTRL.modify(&self.bar, |v| v | bits);
+        // No flush: until 1 ms has passed the card may not be read (8.2.3.1.1).
+        self.clock.sleep_us(RESET_QUIET_US);
+    }
+}
