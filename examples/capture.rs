@@ -53,6 +53,7 @@ fn run(args: &Args) -> Result<bool, Error> {
     let Some((rx, tx)) = port.take_queues() else { unreachable!("a started port has queues") };
 
     let mut run = Run::new(None);
+    run.wait_for_links(&mut [&mut port]);
     let captured = capture(args, &mut run, &mut port, rx, &mut recording);
     let seconds = run.seconds();
     drop(tx);

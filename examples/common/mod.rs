@@ -64,10 +64,8 @@ impl Run {
         for port in ports {
             while !port.control.link().up && !self.stop.load(Ordering::Relaxed) {
                 if began.elapsed() >= LINK_LIMIT {
-                    eprintln!(
-                        "warning: {}: the link is down, what is sent there is lost: plug it in (a simulated card: tap=, pcap-out=, dgram=)",
-                        port.name()
-                    );
+                    let name = port.name();
+                    eprintln!("warning: {name}: no link: plug it in (a simulated card: tap=, dgram=, pcap-in= or pcap-out=)");
                     break;
                 }
                 std::thread::sleep(Duration::from_millis(1));
