@@ -47,14 +47,7 @@ enum One {
 
 impl<B: Bar> Rx<B> {
     /// A queue on a ring whose hardware is set up and enabled. `interrupt`: the queue's bit in EIMS.
-    pub(crate) fn new(
-        ring: RxRing,
-        bar: B,
-        tail: B::Doorbell,
-        shared: Arc<Shared>,
-        (index, interrupt): (u16, u32),
-        max_frame_bytes: usize,
-    ) -> Self {
+    pub(crate) fn new(ring: RxRing, bar: B, tail: B::Doorbell, shared: Arc<Shared>, (index, interrupt): (u16, u32), max_frame_bytes: usize) -> Self {
         Self {
             ring: ManuallyDrop::new(ring),
             tail,
@@ -246,4 +239,3 @@ impl<B: Bar> fmt::Debug for Rx<B> {
         write!(f, "ixgbe receive queue {}: {:?}", self.index, self.ring)
     }
 }
-

@@ -53,15 +53,7 @@ enum One {
 
 impl<B: Bar> Tx<B> {
     /// A queue on a ring whose hardware is set up and enabled.
-    pub(crate) fn new(
-        ring: TxRing,
-        bar: B,
-        tail: B::Doorbell,
-        shared: Arc<Shared>,
-        index: u16,
-        gate: TxGate,
-        max_frame_bytes: usize,
-    ) -> Self {
+    pub(crate) fn new(ring: TxRing, bar: B, tail: B::Doorbell, shared: Arc<Shared>, index: u16, gate: TxGate, max_frame_bytes: usize) -> Self {
         Self {
             ring: ManuallyDrop::new(ring),
             tail,
