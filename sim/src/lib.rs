@@ -1,0 +1,3 @@
+//! Simulated devices.
+
+pub mod wire;

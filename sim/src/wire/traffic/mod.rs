@@ -1,0 +1,243 @@
+//! Generators and checkers at the far ends of two wires: what one generates the other expects.
+//!
+//! Plug the two wires of [`pair`] into two cards, forward frames between the cards, and read the two [`Flow`]s: every frame that a
+//! generator makes must come out of the other card, once, in order and unchanged.
+
+mod format;
+mod sequence;
+
+use std::fmt;
+use std::ops::Add;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use driver_core::clock::Clock;
+
+use super::{Sent, Wire, WireError};
+use format::Format;
+use sequence::{Order, Sequence};
+
+/// The shortest frame generated: Ethernet's minimum without frame check sequence, in bytes.
+pub const MIN_BYTES: usize = 60;
+/// The longest frame generated, in bytes: an MTU of 9710 and an Ethernet header.
+pub const MAX_BYTES: usize = 9724;
+
+/// What a [`pair`] generates.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrafficConfig {
+    /// Length of every frame in bytes, [`MIN_BYTES`] to [`MAX_BYTES`].
+    pub frame_bytes: usize,
+    /// Told apart by this number: frames of another pair count as corrupted.
+    pub flow: u32,
+    /// The MAC addresses of the two cards: what the wire at a card generates is addressed to that card, from the other.
+    pub macs: [[u8; 6]; 2],
+    /// Frames a second in each direction; `None`: as fast as the card takes them.
+    pub rate_pps: Option<u64>,
+    /// Frames in each direction; `None`: until [`Flow::stop`].
+    pub count: Option<u64>,
+    /// Generate whether the card has a free descriptor or not. The card counts what it drops ("missed"); hand that number to [`FlowTotals::lost`].
+    pub flood: bool,
+}
+
+impl Default for TrafficConfig {
+    /// Frames of 60 bytes as fast as the card takes them, until stopped, to cards that receive any address.
+    fn default() -> Self {
+        let macs = [[2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]];
+        Self { frame_bytes: MIN_BYTES, flow: 1, macs, rate_pps: None, count: None, flood: false }
+    }
+}
+
+/// One direction of a [`pair`]: written by its generator and its checker, read by the application at any time.
+#[derive(Debug)]
+pub struct Flow {
+    generator: Generated,
+    checker: Checked,
+}
+
+/// What the generator writes. In a cache line of its own, since the checker runs on another card's thread.
+#[derive(Debug)]
+#[repr(align(128))]
+struct Generated {
+    running: AtomicBool,
+    frames: AtomicU64,
+}
+
+/// What the checker writes.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Checked {
+    intact: AtomicU64,
+    corrupted: AtomicU64,
+    reordered: AtomicU64,
+    duplicated: AtomicU64,
+    skipped: AtomicU64,
+}
+
+/// A [`Flow`]'s counters at one moment, in frames.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct FlowTotals {
+    /// Made, and taken by the card (or dropped and counted by it).
+    pub generated: u64,
+    /// Arrived unchanged, for the first time. Reordered ones included.
+    pub intact: u64,
+    /// Arrived, but not as any frame of this flow is made.
+    pub corrupted: u64,
+    /// Arrived after a frame that was generated later.
+    pub reordered: u64,
+    /// Arrived once more.
+    pub duplicated: u64,
+    /// Sequence numbers that later frames passed by and that have not arrived since: lost, corrupted or missed.
+    pub skipped: u64,
+}
+
+impl FlowTotals {
+    /// Frames lost, once generation has stopped and all that was on the way has arrived. `missed`: what the receiving card reports to
+    /// have dropped for want of descriptors.
+    pub fn lost(&self, missed: u64) -> u64 {
+        self.generated.saturating_sub(missed).saturating_sub(self.intact).saturating_sub(self.corrupted)
+    }
+}
+
+impl Add for FlowTotals {
+    type Output = Self;
+    fn add(self, other: Self) -> Self {
+        Self {
+            generated: self.generated + other.generated,
+            intact: self.intact + other.intact,
+            corrupted: self.corrupted + other.corrupted,
+            reordered: self.reordered + other.reordered,
+            duplicated: self.duplicated + other.duplicated,
+            skipped: self.skipped + other.skipped,
+        }
+    }
+}
+
+impl Flow {
+    fn new() -> Arc<Self> {
+        Arc::new(Self { generator: Generated { running: AtomicBool::new(true), frames: AtomicU64::new(0) }, checker: Checked::default() })
+    }
+
+    /// Generates no further frame; what is on the way still arrives.
+    pub fn stop(&self) {
+        self.generator.running.store(false, Ordering::Relaxed);
+    }
+
+    /// The counters now.
+    pub fn totals(&self) -> FlowTotals {
+        let checked = &self.checker;
+        // What arrived is read first, so that no frame seems to have arrived before it was generated.
+        let [intact, corrupted, reordered, duplicated, skipped] =
+            [&checked.intact, &checked.corrupted, &checked.reordered, &checked.duplicated, &checked.skipped].map(|c| c.load(Ordering::Acquire));
+        FlowTotals { generated: self.generator.frames.load(Ordering::Acquire), intact, corrupted, reordered, duplicated, skipped }
+    }
+}
+
+/// Adds to a counter that only the caller writes, without a locked instruction.
+fn count(counter: &AtomicU64, frames: u64) {
+    counter.store(counter.load(Ordering::Relaxed).wrapping_add(frames), Ordering::Release);
+}
+
+/// One wire of a pair: generates what arrives at its card, checks what its card sends.
+pub struct Traffic {
+    config: TrafficConfig,
+    clock: Arc<dyn Clock>,
+    generates: Arc<Flow>,
+    expects: Arc<Flow>,
+    made: Format,
+    awaited: Format,
+    sequence: Sequence,
+    next: u64,
+    started_us: Option<u64>,
+}
+
+/// Two wires for two cards, and the flows to read: `flows[0]` goes from the first wire into the first card and must come out of the
+/// second, `flows[1]` the other way.
+///
+/// # Errors
+/// A frame length that is not [`MIN_BYTES`] to [`MAX_BYTES`], or a rate of 0.
+pub fn pair(config: &TrafficConfig, clock: &Arc<dyn Clock>) -> Result<([Traffic; 2], [Arc<Flow>; 2]), WireError> {
+    if !(MIN_BYTES..=MAX_BYTES).contains(&config.frame_bytes) {
+        return Err(WireError::option(format!("frames of {} bytes: give a size from {MIN_BYTES} to {MAX_BYTES} bytes", config.frame_bytes)));
+    }
+    if config.rate_pps == Some(0) {
+        return Err(WireError::option("a rate of 0 frames a second: give at least 1, or none for as fast as possible"));
+    }
+    let flows = [Flow::new(), Flow::new()];
+    let formats = [Format::new(config, 0), Format::new(config, 1)];
+    let wire = |direction: usize| Traffic {
+        config: config.clone(),
+        clock: clock.clone(),
+        generates: flows[direction].clone(),
+        expects: flows[1 - direction].clone(),
+        made: formats[direction].clone(),
+        awaited: formats[1 - direction].clone(),
+        sequence: Sequence::new(),
+        next: 0,
+        started_us: None,
+    };
+    let wires = [wire(0), wire(1)];
+    Ok((wires, flows))
+}
+
+impl Traffic {
+    /// Whether the rate allows the next frame now.
+    fn is_due(&mut self) -> bool {
+        let Some(rate_pps) = self.config.rate_pps else { return true };
+        let now_us = self.clock.now_us();
+        let elapsed_us = now_us - *self.started_us.get_or_insert(now_us);
+        // Frame n is due at n / rate.
+        u128::from(self.next) * 1_000_000 <= u128::from(elapsed_us) * u128::from(rate_pps)
+    }
+}
+
+impl Wire for Traffic {
+    fn send(&mut self, frame: &[u8]) -> Sent {
+        let checked = &self.expects.checker;
+        let Some(number) = self.awaited.check(frame) else {
+            count(&checked.corrupted, 1);
+            return Sent::Taken;
+        };
+        match self.sequence.arrived(number) {
+            Order::Next => count(&checked.intact, 1),
+            Order::Ahead(skipped) => {
+                count(&checked.intact, 1);
+                count(&checked.skipped, skipped);
+            }
+            Order::Late => {
+                count(&checked.intact, 1);
+                count(&checked.reordered, 1);
+                count(&checked.skipped, 1u64.wrapping_neg());
+            }
+            Order::Again => count(&checked.duplicated, 1),
+        }
+        Sent::Taken
+    }
+
+    fn receive(&mut self, frame: &mut Vec<u8>) -> bool {
+        if self.is_finished() || !self.is_due() {
+            return false;
+        }
+        // Counted before the frame is out, so that it never arrives before it was generated.
+        count(&self.generates.generator.frames, 1);
+        self.made.fill(self.next, frame);
+        self.next += 1;
+        true
+    }
+
+    fn is_finished(&self) -> bool {
+        self.config.count.is_some_and(|count| self.next >= count) || !self.generates.generator.running.load(Ordering::Relaxed)
+    }
+
+    fn is_lossless(&self) -> bool {
+        !self.config.flood
+    }
+}
+
+impl fmt::Debug for Traffic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Traffic").field("config", &self.config).field("next", &self.next).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;
