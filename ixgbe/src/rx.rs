@@ -154,10 +154,11 @@ impl<B: Bar> Rx<B> {
     fn ring_doorbell(&mut self, taken: usize) {
         self.counters.packets += taken as u64;
         if self.shared.is_running() {
-            barrier::before_doorbell();
-            // Section 7.1.9: the tail is one beyond the last descriptor that the card may use.
-            self.tail.ring(self.ring.tail());
             self.counters.doorbells += 1;
+            // Section 7.1.9: the tail is one beyond the last descriptor that the card may use.
+            let tail = self.ring.tail();
+            barrier::before_doorbell();
+            self.tail.ring(tail);
         }
     }
 
