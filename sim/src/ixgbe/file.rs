@@ -87,7 +87,8 @@ pub(super) fn name_of(offset: u32) -> (&'static str, u32, &'static str) {
         0x0D000..0x0E000 => queue_register(RX_NAMES, 64 + (offset - 0x0D000) / 0x40),
         0x06000..0x08000 => queue_register(TX_NAMES, (offset - 0x06000) / 0x40),
         _ => {
-            let holds = |row: &&Row| offset >= row.first && (offset - row.first) % row.stride == 0 && (offset - row.first) / row.stride < row.count;
+            let holds =
+                |row: &&Row| offset >= row.first && (offset - row.first).is_multiple_of(row.stride) && (offset - row.first) / row.stride < row.count;
             MAP.iter().find(holds).map_or(("reserved", offset, "8.2.2"), |row| (row.name, (offset - row.first) / row.stride, row.section))
         }
     }

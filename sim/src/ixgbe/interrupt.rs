@@ -70,13 +70,13 @@ impl Interrupts {
     /// A receive queue wrote back.
     #[inline]
     pub(super) fn rx(&mut self, queue: u32) {
-        self.allocated(self.ivar[queue as usize / 2 & 63] >> (16 * (queue & 1)));
+        self.allocated(self.ivar[(queue / 2) as usize & 63] >> (16 * (queue & 1)));
     }
 
     /// A transmit queue wrote back.
     #[inline]
     pub(super) fn tx(&mut self, queue: u32) {
-        self.allocated(self.ivar[queue as usize / 2 & 63] >> (16 * (queue & 1) + 8));
+        self.allocated(self.ivar[(queue / 2) as usize & 63] >> (16 * (queue & 1) + 8));
     }
 
     fn allocated(&mut self, allocation: u32) {

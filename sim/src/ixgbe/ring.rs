@@ -135,14 +135,14 @@ impl Ring {
         }
         match at {
             BAL => {
-                if value % 128 != 0 {
+                if !value.is_multiple_of(128) {
                     forbid("the ring's base is not aligned to 128 bytes");
                 }
                 self.bal = value & !127;
             }
             BAH => self.bah = value,
             LEN => {
-                if value % 128 != 0 || value > 128 * 1024 {
+                if !value.is_multiple_of(128) || value > 128 * 1024 {
                     forbid("the ring's length is not a multiple of 128 bytes up to 128 KiB");
                 }
                 self.len_bytes = value & 0xF_FF80;

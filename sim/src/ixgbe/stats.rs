@@ -69,11 +69,11 @@ impl Cast {
 /// The register of six, by length with the frame check sequence: 64, 65-127, 128-255, 256-511, 512-1023, 1024 and more.
 fn size_class(len_with_fcs: usize) -> u32 {
     match len_with_fcs {
-        ..=64 => 0,
-        ..=127 => 1,
-        ..=255 => 2,
-        ..=511 => 3,
-        ..=1023 => 4,
+        0..=64 => 0,
+        65..=127 => 1,
+        128..=255 => 2,
+        256..=511 => 3,
+        512..=1023 => 4,
         _ => 5,
     }
 }
