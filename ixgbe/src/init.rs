@@ -51,7 +51,7 @@ impl<B: Bar> Hw<B> {
         // "RDRXCTL.CRCStrip and HLREG0.RXCRCSTRP must be set to the same value. At the same time the RDRXCTL.RSCFRSTSIZE should be set to 0x0 as
         // opposed to its hardware default." RSC-BITS: the table of RDRXCTL asks for the other two.
         RDRXCTL.modify(bar, |v| (v - Rdrxctl::RSCFRSTSIZE) | Rdrxctl::CRCSTRIP | Rdrxctl::RSCACKC | Rdrxctl::FCOE_WRFIX);
-        // 4.6.11.3.4: "RXPBSIZE[0].SIZE=0x200, RXPBSIZE[1-7].SIZE=0x0" (0x180 on X540 and X550)
+        // PB-1-7: 4.6.11.3.4, "RXPBSIZE[0].SIZE=0x200, RXPBSIZE[1-7].SIZE=0x0" (0x180 on X540 and X550)
         for (index, register) in RXPBSIZE.iter().enumerate() {
             register.write(bar, if index == 0 { self.model.rx_packet_buffer_kb() << PBSIZE_KB_SHIFT } else { 0 });
         }
@@ -69,7 +69,7 @@ impl<B: Bar> Hw<B> {
             v.set(Hlreg0::JUMBOEN, jumbo);
             v
         });
-        // 8.2.3.22.13: from destination address to check sequence; VLAN headers come on top by themselves.
+        // MFS-VLAN, 8.2.3.22.13: from destination address to check sequence; VLAN headers come on top by themselves.
         let mfs = mtu.max(STANDARD_MTU) + HEADER_BYTES + FCS_BYTES;
         MAXFRS.modify(&self.bar, |v| v & 0xffff | mfs << 16);
     }
