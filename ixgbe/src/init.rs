@@ -5,6 +5,7 @@ use driver_core::bar::Bar;
 use crate::desc::{FCS_BYTES, HEADER_BYTES};
 use crate::error::Error;
 use crate::hw::Hw;
+use crate::id::Family;
 use crate::regs::*;
 
 /// NO-LIMITS: how long the receive path may take to empty before it is turned on or off. The drivers in the field wait 40 ms.
@@ -84,7 +85,10 @@ impl<B: Bar> Hw<B> {
         for (register, word) in RSSRK.iter().zip(RSS_KEY) {
             register.write(bar, word);
         }
-        for (first, register) in (0..).step_by(4).zip(RETA.iter()) {
+        // The X550 looks at nine bits of the hash, the others at seven.
+        let further = if self.model.family == Family::X550 { ERETA.count() } else { 0 };
+        let table = RETA.iter().chain(ERETA.iter().take(further as usize));
+        for (first, register) in (0..).step_by(4).zip(table) {
             register.write(bar, reta_word(first, rx_queues));
         }
         let fields = Mrqc::IPV4 | Mrqc::TCP_IPV4 | Mrqc::UDP_IPV4 | Mrqc::IPV6 | Mrqc::TCP_IPV6 | Mrqc::UDP_IPV6;

@@ -287,9 +287,9 @@ mod tests {
         ] {
             let (bar, hw, _) = port(Family::I82599);
             if bits == 0 {
-                bar.set(register, 0)
+                bar.set(register, 0);
             } else {
-                bar.stick(register, bits)
+                bar.stick(register, bits);
             }
             let error = format!("{}", hw.reset(Quiet::Confirmed).unwrap_err());
             assert!(error.starts_with("test: waited") && error.contains(named), "{error}");
