@@ -257,32 +257,35 @@ impl Batch {
         unsafe { pool::give_back(pool, over) };
     }
 
-    /// Whether the storage has room behind the last frame, and the stack an empty buffer of `pool`.
+    /// Takes an empty buffer of `pool` off the stack and counts a frame at the back, if there is one and room: the caller has to
+    /// write the frame to the place it gets.
     #[inline(always)]
-    pub(crate) fn is_ready_for_one(&self, pool: NonNull<PoolInner>) -> bool {
-        self.spare_pool == pool.as_ptr() && self.spare_count > 0 && self.tail < self.frames.len()
+    pub(crate) fn exchange_one(&mut self, pool: NonNull<PoolInner>) -> Option<(NonNull<Frame>, RawBuf)> {
+        let (count, tail) = (self.spare_count, self.tail);
+        if self.spare_pool != pool.as_ptr() || count == 0 || tail >= self.frames.len() {
+            return None;
+        }
+        self.spare_count = count - 1;
+        self.tail = tail + 1;
+        // SAFETY: both indexes were just compared; the buffer at the top of the stack is initialised, and the lower count makes this its only copy.
+        unsafe {
+            let place = NonNull::new_unchecked(self.frames.as_mut_ptr()).add(tail).cast();
+            Some((place, self.spares.get_unchecked(count - 1).assume_init()))
+        }
     }
 
-    /// Takes one empty buffer.
-    ///
-    /// # Safety
-    /// [`Batch::is_ready_for_one`] just said that there is one.
+    /// The only frame, if there is just one.
     #[inline(always)]
-    pub(crate) unsafe fn take_ready_spare(&mut self) -> RawBuf {
-        self.spare_count -= 1;
-        // SAFETY: the stack was not empty, so the buffer there is initialised; lowering the count makes this the only copy.
-        unsafe { self.spares.get_unchecked(self.spare_count).assume_init() }
+    pub(crate) fn only(&self) -> Option<&Frame> {
+        // SAFETY: the frame at head is initialised where the batch is not empty.
+        (self.tail == self.head + 1).then(|| unsafe { self.frames.get_unchecked(self.head).assume_init_ref() })
     }
 
-    /// Puts a frame at the back.
-    ///
-    /// # Safety
-    /// [`Batch::is_ready_for_one`] just said that there is room.
+    /// Forgets every frame: their places were moved out.
     #[inline(always)]
-    pub(crate) unsafe fn push_ready(&mut self, frame: Frame) {
-        // SAFETY: tail is below the storage's length.
-        unsafe { self.frames.get_unchecked_mut(self.tail) }.write(frame);
-        self.tail += 1;
+    pub(crate) fn forget_all(&mut self) {
+        self.head = 0;
+        self.tail = 0;
     }
 
     /// Takes one empty buffer of `pool`: from the stack, which is filled from the pool by the block.

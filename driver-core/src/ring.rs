@@ -75,6 +75,16 @@ impl DescRing {
         u64::from_le(unsafe { self.at(index).cast::<u64>().add(1).read_volatile() })
     }
 
+    /// The address of descriptor `index`.
+    ///
+    /// # Safety
+    /// `index` is below [`DescRing::len`].
+    #[inline(always)]
+    pub(crate) unsafe fn at_unmasked(&self, index: u32) -> NonNull<Pair> {
+        // SAFETY: the caller's.
+        unsafe { self.region.ptr().cast::<Pair>().add(index as usize) }
+    }
+
     /// The address of descriptor `index` (masked).
     #[inline(always)]
     pub(crate) fn at(&self, index: u32) -> NonNull<Pair> {

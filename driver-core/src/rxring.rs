@@ -41,6 +41,8 @@ pub struct RxRing {
     /// What the tested bits of an ordinary frame look like; `!0`, which they never are, while only the scalar path may run.
     done: u64,
     rules: RxRules,
+    /// The bits that decide whether a frame is ordinary.
+    tested: u64,
     queue: u64,
     /// IOVA minus pointer, of the pool.
     delta: u64,
@@ -114,13 +116,15 @@ impl RxRing {
         // For a block of frames one test finds lengths that reach past the largest power of two in the buffer.
         let room = pool.data_bytes().min(0xffff);
         let safe_len = (1u64 << room.ilog2()) - 1;
+        let unusual = rules.unusual | (0xffff & !safe_len) << LEN_SHIFT;
         Ok(Self {
             desc: core::mem::ManuallyDrop::new(desc),
             shadow,
             pool: pool.clone(),
             next: 0,
             done: rules.done,
-            rules: RxRules { unusual: rules.unusual | (0xffff & !safe_len) << LEN_SHIFT, ..rules },
+            rules: RxRules { unusual, ..rules },
+            tested: rules.done | unusual,
             queue: u64::from(queue & 0x3ff) << QUEUE_SHIFT,
             delta,
         })
@@ -170,28 +174,33 @@ impl RxRing {
     /// Whether completion words are those of an ordinary whole frame.
     #[inline(always)]
     fn is_ordinary(&self, words: Pair) -> bool {
-        words.high() & (self.rules.done | self.rules.unusual) == self.done
+        words.high() & self.tested == self.done
     }
 
     /// Moves the next frame to `batch` if it is an ordinary one, a fresh buffer lies ready there, and there is room.
     #[inline(always)]
     pub fn take_plain(&mut self, batch: &mut Batch) -> bool {
-        let pool = self.pool.as_ptr();
-        let words = self.peek();
-        if !self.is_ordinary(words) || !batch.is_ready_for_one(pool) {
+        let at = self.next;
+        // SAFETY: `next` is always below the number of descriptors and slots.
+        let (desc, slot) = unsafe { (self.desc.at_unmasked(at), NonNull::new_unchecked(self.shadow.as_mut_ptr()).add(at as usize)) };
+        // SAFETY: the ring is alive.
+        let words = unsafe { ring::load(desc) };
+        if words.high() & self.tested != self.done {
             return false;
         }
         barrier::after_done();
-        // SAFETY: a spare buffer of `pool` and a place for a frame are there; `next` is always below the number of slots; an ordinary frame's length
-        // is within its buffer, by `rules.unusual`.
+        let pool = self.pool.as_ptr();
+        let Some((place, fresh)) = batch.exchange_one(pool) else { return false };
+        // SAFETY: the slot's buffer is done, of this pool and in its fresh form, and leaves the slot for `fresh`; an ordinary frame's length is within
+        // its buffer, by `rules.unusual`; `place` is a free place that `exchange_one` counted, and is written here.
         unsafe {
-            let fresh = batch.take_ready_spare();
-            let filled = core::mem::replace(self.shadow.get_unchecked_mut(self.next as usize), fresh);
+            let filled = slot.replace(fresh);
             let mut frame = Frame::fresh(filled, pool);
             frame.set_words([words.low() | self.queue, words.high()]);
-            batch.push_ready(frame);
-            self.rearm(fresh);
+            place.write(frame);
+            ring::store(desc, Pair::new((fresh.0.addr().get() as u64).wrapping_add(self.delta), 0));
         }
+        self.next = (at + 1) & self.desc.mask();
         true
     }
 

@@ -63,6 +63,8 @@ pub struct TxRing {
     tail: u32,
     unreported: u32,
     rules: TxRules,
+    /// Longest less shortest ordinary frame, in bytes.
+    len_span: u16,
     /// IOVA minus pointer, of the pool.
     delta: u64,
 }
@@ -102,6 +104,7 @@ impl TxRing {
             head: 0,
             tail: 0,
             unreported: 0,
+            len_span: rules.max_len.saturating_sub(rules.min_len),
             rules,
             delta: pool.inner().delta,
         })
@@ -223,15 +226,41 @@ impl TxRing {
     pub fn put_plain(&mut self, batch: &mut Batch) -> bool {
         let Some(frame) = batch.frames().first() else { return false };
         let len = frame.linear_len() as u16;
-        let TxRules { min_len, max_len, .. } = self.rules;
         // A frame whose pool word, tags included, is this pool's address is plain and ours.
-        if frame.pool_word() != self.pool.as_ptr() || len.wrapping_sub(min_len) > max_len.wrapping_sub(min_len) || self.free() == 0 {
+        if frame.pool_word() != self.pool.as_ptr() || len.wrapping_sub(self.rules.min_len) > self.len_span || self.free() == 0 {
             return false;
         }
         let ptr = frame.ptr();
         batch.advance(1);
         let iova = (ptr.addr().get() as u64).wrapping_add(self.delta);
         self.store(RawBuf(ptr), iova, self.rules.command | u64::from(len) | u64::from(len) << 46, true);
+        true
+    }
+
+    /// Takes the frame of `batch` if it is its only one, an ordinary one of this ring's pool, more than `min_free` descriptors are free, and neither is
+    /// a report there nor is one to be asked for: what there is to do then is the least. Not for rings that count bytes.
+    #[inline(always)]
+    pub fn put_only(&mut self, batch: &mut Batch, min_free: u32) -> bool {
+        let (at, mask, unreported) = (self.tail, self.desc.mask(), self.unreported + 1);
+        let free = mask - (at.wrapping_sub(self.head) & mask);
+        if free <= min_free || unreported >= REPORT_EVERY || self.has_report() {
+            return false;
+        }
+        let Some(frame) = batch.only() else { return false };
+        let len = frame.linear_len() as u16;
+        if frame.pool_word() != self.pool.as_ptr() || len.wrapping_sub(self.rules.min_len) > self.len_span {
+            return false;
+        }
+        let ptr = frame.ptr();
+        batch.forget_all();
+        let iova = (ptr.addr().get() as u64).wrapping_add(self.delta);
+        // SAFETY: `tail` is always below the number of slots and descriptors.
+        unsafe {
+            *self.shadow.get_unchecked_mut(at as usize) = RawBuf(ptr);
+            ring::store(self.desc.at_unmasked(at), Pair::new(iova, self.rules.command | u64::from(len) | u64::from(len) << 46));
+        }
+        self.unreported = unreported;
+        self.tail = (at + 1) & mask;
         true
     }
 

@@ -115,17 +115,16 @@ impl Stack {
         Self { interface, sockets, echo, datagram: Vec::new(), echoed: 0 }
     }
 
-    /// The Ethernet groups that neighbour discovery needs (RFC 2464 section 7): all nodes, and each address's solicited-node group.
+    /// The Ethernet groups that neighbour discovery needs: all nodes, and each address's solicited-node group (RFC 4291 section 2.7.1, RFC 2464 section 7).
     fn multicast_groups(&self) -> Vec<MacAddr> {
-        let of_ipv6 = |address: Ipv6Address| {
-            let [.., a, b, c, d] = address.octets();
-            MacAddr([0x33, 0x33, a, b, c, d])
-        };
         let own = self.interface.ip_addrs().iter().filter_map(|cidr| match cidr {
-            IpCidr::Ipv6(cidr) => Some(of_ipv6(cidr.address().solicited_node())),
+            IpCidr::Ipv6(cidr) => {
+                let [.., a, b, c] = cidr.address().octets();
+                Some(MacAddr([0x33, 0x33, 0xff, a, b, c]))
+            }
             IpCidr::Ipv4(_) => None,
         });
-        [of_ipv6(smoltcp::wire::IPV6_LINK_LOCAL_ALL_NODES)].into_iter().chain(own).collect()
+        [MacAddr([0x33, 0x33, 0, 0, 0, 1])].into_iter().chain(own).collect()
     }
 
     fn addresses(&self) -> String {

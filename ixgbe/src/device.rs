@@ -52,7 +52,7 @@ pub struct Ixgbe<F: PciFunction> {
 pub fn open<F: PciFunction>(mut function: F, clock: Arc<dyn Clock>) -> Result<Ixgbe<F>, Error> {
     let id = function.id()?;
     let Some(model) = Model::find(&id) else { return Err(Error::UnknownId { function: function.name().into(), id }) };
-    // 8.1: registers are memory. Bus mastering comes with the first ring, in `start`.
+    // 8.1: registers are memory. BUS-MASTER: it comes with the first ring, in `start`.
     let command = function.config_read(PCI_COMMAND, 2)?;
     function.config_write(PCI_COMMAND, 2, command | PCI_COMMAND_MEMORY | PCI_COMMAND_INTX_DISABLE)?;
     let bar = function.open_bar(0)?;
@@ -216,7 +216,7 @@ impl<B: Bar> Queues<B> {
         });
         let doorbell = hw.bar.doorbell(RDT.at(index.into())?.offset())?;
         let interrupt = if config.interrupts { 1 << index } else { 0 };
-        // Without jumbo frames the card lets 1518 bytes through whatever the MTU is.
+        // MFS-VLAN: without jumbo frames the card lets 1518 bytes through whatever the MTU is.
         let longest = max_frame_bytes(config.mtu.max(1500)) as usize;
         self.rx.push(Rx::new(ring, hw.bar.clone(), doorbell, self.shared.clone(), (index, interrupt), longest));
         Ok(())

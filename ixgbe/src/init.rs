@@ -5,6 +5,7 @@ use driver_core::bar::Bar;
 use crate::desc::{FCS_BYTES, HEADER_BYTES};
 use crate::error::Error;
 use crate::hw::Hw;
+use crate::id::Family;
 use crate::regs::*;
 
 /// NO-LIMITS: how long the receive path may take to empty before it is turned on or off. The drivers in the field wait 40 ms.
@@ -51,7 +52,7 @@ impl<B: Bar> Hw<B> {
         // "RDRXCTL.CRCStrip and HLREG0.RXCRCSTRP must be set to the same value. At the same time the RDRXCTL.RSCFRSTSIZE should be set to 0x0 as
         // opposed to its hardware default." RSC-BITS: the table of RDRXCTL asks for the other two.
         RDRXCTL.modify(bar, |v| (v - Rdrxctl::RSCFRSTSIZE) | Rdrxctl::CRCSTRIP | Rdrxctl::RSCACKC | Rdrxctl::FCOE_WRFIX);
-        // 4.6.11.3.4: "RXPBSIZE[0].SIZE=0x200, RXPBSIZE[1-7].SIZE=0x0" (0x180 on X540 and X550)
+        // PB-1-7: 4.6.11.3.4, "RXPBSIZE[0].SIZE=0x200, RXPBSIZE[1-7].SIZE=0x0" (0x180 on X540 and X550)
         for (index, register) in RXPBSIZE.iter().enumerate() {
             register.write(bar, if index == 0 { self.model.rx_packet_buffer_kb() << PBSIZE_KB_SHIFT } else { 0 });
         }
@@ -69,7 +70,7 @@ impl<B: Bar> Hw<B> {
             v.set(Hlreg0::JUMBOEN, jumbo);
             v
         });
-        // 8.2.3.22.13: from destination address to check sequence; VLAN headers come on top by themselves.
+        // MFS-VLAN, 8.2.3.22.13: from destination address to check sequence; VLAN headers come on top by themselves.
         let mfs = mtu.max(STANDARD_MTU) + HEADER_BYTES + FCS_BYTES;
         MAXFRS.modify(&self.bar, |v| v & 0xffff | mfs << 16);
     }
@@ -84,7 +85,10 @@ impl<B: Bar> Hw<B> {
         for (register, word) in RSSRK.iter().zip(RSS_KEY) {
             register.write(bar, word);
         }
-        for (first, register) in (0..).step_by(4).zip(RETA.iter()) {
+        // The X550 looks at nine bits of the hash, the others at seven.
+        let further = if self.model.family == Family::X550 { ERETA.count() } else { 0 };
+        let table = RETA.iter().chain(ERETA.iter().take(further as usize));
+        for (first, register) in (0..).step_by(4).zip(table) {
             register.write(bar, reta_word(first, rx_queues));
         }
         let fields = Mrqc::IPV4 | Mrqc::TCP_IPV4 | Mrqc::UDP_IPV4 | Mrqc::IPV6 | Mrqc::TCP_IPV6 | Mrqc::UDP_IPV6;

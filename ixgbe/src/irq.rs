@@ -9,7 +9,7 @@ use crate::regs::*;
 /// EITR.ITR_INTERVAL of the receive vectors, bits 11:3 in units of 2 us at 10 Gbit/s: at most one interrupt in 10 us. A queue that is busy is polled
 /// and fires none.
 const RX_INTERVAL: u32 = 5 << 3;
-/// What the last vector tells of.
+/// OTHER-VECTOR: what the last vector tells of.
 const OTHER_CAUSES: Eicr = Eicr::LSC;
 
 impl<B: Bar> Hw<B> {

@@ -17,7 +17,7 @@ const RX_SETTLE_US: u64 = 100;
 /// How long frames that were handed over may take to go out before their queue is turned off.
 const DRAIN_US: u64 = 20_000;
 /// 7.2.3.4.1: fetch descriptors ahead while fewer than 32 are on the card, four (a cache line of them) at a time. 8.2.3.9.10: "HTHRESH should be
-/// given a non-zero value each time PTHRESH is used". WTHRESH stays 0, which reports at once where RS asks for it.
+/// given a non-zero value each time PTHRESH is used". WTHRESH-0: it stays 0.
 const PTHRESH: u32 = 32;
 const HTHRESH: u32 = 4;
 

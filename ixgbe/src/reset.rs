@@ -159,7 +159,7 @@ impl<B: Bar> Hw<B> {
     pub(crate) fn reset(&self, quiet: Quiet) -> Result<(), Error> {
         if quiet == Quiet::DoubleReset {
             self.flush_data_path();
-            // "initiate two consecutive software resets with a larger delay than 1 us between the two of them"
+            // DOUBLE-RESET: "initiate two consecutive software resets with a larger delay than 1 us between the two of them"
             self.reset_once()?;
         }
         self.reset_once()?;
@@ -175,12 +175,12 @@ impl<B: Bar> Hw<B> {
 
     fn reset_once(&self) -> Result<(), Error> {
         match self.model.family {
-            // "Global Reset = software reset + link reset" (4.6.3.2); a link that is up is left alone, since manageability may be using it.
+            // GLOBAL-RESET: "Global Reset = software reset + link reset" (4.6.3.2); a link that is up is left alone, since manageability may be using it.
             Family::I82599 => {
                 let up = LINKS.read(&self.bar).contains(Links::LINK_UP);
                 self.write_reset(if up { Ctrl::RST } else { Ctrl::RST | Ctrl::LRST });
             }
-            // The firmware must not be talking to the PHY while the MAC goes away under it (X540 datasheet, 4.6.3.2).
+            // GLOBAL-RESET: the firmware must not be talking to the PHY while the MAC goes away under it (X540 datasheet, 4.6.3.2).
             Family::X540 | Family::X550 => {
                 let phy = Resource::phy(self.is_second_port());
                 self.with_semaphore(phy, || {
@@ -203,5 +203,119 @@ impl<B: Bar> Hw<B> {
         CTRL.modify(&self.bar, |v| v | bits);
         // No flush: until 1 ms has passed the card may not be read (8.2.3.1.1).
         self.clock.sleep_us(RESET_QUIET_US);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+    use alloc::sync::Arc;
+    use std::sync::Mutex;
+    use std::vec::Vec;
+
+    use super::*;
+    use crate::id::MODELS;
+    use crate::testing::{FakeBar, FakeClock};
+
+    /// A port that answers resets and has an EEPROM. Returns what was written to CTRL, too.
+    fn port(family: Family) -> (FakeBar, Hw<FakeBar>, Arc<Mutex<Vec<Ctrl>>>) {
+        let bar = FakeBar::new();
+        let written = Arc::new(Mutex::new(Vec::new()));
+        let log = written.clone();
+        bar.on_write(CTRL.offset(), move |bar, value| {
+            let value = Ctrl::from_bits_retain(value);
+            log.lock().unwrap().push(value);
+            if value.intersects(Ctrl::RST | Ctrl::LRST) {
+                bar.set(CTRL.offset(), 0);
+            }
+        });
+        bar.set(EEC.offset(), (Eec::AUTO_RD | Eec::EE_PRES).bits());
+        bar.set(RDRXCTL.offset(), Rdrxctl::DMAIDONE.bits());
+        let model = MODELS.iter().find(|model| model.family == family).unwrap();
+        (bar.clone(), Hw::new(bar, Arc::new(FakeClock::default()), model, "test"), written)
+    }
+
+    fn resets(written: &Mutex<Vec<Ctrl>>) -> Vec<Ctrl> {
+        let all = Ctrl::RST | Ctrl::LRST;
+        written.lock().unwrap().iter().map(|&value| value & all).filter(|value| !value.is_empty()).collect()
+    }
+
+    #[test]
+    fn a_link_that_is_up_is_not_reset() {
+        let (bar, hw, written) = port(Family::I82599);
+        hw.reset(Quiet::Confirmed).unwrap();
+        bar.set(LINKS.offset(), Links::LINK_UP.bits());
+        hw.reset(Quiet::Confirmed).unwrap();
+        assert_eq!(resets(&written), [Ctrl::RST | Ctrl::LRST, Ctrl::RST]);
+    }
+
+    #[test]
+    fn copper_ports_reset_the_mac_alone_and_release_the_phy() {
+        let (bar, hw, written) = port(Family::X540);
+        hw.reset(Quiet::Confirmed).unwrap();
+        assert_eq!(resets(&written), [Ctrl::RST]);
+        assert_eq!(SW_FW_SYNC.read(&bar), SwFwSync::empty());
+    }
+
+    #[test]
+    fn an_unconfirmed_master_disable_means_two_resets() {
+        let (bar, hw, written) = port(Family::I82599);
+        bar.set(STATUS.offset(), Status::PCIE_MASTER_ENABLE_STATUS.bits());
+        let quiet = hw.master_disable().unwrap();
+        assert_eq!(quiet, Quiet::DoubleReset);
+        hw.reset(quiet).unwrap();
+        assert_eq!(resets(&written).len(), 2);
+        assert_eq!(GCR_EXT.read(&bar), GcrExt::empty(), "the flush is over");
+        assert!(!HLREG0.read(&bar).contains(Hlreg0::LPBK));
+    }
+
+    #[test]
+    fn a_card_that_is_gone_is_not_reset() {
+        let (bar, hw, written) = port(Family::I82599);
+        bar.stick(STATUS.offset(), u32::MAX);
+        let error = format!("{}", hw.master_disable().unwrap_err());
+        assert!(error.contains("STATUS (0x00008, section 8.2.3.1.2) still reads 0xffffffff; all ones mean"), "{error}");
+        assert!(resets(&written).is_empty());
+    }
+
+    #[test]
+    fn what_does_not_come_names_its_register() {
+        for (register, bits, named) in [
+            (CTRL.offset(), Ctrl::RST.bits(), "CTRL (0x00000, section 8.2.3.1.1) still reads 0x04000000"),
+            (EEC.offset(), 0, "EEC (0x10010, section 8.2.3.2.1) still reads 0x00000000"),
+            (RDRXCTL.offset(), 0, "RDRXCTL (0x02f00, section 8.2.3.8.8) still reads 0x00000000"),
+        ] {
+            let (bar, hw, _) = port(Family::I82599);
+            if bits == 0 {
+                bar.set(register, 0);
+            } else {
+                bar.stick(register, bits);
+            }
+            let error = format!("{}", hw.reset(Quiet::Confirmed).unwrap_err());
+            assert!(error.starts_with("test: waited") && error.contains(named), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_missing_or_rejected_eeprom_is_an_error() {
+        let (bar, hw, _) = port(Family::I82599);
+        bar.set(EEC.offset(), Eec::AUTO_RD.bits());
+        assert!(matches!(hw.reset(Quiet::Confirmed), Err(Error::Eeprom { eec: 0x200, .. })));
+        let (bar, hw, _) = port(Family::I82599);
+        bar.set(FWSM.offset(), 1 << 19);
+        assert!(matches!(hw.reset(Quiet::Confirmed), Err(Error::Eeprom { fwsm: 0x8_0000, .. })));
+    }
+
+    #[test]
+    fn queues_left_running_are_turned_off() {
+        let (bar, hw, _) = port(Family::I82599);
+        RXDCTL.at(3).unwrap().write(&bar, Rxdctl::ENABLE);
+        TXDCTL.at(63).unwrap().write(&bar, Txdctl::ENABLE);
+        RXCTRL.write(&bar, Rxctrl::RXEN);
+        assert_eq!(hw.master_disable().unwrap(), Quiet::Confirmed);
+        assert!(!RXDCTL.at(3).unwrap().read(&bar).contains(Rxdctl::ENABLE));
+        assert!(!TXDCTL.at(63).unwrap().read(&bar).contains(Txdctl::ENABLE));
+        assert!(!RXCTRL.read(&bar).contains(Rxctrl::RXEN));
+        assert!(CTRL.read(&bar).contains(Ctrl::PCIE_MASTER_DISABLE));
     }
 }

@@ -47,14 +47,7 @@ enum One {
 
 impl<B: Bar> Rx<B> {
     /// A queue on a ring whose hardware is set up and enabled. `interrupt`: the queue's bit in EIMS.
-    pub(crate) fn new(
-        ring: RxRing,
-        bar: B,
-        tail: B::Doorbell,
-        shared: Arc<Shared>,
-        (index, interrupt): (u16, u32),
-        max_frame_bytes: usize,
-    ) -> Self {
+    pub(crate) fn new(ring: RxRing, bar: B, tail: B::Doorbell, shared: Arc<Shared>, (index, interrupt): (u16, u32), max_frame_bytes: usize) -> Self {
         Self {
             ring: ManuallyDrop::new(ring),
             tail,
@@ -161,10 +154,11 @@ impl<B: Bar> Rx<B> {
     fn ring_doorbell(&mut self, taken: usize) {
         self.counters.packets += taken as u64;
         if self.shared.is_running() {
-            barrier::before_doorbell();
-            // Section 7.1.9: the tail is one beyond the last descriptor that the card may use.
-            self.tail.ring(self.ring.tail());
             self.counters.doorbells += 1;
+            // Section 7.1.9: the tail is one beyond the last descriptor that the card may use.
+            let tail = self.ring.tail();
+            barrier::before_doorbell();
+            self.tail.ring(tail);
         }
     }
 
@@ -246,4 +240,3 @@ impl<B: Bar> fmt::Debug for Rx<B> {
         write!(f, "ixgbe receive queue {}: {:?}", self.index, self.ring)
     }
 }
-

@@ -41,6 +41,7 @@ impl<B: Bar> Hw<B> {
     }
 
     fn acquire(&self, resource: Resource) -> Result<(), Error> {
+        let mut last = SwFwSync::empty();
         for _ in 0..TRIES {
             self.lock_sync()?;
             let sync = SW_FW_SYNC.read(&self.bar);
@@ -52,10 +53,10 @@ impl<B: Bar> Hw<B> {
             if free {
                 return Ok(());
             }
+            last = sync;
             self.clock.sleep_us(5_000);
         }
-        let last = SW_FW_SYNC.read(&self.bar).bits();
-        Err(Error::Semaphore { function: self.name.clone(), bits: resource.both().bits(), last })
+        Err(Error::Semaphore { function: self.name.clone(), bits: resource.both().bits(), last: last.bits() })
     }
 
     fn release(&self, resource: Resource) {
@@ -104,5 +105,59 @@ impl<B: Bar> Hw<B> {
         // A plain write: a read that finds SMBI clear would take it.
         SWSM.write(&self.bar, Swsm::empty());
         self.flush();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+    use alloc::sync::Arc;
+
+    use super::*;
+    use crate::id::MODELS;
+    use crate::testing::{FakeBar, FakeClock};
+
+    fn port(family: Family) -> (FakeBar, Hw<FakeBar>) {
+        let bar = FakeBar::new();
+        let model = MODELS.iter().find(|model| model.family == family).unwrap();
+        (bar.clone(), Hw::new(bar, Arc::new(FakeClock::default()), model, "test"))
+    }
+
+    #[test]
+    fn a_resource_is_held_during_the_work_and_free_after() {
+        for family in [Family::I82599, Family::X540] {
+            let (bar, hw) = port(family);
+            let during = hw.with_semaphore(Resource::MAC_CSR, || Ok(SW_FW_SYNC.read(&bar))).unwrap();
+            assert_eq!(during, SwFwSync::SW_MAC_CSR_SM, "{family}");
+            assert_eq!(SW_FW_SYNC.read(&bar), SwFwSync::empty(), "{family}");
+            assert_eq!(SWSM.read(&bar), Swsm::empty(), "{family}");
+        }
+    }
+
+    #[test]
+    fn what_others_hold_stays_held() {
+        let (bar, hw) = port(Family::I82599);
+        SW_FW_SYNC.write(&bar, SwFwSync::SW_PHY_SM0);
+        hw.with_semaphore(Resource::MAC_CSR, || Ok(())).unwrap();
+        assert_eq!(SW_FW_SYNC.read(&bar), SwFwSync::SW_PHY_SM0);
+    }
+
+    #[test]
+    fn a_resource_that_the_firmware_keeps_is_an_error_with_its_bits() {
+        let (bar, hw) = port(Family::X540);
+        SW_FW_SYNC.write(&bar, SwFwSync::from_bits_retain(1 << 7));
+        let error = hw.with_semaphore(Resource::phy(true), || -> Result<(), Error> { panic!("not held") }).unwrap_err();
+        assert_eq!(error, Error::Semaphore { function: "test".into(), bits: 1 << 2 | 1 << 7, last: 1 << 7 });
+        assert_eq!(SWSM.read(&bar), Swsm::empty());
+    }
+
+    #[test]
+    fn a_dead_owner_is_robbed_and_a_stuck_bit_reported() {
+        let (bar, hw) = port(Family::I82599);
+        SWSM.write(&bar, Swsm::SMBI);
+        hw.with_semaphore(Resource::MAC_CSR, || Ok(())).unwrap();
+        bar.stick(SWSM.offset(), Swsm::SMBI.bits());
+        let error = format!("{}", hw.with_semaphore(Resource::MAC_CSR, || Ok(())).unwrap_err());
+        assert!(error.contains("SWSM (0x10140, section 8.2.3.4.9) still reads 0x00000001"), "{error}");
     }
 }

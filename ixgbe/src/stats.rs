@@ -67,6 +67,7 @@ impl Counters {
             rx_length_errors: self.length,
             rx_crc_errors: self.crc,
             rx_frame_errors: self.symbol,
+            // MISSED: the card's two ways of losing frames are not told apart.
             rx_missed_errors: self.missed,
             carrier_changes,
             ..Stats::default()

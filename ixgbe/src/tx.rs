@@ -53,15 +53,7 @@ enum One {
 
 impl<B: Bar> Tx<B> {
     /// A queue on a ring whose hardware is set up and enabled.
-    pub(crate) fn new(
-        ring: TxRing,
-        bar: B,
-        tail: B::Doorbell,
-        shared: Arc<Shared>,
-        index: u16,
-        gate: TxGate,
-        max_frame_bytes: usize,
-    ) -> Self {
+    pub(crate) fn new(ring: TxRing, bar: B, tail: B::Doorbell, shared: Arc<Shared>, index: u16, gate: TxGate, max_frame_bytes: usize) -> Self {
         Self {
             ring: ManuallyDrop::new(ring),
             tail,
@@ -113,10 +105,11 @@ impl<B: Bar> Tx<B> {
     /// Hands the filled descriptors to the card.
     #[inline(always)]
     fn ring_doorbell(&mut self, taken: usize) {
-        barrier::before_doorbell();
-        self.tail.ring(self.ring.tail());
         self.doorbells += 1;
         self.packets += taken as u64;
+        let tail = self.ring.tail();
+        barrier::before_doorbell();
+        self.tail.ring(tail);
     }
 
     /// Queues frames until the batch is empty, the ring is full, or one is refused.
@@ -250,12 +243,7 @@ impl<B: Bar> TxQueue for Tx<B> {
     #[inline]
     fn submit(&mut self, batch: &mut Batch) -> TxState {
         // One ordinary frame with nothing to be reclaimed and room behind it changes no state but the tail.
-        if batch.len() == 1
-            && self.ring.free() > self.straight_above
-            && !self.ring.has_report()
-            && self.shared.is_running()
-            && self.ring.put_plain(batch)
-        {
+        if self.shared.is_running() && self.ring.put_only(batch, self.straight_above) {
             self.ring_doorbell(1);
             return TxState::Running;
         }

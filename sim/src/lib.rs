@@ -1,3 +1,25 @@
-//! Simulated devices.
+//! Simulated network cards.
+//!
+//! A [`Model`] is a card: configuration space, registers, DMA through an [`Iommu`] that faults, interrupt vectors, and a port that is
+//! plugged into a [`wire::Wire`]. [`SimDevice`] carries a model inside this process and presents it as a
+//! [`PciFunction`](driver_core::pci::PciFunction), stepped by hand in tests or on a thread of its own when a wire is live.
+//!
+//! A model is stricter than the hardware where the datasheet forbids something: it records a [`Violation`]. A test ends by asserting that there is none.
 
+pub mod clock;
+pub mod config;
+pub mod device;
+pub mod function;
+pub mod iommu;
+pub mod ixgbe;
+pub mod model;
+pub mod msix;
+pub mod violation;
 pub mod wire;
+
+pub use clock::{HostClock, SimClock};
+pub use device::{Live, SimDevice};
+pub use function::{SimBar, SimDoorbell, SimFunction, SimInterrupt};
+pub use iommu::{Dma, DmaFault, Iommu};
+pub use model::{Host, Model};
+pub use violation::{Violation, Violations};

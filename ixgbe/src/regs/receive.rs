@@ -26,12 +26,14 @@ pub const RAH: RegArray<Rah, Rw> = RegArray::new(0x0_a204, 8, 128, "RAH", "8.2.3
 pub const MPSAR: RegArray<u32, Rw> = RegArray::new(0x0_a600, 4, 256, "MPSAR", "8.2.3.7.10");
 /// The VLAN filter table.
 pub const VFTA: RegArray<u32, Rw> = RegArray::new(0x0_a000, 4, 128, "VFTA", "8.2.3.7.11");
-/// How frames are spread over queues.
-pub const MRQC: Reg<Mrqc, Rw> = Reg::new(0x0_ec80, "MRQC", "8.2.3.7.12");
+/// How frames are spread over queues. This and the next two also answer at 0x0EC80, 0x0EB80 and 0x0EB00; RSS-OFFSETS says why not there.
+pub const MRQC: Reg<Mrqc, Rw> = Reg::new(0x0_5818, "MRQC", "8.2.3.7.12");
 /// The key of the spreading hash, 40 bytes.
-pub const RSSRK: RegArray<u32, Rw> = RegArray::new(0x0_eb80, 4, 10, "RSSRK", "8.2.3.7.14");
+pub const RSSRK: RegArray<u32, Rw> = RegArray::new(0x0_5c80, 4, 10, "RSSRK", "8.2.3.7.14");
 /// The spreading table: 128 entries of 8 bits.
-pub const RETA: RegArray<u32, Rw> = RegArray::new(0x0_eb00, 4, 32, "RETA", "8.2.3.7.15");
+pub const RETA: RegArray<u32, Rw> = RegArray::new(0x0_5c00, 4, 32, "RETA", "8.2.3.7.15");
+/// X550: the rest of the spreading table, entries 128 to 511.
+pub const ERETA: RegArray<u32, Rw> = RegArray::new(0x0_ee80, 4, 96, "ERETA", "8.2.3.7.15 (X550)");
 /// Five-tuple filters.
 pub const FTQF: RegArray<Ftqf, Rw> = RegArray::new(0x0_e600, 4, 128, "FTQF", "8.2.3.7.19");
 /// Ethertype filters.

@@ -1,0 +1,264 @@
+//! A simulated device as the [`PciFunction`] that a driver opens.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use driver_core::bar::{Bar, BarError, Doorbell};
+use driver_core::dma::DmaDomain;
+use driver_core::pci::{Interrupt, PciError, PciErrorKind, PciFunction};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fd::AsRawFd;
+
+use crate::config::{COMMAND, COMMAND_BUS_MASTER, COMMAND_MEMORY};
+use crate::device::{Posted, Shared};
+
+/// A simulated PCI function.
+///
+/// There is one function behind each device: two `SimFunction`s of one device drive the same registers.
+pub struct SimFunction {
+    shared: Arc<Shared>,
+}
+
+impl SimFunction {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        let function = Self { shared };
+        function.change_command(COMMAND_MEMORY, 0);
+        function
+    }
+
+    fn change_command(&self, set: u16, clear: u16) {
+        self.shared.access(|core, host| {
+            let command = core.model.config_read(host, COMMAND, 2) as u16;
+            core.model.config_write(host, COMMAND, 2, u32::from(command & !clear | set));
+        });
+    }
+
+    fn error(&self, tried: &str, kind: PciErrorKind) -> PciError {
+        PciError::new(&self.shared.name, tried, kind)
+    }
+
+    fn check_config(&self, tried: &str, offset: u16, width: u8) -> Result<(), PciError> {
+        if matches!(width, 1 | 2 | 4) && offset.is_multiple_of(width.into()) && offset < 4096 {
+            return Ok(());
+        }
+        Err(self.error(tried, PciErrorKind::Argument("the offset is not a naturally aligned one below 4096, or the width is not 1, 2 or 4")))
+    }
+}
+
+impl PciFunction for SimFunction {
+    type Bar = SimBar;
+    type Interrupt = SimInterrupt;
+
+    fn name(&self) -> &str {
+        &self.shared.name
+    }
+
+    fn config_read(&self, offset: u16, width: u8) -> Result<u32, PciError> {
+        self.check_config("reading configuration space", offset, width)?;
+        Ok(self.shared.access(|core, host| core.model.config_read(host, offset, width)))
+    }
+
+    fn config_write(&mut self, offset: u16, width: u8, value: u32) -> Result<(), PciError> {
+        self.check_config("writing configuration space", offset, width)?;
+        self.shared.access(|core, host| core.model.config_write(host, offset, width, value));
+        Ok(())
+    }
+
+    fn open_bar(&mut self, index: u8) -> Result<SimBar, PciError> {
+        match self.shared.access(|core, _| core.model.bar_len_bytes(index)) {
+            Some(len_bytes) => Ok(SimBar { shared: Arc::clone(&self.shared), index, len_bytes }),
+            None => Err(self.error(&format!("opening BAR {index}"), PciErrorKind::Missing("memory BAR of that number"))),
+        }
+    }
+
+    fn dma(&self) -> &DmaDomain {
+        &self.shared.domain
+    }
+
+    fn set_bus_master(&mut self, on: bool) -> Result<(), PciError> {
+        self.change_command(if on { COMMAND_BUS_MASTER } else { 0 }, if on { 0 } else { COMMAND_BUS_MASTER });
+        Ok(())
+    }
+
+    fn interrupt_count(&self) -> u16 {
+        self.shared.vectors.len() as u16
+    }
+
+    fn enable_interrupts(&mut self, count: u16) -> Result<Vec<SimInterrupt>, PciError> {
+        let tried = format!("turning on {count} interrupt vectors");
+        if count > self.interrupt_count() {
+            return Err(self.error(&tried, PciErrorKind::Missing("so many interrupt vectors")));
+        }
+        if self.shared.open_vectors.compare_exchange(0, usize::from(count), Ordering::SeqCst, Ordering::SeqCst).is_err() {
+            return Err(self.error(&tried, PciErrorKind::Argument("interrupts are on already: drop the objects that the first call returned")));
+        }
+        self.shared.access(|core, host| core.model.msix().program(host, count));
+        let vectors = (0..usize::from(count)).map(|vector| SimInterrupt { shared: Arc::clone(&self.shared), vector });
+        // What fired while nobody held the vectors is stale.
+        let vectors: Vec<_> = vectors.collect();
+        vectors.iter().for_each(|interrupt: &SimInterrupt| _ = interrupt.take());
+        Ok(vectors)
+    }
+
+    fn reset(&mut self) -> Result<(), PciError> {
+        self.shared.access(|core, host| {
+            let (command, msix) = (core.model.config_read(host, COMMAND, 2), core.model.msix().clone());
+            core.model.reset(host);
+            // A host saves and restores what it owns: decoding, bus mastering and the interrupt table.
+            core.model.config_write(host, COMMAND, 2, command);
+            *core.model.msix() = msix;
+        });
+        Ok(())
+    }
+}
+
+impl Drop for SimFunction {
+    fn drop(&mut self) {
+        self.change_command(0, COMMAND_BUS_MASTER);
+    }
+}
+
+/// Register access to a simulated BAR. Each access takes the model's lock; it is never in the middle of a step.
+#[derive(Clone)]
+pub struct SimBar {
+    shared: Arc<Shared>,
+    index: u8,
+    len_bytes: usize,
+}
+
+impl SimBar {
+    fn is_inside(&self, offset: u32, width: u8) -> bool {
+        offset.is_multiple_of(width.into()) && (offset as usize).checked_add(width.into()).is_some_and(|end| end <= self.len_bytes)
+    }
+
+    fn read(&self, offset: u32, width: u8) -> u64 {
+        if self.is_inside(offset, width) { self.shared.access(|core, host| core.read(host, self.index, offset, width)) } else { u64::MAX }
+    }
+
+    fn write(&self, offset: u32, width: u8, value: u64) {
+        if self.is_inside(offset, width) {
+            self.shared.access(|core, host| core.write(host, self.index, offset, width, value));
+        }
+    }
+}
+
+impl Bar for SimBar {
+    type Doorbell = SimDoorbell;
+
+    fn len_bytes(&self) -> usize {
+        self.len_bytes
+    }
+    fn read8(&self, offset: u32) -> u8 {
+        self.read(offset, 1) as u8
+    }
+    fn read16(&self, offset: u32) -> u16 {
+        self.read(offset, 2) as u16
+    }
+    fn read32(&self, offset: u32) -> u32 {
+        self.read(offset, 4) as u32
+    }
+    fn read64(&self, offset: u32) -> u64 {
+        self.read(offset, 8)
+    }
+    fn write8(&self, offset: u32, value: u8) {
+        self.write(offset, 1, value.into());
+    }
+    fn write16(&self, offset: u32, value: u16) {
+        self.write(offset, 2, value.into());
+    }
+    fn write32(&self, offset: u32, value: u32) {
+        self.write(offset, 4, value.into());
+    }
+    fn write64(&self, offset: u32, value: u64) {
+        self.write(offset, 8, value);
+    }
+    fn doorbell(&self, offset: u32) -> Result<SimDoorbell, BarError> {
+        if self.is_inside(offset, 4) {
+            Ok(SimDoorbell { shared: Arc::clone(&self.shared), bar: self.index, offset })
+        } else {
+            Err(BarError { offset, len_bytes: self.len_bytes })
+        }
+    }
+}
+
+/// A register that a data path writes. Writes are posted, as on PCI Express: they do not wait for the model, and reach it before any later access.
+pub struct SimDoorbell {
+    shared: Arc<Shared>,
+    bar: u8,
+    offset: u32,
+}
+
+impl Doorbell for SimDoorbell {
+    fn ring(&self, value: u32) {
+        self.shared.post(Posted { bar: self.bar, width: 4, offset: self.offset, value });
+    }
+    fn ring16(&self, value: u16) {
+        self.shared.post(Posted { bar: self.bar, width: 2, offset: self.offset, value: value.into() });
+    }
+}
+
+/// One interrupt vector: an eventfd.
+///
+/// While the device is not live, waiting moves the device in the caller's thread, and the timeout counts on the card's clock.
+pub struct SimInterrupt {
+    shared: Arc<Shared>,
+    vector: usize,
+}
+
+impl SimInterrupt {
+    /// How often the vector fired since it was taken last.
+    fn take(&self) -> u64 {
+        let mut count = [0; 8];
+        match rustix::io::read(&self.shared.vectors[self.vector], &mut count) {
+            Ok(8) => u64::from_ne_bytes(count),
+            _ => 0,
+        }
+    }
+
+    /// Sleeps until the vector fires or `pause` is over.
+    fn sleep(&self, pause: Option<Duration>) {
+        let timeout = pause.map(|pause| Timespec { tv_sec: pause.as_secs() as i64, tv_nsec: pause.subsec_nanos().into() });
+        let _ = poll(&mut [PollFd::new(&self.shared.vectors[self.vector], PollFlags::IN)], timeout.as_ref());
+    }
+}
+
+impl Interrupt for SimInterrupt {
+    fn wait(&mut self, timeout_us: Option<u64>) -> Result<u64, PciError> {
+        let start = Instant::now();
+        let mut stepped_us = 0;
+        loop {
+            let fired = self.take();
+            if fired > 0 {
+                return Ok(fired);
+            }
+            if self.shared.is_live() {
+                let left = timeout_us.map(|us| Duration::from_micros(us).saturating_sub(start.elapsed()));
+                if left.is_some_and(|left| left.is_zero()) {
+                    return Ok(0);
+                }
+                self.sleep(left);
+            } else {
+                if timeout_us.is_some_and(|us| stepped_us >= us) {
+                    return Ok(0);
+                }
+                let busy = self.shared.step(1);
+                stepped_us += 1;
+                if !busy && timeout_us.is_none() {
+                    // Without a limit only another thread can make it fire now.
+                    self.sleep(Some(Duration::from_micros(50)));
+                }
+            }
+        }
+    }
+
+    fn raw_fd(&self) -> i32 {
+        self.shared.vectors[self.vector].as_raw_fd()
+    }
+}
+
+impl Drop for SimInterrupt {
+    fn drop(&mut self) {
+        self.shared.open_vectors.fetch_sub(1, Ordering::SeqCst);
+    }
+}

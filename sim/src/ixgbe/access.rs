@@ -1,0 +1,213 @@
+//! Register access: which part of the card answers at which offset.
+
+use super::file::name_of;
+use super::regs::*;
+use super::ring::{DCA, DCTL, ENABLE, SRRCTL, State};
+use super::{Ixgbe, Moving};
+use crate::model::Host;
+
+/// Queue statistics lie between the queues' registers.
+const QUEUE_COUNTER: u32 = 0x30;
+
+/// The queue whose block of registers holds `offset`, and whether it receives.
+fn queue_of(offset: u32) -> Option<(bool, usize)> {
+    match offset {
+        0x01000..0x02000 => Some((true, ((offset - RX_QUEUES_LOW) / 0x40) as usize)),
+        0x0D000..0x0E000 => Some((true, 64 + ((offset - RX_QUEUES_HIGH) / 0x40) as usize)),
+        0x06000..0x08000 => Some((false, ((offset - TX_QUEUES) / 0x40) as usize)),
+        _ => None,
+    }
+}
+
+/// Some registers answer at two offsets: the old one, for fewer of them, and the new one.
+fn canonical(offset: u32) -> u32 {
+    match offset {
+        0x00004 => CTRL,
+        RAL_ALIAS..0x05480 => RAL + (offset - RAL_ALIAS),
+        SRRCTL_ALIAS..0x02140 => RX_QUEUES_LOW + (offset - SRRCTL_ALIAS) / 4 * 0x40 + SRRCTL,
+        DCA_RXCTRL_ALIAS..0x02240 => RX_QUEUES_LOW + (offset - DCA_RXCTRL_ALIAS) / 4 * 0x40 + DCA,
+        _ => offset,
+    }
+}
+
+impl Ixgbe {
+    /// Reads a register of BAR0.
+    pub(super) fn read_register(&mut self, host: &Host<'_>, offset: u32) -> u32 {
+        let offset = canonical(offset);
+        self.expire(host);
+        self.check_reset(host, offset, 0);
+        if let Some((receives, queue)) = queue_of(offset) {
+            return self.read_queue(receives, queue, offset);
+        }
+        match offset {
+            STATUS => self.read_status(),
+            EERD => self.read_eerd(host),
+            SWSM => self.read_swsm(),
+            SW_FW_SYNC => self.read_sw_fw_sync(),
+            LINKS => self.read_links(),
+            SECRXSTAT => u32::from(self.regs.has(SECRXCTRL, SECRXCTRL_RX_DIS) && !self.faults.secrx_never_ready) * SEC_RDY,
+            SECTXSTAT => u32::from(self.regs.has(SECTXCTRL, SECTXCTRL_TX_DIS)) * SEC_RDY,
+            _ => self.read_plain(offset),
+        }
+    }
+
+    fn read_plain(&mut self, offset: u32) -> u32 {
+        if let Some(value) = self.interrupts.read(offset).or_else(|| self.stats.read(offset)) {
+            return value;
+        }
+        match self.regs.access(offset) {
+            Access::Rc => self.regs.take(offset),
+            Access::Wo | Access::Reserved => 0,
+            Access::Rw | Access::Ro => self.regs.at(offset),
+        }
+    }
+
+    fn read_status(&self) -> u32 {
+        let disabled = self.regs.has(CTRL, CTRL_GIO_DIS) && !self.faults.master_stuck;
+        self.regs.at(STATUS) & !STATUS_GIO_ENABLE | if disabled { 0 } else { STATUS_GIO_ENABLE }
+    }
+
+    fn read_queue(&mut self, receives: bool, queue: usize, offset: u32) -> u32 {
+        let at = offset % 0x40;
+        if at == QUEUE_COUNTER {
+            return self.regs.take(offset);
+        }
+        if receives && let Some(value) = self.stats.read(offset) {
+            return value;
+        }
+        let ring = if receives { &self.rx[queue] } else { &self.tx[queue] };
+        let value = ring.read(at).unwrap_or(0);
+        if at == DCTL && self.faults.queue_enable_stuck { value & !ENABLE } else { value }
+    }
+
+    /// Writes a register of BAR0.
+    pub(super) fn write_register(&mut self, host: &Host<'_>, offset: u32, value: u32) {
+        let offset = canonical(offset);
+        self.expire(host);
+        self.check_reset(host, offset, value);
+        if let Some((receives, queue)) = queue_of(offset) {
+            return self.write_queue(host, receives, queue, offset, value);
+        }
+        match offset {
+            CTRL => self.write_ctrl(host, value),
+            EEC => self.regs.set(EEC, self.regs.at(EEC) & (EEC_PRES | EEC_AUTO_RD | 0x7C00) | value & 0x7F | (value & 1 << 6) << 1),
+            EERD => self.write_eerd(host, value),
+            SWSM => self.write_swsm(value),
+            SW_FW_SYNC => self.write_sw_fw_sync(host, value),
+            AUTOC => self.write_autoc(value),
+            MSCA => self.write_msca(value),
+            RXCTRL => self.write_rxctrl(host, value),
+            MTQC => self.write_mtqc(host, value),
+            RDRXCTL => self.regs.set(RDRXCTL, value & !RDRXCTL_DMAIDONE | self.regs.at(RDRXCTL) & RDRXCTL_DMAIDONE),
+            QDE => self.write_qde(value),
+            MAXFRS => self.write_maxfrs(host, value),
+            _ => self.write_plain(host, offset, value),
+        }
+    }
+
+    fn write_plain(&mut self, host: &Host<'_>, offset: u32, value: u32) {
+        if self.interrupts.write(offset, value) {
+            return;
+        }
+        match self.regs.access(offset) {
+            Access::Reserved => {
+                host.violation("a reserved register was written", format_args!("offset {offset:#07x}"), value.into(), "8.2.2");
+            }
+            Access::Rw => self.regs.set(offset, value),
+            Access::Ro | Access::Rc | Access::Wo => {}
+        }
+        match offset {
+            0x0A200..0x0A600 => self.load_addresses(),
+            RSSRK..0x05CA8 => self.toeplitz = None,
+            _ => {}
+        }
+    }
+
+    /// Between the write of CTRL.RST and its clearing only CTRL and STATUS may be touched (8.2.3.1.1).
+    fn check_reset(&self, host: &Host<'_>, offset: u32, value: u32) {
+        if self.is_resetting() && !matches!(offset, CTRL | STATUS) {
+            let (name, ..) = name_of(offset);
+            host.violation("a register was accessed during a reset", format_args!("{name}"), value.into(), "8.2.3.1.1");
+        }
+    }
+
+    fn write_rxctrl(&mut self, host: &Host<'_>, value: u32) {
+        let forbid = |what, section| host.violation(what, format_args!("RXCTRL"), value.into(), section);
+        if value & RXCTRL_RXEN != 0 && !self.regs.has(RXCTRL, RXCTRL_RXEN) {
+            if !self.regs.has(SECRXCTRL, SECRXCTRL_RX_DIS) {
+                forbid("RXEN was set while the receive data path was not halted by SECRXCTRL.RX_DIS", "4.6.7");
+            }
+            if self.regs.has(RDRXCTL, RDRXCTL_CRCSTRIP) != self.regs.has(HLREG0, HLREG0_RXCRCSTRP) {
+                forbid("RXEN was set while RDRXCTL.CRCStrip and HLREG0.RXCRCSTRP differ", "8.2.3.8.8");
+            }
+            if !self.regs.has(RDRXCTL, RDRXCTL_DMAIDONE) {
+                forbid("RXEN was set before RDRXCTL.DMAIDONE", "4.6.3");
+            }
+            if self.regs.at(MAXFRS) >> 16 > 1518 && !self.regs.has(HLREG0, HLREG0_JUMBOEN) {
+                forbid("RXEN was set with MAXFRS above 1518 and without HLREG0.JUMBOEN", "8.2.3.22.13");
+            }
+        }
+        self.regs.set(RXCTRL, value);
+    }
+
+    fn write_mtqc(&mut self, host: &Host<'_>, value: u32) {
+        if value != self.regs.at(MTQC) && !self.regs.has(RTTDCS, RTTDCS_ARBDIS) {
+            host.violation("MTQC was changed without RTTDCS.ARBDIS", format_args!("MTQC"), value.into(), "7.2.1.2.1");
+        }
+        self.regs.set(MTQC, value);
+    }
+
+    fn write_maxfrs(&mut self, host: &Host<'_>, value: u32) {
+        let longest = value >> 16;
+        if !(64..=15_872).contains(&longest) {
+            host.violation("MAXFRS.MFS is not between 64 and 15.5 KiB", format_args!("MAXFRS"), value.into(), "8.2.3.22.13");
+        }
+        self.regs.set(MAXFRS, value & 0xFFFF_0000);
+    }
+
+    /// QDE (8.2.3.27.5): queue in bits 8 to 14, write in bit 16, value in bit 0.
+    fn write_qde(&mut self, value: u32) {
+        self.regs.set(QDE, value);
+        if value & 1 << 16 != 0 {
+            let queue = 1u128 << (value >> 8 & 0x7F);
+            self.drop_queues = if value & 1 != 0 { self.drop_queues | queue } else { self.drop_queues & !queue };
+        }
+    }
+
+    fn write_queue(&mut self, host: &Host<'_>, receives: bool, queue: usize, offset: u32, value: u32) {
+        if offset % 0x40 == DCTL {
+            return self.write_queue_control(host, receives, queue, value);
+        }
+        let ring = if receives { &mut self.rx[queue] } else { &mut self.tx[queue] };
+        if !ring.write(host, offset, value) {
+            let (name, index, section) = name_of(offset);
+            host.violation("a reserved register was written", format_args!("{name}[{index}] at {offset:#07x}"), value.into(), section);
+        }
+    }
+
+    /// RXDCTL and TXDCTL: the queue goes up or down with the next step.
+    fn write_queue_control(&mut self, host: &Host<'_>, receives: bool, queue: usize, value: u32) {
+        let name = if receives { "RXDCTL" } else { "TXDCTL" };
+        let transmits = self.regs.has(DMATXCTL, DMATXCTL_TE);
+        let ring = if receives { &mut self.rx[queue] } else { &mut self.tx[queue] };
+        ring.dctl = value;
+        let (goes_up, section) = (value & ENABLE != 0, if receives { "4.6.7.1" } else { "4.6.8.1" });
+        let next = match ring.state {
+            State::Disabled | State::Disabling if goes_up => {
+                if let Some(unfit) = ring.unfit() {
+                    host.violation(unfit, format_args!("{name}[{queue}]"), value.into(), section);
+                }
+                if !receives && !transmits {
+                    host.violation("a transmit queue was enabled before DMATXCTL.TE", format_args!("{name}[{queue}]"), value.into(), "4.6.8");
+                }
+                State::Enabling
+            }
+            State::Enabled | State::Enabling if !goes_up => State::Disabling,
+            unchanged => unchanged,
+        };
+        if ring.state != next {
+            ring.state = next;
+            self.moving.push(Moving { receives, queue });
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! The EEPROM's content and how software reaches it, and the semaphores between software and firmware (3.4, 6, 10.5.4, 8.2.3.2).
+
+use super::Ixgbe;
+use super::regs::{EERD, SW_FW_SYNC, SWSM};
+use crate::model::Host;
+
+/// EERD (8.2.3.2.2).
+const EERD_START: u32 = 1;
+const EERD_DONE: u32 = 1 << 1;
+/// SWSM (8.2.3.4.9).
+const SWSM_SMBI: u32 = 1;
+const SWSM_SWESMBI: u32 = 1 << 1;
+/// SW_FW_SYNC.REGSMP, of the X540.
+const REGSMP: u32 = 1 << 31;
+/// How long a read of a word takes, in microseconds.
+const READ_US: u64 = 1;
+
+/// The checksum's word (6.3.2.3), and the sum of all words that count.
+const CHECKSUM_WORD: usize = 0x3F;
+const SUM: u16 = 0xBABA;
+const WORDS: usize = 2048;
+/// Where the model keeps the section of core 0, to which word 9 points.
+const CORE0: usize = 0x100;
+
+/// The content for a card with this address.
+pub(super) fn image(device: u16, mac: [u8; 6]) -> Vec<u16> {
+    let mut words = vec![0xFFFF; WORDS];
+    words[..0x42].fill(0);
+    words[0x00] = 0x0040;
+    // Pointers to sections that are not there.
+    for pointer in [0x03, 0x04, 0x05, 0x06, 0x07, 0x08, 0x0A, 0x0B, 0x0C, 0x0D, 0x0E, 0x0F, 0x17, 0x1B, 0x26, 0x27, 0x28, 0x37] {
+        words[pointer] = 0xFFFF;
+    }
+    words[0x09] = CORE0 as u16;
+    // Part number: without the pointer guard it is a plain number.
+    (words[0x15], words[0x16]) = (0xE669, 0x0001);
+    words[0x18] = 0x0100;
+    words[0x29] = 0x0100;
+    // Any SFP+ module will do.
+    words[0x2C] = 0x0001;
+    (words[0x2D], words[0x2E]) = (device, 0x8000);
+    words[0x2F] = 0x0100;
+    words[CORE0] = 4;
+    for (word, pair) in words[CORE0 + 1..].iter_mut().zip(mac.as_chunks::<2>().0) {
+        *word = u16::from_le_bytes(*pair);
+    }
+    words[CORE0 + 4] = 0;
+    words[CHECKSUM_WORD] = checksum(&words);
+    words
+}
+
+/// The checksum word: with it, words 0 to 0x3F and the sections that words 3 to 0xE point to add up to 0xBABA.
+pub(super) fn checksum(words: &[u16]) -> u16 {
+    let header = words[..CHECKSUM_WORD].iter();
+    let sections = words[0x03..0x0F].iter().filter(|pointer| !matches!(**pointer, 0 | 0xFFFF)).flat_map(|&pointer| {
+        let at = usize::from(pointer);
+        words[at + 1..].iter().take(words[at].into())
+    });
+    SUM.wrapping_sub(header.chain(sections).fold(0, |sum, &word| sum.wrapping_add(word)))
+}
+
+impl Ixgbe {
+    pub(super) fn write_eerd(&mut self, host: &Host<'_>, value: u32) {
+        self.regs.set(EERD, value & 0xFFFC);
+        self.eerd_done_us = if value & EERD_START != 0 { host.now_us + READ_US } else { u64::MAX };
+    }
+
+    pub(super) fn read_eerd(&mut self, host: &Host<'_>) -> u32 {
+        if host.now_us >= self.eerd_done_us {
+            self.eerd_done_us = u64::MAX;
+            let asked = self.regs.at(EERD) & 0xFFFC;
+            let mut word = self.eeprom.get(asked as usize >> 2).copied().unwrap_or(0xFFFF);
+            if self.faults.eeprom_corrupt && asked >> 2 == CHECKSUM_WORD as u32 {
+                word ^= 0x0100;
+            }
+            self.regs.set(EERD, u32::from(word) << 16 | asked | EERD_DONE);
+        }
+        self.regs.at(EERD)
+    }
+
+    /// A read of SWSM takes the semaphore SMBI where it is free.
+    pub(super) fn read_swsm(&mut self) -> u32 {
+        let value = self.regs.at(SWSM) | if self.faults.semaphore_stuck { SWSM_SMBI } else { 0 };
+        self.regs.set(SWSM, value | SWSM_SMBI);
+        value
+    }
+
+    pub(super) fn write_swsm(&mut self, value: u32) {
+        // Software can only release SMBI; SWESMBI is granted at once, since there is no firmware that would hold it.
+        let smbi = self.regs.at(SWSM) & value & SWSM_SMBI;
+        self.regs.set(SWSM, smbi | value & SWSM_SWESMBI);
+    }
+
+    pub(super) fn read_sw_fw_sync(&mut self) -> u32 {
+        let value = self.regs.at(SW_FW_SYNC);
+        if self.is_copper() {
+            self.regs.set(SW_FW_SYNC, value | REGSMP);
+        }
+        value
+    }
+
+    pub(super) fn write_sw_fw_sync(&mut self, host: &Host<'_>, value: u32) {
+        if !self.is_copper() && !self.regs.has(SWSM, SWSM_SWESMBI) {
+            host.violation("SW_FW_SYNC was written without SWSM.SWESMBI", format_args!("SW_FW_SYNC"), value.into(), "10.5.4");
+        }
+        self.regs.set(SW_FW_SYNC, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn adds_up() {
+        let words = image(0x10FB, [2, 0, 0, 0x12, 0x34, 0x56]);
+        let mut sum = 0u16;
+        for word in &words[..=0x3F] {
+            sum = sum.wrapping_add(*word);
+        }
+        for word in &words[CORE0 + 1..=CORE0 + 4] {
+            sum = sum.wrapping_add(*word);
+        }
+        assert_eq!(sum, 0xBABA);
+    }
+}

@@ -1,0 +1,281 @@
+//! Interrupt causes, masks, automatic clearing and masking, and moderation (7.3, 8.2.3.5).
+
+use super::regs::{EIAC, EIAM, EIAM_EX, EICR, EICS, EICS_EX, EIMC, EIMC_EX, EIMS, EIMS_EX, EITR_HIGH, EITR_LOW, GPIE, IVAR, IVAR_MISC};
+use crate::model::Host;
+use crate::msix::Msix;
+
+/// EICR: a receive packet buffer overran.
+pub(super) const CAUSE_RX_MISS: u32 = 1 << 17;
+/// EICR: the link changed.
+pub(super) const CAUSE_LSC: u32 = 1 << 20;
+/// EICR bits 0 to 15: queue vectors.
+const QUEUES: u32 = 0xFFFF;
+/// EICR bits 16 to 29: what is not a queue and not the timer.
+const MISC: u32 = 0x3FFF_0000;
+/// EICR: the TCP timer.
+const CAUSE_TCP_TIMER: u32 = 1 << 30;
+
+const GPIE_MULTIPLE_MSIX: u32 = 1 << 4;
+const GPIE_OCD: u32 = 1 << 5;
+const GPIE_EIAME: u32 = 1 << 30;
+/// IVAR: the allocation is valid.
+const IVAR_VALID: u32 = 1 << 7;
+/// One unit of EITR's interval field (bits 3 to 11) is 2 us at 10 Gb/s and 1 Gb/s (8.2.3.5.12).
+const EITR_UNIT_US: u64 = 2;
+const VECTORS: usize = 64;
+
+/// The interrupt block: causes by vector for queues, by EICR bit for the rest.
+#[derive(Debug, Clone)]
+pub(super) struct Interrupts {
+    /// Pending queue causes, a bit for each vector.
+    queues: u64,
+    /// Pending other causes, at their bits of EICR.
+    other: u32,
+    mask: u64,
+    mask_other: u32,
+    /// Vectors with a cause that has not been signalled yet.
+    due: u64,
+    eiac: u32,
+    eiam: [u32; 2],
+    gpie: u32,
+    ivar: [u32; 64],
+    ivar_misc: u32,
+    eitr: [u32; 128],
+    /// When each vector may be signalled again.
+    ready_us: [u64; VECTORS],
+}
+
+impl Interrupts {
+    pub(super) fn new() -> Self {
+        Self {
+            queues: 0,
+            other: 0,
+            mask: 0,
+            mask_other: 0,
+            due: 0,
+            eiac: 0,
+            eiam: [0; 2],
+            gpie: 0,
+            ivar: [0; 64],
+            ivar_misc: 0,
+            eitr: [0; 128],
+            ready_us: [0; VECTORS],
+        }
+    }
+
+    fn is_msix(&self) -> bool {
+        self.gpie & GPIE_MULTIPLE_MSIX != 0
+    }
+
+    /// A receive queue wrote back.
+    #[inline]
+    pub(super) fn rx(&mut self, queue: u32) {
+        self.allocated(self.ivar[(queue / 2) as usize & 63] >> (16 * (queue & 1)));
+    }
+
+    /// A transmit queue wrote back.
+    #[inline]
+    pub(super) fn tx(&mut self, queue: u32) {
+        self.allocated(self.ivar[(queue / 2) as usize & 63] >> (16 * (queue & 1) + 8));
+    }
+
+    fn allocated(&mut self, allocation: u32) {
+        if allocation & IVAR_VALID != 0 {
+            self.set_queues(1 << (allocation & 0x3F));
+        }
+    }
+
+    fn set_queues(&mut self, vectors: u64) {
+        self.queues |= vectors;
+        self.due |= vectors;
+    }
+
+    /// Something else happened; `bits` as in EICR.
+    pub(super) fn misc(&mut self, bits: u32) {
+        self.other |= bits & (MISC | CAUSE_TCP_TIMER);
+        if bits & MISC != 0 {
+            self.due |= self.misc_vector(8);
+        }
+        if bits & CAUSE_TCP_TIMER != 0 {
+            self.due |= self.misc_vector(0);
+        }
+    }
+
+    /// The vector of IVAR_MISC's allocation at `shift`, as a bit.
+    fn misc_vector(&self, shift: u32) -> u64 {
+        let allocation = self.ivar_misc >> shift;
+        if allocation & IVAR_VALID != 0 { 1 << (allocation & 0x3F) } else { 0 }
+    }
+
+    /// Vectors whose causes are pending and enabled.
+    fn asserted(&self) -> u64 {
+        let other = self.other & self.mask_other;
+        let misc = if other & MISC != 0 { self.misc_vector(8) } else { 0 };
+        let timer = if other & CAUSE_TCP_TIMER != 0 { self.misc_vector(0) } else { 0 };
+        self.queues & self.mask | misc | timer
+    }
+
+    /// Signals what is due and not throttled. Returns whether it signalled something.
+    #[inline]
+    pub(super) fn signal(&mut self, host: &Host<'_>, msix: &mut Msix) -> bool {
+        if self.due == 0 { false } else { self.signal_due(host, msix) }
+    }
+
+    fn signal_due(&mut self, host: &Host<'_>, msix: &mut Msix) -> bool {
+        let mut left = self.due & self.asserted();
+        let mut signalled = false;
+        while left != 0 {
+            let vector = left.trailing_zeros();
+            left &= left - 1;
+            let index = vector as usize;
+            if host.now_us < self.ready_us[index] {
+                continue;
+            }
+            self.ready_us[index] = host.now_us + u64::from(self.eitr[index] >> 3 & 0x1FF) * EITR_UNIT_US;
+            self.due &= !(1 << vector);
+            signalled = true;
+            self.after_signal(vector);
+            msix.raise(host, vector as u16);
+        }
+        signalled
+    }
+
+    /// Clears and masks what clears and masks itself when a message goes out (7.3.1.4).
+    fn after_signal(&mut self, vector: u32) {
+        let bit = 1u64 << vector;
+        // Above 15, causes have no bit in EICR and always clear themselves.
+        let clears = u64::from(self.eiac & QUEUES) | !u64::from(QUEUES);
+        let masked = self.queues & bit;
+        if self.is_msix() {
+            self.queues &= !(bit & clears);
+        }
+        if self.gpie & GPIE_EIAME != 0 {
+            self.mask &= !(masked & (u64::from(self.eiam[1]) << 32 | u64::from(self.eiam[0])));
+        }
+        if bit == self.misc_vector(8) && self.is_msix() {
+            self.other &= !(self.eiac & MISC);
+        }
+    }
+
+    /// When a throttled vector may be signalled.
+    pub(super) fn next_event_us(&self) -> Option<u64> {
+        let due = self.due & self.asserted();
+        (0..VECTORS).filter(|vector| due >> vector & 1 != 0).map(|vector| self.ready_us[vector]).min()
+    }
+
+    fn eicr(&self) -> u32 {
+        (self.queues as u32 & QUEUES) | self.other
+    }
+
+    /// Reads a register of the block, `None` where `offset` is none.
+    pub(super) fn read(&mut self, offset: u32) -> Option<u32> {
+        Some(match offset {
+            EICR => {
+                let value = self.eicr();
+                // 7.3.1.4.3: with GPIE.OCD only the causes that are not queues clear on read.
+                let cleared = if self.gpie & GPIE_OCD != 0 { value & MISC } else { value };
+                self.clear(cleared);
+                self.automask_legacy(value);
+                value
+            }
+            EICS | EIMC => 0,
+            EIMS => (self.mask as u32 & QUEUES) | self.mask_other,
+            EIAC => self.eiac,
+            EIAM => self.eiam[0] & QUEUES,
+            GPIE => self.gpie,
+            IVAR_MISC => self.ivar_misc,
+            _ => return self.read_array(offset),
+        })
+    }
+
+    fn read_array(&self, offset: u32) -> Option<u32> {
+        let index = |base: u32, count: u32| (offset >= base && offset < base + 4 * count).then(|| ((offset - base) / 4) as usize);
+        if let Some(i) = index(IVAR, 64) {
+            Some(self.ivar[i])
+        } else if let Some(i) = index(EITR_LOW, 24) {
+            Some(self.eitr[i])
+        } else if let Some(i) = index(EITR_HIGH, 104) {
+            Some(self.eitr[24 + i])
+        } else if let Some(i) = index(EIMS_EX, 2) {
+            Some((self.mask >> (32 * i)) as u32)
+        } else if let Some(i) = index(EIAM_EX, 2) {
+            Some(self.eiam[i])
+        } else {
+            (index(EICS_EX, 2).is_some() || index(EIMC_EX, 2).is_some()).then_some(0)
+        }
+    }
+
+    /// Writes a register of the block. Returns false where `offset` is none.
+    pub(super) fn write(&mut self, offset: u32, value: u32) -> bool {
+        match offset {
+            EICR => {
+                self.clear(value);
+                self.automask_legacy(value);
+            }
+            EICS => {
+                self.set_queues(u64::from(value & QUEUES));
+                self.misc(value & !QUEUES);
+                self.automask_legacy(value);
+            }
+            EIMS => self.unmask(u64::from(value & QUEUES), value & !QUEUES),
+            EIMC => {
+                self.mask &= !u64::from(value & QUEUES);
+                self.mask_other &= QUEUES | !value;
+            }
+            EIAC => self.eiac = value,
+            EIAM => self.eiam[0] = self.eiam[0] & !QUEUES | value & QUEUES,
+            GPIE => self.gpie = value,
+            IVAR_MISC => self.ivar_misc = value,
+            _ => return self.write_array(offset, value),
+        }
+        true
+    }
+
+    fn write_array(&mut self, offset: u32, value: u32) -> bool {
+        let index = |base: u32, count: u32| (offset >= base && offset < base + 4 * count).then(|| ((offset - base) / 4) as usize);
+        let wide = |i: usize| u64::from(value) << (32 * i);
+        if let Some(i) = index(IVAR, 64) {
+            self.ivar[i] = value;
+        } else if let Some(i) = index(EITR_LOW, 24) {
+            self.eitr[i] = value;
+        } else if let Some(i) = index(EITR_HIGH, 104) {
+            self.eitr[24 + i] = value;
+        } else if let Some(i) = index(EICS_EX, 2) {
+            self.set_queues(wide(i));
+        } else if let Some(i) = index(EIMS_EX, 2) {
+            self.unmask(wide(i), 0);
+        } else if let Some(i) = index(EIMC_EX, 2) {
+            self.mask &= !wide(i);
+        } else if let Some(i) = index(EIAM_EX, 2) {
+            self.eiam[i] = value;
+        } else {
+            return false;
+        }
+        true
+    }
+
+    /// A cause that waits behind its mask is signalled when the mask opens.
+    fn unmask(&mut self, queues: u64, other: u32) {
+        let newly = queues & !self.mask;
+        self.mask |= queues;
+        self.due |= newly & self.queues;
+        let newly_other = other & !self.mask_other & self.other;
+        self.mask_other |= other & (MISC | CAUSE_TCP_TIMER);
+        if newly_other != 0 {
+            self.misc(newly_other);
+        }
+    }
+
+    fn clear(&mut self, bits: u32) {
+        let vectors = u64::from(bits & QUEUES);
+        self.queues &= !vectors;
+        self.other &= !bits;
+    }
+
+    /// Without GPIE.EIAME, EIAM masks when EICR is read or written (7.3.1.5).
+    fn automask_legacy(&mut self, bits: u32) {
+        if self.gpie & GPIE_EIAME == 0 {
+            self.mask &= !u64::from(bits & self.eiam[0] & QUEUES);
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! The link: carrier, forced states, status registers, and the copper PHY behind MDIO (3.7, 8.2.3.22).
+
+use super::Ixgbe;
+use super::interrupt::CAUSE_LSC;
+use super::regs::{
+    AUTOC, AUTOC_FLU, AUTOC_RESTART_AN, AUTOC2, AUTOC2_FORCE_LINK_DOWN, HLREG0, HLREG0_LPBK, LINKS, MSCA, MSRWD, STATUS, STATUS_LINK_UP,
+};
+use crate::model::Host;
+
+/// LINKS (8.2.3.22.20): since the last read the link was never down.
+const LINKS_LATCHED: u32 = 1 << 7;
+/// LINKS: speed 10 Gb/s.
+const LINKS_SPEED_10G: u32 = 3 << 28;
+const LINKS_UP: u32 = 1 << 30;
+/// LINKS: the Clause 73 negotiation has ended.
+const LINKS_KX_AN_COMP: u32 = 1 << 31;
+
+/// MSCA (8.2.3.22.11).
+const MSCA_COMMAND: u32 = 1 << 30;
+const MSCA_OP_WRITE: u32 = 1;
+const MSCA_OP_READ: u32 = 3;
+const MSCA_OP_READ_NEXT: u32 = 2;
+
+/// What the model remembers of its link.
+#[derive(Debug, Clone)]
+pub(super) struct Link {
+    pub up: bool,
+    /// When training ends.
+    pub up_us: u64,
+    /// The link was down since LINKS was read last.
+    was_down: bool,
+    /// The MDIO register that the last address cycle chose.
+    mdio: u16,
+    /// MDIO registers that software wrote: device type, register, value.
+    mdio_written: Vec<(u8, u16, u16)>,
+}
+
+impl Link {
+    pub(super) fn new() -> Self {
+        Self { up: false, up_us: u64::MAX, was_down: true, mdio: 0, mdio_written: Vec::new() }
+    }
+}
+
+impl Ixgbe {
+    /// Whether transmit is looped to receive inside the MAC.
+    #[inline]
+    pub(super) fn is_looped(&self) -> bool {
+        self.regs.has(HLREG0, HLREG0_LPBK)
+    }
+
+    /// Whether frames can move.
+    #[inline]
+    pub(super) fn port_is_up(&self) -> bool {
+        self.link.up || self.is_looped() && self.regs.has(AUTOC, AUTOC_FLU)
+    }
+
+    /// Follows the carrier and the forced states. Returns whether something changed.
+    #[inline]
+    pub(super) fn follow_link(&mut self, host: &Host<'_>) -> bool {
+        let wanted = host.carrier && !self.regs.has(AUTOC2, AUTOC2_FORCE_LINK_DOWN) && !self.is_resetting();
+        if wanted == self.link.up {
+            return false;
+        }
+        if !wanted {
+            self.set_link(false);
+            return true;
+        }
+        if self.link.up_us == u64::MAX {
+            self.link.up_us = host.now_us + self.options.link_up_us;
+        }
+        if host.now_us < self.link.up_us {
+            return false;
+        }
+        self.set_link(true);
+        true
+    }
+
+    fn set_link(&mut self, up: bool) {
+        self.link.up = up;
+        self.link.up_us = u64::MAX;
+        self.link.was_down |= !up;
+        self.regs.change(STATUS, STATUS_LINK_UP, up);
+        self.interrupts.misc(CAUSE_LSC);
+    }
+
+    pub(super) fn read_links(&mut self) -> u32 {
+        let mut value = self.regs.at(LINKS);
+        if self.link.up {
+            value |= LINKS_UP | LINKS_SPEED_10G | LINKS_KX_AN_COMP;
+            if !self.link.was_down {
+                value |= LINKS_LATCHED;
+            }
+        }
+        self.link.was_down = !self.link.up;
+        value
+    }
+
+    pub(super) fn write_autoc(&mut self, value: u32) {
+        self.regs.set(AUTOC, value & !AUTOC_RESTART_AN);
+        if value & AUTOC_RESTART_AN != 0 && self.link.up {
+            self.set_link(false);
+        }
+    }
+
+    /// An MDIO command of Clause 45, done at once.
+    pub(super) fn write_msca(&mut self, value: u32) {
+        let device = (value >> 16 & 0x1F) as u8;
+        // One PHY, at address 0; the others' registers read all ones.
+        let present = value >> 21 & 0x1F == 0 && self.is_copper();
+        if value & MSCA_COMMAND != 0 {
+            match value >> 26 & 3 {
+                MSCA_OP_WRITE if present => {
+                    let data = self.regs.at(MSRWD) as u16;
+                    self.link.mdio_written.retain(|&(d, r, _)| (d, r) != (device, self.link.mdio));
+                    self.link.mdio_written.push((device, self.link.mdio, data));
+                }
+                MSCA_OP_READ | MSCA_OP_READ_NEXT => {
+                    let data = if present { self.read_mdio(device) } else { 0xFFFF };
+                    self.regs.set(MSRWD, u32::from(data) << 16 | self.regs.at(MSRWD) & 0xFFFF);
+                    if value >> 26 & 3 == MSCA_OP_READ_NEXT {
+                        self.link.mdio = self.link.mdio.wrapping_add(1);
+                    }
+                }
+                MSCA_OP_WRITE => {}
+                _ => self.link.mdio = value as u16,
+            }
+        }
+        self.regs.set(MSCA, value & !MSCA_COMMAND);
+    }
+
+    fn read_mdio(&self, device: u8) -> u16 {
+        let at = self.link.mdio;
+        if let Some(&(.., data)) = self.link.mdio_written.iter().find(|&&(d, r, _)| (d, r) == (device, at)) {
+            return data;
+        }
+        let up = u16::from(self.link.up);
+        match (device, at) {
+            // Identifier of the X540's PHY.
+            (1 | 3 | 7, 2) => 0x0154,
+            (1 | 3 | 7, 3) => 0x0200,
+            // Status 1: link. Auto-negotiation complete.
+            (1 | 3, 1) => up << 2,
+            (7, 1) => up << 2 | up << 5,
+            // Speed ability 10G and 1G; extended abilities 10GBASE-T, 1000BASE-T, 100BASE-TX.
+            (1, 4) => 1 | 1 << 4,
+            (1, 11) => 1 << 2 | 1 << 5 | 1 << 7,
+            // Vendor status of the auto-negotiation: 10 Gb/s, full duplex.
+            (7, 0xC800) => 0x7 * up,
+            _ => 0,
+        }
+    }
+}

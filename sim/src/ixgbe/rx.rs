@@ -1,0 +1,279 @@
+//! Receiving: from the wire through the filters into advanced descriptors with one buffer (7.1.5, 7.1.6).
+
+use driver_core::dma::Iova;
+
+use super::filter::Match;
+use super::interrupt::CAUSE_RX_MISS;
+use super::parse::{Headers, packet_type, parse};
+use super::regs::{
+    CTRL, CTRL_GIO_DIS, HLREG0, HLREG0_RXCRCSTRP, MPC, QPRDC, ROC, RQSMR, RXCSUM, RXCSUM_PCSD, RXCTRL, RXCTRL_RXEN, RXPBSIZE, SECRXCTRL,
+    SECRXCTRL_RX_DIS, VLNCTRL,
+};
+use super::ring::State;
+use super::rss::Hash;
+use super::stats::Cast;
+use super::{Ixgbe, MIN_FRAME_BYTES};
+use crate::iommu::Dma;
+use crate::model::Host;
+use crate::wire::Wire;
+
+/// How many frames one step takes from the wire.
+const BUDGET: usize = 32;
+/// What a frame takes up in the packet buffer beside its bytes.
+const BUFFER_OVERHEAD: usize = 64;
+
+/// SRRCTL (8.2.3.8.7): the type "advanced, one buffer" in bits 25 to 27, the size of the buffer in KiB in bits 0 to 4.
+const DESCTYPE_MASK: u32 = 7 << 25;
+const DESCTYPE_ADVANCED_ONE_BUFFER: u32 = 1 << 25;
+const BSIZEPACKET_MASK: u32 = 0x1F;
+const DROP_EN: u32 = 1 << 28;
+/// RXDCTL.VME: strip the VLAN tag (8.2.3.8.6).
+const RXDCTL_VME: u32 = 1 << 30;
+
+/// Extended status and extended error of the write-back (7.1.6.2).
+mod status {
+    pub(super) const DD: u32 = 1;
+    pub(super) const EOP: u32 = 1 << 1;
+    pub(super) const VP: u32 = 1 << 3;
+    pub(super) const UDPCS: u32 = 1 << 4;
+    pub(super) const L4I: u32 = 1 << 5;
+    pub(super) const IPCS: u32 = 1 << 6;
+    pub(super) const PIF: u32 = 1 << 7;
+    pub(super) const UDPV: u32 = 1 << 10;
+    pub(super) const L4E: u32 = 1 << 30;
+    pub(super) const IPE: u32 = 1 << 31;
+}
+
+/// A frame on its way to a queue, with what the last descriptor will say of it.
+#[derive(Debug, Default)]
+pub(super) struct Inbound {
+    frame: Vec<u8>,
+    queue: u32,
+    /// The lower word of the write-back: RSS type, packet type, hash.
+    lower: u64,
+    status: u32,
+    vlan: u16,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Placed {
+    Done,
+    NoDescriptors,
+    Lost,
+}
+
+impl Ixgbe {
+    /// Takes frames from the wire. Returns whether something moved.
+    pub(super) fn receive(&mut self, host: &Host<'_>, dma: &Dma<'_>, wire: &mut dyn Wire) -> bool {
+        let receives = self.regs.has(RXCTRL, RXCTRL_RXEN)
+            && !self.regs.has(SECRXCTRL, SECRXCTRL_RX_DIS)
+            && !self.regs.has(CTRL, CTRL_GIO_DIS)
+            && self.port_is_up();
+        if !receives {
+            return self.ignore(wire);
+        }
+        let mut touched = 0u128;
+        let mut busy = self.place_held(host, dma, &mut touched);
+        let lossless = wire.is_lossless();
+        for _ in 0..BUDGET {
+            if lossless && !self.held.is_empty() {
+                break;
+            }
+            let mut inbound = self.spare.pop().unwrap_or_default();
+            let got = match self.looped.pop_front() {
+                Some(frame) => {
+                    inbound.frame = frame;
+                    true
+                }
+                None => !self.is_looped() && wire.receive(&mut inbound.frame),
+            };
+            if !got {
+                self.spare.push(inbound);
+                break;
+            }
+            busy = true;
+            if self.admit(&mut inbound) {
+                self.offer(host, dma, inbound, lossless, &mut touched);
+            } else {
+                self.spare.push(inbound);
+            }
+        }
+        while touched != 0 {
+            self.interrupts.rx(touched.trailing_zeros());
+            touched &= touched - 1;
+        }
+        busy
+    }
+
+    /// A port that does not receive loses what arrives, unless the far end waits.
+    fn ignore(&mut self, wire: &mut dyn Wire) -> bool {
+        self.held.clear();
+        self.held_bytes = 0;
+        if wire.is_lossless() {
+            return false;
+        }
+        let mut inbound = self.spare.pop().unwrap_or_default();
+        let lost = (0..BUDGET).take_while(|_| wire.receive(&mut inbound.frame)).count();
+        self.spare.push(inbound);
+        lost > 0
+    }
+
+    /// Counts, checks and filters a frame, and works out its queue and its write-back. Returns whether it passes.
+    fn admit(&mut self, inbound: &mut Inbound) -> bool {
+        let Inbound { frame, queue, lower, status, vlan } = inbound;
+        if frame.len() < MIN_FRAME_BYTES {
+            // On a wire no frame is shorter: the far end padded it.
+            frame.resize(MIN_FRAME_BYTES, 0);
+        }
+        self.stats.arrived(&mut self.regs, frame.len());
+        let headers = parse(frame, self.regs.at(VLNCTRL) as u16);
+        if frame.len() > self.longest_frame(headers.vlan.is_some()) {
+            self.regs.count(ROC);
+            return false;
+        }
+        self.stats.well_formed(&mut self.regs, frame.len());
+        let cast = Cast::of(frame);
+        let Some(matched) = self.filter(frame, cast, &headers) else { return false };
+        self.stats.accepted(&mut self.regs, frame.len(), cast);
+        let (to, hash) = self.spread(frame, &headers);
+        *queue = to;
+        *lower = self.lower_word(&headers, hash);
+        *status = status_word(&headers, matched);
+        *vlan = 0;
+        if !self.regs.has(HLREG0, HLREG0_RXCRCSTRP) {
+            let fcs = crc32fast::hash(frame);
+            frame.extend_from_slice(&fcs.to_le_bytes());
+        }
+        if let Some(tag) = headers.vlan
+            && self.rx[to as usize].dctl & RXDCTL_VME != 0
+        {
+            *vlan = tag;
+            frame.copy_within(16.., 12);
+            frame.truncate(frame.len() - 4);
+        }
+        true
+    }
+
+    fn lower_word(&self, headers: &Headers, hash: Hash) -> u64 {
+        // RXCSUM.PCSD chooses between the hash and a fragment's checksum, which is not modelled and reads zero.
+        let value = if self.regs.has(RXCSUM, RXCSUM_PCSD) { hash.value } else { 0 };
+        u64::from(value) << 32 | u64::from(headers.packet_type | hash.rss_type)
+    }
+
+    /// Gives a frame to its queue, or keeps or drops it where there are no descriptors.
+    fn offer(&mut self, host: &Host<'_>, dma: &Dma<'_>, inbound: Inbound, lossless: bool, touched: &mut u128) {
+        let placed = if self.held.is_empty() { self.place(host, dma, &inbound, touched) } else { Placed::NoDescriptors };
+        if placed == Placed::NoDescriptors {
+            let drops = self.rx[inbound.queue as usize].srrctl & DROP_EN != 0 || self.drop_queues >> inbound.queue & 1 != 0;
+            let size = inbound.frame.len() + BUFFER_OVERHEAD;
+            if lossless || !drops && self.held_bytes + size <= (self.regs.at(RXPBSIZE) & 0xF_FC00) as usize {
+                self.held_bytes += size;
+                self.held.push_back(inbound);
+                return;
+            }
+            if drops {
+                self.count_queue_drop(inbound.queue);
+            } else {
+                self.regs.count(MPC);
+                self.interrupts.misc(CAUSE_RX_MISS);
+            }
+        }
+        self.spare.push(inbound);
+    }
+
+    fn count_queue_drop(&mut self, queue: u32) {
+        let index = self.regs.at(RQSMR + (queue & !3)) >> (8 * (queue & 3)) & 0xF;
+        self.regs.count(QPRDC + 0x40 * index);
+    }
+
+    /// Gives queues what waits in the packet buffer, in order.
+    fn place_held(&mut self, host: &Host<'_>, dma: &Dma<'_>, touched: &mut u128) -> bool {
+        let mut moved = false;
+        for _ in 0..BUDGET {
+            let Some(inbound) = self.held.pop_front() else { break };
+            if self.place(host, dma, &inbound, touched) == Placed::NoDescriptors {
+                self.held.push_front(inbound);
+                break;
+            }
+            self.held_bytes -= inbound.frame.len() + BUFFER_OVERHEAD;
+            self.spare.push(inbound);
+            moved = true;
+        }
+        moved
+    }
+
+    /// Writes a frame into as many buffers as it needs.
+    fn place(&mut self, host: &Host<'_>, dma: &Dma<'_>, inbound: &Inbound, touched: &mut u128) -> Placed {
+        let queue = inbound.queue;
+        let ring = &mut self.rx[queue as usize];
+        if !ring.runs() {
+            if ring.state == State::Disabled {
+                self.count_queue_drop(queue);
+            }
+            return Placed::Lost;
+        }
+        let buffer_bytes = (ring.srrctl & BSIZEPACKET_MASK) as usize * 1024;
+        if buffer_bytes == 0 || ring.srrctl & DESCTYPE_MASK != DESCTYPE_ADVANCED_ONE_BUFFER {
+            let what = "a receive queue runs with a descriptor type or buffer size that is not modelled";
+            host.violation(what, format_args!("SRRCTL[{queue}]"), ring.srrctl.into(), "8.2.3.8.7");
+            ring.faulted = true;
+            return Placed::Lost;
+        }
+        let parts = inbound.frame.len().div_ceil(buffer_bytes);
+        if (ring.owned() as usize) < parts {
+            return Placed::NoDescriptors;
+        }
+        for (i, part) in inbound.frame.chunks(buffer_bytes).enumerate() {
+            let at = ring.desc(ring.head);
+            let Ok([buffer, _]) = dma.load16(at) else {
+                ring.faulted = true;
+                return Placed::Lost;
+            };
+            if buffer == 0 {
+                host.violation("a receive descriptor has no buffer", format_args!("RX queue {queue}, descriptor {}", ring.head), 0, "7.1.6.1");
+            }
+            let is_last = i + 1 == parts;
+            let mut len = part.len();
+            if let Some(lie) = self.faults.rx_length.filter(|_| is_last) {
+                len = lie.into();
+            }
+            let upper = len as u64 & 0xFFFF;
+            let words = if is_last {
+                let status = inbound.status | status::DD | status::EOP;
+                [inbound.lower, u64::from(inbound.vlan) << 48 | upper << 32 | u64::from(status)]
+            } else {
+                [0, upper << 32 | u64::from(status::DD)]
+            };
+            let written = dma.write(Iova(buffer), part).and_then(|()| if self.faults.rx_no_write_back { Ok(()) } else { dma.store16(at, words) });
+            if written.is_err() {
+                ring.faulted = true;
+                return Placed::Lost;
+            }
+            ring.head = ring.next(ring.head);
+        }
+        *touched |= 1 << queue;
+        self.stats.delivered(&mut self.regs, queue, inbound.frame.len());
+        Placed::Done
+    }
+}
+
+/// Extended status and error of the last descriptor, without DD and EOP.
+fn status_word(headers: &Headers, matched: Match) -> u32 {
+    let mut word = 0;
+    if matched == Match::Inexact {
+        word |= status::PIF;
+    }
+    if headers.vlan.is_some() {
+        word |= status::VP;
+    }
+    if let Some(right) = headers.ip_checksum {
+        word |= status::IPCS | if right { 0 } else { status::IPE };
+    }
+    if let Some(right) = headers.l4_checksum {
+        word |= status::L4I | if right { 0 } else { status::L4E };
+        if headers.has(packet_type::UDP) {
+            word |= status::UDPCS | if right { status::UDPV } else { 0 };
+        }
+    }
+    word
+}

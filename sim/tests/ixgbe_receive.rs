@@ -1,0 +1,273 @@
+//! Receiving, by raw register access.
+
+mod common;
+
+use common::{Card, DD, EOP, MAC, frame};
+
+const FCTRL: u32 = 0x5080;
+
+#[test]
+fn one_frame() {
+    let card = Card::up();
+    let (ring, buffers) = card.receive_queue(0, 64, 2);
+    card.enable_receive();
+    card.tail(&ring, 63);
+    let sent = frame(MAC, 60);
+    card.arrive(&sent);
+    card.settle();
+    let [_, upper] = card.get(&ring, 0);
+    assert_eq!(upper & 3, DD | EOP);
+    assert_eq!(upper >> 32 & 0xFFFF, 60);
+    assert_eq!(card.bytes(buffers.iova(), 60), sent);
+    assert_eq!(card.r(0x1010), 1, "RDH");
+    card.expect_violations(&[]);
+}
+
+#[test]
+fn a_frame_over_several_descriptors() {
+    let card = Card::up();
+    card.w(0x4268, 9018 << 16);
+    card.w(0x4240, card.r(0x4240) | 4);
+    let (ring, buffers) = card.receive_queue(0, 64, 1);
+    card.enable_receive();
+    card.tail(&ring, 63);
+    let sent = frame(MAC, 2500);
+    card.arrive(&sent);
+    card.settle();
+    let uppers = [0, 1, 2].map(|i| card.get(&ring, i)[1]);
+    assert_eq!(uppers.map(|upper| upper & 3), [DD, DD, DD | EOP]);
+    assert_eq!(uppers.map(|upper| upper >> 32 & 0xFFFF), [1024, 1024, 452]);
+    assert_eq!(card.bytes(buffers.iova(), 2500), sent);
+    assert_eq!(card.get(&ring, 3)[1], 0);
+    card.expect_violations(&[]);
+}
+
+#[test]
+fn the_ring_wraps_and_recycles() {
+    let card = Card::up();
+    let (ring, buffers) = card.receive_queue(0, 8, 2);
+    card.enable_receive();
+    card.tail(&ring, 7);
+    for i in 0..100u32 {
+        let mut sent = frame(MAC, 100);
+        sent[20..24].copy_from_slice(&i.to_le_bytes());
+        card.arrive(&sent);
+        card.settle();
+        let slot = i % 8;
+        assert_eq!(card.get(&ring, slot)[1] & 3, DD | EOP, "frame {i}");
+        let buffer = buffers.iova().offset(u64::from(slot) * 2048);
+        assert_eq!(card.bytes(buffer, 100), sent);
+        card.put(&ring, slot, [buffer.0, 0]);
+        card.tail(&ring, slot);
+    }
+    card.expect_violations(&[]);
+}
+
+#[test]
+fn want_of_descriptors() {
+    let card = Card::up();
+    // A packet buffer of 1 KiB holds 8 frames of 60 bytes with what the model adds to each.
+    card.w(0x3C00, 1 << 10);
+    let (ring, _buffers) = card.receive_queue(0, 8, 2);
+    card.enable_receive();
+    card.tail(&ring, 2);
+    for _ in 0..20 {
+        card.arrive(&frame(MAC, 60));
+    }
+    card.settle();
+    assert_eq!(card.r(0x3FA0), 20 - 2 - 8, "RXMPC[0]");
+    assert_eq!(card.r(0x3FA0), 0, "a read clears it");
+    card.tail(&ring, 7);
+    card.settle();
+    assert_eq!(card.r(0x1010), 7, "what was held went on as soon as there were descriptors");
+    card.expect_violations(&[]);
+}
+
+#[test]
+fn drop_enable_counts_at_the_queue() {
+    let card = Card::up();
+    let (ring, _buffers) = card.receive_queue(0, 8, 2);
+    card.w(0x1028, 0);
+    card.device.step();
+    card.w(0x1014, 1 << 28 | 1 << 25 | 2);
+    card.enable(&ring);
+    card.enable_receive();
+    card.tail(&ring, 2);
+    for _ in 0..5 {
+        card.arrive(&frame(MAC, 60));
+    }
+    card.settle();
+    assert_eq!((card.r(0x1430), card.r(0x1030), card.r(0x3FA0)), (3, 2, 0), "QPRDC, QPRC, RXMPC");
+    card.expect_violations(&[]);
+}
+
+#[test]
+fn a_lossless_wire_waits() {
+    let card = Card::up();
+    card.ends.lock().unwrap().lossless = true;
+    card.w(0x3C00, 0);
+    let (ring, _buffers) = card.receive_queue(0, 8, 2);
+    for _ in 0..5 {
+        card.arrive(&frame(MAC, 60));
+    }
+    card.settle();
+    card.enable_receive();
+    card.tail(&ring, 2);
+    card.settle();
+    assert_eq!(card.r(0x1010), 2);
+    assert_eq!(card.r(0x3FA0), 0);
+    card.tail(&ring, 7);
+    card.settle();
+    assert_eq!(card.r(0x1010), 5);
+    card.expect_violations(&[]);
+}
+
+#[test]
+fn filters() {
+    let card = Card::up();
+    let (ring, _buffers) = card.receive_queue(0, 64, 2);
+    card.enable_receive();
+    card.tail(&ring, 63);
+    let passes = |to: [u8; 6]| {
+        let head = card.r(0x1010);
+        card.arrive(&frame(to, 60));
+        card.settle();
+        let passed = card.r(0x1010) != head;
+        (passed, passed && card.get(&ring, head)[1] & 0x80 != 0)
+    };
+    let (other, broadcast, multicast) = ([2, 9, 9, 9, 9, 9], [0xff; 6], [0x01, 0x00, 0x5e, 0x01, 0x02, 0x03]);
+    assert_eq!([MAC, other, broadcast, multicast].map(|to| passes(to).0), [true, false, false, false]);
+    card.w(FCTRL, 1 << 10);
+    assert_eq!([MAC, other, broadcast, multicast].map(|to| passes(to).0), [true, false, true, false]);
+    card.w(FCTRL, 1 << 9);
+    assert_eq!(passes(other), (true, true), "UPE passes it, inexactly");
+    card.w(FCTRL, 1 << 8);
+    assert_eq!([other, multicast].map(|to| passes(to).0), [false, true]);
+    card.w(FCTRL, 0);
+    // RAH[5] and RAL[5] at their old offsets, and the table at each of its four positions.
+    card.w(0x5428, u32::from_le_bytes([2, 9, 9, 9]));
+    assert!(!passes(other).0, "without RAH.AV an address is not used");
+    card.w(0x542C, 1 << 31 | 0x0909);
+    assert_eq!(passes(other), (true, false));
+    assert_eq!(card.r(0xA22C), 1 << 31 | 0x0909, "both offsets are one register");
+    for (offset, vector) in [0x030u32, 0x060, 0x0c0, 0x302].into_iter().enumerate() {
+        card.w(0x5200 + 4 * (vector / 32), 1 << (vector % 32));
+        card.w(0x5090, offset as u32);
+        assert!(!passes(multicast).0, "without MCSTCTRL.MFE the table is not used");
+        card.w(0x5090, 4 | offset as u32);
+        assert_eq!(passes(multicast), (true, true), "offset {offset}");
+        card.w(0x5200 + 4 * (vector / 32), 0);
+        assert!(!passes(multicast).0);
+    }
+    card.expect_violations(&[]);
+}
+
+#[test]
+fn too_long_and_too_short() {
+    let card = Card::up();
+    let (ring, buffers) = card.receive_queue(0, 64, 2);
+    card.enable_receive();
+    card.tail(&ring, 63);
+    card.arrive(&frame(MAC, 1515));
+    card.arrive(&frame(MAC, 1514));
+    card.arrive(&frame(MAC, 20));
+    card.settle();
+    assert_eq!(card.r(0x40AC), 1, "ROC");
+    assert_eq!(card.get(&ring, 0)[1] >> 32 & 0xFFFF, 1514);
+    assert_eq!(card.get(&ring, 1)[1] >> 32 & 0xFFFF, 60);
+    let padded = card.bytes(buffers.iova().offset(2048), 60);
+    assert_eq!((&padded[..20], &padded[20..]), (&frame(MAC, 20)[..], &[0; 40][..]));
+    card.expect_violations(&[]);
+}
+
+#[test]
+fn vlan_strip_and_filter() {
+    let card = Card::up();
+    let (ring, buffers) = card.receive_queue(0, 64, 2);
+    card.enable_receive();
+    card.tail(&ring, 63);
+    let mut tagged = frame(MAC, 100);
+    tagged.splice(12..12, [0x81, 0x00, 0x60, 0x07]);
+    card.arrive(&tagged);
+    card.settle();
+    let [_, upper] = card.get(&ring, 0);
+    assert_eq!((upper & 0b1000, upper >> 48, upper >> 32 & 0xFFFF), (0b1000, 0, 104), "VP, and the tag in place");
+    card.w(0x1028, 1 << 30 | 1 << 25);
+    card.arrive(&tagged);
+    card.settle();
+    let [_, upper] = card.get(&ring, 1);
+    assert_eq!((upper & 0b1000, upper >> 48, upper >> 32 & 0xFFFF), (0b1000, 0x6007, 100));
+    assert_eq!(card.bytes(buffers.iova().offset(2048), 100), frame(MAC, 100));
+    card.w(0x5088, 1 << 30 | 0x8100);
+    card.arrive(&tagged);
+    card.settle();
+    assert_eq!(card.r(0x1010), 2, "VFTA has no such tag");
+    card.w(0xA000, 1 << 7);
+    card.arrive(&tagged);
+    card.settle();
+    assert_eq!(card.r(0x1010), 3);
+    card.expect_violations(&[]);
+}
+
+#[test]
+fn unmapped_buffers_are_caught() {
+    let card = Card::up();
+    let (ring, buffers) = card.receive_queue(0, 64, 2);
+    card.enable_receive();
+    card.tail(&ring, 63);
+    drop(buffers);
+    card.arrive(&frame(MAC, 60));
+    card.settle();
+    card.expect_violations(&["DMA outside the mappings"]);
+    drop(ring);
+    card.arrive(&frame(MAC, 60));
+    card.settle();
+    card.expect_violations(&[]);
+}
+
+#[test]
+fn a_ring_that_was_freed_alive_is_caught() {
+    let card = Card::up();
+    let (ring, _buffers) = card.receive_queue(0, 64, 2);
+    card.enable_receive();
+    card.tail(&ring, 63);
+    drop(ring);
+    card.arrive(&frame(MAC, 60));
+    card.settle();
+    card.expect_violations(&["DMA outside the mappings"]);
+}
+
+#[test]
+fn a_buffer_at_zero_is_caught() {
+    let card = Card::up();
+    let (ring, _buffers) = card.receive_queue(0, 64, 2);
+    card.enable_receive();
+    card.put(&ring, 0, [0, 0]);
+    card.tail(&ring, 63);
+    card.arrive(&frame(MAC, 60));
+    card.settle();
+    card.expect_violations(&["a receive descriptor has no buffer", "DMA outside the mappings"]);
+}
+
+#[test]
+fn kept_check_sequence() {
+    let card = Card::up();
+    card.w(0x4240, card.r(0x4240) & !2);
+    let (ring, buffers) = card.receive_queue(0, 64, 2);
+    card.w(0x8D00, 2);
+    card.w(0x3000, 1);
+    card.w(0x8D00, 0);
+    card.tail(&ring, 63);
+    // The check value of CRC-32 is cbf43926 for the digits 1 to 9; over a frame with its own check sequence the residue is fixed.
+    card.arrive(&frame(MAC, 60));
+    card.settle();
+    assert_eq!(card.get(&ring, 0)[1] >> 32 & 0xFFFF, 64);
+    assert_eq!(crc(&card.bytes(buffers.iova(), 64)), 0x2144_DF1C);
+    card.expect_violations(&[]);
+}
+
+/// CRC-32 bit by bit.
+fn crc(bytes: &[u8]) -> u32 {
+    let shift = |crc: u32, _| if crc & 1 != 0 { crc >> 1 ^ 0xEDB8_8320 } else { crc >> 1 };
+    !bytes.iter().fold(!0, |crc, &byte| (0..8).fold(crc ^ u32::from(byte), shift))
+}
