@@ -50,16 +50,16 @@ fn run(args: &Args) -> Result<bool, Error> {
     let mut recording = Recording::create(&args.write)?;
     let rx_mode = RxMode { promiscuous: true, all_multicast: true };
     let mut port = device.start(&Config { mtu: args.mtu, rx_mode, ..Config::default() })?;
-    let Some((rx, tx)) = port.take_queues() else { unreachable!("a started port has queues") };
+    let Some((mut rx, tx)) = port.take_queues() else { unreachable!("a started port has queues") };
 
     let mut run = Run::new(None);
     run.wait_for_links(&mut [&mut port]);
-    let captured = capture(args, &mut run, &mut port, rx, &mut recording);
-    let seconds = run.seconds();
-    drop(tx);
+    let captured = capture(args, &mut run, &mut port, &mut *rx, &mut recording);
+    // Before the queue goes: what comes afterwards is not missed here.
+    let (seconds, missed) = (run.seconds(), port.control.stats().rx_missed_errors);
+    drop((rx, tx));
     let closed = recording.close();
-    let (stats, ended) = finish([port]);
-    let missed: u64 = stats.iter().map(|stats| stats.rx_missed_errors).sum();
+    let (_, ended) = finish([port]);
     match &closed {
         Ok(written) => println!("captured={written} missed={missed} mpps={:.3}", *written as f64 / seconds / 1e6),
         Err(_) => println!("missed={missed}"),
@@ -67,7 +67,7 @@ fn run(args: &Args) -> Result<bool, Error> {
     captured.and(closed.map(drop)).and(ended).map(|()| missed == 0)
 }
 
-fn capture(args: &Args, run: &mut Run, port: &mut Port, mut rx: Box<dyn RxQueue>, recording: &mut Recording) -> Result<(), Error> {
+fn capture(args: &Args, run: &mut Run, port: &mut Port, rx: &mut dyn RxQueue, recording: &mut Recording) -> Result<(), Error> {
     let (mut batch, mut idle) = (Batch::new(BATCH), false);
     let count = args.count.unwrap_or(u64::MAX);
     while recording.written < count && run.goes_on(&mut [port]) {
