@@ -20,7 +20,9 @@ fn stop_and_wake(gate: GateConfig, len: usize) {
     let woken = Arc::new(AtomicU32::new(0));
     tx.on_wake(Some(Box::new({
         let woken = woken.clone();
-        move || drop(woken.fetch_add(1, Ordering::Relaxed))
+        move || {
+            woken.fetch_add(1, Ordering::Relaxed);
+        }
     })));
     let mut batch = Batch::new(FRAMES as usize);
     queue(&mut batch, &port.pool, 0..FRAMES, len);
