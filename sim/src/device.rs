@@ -173,12 +173,13 @@ impl Shared {
     /// Sleeps until a register is written, the wire has a frame, or a timer of the model expires.
     fn sleep(&self, now_us: u64) {
         self.sleeping.store(true, Ordering::SeqCst);
-        if self.has_posted.load(Ordering::SeqCst) || self.stop.load(Ordering::SeqCst) {
-            self.sleeping.store(false, Ordering::SeqCst);
-            return;
-        }
         let (wire_fd, next_us) = {
-            let core = relock(&self.core);
+            let mut core = relock(&self.core);
+            // Whatever was accessed before `sleeping` was set woke nobody: look once more.
+            if self.step_at(&mut core, now_us) || self.stop.load(Ordering::SeqCst) {
+                self.sleeping.store(false, Ordering::SeqCst);
+                return;
+            }
             (core.wire.fd().and_then(|fd| fd.try_clone_to_owned().ok()), core.model.next_event_us())
         };
         let longest = if wire_fd.is_some() { EVENT_SLEEP } else { POLL_SLEEP };

@@ -159,8 +159,8 @@ impl Ixgbe {
 
     fn write_maxfrs(&mut self, host: &Host<'_>, value: u32) {
         let longest = value >> 16;
-        if !(64..=15_872).contains(&longest) {
-            host.violation("MAXFRS.MFS is not between 64 and 15.5 KiB", format_args!("MAXFRS"), value.into(), "8.2.3.22.13");
+        if !(64..=0x2600).contains(&longest) {
+            host.violation("MAXFRS.MFS is not between 64 and 0x2600", format_args!("MAXFRS"), value.into(), "8.2.3.22.13");
         }
         self.regs.set(MAXFRS, value & 0xFFFF_0000);
     }
