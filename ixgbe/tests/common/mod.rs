@@ -89,8 +89,13 @@ impl Card {
 
     /// Puts a frame on the wire and lets the card take it.
     pub fn send(&self, frame: &[u8]) {
+        self.send_within(frame, 50);
+    }
+
+    /// Puts a frame on the wire and lets `us` pass.
+    pub fn send_within(&self, frame: &[u8], us: u64) {
         self.ends.lock().unwrap().to_card.push_back(frame.to_vec());
-        self.run_us(50);
+        self.run_us(us);
     }
 
     /// What came out of the card since the last call.
@@ -141,7 +146,7 @@ pub fn received(rx: &mut impl RxQueue) -> Vec<Vec<u8>> {
     frames
 }
 
-/// Sends one frame in one piece or, with `cut`, in two.
+/// Hands one frame to a queue.
 pub fn transmit(tx: &mut impl TxQueue, pool: &BufPool, bytes: &[u8]) -> TxState {
     let mut batch = Batch::new(8);
     batch.push(pool.frame_from(bytes).unwrap()).unwrap();
