@@ -59,9 +59,9 @@ pub(crate) fn check(config: &Config, domain: &DmaDomain, vectors: u16) -> Result
     Ok(())
 }
 
-/// How many buffers the receive rings hold.
+/// How many buffers the receive rings hold: one in each slot, and one at hand.
 pub(crate) fn rx_buffers(config: &Config) -> u32 {
-    u32::from(config.rx_queues) * config.rx_ring
+    u32::from(config.rx_queues) * (config.rx_ring + 1)
 }
 
 /// What SRRCTL.BSIZEPACKET says for buffers of `data_bytes`.
