@@ -1,5 +1,6 @@
 //! One PCI function, wherever it comes from: kernel VFIO, a vfio-user socket, or a simulated card.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
@@ -135,6 +136,15 @@ pub trait Interrupt: Send + 'static {
     /// A file descriptor that becomes readable when the vector fires, for `epoll` and its kin; -1 where there is none.
     fn raw_fd(&self) -> i32 {
         -1
+    }
+}
+
+impl<I: Interrupt + ?Sized> Interrupt for Box<I> {
+    fn wait(&mut self, timeout_us: Option<u64>) -> Result<u64, PciError> {
+        (**self).wait(timeout_us)
+    }
+    fn raw_fd(&self) -> i32 {
+        (**self).raw_fd()
     }
 }
 

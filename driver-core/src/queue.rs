@@ -1,5 +1,6 @@
 //! The contracts of receive and transmit queues, which every driver fulfils.
 
+use alloc::boxed::Box;
 use core::fmt;
 
 use crate::batch::Batch;
@@ -26,6 +27,21 @@ pub trait RxQueue: Send {
     fn counters(&self) -> RxCounters;
 }
 
+impl<Q: RxQueue + ?Sized> RxQueue for Box<Q> {
+    fn poll(&mut self, batch: &mut Batch, budget: usize) -> usize {
+        (**self).poll(batch, budget)
+    }
+    fn arm(&mut self) -> bool {
+        (**self).arm()
+    }
+    fn fault(&self) -> Option<QueueFault> {
+        (**self).fault()
+    }
+    fn counters(&self) -> RxCounters {
+        (**self).counters()
+    }
+}
+
 /// One transmit queue, owned by the thread that submits to it.
 pub trait TxQueue: Send {
     /// Takes frames from the front of `batch`, as many as there is room for, and hands them to the device with at most one doorbell.
@@ -50,8 +66,29 @@ pub trait TxQueue: Send {
     fn counters(&self) -> TxCounters;
 }
 
+impl<Q: TxQueue + ?Sized> TxQueue for Box<Q> {
+    fn submit(&mut self, batch: &mut Batch) -> TxState {
+        (**self).submit(batch)
+    }
+    fn reclaim(&mut self) -> usize {
+        (**self).reclaim()
+    }
+    fn pending(&self) -> usize {
+        (**self).pending()
+    }
+    fn on_wake(&mut self, wake: Option<WakeFn>) {
+        (**self).on_wake(wake);
+    }
+    fn fault(&self) -> Option<QueueFault> {
+        (**self).fault()
+    }
+    fn counters(&self) -> TxCounters {
+        (**self).counters()
+    }
+}
+
 /// What a stopped transmit queue calls when it runs again.
-pub type WakeFn = alloc::boxed::Box<dyn FnMut() + Send>;
+pub type WakeFn = Box<dyn FnMut() + Send>;
 
 /// What [`TxQueue::submit`] found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,0 +1,189 @@
+//! Forwards frames between two devices, both ways, without a copy.
+
+mod common;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use barewire::sim::wire::traffic::{Flow, FlowTotals, TrafficConfig, pair};
+use barewire::{Batch, Config, Device, Error, Host, Port, RxMode, RxQueue, SpecError, Stats, TxQueue, TxState};
+use clap::Parser;
+use common::{Run, finish};
+
+/// Forwards frames between two devices, both ways, until both inputs are over, Ctrl-C, or the end of its time.
+///
+/// Without devices it makes two simulated 82599 cards with a frame generator and checker at the far end of each wire. Exit status 1: frames were
+/// lost, corrupted or reordered, or a device failed; 2: wrong usage.
+#[derive(Parser)]
+struct Args {
+    /// Two devices: 0000:01:00.0, vfio-user:PATH, or sim:ixgbe with ,key=value options
+    #[arg(num_args = 2, value_names = ["A", "B"])]
+    devices: Vec<String>,
+    /// How long to forward; 5 s without devices, else until the inputs are over
+    #[arg(long, value_name = "N")]
+    seconds: Option<f64>,
+    /// Frames received at once, at most
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=4096))]
+    batch: u16,
+    /// Length of the frames that the generators make, without check sequence
+    #[arg(long, value_name = "BYTES", default_value_t = 60, conflicts_with = "devices")]
+    size: usize,
+    /// The longest payload of a frame
+    #[arg(long, value_name = "BYTES", default_value_t = 9710)]
+    mtu: u32,
+}
+
+/// How long what is on the way may go without any progress.
+const DRAIN_LIMIT: Duration = Duration::from_secs(2);
+
+fn main() -> ExitCode {
+    common::main(run)
+}
+
+fn run(args: &Args) -> Result<bool, Error> {
+    let mut host = Host::new();
+    let ([a, b], flows) = match args.devices.as_slice() {
+        [a, b] => ([host.open(a)?, host.open(b)?], None),
+        _ => with_traffic(&mut host, args.size).map(|(devices, flows)| (devices, Some(flows)))?,
+    };
+    let rx_mode = RxMode { promiscuous: true, all_multicast: true };
+    let config = Config { mtu: args.mtu, rx_mode, ..Config::default() };
+    let (mut a, mut b) = (a.start(&config)?, b.start(&config)?);
+    let mut run = Run::new(args.seconds.or(flows.is_some().then_some(5.0)));
+    run.wait_for_links(&mut [&mut a, &mut b]);
+
+    let mut ways = Way::both(&mut a, &mut b, args.batch.into());
+    let forwarded = forward(&mut run, &mut ways, &mut a, &mut b, flows.as_ref());
+    let (seconds, moved) = (run.seconds(), ways.each_ref().map(Way::moved));
+    drop(ways);
+    let (stats, ended) = finish([a, b]);
+    let is_whole = print_result(&moved, flows.as_ref(), &stats, seconds);
+    forwarded.and(ended).map(|()| is_whole)
+}
+
+/// Two simulated cards: what the wire of one generates, the wire of the other expects.
+fn with_traffic(host: &mut Host, frame_bytes: usize) -> Result<([Device; 2], [Arc<Flow>; 2]), Error> {
+    let config = TrafficConfig { frame_bytes, ..TrafficConfig::default() };
+    let wrong_size = |error| SpecError::new("--size", format!("{error}"));
+    let ([a, b], flows) = pair(&config, host.clock()).map_err(wrong_size)?;
+    let a = host.plug("sim:ixgbe,mac=02:00:00:00:00:01", Box::new(a))?;
+    let b = host.plug("sim:ixgbe,mac=02:00:00:00:00:02", Box::new(b))?;
+    Ok(([a, b], flows))
+}
+
+/// Forwards until the inputs are over or the run ends, then sends what is on the way.
+fn forward(run: &mut Run, ways: &mut [Way; 2], a: &mut Port, b: &mut Port, flows: Option<&[Arc<Flow>; 2]>) -> Result<(), Error> {
+    let (mut idle, mut progress) = (false, Instant::now());
+    loop {
+        if !run.goes_on(&mut [a, b]) {
+            match flows {
+                // What the generators made is forwarded before it is counted.
+                Some(flows) if progress.elapsed() < DRAIN_LIMIT => flows.iter().for_each(|flow| flow.stop()),
+                _ => break,
+            }
+        }
+        // Asked before the polls: only then does their finding nothing mean that nothing comes any more.
+        let is_over = idle && a.is_input_over() && b.is_input_over();
+        let moved = ways[0].forward()? + ways[1].forward()?;
+        idle = moved == 0;
+        if is_over && idle {
+            break;
+        }
+        if !idle {
+            progress = Instant::now();
+        }
+        run.rest_unless(!idle);
+    }
+    let (mut sent, mut progress) = ([0; 2], Instant::now());
+    while !(ways[0].is_sent(b) && ways[1].is_sent(a)) && progress.elapsed() < DRAIN_LIMIT {
+        ways[0].submit()?;
+        ways[1].submit()?;
+        let now = [a.control.stats().tx_packets, b.control.stats().tx_packets];
+        if std::mem::replace(&mut sent, now) != now {
+            progress = Instant::now();
+        }
+        run.rest_unless(false);
+    }
+    Ok(())
+}
+
+/// From one port's receive queue to the other's transmit queue.
+struct Way {
+    rx: Box<dyn RxQueue>,
+    tx: Box<dyn TxQueue>,
+    batch: Batch,
+    /// The names of the two ports.
+    names: [String; 2],
+}
+
+/// What one way received and sent, in frames.
+struct Moved {
+    received: u64,
+    sent: u64,
+}
+
+impl Way {
+    fn both(a: &mut Port, b: &mut Port, batch: usize) -> [Self; 2] {
+        let names = [a.name().to_owned(), b.name().to_owned()];
+        let (Some((a_rx, a_tx)), Some((b_rx, b_tx))) = (a.take_queues(), b.take_queues()) else { unreachable!("a started port has queues") };
+        let there = Self { rx: a_rx, tx: b_tx, batch: Batch::new(batch), names: names.clone() };
+        let [a, b] = names;
+        [there, Self { rx: b_rx, tx: a_tx, batch: Batch::new(batch), names: [b, a] }]
+    }
+
+    /// Receives as much as there is room for, and sends as much as goes. Returns how many frames came or went.
+    fn forward(&mut self) -> Result<usize, Error> {
+        let received = self.rx.poll(&mut self.batch, usize::MAX);
+        if received == 0
+            && let Some(fault) = self.rx.fault()
+        {
+            return Err(Error::Queue { device: self.names[0].clone(), fault });
+        }
+        Ok(received + self.submit()?)
+    }
+
+    /// Sends what is in the batch. Returns how many frames went.
+    fn submit(&mut self) -> Result<usize, Error> {
+        let before = self.batch.len();
+        match self.tx.submit(&mut self.batch) {
+            TxState::Running | TxState::Stopped => {}
+            TxState::Refused(why) => {
+                eprintln!("not forwarded: {why}");
+                drop(self.batch.pop());
+            }
+            TxState::Broken(fault) => return Err(Error::Queue { device: self.names[1].clone(), fault }),
+        }
+        Ok(before - self.batch.len())
+    }
+
+    /// Whether all that was received has left `port`.
+    fn is_sent(&mut self, port: &mut Port) -> bool {
+        self.batch.is_empty() && port.is_output_over(self.tx.counters().packets)
+    }
+
+    fn moved(&self) -> Moved {
+        Moved { received: self.rx.counters().packets, sent: self.tx.counters().packets }
+    }
+}
+
+/// Prints the last line, and says whether nothing was lost, corrupted or reordered.
+fn print_result(moved: &[Moved; 2], flows: Option<&[Arc<Flow>; 2]>, stats: &[Stats], seconds: f64) -> bool {
+    let forwarded = moved[0].sent + moved[1].sent;
+    let missed: u64 = stats.iter().map(|port| port.rx_missed_errors).sum();
+    let mpps = forwarded as f64 / seconds / 1e6;
+    if let Some(flows) = flows {
+        let FlowTotals { corrupted, reordered, duplicated, .. } = flows[0].totals() + flows[1].totals();
+        let lost: u64 = flows.iter().zip(stats).map(|(flow, port)| flow.totals().lost(port.rx_missed_errors)).sum();
+        if duplicated > 0 {
+            eprintln!("{duplicated} frames arrived twice");
+        }
+        println!("forwarded={forwarded} lost={lost} corrupted={corrupted} reordered={reordered} missed={missed} mpps={mpps:.3}");
+        lost == 0 && corrupted == 0 && reordered == 0 && duplicated == 0
+    } else {
+        // Without checkers at the far ends: what was received and not sent is lost.
+        let lost = (moved[0].received + moved[1].received).saturating_sub(forwarded);
+        println!("forwarded={forwarded} lost={lost} missed={missed} mpps={mpps:.3}");
+        lost == 0
+    }
+}

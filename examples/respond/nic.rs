@@ -1,0 +1,170 @@
+//! Our queues as smoltcp's device.
+
+use barewire::driver_core::pci::Interrupt;
+use barewire::{Batch, BufPool, Error, Frame, Poller, RxQueue, TxQueue, TxState};
+use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
+use smoltcp::time::Instant;
+
+/// Frames under way in each direction.
+const BATCH: usize = 64;
+const HEADER_BYTES: usize = 14;
+/// How long to sleep for an interrupt at most: Ctrl-C and timers are looked at in between.
+const SLEEP_US: u64 = 50_000;
+
+/// Where frames come from: polling alone, or with an interrupt to sleep on.
+pub(crate) enum Source {
+    Polled(Box<dyn RxQueue>),
+    Waited(Poller<Box<dyn RxQueue>, Box<dyn Interrupt>>),
+}
+
+impl Source {
+    pub(crate) fn new(queue: Box<dyn RxQueue>, interrupt: Option<Box<dyn Interrupt>>) -> Self {
+        match interrupt {
+            None => Self::Polled(queue),
+            Some(interrupt) => Self::Waited(Poller::new(queue, interrupt)),
+        }
+    }
+
+    fn queue(&self) -> &dyn RxQueue {
+        match self {
+            Self::Polled(queue) => &**queue,
+            Self::Waited(poller) => &**poller.queue(),
+        }
+    }
+}
+
+/// A receive queue, a transmit queue, and what is between them and the protocols.
+pub(crate) struct Nic {
+    name: String,
+    source: Source,
+    tx: Box<dyn TxQueue>,
+    pool: BufPool,
+    inbox: Batch,
+    outbox: Batch,
+    /// A frame of several buffers in one piece, as smoltcp wants it.
+    whole: Vec<u8>,
+    /// A frame that is being made.
+    made: Vec<u8>,
+    max_frame_bytes: usize,
+}
+
+impl Nic {
+    pub(crate) fn new(name: &str, source: Source, tx: Box<dyn TxQueue>, pool: BufPool, mtu: u32) -> Self {
+        Self {
+            name: name.into(),
+            source,
+            tx,
+            pool,
+            inbox: Batch::new(BATCH),
+            outbox: Batch::new(BATCH),
+            whole: Vec::new(),
+            made: Vec::new(),
+            max_frame_bytes: mtu as usize + HEADER_BYTES,
+        }
+    }
+
+    /// Receives as much as there is room for; may sleep where nothing is under way. Returns whether there are frames.
+    pub(crate) fn receive_frames(&mut self) -> Result<bool, Error> {
+        let received = match &mut self.source {
+            Source::Waited(poller) if self.inbox.is_empty() && self.outbox.is_empty() => {
+                let woken = poller.next(&mut self.inbox, Some(SLEEP_US));
+                woken.map_err(|error| Error::Driver { device: self.name.clone(), tried: "waiting for frames", error: Box::new(error) })?
+            }
+            Source::Waited(poller) => poller.queue_mut().poll(&mut self.inbox, BATCH),
+            Source::Polled(queue) => queue.poll(&mut self.inbox, BATCH),
+        };
+        match self.source.queue().fault() {
+            Some(fault) if received == 0 => Err(Error::Queue { device: self.name.clone(), fault }),
+            _ => Ok(received > 0),
+        }
+    }
+
+    /// Sends what was made. Returns whether frames went; what found no room stays here, and while it does smoltcp makes no more.
+    pub(crate) fn send_frames(&mut self) -> Result<bool, Error> {
+        let before = self.outbox.len();
+        match self.tx.submit(&mut self.outbox) {
+            TxState::Running | TxState::Stopped => {}
+            TxState::Refused(why) => {
+                eprintln!("not sent: {why}");
+                drop(self.outbox.pop());
+            }
+            TxState::Broken(fault) => return Err(Error::Queue { device: self.name.clone(), fault }),
+        }
+        Ok(self.outbox.len() < before)
+    }
+
+    /// Whether the longest frame can be taken from smoltcp: a promise that [`Made`] keeps.
+    fn has_room(&mut self) -> bool {
+        let needed = self.max_frame_bytes.div_ceil(self.pool.data_bytes() as usize) as u32;
+        self.outbox.room() > 0 && (self.pool.available() >= needed || self.tx.reclaim() > 0 && self.pool.available() >= needed)
+    }
+}
+
+impl Device for Nic {
+    type RxToken<'a> = Arrived<'a>;
+    type TxToken<'a> = Made<'a>;
+
+    fn receive(&mut self, _timestamp: Instant) -> Option<(Arrived<'_>, Made<'_>)> {
+        if self.inbox.is_empty() || !self.has_room() {
+            return None;
+        }
+        let frame = self.inbox.pop()?;
+        let Self { inbox, outbox, pool, whole, made, .. } = self;
+        Some((Arrived { frame, inbox, whole }, Made { outbox, pool, bytes: made }))
+    }
+
+    fn transmit(&mut self, _timestamp: Instant) -> Option<Made<'_>> {
+        self.has_room().then(|| Made { outbox: &mut self.outbox, pool: &self.pool, bytes: &mut self.made })
+    }
+
+    fn capabilities(&self) -> DeviceCapabilities {
+        let mut capabilities = DeviceCapabilities::default();
+        capabilities.medium = Medium::Ethernet;
+        // smoltcp counts the Ethernet header in.
+        capabilities.max_transmission_unit = self.max_frame_bytes;
+        capabilities
+    }
+}
+
+/// A frame that arrived.
+pub(crate) struct Arrived<'a> {
+    frame: Frame,
+    inbox: &'a mut Batch,
+    whole: &'a mut Vec<u8>,
+}
+
+impl RxToken for Arrived<'_> {
+    fn consume<R, F: FnOnce(&[u8]) -> R>(self, read: F) -> R {
+        let Self { frame, inbox, whole } = self;
+        let result = if frame.is_linear() {
+            read(frame.data())
+        } else {
+            whole.clear();
+            frame.segments().for_each(|segment| whole.extend_from_slice(segment));
+            read(whole)
+        };
+        // Its buffer goes to the next poll.
+        inbox.recycle(frame);
+        result
+    }
+}
+
+/// Room for a frame that smoltcp makes.
+pub(crate) struct Made<'a> {
+    outbox: &'a mut Batch,
+    pool: &'a BufPool,
+    bytes: &'a mut Vec<u8>,
+}
+
+impl TxToken for Made<'_> {
+    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, write: F) -> R {
+        self.bytes.resize(len, 0);
+        let result = write(self.bytes);
+        // `has_room` saw a place and the buffers, and only this thread takes any.
+        match self.pool.frame_from(self.bytes) {
+            Ok(frame) => drop(self.outbox.push(frame)),
+            Err(error) => eprintln!("not sent: {error}"),
+        }
+        result
+    }
+}

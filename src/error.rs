@@ -1,0 +1,89 @@
+//! What can go wrong with a device as a whole.
+
+use std::fmt;
+
+use driver_core::device::DeviceInfo;
+use driver_core::queue::QueueFault;
+use sim::wire::WireError;
+
+use crate::spec::SpecError;
+
+/// Why a device could not be opened, started or used.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// The spec names no device.
+    Spec(SpecError),
+    /// The wire of a simulated device could not be made, or reported an error.
+    Wire {
+        /// The device's spec.
+        device: String,
+        /// What the wire said.
+        error: WireError,
+    },
+    /// The driver could not do it.
+    Driver {
+        /// The device's spec.
+        device: String,
+        /// What was tried.
+        tried: &'static str,
+        /// What the driver said.
+        error: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A queue is broken: the device did what it must not do, or is gone.
+    Queue {
+        /// The device's spec.
+        device: String,
+        /// What broke the queue.
+        fault: QueueFault,
+    },
+    /// The driver did to the simulated card what the datasheet forbids.
+    Violations {
+        /// The device's spec.
+        device: String,
+        /// Each, in the model's words. Never empty.
+        violations: Vec<String>,
+    },
+}
+
+impl Error {
+    pub(crate) fn driver(info: &DeviceInfo, tried: &'static str, error: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self::Driver { device: info.name.clone(), tried, error: Box::new(error) }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Spec(error) => error.fmt(f),
+            Self::Wire { device, error } => write!(f, "{device}: {error}"),
+            Self::Driver { device, tried, error } => {
+                let text = error.to_string();
+                // Most errors of a driver name the device themselves.
+                if text.starts_with(device.as_str()) { write!(f, "{tried}: {text}") } else { write!(f, "{device}: {tried}: {text}") }
+            }
+            Self::Queue { device, fault } => write!(f, "{device}: {fault}"),
+            Self::Violations { device, violations } => {
+                write!(f, "{device}: the driver did what the datasheet forbids, {} time(s): {}", violations.len(), violations.join("; "))
+            }
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Spec(error) => Some(error),
+            Self::Wire { error, .. } => Some(error),
+            Self::Driver { error, .. } => Some(&**error),
+            Self::Queue { fault, .. } => Some(fault),
+            Self::Violations { .. } => None,
+        }
+    }
+}
+
+impl From<SpecError> for Error {
+    fn from(error: SpecError) -> Self {
+        Self::Spec(error)
+    }
+}

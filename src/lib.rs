@@ -1,0 +1,45 @@
+//! Network cards driven from the application's own process: a device is named by a string, opened, started, polled.
+//!
+//! ```
+//! use barewire::{Batch, Config};
+//!
+//! # fn main() -> Result<(), barewire::Error> {
+//! let mut port = barewire::open("sim:ixgbe")?.start(&Config::default())?;
+//! let (mut rx, mut tx) = port.take_queues().expect("a started port has queues");
+//! let mut batch = Batch::new(64);
+//! for _ in 0..10 {
+//!     rx.poll(&mut batch, 64);
+//!     let _state = tx.submit(&mut batch);
+//! }
+//! drop((rx, tx));
+//! port.finish().check()?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`open`] takes a device spec (see [`spec`]) and gives a [`Device`]; [`Device::start`] gives a [`Port`] with the control handle and the queues. Here the
+//! driver's types are erased, at the price of one dynamic call a batch. Who wants none of that, or no `std`, uses the drivers as they are.
+
+mod control;
+mod device;
+mod error;
+mod host;
+mod port;
+pub mod spec;
+
+pub use control::Control;
+pub use device::Device;
+pub use error::Error;
+pub use host::{Host, open, open_all};
+pub use port::{Port, Report};
+pub use spec::{Spec, SpecError};
+
+pub use driver_core::batch::Batch;
+pub use driver_core::device::{Config, DeviceInfo, Link, MacAddr, RxMode};
+pub use driver_core::frame::Frame;
+pub use driver_core::poller::Poller;
+pub use driver_core::pool::{BufPool, PoolConfig};
+pub use driver_core::queue::{DEFAULT_BUDGET, QueueFault, RxQueue, TxQueue, TxState};
+pub use driver_core::stats::Stats;
+
+pub use {driver_core, ixgbe, sim};

@@ -1,0 +1,126 @@
+//! A started device: control, queues, and what is to be said at the end.
+
+use std::fmt;
+
+use driver_core::pci::Interrupt;
+use driver_core::pool::BufPool;
+use driver_core::queue::{RxQueue, TxQueue};
+use driver_core::stats::Stats;
+use sim::wire::WireError;
+
+use crate::control::Control;
+use crate::device::Simulated;
+use crate::error::Error;
+
+/// A started device. Dropping it stops the device.
+#[non_exhaustive]
+pub struct Port {
+    /// Link, filters, statistics.
+    pub control: Box<dyn Control>,
+    /// Receive queues. Take them out to give them to workers.
+    pub rx: Vec<Box<dyn RxQueue>>,
+    /// Transmit queues.
+    pub tx: Vec<Box<dyn TxQueue>>,
+    /// One interrupt a receive queue, where the configuration asked for them; else empty.
+    pub interrupts: Vec<Box<dyn Interrupt>>,
+    /// The pool that receive buffers come from. Frames to send come from it too.
+    pub pool: BufPool,
+    // Declared last: the card moves until the driver has let go of it.
+    sim: Simulated,
+}
+
+/// A started device without the driver's types.
+pub(crate) struct Parts {
+    pub(crate) control: Box<dyn Control>,
+    pub(crate) rx: Vec<Box<dyn RxQueue>>,
+    pub(crate) tx: Vec<Box<dyn TxQueue>>,
+    pub(crate) interrupts: Vec<Box<dyn Interrupt>>,
+    pub(crate) pool: BufPool,
+}
+
+/// How many steps a simulated card is given to come to rest.
+const SETTLE_STEPS: usize = 100_000;
+
+impl Port {
+    pub(crate) fn new(parts: Parts, sim: Simulated) -> Self {
+        let Parts { control, rx, tx, interrupts, pool } = parts;
+        Self { control, rx, tx, interrupts, pool, sim }
+    }
+
+    /// How the device was named.
+    pub fn name(&self) -> &str {
+        &self.control.info().name
+    }
+
+    /// Takes out the first receive and the first transmit queue, `None` where they were taken out before: what a program with one worker needs.
+    pub fn take_queues(&mut self) -> Option<(Box<dyn RxQueue>, Box<dyn TxQueue>)> {
+        if self.rx.is_empty() || self.tx.is_empty() {
+            return None;
+        }
+        Some((self.rx.remove(0), self.tx.remove(0)))
+    }
+
+    /// Whether all that will ever arrive has been written to the receive rings: then a poll that finds nothing was the last.
+    ///
+    /// Only a simulated card can know that, of a capture file that was read through or a generator that was stopped. While the card waits for free
+    /// descriptors it may hold more, so ask, poll, and believe the answer only where nothing came.
+    pub fn is_input_over(&self) -> bool {
+        self.sim.device.wire_finished() && self.sim.device.settle(SETTLE_STEPS) < SETTLE_STEPS
+    }
+
+    /// Whether the device has sent all that its queues took, by its own count.
+    pub fn is_output_over(&mut self, submitted: u64) -> bool {
+        self.control.stats().tx_packets >= submitted
+    }
+
+    /// Stops the device and says how it ended. Queues that were taken out and still live are dead from here on.
+    pub fn finish(mut self) -> Report {
+        let device = self.name().to_owned();
+        let stats = self.control.stats();
+        let stopped = self.control.stop();
+        self.rx.clear();
+        self.tx.clear();
+        self.interrupts.clear();
+        let Self { control, sim: Simulated { device: card, live }, .. } = self;
+        drop(control);
+        let wire = live.stop();
+        let violations = card.violations().iter().map(ToString::to_string).collect();
+        Report { device, stats, violations, stopped, wire }
+    }
+}
+
+impl fmt::Debug for Port {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Port({}, {} receive and {} transmit queues here)", self.name(), self.rx.len(), self.tx.len())
+    }
+}
+
+/// How a device ended.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Report {
+    /// How the device was named.
+    pub device: String,
+    /// Its counters when it was stopped.
+    pub stats: Stats,
+    /// What the driver did that the datasheet forbids, in the words of the simulated card, which watches it.
+    pub violations: Vec<String>,
+    /// Whether it stopped.
+    pub stopped: Result<(), Error>,
+    /// What became of its wire: a capture file that was broken or could not be written, a tap device that went away.
+    pub wire: Result<(), WireError>,
+}
+
+impl Report {
+    /// Whether all went well.
+    ///
+    /// # Errors
+    /// The first of: the device did not stop, it saw violations, its wire reported an error.
+    pub fn check(self) -> Result<(), Error> {
+        self.stopped?;
+        if !self.violations.is_empty() {
+            return Err(Error::Violations { device: self.device, violations: self.violations });
+        }
+        self.wire.map_err(|error| Error::Wire { device: self.device, error })
+    }
+}
