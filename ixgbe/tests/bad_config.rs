@@ -69,14 +69,14 @@ fn a_pool_of_small_or_few_buffers() {
     assert_eq!(error, Error::Config(ConfigError::PoolBuffers { buffer_bytes: 512, min_bytes: 1024 }));
     let few = card.pool(PoolConfig::new(512));
     let (error, device) = refused(device.start(&Config { pool: Some(few), ..Config::default() }));
-    assert_eq!(error, Error::Config(ConfigError::PoolCount { buffers: 512, needed: 513 }));
+    assert_eq!(error, Error::Config(ConfigError::PoolCount { buffers: 512, needed: 608 }));
     // Enough buffers, but somebody else holds them.
-    let held = card.pool(PoolConfig::new(513));
-    let kept = held.take().unwrap();
+    let held = card.pool(PoolConfig::new(608));
+    let kept: Vec<_> = (0..96).map(|_| held.take().unwrap()).collect();
     let (error, _) = refused(device.start(&Config { pool: Some(held.clone()), ..Config::default() }));
     assert_eq!(error, Error::Config(ConfigError::PoolCount { buffers: 512, needed: 513 }));
     drop(kept);
-    assert_eq!(held.available(), 513);
+    assert_eq!(held.available(), 608);
     card.assert_no_violations();
 }
 

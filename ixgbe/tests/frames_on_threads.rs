@@ -14,7 +14,7 @@ use rig::{Rig, bytes_of, number_in, numbered};
 #[test]
 fn kept_frames_stall_receive_and_returned_ones_start_it_again() {
     let mut rig = Rig::new();
-    let pool = BufPool::new(&rig.domain(), PoolConfig::new(64 + 40)).unwrap();
+    let pool = BufPool::new(&rig.domain(), PoolConfig::new(64 + 96)).unwrap();
     let mut port = rig.start(&Config { rx_ring: 64, pool: Some(pool.clone()), ..Config::default() });
     let rx = &mut port.rx[0];
     let (to_keeper, from_rx) = channel::<Frame>();
@@ -47,7 +47,7 @@ fn kept_frames_stall_receive_and_returned_ones_start_it_again() {
         received
     };
     let stalled_at = pump(&mut rig, 30);
-    assert_eq!(stalled_at, 40, "exactly the buffers beside the ring's");
+    assert_eq!(stalled_at, 96, "exactly the buffers beside the ring's");
     release.send(()).unwrap();
     // The keeper runs by the machine's clock, the card by the test's.
     while pool.available() == 0 {

@@ -32,7 +32,11 @@ fn flows_spread_over_all_queues_and_stay_where_they_are() {
                 started.rx.iter_mut().map(received).collect()
             };
             let first = spread(256);
-            assert!(first.iter().all(|frames| !frames.is_empty()), "{device:04x}: {queues} queues, {:?}", first.iter().map(Vec::len).collect::<Vec<_>>());
+            assert!(
+                first.iter().all(|frames| !frames.is_empty()),
+                "{device:04x}: {queues} queues, {:?}",
+                first.iter().map(Vec::len).collect::<Vec<_>>()
+            );
             assert_eq!(first.iter().map(Vec::len).sum::<usize>(), 256);
             assert_eq!(spread(256), first, "the same flows on the same queues");
             card.assert_no_violations();

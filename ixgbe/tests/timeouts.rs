@@ -54,7 +54,7 @@ fn start_error(fault: impl FnOnce(&mut sim::ixgbe::Faults)) -> String {
     let card = Card::new();
     let device = card.open().unwrap();
     card.faults(fault);
-    let pool = card.pool(PoolConfig::new(1100));
+    let pool = card.pool(PoolConfig::new(1200));
     let config = Config { pool: Some(pool.clone()), rx_queues: 2, ..Config::default() };
     let (error, device) = refused(device.start(&config));
     assert_eq!(pool.available(), pool.len(), "the rings' buffers are back");
