@@ -3,6 +3,7 @@
 mod common;
 
 use common::{Card, MAC, TestRing, data_word, frame};
+use driver_core::bar::Bar;
 use driver_core::dma::DmaRegion;
 use driver_core::pci::{Interrupt, PciFunction};
 use sim::SimInterrupt;
@@ -140,6 +141,26 @@ fn one_vector_without_msix() {
     receive_one(&card);
     assert_eq!(fired(&mut vectors), [1, 0]);
     assert_eq!(card.r(EICR) & 0xFFFF, 1 << 7);
+}
+
+#[test]
+fn masked_table_entries_keep_their_message() {
+    let (mut card, _ring, _buffers, mut vectors) = with_vectors();
+    let table = card.function.open_bar(4).unwrap();
+    assert_eq!(table.len_bytes(), 16 * 1024);
+    card.w(EIMS, 1 << 3);
+    table.write32(3 * 16 + 12, 1);
+    receive_one(&card);
+    assert_eq!((fired(&mut vectors), table.read32(0x2000)), (vec![0; 5], 1 << 3), "pending");
+    table.write32(3 * 16 + 12, 0);
+    assert_eq!((fired(&mut vectors)[3], table.read32(0x2000)), (1, 0));
+    // The function mask of the Message Control register does the same for all.
+    card.function.config_write(0x72, 2, 0xC000).unwrap();
+    card.w(EICS, 1 << 3);
+    card.settle();
+    assert_eq!((fired(&mut vectors)[3], table.read64(0x2000)), (0, 1 << 3));
+    card.function.config_write(0x72, 2, 0x8000).unwrap();
+    assert_eq!(fired(&mut vectors)[3], 1);
 }
 
 #[test]
