@@ -22,6 +22,8 @@ use crate::wire::{Wire, WireError};
 const STEPS_PER_TURN: usize = 2;
 /// How often an idle live thread yields before it sleeps: a driver in the middle of a burst is answered without a system call.
 const IDLE_YIELDS: u32 = 64;
+/// A yield that took longer than this, in microseconds, let another thread run.
+const CROWDED_YIELD_US: u64 = 20;
 /// How long an idle live thread sleeps where its wire has no descriptor to sleep on.
 const POLL_SLEEP: Duration = Duration::from_micros(100);
 /// How long it sleeps where every event has a descriptor: only a carrier change comes without one.
@@ -166,8 +168,10 @@ impl Shared {
                 continue;
             }
             if idle < IDLE_YIELDS {
-                idle += 1;
+                let before_us = now_us();
                 std::thread::yield_now();
+                // Where others want the processor, yielding costs a time slice; who sleeps is woken sooner.
+                idle = if now_us() - before_us > CROWDED_YIELD_US { IDLE_YIELDS } else { idle + 1 };
             } else {
                 // A wire whose frames the card cannot take stays readable: do not spin on it.
                 wire_ready = self.sleep(now_us(), !wire_ready);

@@ -3,6 +3,8 @@
 #![allow(dead_code, unreachable_pub)]
 
 use std::collections::VecDeque;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex};
 
 use driver_core::bar::Bar;
@@ -20,9 +22,11 @@ pub struct Ends {
     pub from_card: Vec<Vec<u8>>,
     pub busy: bool,
     pub lossless: bool,
+    pub has_fd: bool,
 }
 
-pub struct TestWire(Arc<Mutex<Ends>>);
+/// The second field is a descriptor that never becomes readable, as long as its far end is open.
+pub struct TestWire(Arc<Mutex<Ends>>, UnixStream);
 
 impl Wire for TestWire {
     fn send(&mut self, frame: &[u8]) -> Sent {
@@ -42,6 +46,9 @@ impl Wire for TestWire {
     fn is_lossless(&self) -> bool {
         self.0.lock().unwrap().lossless
     }
+    fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.0.lock().unwrap().has_fd.then(|| self.1.as_fd())
+    }
 }
 
 /// A card that is reset and linked up, with a bus master, and its registers.
@@ -50,6 +57,7 @@ pub struct Card {
     pub function: SimFunction,
     pub bar: SimBar,
     pub ends: Arc<Mutex<Ends>>,
+    far_end: UnixStream,
 }
 
 /// One ring of 16-byte descriptors.
@@ -70,13 +78,14 @@ impl Card {
 
     pub fn with(options: IxgbeOptions) -> Self {
         let ends = Arc::new(Mutex::new(Ends::default()));
+        let (near_end, far_end) = UnixStream::pair().unwrap();
         let iommu = Iommu::new();
         let model = Box::new(Ixgbe::new(options));
-        let device = SimDevice::new("sim:ixgbe", model, Box::new(TestWire(Arc::clone(&ends))), iommu);
+        let device = SimDevice::new("sim:ixgbe", model, Box::new(TestWire(Arc::clone(&ends), near_end)), iommu);
         let mut function = device.function();
         let bar = function.open_bar(0).unwrap();
         function.set_bus_master(true).unwrap();
-        Self { device, function, bar, ends }
+        Self { device, function, bar, ends, far_end }
     }
 
     /// Lets the reset end and the link come up.
