@@ -169,6 +169,10 @@ fn masked_table_entries_keep_their_message() {
     assert_eq!((fired(&mut vectors)[3], table.read64(0x2000)), (0, 1 << 3));
     card.function.config_write(0x72, 2, 0x8000).unwrap();
     assert_eq!(fired(&mut vectors)[3], 1);
+    assert_eq!(table.read32(3 * 16 + 12), 0);
+    card.function.config_write(0xA8, 2, 1 << 15).unwrap();
+    card.function.config_write(4, 2, 6).unwrap();
+    assert_eq!(table.read32(3 * 16 + 12), 1, "a function-level reset masks all");
 }
 
 #[test]

@@ -88,8 +88,10 @@ fn a_doorbell_wakes_an_idle_card() {
     assert!(quickest < Duration::from_millis(3), "{quickest:?}");
     drop(live);
     assert_eq!(card.sent().len(), 30);
+    assert_eq!(card.ends.lock().unwrap().flushes, 1);
     let again = card.device.run();
     again.stop().unwrap();
+    assert_eq!(card.ends.lock().unwrap().flushes, 2);
     card.expect_violations(&[]);
 }
 

@@ -11,7 +11,7 @@ use driver_core::bar::Bar;
 use driver_core::dma::{DmaRegion, Iova};
 use driver_core::pci::PciFunction;
 use sim::ixgbe::{Ixgbe, IxgbeOptions};
-use sim::wire::{Sent, Wire};
+use sim::wire::{Sent, Wire, WireError};
 use sim::{Iommu, SimBar, SimDevice, SimFunction};
 
 pub const MAC: [u8; 6] = [0x02, 0, 0, 0x82, 0x59, 0x90];
@@ -23,6 +23,7 @@ pub struct Ends {
     pub busy: bool,
     pub lossless: bool,
     pub has_fd: bool,
+    pub flushes: u32,
 }
 
 /// The second field is a descriptor that never becomes readable, as long as its far end is open.
@@ -45,6 +46,10 @@ impl Wire for TestWire {
     }
     fn is_lossless(&self) -> bool {
         self.0.lock().unwrap().lossless
+    }
+    fn flush(&mut self) -> Result<(), WireError> {
+        self.0.lock().unwrap().flushes += 1;
+        Ok(())
     }
     fn fd(&self) -> Option<BorrowedFd<'_>> {
         self.0.lock().unwrap().has_fd.then(|| self.1.as_fd())
