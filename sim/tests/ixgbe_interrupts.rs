@@ -180,6 +180,13 @@ fn vectors_are_given_out_once() {
     let mut card = Card::new();
     let vectors = card.function.enable_interrupts(2).unwrap();
     assert!(card.function.enable_interrupts(1).is_err());
+    card.w(GPIE, 1 << 4);
+    card.w(EIMS, 1);
+    card.w(EICS, 1);
+    card.settle();
+    drop(vectors);
+    let mut vectors = card.function.enable_interrupts(2).unwrap();
+    assert_eq!(fired(&mut vectors), [0, 0], "what fired before is stale");
     drop(vectors);
     assert!(card.function.enable_interrupts(65).is_err());
     assert_eq!(card.function.enable_interrupts(64).unwrap().len(), 64);
