@@ -320,9 +320,9 @@ impl SimDevice {
         self.shared.wake();
     }
 
-    /// Whether the wire will never deliver a frame any more.
+    /// Whether the wire will never deliver a frame any more, and all that it delivered left the card.
     pub fn wire_finished(&self) -> bool {
-        self.shared.access(|core, _| core.wire.is_finished())
+        self.shared.access(|core, _| core.wire.is_finished() && !core.model.holds_frames())
     }
 
     /// Writes out what the wire buffers.

@@ -292,25 +292,27 @@ fn crc(bytes: &[u8]) -> u32 {
 #[test]
 fn frames_that_waited_go_first() {
     let card = Card::up();
-    let (ring, buffers) = card.receive_queue(0, 8, 2);
+    let (ring, buffers) = card.receive_queue(0, 64, 2);
     card.enable_receive();
-    let numbered = |i: u8| {
-        let mut bytes = frame(MAC, 60);
-        bytes[20] = i;
-        bytes
+    let arrive = |numbers: std::ops::Range<u8>| {
+        for i in numbers {
+            let mut bytes = frame(MAC, 60);
+            bytes[20] = i;
+            card.arrive(&bytes);
+        }
     };
-    (0..3).for_each(|i| card.arrive(&numbered(i)));
+    // More than the card moves in one step.
+    arrive(0..50);
     card.settle();
     assert_eq!(card.r(0x1010), 0);
-    for i in 3..6 {
-        card.arrive(&numbered(i));
-        card.tail(&ring, u32::from(i) - 2);
-        card.settle();
-    }
-    card.tail(&ring, 7);
+    assert!(card.ends.lock().unwrap().to_card.is_empty());
+    assert!(!card.device.wire_finished(), "frames wait inside the card");
+    arrive(50..53);
+    card.tail(&ring, 63);
     card.settle();
-    let order: Vec<_> = (0..6).map(|i| card.bytes(buffers.iova().offset(i * 2048 + 20), 1)[0]).collect();
-    assert_eq!(order, [0, 1, 2, 3, 4, 5]);
+    let order: Vec<_> = (0..53).map(|i| card.bytes(buffers.iova().offset(i * 2048 + 20), 1)[0]).collect();
+    assert_eq!(order, (0..53).collect::<Vec<_>>());
+    assert!(card.device.wire_finished());
     card.expect_violations(&[]);
 }
 

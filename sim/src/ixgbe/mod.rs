@@ -400,6 +400,10 @@ impl Model for Ixgbe {
         busy
     }
 
+    fn holds_frames(&self) -> bool {
+        !self.held.is_empty()
+    }
+
     fn next_event_us(&self) -> Option<u64> {
         let timers = [Some(self.timer_us), Some(self.link.up_us), Some(self.eerd_done_us), self.interrupts.next_event_us()];
         timers.into_iter().flatten().filter(|&us| us != u64::MAX).min()

@@ -44,6 +44,9 @@ impl Wire for TestWire {
         frame.extend_from_slice(&next);
         true
     }
+    fn is_finished(&self) -> bool {
+        self.0.lock().unwrap().to_card.is_empty()
+    }
     fn is_lossless(&self) -> bool {
         self.0.lock().unwrap().lossless
     }
