@@ -239,6 +239,36 @@ fn what_is_forbidden() {
 }
 
 #[test]
+fn what_is_not_modelled_says_so() {
+    let card = Card::up();
+    let cases = [
+        (0x5818, 2, "virtual machine queues and traffic classes are not modelled"),
+        (0x51B0, 1, "virtualization is not modelled"),
+        (0xEE00, 1, "flow director is not modelled"),
+        (0xE7FC, 1 << 31, "5-tuple filters are not modelled"),
+        (0x5144, 1 << 31, "EtherType filters are not modelled"),
+        (0x106C, 1, "receive side coalescing is not modelled"),
+    ];
+    for (offset, value, what) in cases {
+        card.w(offset, 0);
+        card.expect_violations(&[]);
+        card.w(offset, value);
+        card.expect_violations(&[what]);
+    }
+}
+
+#[test]
+fn an_unplugged_card() {
+    let card = Card::up();
+    card.device.with_model(|card: &mut Ixgbe| card.faults.gone = true).unwrap();
+    card.w(0x5080, 1 << 10);
+    assert_eq!((card.r(0x5080), card.r(0x8)), (!0, !0));
+    assert!(!card.device.step());
+    card.device.with_model(|card: &mut Ixgbe| card.faults.gone = false).unwrap();
+    assert_eq!(card.r(0x5080), 0, "the write was lost");
+}
+
+#[test]
 fn receive_is_enabled_in_order() {
     let card = Card::up();
     card.w(0x3000, 1);
