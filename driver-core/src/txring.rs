@@ -205,9 +205,11 @@ impl TxRing {
                     let (even, odd) = (2 * k, 2 * k + 1);
                     ring::store(desc.add(even), sums[even].low_low(pair));
                     let last = sums[odd].low_high(pair);
+                    if odd == BLOCK - 1 {
+                        self.last = last;
+                    }
                     ring::store(desc.add(odd), if odd == BLOCK - 1 { last.or(Pair::new(0, report)) } else { last });
                 }
-                self.last = sums[BLOCK - 1].low_high(words[BLOCK / 2 - 1]);
                 for (k, owner) in owners.into_iter().enumerate() {
                     shadow.add(k).cast::<u64>().write(owner.low());
                 }
@@ -249,12 +251,12 @@ impl TxRing {
     /// a report there nor is one to be asked for: what there is to do then is the least.
     #[inline(always)]
     pub fn put_only(&mut self, batch: &mut Batch, min_free: u32) -> bool {
+        let Some(frame) = batch.only() else { return false };
         let (at, mask, unreported) = (self.tail, self.desc.mask(), self.unreported + 1);
         let free = mask - (at.wrapping_sub(self.head) & mask);
         if free <= min_free || unreported >= REPORT_EVERY || self.has_report() {
             return false;
         }
-        let Some(frame) = batch.only() else { return false };
         let len = frame.linear_len() as u16;
         if frame.pool_word() != self.pool.as_ptr() || len.wrapping_sub(self.rules.min_len) > self.len_span {
             return false;
