@@ -3,8 +3,9 @@
 mod common;
 
 use common::{Card, MAC, frame, received};
+use driver_core::bar::Bar;
 use driver_core::device::{Config, NetDevice};
-use driver_core::pci::Interrupt;
+use driver_core::pci::{Interrupt, PciFunction};
 use driver_core::queue::RxQueue;
 
 fn config() -> Config {
@@ -55,6 +56,8 @@ fn the_link_fires_its_own_vector() {
     let card = Card::new();
     let mut started = card.start(&config());
     let fired = |started: &mut ixgbe::device::Started<sim::SimFunction>| started.control.link_interrupt().unwrap().wait(Some(0)).unwrap();
+    let bar = card.device.function().open_bar(0).unwrap();
+    let eicr = || bar.read32(0x800);
     assert_eq!(fired(&mut started), 1, "it came up");
     assert!(started.control.link().up);
     card.run_us(1_000);
@@ -64,6 +67,7 @@ fn the_link_fires_its_own_vector() {
         card.run_us(2_000);
         assert_eq!(fired(&mut started), 1);
         assert_eq!(started.control.link().up, up);
+        assert_eq!(eicr() & 1 << 20, 0, "the cause was taken, so that the next one fires");
     }
     assert_eq!(started.control.stats().carrier_changes, 3);
     card.assert_no_violations();

@@ -80,7 +80,10 @@ fn small_mtus_still_receive_what_the_card_lets_through() {
     let card = Card::new();
     let mut started = card.start(&Config { mtu: 68, ..Config::default() });
     card.send(&frame(MAC, 1514, 0));
-    assert_eq!(received(&mut started.rx[0]).len(), 1);
+    let mut tagged = frame(MAC, 1518, 0);
+    tagged[12..16].copy_from_slice(&[0x81, 0x00, 0x00, 0x05]);
+    card.send(&tagged);
+    assert_eq!(received(&mut started.rx[0]), [frame(MAC, 1514, 0), tagged]);
     assert_eq!(started.rx[0].fault(), None);
     assert!(matches!(transmit(&mut started.tx[0], &started.pool, &frame(PEER, 87, 0)), TxState::Refused(_)));
     card.assert_no_violations();

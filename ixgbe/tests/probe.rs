@@ -3,6 +3,9 @@
 mod common;
 
 use common::{Card, I82599, Liar, MAC, X540, X550};
+use driver_core::bar::Bar;
+use driver_core::device::{Config, NetDevice};
+use driver_core::pci::PciFunction;
 use ixgbe::Error;
 
 #[test]
@@ -37,6 +40,20 @@ fn a_bar_mapped_in_part_is_refused() {
     liar.lies().bar_len = Some(0x1_0000);
     let error = ixgbe::open(liar.function(&card), card.clock.clone()).unwrap_err();
     assert_eq!(error, Error::SmallBar { function: "sim:ixgbe".into(), len_bytes: 0x1_0000 });
+}
+
+#[test]
+fn a_card_left_running_is_stopped_before_it_is_reset() {
+    let (card, liar) = (Card::new(), Liar::default());
+    let mut left = card.start(&Config::default());
+    assert!(left.control.link().up);
+    // As if its process had died: the queues stay on and the memory mapped.
+    let opened = ixgbe::open(liar.function(&card), card.clock.clone()).unwrap();
+    assert_eq!(liar.lies().bus_master, [false], "bus mastering goes off, and comes on with the next start");
+    let bar = card.device.function().open_bar(0).unwrap();
+    assert_eq!((bar.read32(0x1028) >> 25 & 1, bar.read32(0x6028) >> 25 & 1, bar.read32(0x3000) & 1), (0, 0, 0));
+    drop((opened, left));
+    card.assert_no_violations();
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Card, I82599, MAC, X540};
+use common::{Card, I82599, MAC, X540, X550};
 use driver_core::bar::Bar;
 use driver_core::device::{Config, MacAddr, NetDevice};
 use driver_core::pci::PciFunction;
@@ -100,6 +100,31 @@ fn a_stopped_card_is_the_firmwares_again() {
     assert_eq!((read(0x1028) >> 25 & 1, read(0x6028) >> 25 & 1), (0, 0), "RXDCTL, TXDCTL");
     assert_eq!(read(0x880), 0, "EIMS");
     assert_eq!(read(8) >> 19 & 1, 0, "STATUS: no request pending");
+}
+
+#[test]
+fn queues_count_apart() {
+    let card = Card::new();
+    let started = card.start(&Config::default());
+    let read = registers(&card);
+    for first in [0x2300, 0x8600] {
+        let words: Vec<_> = (0..4).map(|i| read(first + 4 * i)).collect();
+        assert_eq!(words, [0x0302_0100, 0x0706_0504, 0x0b0a_0908, 0x0f0e_0d0c], "RQSMR, TQSM");
+    }
+    drop(started);
+}
+
+#[test]
+fn the_spreading_table_is_full_on_each_family() {
+    for (device, further) in [(I82599, false), (X540, false), (X550, true)] {
+        let card = Card::of(device);
+        let started = card.start(&Config { rx_queues: 3, ..Config::default() });
+        let read = registers(&card);
+        assert_eq!((read(0x5c00), read(0x5c7c)), (0x0002_0100, 0x0100_0201), "RETA");
+        assert_eq!(read(0x5818) & 0xf, 1, "MRQC: RSS");
+        assert_eq!((read(0xee80) != 0, read(0xeffc) != 0), (further, further), "ERETA");
+        drop(started);
+    }
 }
 
 #[test]

@@ -53,6 +53,21 @@ fn frames_in_flight_go_out_first() {
 }
 
 #[test]
+fn a_queue_that_is_dropped_sends_what_it_has_first() {
+    let card = Card::new();
+    let mut started = card.start(&Config::default());
+    let frames: Vec<_> = (0..200).map(|seed| frame(common::PEER, 64, seed)).collect();
+    let mut batch = Batch::new(200);
+    for bytes in &frames {
+        batch.push(started.pool.frame_from(bytes).unwrap()).unwrap();
+    }
+    assert_eq!(started.tx[0].submit(&mut batch), TxState::Running);
+    drop(started.tx.pop());
+    assert_eq!(card.sent(), frames);
+    card.assert_no_violations();
+}
+
+#[test]
 fn frames_that_cannot_go_out_do_not_hold_it_up() {
     let card = Card::new();
     let pool = card.pool(PoolConfig::new(2048));

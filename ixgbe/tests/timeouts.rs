@@ -80,6 +80,19 @@ fn a_receive_path_that_never_empties() {
 }
 
 #[test]
+fn a_failed_start_trusts_master_disable_and_not_the_queues() {
+    let (card, liar) = (Card::new(), Liar::default());
+    let pool = card.pool(PoolConfig::new(1100));
+    let device = ixgbe::open(liar.function(&card), card.clock.clone()).unwrap();
+    card.faults(|faults| faults.secrx_never_ready = true);
+    liar.stick(0x1028, 1 << 25);
+    let (_, device) = refused(device.start(&Config { pool: Some(pool.clone()), ..Config::default() }));
+    assert_eq!(pool.available(), pool.len(), "RXDCTL says that the queue is on, and the card that nothing is pending");
+    drop(device);
+    assert_eq!(liar.lies().bus_master.last(), Some(&false));
+}
+
+#[test]
 fn a_semaphore_that_is_never_free() {
     let text = start_error(|faults| faults.semaphore_stuck = true);
     assert!(text.contains("SWSM (0x10140, section 8.2.3.4.9) still reads"), "{text}");
