@@ -104,8 +104,8 @@ impl Stack {
         let mut interface = Interface::new(InterfaceConfig::new(HardwareAddress::Ethernet(hardware)), nic, Instant::now());
         interface.update_ip_addrs(|addresses| {
             let own = [Some(IpCidr::Ipv4(args.ip)), Some(IpCidr::Ipv6(link_local(mac))), args.ip6.map(IpCidr::Ipv6)];
-            // Three of them: the default limit is higher than two only by a feature, which Cargo.toml asks for.
-            own.into_iter().flatten().for_each(|address| drop(addresses.push(address)));
+            // smoltcp has room for two unless a feature (in Cargo.toml) asks for more.
+            addresses.extend(own.into_iter().flatten());
         });
         let buffer = || udp::PacketBuffer::new(vec![udp::PacketMetadata::EMPTY; DATAGRAMS], vec![0; 4 * DATAGRAM_BYTES]);
         let mut socket = udp::Socket::new(buffer(), buffer());
