@@ -14,6 +14,10 @@ pub(crate) const COMMAND: u16 = 0x04;
 pub(crate) const COMMAND_MEMORY_SPACE: u16 = 1 << 1;
 pub(crate) const COMMAND_BUS_MASTER: u16 = 1 << 2;
 
+/// First base address register, and its bit that says I/O space (7.5.1.2.1).
+pub(crate) const BASE_ADDRESS_0: u16 = 0x10;
+pub(crate) const BASE_ADDRESS_IO: u32 = 1;
+
 /// Capability ID of MSI-X (7.7.2).
 pub(crate) const CAPABILITY_MSIX: u8 = 0x11;
 

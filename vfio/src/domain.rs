@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use driver_core::dma::{DmaDomain, DmaError, DmaMapper, Iova, Mapping};
+use driver_core::dma::{DmaDomain, DmaError, DmaMapper, Mapping};
 use driver_core::iova::IovaAllocator;
 
 use crate::address::PciAddress;
@@ -16,7 +16,7 @@ use crate::error::{Cause, Error};
 use crate::function::VfioFunction;
 use crate::iommufd::Ioas;
 use crate::memory::Memory;
-use crate::noiommu::Stretch;
+use crate::noiommu::Pool;
 use crate::sysfs::{Root, diagnose};
 
 /// How VFIO is reached.
@@ -105,13 +105,6 @@ enum Backend {
     Physical(Container),
 }
 
-/// Memory behind one mapping.
-#[derive(Debug)]
-enum Backing {
-    Pages(Memory),
-    Physical(Stretch),
-}
-
 /// What the functions and the regions of a domain share. Descriptors of devices and regions each keep it alive.
 pub(crate) struct Shared {
     root: Root,
@@ -125,10 +118,10 @@ struct State {
     limits: Option<Limits>,
     iovas: Option<IovaAllocator>,
     /// The mappings by their device address.
-    live: BTreeMap<u64, Backing>,
+    live: BTreeMap<u64, Memory>,
     open: Vec<PciAddress>,
-    /// Physical memory that a function in no-IOMMU mode may still write to.
-    kept: Vec<Backing>,
+    /// The memory of no-IOMMU mode.
+    physical: Pool,
     warned: bool,
 }
 
@@ -250,7 +243,7 @@ impl Drop for Membership {
         let mut state = self.shared.lock();
         state.open.retain(|&open| open != self.address);
         if state.open.is_empty() {
-            state.kept.clear();
+            state.physical.settle();
         }
     }
 }
@@ -297,7 +290,7 @@ impl Shared {
             let reserved: Vec<_> = diagnose::reserved_regions(&self.root, address).into_iter().map(|(first, last, _)| (first, last)).collect();
             limits.ranges = without(&[(0, 0xffff_ffff)], &reserved);
         }
-        let live: Vec<_> = state.live.iter().map(|(&iova, backing)| (iova, iova + (backing.len() as u64 - 1))).collect();
+        let live: Vec<_> = state.live.iter().map(|(&iova, memory)| (iova, iova + (memory.len() as u64 - 1))).collect();
         let free = without(&limits.ranges, &live);
         state.iovas = IovaAllocator::new(limits.page_bytes, free.into_iter().map(|(first, last)| first..=last));
         state.limits = Some(limits);
@@ -317,10 +310,7 @@ impl Shared {
             return Err(Cause::kernel(&io::Error::from_raw_os_error(libc::ENODEV), "open a function into the domain first"));
         };
         if let Backend::Physical(_) = self.backend {
-            let stretch = Stretch::allocate(&self.root, len_bytes)?;
-            let mapping = Mapping { ptr: stretch.ptr(), iova: Iova(stretch.physical()), len_bytes: stretch.len(), page_bytes: stretch.page_bytes() };
-            state.live.insert(mapping.iova.0, Backing::Physical(stretch));
-            return Ok(mapping);
+            return state.physical.allocate(&self.root, len_bytes);
         }
         let granule = usize::try_from(limits.page_bytes).unwrap_or(usize::MAX);
         let memory = Memory::allocate(&self.root, len_bytes, granule)?;
@@ -348,7 +338,7 @@ impl Shared {
             return Err(self.why_unmapped(&error, iova.0, len, ranges));
         }
         let mapping = Mapping { ptr: memory.ptr(), iova, len_bytes: memory.len(), page_bytes: memory.page_bytes() };
-        state.live.insert(iova.0, Backing::Pages(memory));
+        state.live.insert(iova.0, memory);
         Ok(mapping)
     }
 
@@ -359,15 +349,6 @@ impl Shared {
             Some(libc::ENOMEM) => diagnose::memlock(&self.root, len).unwrap_or_else(|| Cause::kernel(error, "the pages could not be pinned")),
             Some(libc::EINVAL | libc::EEXIST | libc::EADDRINUSE | libc::ERANGE | libc::ENOENT) => Cause::Iova { why, ranges },
             _ => Cause::kernel(error, &why),
-        }
-    }
-}
-
-impl Backing {
-    fn len(&self) -> usize {
-        match self {
-            Self::Pages(memory) => memory.len(),
-            Self::Physical(stretch) => stretch.len(),
         }
     }
 }
@@ -384,26 +365,25 @@ unsafe impl DmaMapper for Shared {
     unsafe fn unmap(&self, mapping: Mapping) {
         let mut state = self.lock();
         let iova = mapping.iova.0;
-        let Some(backing) = state.live.remove(&iova) else {
+        if let Backend::Physical(_) = self.backend {
+            let in_use = !state.open.is_empty();
+            state.physical.give_back(&mapping, in_use);
+            return;
+        }
+        let Some(memory) = state.live.remove(&iova) else {
             log::error!("{}: no mapping at {iova:#x} to take away", self.name());
             return;
         };
-        let len = backing.len() as u64;
+        let len = memory.len() as u64;
         let unmapped = match &self.backend {
-            Backend::Type1(container) => container.unmap(iova, len),
+            Backend::Type1(container) | Backend::Physical(container) => container.unmap(iova, len),
             Backend::Ioas(ioas) => ioas.unmap(iova, len),
-            Backend::Physical(_) => {
-                if !state.open.is_empty() {
-                    state.kept.push(backing);
-                }
-                return;
-            }
         };
         match unmapped {
             Ok(()) => state.iovas.iter_mut().for_each(|iovas| iovas.give_back(mapping.iova, len)),
             Err(error) => {
                 log::error!("{}: unmapping {len} bytes at {iova:#x}: {error}; the memory is kept, since a device may still reach it", self.name());
-                std::mem::forget(backing);
+                std::mem::forget(memory);
             }
         }
     }

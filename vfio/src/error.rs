@@ -103,6 +103,11 @@ pub enum Cause {
         /// Bytes that the limit allows.
         allowed_bytes: u64,
     },
+    /// The system has no such amount of memory.
+    NoMemory {
+        /// Bytes asked for.
+        len_bytes: u64,
+    },
     /// No huge pages are free.
     NoHugePages {
         /// The size of the pages in bytes.
@@ -206,6 +211,7 @@ impl Cause {
                 let kib = needed_bytes.div_ceil(1024);
                 format!("ulimit -l {kib} in the shell that starts the program (as root: prlimit --pid PID --memlock={needed_bytes}), or a 'memlock' line in /etc/security/limits.conf")
             }
+            Self::NoMemory { .. } => "ask for fewer or smaller buffers".into(),
             Self::NoHugePages { page_bytes, total, needed } => {
                 format!("echo {} > /sys/kernel/mm/hugepages/hugepages-{}kB/nr_hugepages", total + needed, page_bytes >> 10)
             }
@@ -278,6 +284,7 @@ impl fmt::Display for Cause {
             Self::Memlock { needed_bytes, allowed_bytes } => {
                 write!(f, "the limit on locked memory (RLIMIT_MEMLOCK) allows {allowed_bytes} bytes and {needed_bytes} are needed in all")
             }
+            Self::NoMemory { len_bytes } => write!(f, "the system has no {len_bytes} bytes to give"),
             Self::NoHugePages { page_bytes, total, needed } => {
                 write!(f, "{needed} huge pages of {} KiB are needed and too few of the {total} there are free", page_bytes >> 10)
             }

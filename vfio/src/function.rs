@@ -10,7 +10,7 @@ use vfio_bindings::bindings::vfio::*;
 
 use crate::address::PciAddress;
 use crate::bar::VfioBar;
-use crate::config::{CAPABILITY_MSIX, COMMAND_BUS_MASTER, COMMAND_MEMORY_SPACE, Config, msix_table};
+use crate::config::{BASE_ADDRESS_0, BASE_ADDRESS_IO, CAPABILITY_MSIX, COMMAND_BUS_MASTER, COMMAND_MEMORY_SPACE, Config, msix_table};
 use crate::domain::{Device, Domain, Way};
 use crate::error::{Cause, Error, Sibling};
 use crate::ioctl;
@@ -148,12 +148,12 @@ impl PciFunction for VfioFunction {
             return Err(PciError::new(&self.name, "opening a BAR", PciErrorKind::Argument("a function has the BARs 0 to 5")));
         }
         let mut region = Region::ask(&self.device, index.into()).map_err(|error| self.host("asking for a BAR", &error))?;
+        let tried = format!("opening BAR {index}");
         if region.len == 0 {
-            return Err(PciError::new(
-                &self.name,
-                &format!("opening BAR {index}"),
-                PciErrorKind::Missing("such BAR (or it is the upper half of one)"),
-            ));
+            return Err(PciError::new(&self.name, &tried, PciErrorKind::Missing("BAR of this number, or it is the upper half of one")));
+        }
+        if self.config_read(BASE_ADDRESS_0 + 4 * u16::from(index), 4)? & BASE_ADDRESS_IO != 0 {
+            return Err(PciError::new(&self.name, &tried, PciErrorKind::Missing("memory there: it is an I/O BAR")));
         }
         if let Some(msix) = self.find_capability(CAPABILITY_MSIX, 0)? {
             // Newer kernels would map the table too, where interrupts are remapped. Nothing here writes it, and nothing shall.

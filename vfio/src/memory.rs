@@ -1,6 +1,5 @@
 //! Memory for DMA: from huge pages where there are any, else from ordinary ones.
 
-use std::io;
 use std::ptr::NonNull;
 
 use memmap2::{Advice, MmapOptions, MmapRaw};
@@ -27,7 +26,7 @@ impl Memory {
     ///
     /// The page size is the largest of which a region of this size fills at least a half, and of which pages are free.
     pub(crate) fn allocate(root: &Root, len: usize, granule: usize) -> Result<Self, Cause> {
-        let too_long = || Cause::kernel(&io::Error::from_raw_os_error(libc::ENOMEM), "no such amount of memory");
+        let too_long = || Cause::NoMemory { len_bytes: len as u64 };
         for size in diagnose::huge_page_sizes(root) {
             let size = usize::try_from(size).map_err(|_| too_long())?;
             if size < granule || len < size / 2 {
@@ -43,7 +42,8 @@ impl Memory {
         let len = len.checked_next_multiple_of(granule.max(page)).ok_or_else(too_long)?;
         let slack = if granule > page { granule } else { 0 };
         let map = MmapOptions::new().len(len.checked_add(slack).ok_or_else(too_long)?).map_anon();
-        let map = map.map_err(|error| Cause::kernel(&error, "there is not enough memory"))?;
+        let map =
+            map.map_err(|error| if error.raw_os_error() == Some(libc::ENOMEM) { too_long() } else { Cause::kernel(&error, "mapping memory") })?;
         Ok(Self::new(map.into(), granule, len, page))
     }
 
@@ -96,7 +96,9 @@ mod tests {
             assert!(bytes.iter().all(|&b| b == 0));
             bytes.fill(0xa5);
         }
-        assert!(Memory::allocate(&Root::system(), usize::MAX - 5, 4096).is_err());
+        for len in [usize::MAX - 5, 1 << 46] {
+            assert_eq!(Memory::allocate(&Root::system(), len, 4096).unwrap_err(), Cause::NoMemory { len_bytes: len as u64 });
+        }
     }
 
     #[test]

@@ -6,36 +6,105 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::ptr::NonNull;
 
+use driver_core::dma::{Iova, Mapping};
+use driver_core::iova::IovaAllocator;
 use rustix::fs::MemfdFlags;
 use rustix::mm::{MapFlags, ProtFlags};
 
 use crate::error::Cause;
 use crate::sysfs::{Root, diagnose};
 
+/// Regions are carved from stretches in steps of this size.
+const STEP_BYTES: u64 = 4096;
+
+/// The memory of a domain in no-IOMMU mode.
+///
+/// What is given back is not handed out again while a function is open: nothing but the end of all DMA tells that a device is done with it.
+#[derive(Debug, Default)]
+pub(crate) struct Pool {
+    chunks: Vec<Chunk>,
+    /// Freed regions: physical address and length.
+    waiting: Vec<(u64, u64)>,
+}
+
+/// A stretch and what of it is free, by physical address. One allocator each, since stretches that touch in physical memory lie apart in this process.
+#[derive(Debug)]
+struct Chunk {
+    stretch: Stretch,
+    free: IovaAllocator,
+}
+
+impl Chunk {
+    fn new(stretch: Stretch) -> Option<Self> {
+        let range = stretch.physical..=stretch.physical + (stretch.len() as u64 - 1);
+        Some(Self { free: IovaAllocator::new(STEP_BYTES, [range])?, stretch })
+    }
+
+    fn holds(&self, physical: u64) -> bool {
+        physical.checked_sub(self.stretch.physical).is_some_and(|at| at < self.stretch.len() as u64)
+    }
+
+    /// Carves a region and zeroes it.
+    fn take(&mut self, len: u64) -> Option<Mapping> {
+        let iova = self.free.take(len, STEP_BYTES).ok()?;
+        let at = self.stretch.ptr().as_ptr().wrapping_add((iova.0 - self.stretch.physical) as usize);
+        let mapping = Mapping { ptr: NonNull::new(at)?, iova, len_bytes: len as usize, page_bytes: self.stretch.page_bytes };
+        // SAFETY: the allocator gave these bytes of the stretch to nobody else, and no device was told of them since all functions were closed.
+        unsafe { mapping.ptr.write_bytes(0, mapping.len_bytes) };
+        Some(mapping)
+    }
+}
+
+impl Pool {
+    /// At least `len` bytes, contiguous in physical memory.
+    pub(crate) fn allocate(&mut self, root: &Root, len: usize) -> Result<Mapping, Cause> {
+        let bytes = (len as u64).max(1).checked_next_multiple_of(STEP_BYTES).ok_or(Cause::NoMemory { len_bytes: len as u64 })?;
+        if let Some(mapping) = self.chunks.iter_mut().find_map(|chunk| chunk.take(bytes)) {
+            return Ok(mapping);
+        }
+        let mut chunk = Chunk::new(Stretch::allocate(root, len)?).ok_or(Cause::NoMemory { len_bytes: bytes })?;
+        let mapping = chunk.take(bytes).ok_or(Cause::NoMemory { len_bytes: bytes })?;
+        self.chunks.push(chunk);
+        Ok(mapping)
+    }
+
+    /// Takes a region back. `in_use`: a function is open.
+    pub(crate) fn give_back(&mut self, mapping: &Mapping, in_use: bool) {
+        self.waiting.push((mapping.iova.0, mapping.len_bytes as u64));
+        if !in_use {
+            self.settle();
+        }
+    }
+
+    /// No function is open any more: what waits is free, and stretches without a region go back to the system.
+    pub(crate) fn settle(&mut self) {
+        for (physical, len) in self.waiting.drain(..) {
+            if let Some(chunk) = self.chunks.iter_mut().find(|chunk| chunk.holds(physical)) {
+                chunk.free.give_back(Iova(physical), len);
+            }
+        }
+        self.chunks.retain(|chunk| chunk.free.free_bytes() < chunk.stretch.len() as u64);
+    }
+}
+
 /// Huge pages that are contiguous in this process and in physical memory. The kernel neither swaps nor, in practice, moves them.
 #[derive(Debug)]
-pub(crate) struct Stretch {
+struct Stretch {
     view: View,
     physical: u64,
     page_bytes: usize,
 }
 
 impl Stretch {
-    pub(crate) fn ptr(&self) -> NonNull<u8> {
+    fn ptr(&self) -> NonNull<u8> {
         self.view.at
     }
-    pub(crate) fn len(&self) -> usize {
+    fn len(&self) -> usize {
         self.view.len
-    }
-    pub(crate) fn physical(&self) -> u64 {
-        self.physical
-    }
-    pub(crate) fn page_bytes(&self) -> usize {
-        self.page_bytes
     }
 
     /// At least `len` bytes. Looks for a run among as many free pages as it needs first, among all of them then.
-    pub(crate) fn allocate(root: &Root, len: usize) -> Result<Self, Cause> {
+    fn allocate(root: &Root, len: usize) -> Result<Self, Cause> {
         let sizes = diagnose::huge_page_sizes(root);
         let smallest = sizes.last().copied().unwrap_or(2 << 20);
         let mut best = Cause::NoHugePages { page_bytes: smallest, total: 0, needed: (len as u64).div_ceil(smallest) };
@@ -191,9 +260,34 @@ mod tests {
         let tree = crate::sysfs::made_up::Tree::new();
         tree.file("sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages", "1\n");
         tree.file("sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages", "0\n");
-        let cause = Stretch::allocate(&tree.root, 5 << 20).unwrap_err();
+        let cause = Pool::default().allocate(&tree.root, 5 << 20).unwrap_err();
         assert_eq!(cause, Cause::NoHugePages { page_bytes: 2 << 20, total: 1, needed: 3 });
         assert_eq!(cause.remedy(), "echo 4 > /sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages");
+    }
+
+    #[test]
+    fn regions_are_carved_and_wait_until_no_function_is_open() {
+        let file = rustix::fs::memfd_create("test", MemfdFlags::CLOEXEC).unwrap();
+        rustix::fs::ftruncate(&file, 65536).unwrap();
+        let stretch = Stretch { view: View::new(&file, 65536).unwrap(), physical: 0x20_0000, page_bytes: 65536 };
+        let mut pool = Pool { chunks: vec![Chunk::new(stretch).unwrap()], waiting: Vec::new() };
+        let tree = crate::sysfs::made_up::Tree::new();
+        let first = pool.allocate(&tree.root, 5000).unwrap();
+        let second = pool.allocate(&tree.root, 57_344).unwrap();
+        assert_eq!((first.iova, first.len_bytes, second.iova), (Iova(0x20_0000), 8192, Iova(0x20_2000)));
+        assert_eq!(second.ptr.as_ptr() as usize - first.ptr.as_ptr() as usize, 8192);
+        // SAFETY: the region is this test's own.
+        unsafe { first.ptr.write_bytes(0x5a, 8192) };
+        pool.give_back(&first, true);
+        assert!(pool.allocate(&tree.root, 4096).is_err(), "a device may still write there");
+        pool.settle();
+        let again = pool.allocate(&tree.root, 4096).unwrap();
+        // SAFETY: as above.
+        let bytes = unsafe { std::slice::from_raw_parts(again.ptr.as_ptr(), 4096) };
+        assert!(again.iova == first.iova && bytes.iter().all(|&byte| byte == 0));
+        pool.give_back(&again, true);
+        pool.give_back(&second, false);
+        assert!(pool.chunks.is_empty());
     }
 
     #[test]

@@ -106,7 +106,11 @@ fn hand_over(root: &Root, address: PciAddress, to: Option<&str>) -> Result<(), E
         wait(|| root.driver(address).is_none());
     }
     match to {
-        Some(driver) => put(root.path(format!("sys/bus/pci/drivers/{driver}/bind")), &name)?,
+        Some(driver) => put(root.path(format!("sys/bus/pci/drivers/{driver}/bind")), &name).map_err(|error| {
+            // vfio-pci takes a function only with an IOMMU group, and says no more than "invalid argument".
+            let no_group = (driver == VFIO_PCI).then(|| diagnose::group_of(root, address)).flatten();
+            no_group.map_or(error, |cause| cause.error(address, step.clone()))
+        })?,
         // No driver for it is no error here.
         None => put(root.path("sys/bus/pci/drivers_probe"), &name)?,
     }
