@@ -191,3 +191,82 @@ impl Doorbell for VfioDoorbell {
         }
     }
 }
+
+#[cfg(test)]
+#[expect(clippy::single_range_in_vec_init, reason = "a list of one range is meant")]
+mod tests {
+    use std::ops::Range;
+    use std::os::unix::fs::FileExt;
+
+    use super::*;
+
+    const LEN: u64 = 0x4000;
+    const OFFSET: u64 = 0x1_0000;
+
+    /// A BAR in a file, whose every byte is its offset's low byte, and the file.
+    fn bar(mappable: &[Range<u64>]) -> (VfioBar, std::fs::File) {
+        let file = tempfile::tempfile().unwrap();
+        file.write_all_at(&(0..LEN).map(|i| i as u8).collect::<Vec<_>>(), OFFSET).unwrap();
+        // What lies behind the BAR belongs to another region.
+        file.write_all_at(&[0x77; 4096], OFFSET + LEN).unwrap();
+        let device = Device::made_up(file.try_clone().unwrap().into(), "01:00.0".parse().unwrap());
+        let region = Region { len: LEN, offset: OFFSET, mappable: mappable.to_vec() };
+        (VfioBar::map(Arc::new(device), &region).unwrap(), file)
+    }
+
+    #[test]
+    fn every_width_reads_and_writes_mapped_or_not() {
+        for mappable in [&[0..LEN][..], &[], &[0x1000..0x2000], &[0..0x1000, 0x2000..0x4000]] {
+            let (bar, file) = bar(mappable);
+            assert_eq!((bar.len_bytes() as u64, bar.mapped_bytes() as u64), (LEN, mappable.iter().map(|r| r.end - r.start).sum()));
+            for at in [0x10, 0x1ff8, 0x2000, 0x3ff8] {
+                let low = at as u8;
+                assert_eq!(bar.read8(at + 1), low + 1);
+                assert_eq!(bar.read16(at + 2), u16::from_le_bytes([low + 2, low + 3]));
+                assert_eq!(bar.read32(at + 4), u32::from_le_bytes([low + 4, low + 5, low + 6, low + 7]));
+                assert_eq!(bar.read64(at), u64::from_le_bytes(std::array::from_fn(|i| low + i as u8)));
+                bar.write64(at, 0x8877_6655_4433_2211);
+                bar.write32(at, 0xdcba_bcde);
+                bar.write16(at + 6, 0x1234);
+                bar.write8(at + 5, 0xff);
+                let mut seen = [0; 8];
+                file.read_exact_at(&mut seen, OFFSET + u64::from(at)).unwrap();
+                assert_eq!(seen, [0xde, 0xbc, 0xba, 0xdc, 0x55, 0xff, 0x34, 0x12], "{at:#x} with {mappable:x?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_outside_or_not_aligned_reads_all_ones_and_loses_writes() {
+        for mappable in [&[0..LEN][..], &[], &[0x3000..0x4000]] {
+            let (bar, file) = bar(mappable);
+            for at in [LEN as u32, LEN as u32 - 2, LEN as u32 + 0x800, 1, 2, u32::MAX - 3, u32::MAX] {
+                assert_eq!(bar.read32(at), u32::MAX, "{at:#x}");
+                bar.write32(at, 0);
+                assert!(bar.doorbell(at).is_err());
+            }
+            assert_eq!((bar.read8(LEN as u32), bar.read16(LEN as u32), bar.read64(LEN as u32 - 4)), (0xff, 0xffff, u64::MAX));
+            bar.write8(LEN as u32, 0);
+            let mut seen = vec![0; LEN as usize + 16];
+            file.read_exact_at(&mut seen, OFFSET).unwrap();
+            assert!(seen[..LEN as usize].iter().enumerate().all(|(i, &byte)| byte == i as u8) && seen[LEN as usize..] == [0x77; 16]);
+        }
+    }
+
+    #[test]
+    fn a_doorbell_outlives_its_bar_and_works_from_another_thread() {
+        for mappable in [&[0..LEN][..], &[0..0x1000], &[0x2000..0x3000]] {
+            let (bar, file) = bar(mappable);
+            let doorbell = bar.doorbell(0x2008).unwrap();
+            drop(bar);
+            let ring = move || {
+                doorbell.ring(0x0403_0201);
+                doorbell.ring16(0xbbaa);
+            };
+            std::thread::spawn(ring).join().unwrap();
+            let mut seen = [0; 5];
+            file.read_exact_at(&mut seen, OFFSET + 0x2008).unwrap();
+            assert_eq!(seen, [0xaa, 0xbb, 3, 4, 0x0c]);
+        }
+    }
+}

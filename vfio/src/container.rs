@@ -65,6 +65,11 @@ impl Container {
         Ok(Self { groups: Mutex::default(), fd, way })
     }
 
+    #[cfg(test)]
+    pub(crate) fn made_up(fd: OwnedFd, way: Way) -> Self {
+        Self { groups: Mutex::default(), fd, way }
+    }
+
     fn fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
@@ -97,7 +102,13 @@ impl Container {
 
     fn join(&self, root: &Root, address: PciAddress, number: u32, first: bool) -> Result<Group, Error> {
         let node = root.group_node(address).unwrap_or_default();
-        let fd = open_node(root, &node, "vfio-pci")?;
+        let fd = open_node(root, &node, "vfio-pci").map_err(|error| match *error.cause {
+            // Whoever has the function's own node keeps the group's closed.
+            Cause::Busy { ref holders, .. } if holders.is_empty() => {
+                diagnose::busy(root, address).unwrap_or(*error.cause).error(error.on, error.step)
+            }
+            _ => error,
+        })?;
         let on = node.display();
         let viable = ioctl::group_is_viable(fd.as_fd()).map_err(|e| Cause::kernel(&e, "").error(&on, "asking for the group's status"))?;
         if !viable {

@@ -346,7 +346,8 @@ impl Shared {
         let why = format!("the kernel refuses device address {iova:#x} for {len} bytes ({error})");
         match error.raw_os_error() {
             Some(libc::ENOSPC) if self.way == Way::Group => Cause::MappingLimit { limit: diagnose::mapping_limit(&self.root) },
-            Some(libc::ENOMEM) => diagnose::memlock(&self.root, len).unwrap_or_else(|| Cause::kernel(error, "the pages could not be pinned")),
+            Some(libc::ENOMEM) => diagnose::memlock(&self.root, len)
+                .unwrap_or_else(|| Cause::kernel(error, "the pages could not be pinned; other processes of this user may have locked memory")),
             Some(libc::EINVAL | libc::EEXIST | libc::EADDRINUSE | libc::ERANGE | libc::ENOENT) => Cause::Iova { why, ranges },
             _ => Cause::kernel(error, &why),
         }
@@ -407,3 +408,6 @@ pub(crate) fn without(ranges: &[(u64, u64)], holes: &[(u64, u64)]) -> Vec<(u64, 
     }
     rest
 }
+
+#[cfg(test)]
+mod tests;

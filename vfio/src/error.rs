@@ -205,6 +205,9 @@ impl Cause {
                 let binds: Vec<_> = siblings.iter().map(|s| format!("barewire bind {}", s.address)).collect();
                 format!("{}; or use a slot whose group holds this device alone", binds.join("; "))
             }
+            // The nodes that all functions share open no device by themselves.
+            Self::Permission { node, .. } if node.ends_with("dev/iommu") => format!("chmod 0666 {}; or choose the group way", node.display()),
+            Self::Permission { node, .. } if node.ends_with("dev/vfio/vfio") => format!("chmod 0666 {}", node.display()),
             Self::Permission { node, .. } => format!("chown $USER {}  (or: barewire bind ADDRESS --user $USER)", node.display()),
             Self::Privilege(what) => format!("run as root, or with {what}"),
             Self::Memlock { needed_bytes, .. } => {
@@ -217,6 +220,7 @@ impl Cause {
             }
             Self::NotContiguous { .. } => "ask for smaller buffers, or reserve 1 GiB pages at boot: hugepagesz=1G hugepages=1".into(),
             Self::Busy { node, holders } => match holders.first() {
+                Some(holder) if holder.pid == std::process::id() => "open the function into the domain of this process that has it already".into(),
                 Some(holder) => format!("end process {} ({}) first", holder.pid, holder.command),
                 None => format!("find the process that holds it: fuser -v {} (as root)", node.display()),
             },

@@ -16,7 +16,7 @@ use crate::error::{Cause, Error, Sibling};
 use crate::ioctl;
 use crate::irq::{Event, Events, VfioInterrupt};
 use crate::region::Region;
-use crate::sysfs::Root;
+use crate::sysfs::{Root, diagnose};
 
 /// A PCI function bound to vfio-pci. Dropping it forbids DMA; the kernel resets it when its last BAR is gone too.
 #[derive(Debug)]
@@ -116,6 +116,12 @@ impl VfioFunction {
             return Err(failed(Cause::ResetHitsOthers(busy)));
         }
         let not_ours = || failed(Cause::ResetHitsOthers(others.iter().copied().map(sibling).collect()));
+        // By groups the kernel wants every function on the bus bound to vfio-pci; under iommufd it wants them owned.
+        let foreign = |sibling: &Sibling| !sibling.driver.as_deref().is_some_and(diagnose::is_vfio);
+        let unbound: Vec<_> = others.iter().copied().map(sibling).filter(foreign).collect();
+        if self.domain.way() != Way::Iommufd && !unbound.is_empty() {
+            return Err(failed(Cause::ResetHitsOthers(unbound)));
+        }
         if self.domain.way() == Way::Iommufd && !affected.all_owned {
             return Err(not_ours());
         }

@@ -92,6 +92,11 @@ impl Ioas {
         Ok(Self { iommufd, id })
     }
 
+    #[cfg(test)]
+    pub(crate) fn made_up(iommufd: OwnedFd) -> Self {
+        Self { iommufd, id: 0 }
+    }
+
     /// Opens the function's device node and attaches the function to the address space.
     pub(crate) fn attach(&self, root: &Root, address: PciAddress, first: bool) -> Result<OwnedFd, Error> {
         let node = root.device_node(address).ok_or_else(|| {
@@ -103,17 +108,11 @@ impl Ioas {
                 .error(address, "looking for its device node")
         })?;
         let device = open_node(root, &node, "vfio-pci")?;
-        ioctl::bind_iommufd(device.as_fd(), self.iommufd.as_fd()).map_err(|error| {
-            let cause = match error.raw_os_error() {
-                Some(libc::EBUSY) if !diagnose::siblings_in_use(root, address).is_empty() => diagnose::group_viable(root, address),
-                Some(libc::EBUSY | libc::EINVAL) => None,
-                Some(libc::EPERM) => diagnose::reserved(root, address),
-                _ => None,
-            };
-            let busy = || Cause::Busy { node: node.clone(), holders: diagnose::holders(root, &node) };
-            let other = || if error.raw_os_error() == Some(libc::EBUSY) { busy() } else { Cause::kernel(&error, "") };
-            cause.unwrap_or_else(other).error(address, "binding its device node to iommufd")
-        })?;
+        if let Err(error) = ioctl::bind_iommufd(device.as_fd(), self.iommufd.as_fd()) {
+            // Closed before looking who has it open.
+            drop(device);
+            return Err(unbound(root, address, &error).error(address, "binding its device node to iommufd"));
+        }
         ioctl::attach_iommufd_pt(device.as_fd(), self.id).map_err(|error| {
             let why = format!("the kernel refuses the function in the address space ({error})");
             let cause = match error.raw_os_error() {
@@ -149,4 +148,18 @@ impl Ioas {
             unmapped => Err(io::Error::other(format!("the kernel unmapped {unmapped} bytes of {len}"))),
         }
     }
+}
+
+/// Why a device could not be bound: its group is in the kernel's hands or in another process', or the firmware keeps it.
+fn unbound(root: &Root, address: PciAddress, error: &io::Error) -> Cause {
+    let looked = match error.raw_os_error() {
+        Some(libc::EBUSY | libc::EPERM | libc::EINVAL) => {
+            diagnose::group_viable(root, address).or_else(|| diagnose::reserved(root, address)).or_else(|| diagnose::busy(root, address))
+        }
+        _ => None,
+    };
+    looked.unwrap_or_else(|| match (error.raw_os_error(), root.device_node(address)) {
+        (Some(libc::EBUSY), Some(node)) => Cause::Busy { node, holders: Vec::new() },
+        _ => Cause::kernel(error, "a function of its IOMMU group may be in another process' hands"),
+    })
 }

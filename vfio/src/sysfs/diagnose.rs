@@ -154,10 +154,21 @@ pub fn holders(root: &Root, node: &Path) -> Vec<Holder> {
     pids.filter(holds).map(|pid| Holder { pid, command: text(&root.path(format!("proc/{pid}/comm"))).unwrap_or_default() }).collect()
 }
 
+/// Who has one of the function's nodes open.
+pub fn busy(root: &Root, address: PciAddress) -> Option<Cause> {
+    let nodes = [root.group_node(address), root.device_node(address)].into_iter().flatten();
+    nodes.map(|node| (holders(root, &node), node)).find(|(holders, _)| !holders.is_empty()).map(|(holders, node)| Cause::Busy { node, holders })
+}
+
 /// Bytes of memory that a process may lock; `None` where there is no limit.
 pub fn memlock_limit(root: &Root) -> Option<u64> {
     let limits = text(&root.path("proc/self/limits"))?;
     limits.lines().find_map(|line| line.strip_prefix("Max locked memory"))?.split_whitespace().next()?.parse().ok()
+}
+
+/// Whether this process may lock memory without a limit (`CAP_IPC_LOCK`).
+pub fn locks_without_limit(root: &Root) -> bool {
+    Process::current(root).capabilities & CAP_IPC_LOCK != 0
 }
 
 /// Whether `more_bytes` may be locked beside what is locked now.

@@ -1,6 +1,6 @@
 //! Every cause that keeps a function from being opened, as a list of checks.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{Root, diagnose};
 use crate::address::PciAddress;
@@ -62,8 +62,12 @@ fn machine(root: &Root) -> Vec<Check> {
         entrance(root),
         huge_pages(root),
     ];
-    let limit = diagnose::memlock_limit(root).map_or("no limit".into(), |bytes| format!("limit {bytes} bytes"));
-    checks.push(Check::new("locked memory", diagnose::memlock(root, USUAL_BYTES), format!("{USUAL_BYTES} bytes may be locked ({limit})")));
+    let limit = match diagnose::memlock_limit(root) {
+        _ if diagnose::locks_without_limit(root) => "CAP_IPC_LOCK lifts the limit".into(),
+        Some(bytes) => format!("the limit is {bytes} bytes"),
+        None => "there is no limit".into(),
+    };
+    checks.push(Check::new("locked memory", diagnose::memlock(root, USUAL_BYTES), format!("{USUAL_BYTES} bytes may be locked: {limit}")));
     if diagnose::iommu(root).is_some() {
         let privilege = || diagnose::noiommu_privilege(root);
         checks.push(Check::new(
@@ -135,20 +139,30 @@ fn device_addresses(root: &Root, address: PciAddress) -> String {
     if list.is_empty() { "no region is reserved".into() } else { format!("all but {}", list.join(", ")) }
 }
 
-/// The function's own nodes: one of them must be open to this process, and in nobody's hands.
+/// The nodes of one way: both must be open to this process, by at least one way.
 fn nodes(root: &Root, address: PciAddress, checks: &mut Vec<Check>) {
     let [.., permission, in_use] = OF_A_FUNCTION;
-    let nodes: Vec<_> = [root.device_node(address), root.group_node(address)].into_iter().flatten().filter(|node| node.exists()).collect();
-    let open = nodes.iter().find(|node| diagnose::permission(root, node).is_none());
-    let red = match (open, nodes.last()) {
+    let ways = [(root.device_node(address), "dev/iommu"), (root.group_node(address), "dev/vfio/vfio")];
+    let ways: Vec<_> = ways.into_iter().filter_map(|(node, shared)| Some((node?, root.path(shared)))).collect();
+    if ways.is_empty() {
+        checks.extend([permission, in_use].map(|name| Check::skipped(name, "a function without an IOMMU group has no VFIO node")));
+        return;
+    }
+    let there = || ways.iter().filter(|(node, shared)| node.exists() && shared.exists());
+    let closed = |(node, shared): &(PathBuf, PathBuf)| diagnose::permission(root, node).or_else(|| diagnose::permission(root, shared));
+    let open = there().find(|way| closed(way).is_none());
+    let missing = || ways.iter().flat_map(|(node, shared)| [node, shared]).rfind(|node| !node.exists()).cloned();
+    let red = match (open, there().next_back()) {
         (Some(_), _) => None,
-        (None, Some(node)) => Some(diagnose::permission_on(root, node)),
-        (None, None) => Some(Cause::ModuleMissing { module: "vfio-pci", looked_for: root.group_node(address).unwrap_or(root.path("dev/vfio")) }),
+        (None, Some(way)) => closed(way),
+        (None, None) => missing().map(|looked_for| Cause::ModuleMissing { module: "vfio-pci", looked_for }),
     };
-    checks.push(Check::new(permission, red, open.map_or(String::new(), |node| format!("{} may be opened", node.display()))));
-    let held = nodes.iter().map(|node| (node, diagnose::holders(root, node))).find(|(_, holders)| !holders.is_empty());
-    let busy = held.map(|(node, holders)| Cause::Busy { node: node.clone(), holders });
-    checks.push(Check::new(in_use, busy, "no process that can be seen from here has it open"));
+    checks.push(Check::new(
+        permission,
+        red,
+        open.map_or(String::new(), |(node, shared)| format!("{} and {} may be opened", node.display(), shared.display())),
+    ));
+    checks.push(Check::new(in_use, diagnose::busy(root, address), "no process that can be seen from here has it open"));
 }
 
 #[cfg(test)]

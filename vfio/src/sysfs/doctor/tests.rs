@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use super::*;
+use crate::domain::Way;
 use crate::sysfs::made_up::Tree;
 
 const ADDRESS: &str = "0000:01:00.0";
@@ -70,7 +71,7 @@ fn no_iommu_in_the_kernel_or_in_the_firmware() {
     fs::remove_dir_all(tree.root.path("sys/class/iommu")).unwrap();
     fs::remove_file(tree.root.function(ADDRESS.parse().unwrap()).join("iommu_group")).unwrap();
     let names = |tree: &Tree| reds(tree).into_iter().map(|red| red.0).collect::<Vec<_>>();
-    assert_eq!(names(&tree), ["IOMMU", "no-IOMMU mode", "IOMMU group", "permission"]);
+    assert_eq!(names(&tree), ["IOMMU", "no-IOMMU mode", "IOMMU group"]);
     assert!(reds(&tree)[0].2.starts_with("add intel_iommu=on to the kernel command line"));
     fs::rename(tree.root.path("sys/firmware/acpi/tables/DMAR"), tree.root.path("sys/firmware/acpi/tables/IVRS")).unwrap();
     assert!(reds(&tree)[0].2.starts_with("add amd_iommu=on"));
@@ -84,7 +85,7 @@ fn an_iommu_that_leaves_this_function_out() {
     let tree = good();
     fs::remove_file(tree.root.function(ADDRESS.parse().unwrap()).join("iommu_group")).unwrap();
     let all = reds(&tree);
-    assert_eq!(all.iter().map(|red| red.0).collect::<Vec<_>>(), ["IOMMU group", "permission"]);
+    assert_eq!(all.iter().map(|red| red.0).collect::<Vec<_>>(), ["IOMMU group"]);
     assert!(all[0].1.contains("in no group of it"));
 }
 
@@ -124,7 +125,23 @@ fn the_node_is_for_somebody_else() {
     tree.file("proc/self/status", "Uid:\t0\t0\t0\t0\nCapEff:\t000001ffffffffff\n");
     assert_eq!(reds(&tree), []);
     fs::remove_file(tree.root.path("dev/vfio/vfio")).unwrap();
-    assert_eq!(red(&tree).2, "modprobe vfio");
+    assert_eq!(reds(&tree).iter().map(|red| red.2.as_str()).collect::<Vec<_>>(), ["modprobe vfio", "modprobe vfio-pci"]);
+}
+
+#[test]
+fn one_way_in_is_enough_but_it_must_be_open_in_full() {
+    let tree = good();
+    tree.dir(&format!("sys/bus/pci/devices/{ADDRESS}/vfio-dev/vfio3")).file("dev/vfio/devices/vfio3", "").file("dev/iommu", "");
+    mode(&tree, "dev/vfio/7", 0o600);
+    mode(&tree, "dev/vfio/devices/vfio3", 0o666);
+    mode(&tree, "dev/iommu", 0o600);
+    assert_eq!(red(&tree).0, "permission");
+    assert_eq!(Way::detect(&tree.root, ADDRESS.parse().unwrap()), Way::Group);
+    mode(&tree, "dev/iommu", 0o666);
+    assert_eq!(reds(&tree), []);
+    assert_eq!(Way::detect(&tree.root, ADDRESS.parse().unwrap()), Way::Iommufd);
+    fs::remove_file(tree.root.path("dev/iommu")).unwrap();
+    assert_eq!(Way::detect(&tree.root, ADDRESS.parse().unwrap()), Way::Group);
 }
 
 #[test]
