@@ -236,7 +236,7 @@ impl Cause {
             Self::NoIommuModeOff => "echo 1 > /sys/module/vfio/parameters/enable_unsafe_noiommu_mode, then bind the function again".into(),
             Self::ResetHitsOthers(functions) => {
                 let binds: Vec<_> = functions.iter().map(|s| format!("barewire bind {}", s.address)).collect();
-                format!("open these functions in the same domain too, after: {}", binds.join("; "))
+                format!("close these functions where this process has them open, and bind them all: {}", binds.join("; "))
             }
             Self::NoReset => "go on without a reset: the driver resets the device through its own registers".into(),
             Self::Kernel { .. } => "see the kernel's log: dmesg | tail".into(),

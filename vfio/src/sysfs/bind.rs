@@ -63,7 +63,7 @@ pub fn bind(root: &Root, address: PciAddress, options: &BindOptions) -> Result<B
     if let Some(owner) = owner {
         for node in &nodes {
             let chown = rustix::fs::chown(node, Some(rustix::fs::Uid::from_raw(owner)), None);
-            chown.map_err(|error| failed(root, node, &error.into()).error(node.display(), format!("giving it to user {owner}")))?;
+            chown.map_err(|error| failed(node, &error.into()).error(node.display(), format!("giving it to user {owner}")))?;
         }
     }
     Ok(Bound { former, nodes })
@@ -97,7 +97,7 @@ pub fn unbind(root: &Root, address: PciAddress) -> Result<Option<String>, Error>
 fn hand_over(root: &Root, address: PciAddress, to: Option<&str>) -> Result<(), Error> {
     let folder = root.function(address);
     let step = format!("handing it to {}", to.unwrap_or("its own driver"));
-    let put = |path: PathBuf, value: &str| write(&path, value).map_err(|error| failed(root, &path, &error).error(address, step.clone()));
+    let put = |path: PathBuf, value: &str| write(&path, value).map_err(|error| failed(&path, &error).error(address, step.clone()));
     // An empty line takes an override away.
     put(folder.join("driver_override"), if to == Some(VFIO_PCI) { VFIO_PCI } else { "\n" })?;
     let name = address.to_string();
@@ -122,9 +122,9 @@ fn hand_over(root: &Root, address: PciAddress, to: Option<&str>) -> Result<(), E
 }
 
 /// Why a file could not be written.
-fn failed(root: &Root, path: &Path, error: &io::Error) -> Cause {
+fn failed(path: &Path, error: &io::Error) -> Cause {
     match error.raw_os_error() {
-        Some(libc::EACCES) => diagnose::permission_on(root, path),
+        Some(libc::EACCES) => Cause::Privilege("write access to sysfs and /run"),
         Some(libc::EPERM) => Cause::Privilege("CAP_CHOWN"),
         _ => Cause::kernel(error, &format!("writing {}", path.display())),
     }
@@ -169,10 +169,7 @@ fn remember(root: &Root, address: PciAddress, driver: Option<&str>) -> Result<()
     let path = record(root, address);
     let folder = path.parent().map_or(Ok(()), fs::create_dir_all);
     let written = folder.and_then(|()| fs::write(&path, driver.unwrap_or_default()));
-    written.map_err(|error| {
-        let cause = if error.kind() == io::ErrorKind::PermissionDenied { Cause::Privilege("root's rights") } else { failed(root, &path, &error) };
-        cause.error(path.display(), "noting the former driver")
-    })
+    written.map_err(|error| failed(&path, &error).error(path.display(), "noting the former driver"))
 }
 
 fn remembered(root: &Root, address: PciAddress) -> Option<String> {
