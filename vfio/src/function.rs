@@ -204,6 +204,9 @@ impl PciFunction for VfioFunction {
     }
 
     /// A function-level reset where the function has one, else one of its slot or bus where that hits nobody else.
+    ///
+    /// Where the kernel has nothing better it resets by power state, which may leave registers as they were: a driver resets its device through
+    /// the device's own registers as well.
     fn reset(&mut self) -> Result<(), PciError> {
         let info = ioctl::device_info(self.device.fd()).map_err(|error| self.host("asking whether it can be reset", &error))?;
         if info.flags & VFIO_DEVICE_FLAGS_RESET != 0 {

@@ -160,6 +160,6 @@ fn unbound(root: &Root, address: PciAddress, error: &io::Error) -> Cause {
     };
     looked.unwrap_or_else(|| match (error.raw_os_error(), root.device_node(address)) {
         (Some(libc::EBUSY), Some(node)) => Cause::Busy { node, holders: Vec::new() },
-        _ => Cause::kernel(error, "a function of its IOMMU group may be in another process' hands"),
+        _ => Cause::kernel(error, "a function of its IOMMU group may be in the hands of a process that cannot be seen from here"),
     })
 }

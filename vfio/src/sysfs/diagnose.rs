@@ -154,9 +154,11 @@ pub fn holders(root: &Root, node: &Path) -> Vec<Holder> {
     pids.filter(holds).map(|pid| Holder { pid, command: text(&root.path(format!("proc/{pid}/comm"))).unwrap_or_default() }).collect()
 }
 
-/// Who has one of the function's nodes open.
+/// Who has the function open, or another one of its IOMMU group, which only one process may use at a time.
 pub fn busy(root: &Root, address: PciAddress) -> Option<Cause> {
-    let nodes = [root.group_node(address), root.device_node(address)].into_iter().flatten();
+    let mut members = root.group_members(address);
+    members.sort_by_key(|&member| member != address);
+    let nodes = root.group_node(address).into_iter().chain(members.into_iter().filter_map(|member| root.device_node(member)));
     nodes.map(|node| (holders(root, &node), node)).find(|(holders, _)| !holders.is_empty()).map(|(holders, node)| Cause::Busy { node, holders })
 }
 

@@ -175,6 +175,12 @@ fn another_process_has_it() {
     let (name, cause, remedy) = red(&tree);
     assert_eq!((name, remedy.as_str()), ("in use", "end process 99 (testpmd) first"));
     assert!(cause.ends_with("dev/vfio/7 is in use by testpmd (process 99)"), "{cause}");
+    fs::remove_file(tree.root.path("proc/99/fd/3")).unwrap();
+    assert_eq!(reds(&tree), []);
+    // A function beside it, through its own node.
+    tree.function("0000:01:00.1", ["0x8086", "0x10fb", "0x020000"], Some("vfio-pci"), Some(7));
+    tree.dir("sys/bus/pci/devices/0000:01:00.1/vfio-dev/vfio4").link("proc/99/fd/3", "dev/vfio/devices/vfio4");
+    assert!(red(&tree).1.ends_with("dev/vfio/devices/vfio4 is in use by testpmd (process 99)"));
 }
 
 #[test]
