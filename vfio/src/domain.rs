@@ -107,10 +107,11 @@ enum Backend {
 
 /// What the functions and the regions of a domain share. Descriptors of devices and regions each keep it alive.
 pub(crate) struct Shared {
+    // Closed before the state drops what memory it may still hold.
+    backend: Backend,
     root: Root,
     way: Way,
     state: Mutex<State>,
-    backend: Backend,
 }
 
 #[derive(Default)]
@@ -384,7 +385,7 @@ unsafe impl DmaMapper for Shared {
             Ok(()) => state.iovas.iter_mut().for_each(|iovas| iovas.give_back(mapping.iova, len)),
             Err(error) => {
                 log::error!("{}: unmapping {len} bytes at {iova:#x}: {error}; the memory is kept, since a device may still reach it", self.name());
-                std::mem::forget(memory);
+                state.live.insert(iova, memory);
             }
         }
     }

@@ -172,7 +172,7 @@ pub enum Cause {
     NoReset,
     /// The kernel said no.
     Kernel {
-        /// Its error number.
+        /// Its error number; 0 where its answer made no sense.
         errno: i32,
         /// What is known about it here.
         hint: String,
@@ -182,7 +182,11 @@ pub enum Cause {
 impl Cause {
     /// The kernel's word, where looking found nothing better.
     pub(crate) fn kernel(error: &io::Error, hint: &str) -> Self {
-        Self::Kernel { errno: error.raw_os_error().unwrap_or(0), hint: hint.into() }
+        match error.raw_os_error() {
+            Some(errno) => Self::Kernel { errno, hint: hint.into() },
+            // Not a number of the kernel's, but a text about its answer.
+            None => Self::Kernel { errno: 0, hint: if hint.is_empty() { error.to_string() } else { format!("{error}: {hint}") } },
+        }
     }
 
     /// This cause as an error.
@@ -315,6 +319,7 @@ impl fmt::Display for Cause {
                 write!(f, "the function has no reset of its own and one of its slot or bus would hit {}", Drivers(functions))
             }
             Self::NoReset => f.write_str("the function can be reset neither alone nor with its slot or bus"),
+            Self::Kernel { errno: 0, hint } => f.write_str(hint),
             Self::Kernel { errno, hint } => {
                 write!(f, "{}", io::Error::from_raw_os_error(*errno))?;
                 if hint.is_empty() { Ok(()) } else { write!(f, ": {hint}") }
@@ -337,5 +342,60 @@ impl From<Error> for PciError {
             cause => PciErrorKind::Host(format!("{cause}. To mend it: {}", cause.remedy())),
         };
         Self { function: error.on, tried: error.step, kind }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernels_word_is_kept() {
+        let text = |error: io::Error, hint| Cause::kernel(&error, hint).to_string();
+        assert_eq!(text(io::Error::from_raw_os_error(libc::EFAULT), ""), "Bad address (os error 14)");
+        assert_eq!(text(io::Error::from_raw_os_error(libc::EFAULT), "pinning"), "Bad address (os error 14): pinning");
+        assert_eq!(text(io::Error::other("2 vectors left"), ""), "2 vectors left");
+        assert_eq!(text(io::Error::other("2 vectors left"), "of 8"), "2 vectors left: of 8");
+    }
+
+    #[test]
+    fn a_device_that_is_gone_is_gone_for_the_driver_too() {
+        let pci = |errno| PciError::from(Cause::Kernel { errno, hint: String::new() }.error("0000:01:00.0", "resetting it"));
+        assert_eq!(pci(libc::ENODEV).kind, PciErrorKind::Gone);
+        assert_eq!(
+            pci(libc::EIO).to_string(),
+            "0000:01:00.0: resetting it: Input/output error (os error 5). To mend it: see the kernel's log: dmesg | tail"
+        );
+    }
+
+    #[test]
+    fn every_cause_says_what_mends_it() {
+        let address: PciAddress = "0000:01:00.0".parse().unwrap();
+        let node = PathBuf::from("/dev/vfio/7");
+        let holder = |pid| vec![Holder { pid, command: "x".into() }];
+        let cases = [
+            (
+                Cause::Permission { node: "/dev/iommu".into(), owner: "root".into(), group: "root".into(), mode: 0o660 },
+                "chmod 0666 /dev/iommu; or choose the group way",
+            ),
+            (Cause::Busy { node: node.clone(), holders: holder(7) }, "end process 7 (x) first"),
+            (
+                Cause::Busy { node: node.clone(), holders: holder(std::process::id()) },
+                "open the function into the domain of this process that has it already",
+            ),
+            (Cause::Busy { node, holders: Vec::new() }, "find the process that holds it: fuser -v /dev/vfio/7 (as root)"),
+            (
+                Cause::ResetHitsOthers(vec![Sibling { address, driver: None }]),
+                "close these functions where this process has them open, and bind them all: barewire bind 0000:01:00.0",
+            ),
+            (
+                Cause::Memlock { needed_bytes: 1 << 20, allowed_bytes: 65536 },
+                "ulimit -l 1024 in the shell that starts the program (as root: prlimit --pid PID --memlock=1048576), or a 'memlock' line in /etc/security/limits.conf",
+            ),
+        ];
+        for (cause, remedy) in cases {
+            assert_eq!(cause.remedy(), remedy);
+            assert!(cause.clone().error("it", "trying").to_string().ends_with(&format!(". To mend it: {remedy}")));
+        }
     }
 }

@@ -215,7 +215,11 @@ pub(crate) fn set_irqs(device: BorrowedFd<'_>, index: u32, eventfds: &[BorrowedF
     let mut words = vec![HEAD_BYTES + 4 * count, data | VFIO_IRQ_SET_ACTION_TRIGGER, index, 0, count];
     words.extend(eventfds.iter().map(|fd| fd.as_raw_fd() as u32));
     // SAFETY: the words are the structure, argsz is its length in bytes, and it lives through the call.
-    unsafe { raw(device, DEVICE_SET_IRQS, words.as_ptr() as usize) }.map(drop)
+    match unsafe { raw(device, DEVICE_SET_IRQS, words.as_ptr() as usize) }? {
+        0 => Ok(()),
+        // The kernel could not get so many vectors from the platform, and turned none on.
+        left => Err(io::Error::other(format!("the platform has {left} interrupt vectors left for this device, {count} were asked for"))),
+    }
 }
 
 /// `VFIO_DEVICE_RESET`: function-level reset, or what the kernel has in its place for this function alone.

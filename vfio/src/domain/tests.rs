@@ -101,6 +101,23 @@ fn a_mapping_that_fails_says_why_and_loses_no_addresses() {
 }
 
 #[test]
+fn memory_that_cannot_be_unmapped_is_kept_with_its_addresses() {
+    let tree = Tree::new();
+    let domain = domain(&tree, Way::Group);
+    with_limits(&domain, 4096, &[(0x1000, 0x2fff)]);
+    let memory = Memory::allocate(&tree.root, 4096, 4096).unwrap();
+    let iova = domain.shared.lock().iovas.as_mut().unwrap().take(4096, 4096).unwrap();
+    let mapping = Mapping { ptr: memory.ptr(), iova, len_bytes: 4096, page_bytes: 4096 };
+    domain.shared.lock().live.insert(iova.0, memory);
+    // SAFETY: the mapping is in `live` as `map` would have left it, and nobody uses its memory.
+    unsafe { domain.shared.unmap(mapping) };
+    let mut state = domain.shared.lock();
+    assert!(state.live.contains_key(&iova.0));
+    let free = state.iovas.as_mut().unwrap();
+    assert_eq!((free.free_bytes(), free.take(4096, 4096).unwrap().0), (4096, 0x2000));
+}
+
+#[test]
 fn the_kernels_refusals_become_causes() {
     let tree = Tree::new();
     tree.file("sys/module/vfio_iommu_type1/parameters/dma_entry_limit", "65535\n");
