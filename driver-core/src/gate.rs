@@ -139,6 +139,14 @@ impl TxGate {
         }
     }
 
+    /// Opens a stopped gate whatever the thresholds say, for a device that stopped. Returns whether it was stopped.
+    #[cold]
+    pub fn open(&mut self) -> bool {
+        let was_stopped = core::mem::replace(&mut self.stopped, false);
+        self.wakes += u64::from(was_stopped);
+        was_stopped
+    }
+
     /// To be asked after buffers came back: `free` descriptors are there. Returns `true` once at the change from stopped to running.
     #[inline(always)]
     pub fn after_reclaim(&mut self, free: u32) -> bool {

@@ -12,6 +12,9 @@
 //! | [`barrier`], [`lane`] | every fence, and two 64-bit words at a time |
 #![no_std]
 
+#[cfg(not(all(target_pointer_width = "64", target_endian = "little")))]
+compile_error!("frames and descriptors are moved as little-endian 64-bit words: driver-core is for 64-bit little-endian targets");
+
 extern crate alloc;
 #[cfg(test)]
 extern crate std;

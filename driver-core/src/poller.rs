@@ -4,6 +4,9 @@ use crate::batch::Batch;
 use crate::pci::{Interrupt, PciError};
 use crate::queue::{DEFAULT_BUDGET, RxQueue};
 
+/// How long a stalled queue sleeps before it looks for buffers again, in microseconds.
+const STALL_US: u64 = 100;
+
 /// A receive queue with its interrupt.
 #[derive(Debug)]
 pub struct Poller<Q, I> {
@@ -39,9 +42,15 @@ impl<Q: RxQueue, I: Interrupt> Poller<Q, I> {
             return Ok(received);
         }
         // A frame that came between the poll and the arming fires no interrupt: `arm` looks once more.
-        if !self.queue.arm() {
-            self.waits += 1;
-            self.interrupt.wait(timeout_us)?;
+        if self.queue.arm() {
+            let received = self.poll(batch);
+            if received > 0 {
+                return Ok(received);
+            }
+            // Frames are there but no buffers for them: no interrupt tells when one returns.
+            self.wait(Some(timeout_us.unwrap_or(STALL_US).min(STALL_US)))?;
+        } else {
+            self.wait(timeout_us)?;
         }
         Ok(self.poll(batch))
     }
@@ -69,6 +78,11 @@ impl<Q: RxQueue, I: Interrupt> Poller<Q, I> {
     /// Takes it apart.
     pub fn into_parts(self) -> (Q, I) {
         (self.queue, self.interrupt)
+    }
+
+    fn wait(&mut self, timeout_us: Option<u64>) -> Result<(), PciError> {
+        self.waits += 1;
+        self.interrupt.wait(timeout_us).map(drop)
     }
 
     fn poll(&mut self, batch: &mut Batch) -> usize {

@@ -32,10 +32,10 @@ pub struct PoolConfig {
 }
 
 impl PoolConfig {
-    /// `buffers` buffers for 2048 bytes with 64 bytes of headroom: a stride of 2112 bytes, an odd number of cache lines, so that the buffers'
+    /// `buffers` buffers for 2048 bytes with 128 bytes of headroom: a stride of 2240 bytes, an odd number of cache lines, so that the buffers'
     /// first lines spread over all cache sets.
     pub const fn new(buffers: u32) -> Self {
-        Self { buffers, data_bytes: 2048, headroom_bytes: 64 }
+        Self { buffers, data_bytes: 2048, headroom_bytes: 128 }
     }
 }
 
@@ -100,7 +100,8 @@ unsafe impl Send for PoolInner {}
 unsafe impl Sync for PoolInner {}
 
 impl PoolInner {
-    /// The number of the buffer that `ptr` points into. `ptr` is anywhere in the buffer, headroom and end included.
+    /// The number of the buffer that `ptr` points into. `ptr` is anywhere in the buffer, headroom and the end of the data included:
+    /// a stride is longer than both together.
     #[inline]
     fn index(&self, ptr: NonNull<u8>) -> u32 {
         let start = self.first.addr().get() - self.headroom_bytes as usize;
@@ -194,7 +195,8 @@ impl BufPool {
             return Err(PoolError::Config(config));
         }
         let headroom_bytes = headroom_bytes.next_multiple_of(LINE_BYTES);
-        let lines = (headroom_bytes + data_bytes).div_ceil(LINE_BYTES);
+        // More than headroom and data, so that even the end of a buffer's data lies in its own stride: see `PoolInner::index`.
+        let lines = (headroom_bytes + data_bytes) / LINE_BYTES + 1;
         let stride_bytes = (lines | 1) * LINE_BYTES;
         let region = domain.allocate(buffers as usize * stride_bytes as usize).map_err(PoolError::Dma)?;
         // SAFETY: the headroom of buffer 0 lies inside the region, which holds at least one stride.
@@ -215,7 +217,12 @@ impl BufPool {
             region,
             free: spin::Mutex::new(Free { stack, handles: 1 }),
         };
-        Ok(Self(NonNull::from(Box::leak(Box::new(inner)))))
+        let inner = NonNull::from(Box::leak(Box::new(inner)));
+        // Rings move {pointer, pool} pairs through SIMD registers, which keep addresses and no provenance: frames get it back from here.
+        inner.as_ptr().expose_provenance();
+        // SAFETY: just leaked.
+        unsafe { inner.as_ref() }.region.ptr().as_ptr().expose_provenance();
+        Ok(Self(inner))
     }
 
     #[inline(always)]

@@ -53,7 +53,8 @@ pub trait TxQueue: Send {
     /// Returns the buffers of frames that were sent, wakes the queue where enough descriptors are free again, and says how many descriptors came back.
     fn reclaim(&mut self) -> usize;
 
-    /// How many descriptors are not given back yet.
+    /// How many descriptors are not given back yet. A card is asked to report once in 32 descriptors, so the last 31 may stay until more are sent
+    /// or the queue is dropped.
     fn pending(&self) -> usize;
 
     /// Calls `wake` once at each change from stopped to running.
@@ -98,7 +99,7 @@ pub enum TxState {
     Running,
     /// The queue is stopped: what is left in the batch waits until [`TxQueue::reclaim`] or `submit` finds enough descriptors free.
     Stopped,
-    /// The frame at the front of the batch can never be sent; it stays there. Those before it were taken.
+    /// The frame at the front of the batch cannot be sent as it is; it stays there. Those before it were taken.
     Refused(Refusal),
     /// The queue is broken and takes nothing.
     Broken(QueueFault),
@@ -129,7 +130,7 @@ pub enum Refusal {
     },
     /// The frame asks for an offload (checksum, segmentation, VLAN insertion) that this queue does not do.
     Offload(&'static str),
-    /// The frame lies in memory that the device cannot reach, and no buffer is free to copy it to.
+    /// The frame lies in memory that the device cannot reach, and no buffer is free to copy it to just now: buffers that return make it possible.
     NoBounceBuffer,
 }
 

@@ -63,7 +63,7 @@ impl DescRing {
 
     /// Writes descriptor `index` (masked) whole.
     #[inline(always)]
-    pub fn store(&self, index: u32, value: Pair) {
+    pub fn store(&mut self, index: u32, value: Pair) {
         // SAFETY: the index is masked, so the descriptor lies in the region.
         unsafe { store(self.at(index), value) }
     }

@@ -16,14 +16,21 @@ use crate::lane::Pair;
 use crate::pool::{self, BufPool, RawBuf};
 use crate::ring::{self, DescRing};
 
+/// Where word 0 has the queue's number.
+const QUEUE_MASK: u64 = 0x3ff << QUEUE_SHIFT;
+/// Where word 1 has the length.
+const LEN_MASK: u64 = 0xffff << LEN_SHIFT;
+
 /// Descriptors in one block.
 pub const BLOCK: usize = 8;
 
 /// Which bits of a completion's second word say what.
 #[derive(Debug, Clone, Copy)]
 pub struct RxRules {
-    /// All set: the descriptor is done and holds a whole frame.
+    /// The bit that the device sets when the descriptor is done.
     pub done: u64,
+    /// Set beside it: the descriptor ends its frame. A frame that neither began nor goes on elsewhere is whole.
+    pub end: u64,
     /// Any set: the frame is out of the ordinary (an error, a VLAN tag) and goes through the scalar path.
     pub unusual: u64,
 }
@@ -38,9 +45,13 @@ pub struct RxRing {
     pool: BufPool,
     /// The next descriptor that the device completes.
     next: u32,
-    /// What the tested bits of an ordinary frame look like; `!0`, which they never are, while only the scalar path may run.
+    /// What the tested bits of an ordinary frame look like; `!0` while only the scalar path may run.
+    ordinary: u64,
+    /// The bits of `RxRules`, less those of the length.
+    whole: u64,
     done: u64,
-    rules: RxRules,
+    /// Those of `RxRules`, and every length that has a bit outside of the buffer's size.
+    unusual: u64,
     /// The bits that decide whether a frame is ordinary.
     tested: u64,
     queue: u64,
@@ -81,6 +92,8 @@ impl core::error::Error for RxRingError {}
 /// Why [`RxRing::take`] took nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RxTakeError {
+    /// The device is not done with the descriptor.
+    NotDone,
     /// No fresh buffer to put into the slot. The frame stays in the ring.
     NoBuffer,
     /// The device claims more bytes than it was lent.
@@ -97,7 +110,7 @@ impl RxRing {
     /// # Errors
     /// [`RxRingError`]; nothing is kept then.
     pub fn new(pool: &BufPool, entries: u32, queue: u16, rules: RxRules) -> Result<Self, RxRingError> {
-        let desc = DescRing::new(pool.domain(), entries.max(BLOCK as u32)).map_err(RxRingError::Dma)?;
+        let mut desc = DescRing::new(pool.domain(), entries.max(BLOCK as u32)).map_err(RxRingError::Dma)?;
         let mut shadow = Box::new_uninit_slice(desc.len() as usize);
         let free = pool::take_block(pool.inner(), &mut shadow);
         let more = pool.available();
@@ -116,15 +129,20 @@ impl RxRing {
         // For a block of frames one test finds lengths that reach past the largest power of two in the buffer.
         let room = pool.data_bytes().min(0xffff);
         let safe_len = (1u64 << room.ilog2()) - 1;
-        let unusual = rules.unusual | (0xffff & !safe_len) << LEN_SHIFT;
+        let unusual = (rules.unusual & !(rules.done | rules.end)) | (0xffff & !safe_len) << LEN_SHIFT;
+        // Rules without a done bit would call every descriptor done: with them nothing is ever ordinary, and `take` takes nothing.
+        let done = rules.done & !LEN_MASK;
+        let whole = if done == 0 { !0 } else { (done | rules.end) & !LEN_MASK };
         Ok(Self {
             desc: core::mem::ManuallyDrop::new(desc),
             shadow,
             pool: pool.clone(),
             next: 0,
-            done: rules.done,
-            rules: RxRules { unusual, ..rules },
-            tested: rules.done | unusual,
+            ordinary: whole,
+            whole,
+            done,
+            unusual,
+            tested: whole | unusual,
             queue: u64::from(queue & 0x3ff) << QUEUE_SHIFT,
             delta,
         })
@@ -168,13 +186,14 @@ impl RxRing {
     /// While `false`, no frame counts as ordinary: [`RxRing::take_plain`] and [`RxRing::take_blocks`] take nothing. For a driver that is
     /// in the middle of a frame of several descriptors.
     pub fn allow_ordinary(&mut self, allow: bool) {
-        self.done = if allow { self.rules.done } else { !0 };
+        // The tested bits never look like `!0`, since those of the length that a buffer can have are not among them.
+        self.ordinary = if allow { self.whole } else { !0 };
     }
 
     /// Whether completion words are those of an ordinary whole frame.
     #[inline(always)]
     fn is_ordinary(&self, words: Pair) -> bool {
-        words.high() & self.tested == self.done
+        words.high() & self.tested == self.ordinary
     }
 
     /// Moves the next frame to `batch` if it is an ordinary one, a fresh buffer lies ready there, and there is room.
@@ -185,18 +204,18 @@ impl RxRing {
         let (desc, slot) = unsafe { (self.desc.at_unmasked(at), NonNull::new_unchecked(self.shadow.as_mut_ptr()).add(at as usize)) };
         // SAFETY: the ring is alive.
         let words = unsafe { ring::load(desc) };
-        if words.high() & self.tested != self.done {
+        if words.high() & self.tested != self.ordinary {
             return false;
         }
         barrier::after_done();
         let pool = self.pool.as_ptr();
         let Some((place, fresh)) = batch.exchange_one(pool) else { return false };
         // SAFETY: the slot's buffer is done, of this pool and in its fresh form, and leaves the slot for `fresh`; an ordinary frame's length is within
-        // its buffer, by `rules.unusual`; `place` is a free place that `exchange_one` counted, and is written here.
+        // its buffer, by `unusual`; `place` is a free place that `exchange_one` counted, and is written here.
         unsafe {
             let filled = slot.replace(fresh);
             let mut frame = Frame::fresh(filled, pool);
-            frame.set_words([words.low() | self.queue, words.high()]);
+            frame.set_words([words.low() & !QUEUE_MASK | self.queue, words.high()]);
             place.write(frame);
             ring::store(desc, Pair::new((fresh.0.addr().get() as u64).wrapping_add(self.delta), 0));
         }
@@ -249,7 +268,7 @@ impl RxRing {
     ) -> usize {
         let pool = Pair::new(self.pool.as_ptr().addr().get() as u64, 0);
         let delta = Pair::new(self.delta, 0);
-        let (done, unusual, queue) = (self.done, self.rules.unusual, Pair::new(self.queue, 0));
+        let (whole, unusual, queue) = (self.ordinary, self.unusual, Pair::new(self.queue, 0));
         for block in 0..blocks {
             // SAFETY: every pointer has a whole block behind it (or, for `top`, below it), by the caller's word and the steps of this loop.
             unsafe {
@@ -259,7 +278,8 @@ impl RxRing {
                 }
                 let all = words[1..].iter().fold(words[0], |a, &b| a.and(b));
                 let any = words[1..].iter().fold(words[0], |a, &b| a.or(b));
-                if all.high() & done != done || any.high() & unusual != 0 {
+                // Bits where the queue's number goes are the card's header length, which no driver asks for.
+                if all.high() & whole != whole || any.high() & unusual | any.low() & QUEUE_MASK != 0 {
                     return block * BLOCK;
                 }
                 barrier::after_done();
@@ -282,14 +302,18 @@ impl RxRing {
         blocks * BLOCK
     }
 
-    /// Takes the next descriptor's frame, whose completion `words` were just read by [`RxRing::peek`] and found done (with an
-    /// [`after_done`](barrier::after_done) barrier behind), and puts a fresh buffer into its slot.
+    /// Takes the next descriptor's frame, if it is done, and puts a fresh buffer into its slot. The frame's second word is what the device
+    /// wrote less the bits in `hide`, which the driver does not want to be decoded.
     ///
     /// # Errors
     /// [`RxTakeError`]; the slot is as it was.
     #[inline]
-    pub fn take(&mut self, batch: &mut Batch, words: Pair) -> Result<Frame, RxTakeError> {
-        let [w0, w1] = words.words();
+    pub fn take(&mut self, batch: &mut Batch, hide: u64) -> Result<Frame, RxTakeError> {
+        let [w0, w1] = self.peek().words();
+        if w1 & self.done == 0 {
+            return Err(RxTakeError::NotDone);
+        }
+        barrier::after_done();
         let len_bytes = (w1 >> LEN_SHIFT) as u16;
         if u32::from(len_bytes) > self.pool.inner().data_bytes {
             return Err(RxTakeError::Length { len_bytes: len_bytes.into() });
@@ -301,7 +325,7 @@ impl RxRing {
         // SAFETY: the slot's buffer was lent and is done; it is of this pool and in its fresh form.
         let mut frame = unsafe { Frame::fresh(filled, self.pool.as_ptr()) };
         // SAFETY: the length was checked against the buffer's room.
-        unsafe { frame.set_words([w0 | self.queue, w1]) };
+        unsafe { frame.set_words([w0 & !QUEUE_MASK | self.queue, w1 & (!hide | LEN_MASK)]) };
         self.rearm(fresh);
         Ok(frame)
     }

@@ -67,6 +67,8 @@ pub struct TxRing {
     len_span: u16,
     /// IOVA minus pointer, of the pool.
     delta: u64,
+    /// What was last written for a descriptor: memory that the device can write is not read back.
+    last: Pair,
 }
 
 // SAFETY: the raw pointers name pools whose buffers this ring owns; both may be owned by any thread.
@@ -89,7 +91,11 @@ impl TxRing {
     ///
     /// # Errors
     /// [`DmaError`]
-    pub fn new(pool: &BufPool, entries: u32, rules: TxRules, count_bytes: bool) -> Result<Self, DmaError> {
+    pub fn new(pool: &BufPool, entries: u32, mut rules: TxRules, count_bytes: bool) -> Result<Self, DmaError> {
+        if count_bytes {
+            // No frame has this length: none is ordinary, and each is counted by `put_segment`.
+            (rules.min_len, rules.max_len) = (u16::MAX, u16::MAX);
+        }
         let desc = DescRing::new(pool.domain(), entries.max(BLOCK as u32))?;
         let slots = desc.len() as usize;
         Ok(Self {
@@ -104,6 +110,7 @@ impl TxRing {
             head: 0,
             tail: 0,
             unreported: 0,
+            last: Pair::new(0, 0),
             len_span: rules.max_len.saturating_sub(rules.min_len),
             rules,
             delta: pool.inner().delta,
@@ -198,6 +205,9 @@ impl TxRing {
                     let (even, odd) = (2 * k, 2 * k + 1);
                     ring::store(desc.add(even), sums[even].low_low(pair));
                     let last = sums[odd].low_high(pair);
+                    if odd == BLOCK - 1 {
+                        self.last = last;
+                    }
                     ring::store(desc.add(odd), if odd == BLOCK - 1 { last.or(Pair::new(0, report)) } else { last });
                 }
                 for (k, owner) in owners.into_iter().enumerate() {
@@ -221,7 +231,7 @@ impl TxRing {
         self.report_tail = self.report_tail.wrapping_add(1);
     }
 
-    /// Takes the frame at the front of `batch` if it is an ordinary one of this ring's pool and a descriptor is free. Not for rings that count bytes.
+    /// Takes the frame at the front of `batch` if it is an ordinary one of this ring's pool and a descriptor is free.
     #[inline(always)]
     pub fn put_plain(&mut self, batch: &mut Batch) -> bool {
         let Some(frame) = batch.frames().first() else { return false };
@@ -238,15 +248,15 @@ impl TxRing {
     }
 
     /// Takes the frame of `batch` if it is its only one, an ordinary one of this ring's pool, more than `min_free` descriptors are free, and neither is
-    /// a report there nor is one to be asked for: what there is to do then is the least. Not for rings that count bytes.
+    /// a report there nor is one to be asked for: what there is to do then is the least.
     #[inline(always)]
     pub fn put_only(&mut self, batch: &mut Batch, min_free: u32) -> bool {
+        let Some(frame) = batch.only() else { return false };
         let (at, mask, unreported) = (self.tail, self.desc.mask(), self.unreported + 1);
         let free = mask - (at.wrapping_sub(self.head) & mask);
         if free <= min_free || unreported >= REPORT_EVERY || self.has_report() {
             return false;
         }
-        let Some(frame) = batch.only() else { return false };
         let len = frame.linear_len() as u16;
         if frame.pool_word() != self.pool.as_ptr() || len.wrapping_sub(self.rules.min_len) > self.len_span {
             return false;
@@ -267,8 +277,14 @@ impl TxRing {
     /// Queues one descriptor of a frame: a segment of `frame.linear_len()` bytes with the command `word` (lengths included). `last`: the frame ends here,
     /// and its report may be asked for here. `bytes`: the frame's length, with its first segment; 0 with the others.
     ///
-    /// The caller has seen that a descriptor is free, that the segment is in this ring's domain and that it has no next one.
-    pub fn put_segment(&mut self, segment: Frame, word: u64, last: bool, bytes: u32) {
+    /// The caller has seen that the segment is in this ring's domain.
+    ///
+    /// # Errors
+    /// Gives the segment back where no descriptor is free, or where it has a next segment.
+    pub fn put_segment(&mut self, segment: Frame, word: u64, last: bool, bytes: u32) -> Result<(), Frame> {
+        if self.free() == 0 || !segment.is_linear() {
+            return Err(segment);
+        }
         let iova = segment.iova().0;
         let mut slot = segment.raw();
         let (_, pool) = pool::into_raw(segment);
@@ -283,21 +299,28 @@ impl TxRing {
             *place = bytes;
         }
         self.store(slot, iova, word, last);
+        Ok(())
     }
 
-    /// Queues a descriptor without a buffer (a context descriptor).
-    pub fn put_bare(&mut self, words: [u64; 2]) {
+    /// Queues a descriptor without a buffer (a context descriptor), and says whether one was free.
+    pub fn put_bare(&mut self, words: [u64; 2]) -> bool {
+        if self.free() == 0 {
+            return false;
+        }
         let at = self.tail as usize;
         if let Some(place) = self.bytes.get_mut(at) {
             *place = 0;
         }
         let nothing = RawBuf(NonNull::without_provenance(const { core::num::NonZero::new(NOTHING).unwrap() }));
         self.store(nothing, words[0], words[1], false);
+        true
     }
 
     #[inline(always)]
     fn store(&mut self, slot: RawBuf, iova: u64, mut word: u64, may_report: bool) {
         let at = self.tail;
+        // A word that came from outside must not look reported, nor ask for a report that is not in `reports`.
+        word &= !(self.rules.done | self.rules.report);
         self.unreported += 1;
         if may_report && self.unreported >= REPORT_EVERY {
             self.unreported = 0;
@@ -306,7 +329,8 @@ impl TxRing {
         }
         // SAFETY: `tail` is always below the number of slots.
         unsafe { *self.shadow.get_unchecked_mut(at as usize) = slot };
-        self.desc.store(at, Pair::new(iova, word));
+        self.last = Pair::new(iova, word);
+        self.desc.store(at, self.last);
         self.tail = (at + 1) & self.desc.mask();
     }
 
@@ -315,8 +339,7 @@ impl TxRing {
     pub fn report_last(&mut self) {
         if self.unreported > 0 && self.pending() > 0 {
             let last = self.tail.wrapping_sub(1) & self.desc.mask();
-            let [iova, word] = self.desc.load(last).words();
-            self.desc.store(last, Pair::new(iova, word | self.rules.report));
+            self.desc.store(last, self.last.or(Pair::new(0, self.rules.report)));
             self.unreported = 0;
             self.push_report(last);
         }

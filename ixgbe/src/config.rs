@@ -3,6 +3,8 @@
 use driver_core::device::Config;
 use driver_core::dma::DmaDomain;
 use driver_core::gate::TxGate;
+use driver_core::pool::BLOCK;
+use driver_core::txring::REPORT_EVERY;
 
 use crate::desc::{FCS_BYTES, HEADER_BYTES};
 use crate::error::ConfigError;
@@ -47,7 +49,7 @@ pub(crate) fn check(config: &Config, domain: &DmaDomain, vectors: u16) -> Result
             return Err(ConfigError::PoolDomain);
         }
         buffer_kb(pool.data_bytes())?;
-        let (buffers, needed) = (pool.len(), rx_buffers(config));
+        let (buffers, needed) = (pool.len(), min_buffers(config));
         if buffers < needed {
             return Err(ConfigError::PoolCount { buffers, needed });
         }
@@ -59,9 +61,10 @@ pub(crate) fn check(config: &Config, domain: &DmaDomain, vectors: u16) -> Result
     Ok(())
 }
 
-/// How many buffers the receive rings hold.
-pub(crate) fn rx_buffers(config: &Config) -> u32 {
-    u32::from(config.rx_queues) * config.rx_ring
+/// The fewest buffers that a pool must have. Each receive queue fills its slots and takes fresh ones by the block; each transmit queue keeps up to
+/// [`REPORT_EVERY`] frames whose report was not asked for yet.
+pub(crate) fn min_buffers(config: &Config) -> u32 {
+    u32::from(config.rx_queues) * (config.rx_ring + BLOCK as u32) + u32::from(config.tx_queues) * REPORT_EVERY
 }
 
 /// What SRRCTL.BSIZEPACKET says for buffers of `data_bytes`.

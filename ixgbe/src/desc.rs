@@ -71,7 +71,7 @@ pub mod rx {
 }
 
 /// What [`RxRing`](driver_core::rxring::RxRing) takes in blocks: whole frames without error or VLAN tag.
-pub const RX_RULES: RxRules = RxRules { done: rx::DD | rx::EOP, unusual: rx::ERRORS | rx::VP };
+pub const RX_RULES: RxRules = RxRules { done: rx::DD, end: rx::EOP, unusual: rx::ERRORS | rx::VP };
 
 /// Transmit data descriptor, word 1 (7.2.3.2.4): DTALEN in 15:0, DTYP in 23:20, DCMD in 31:24, STA in 35:32, POPTS in 45:40, PAYLEN in 63:46.
 pub mod tx {
@@ -114,6 +114,8 @@ pub const fn tx_rules(max_frame_bytes: u16) -> TxRules {
 mod tests {
     use super::*;
 
+    const WHOLE: u64 = RX_RULES.done | RX_RULES.end;
+
     /// A write-back typed in from figure 7-9, field by field: VLAN tag, length, errors, status.
     fn write_back(tag: u16, len: u16, error: u32, status: u32) -> u64 {
         u64::from(tag) << 48 | u64::from(len) << 32 | u64::from(error) << 20 | u64::from(status)
@@ -129,14 +131,14 @@ mod tests {
     fn a_whole_good_frame_is_ordinary() {
         let word = write_back(0, 1514, 0, 0b110_0011);
         assert_eq!((rx::len(word), rx::is_done(word), rx::is_last(word), rx::is_bad(word)), (1514, true, true, false));
-        assert_eq!(word & (RX_RULES.done | RX_RULES.unusual), RX_RULES.done);
+        assert_eq!(word & (WHOLE | RX_RULES.unusual), WHOLE);
     }
 
     #[test]
     fn a_first_part_a_bad_frame_and_a_tagged_frame_are_not() {
         for (error, status) in [(0, 0b01), (0x200, 0b11), (0, 0b1011)] {
             let word = write_back(0x1234, 64, error, status);
-            assert_ne!(word & (RX_RULES.done | RX_RULES.unusual), RX_RULES.done, "{error:#x} {status:#b}");
+            assert_ne!(word & (WHOLE | RX_RULES.unusual), WHOLE, "{error:#x} {status:#b}");
         }
         assert!(rx::is_bad(write_back(0, 64, 0x200, 0b11)));
     }

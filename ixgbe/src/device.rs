@@ -107,7 +107,7 @@ impl<F: PciFunction> Ixgbe<F> {
         let pool = match &config.pool {
             Some(pool) => pool.clone(),
             None => {
-                let buffers = config::rx_buffers(config) + u32::from(config.tx_queues) * config.tx_ring + SPARE_BUFFERS;
+                let buffers = config::min_buffers(config) + u32::from(config.tx_queues) * config.tx_ring + SPARE_BUFFERS;
                 BufPool::new(self.function.dma(), PoolConfig::new(buffers)).map_err(pool_error)?
             }
         };

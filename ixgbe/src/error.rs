@@ -214,7 +214,7 @@ impl fmt::Display for ConfigError {
             Self::PoolBuffers { buffer_bytes, min_bytes } => {
                 write!(f, "the pool's buffers hold {buffer_bytes} bytes: the card needs at least {min_bytes}")
             }
-            Self::PoolCount { buffers, needed } => write!(f, "the pool has {buffers} buffers, the rings alone take {needed}: make it larger"),
+            Self::PoolCount { buffers, needed } => write!(f, "the pool has {buffers} buffers, the queues need {needed}: make it larger"),
             Self::Vectors { available, needed } => {
                 write!(
                     f,

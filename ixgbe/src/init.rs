@@ -10,11 +10,11 @@ use crate::regs::*;
 
 /// NO-LIMITS: how long the receive path may take to empty before it is turned on or off. The drivers in the field wait 40 ms.
 const SECRX_US: u64 = 100_000;
-/// Transmit packet buffer 0 has all 160 KB (4.6.11.3.4: "TXPBSIZE[0].SIZE=0xA0").
+/// Transmit packet buffer 0 has all 160 KB (4.6.11.3.4: "`TXPBSIZE[0].SIZE=0xA0`").
 const TXPB_KB: u32 = 0xa0;
 /// TXPBTHRESH: what stays free for one frame of the largest size, in KB.
 const TX_FRAME_KB: u32 = 10;
-/// 4.6.3.2: "Typically, FCRTH[n] default value should be equal to RXPBSIZE[n]-0x6000."
+/// 4.6.3.2: "Typically, `FCRTH[n]` default value should be equal to `RXPBSIZE[n]`-0x6000."
 const FCRTH_BELOW_BYTES: u32 = 0x6000;
 /// The largest MTU that needs no jumbo frames, in bytes.
 const STANDARD_MTU: u32 = 1500;

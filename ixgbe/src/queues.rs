@@ -124,6 +124,8 @@ impl<B: Bar> Hw<B> {
 pub(crate) fn stop_rx(bar: &impl Bar, clock: &dyn Clock, index: u16) -> Result<(), Timeout> {
     let control = RXDCTL.at(index.into()).map_err(missing)?;
     if !control.read(bar).contains(Rxdctl::ENABLE) {
+        // Whoever cleared it, on another thread perhaps, may not have waited yet.
+        clock.sleep_us(RX_SETTLE_US);
         return Ok(());
     }
     // "Disable the queue by clearing the RXDCTL.ENABLE bit."

@@ -261,12 +261,15 @@ mod tests {
     fn an_unconfirmed_master_disable_means_two_resets() {
         let (bar, hw, written) = port(Family::I82599);
         bar.set(STATUS.offset(), Status::PCIE_MASTER_ENABLE_STATUS.bits());
+        for register in [GCR_EXT.offset(), HLREG0.offset()] {
+            bar.on_write(register, move |bar, value| bar.note((register, value, 0)));
+        }
         let quiet = hw.master_disable().unwrap();
         assert_eq!(quiet, Quiet::DoubleReset);
         hw.reset(quiet).unwrap();
         assert_eq!(resets(&written).len(), 2);
-        assert_eq!(GCR_EXT.read(&bar), GcrExt::empty(), "the flush is over");
-        assert!(!HLREG0.read(&bar).contains(Hlreg0::LPBK));
+        let (gcr_ext, hlreg0) = (GCR_EXT.offset(), HLREG0.offset());
+        assert_eq!(bar.notes(), [(hlreg0, 1 << 15, 0), (gcr_ext, 1 << 30, 0), (gcr_ext, 0, 0), (hlreg0, 0, 0)], "one flush, and it is over");
     }
 
     #[test]

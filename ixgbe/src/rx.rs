@@ -9,7 +9,6 @@ use driver_core::barrier;
 use driver_core::batch::Batch;
 use driver_core::frame::Frame;
 use driver_core::frame::meta::VLAN_SHIFT;
-use driver_core::lane::Pair;
 use driver_core::queue::{QueueFault, RxCounters, RxQueue};
 use driver_core::rxring::{BLOCK, RxRing, RxTakeError};
 
@@ -79,6 +78,7 @@ impl<B: Bar> Rx<B> {
     #[cold]
     fn not_taken(&mut self, error: RxTakeError) -> One {
         match error {
+            RxTakeError::NotDone => {}
             RxTakeError::NoBuffer => self.counters.stalls += 1,
             RxTakeError::Length { len_bytes } => {
                 let max_bytes = self.ring.pool().data_bytes();
@@ -91,7 +91,7 @@ impl<B: Bar> Rx<B> {
     /// A descriptor that is not done, part of a longer frame, marked bad, tagged, or longer than the quick test allows; or no buffer lies ready.
     #[cold]
     fn take_unusual(&mut self, batch: &mut Batch) -> One {
-        let [w0, w1] = self.ring.peek().words();
+        let w1 = self.ring.peek().high();
         if w1 & bits::DD == 0 || self.fault.is_some() {
             return One::Stop;
         }
@@ -103,8 +103,7 @@ impl<B: Bar> Rx<B> {
             return One::Nothing;
         }
         // The card sets VP for every tagged frame; the tag is still in the frame, since stripping is off (section 7.4.3).
-        let w1 = w1 & !(bits::VP | 0xffff << VLAN_SHIFT);
-        let frame = match self.ring.take(batch, Pair::new(w0, w1)) {
+        let frame = match self.ring.take(batch, bits::VP | 0xffff << VLAN_SHIFT) {
             Ok(frame) => frame,
             Err(error) => return self.not_taken(error),
         };
@@ -115,9 +114,10 @@ impl<B: Bar> Rx<B> {
             }
             None => frame,
         };
-        if frame.len() > self.max_frame_bytes {
-            self.break_queue(QueueFault::Protocol("the device reports a frame longer than MAXFRS lets through"));
-            return One::Nothing;
+        let most = self.max_frame_bytes / self.ring.pool().data_bytes() as usize + 1;
+        if frame.len() > self.max_frame_bytes || frame.segments().count() > most {
+            self.break_queue(QueueFault::Protocol("the device reports a frame longer, or in more pieces, than MAXFRS lets through"));
+            return One::Stop;
         }
         if w1 & bits::EOP == 0 {
             self.set_partial(Some(frame));
@@ -136,6 +136,7 @@ impl<B: Bar> Rx<B> {
     #[cold]
     fn break_queue(&mut self, fault: QueueFault) {
         log::error!("ixgbe receive queue {} is broken: {fault}", self.index);
+        self.ring.allow_ordinary(false);
         self.fault = Some(fault);
     }
 
@@ -167,6 +168,8 @@ impl<B: Bar> Rx<B> {
     fn drain(&mut self, batch: &mut Batch, budget: usize) -> usize {
         let mut taken = 0;
         let mut blocks = true;
+        // Descriptors without a frame do not count against the budget; a card that fills them as fast as they are emptied must not keep us here.
+        let mut without_frame = self.ring.len();
         loop {
             if blocks && budget - taken >= BLOCK {
                 taken += self.ring.take_blocks(batch, budget - taken);
@@ -179,8 +182,8 @@ impl<B: Bar> Rx<B> {
             } else {
                 match self.take_unusual(batch) {
                     One::Frame => taken += 1,
-                    One::Nothing => {}
-                    One::Stop => break,
+                    One::Nothing if without_frame > 0 => without_frame -= 1,
+                    One::Nothing | One::Stop => break,
                 }
             }
             // A block starts anywhere, but after a scalar step it is tried again only where blocks are due, at the ring's end at the latest.
@@ -208,7 +211,7 @@ impl<B: Bar> RxQueue for Rx<B> {
             let _flushed = crate::regs::STATUS.read(&self.bar);
         }
         barrier::store_then_load();
-        self.ring.peek().high() & bits::DD != 0
+        self.fault.is_none() && self.ring.peek().high() & bits::DD != 0
     }
 
     fn fault(&self) -> Option<QueueFault> {

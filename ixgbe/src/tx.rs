@@ -60,7 +60,7 @@ impl<B: Bar> Tx<B> {
             bar,
             shared,
             index,
-            straight_above: gate.never_stops_above(),
+            straight_above: gate.never_stops_above().max(MAX_SEGMENTS as u32),
             gate,
             wake: None,
             home: Batch::new(BLOCK),
@@ -90,7 +90,9 @@ impl<B: Bar> Tx<B> {
         let refusal = self.fill(batch);
         let stopped = self.gate.after_submit(self.ring.free());
         if self.ring.tail() != before {
-            if stopped {
+            // A later frame may find too little room for its segments and stop the queue without queueing anything: what is in the ring
+            // then must have its report coming.
+            if stopped || (self.ring.free() as usize) < MAX_SEGMENTS {
                 self.ring.report_last();
             }
             self.ring_doorbell(had - batch.len());
@@ -117,7 +119,7 @@ impl<B: Bar> Tx<B> {
     fn fill(&mut self, batch: &mut Batch) -> Option<Refusal> {
         let by_bytes = self.gate.counts_bytes();
         loop {
-            if batch.len() >= BLOCK && !by_bytes && self.ring.put_blocks(batch) > 0 {
+            if batch.len() >= BLOCK && self.ring.put_blocks(batch) > 0 {
                 continue;
             }
             // What a block could not take: a few frames, the ring's end, or an unusual one.
@@ -148,8 +150,8 @@ impl<B: Bar> Tx<B> {
         if let Err(why) = check(frame, self.max_frame_bytes) {
             return One::Refused(why);
         }
-        let needed = frame.segments().filter(|segment| !segment.is_empty()).count();
-        if needed > self.ring.free() as usize {
+        // Padding may put the first byte into an empty last segment: every segment counts, empty or not.
+        if frame.segments().count() > self.ring.free() as usize {
             return One::NoRoom;
         }
         if !self.is_reachable(frame) || pad(frame).is_err() {
@@ -188,7 +190,10 @@ impl<B: Bar> Tx<B> {
             }
             let last = next.is_none();
             let word = bits::data_word(len as u16, bytes as u32, last);
-            self.ring.put_segment(segment, word, last, first_bytes);
+            if self.ring.put_segment(segment, word, last, first_bytes).is_err() {
+                // `put_unusual` has counted the descriptors, and `split_rest` leaves no next segment.
+                log::error!("ixgbe transmit queue {}: a counted descriptor was not free", self.index);
+            }
             first_bytes = 0;
         }
         self.gate.sent(if self.gate.counts_bytes() { bytes as u64 } else { 0 });
@@ -223,7 +228,7 @@ fn check(frame: &Frame, max_bytes: usize) -> Result<(), Refusal> {
     if frame.wants_offload() {
         return Err(Refusal::Offload("checksum insertion, segmentation or VLAN insertion"));
     }
-    let segments = frame.segments().filter(|segment| !segment.is_empty()).count();
+    let segments = frame.segments().count();
     if segments > MAX_SEGMENTS {
         return Err(Refusal::TooManySegments { segments, max: MAX_SEGMENTS });
     }
@@ -253,6 +258,13 @@ impl<B: Bar> TxQueue for Tx<B> {
     fn reclaim(&mut self) -> usize {
         let count = reclaim_into(&mut self.ring, &mut self.gate, &mut self.wake, &mut self.home);
         self.home.release_spares();
+        // Nothing will complete any more: who waits for room learns from the next submit that the device is stopped.
+        if !self.shared.is_running()
+            && self.gate.open()
+            && let Some(wake) = &mut self.wake
+        {
+            wake();
+        }
         count
     }
 

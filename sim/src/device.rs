@@ -22,6 +22,8 @@ use crate::wire::{Wire, WireError};
 const STEPS_PER_TURN: usize = 2;
 /// How often an idle live thread yields before it sleeps: a driver in the middle of a burst is answered without a system call.
 const IDLE_YIELDS: u32 = 64;
+/// A yield that took longer than this, in microseconds, let another thread run.
+const CROWDED_YIELD_US: u64 = 20;
 /// How long an idle live thread sleeps where its wire has no descriptor to sleep on.
 const POLL_SLEEP: Duration = Duration::from_micros(100);
 /// How long it sleeps where every event has a descriptor: only a carrier change comes without one.
@@ -145,7 +147,7 @@ impl Shared {
         let base_us = relock(&self.core).now_us;
         let start = Instant::now();
         let now_us = || base_us + start.elapsed().as_micros() as u64;
-        let mut idle = 0;
+        let (mut idle, mut wire_ready) = (0, false);
         while !self.stop.load(Ordering::Relaxed) {
             let mut busy = false;
             {
@@ -161,37 +163,47 @@ impl Shared {
                 }
                 std::thread::yield_now();
             }
-            idle = if busy { 0 } else { idle + 1 };
-            if idle > IDLE_YIELDS {
-                self.sleep(now_us());
-            } else if idle > 0 {
+            if busy {
+                (idle, wire_ready) = (0, false);
+                continue;
+            }
+            if idle < IDLE_YIELDS {
+                let before_us = now_us();
                 std::thread::yield_now();
+                // Where others want the processor, yielding costs a time slice; who sleeps is woken sooner.
+                idle = if now_us() - before_us > CROWDED_YIELD_US { IDLE_YIELDS } else { idle + 1 };
+            } else {
+                // A wire whose frames the card cannot take stays readable: do not spin on it.
+                wire_ready = self.sleep(now_us(), !wire_ready);
             }
         }
     }
 
-    /// Sleeps until a register is written, the wire has a frame, or a timer of the model expires.
-    fn sleep(&self, now_us: u64) {
+    /// Sleeps until a register is accessed, the wire has a frame (where `watch_wire`), or a timer of the model expires.
+    /// Returns whether the wire has a frame.
+    fn sleep(&self, now_us: u64, watch_wire: bool) -> bool {
         self.sleeping.store(true, Ordering::SeqCst);
-        if self.has_posted.load(Ordering::SeqCst) || self.stop.load(Ordering::SeqCst) {
-            self.sleeping.store(false, Ordering::SeqCst);
-            return;
-        }
         let (wire_fd, next_us) = {
-            let core = relock(&self.core);
-            (core.wire.fd().and_then(|fd| fd.try_clone_to_owned().ok()), core.model.next_event_us())
+            let mut core = relock(&self.core);
+            // Whatever was accessed before `sleeping` was set woke nobody: look once more.
+            if self.step_at(&mut core, now_us) || self.stop.load(Ordering::SeqCst) {
+                self.sleeping.store(false, Ordering::SeqCst);
+                return false;
+            }
+            let fd = core.wire.fd().filter(|_| watch_wire).and_then(|fd| fd.try_clone_to_owned().ok());
+            (fd, core.model.next_event_us())
         };
         let longest = if wire_fd.is_some() { EVENT_SLEEP } else { POLL_SLEEP };
         let pause = next_us.map_or(longest, |next_us| longest.min(Duration::from_micros(next_us.saturating_sub(now_us).max(1))));
         let timeout = Timespec { tv_sec: 0, tv_nsec: i64::from(pause.subsec_nanos()) };
-        let kick = PollFd::new(&self.kick, PollFlags::IN);
+        let mut fds = vec![PollFd::new(&self.kick, PollFlags::IN)];
+        fds.extend(wire_fd.as_ref().map(|fd| PollFd::new(fd, PollFlags::IN)));
         // An interrupted or failed poll is an early wake-up.
-        let _ = match &wire_fd {
-            Some(fd) => poll(&mut [kick, PollFd::new(fd, PollFlags::IN)], Some(&timeout)),
-            None => poll(&mut [kick], Some(&timeout)),
-        };
+        let _ = poll(&mut fds, Some(&timeout));
+        let wire_ready = fds.get(1).is_some_and(|fd| !fd.revents().is_empty());
         self.sleeping.store(false, Ordering::SeqCst);
         let _ = rustix::io::read(&self.kick, &mut [0u8; 8]);
+        wire_ready
     }
 }
 
@@ -308,9 +320,9 @@ impl SimDevice {
         self.shared.wake();
     }
 
-    /// Whether the wire will never deliver a frame any more.
+    /// Whether the wire will never deliver a frame any more, and all that it delivered left the card.
     pub fn wire_finished(&self) -> bool {
-        self.shared.access(|core, _| core.wire.is_finished())
+        self.shared.access(|core, _| core.wire.is_finished() && !core.model.holds_frames())
     }
 
     /// Writes out what the wire buffers.

@@ -60,6 +60,11 @@ pub trait Model: Any + Send {
     /// written, a frame arrives, or [`Model::next_event_us`] has come.
     fn step(&mut self, host: &Host<'_>, dma: &Dma<'_>, wire: &mut dyn Wire) -> bool;
 
+    /// Whether frames that arrived wait inside the card for the driver to make room.
+    fn holds_frames(&self) -> bool {
+        false
+    }
+
     /// When the next timer expires, on the clock of [`Host::now_us`].
     fn next_event_us(&self) -> Option<u64> {
         None

@@ -28,9 +28,9 @@ fn a_frame_over_several_descriptors() {
     let card = Card::up();
     card.w(0x4268, 9018 << 16);
     card.w(0x4240, card.r(0x4240) | 4);
-    let (ring, buffers) = card.receive_queue(0, 64, 1);
+    let (ring, buffers) = card.receive_queue(0, 8, 1);
     card.enable_receive();
-    card.tail(&ring, 63);
+    card.tail(&ring, 7);
     let sent = frame(MAC, 2500);
     card.arrive(&sent);
     card.settle();
@@ -39,6 +39,17 @@ fn a_frame_over_several_descriptors() {
     assert_eq!(uppers.map(|upper| upper >> 32 & 0xFFFF), [1024, 1024, 452]);
     assert_eq!(card.bytes(buffers.iova(), 2500), sent);
     assert_eq!(card.get(&ring, 3)[1], 0);
+    // The third one lies around the end of the ring.
+    card.arrive(&sent);
+    card.settle();
+    for i in 0..5 {
+        card.put(&ring, i, [buffers.iova().0 + u64::from(i) * 1024, 0]);
+    }
+    card.tail(&ring, 5);
+    card.arrive(&sent);
+    card.settle();
+    assert_eq!([6, 7, 0].map(|i| card.get(&ring, i)[1] & 3), [DD, DD, DD | EOP]);
+    assert_eq!(card.bytes(buffers.iova(), 452), sent[2048..]);
     card.expect_violations(&[]);
 }
 
@@ -60,19 +71,25 @@ fn the_ring_wraps_and_recycles() {
         card.put(&ring, slot, [buffer.0, 0]);
         card.tail(&ring, slot);
     }
+    // The card owns 7 descriptors from 4 on, around the end.
+    for _ in 0..8 {
+        card.arrive(&frame(MAC, 60));
+    }
+    card.settle();
+    assert_eq!((card.r(0x1010), card.r(0x1018)), (3, 3));
     card.expect_violations(&[]);
 }
 
 #[test]
 fn want_of_descriptors() {
     let card = Card::up();
-    // A packet buffer of 1 KiB holds 8 frames of 60 bytes with what the model adds to each.
+    // A packet buffer of 1 KiB holds 8 frames of 64 bytes with the 64 that the model adds to each.
     card.w(0x3C00, 1 << 10);
     let (ring, _buffers) = card.receive_queue(0, 8, 2);
     card.enable_receive();
     card.tail(&ring, 2);
     for _ in 0..20 {
-        card.arrive(&frame(MAC, 60));
+        card.arrive(&frame(MAC, 64));
     }
     card.settle();
     assert_eq!(card.r(0x3FA0), 20 - 2 - 8, "RXMPC[0]");
@@ -270,4 +287,66 @@ fn kept_check_sequence() {
 fn crc(bytes: &[u8]) -> u32 {
     let shift = |crc: u32, _| if crc & 1 != 0 { crc >> 1 ^ 0xEDB8_8320 } else { crc >> 1 };
     !bytes.iter().fold(!0, |crc, &byte| (0..8).fold(crc ^ u32::from(byte), shift))
+}
+
+#[test]
+fn frames_that_waited_go_first() {
+    let card = Card::up();
+    let (ring, buffers) = card.receive_queue(0, 64, 2);
+    card.enable_receive();
+    let arrive = |numbers: std::ops::Range<u8>| {
+        for i in numbers {
+            let mut bytes = frame(MAC, 60);
+            bytes[20] = i;
+            card.arrive(&bytes);
+        }
+    };
+    // More than the card moves in one step.
+    arrive(0..50);
+    card.settle();
+    assert_eq!(card.r(0x1010), 0);
+    assert!(card.ends.lock().unwrap().to_card.is_empty());
+    assert!(!card.device.wire_finished(), "frames wait inside the card");
+    arrive(50..53);
+    card.tail(&ring, 63);
+    card.settle();
+    let order: Vec<_> = (0..53).map(|i| card.bytes(buffers.iova().offset(i * 2048 + 20), 1)[0]).collect();
+    assert_eq!(order, (0..53).collect::<Vec<_>>());
+    assert!(card.device.wire_finished());
+    card.expect_violations(&[]);
+}
+
+#[test]
+fn checksums_are_reported() {
+    let card = Card::up();
+    let (ring, _buffers) = card.receive_queue(0, 64, 2);
+    card.enable_receive();
+    card.tail(&ring, 63);
+    // UDP from 10.0.0.1:7 to 10.0.0.2:9 with 18 bytes of zeros. By hand: the IP header adds up to d8d1 less the checksum's complement,
+    // pseudo header and UDP header to 0a00 + 0001 + 0a00 + 0002 + 0011 + 001a + 0007 + 0009 + 001a = 1458.
+    let mut bytes = frame(MAC, 60);
+    bytes[12..].fill(0);
+    bytes[12] = 8;
+    bytes[14..34].copy_from_slice(&[0x45, 0, 0, 46, 0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2]);
+    let ip_sum: u32 = bytes[14..34].chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1])).sum();
+    bytes[24..26].copy_from_slice(&(!(ip_sum as u16)).to_be_bytes());
+    bytes[34..40].copy_from_slice(&[0, 7, 0, 9, 0, 26]);
+    bytes[40..42].copy_from_slice(&(!0x1458u16).to_be_bytes());
+    // Status bits 4 to 6 and 10, error bits 30 and 31.
+    let (calculated, udp_valid, l4_error, ip_error) = (0x70, 1 << 10, 1 << 30, 1 << 31);
+    let report = |at: u32, bytes: &[u8]| {
+        card.arrive(bytes);
+        card.settle();
+        card.get(&ring, at)[1] & (calculated | udp_valid | l4_error | ip_error)
+    };
+    assert_eq!(report(0, &bytes), calculated | udp_valid);
+    bytes[59] = 1;
+    assert_eq!(report(1, &bytes), calculated | l4_error);
+    bytes[18] = 1;
+    assert_eq!(report(2, &bytes), calculated | l4_error | ip_error);
+    // A fragment's payload is not looked at.
+    bytes[20] = 0x20;
+    assert_eq!(report(3, &bytes) & !ip_error, 0x40);
+    assert_eq!(report(4, &frame(MAC, 60)), 0, "not IP");
+    card.expect_violations(&[]);
 }

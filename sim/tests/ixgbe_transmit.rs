@@ -212,3 +212,83 @@ fn queues_take_turns() {
     assert_eq!(rings.iter().map(|ring| card.r(ring.block + 0x10)).collect::<Vec<_>>(), [100; 3]);
     card.expect_violations(&[]);
 }
+
+#[test]
+fn packets_that_are_too_much() {
+    let card = Card::up();
+    let ring = card.transmit_queue(0, 64);
+    let long = frame(MAC, 1515);
+    let _buffer = queue_one(&card, &ring, 0, &long[..1514], true);
+    card.tail(&ring, 1);
+    card.settle();
+    card.expect_violations(&[]);
+    let _buffer = queue_one(&card, &ring, 1, &long, true);
+    card.tail(&ring, 2);
+    card.settle();
+    card.expect_violations(&["a packet is longer than MAXFRS allows"]);
+    let buffer = place(&card, &frame(MAC, 20));
+    let mut at = 2;
+    for (parts, what) in [(40, &[][..]), (41, &["a packet has more than 40 descriptors"])] {
+        for i in 1..=parts {
+            card.put(&ring, at % 64, [buffer.iova().0, data_word(20, 20 * parts, i == parts, i == parts)]);
+            at += 1;
+        }
+        card.tail(&ring, at % 64);
+        card.settle();
+        card.expect_violations(what);
+    }
+    assert_eq!(card.sent().iter().map(Vec::len).collect::<Vec<_>>(), [1514, 1515, 800, 820]);
+}
+
+#[test]
+fn a_context_inside_a_packet() {
+    let card = Card::up();
+    let ring = card.transmit_queue(0, 64);
+    let buffer = place(&card, &frame(MAC, 60));
+    card.put(&ring, 0, [buffer.iova().0, data_word(30, 60, false, false)]);
+    card.put(&ring, 1, [0, 1 << 29 | 2 << 20]);
+    card.tail(&ring, 2);
+    card.settle();
+    card.expect_violations(&["a context descriptor lies inside a packet"]);
+}
+
+#[test]
+fn loopback_inside_the_mac() {
+    let card = Card::up();
+    let (rx, buffers) = card.receive_queue(0, 64, 2);
+    let tx = card.transmit_queue(0, 64);
+    card.enable_receive();
+    card.tail(&rx, 63);
+    card.w(0x4240, card.r(0x4240) | 1 << 15);
+    card.device.set_carrier(false);
+    card.settle();
+    let sent = frame(MAC, 100);
+    let _buffer = queue_one(&card, &tx, 0, &sent, true);
+    card.tail(&tx, 1);
+    card.settle();
+    assert_eq!(card.r(0x1010), 0, "without a link it is not forced up");
+    card.w(0x42A0, card.r(0x42A0) | 1);
+    card.settle();
+    assert_eq!(card.r(0x1010), 1);
+    assert_eq!(card.bytes(buffers.iova(), 100), sent);
+    assert!(card.sent().is_empty(), "nothing reached the wire");
+    card.expect_violations(&[]);
+}
+
+#[test]
+fn legacy_descriptors() {
+    let card = Card::up();
+    let ring = card.transmit_queue(0, 64);
+    let sent = frame(MAC, 100);
+    let buffer = place(&card, &sent);
+    let word = 100 | 1 << 24 | 1 << 25 | 1 << 27;
+    card.put(&ring, 0, [buffer.iova().0, word]);
+    card.put(&ring, 1, [buffer.iova().0, word | 1 << 30 | 0x6007 << 48]);
+    card.tail(&ring, 2);
+    card.settle();
+    let mut tagged = sent.clone();
+    tagged.splice(12..12, [0x81, 0x00, 0x60, 0x07]);
+    assert_eq!(card.sent(), [sent, tagged]);
+    assert_eq!(card.get(&ring, 0), [buffer.iova().0, word | 1 << 32], "all but the status stays");
+    card.expect_violations(&[]);
+}

@@ -37,6 +37,9 @@ pub struct Frame {
     words: Words,
 }
 
+// Rings read and write frames as four 64-bit words.
+const _: () = assert!(size_of::<Frame>() == 32 && core::mem::offset_of!(Frame, pool) == 8 && core::mem::offset_of!(Frame, words) == 16);
+
 // SAFETY: a frame owns its buffers and their private metadata alone, and the pool's free list is behind a lock.
 unsafe impl Send for Frame {}
 // SAFETY: `&Frame` gives shared access to bytes and metadata that only `&mut Frame` changes.

@@ -142,9 +142,9 @@ fn apply(pool: &BufPool, frame: Frame, model: &mut Vec<u8>, verb: Verb) -> Frame
 proptest! {
     #[test]
     fn every_sequence_of_verbs_keeps_the_bytes_and_loses_no_buffer(
-        sequences in proptest::collection::vec(proptest::collection::vec(verb(), 1..25), 1..4)
+        sequences in proptest::collection::vec(proptest::collection::vec(verb(), 1..25), 1..4), headroom_bytes in prop_oneof![Just(0u32), Just(64), Just(128)]
     ) {
-        let pool = small_pool();
+        let pool = BufPool::new(&domain().0, PoolConfig { buffers: 32, data_bytes: 64, headroom_bytes }).unwrap();
         let mut kept = Vec::new();
         for verbs in sequences {
             let Some(mut frame) = pool.take() else { break };
@@ -153,7 +153,7 @@ proptest! {
                 frame = apply(&pool, frame, &mut model, verb);
                 prop_assert_eq!(bytes_of(&frame), model.clone());
                 prop_assert_eq!(frame.len(), model.len());
-                prop_assert_eq!(frame.headroom() + frame.linear_len() + frame.tailroom(), 128);
+                prop_assert_eq!(frame.headroom() + frame.linear_len() + frame.tailroom(), headroom_bytes as usize + 64);
             }
             kept.push((frame, model));
         }
@@ -258,6 +258,22 @@ fn a_chain_of_every_buffer_is_dropped_without_recursion() {
     let on_a_small_stack = std::thread::Builder::new().stack_size(64 * 1024).spawn(move || drop(chain)).unwrap();
     on_a_small_stack.join().unwrap();
     assert_eq!(pool.available(), 50_000);
+}
+
+#[test]
+fn a_frame_whose_start_reaches_its_buffers_end_is_still_in_its_own_buffer() {
+    for (data_bytes, headroom_bytes) in [(2048, 64), (2048, 128), (64, 0), (128, 64)] {
+        let pool = BufPool::new(&domain().0, PoolConfig { buffers: 2, data_bytes, headroom_bytes }).unwrap();
+        let mut frames = [pool.take().unwrap(), pool.take().unwrap()];
+        for frame in &mut frames {
+            frame.put(data_bytes as usize).unwrap();
+            frame.pull(data_bytes as usize).unwrap();
+            assert_eq!((frame.headroom(), frame.tailroom()), ((headroom_bytes + data_bytes) as usize, 0));
+            frame.set_vlan(Some(1));
+        }
+        drop(frames);
+        assert_eq!(pool.available(), 2);
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::file::name_of;
 use super::regs::*;
-use super::ring::{DCA, DCTL, ENABLE, SRRCTL, State};
+use super::ring::{DCA, DCTL, ENABLE, RSCCTL, SRRCTL, State};
 use super::{Ixgbe, Moving};
 use crate::model::Host;
 
@@ -27,6 +27,20 @@ fn canonical(offset: u32) -> u32 {
         SRRCTL_ALIAS..0x02140 => RX_QUEUES_LOW + (offset - SRRCTL_ALIAS) / 4 * 0x40 + SRRCTL,
         DCA_RXCTRL_ALIAS..0x02240 => RX_QUEUES_LOW + (offset - DCA_RXCTRL_ALIAS) / 4 * 0x40 + DCA,
         _ => offset,
+    }
+}
+
+/// Functions of the card that the model does not have. Turning one on is reported, lest a driver be believed to work with it.
+fn not_modelled(offset: u32, value: u32) -> Option<(&'static str, &'static str)> {
+    const PFVTCTL: u32 = 0x051B0;
+    const FDIRCTRL: u32 = 0x0EE00;
+    match offset {
+        MRQC if value & 0xF > 1 => Some(("virtual machine queues and traffic classes are not modelled", "8.2.3.7.12")),
+        PFVTCTL if value & 1 != 0 => Some(("virtualization is not modelled", "8.2.3.27.1")),
+        FDIRCTRL if value & 3 != 0 => Some(("flow director is not modelled", "8.2.3.21.1")),
+        0x0E600..0x0E800 if value & 1 << 31 != 0 => Some(("5-tuple filters are not modelled", "8.2.3.7.19")),
+        0x05128..0x05148 if value & 1 << 31 != 0 => Some(("EtherType filters are not modelled", "8.2.3.7.21")),
+        _ => None,
     }
 }
 
@@ -116,6 +130,9 @@ impl Ixgbe {
             Access::Rw => self.regs.set(offset, value),
             Access::Ro | Access::Rc | Access::Wo => {}
         }
+        if let Some((what, section)) = not_modelled(offset, value) {
+            host.violation(what, format_args!("{}", name_of(offset).0), value.into(), section);
+        }
         match offset {
             0x0A200..0x0A600 => self.load_addresses(),
             RSSRK..0x05CA8 => self.toeplitz = None,
@@ -159,8 +176,8 @@ impl Ixgbe {
 
     fn write_maxfrs(&mut self, host: &Host<'_>, value: u32) {
         let longest = value >> 16;
-        if !(64..=15_872).contains(&longest) {
-            host.violation("MAXFRS.MFS is not between 64 and 15.5 KiB", format_args!("MAXFRS"), value.into(), "8.2.3.22.13");
+        if !(64..=0x2600).contains(&longest) {
+            host.violation("MAXFRS.MFS is not between 64 and 0x2600", format_args!("MAXFRS"), value.into(), "8.2.3.22.13");
         }
         self.regs.set(MAXFRS, value & 0xFFFF_0000);
     }
@@ -179,6 +196,9 @@ impl Ixgbe {
             return self.write_queue_control(host, receives, queue, value);
         }
         let ring = if receives { &mut self.rx[queue] } else { &mut self.tx[queue] };
+        if receives && offset % 0x40 == RSCCTL && value & 1 != 0 {
+            host.violation("receive side coalescing is not modelled", format_args!("RSCCTL[{queue}]"), value.into(), "8.2.3.8.13");
+        }
         if !ring.write(host, offset, value) {
             let (name, index, section) = name_of(offset);
             host.violation("a reserved register was written", format_args!("{name}[{index}] at {offset:#07x}"), value.into(), section);

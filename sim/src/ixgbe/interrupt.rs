@@ -81,7 +81,8 @@ impl Interrupts {
 
     fn allocated(&mut self, allocation: u32) {
         if allocation & IVAR_VALID != 0 {
-            self.set_queues(1 << (allocation & 0x3F));
+            // Without MSI-X the allocation is a bit of EICR, of which there are 16.
+            self.set_queues(1 << (allocation & if self.is_msix() { 0x3F } else { 0xF }));
         }
     }
 
@@ -101,8 +102,11 @@ impl Interrupts {
         }
     }
 
-    /// The vector of IVAR_MISC's allocation at `shift`, as a bit.
+    /// The vector of IVAR_MISC's allocation at `shift`, as a bit. Without MSI-X there is one vector for all.
     fn misc_vector(&self, shift: u32) -> u64 {
+        if !self.is_msix() {
+            return 1;
+        }
         let allocation = self.ivar_misc >> shift;
         if allocation & IVAR_VALID != 0 { 1 << (allocation & 0x3F) } else { 0 }
     }
@@ -125,16 +129,17 @@ impl Interrupts {
         let mut left = self.due & self.asserted();
         let mut signalled = false;
         while left != 0 {
-            let vector = left.trailing_zeros();
+            let cause = left.trailing_zeros();
             left &= left - 1;
+            let vector = if self.is_msix() { cause } else { 0 };
             let index = vector as usize;
             if host.now_us < self.ready_us[index] {
                 continue;
             }
             self.ready_us[index] = host.now_us + u64::from(self.eitr[index] >> 3 & 0x1FF) * EITR_UNIT_US;
-            self.due &= !(1 << vector);
+            self.due &= !(1 << cause);
             signalled = true;
-            self.after_signal(vector);
+            self.after_signal(cause);
             msix.raise(host, vector as u16);
         }
         signalled
@@ -160,7 +165,8 @@ impl Interrupts {
     /// When a throttled vector may be signalled.
     pub(super) fn next_event_us(&self) -> Option<u64> {
         let due = self.due & self.asserted();
-        (0..VECTORS).filter(|vector| due >> vector & 1 != 0).map(|vector| self.ready_us[vector]).min()
+        let ready_us = |vector: usize| self.ready_us[if self.is_msix() { vector } else { 0 }];
+        (0..VECTORS).filter(|vector| due >> vector & 1 != 0).map(ready_us).min()
     }
 
     fn eicr(&self) -> u32 {

@@ -96,6 +96,8 @@ pub struct Faults {
     pub rx_no_write_back: bool,
     /// The length that the last descriptor of each received frame claims.
     pub rx_length: Option<u16>,
+    /// The card was unplugged: registers read all ones, nothing moves.
+    pub gone: bool,
 }
 
 /// A queue on its way up or down.
@@ -323,6 +325,9 @@ impl Model for Ixgbe {
     }
 
     fn bar_read(&mut self, host: &Host<'_>, index: u8, offset: u32, width: u8) -> u64 {
+        if self.faults.gone {
+            return u64::MAX;
+        }
         let word = |card: &mut Self, offset: u32| match index {
             0 if offset < CSR_BYTES => card.read_register(host, offset),
             0 => u32::MAX,
@@ -347,6 +352,9 @@ impl Model for Ixgbe {
             4 if offset < pci::MSIX_PENDING => card.msix.table_write(host, offset as usize, value),
             _ => {}
         };
+        if self.faults.gone {
+            return;
+        }
         match width {
             4 => write(self, offset, value as u32),
             8 => {
@@ -378,6 +386,9 @@ impl Model for Ixgbe {
     }
 
     fn step(&mut self, host: &Host<'_>, dma: &Dma<'_>, wire: &mut dyn Wire) -> bool {
+        if self.faults.gone {
+            return false;
+        }
         let mut busy = self.expire(host);
         busy |= self.follow_link(host);
         if !self.moving.is_empty() {
@@ -387,6 +398,10 @@ impl Model for Ixgbe {
         busy |= self.receive(host, dma, wire);
         busy |= self.interrupts.signal(host, &mut self.msix);
         busy
+    }
+
+    fn holds_frames(&self) -> bool {
+        !self.held.is_empty()
     }
 
     fn next_event_us(&self) -> Option<u64> {

@@ -36,6 +36,7 @@ pub(super) enum State {
 /// One descriptor ring as the card sees it.
 #[derive(Debug, Clone)]
 pub(super) struct Ring {
+    receives: bool,
     pub bal: u32,
     pub bah: u32,
     pub len_bytes: u32,
@@ -56,11 +57,12 @@ pub(super) struct Ring {
 
 impl Ring {
     pub(super) fn receive() -> Self {
-        Self { dca: 0xB200, srrctl: 0x402, ..Self::transmit() }
+        Self { receives: true, dca: 0xB200, srrctl: 0x402, ..Self::transmit() }
     }
 
     pub(super) fn transmit() -> Self {
         Self {
+            receives: false,
             bal: 0,
             bah: 0,
             len_bytes: 0,
@@ -113,12 +115,12 @@ impl Ring {
             LEN => self.len_bytes,
             DCA => self.dca,
             HEAD => self.head,
-            SRRCTL => self.srrctl,
+            SRRCTL if self.receives => self.srrctl,
             TAIL => self.tail,
             DCTL => self.dctl & !ENABLE | if matches!(self.state, State::Enabled | State::Disabling) { ENABLE } else { 0 },
-            RSCCTL => self.rscctl,
-            TDWBAL => self.tdwb[0],
-            TDWBAH => self.tdwb[1],
+            RSCCTL if self.receives => self.rscctl,
+            TDWBAL if !self.receives => self.tdwb[0],
+            TDWBAH if !self.receives => self.tdwb[1],
             _ => return None,
         })
     }
@@ -149,11 +151,11 @@ impl Ring {
             }
             DCA => self.dca = value,
             HEAD => self.head = value & 0xFFFF,
-            SRRCTL => self.srrctl = value,
+            SRRCTL if self.receives => self.srrctl = value,
             TAIL => self.write_tail(value, forbid),
-            RSCCTL => self.rscctl = value,
-            TDWBAL => self.tdwb[0] = value,
-            TDWBAH => self.tdwb[1] = value,
+            RSCCTL if self.receives => self.rscctl = value,
+            TDWBAL if !self.receives => self.tdwb[0] = value,
+            TDWBAH if !self.receives => self.tdwb[1] = value,
             _ => return false,
         }
         true

@@ -209,8 +209,8 @@ impl Ixgbe {
         if first & desc::VLE != 0 && len >= 12 {
             let context = self.contexts[queue as usize][(first >> desc::IDX_SHIFT & 1) as usize];
             let tag = if is_advanced { context.vlan } else { (first >> 48) as u16 };
-            let vlan_type = (self.regs.at(DMATXCTL) >> 16) as u16;
-            self.outgoing.splice(12..12, [vlan_type.to_be_bytes(), tag.to_be_bytes()].concat());
+            let header = self.regs.at(DMATXCTL) & 0xFFFF_0000 | u32::from(tag);
+            self.outgoing.splice(12..12, header.to_be_bytes());
         }
         if self.outgoing.len() > self.longest_frame(first & desc::VLE != 0) {
             problem = Some("a packet is longer than MAXFRS allows");

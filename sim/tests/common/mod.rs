@@ -3,13 +3,15 @@
 #![allow(dead_code, unreachable_pub)]
 
 use std::collections::VecDeque;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex};
 
 use driver_core::bar::Bar;
 use driver_core::dma::{DmaRegion, Iova};
 use driver_core::pci::PciFunction;
 use sim::ixgbe::{Ixgbe, IxgbeOptions};
-use sim::wire::{Sent, Wire};
+use sim::wire::{Sent, Wire, WireError};
 use sim::{Iommu, SimBar, SimDevice, SimFunction};
 
 pub const MAC: [u8; 6] = [0x02, 0, 0, 0x82, 0x59, 0x90];
@@ -20,9 +22,12 @@ pub struct Ends {
     pub from_card: Vec<Vec<u8>>,
     pub busy: bool,
     pub lossless: bool,
+    pub has_fd: bool,
+    pub flushes: u32,
 }
 
-pub struct TestWire(Arc<Mutex<Ends>>);
+/// The second field is a descriptor that never becomes readable, as long as its far end is open.
+pub struct TestWire(Arc<Mutex<Ends>>, UnixStream);
 
 impl Wire for TestWire {
     fn send(&mut self, frame: &[u8]) -> Sent {
@@ -39,8 +44,18 @@ impl Wire for TestWire {
         frame.extend_from_slice(&next);
         true
     }
+    fn is_finished(&self) -> bool {
+        self.0.lock().unwrap().to_card.is_empty()
+    }
     fn is_lossless(&self) -> bool {
         self.0.lock().unwrap().lossless
+    }
+    fn flush(&mut self) -> Result<(), WireError> {
+        self.0.lock().unwrap().flushes += 1;
+        Ok(())
+    }
+    fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.0.lock().unwrap().has_fd.then(|| self.1.as_fd())
     }
 }
 
@@ -50,6 +65,7 @@ pub struct Card {
     pub function: SimFunction,
     pub bar: SimBar,
     pub ends: Arc<Mutex<Ends>>,
+    far_end: UnixStream,
 }
 
 /// One ring of 16-byte descriptors.
@@ -70,13 +86,14 @@ impl Card {
 
     pub fn with(options: IxgbeOptions) -> Self {
         let ends = Arc::new(Mutex::new(Ends::default()));
+        let (near_end, far_end) = UnixStream::pair().unwrap();
         let iommu = Iommu::new();
         let model = Box::new(Ixgbe::new(options));
-        let device = SimDevice::new("sim:ixgbe", model, Box::new(TestWire(Arc::clone(&ends))), iommu);
+        let device = SimDevice::new("sim:ixgbe", model, Box::new(TestWire(Arc::clone(&ends), near_end)), iommu);
         let mut function = device.function();
         let bar = function.open_bar(0).unwrap();
         function.set_bus_master(true).unwrap();
-        Self { device, function, bar, ends }
+        Self { device, function, bar, ends, far_end }
     }
 
     /// Lets the reset end and the link come up.

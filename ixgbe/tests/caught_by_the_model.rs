@@ -1,0 +1,66 @@
+//! Misuse that the model must catch: if it did not, the other tests' empty lists of violations would mean nothing.
+
+mod rig;
+
+use driver_core::bar::Bar;
+use driver_core::device::Config;
+use driver_core::pci::PciFunction;
+use rig::{Rig, numbered};
+
+// Offsets by the datasheet's sections 8.2.3.8.5, 8.2.3.9.9, 8.2.3.9.5 and 8.2.3.9.6.
+const RDT0: u32 = 0x1018;
+const TDT0: u32 = 0x6018;
+
+fn expect(rig: &Rig, words: &[&str]) {
+    let seen = rig.violations();
+    assert!(words.iter().all(|word| seen.contains(word)), "wanted {words:?}, recorded: {seen:?}");
+    rig.device.take_violations();
+}
+
+#[test]
+fn a_tail_beyond_the_ring() {
+    let rig = Rig::new();
+    let _port = rig.start(&Config::default());
+    let mut beside = rig.device.function();
+    let bar = beside.open_bar(0).unwrap();
+    bar.write32(RDT0, 512);
+    rig.run_us(100);
+    expect(&rig, &["tail", "RDT"]);
+    bar.write32(TDT0, 4096);
+    rig.run_us(100);
+    expect(&rig, &["tail", "TDT"]);
+}
+
+#[test]
+fn a_tail_of_a_queue_that_is_off() {
+    let rig = Rig::new();
+    let _port = rig.start(&Config::default());
+    let mut beside = rig.device.function();
+    let bar = beside.open_bar(0).unwrap();
+    bar.write32(TDT0 + 5 * 0x40, 1);
+    rig.run_us(100);
+    expect(&rig, &["TDT[5]"]);
+}
+
+#[test]
+fn dma_to_an_address_that_is_not_mapped() {
+    let mut rig = Rig::new();
+    let port = rig.start(&Config::default());
+    // A driver cannot do it, so the card is told a wrong ring base by hand, through a queue of its own.
+    let mut beside = rig.device.function();
+    let bar = beside.open_bar(0).unwrap();
+    let queue = 9 * 0x40;
+    bar.write32(0x6000 + queue, 0xdead_0000);
+    bar.write32(0x6004 + queue, 0x7f);
+    bar.write32(0x6008 + queue, 128 * 16);
+    bar.write32(0x6028 + queue, 1 << 25);
+    rig.run_us(1_000);
+    bar.write32(0x6018 + queue, 1);
+    rig.run_us(1_000);
+    expect(&rig, &["DMA"]);
+    // The other queues go on.
+    rig.send(&numbered(1, 60));
+    rig.run_us(1_000);
+    let (mut port, mut batch) = (port, driver_core::batch::Batch::new(4));
+    assert_eq!(driver_core::queue::RxQueue::poll(&mut port.rx[0], &mut batch, 4), 1);
+}

@@ -1,0 +1,72 @@
+//! Queues dropped while the card runs: it stops the hardware queue first, and where the card does not confirm, it leaks rather than lends.
+
+mod rig;
+
+use driver_core::batch::Batch;
+use driver_core::device::{Config, NetDevice};
+use driver_core::pool::{BufPool, PoolConfig};
+use driver_core::queue::{TxQueue, TxState};
+use rig::{Rig, numbered, queue};
+
+fn pool_of(rig: &Rig) -> BufPool {
+    BufPool::new(&rig.domain(), PoolConfig::new(1024)).unwrap()
+}
+
+#[test]
+fn a_receive_queue_is_stopped_before_its_buffers_return() {
+    let mut rig = Rig::new();
+    let pool = pool_of(&rig);
+    let mut port = rig.start(&Config { pool: Some(pool.clone()), ..Config::default() });
+    assert_eq!(pool.available(), 1024 - 512);
+    drop(port.rx.remove(0));
+    assert_eq!(pool.available(), 1024);
+    // Whatever arrives now goes nowhere: above all not to the memory that was given back.
+    for number in 0..50 {
+        rig.send(&numbered(number, 60));
+    }
+    rig.run_us(5_000);
+    assert_eq!(rig.violations(), "");
+    port.control.stop().unwrap();
+    assert_eq!(rig.violations(), "");
+}
+
+#[test]
+fn a_transmit_queue_lets_its_frames_out_and_returns_their_buffers() {
+    let mut rig = Rig::new();
+    let pool = pool_of(&rig);
+    let mut port = rig.start(&Config { pool: Some(pool.clone()), ..Config::default() });
+    let mut batch = Batch::new(64);
+    queue(&mut batch, &pool, 0..50, 60);
+    assert_eq!(port.tx[0].submit(&mut batch), TxState::Running);
+    drop(port.tx.remove(0));
+    assert_eq!(pool.available(), 1024 - 512);
+    assert_eq!(rig.arrived().len(), 50);
+    assert_eq!(rig.violations(), "");
+}
+
+#[test]
+fn a_queue_that_the_card_does_not_stop_leaks_its_buffers() {
+    let rig = Rig::new();
+    let pool = pool_of(&rig);
+    let mut port = rig.start(&Config { pool: Some(pool.clone()), ..Config::default() });
+    rig.faults(|faults| faults.queue_disable_stuck = true);
+    drop(port.rx.remove(0));
+    assert_eq!(pool.available(), 1024 - 512, "the card may still write to them");
+    rig.faults(|faults| faults.queue_disable_stuck = false);
+    port.control.stop().unwrap();
+    assert_eq!(pool.available(), 1024 - 512, "a leak is for good");
+}
+
+#[test]
+fn everything_dropped_at_once_returns_everything() {
+    let rig = Rig::new();
+    let pool = pool_of(&rig);
+    let port = rig.start(&Config { pool: Some(pool.clone()), rx_queues: 1, tx_queues: 1, ..Config::default() });
+    drop(port);
+    assert_eq!(pool.available(), 1024);
+    assert_eq!(rig.violations(), "");
+    // The card can be opened and started again.
+    let port = rig.start(&Config { pool: Some(pool.clone()), ..Config::default() });
+    drop(port);
+    assert_eq!(rig.violations(), "");
+}

@@ -1,0 +1,106 @@
+//! Which frames come in: own address, further addresses, multicast hash, promiscuous modes.
+
+mod common;
+
+use common::{Card, MAC, frame, received};
+use driver_core::device::{Config, MacAddr, NetDevice, RxMode};
+use ixgbe::{Error, UNICAST_FILTERS};
+
+const BROADCAST: MacAddr = MacAddr([0xff; 6]);
+const GROUP: MacAddr = MacAddr([0x01, 0x00, 0x5e, 0x01, 0x02, 0x03]);
+const OTHER: MacAddr = MacAddr([0x02, 0xaa, 0, 0, 0, 0x01]);
+
+/// Which of `addresses` come in.
+fn accepted(card: &Card, rx: &mut impl driver_core::queue::RxQueue, addresses: &[MacAddr]) -> Vec<MacAddr> {
+    addresses
+        .iter()
+        .copied()
+        .filter(|&to| {
+            card.send(&frame(to, 64, 0));
+            !received(rx).is_empty()
+        })
+        .collect()
+}
+
+const ALL: [MacAddr; 4] = [MAC, BROADCAST, GROUP, OTHER];
+
+#[test]
+fn own_address_and_broadcast_come_in_and_nothing_else() {
+    let card = Card::new();
+    let mut started = card.start(&Config::default());
+    assert_eq!(accepted(&card, &mut started.rx[0], &ALL), [MAC, BROADCAST]);
+    card.assert_no_violations();
+}
+
+#[test]
+fn another_address_replaces_the_cards() {
+    let card = Card::new();
+    let mut started = card.start(&Config::default());
+    started.control.set_mac(OTHER).unwrap();
+    assert_eq!(started.control.mac(), OTHER);
+    assert_eq!(accepted(&card, &mut started.rx[0], &ALL), [BROADCAST, OTHER]);
+    let error = started.control.set_mac(GROUP).unwrap_err();
+    assert_eq!(error.to_string(), "01:00:5e:01:02:03 is no unicast address");
+    assert_eq!(started.control.mac(), OTHER);
+    assert_eq!(started.control.info().permanent_mac, MAC);
+    card.assert_no_violations();
+}
+
+#[test]
+fn modes_open_and_close() {
+    let card = Card::new();
+    let everything = RxMode { promiscuous: true, all_multicast: false };
+    let mut started = card.start(&Config { rx_mode: everything, ..Config::default() });
+    let rx = &mut started.rx[0];
+    assert_eq!(accepted(&card, rx, &ALL), ALL);
+    started.control.set_rx_mode(RxMode { promiscuous: false, all_multicast: true }).unwrap();
+    assert_eq!(accepted(&card, rx, &ALL), [MAC, BROADCAST, GROUP]);
+    started.control.set_rx_mode(RxMode::default()).unwrap();
+    assert_eq!(accepted(&card, rx, &ALL), [MAC, BROADCAST]);
+    card.assert_no_violations();
+}
+
+#[test]
+fn further_unicast_addresses_replace_one_another() {
+    let card = Card::new();
+    let mut started = card.start(&Config::default());
+    let addresses: Vec<_> = (0..UNICAST_FILTERS).map(|i| MacAddr([0x02, 0xbb, 0, 0, 0, i as u8])).collect();
+    started.control.set_unicast_filters(&addresses).unwrap();
+    assert_eq!(accepted(&card, &mut started.rx[0], &addresses), addresses);
+    started.control.set_unicast_filters(&addresses[100..102]).unwrap();
+    assert_eq!(accepted(&card, &mut started.rx[0], &addresses), addresses[100..102]);
+    assert_eq!(accepted(&card, &mut started.rx[0], &ALL), [MAC, BROADCAST]);
+    card.assert_no_violations();
+}
+
+#[test]
+fn too_many_or_wrong_addresses_change_nothing() {
+    let card = Card::new();
+    let mut started = card.start(&Config::default());
+    started.control.set_unicast_filters(&[OTHER]).unwrap();
+    let many = vec![OTHER; UNICAST_FILTERS + 1];
+    let error = started.control.set_unicast_filters(&many).unwrap_err();
+    assert_eq!(error, Error::TooManyAddresses { asked: 128, room: 127 });
+    assert!(started.control.set_unicast_filters(&[MacAddr([2, 0, 0, 0, 0, 9]), GROUP]).is_err());
+    let error = started.control.set_multicast_filters(&[GROUP, OTHER]).unwrap_err();
+    assert_eq!(error.to_string(), "02:aa:00:00:00:01 is no multicast address");
+    assert_eq!(accepted(&card, &mut started.rx[0], &ALL), [MAC, BROADCAST, OTHER]);
+    card.assert_no_violations();
+}
+
+#[test]
+fn multicast_addresses_replace_one_another() {
+    let card = Card::new();
+    let mut started = card.start(&Config::default());
+    let groups: Vec<_> = (0..200).map(|i| MacAddr([0x33, 0x33, 0, 0, i, i.wrapping_mul(37)])).collect();
+    started.control.set_multicast_filters(&groups).unwrap();
+    assert_eq!(accepted(&card, &mut started.rx[0], &groups), groups);
+    started.control.set_multicast_filters(&[GROUP]).unwrap();
+    // What has the same hash as GROUP comes in too: the low nibble of the last but one byte does not count.
+    let same_hash = MacAddr([0x01, 0, 0, 0, 0x0f, 0x03]);
+    let near = MacAddr([0x01, 0, 0, 0, 0x10, 0x03]);
+    assert_eq!(accepted(&card, &mut started.rx[0], &[GROUP, same_hash, near]), [GROUP, same_hash]);
+    started.control.set_multicast_filters(&[]).unwrap();
+    assert_eq!(accepted(&card, &mut started.rx[0], &ALL), [MAC, BROADCAST]);
+    card.assert_no_violations();
+}

@@ -1,0 +1,94 @@
+//! One vector a receive queue and one for the link, each fires when it should and not otherwise.
+
+mod common;
+
+use common::{Card, MAC, frame, received};
+use driver_core::bar::Bar;
+use driver_core::device::{Config, NetDevice};
+use driver_core::pci::{Interrupt, PciFunction};
+use driver_core::queue::RxQueue;
+
+fn config() -> Config {
+    Config { rx_queues: 2, interrupts: true, ..Config::default() }
+}
+
+#[test]
+fn an_armed_queue_fires_once_until_it_is_armed_again() {
+    let card = Card::new();
+    let mut started = card.start(&config());
+    let (rx, interrupt) = (&mut started.rx[0], &mut started.interrupts[0]);
+    card.send(&frame(MAC, 64, 0));
+    assert_eq!(interrupt.wait(Some(0)).unwrap(), 0, "not armed yet");
+    assert!(rx.arm(), "a frame is waiting");
+    card.run_us(50);
+    assert_eq!(interrupt.wait(Some(0)).unwrap(), 1);
+    assert_eq!(received(rx).len(), 1);
+    assert!(!rx.arm());
+    card.send(&frame(MAC, 64, 1));
+    assert_eq!(interrupt.wait(Some(0)).unwrap(), 1);
+    card.send(&frame(MAC, 64, 2));
+    card.run_us(1_000);
+    assert_eq!(interrupt.wait(Some(0)).unwrap(), 0, "it masked itself");
+    assert_eq!(received(rx).len(), 2);
+    assert_eq!(started.interrupts[1].wait(Some(0)).unwrap(), 0, "the other queue had nothing");
+    card.assert_no_violations();
+}
+
+#[test]
+fn a_queue_that_is_armed_again_in_a_storm_is_throttled() {
+    let card = Card::new();
+    let mut started = card.start(&config());
+    let (rx, interrupt) = (&mut started.rx[0], &mut started.interrupts[0]);
+    let mut fired = 0;
+    for seed in 0..200 {
+        rx.arm();
+        card.send_within(&frame(MAC, 64, seed), 1);
+        fired += interrupt.wait(Some(0)).unwrap();
+        received(rx);
+    }
+    // 200 frames in 200 us, and at most one interrupt in 10 us.
+    assert!((10..=21).contains(&fired), "{fired}");
+    card.assert_no_violations();
+}
+
+#[test]
+fn the_link_fires_its_own_vector() {
+    let card = Card::new();
+    let mut started = card.start(&config());
+    let fired = |started: &mut ixgbe::device::Started<sim::SimFunction>| started.control.link_interrupt().unwrap().wait(Some(0)).unwrap();
+    let bar = card.device.function().open_bar(0).unwrap();
+    let eicr = || bar.read32(0x800);
+    assert_eq!(fired(&mut started), 1, "it came up");
+    assert!(started.control.link().up);
+    card.run_us(1_000);
+    assert_eq!(fired(&mut started), 0);
+    for up in [false, true] {
+        card.device.set_carrier(up);
+        card.run_us(2_000);
+        assert_eq!(fired(&mut started), 1);
+        assert_eq!(started.control.link().up, up);
+        assert_eq!(eicr() & 1 << 20, 0, "the cause was taken, so that the next one fires");
+    }
+    assert_eq!(started.control.stats().carrier_changes, 3);
+    card.assert_no_violations();
+}
+
+#[test]
+fn without_interrupts_there_are_none() {
+    let card = Card::new();
+    let mut started = card.start(&Config::default());
+    assert!(started.interrupts.is_empty());
+    assert!(started.control.link_interrupt().is_none());
+    card.send(&frame(MAC, 64, 0));
+    assert!(started.rx[0].arm());
+    card.assert_no_violations();
+}
+
+#[test]
+fn sixteen_queues_have_seventeen_vectors() {
+    let card = Card::new();
+    let mut started = card.start(&Config { rx_queues: 16, rx_ring: 64, interrupts: true, ..Config::default() });
+    assert_eq!(started.interrupts.len(), 16);
+    assert!(started.control.link_interrupt().is_some());
+    card.assert_no_violations();
+}

@@ -1,0 +1,127 @@
+//! What a transmit queue does not send, it says, and loses nothing.
+
+mod rig;
+
+use driver_core::batch::Batch;
+use driver_core::device::{Config, NetDevice};
+use driver_core::frame::Checksum;
+use driver_core::pool::{BufPool, PoolConfig};
+use driver_core::queue::{QueueFault, Refusal, TxQueue, TxState};
+use rig::{Rig, number_in, numbered, queue};
+use sim::Iommu;
+
+#[test]
+fn a_frame_that_cannot_be_sent_stays_at_the_front_with_a_reason() {
+    let mut rig = Rig::new();
+    let mut port = rig.start(&Config::default());
+    let pool = port.pool.clone();
+    let whole = |len| pool.frame_from(&numbered(7, len)).unwrap();
+    let mut checksummed = whole(100);
+    checksummed.set_checksum(Checksum::Partial { start: 34, offset: 16 });
+    let mut tagged = whole(100);
+    tagged.set_vlan(Some(5));
+    let mut scattered = pool.frame_from(&numbered(7, 60)).unwrap();
+    for _ in 0..45 {
+        scattered.append(pool.frame_from(&[1]).unwrap());
+    }
+    let mut short = whole(60);
+    short.trim(13).unwrap();
+    let cases = [
+        (pool.take().unwrap(), Refusal::TooShort { len_bytes: 0 }),
+        (short, Refusal::TooShort { len_bytes: 13 }),
+        (whole(1519), Refusal::TooLong { len_bytes: 1519, max_bytes: 1518 }),
+        (checksummed, Refusal::Offload("checksum insertion, segmentation or VLAN insertion")),
+        (tagged, Refusal::Offload("checksum insertion, segmentation or VLAN insertion")),
+        (scattered, Refusal::TooManySegments { segments: 46, max: 40 }),
+    ];
+    let mut batch = Batch::new(32);
+    for (frame, why) in cases {
+        let len = frame.len();
+        queue(&mut batch, &pool, 0..10, 60);
+        batch.push(frame).unwrap();
+        queue(&mut batch, &pool, 10..20, 60);
+        assert_eq!(port.tx[0].submit(&mut batch), TxState::Refused(why));
+        assert_eq!((batch.len(), batch.frames()[0].len()), (11, len), "those before it went, it and those behind it stay: {why}");
+        // The caller decides: here, to do without it.
+        drop(batch.pop());
+        assert_eq!(port.tx[0].submit(&mut batch), TxState::Running);
+        rig.run_us(500);
+        let numbers: Vec<u32> = rig.arrived().iter().map(|frame| number_in(frame)).collect();
+        assert_eq!(numbers, (0..20).collect::<Vec<_>>());
+    }
+    assert_eq!(rig.violations(), "");
+}
+
+#[test]
+fn short_frames_are_padded_with_zeros() {
+    let mut rig = Rig::new();
+    let mut port = rig.start(&Config::default());
+    let mut batch = Batch::new(64);
+    let dirty = port.pool.frame_from(&[0xff; 2048]).unwrap();
+    batch.push(dirty).unwrap();
+    batch.clear();
+    for len in 14..60 {
+        let mut frame = numbered(1, 60);
+        frame.truncate(len);
+        batch.push(port.pool.frame_from(&frame).unwrap()).unwrap();
+    }
+    assert_eq!(port.tx[0].submit(&mut batch), TxState::Running);
+    rig.run_us(1_000);
+    let arrived = rig.arrived();
+    assert_eq!(arrived.len(), 46);
+    for (len, frame) in (14..60).zip(arrived) {
+        let mut wanted = numbered(1, 60);
+        wanted[len..].fill(0);
+        assert_eq!(frame, wanted, "{len} bytes");
+    }
+    assert_eq!(rig.violations(), "");
+}
+
+#[test]
+fn frames_of_another_domain_are_copied_and_those_of_another_pool_are_not() {
+    let iommu = Iommu::new();
+    let mut rig = Rig::in_domain(&iommu, 0);
+    let mut port = rig.start(&Config::default());
+    let sibling = BufPool::new(&rig.domain(), PoolConfig::new(64)).unwrap();
+    let stranger = BufPool::new(&Rig::new().domain(), PoolConfig::new(64)).unwrap();
+    let mut batch = Batch::new(64);
+    queue(&mut batch, &port.pool, 0..9, 60);
+    queue(&mut batch, &sibling, 9..20, 200);
+    queue(&mut batch, &stranger, 20..30, 300);
+    assert_eq!(port.tx[0].submit(&mut batch), TxState::Running);
+    assert_eq!(port.tx[0].counters().bounced, 10);
+    rig.run_us(1_000);
+    let arrived = rig.arrived();
+    assert_eq!(rig.violations(), "");
+    let wanted: Vec<Vec<u8>> = (0..30)
+        .map(|n| {
+            numbered(
+                n,
+                if n < 9 {
+                    60
+                } else if n < 20 {
+                    200
+                } else {
+                    300
+                },
+            )
+        })
+        .collect();
+    assert_eq!((arrived.len(), arrived == wanted), (30, true));
+    port.control.stop().unwrap();
+    drop((port, batch));
+    assert_eq!((sibling.available(), stranger.available()), (64, 64));
+    assert_eq!(rig.violations(), "");
+}
+
+#[test]
+fn a_stopped_device_takes_nothing_and_says_so() {
+    let rig = Rig::new();
+    let mut port = rig.start(&Config::default());
+    port.control.stop().unwrap();
+    let mut batch = Batch::new(8);
+    queue(&mut batch, &port.pool, 0..3, 60);
+    assert_eq!(port.tx[0].submit(&mut batch), TxState::Broken(QueueFault::Stopped));
+    assert_eq!(batch.len(), 3);
+    assert_eq!(rig.violations(), "");
+}

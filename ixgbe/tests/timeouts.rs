@@ -1,0 +1,99 @@
+//! Registers that never come to the awaited state: the error names the register, its section and the last value, and nothing hangs.
+
+mod common;
+
+use common::{Card, Liar, refused};
+use driver_core::device::Config;
+use driver_core::pool::PoolConfig;
+use ixgbe::Error;
+
+/// What `open` says of a card with a fault.
+fn open_error(fault: impl FnOnce(&mut sim::ixgbe::Faults)) -> String {
+    let card = Card::new();
+    card.faults(fault);
+    card.open().unwrap_err().to_string()
+}
+
+#[test]
+fn a_reset_that_never_ends() {
+    let text = open_error(|faults| faults.reset_stuck = true);
+    assert!(text.contains("CTRL (0x00000, section 8.2.3.1.1) still reads 0x0400000"), "{text}");
+    assert!(text.starts_with("sim:ixgbe: waited 10"), "{text}");
+}
+
+#[test]
+fn an_eeprom_that_is_never_read() {
+    let text = open_error(|faults| faults.no_auto_read = true);
+    assert!(text.contains("EEC (0x10010, section 8.2.3.2.1)"), "{text}");
+}
+
+#[test]
+fn dma_that_is_never_initialised() {
+    let text = open_error(|faults| faults.no_dma_init = true);
+    assert!(text.contains("RDRXCTL (0x02f00, section 8.2.3.8.8)"), "{text}");
+}
+
+#[test]
+fn a_card_that_does_not_answer() {
+    let (card, liar) = (Card::new(), Liar::default());
+    liar.stick(0x8, u32::MAX);
+    let error = ixgbe::open(liar.function(&card), card.clock.clone()).unwrap_err().to_string();
+    assert!(error.contains("STATUS") && error.contains("all ones mean that the card does not answer"), "{error}");
+}
+
+#[test]
+fn a_master_that_is_never_disabled_is_reset_twice_and_opened() {
+    let card = Card::new();
+    card.faults(|faults| faults.master_stuck = true);
+    card.open().unwrap();
+    card.assert_no_violations();
+}
+
+/// What `start` says of a card with a fault, and that everything it took is back.
+fn start_error(fault: impl FnOnce(&mut sim::ixgbe::Faults)) -> String {
+    let card = Card::new();
+    let device = card.open().unwrap();
+    card.faults(fault);
+    let pool = card.pool(PoolConfig::new(1200));
+    let config = Config { pool: Some(pool.clone()), rx_queues: 2, ..Config::default() };
+    let (error, device) = refused(device.start(&config));
+    assert_eq!(pool.available(), pool.len(), "the rings' buffers are back");
+    assert!(matches!(error, Error::Timeout { .. }), "{error}");
+    card.faults(|faults| *faults = sim::ixgbe::Faults::default());
+    let started = device.start(&config).unwrap();
+    assert_eq!(started.rx.len(), 2);
+    drop(started);
+    card.assert_no_violations();
+    error.to_string()
+}
+
+#[test]
+fn a_queue_that_never_turns_on() {
+    let text = start_error(|faults| faults.queue_enable_stuck = true);
+    assert!(text.contains("TXDCTL (0x06028, section 8.2.3.9.10) still reads"), "{text}");
+}
+
+#[test]
+fn a_receive_path_that_never_empties() {
+    let text = start_error(|faults| faults.secrx_never_ready = true);
+    assert!(text.contains("SECRXSTAT (0x08d04, section 8.2.3.12.6) still reads 0x00000000"), "{text}");
+}
+
+#[test]
+fn a_failed_start_trusts_master_disable_and_not_the_queues() {
+    let (card, liar) = (Card::new(), Liar::default());
+    let pool = card.pool(PoolConfig::new(1100));
+    let device = ixgbe::open(liar.function(&card), card.clock.clone()).unwrap();
+    card.faults(|faults| faults.secrx_never_ready = true);
+    liar.stick(0x1028, 1 << 25);
+    let (_, device) = refused(device.start(&Config { pool: Some(pool.clone()), ..Config::default() }));
+    assert_eq!(pool.available(), pool.len(), "RXDCTL says that the queue is on, and the card that nothing is pending");
+    drop(device);
+    assert_eq!(liar.lies().bus_master.last(), Some(&false));
+}
+
+#[test]
+fn a_semaphore_that_is_never_free() {
+    let text = start_error(|faults| faults.semaphore_stuck = true);
+    assert!(text.contains("SWSM (0x10140, section 8.2.3.4.9) still reads"), "{text}");
+}

@@ -1,0 +1,294 @@
+//! Configuration space, reset, EEPROM, semaphores, and what the datasheet forbids, by raw register access.
+
+mod common;
+
+use common::{Card, MAC};
+use driver_core::bar::Bar;
+use driver_core::pci::PciFunction;
+use sim::ixgbe::{Faults, Ixgbe, IxgbeOptions};
+
+const CTRL: u32 = 0x0;
+const EERD: u32 = 0x10014;
+
+fn with_faults(faults: Faults) -> Card {
+    Card::with(IxgbeOptions { faults, ..IxgbeOptions::default() })
+}
+
+#[test]
+fn values_after_reset() {
+    let card = Card::up();
+    let values = [
+        (0x00008, 1 << 19 | 1 << 7, "STATUS: master enable status, link up"),
+        (0x10010, 0x2810 | 1 << 8 | 1 << 9, "EEC: present, read, 2048 words"),
+        (0x02F00, 0x10_0008, "RDRXCTL: DMAIDONE, RSCFRSTSIZE 8"),
+        (0x04240, 0x0801_2C0B, "HLREG0"),
+        (0x04268, 0x05EE_0000, "MAXFRS"),
+        (0x05088, 0x8100, "VLNCTRL"),
+        (0x03C00, 0x8_0000, "RXPBSIZE[0]"),
+        (0x0CC00, 0x2_8000, "TXPBSIZE[0]"),
+        (0x02100, 0x402, "SRRCTL[0] at its old offset"),
+        (0x01014, 0x402, "SRRCTL[0]"),
+        (0x0D000 + 63 * 0x40 + 0x14, 0x402, "SRRCTL[127]"),
+        (0x04A80, 0x8100_0000, "DMATXCTL"),
+        (0x05080, 0, "FCTRL"),
+        (0x00880, 0, "EIMS"),
+        (0x05400, u32::from_le_bytes([MAC[0], MAC[1], MAC[2], MAC[3]]), "RAL[0]"),
+        (0x0A204, 1 << 31 | u32::from_le_bytes([MAC[4], MAC[5], 0, 0]), "RAH[0]"),
+        (0x0A20C, 0, "RAH[1]"),
+    ];
+    for (offset, value, name) in values {
+        assert_eq!(card.r(offset), value, "{name}");
+    }
+    card.expect_violations(&[]);
+}
+
+#[test]
+fn software_reset() {
+    let card = Card::up();
+    let (ring, _buffers) = card.receive_queue(0, 64, 2);
+    card.w(0x5080, 1 << 10);
+    card.w(CTRL, 1 << 26);
+    assert_ne!(card.r(CTRL) & 1 << 26, 0, "it takes a moment");
+    assert_eq!(card.r(0x8) & 1 << 7, 0, "the link is down");
+    card.expect_violations(&[]);
+    let _ = card.r(0x5080);
+    card.expect_violations(&["a register was accessed during a reset"]);
+    card.device.advance_us(5);
+    assert_eq!(card.r(CTRL) & 1 << 26, 0, "it clears itself");
+    assert_eq!((card.r(0x5080), card.r(ring.block), card.r(ring.block + 0x28)), (0, 0, 0));
+    assert_eq!((card.r(0x10010) & 1 << 9, card.r(0x2F00) & 1 << 3), (0, 0), "EEC.AUTO_RD and DMAIDONE come later");
+    card.device.advance_us(100);
+    assert_eq!((card.r(0x10010) & 1 << 9, card.r(0x2F00) & 1 << 3), (1 << 9, 1 << 3));
+    card.expect_violations(&[]);
+}
+
+#[test]
+fn faults_keep_handshakes_open() {
+    let card = with_faults(Faults { reset_stuck: true, no_auto_read: true, no_dma_init: true, master_stuck: true, ..Faults::default() });
+    card.device.advance_us(1000);
+    card.device.step();
+    assert_eq!((card.r(0x10010) & 1 << 9, card.r(0x2F00) & 1 << 3), (0, 0));
+    card.w(CTRL, 1 << 2);
+    assert_ne!(card.r(0x8) & 1 << 19, 0, "the master enable status stays");
+    card.device.with_model(|card: &mut Ixgbe| card.faults.master_stuck = false).unwrap();
+    assert_eq!(card.r(0x8) & 1 << 19, 0);
+    card.w(CTRL, 1 << 26);
+    card.device.advance_us(1_000_000);
+    assert_ne!(card.r(CTRL) & 1 << 26, 0);
+}
+
+fn eeprom_word(card: &Card, word: u32) -> u16 {
+    card.w(EERD, word << 2 | 1);
+    assert_eq!(card.r(EERD) & 2, 0, "the read takes a moment");
+    card.device.step();
+    let value = card.r(EERD);
+    assert_eq!((value & 2, value >> 2 & 0x3FFF), (2, word));
+    (value >> 16) as u16
+}
+
+fn eeprom_sum(card: &Card) -> u16 {
+    let mut sum = (0..=0x3F).fold(0u16, |sum, word| sum.wrapping_add(eeprom_word(card, word)));
+    for pointer in 3..0xF {
+        let at = eeprom_word(card, pointer);
+        if at != 0 && at != 0xFFFF {
+            let len = eeprom_word(card, at.into());
+            sum = (1..=len).fold(sum, |sum, i| sum.wrapping_add(eeprom_word(card, (at + i).into())));
+        }
+    }
+    sum
+}
+
+#[test]
+fn eeprom() {
+    let card = Card::up();
+    assert_eq!(eeprom_sum(&card), 0xBABA);
+    let core = u32::from(eeprom_word(&card, 9));
+    let mac: Vec<u8> = (1..=3).flat_map(|i| eeprom_word(&card, core + i).to_le_bytes()).collect();
+    assert_eq!(mac, MAC);
+    card.device.with_model(|card: &mut Ixgbe| card.faults.eeprom_corrupt = true).unwrap();
+    assert_ne!(eeprom_sum(&card), 0xBABA);
+    card.expect_violations(&[]);
+}
+
+#[test]
+fn semaphores() {
+    let card = Card::up();
+    let (swsm, sync) = (0x10140, 0x10160);
+    assert_eq!([card.r(swsm) & 1, card.r(swsm) & 1], [0, 1], "a read takes SMBI");
+    card.w(swsm, 2);
+    assert_eq!(card.r(swsm) & 2, 2, "SWESMBI is granted");
+    card.w(sync, 1);
+    card.expect_violations(&[]);
+    card.w(swsm, 0);
+    card.w(sync, 0);
+    card.expect_violations(&["SW_FW_SYNC was written without SWSM.SWESMBI"]);
+    let copper = Card::with(IxgbeOptions { device: 0x1528, ..IxgbeOptions::default() });
+    assert_eq!([copper.r(sync), copper.r(sync)], [0, 1 << 31], "the X540's is taken by a read");
+    copper.w(sync, 0);
+    assert_eq!(copper.r(sync), 0);
+}
+
+#[test]
+fn mdio_of_the_x540() {
+    let card = Card::with(IxgbeOptions { device: 0x1528, ..IxgbeOptions::default() });
+    let read = |phy: u32, device: u32, register: u32| {
+        card.w(0x425C, 1 << 30 | phy << 21 | device << 16 | register);
+        card.w(0x425C, 1 << 30 | 3 << 26 | phy << 21 | device << 16 | register);
+        assert_eq!(card.r(0x425C) & 1 << 30, 0, "the command is done");
+        card.r(0x4260) >> 16
+    };
+    assert_eq!((read(0, 1, 2), read(0, 1, 3)), (0x0154, 0x0200));
+    assert_eq!(read(1, 1, 2), 0xFFFF, "nothing else on the bus");
+}
+
+#[test]
+fn configuration_space() {
+    let mut card = Card::new();
+    let function = &mut card.function;
+    let id = function.id().unwrap();
+    assert_eq!((id.vendor, id.device, id.class), (0x8086, 0x10FB, 0x02_0000));
+    // 9.3: power management, MSI, MSI-X, PCI Express.
+    let found: Vec<_> = [1, 5, 0x11, 0x10].map(|id| function.find_capability(id, 0).unwrap()).to_vec();
+    assert_eq!(found, [Some(0x40), Some(0x50), Some(0x70), Some(0xA0)]);
+    assert_eq!(function.find_capability(0x09, 0).unwrap(), None);
+    assert_eq!(function.config_read(0x72, 2).unwrap() & 0x7FF, 63, "64 vectors");
+    assert_eq!(function.interrupt_count(), 64);
+    for (offset, size) in [(0x10, 512 * 1024u32), (0x20, 16 * 1024)] {
+        function.config_write(offset, 4, !0).unwrap();
+        function.config_write(offset + 4, 4, !0).unwrap();
+        assert_eq!(function.config_read(offset, 4).unwrap(), !(size - 1) | 4, "64-bit memory of this size");
+        assert_eq!(function.config_read(offset + 4, 4).unwrap(), !0);
+    }
+    assert_eq!(function.config_read(0x14C, 4).map_err(|_| ()), Ok(0));
+    assert!(function.config_read(0x13, 2).is_err() && function.config_read(0x1000, 4).is_err());
+    assert!(function.open_bar(2).is_err());
+    assert!(card.bar.doorbell(512 * 1024).is_err() && card.bar.doorbell(2).is_err());
+    assert_eq!((card.r(512 * 1024), card.r(2)), (!0, !0), "outside, and not aligned");
+    card.function.config_write(4, 2, 4).unwrap();
+    assert_eq!(card.r(0x8), !0, "memory decoding is off");
+}
+
+#[test]
+fn function_level_reset() {
+    let mut card = Card::up();
+    card.w(0x5080, 1 << 10);
+    card.function.reset().unwrap();
+    assert_eq!(card.r(0x5080), 0);
+    assert_eq!(card.function.config_read(4, 2).unwrap() & 6, 6, "decoding and bus mastering are restored");
+    card.w(0x5080, 1 << 10);
+    card.function.config_write(0xA8, 2, 1 << 15).unwrap();
+    assert_eq!(card.function.config_read(4, 2).unwrap() & 6, 0, "the bare reset clears the command register");
+    card.function.config_write(4, 2, 6).unwrap();
+    assert_eq!(card.r(0x5080), 0);
+}
+
+#[test]
+fn queues_go_up_and_down_with_a_handshake() {
+    let card = Card::up();
+    let ring = card.ring(0xD000, 64);
+    card.w(0xD028, 1 << 25);
+    assert_eq!(card.r(0xD028), 0);
+    card.tail(&ring, 1);
+    card.expect_violations(&["the tail was written while the queue is not enabled"]);
+    card.device.step();
+    assert_eq!(card.r(0xD028), 1 << 25);
+    card.w(0xD028, 0);
+    assert_eq!(card.r(0xD028), 1 << 25, "until accesses under way are done");
+    card.device.step();
+    assert_eq!(card.r(0xD028), 0);
+    card.tail(&ring, 0);
+    card.expect_violations(&[]);
+    card.device.with_model(|card: &mut Ixgbe| card.faults.queue_disable_stuck = true).unwrap();
+    card.enable(&ring);
+    card.w(0xD028, 0);
+    card.settle();
+    assert_eq!(card.r(0xD028), 1 << 25);
+    card.device.with_model(|card: &mut Ixgbe| card.faults.queue_enable_stuck = true).unwrap();
+    assert_eq!(card.r(0xD028), 0);
+}
+
+#[test]
+fn what_is_forbidden() {
+    let card = Card::up();
+    let forbidden = |offset: u32, value: u32, what: &[&str]| {
+        card.w(offset, value);
+        card.expect_violations(what);
+    };
+    forbidden(0x1000, 0x40, &["the ring's base is not aligned to 128 bytes"]);
+    forbidden(0x1008, 100, &["the ring's length is not a multiple of 128 bytes up to 128 KiB"]);
+    forbidden(0x1008, 256 * 1024, &["the ring's length is not a multiple of 128 bytes up to 128 KiB"]);
+    forbidden(0x1018, 5, &["the tail was written while the queue is not enabled"]);
+    forbidden(0x1010, 0, &[]);
+    forbidden(0x1FFFC, 1, &["a reserved register was written"]);
+    forbidden(0x1020, 1, &["a reserved register was written"]);
+    forbidden(0x6014, 1, &["a reserved register was written"]);
+    forbidden(0x4268, 20 << 16, &["MAXFRS.MFS is not between 64 and 0x2600"]);
+    forbidden(0x8120, 1, &["MTQC was changed without RTTDCS.ARBDIS"]);
+    forbidden(0x8, 1, &[]);
+    card.bar.write8(0x5080, 1);
+    card.expect_violations(&["a register was written with less than 32 bits"]);
+    forbidden(0x6028, 1 << 25, &["a queue was enabled without a ring length", "a transmit queue was enabled before DMATXCTL.TE"]);
+    let _ring = card.ring(0x1040, 64);
+    card.w(0x1068, 1 << 25);
+    card.device.step();
+    for offset in [0x1040, 0x1044, 0x1048, 0x1050, 0x1054] {
+        forbidden(offset, card.r(offset), &["a ring was changed while its queue is enabled"]);
+    }
+    forbidden(0x1058, 64, &["the tail was written beyond the ring"]);
+    assert_eq!(card.r(0x1058), 0, "and was not taken over");
+}
+
+#[test]
+fn what_is_not_modelled_says_so() {
+    let card = Card::up();
+    let cases = [
+        (0x5818, 2, "virtual machine queues and traffic classes are not modelled"),
+        (0x51B0, 1, "virtualization is not modelled"),
+        (0xEE00, 1, "flow director is not modelled"),
+        (0xE7FC, 1 << 31, "5-tuple filters are not modelled"),
+        (0x5144, 1 << 31, "EtherType filters are not modelled"),
+        (0x106C, 1, "receive side coalescing is not modelled"),
+    ];
+    for (offset, value, what) in cases {
+        card.w(offset, 0);
+        card.expect_violations(&[]);
+        card.w(offset, value);
+        card.expect_violations(&[what]);
+    }
+}
+
+#[test]
+fn an_unplugged_card() {
+    let card = Card::up();
+    card.device.with_model(|card: &mut Ixgbe| card.faults.gone = true).unwrap();
+    card.w(0x5080, 1 << 10);
+    assert_eq!((card.r(0x5080), card.r(0x8)), (!0, !0));
+    assert!(!card.device.step());
+    card.device.with_model(|card: &mut Ixgbe| card.faults.gone = false).unwrap();
+    assert_eq!(card.r(0x5080), 0, "the write was lost");
+}
+
+#[test]
+fn receive_is_enabled_in_order() {
+    let card = Card::up();
+    card.w(0x3000, 1);
+    let order = "RXEN was set while the receive data path was not halted by SECRXCTRL.RX_DIS";
+    let strip = "RXEN was set while RDRXCTL.CRCStrip and HLREG0.RXCRCSTRP differ";
+    card.expect_violations(&[order, strip]);
+    card.w(0x3000, 0);
+    card.w(0x4268, 9000 << 16);
+    card.enable_receive();
+    card.expect_violations(&["RXEN was set with MAXFRS above 1518 and without HLREG0.JUMBOEN"]);
+    card.device.with_model(|card: &mut Ixgbe| card.faults.secrx_never_ready = true).unwrap();
+    card.w(0x8D00, 2);
+    assert_eq!(card.r(0x8D04) & 1, 0);
+}
+
+#[test]
+fn violations_say_where() {
+    let card = Card::up();
+    card.w(0x1018 + 5 * 0x40, 5);
+    let seen = card.device.take_violations();
+    let text = seen[0].to_string();
+    assert_eq!(text, "the tail was written while the queue is not enabled at RDT[5] (value 0x5, section 8.2.3.8.5)");
+}

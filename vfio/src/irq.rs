@@ -1,0 +1,219 @@
+//! Interrupt vectors and device events as event descriptors.
+
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use driver_core::pci::{Interrupt, PciError, PciErrorKind};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, epoll, eventfd, poll};
+use vfio_bindings::bindings::vfio::{VFIO_PCI_ERR_IRQ_INDEX, VFIO_PCI_REQ_IRQ_INDEX};
+
+use crate::address::PciAddress;
+use crate::domain::Device;
+use crate::ioctl;
+
+/// A new event descriptor, not blocking, closed on exec.
+pub(crate) fn event() -> io::Result<OwnedFd> {
+    Ok(eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?)
+}
+
+/// Takes what is pending: how often the event was raised.
+fn take(fd: &OwnedFd) -> io::Result<u64> {
+    let mut count = [0; 8];
+    match rustix::io::retry_on_intr(|| rustix::io::read(fd, &mut count)) {
+        Ok(_) => Ok(u64::from_ne_bytes(count)),
+        Err(rustix::io::Errno::AGAIN) => Ok(0),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Something that happened to the device and not to one of its queues.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// The device reported an error that it does not recover from by itself (PCI Express AER). Reset it, or give it up.
+    Failed,
+    /// The host wants the device back: unplugged, or its driver unbound. Drop the function soon; the host waits for it.
+    RemovalRequested,
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Failed => "the device reported a fatal error",
+            Self::RemovalRequested => "the host asks for the device back (unplugged, or its driver is being unbound)",
+        })
+    }
+}
+
+/// The events of one function. Clones see the same ones; an event stays until a reset took its reason away.
+#[derive(Debug, Clone)]
+pub struct Events(Arc<EventFds>);
+
+#[derive(Debug)]
+struct EventFds {
+    address: PciAddress,
+    failed: OwnedFd,
+    requested: OwnedFd,
+    /// Readable when one of the two is.
+    either: OwnedFd,
+}
+
+impl Events {
+    /// Turns on what the device has of the error and request interrupts.
+    pub(crate) fn listen(device: &Device) -> io::Result<Self> {
+        let (failed, requested) = (event()?, event()?);
+        let either = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        for fd in [&failed, &requested] {
+            epoll::add(&either, fd, epoll::EventData::new_u64(0), epoll::EventFlags::IN)?;
+        }
+        for (index, fd) in [(VFIO_PCI_ERR_IRQ_INDEX, &failed), (VFIO_PCI_REQ_IRQ_INDEX, &requested)] {
+            // The error interrupt exists on PCI Express functions alone.
+            let has = ioctl::irq_info(device.fd(), index).is_ok_and(|info| info.count > 0);
+            if has && let Err(error) = ioctl::set_irqs(device.fd(), index, &[fd.as_fd()]) {
+                log::warn!("{}: event interrupt {index} cannot be turned on: {error}", device.address());
+            }
+        }
+        Ok(Self(Arc::new(EventFds { address: device.address(), failed, requested, either })))
+    }
+
+    /// What has happened, the removal first.
+    pub fn pending(&self) -> Option<Event> {
+        let raised = |fd: &OwnedFd| ready(&[fd.as_fd()], Some(0)).is_ok_and(|ready| ready[0]);
+        match () {
+            () if raised(&self.0.requested) => Some(Event::RemovalRequested),
+            () if raised(&self.0.failed) => Some(Event::Failed),
+            () => None,
+        }
+    }
+
+    /// Waits until something happens, at most `timeout_us` (`None`: without limit).
+    ///
+    /// # Errors
+    /// [`PciError`] where the system cannot wait.
+    pub fn wait(&self, timeout_us: Option<u64>) -> Result<Option<Event>, PciError> {
+        let waited = ready(&[self.0.either.as_fd()], timeout_us);
+        waited.map_err(|error| host(&self.0.address.to_string(), "waiting for an event", &error))?;
+        Ok(self.pending())
+    }
+
+    /// Forgets an error, after a reset.
+    pub(crate) fn clear_failed(&self) {
+        if let Err(error) = take(&self.0.failed) {
+            log::debug!("{}: {error}", self.0.address);
+        }
+    }
+}
+
+impl AsFd for Events {
+    /// Readable while an event is pending.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.either.as_fd()
+    }
+}
+
+fn host(name: &str, tried: &str, error: &io::Error) -> PciError {
+    PciError::new(name, tried, PciErrorKind::Host(error.to_string()))
+}
+
+/// Waits until one of the descriptors is readable, and says which are.
+fn ready(fds: &[BorrowedFd<'_>], timeout_us: Option<u64>) -> io::Result<Vec<bool>> {
+    let until = timeout_us.map(|us| Instant::now() + Duration::from_micros(us));
+    loop {
+        let mut polled: Vec<_> = fds.iter().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
+        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+        let left = left.map(|left| Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() });
+        match poll(&mut polled, left.as_ref()) {
+            Ok(_) => return Ok(polled.iter().map(|fd| fd.revents().contains(PollFlags::IN)).collect()),
+            // A signal: the time that is left is waited for again.
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// One MSI-X or MSI vector.
+#[derive(Debug)]
+pub struct VfioInterrupt {
+    fired: OwnedFd,
+    events: Events,
+}
+
+impl VfioInterrupt {
+    pub(crate) fn new(events: Events) -> io::Result<Self> {
+        Ok(Self { fired: event()?, events })
+    }
+}
+
+impl AsFd for VfioInterrupt {
+    /// Readable when the vector fired. It does not become readable when the device goes: watch [`Events`] as well.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fired.as_fd()
+    }
+}
+
+impl Interrupt for VfioInterrupt {
+    /// As the trait says; a device that failed or is wanted back ends the wait with [`PciErrorKind::Gone`].
+    fn wait(&mut self, timeout_us: Option<u64>) -> Result<u64, PciError> {
+        let name = || self.events.0.address.to_string();
+        let ready = ready(&[self.fired.as_fd(), self.events.as_fd()], timeout_us).map_err(|e| host(&name(), "waiting for an interrupt", &e))?;
+        if ready[1] && self.events.pending().is_some() {
+            return Err(PciError::new(&name(), "waiting for an interrupt", PciErrorKind::Gone));
+        }
+        take(&self.fired).map_err(|e| host(&name(), "taking an interrupt", &e))
+    }
+
+    fn raw_fd(&self) -> i32 {
+        self.fired.as_raw_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn raise(fd: &OwnedFd) {
+        rustix::io::write(fd, &1u64.to_ne_bytes()).unwrap();
+    }
+
+    fn interrupt() -> VfioInterrupt {
+        let null = std::fs::File::open("/dev/null").unwrap();
+        let device = Device::made_up(null.into(), "01:00.0".parse().unwrap());
+        VfioInterrupt::new(Events::listen(&device).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_wait_counts_and_takes_what_fired() {
+        let mut interrupt = interrupt();
+        assert_eq!(interrupt.wait(Some(0)), Ok(0));
+        raise(&interrupt.fired);
+        raise(&interrupt.fired);
+        assert_eq!(interrupt.wait(None), Ok(2));
+        let before = Instant::now();
+        assert_eq!(interrupt.wait(Some(20_000)), Ok(0));
+        assert!(before.elapsed() >= Duration::from_millis(20));
+    }
+
+    #[test]
+    fn a_device_that_goes_ends_every_wait() {
+        let mut interrupt = interrupt();
+        let events = interrupt.events.clone();
+        assert_eq!(events.pending(), None);
+        assert_eq!(events.wait(Some(1000)), Ok(None));
+        let waiter = std::thread::spawn(move || interrupt.wait(Some(10_000_000)));
+        raise(&events.0.requested);
+        assert_eq!(waiter.join().unwrap().unwrap_err().kind, PciErrorKind::Gone);
+        assert_eq!(events.wait(None), Ok(Some(Event::RemovalRequested)));
+    }
+
+    #[test]
+    fn an_error_lasts_until_it_is_cleared_by_a_reset() {
+        let mut interrupt = interrupt();
+        raise(&interrupt.events.0.failed);
+        assert_eq!(interrupt.events.pending(), Some(Event::Failed));
+        assert!(interrupt.wait(Some(0)).is_err() && interrupt.wait(Some(0)).is_err());
+        interrupt.events.clear_failed();
+        assert_eq!(interrupt.wait(Some(0)), Ok(0));
+    }
+}
