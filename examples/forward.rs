@@ -86,14 +86,15 @@ fn forward(run: &mut Run, ways: &mut [Way; 2], a: &mut Port, b: &mut Port, flows
         // Asked before the polls: only then does their finding nothing mean that nothing comes any more.
         let is_over = idle && a.is_input_over() && b.is_input_over();
         let moved = ways[0].forward()? + ways[1].forward()?;
-        idle = moved == 0;
+        // With frames that wait for the other port in its hands, a way had no room to look for more.
+        idle = moved == 0 && ways.iter().all(|way| way.batch.is_empty());
         if is_over && idle {
             break;
         }
-        if !idle {
+        if moved > 0 {
             progress = Instant::now();
         }
-        run.rest_unless(!idle);
+        run.rest_unless(moved > 0);
     }
     let (mut sent, mut progress) = ([0; 2], Instant::now());
     while !(ways[0].is_sent(b) && ways[1].is_sent(a)) && progress.elapsed() < DRAIN_LIMIT {

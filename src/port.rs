@@ -63,7 +63,7 @@ impl Port {
     /// Whether all that will ever arrive has been written to the receive rings: then a poll that finds nothing was the last.
     ///
     /// Only a simulated card can know that, of a capture file that was read through or a generator that was stopped. While the card waits for free
-    /// descriptors it may hold more, so ask, poll, and believe the answer only where nothing came.
+    /// descriptors it may hold more, so ask, poll with room in the batch, and believe the answer only where nothing came.
     pub fn is_input_over(&self) -> bool {
         self.sim.device.wire_finished() && self.sim.device.settle(SETTLE_STEPS) < SETTLE_STEPS
     }

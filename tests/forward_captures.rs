@@ -51,3 +51,15 @@ fn more_frames_than_any_ring_holds_both_ways() {
     assert_eq!(outcome.status, Some(0), "{outcome:?}");
     assert!(captures::read(&directory.file("out0.pcap")) == made[1] && captures::read(&directory.file("out1.pcap")) == made[0]);
 }
+
+#[test]
+fn a_slow_wire_loses_nothing() {
+    let directory = Directory::new("forward-slow");
+    let (input, output) = (directory.file("in.pcap"), directory.file("out.pcap"));
+    // More than both rings, the packet buffer and the batch hold together.
+    let frames: Vec<_> = (0..4000).map(|number| captures::frame(1514, number)).collect();
+    captures::write(&input, &frames);
+    let outcome = run("forward", &[&format!("sim:ixgbe,pcap-in={input}"), &format!("sim:ixgbe,pcap-out={output},slow-us=200")]);
+    assert_eq!(outcome.status, Some(0), "{outcome:?}");
+    assert!(captures::read(&output) == frames);
+}
