@@ -98,11 +98,10 @@ impl Run {
 }
 
 /// Stops the ports and prints their totals. Returns their counters, and whether all of them ended well: the first error, if not.
-pub(crate) fn finish(ports: impl IntoIterator<Item = Port>) -> (Vec<Stats>, Result<(), Error>) {
-    let reports: Vec<_> = ports.into_iter().map(Port::finish).collect();
-    let stats = reports.iter().map(|report| report.stats).collect();
+pub(crate) fn finish<const PORTS: usize>(ports: [Port; PORTS]) -> ([Stats; PORTS], Result<(), Error>) {
+    let reports = ports.map(Port::finish);
     for report in &reports {
         println!("{}: {} violations={}", report.device, report.stats, report.violations.len());
     }
-    (stats, reports.into_iter().try_for_each(Report::check))
+    (reports.each_ref().map(|report| report.stats), reports.into_iter().try_for_each(Report::check))
 }
