@@ -37,17 +37,21 @@ class Port:
         self.near = None
         self.far = None
 
+    def device(self):
+        """The card as QEMU's `-device` takes it."""
+        bus = f"{self.name}-port" if self.hotplug else f"pcie.0,addr={self.slot:#x}"
+        card = f"virtio-net-pci,id={self.name},netdev={self.name}-net,mac={self.mac},bus={bus}"
+        return f"{card},disable-legacy=on,iommu_platform=on,romfile="
+
     def arguments(self):
         """QEMU's arguments for this port."""
         netdev = f"dgram,id={self.name}-net,local.type=unix,local.path={self.near}"
         netdev += f",remote.type=unix,remote.path={self.far}"
-        device = f"virtio-net-pci,id={self.name},netdev={self.name}-net,mac={self.mac}"
-        device += ",disable-legacy=on,iommu_platform=on,romfile="
         arguments = ["-netdev", netdev]
         if self.hotplug:
-            port = f"pcie-root-port,id={self.name}-port,bus=pcie.0,addr={self.slot:#x},chassis={self.slot}"
-            return arguments + ["-device", port, "-device", f"{device},bus={self.name}-port"]
-        return arguments + ["-device", f"{device},bus=pcie.0,addr={self.slot:#x}"]
+            slot = f"bus=pcie.0,addr={self.slot:#x},chassis={self.slot}"
+            arguments += ["-device", f"pcie-root-port,id={self.name}-port,{slot}"]
+        return arguments + ["-device", self.device()]
 
 
 class Guest:
@@ -80,6 +84,7 @@ class Guest:
             self.qmp = Qmp(self._accept(monitor))
             self._control = self._accept(control)
             self._answer(0, BOOT_SECONDS)
+            initrd.unlink()
         except BaseException:
             self.close()
             raise
@@ -181,6 +186,19 @@ class Guest:
             script = f"{limits}\nlaunch {name} {command}"
         self.run(script)
         return Program(self, name, command)
+
+    def plug(self, name, timeout=30):
+        """Puts an unplugged card back, and waits until the guest's kernel has found it."""
+        port = self.ports[name]
+        driver, *properties = port.device().split(",")
+        arguments = dict(item.split("=", 1) for item in properties)
+        arguments["iommu_platform"] = True  # QMP wants the type where the command line takes text
+        self.qmp.execute("device_add", driver=driver, **arguments)
+        deadline = time.monotonic() + timeout
+        while self.run(f"test -e /sys/bus/pci/devices/{port.address}", check=False)[0]:
+            if time.monotonic() > deadline:
+                raise GuestError(f"the guest does not find {port.address} again")
+            time.sleep(0.2)
 
     def kernel_log(self):
         """The guest's kernel log so far."""

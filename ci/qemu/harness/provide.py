@@ -203,3 +203,15 @@ def programs(names):
             built[name] = folder / TARGET / "release" / subfolder / name
         _run(command, cwd=ROOT, env=environment)
     return built
+
+
+def helper():
+    """Builds `udp-echo`, the harness's own program for guests, and returns {name: path}."""
+    source = HERE / "guest" / "udp-echo.rs"
+    program = ROOT / "target" / "qemu" / source.stem
+    if not program.exists() or program.stat().st_mtime < source.stat().st_mtime:
+        program.parent.mkdir(parents=True, exist_ok=True)
+        rustc = shutil.which("rustc") or os.path.expanduser("~/.cargo/bin/rustc")
+        options = ["--edition", "2024", "-O", "-C", "target-feature=+crt-static", "-C", "strip=symbols"]
+        _run([rustc, *options, "--target", TARGET, "-o", str(program), str(source)])
+    return {source.stem: program}

@@ -21,10 +21,10 @@ class Qmp:
         self.execute("qmp_capabilities")
 
     def execute(self, command, timeout=20, **arguments):
-        """Runs one command and returns what it returns. `_` in argument names stands for `-`."""
+        """Runs one command and returns what it returns."""
         request = {"execute": command}
         if arguments:
-            request["arguments"] = {name.replace("_", "-"): value for name, value in arguments.items()}
+            request["arguments"] = arguments
         self._connection.settimeout(timeout)
         self._connection.sendall(json.dumps(request).encode() + b"\n")
         deadline = time.monotonic() + timeout

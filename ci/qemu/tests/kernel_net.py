@@ -8,7 +8,7 @@ from harness.peer import Exchange
 
 @test("kernel-net")
 def kernel_net(lab):
-    """Linux's own virtio_net answers 20,000 ARP and ICMP frames of 60 to 1514 bytes, and sees its link go and come"""
+    """Linux's own virtio_net answers 20,000 ARP, ICMP and UDP frames of 60 to 1514 bytes, and sees its link go and come"""
     guest = lab.guest("group")
     port = guest.ports["n0"]
     peer = lab.peer(guest, "n0")
@@ -17,9 +17,11 @@ def kernel_net(lab):
     check(name, f"no interface of the kernel's driver on {port.address}")
     guest.run(f"ip addr flush dev {name}; ip addr add 10.9.0.2/24 dev {name}; ip link set {name} up")
     try:
+        server = guest.start("server", "udp-echo serve 10.9.0.2:7")
         responder = lab.responder(guest, "n0")
         peer.wait_ready(responder)
-        report = Exchange(peer, responder, ("arp",) + ("icmp",) * 9).run(20000)
+        report = Exchange(peer, responder, ("arp", "icmp", "udp", "icmp", "udp")).run(20000)
+        server.stop()
         for up in (False, True):
             guest.qmp.execute("set_link", name="n0", up=up)
             deadline = time.monotonic() + 5

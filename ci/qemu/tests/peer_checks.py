@@ -1,5 +1,6 @@
 """The host side checked by itself: a peer that lets a wrong frame pass would make every other test worthless."""
 
+import os
 import tempfile
 import threading
 from pathlib import Path
@@ -106,7 +107,7 @@ def peer(_lab):
     """the host side by itself: right answers pass; a lost, doubled, changed or cut frame among them is found"""
     sizes = {size_of(sequence) for sequence in range(20000)}
     check(sizes == set(range(60, 1515)), "the sizes of 20,000 frames do not run from 60 to 1514")
-    with tempfile.TemporaryDirectory(prefix="bwq-") as name:
+    with tempfile.TemporaryDirectory(prefix=f"bwq-{os.getpid()}-") as name:
         folder = Path(name)
         report = _exchange(folder, lambda data: [data])
         _stream(folder, lambda data: [data])
