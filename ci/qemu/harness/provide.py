@@ -153,7 +153,7 @@ def iommufd_kernel():
     elif beside.exists():
         image = beside
     elif not image.exists():
-        print(f"# building {image} from Debian's kernel source: about 20 minutes, once", flush=True)
+        print(f"# building {image} from Debian's kernel source: 5 to 20 minutes, once", flush=True)
         _run([str(HERE / "build-kernel")])
     return Kernel("6.12", image, _base_archive([]))
 
