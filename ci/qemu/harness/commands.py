@@ -6,7 +6,7 @@ ADDRESS = "10.9.0.2/24"
 
 
 def spec(address, way=None):
-    """A device specification of kernel VFIO; `way` is `group`, `cdev` or `noiommu`, or None for the best there is."""
+    """A device specification of kernel VFIO; `way` is `iommufd`, `group` or `noiommu`, or None for the best there is."""
     return f"{address},way={way}" if way else address
 
 
