@@ -176,11 +176,7 @@ def programs(names):
     """Builds the project's programs of these names (examples or binaries of any member) and returns {name: path}.
     Names that the workspace does not have are left out."""
     cargo = shutil.which("cargo") or os.path.expanduser("~/.cargo/bin/cargo")
-    metadata = json.loads(
-        subprocess.run(
-            [cargo, "metadata", "--no-deps", "--format-version", "1"], cwd=ROOT, check=True, stdout=subprocess.PIPE
-        ).stdout
-    )
+    metadata = json.loads(_run([cargo, "metadata", "--quiet", "--no-deps", "--format-version", "1"], cwd=ROOT))
     found = {}
     for package in metadata["packages"]:
         for target in package["targets"]:
