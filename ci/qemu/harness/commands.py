@@ -25,13 +25,13 @@ def tool(arguments):
     return f"barewire {arguments}"
 
 
-# What the programs print, as regular expressions. Their wording may change, these words may not.
-LINK_DOWN = r"(?i)link\b.*\bdown"
-LINK_UP = r"(?i)link\b.*\bup\b"
-UNPLUGGED = r"(?i)unplug|removed|is gone"
+# What the programs print, as regular expressions without regard to case. Their wording may change, these words may not.
+LINK_DOWN = r"link\b.*\bdown"
+LINK_UP = r"link\b.*\bup\b"
+UNPLUGGED = r"unplug|removed|is gone"
 MEMLOCK = r"RLIMIT_MEMLOCK|locked memory"
 
 
 def says(pattern, output):
     """Whether the output matches one of the patterns above."""
-    return re.search(pattern, output) is not None
+    return re.search(pattern, output, re.IGNORECASE) is not None

@@ -237,7 +237,7 @@ class Program:
         while True:
             status = self.status()
             output = self.output()
-            match = re.search(pattern, output, re.MULTILINE)
+            match = re.search(pattern, output, re.MULTILINE | re.IGNORECASE)
             if match:
                 return match
             if status is not None:

@@ -173,12 +173,36 @@ class Exchange:
                     f"{len(missing)} of {sequence} requests unanswered after {timeout} s, the first is number "
                     f"{missing[0] if missing else '-'} ({sum(self.counts.values())} were answered)"
                 )
-        # An answer too many would arrive now.
-        extra = self.peer.receive(0.05)
-        while extra is not None:
-            self._check(extra)
-            extra = self.peer.receive(0.05)
+        self._check_extra()
         return Report(dict(self.counts), time.monotonic() - start)
+
+    def load(self, count, window=256, timeout=60):
+        """As `run`, as fast as this end can: requests are made before the start, and answers are checked after the end."""
+        requests = [self._request(sequence, size_of(sequence)) for sequence in range(count)]
+        answers = []
+        start = time.monotonic()
+        sequence = 0
+        while len(answers) < count and time.monotonic() - start < timeout:
+            while sequence < count and sequence - len(answers) < window and self.peer.try_send(requests[sequence][1]):
+                sequence += 1
+            data = self.peer.receive(0.002)
+            while data is not None:
+                if not data[0] & 1:
+                    answers.append(data)
+                data = self.peer.receive()
+        seconds = time.monotonic() - start
+        self._owed = {key: number for number, (key, _) in enumerate(requests[:sequence])}
+        for data in answers:
+            self._check(data)
+        self._check_extra()
+        if self._owed or sequence < count:
+            raise PeerError(f"{len(self._owed)} of {sequence} requests unanswered after {timeout} s under load")
+        return Report(dict(self.counts), seconds)
+
+    def _check_extra(self):
+        """Answers too many would arrive now."""
+        while (data := self.peer.receive(0.05)) is not None:
+            self._check(data)
 
     def _request(self, sequence, size):
         """(key of the answer, frame)."""

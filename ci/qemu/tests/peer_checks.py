@@ -86,7 +86,17 @@ def _exchange(folder, fault):
     host = Peer(folder / "host", folder / "echo")
     echo = _Echo(folder, fault, _answer)
     try:
-        return Exchange(host, Responder(MAC), ("arp", "icmp", "udp", "udp")).run(COUNT, timeout=3)
+        return Exchange(host, Responder(MAC), ("arp", "icmp", "udp", "udp")).run(COUNT, timeout=1.5)
+    finally:
+        echo.end()
+        host.close()
+
+
+def _load(folder, fault):
+    host = Peer(folder / "host", folder / "echo")
+    echo = _Echo(folder, fault, _answer)
+    try:
+        return Exchange(host, Responder(MAC), ("icmp", "udp")).load(COUNT, timeout=1)
     finally:
         echo.end()
         host.close()
@@ -96,7 +106,7 @@ def _stream(folder, fault):
     host = Peer(folder / "host", folder / "echo")
     echo = _Echo(folder, fault, lambda data: data)
     try:
-        run_streams([Stream("there and back", host, host, COUNT, frames.mac(MAC))], timeout=2)
+        run_streams([Stream("there and back", host, host, COUNT, frames.mac(MAC))], timeout=1)
     finally:
         echo.end()
         host.close()
@@ -110,9 +120,10 @@ def peer(_lab):
     with tempfile.TemporaryDirectory(prefix=f"bwq-{os.getpid()}-") as name:
         folder = Path(name)
         report = _exchange(folder, lambda data: [data])
+        _load(folder, lambda data: [data])
         _stream(folder, lambda data: [data])
         for what, fault in FAULTS.items():
-            for run in (_exchange, _stream):
+            for run in (_exchange, _load, _stream):
                 try:
                     run(folder, fault)
                 except PeerError:
