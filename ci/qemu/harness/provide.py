@@ -45,7 +45,12 @@ def _locked(name):
 
 
 def _run(command, **options):
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, **options)
+    try:
+        done = subprocess.run(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, **options
+        )
+    except FileNotFoundError as error:
+        raise Missing(f"{command[0]} is not installed ({error.strerror})") from None
     if done.returncode:
         tail = "\n".join(done.stdout.splitlines()[-30:])
         raise Missing(f"`{' '.join(map(str, command))}` failed:\n{tail}")
