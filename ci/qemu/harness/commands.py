@@ -21,7 +21,11 @@ def forward(one, other, seconds):
 
 
 def tool(arguments):
-    """The `barewire` tool."""
+    """The `barewire` tool.
+
+    `list --json` prints an array of objects, among whose values are the address, the driver and the IOMMU group.
+    `doctor ADDRESS --json` prints an array of objects with `name`, `verdict` (green, red, skipped), `cause` and `remedy`;
+    its exit status is 1 when one is red. A remedy that is a command is nothing but that command."""
     return f"barewire {arguments}"
 
 

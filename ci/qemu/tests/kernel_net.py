@@ -12,7 +12,7 @@ def kernel_net(lab):
     guest = lab.guest("group")
     port = guest.ports["n0"]
     peer = lab.peer(guest, "n0")
-    guest.run(f"[ \"$(driver_of {port.address})\" = virtio-pci ] || bind_driver {port.address} virtio-pci")
+    guest.run(f"to_kernel {port.address}")
     name = guest.run(f"interface_of {port.address}").strip()
     check(name, f"no interface of the kernel's driver on {port.address}")
     guest.run(f"ip addr flush dev {name}; ip addr add 10.9.0.2/24 dev {name}; ip link set {name} up")
