@@ -15,6 +15,8 @@ from .frames import Malformed
 
 UDP_ECHO_PORT = 7
 WINDOW = 64
+# Without any answer for so long, what is missing is lost.
+STALL_SECONDS = 8
 _IDENTIFIER = 0xB4E1
 _SOURCE_PORT = 40007
 # Pseudo-random bytes that payloads are cut from. Fixed, so that a failure repeats.
@@ -151,6 +153,7 @@ class Exchange:
         With `gap`, waits that many seconds before each request."""
         start = time.monotonic()
         deadline = start + timeout
+        answered, progress = sum(self.counts.values()), start
         sequence = 0
         waiting = None
         while sequence < count or self._owed:
@@ -167,11 +170,14 @@ class Exchange:
             while data is not None:
                 self._check(data)
                 data = self.peer.receive()
-            if time.monotonic() > deadline:
+            now = time.monotonic()
+            if sum(self.counts.values()) != answered:
+                answered, progress = sum(self.counts.values()), now
+            if now > deadline or now - progress > STALL_SECONDS:
                 missing = sorted(self._owed.values())
                 raise PeerError(
-                    f"{len(missing)} of {sequence} requests unanswered after {timeout} s, the first is number "
-                    f"{missing[0] if missing else '-'} ({sum(self.counts.values())} were answered)"
+                    f"{len(missing)} of {sequence} requests are unanswered {now - progress:.0f} s after the last answer; "
+                    f"the first is number {missing[0] if missing else '-'} ({answered} were answered)"
                 )
         self._check_extra()
         return Report(dict(self.counts), time.monotonic() - start)
@@ -180,15 +186,16 @@ class Exchange:
         """As `run`, as fast as this end can: requests are made before the start, and answers are checked after the end."""
         requests = [self._request(sequence, size_of(sequence)) for sequence in range(count)]
         answers = []
-        start = time.monotonic()
+        start = progress = time.monotonic()
         sequence = 0
-        while len(answers) < count and time.monotonic() - start < timeout:
+        while len(answers) < count and time.monotonic() < min(start + timeout, progress + STALL_SECONDS):
             while sequence < count and sequence - len(answers) < window and self.peer.try_send(requests[sequence][1]):
                 sequence += 1
             data = self.peer.receive(0.002)
             while data is not None:
                 if not data[0] & 1:
                     answers.append(data)
+                    progress = time.monotonic()
                 data = self.peer.receive()
         seconds = time.monotonic() - start
         self._owed = {key: number for number, (key, _) in enumerate(requests[:sequence])}
@@ -196,7 +203,7 @@ class Exchange:
             self._check(data)
         self._check_extra()
         if self._owed or sequence < count:
-            raise PeerError(f"{len(self._owed)} of {sequence} requests unanswered after {timeout} s under load")
+            raise PeerError(f"{len(self._owed)} of {sequence} requests unanswered under load after {seconds:.1f} s")
         return Report(dict(self.counts), seconds)
 
     def _check_extra(self):
@@ -325,11 +332,15 @@ class Stream:
 
 def run_streams(streams, window=WINDOW, timeout=60):
     """Runs all streams at once to their end, and returns the seconds that took."""
-    start = time.monotonic()
+    start = progress = time.monotonic()
     while not all(stream.done() for stream in streams):
-        if not any([stream.step(window) for stream in streams]):
+        # A list, so that every stream takes its step.
+        if any([stream.step(window) for stream in streams]):
+            progress = time.monotonic()
+        else:
             time.sleep(0.0005)
-        if time.monotonic() - start > timeout:
+        now = time.monotonic()
+        if now > start + timeout or now > progress + STALL_SECONDS:
             states = ", ".join(f"{stream.name}: {stream.received} of {stream.sent}" for stream in streams)
-            raise PeerError(f"frames still missing after {timeout} s ({states})")
+            raise PeerError(f"frames still missing after {now - start:.1f} s ({states})")
     return time.monotonic() - start
