@@ -11,7 +11,7 @@ import time
 
 from . import provide
 from .cpio import Archive
-from .qmp import Qmp
+from .qmp import Qmp, QmpError
 
 # Five on an idle machine.
 BOOT_SECONDS = 120
@@ -82,18 +82,31 @@ class Guest:
                 preexec_fn=_die_with_parent,
             )
         try:
-            self.qmp = Qmp(self._accept(monitor))
-            self._control = self._accept(control)
-            self._answer(0, BOOT_SECONDS)
-            initrd.unlink()
+            self._connect(monitor, control)
         except BaseException:
             self.close()
             raise
+        initrd.unlink()
+
+    def _connect(self, monitor, control):
+        """Takes QEMU's connections, and waits for the guest's command server."""
+        try:
+            self.qmp = Qmp(self._accept(monitor))
+            self._control = self._accept(control)
+        except (OSError, QmpError) as error:
+            # Most often QEMU did not like its arguments, and ends with a line that says which.
+            deadline = time.monotonic() + 5
+            while time.monotonic() < deadline:
+                self._check_alive()
+                time.sleep(0.05)
+            raise GuestError(f"QEMU of guest {self.name}: {error}") from error
+        self._answer(0, BOOT_SECONDS)
 
     def _command(self, kernel, initrd, ports, sockets, iommu):
         accelerator = os.environ.get("BAREWIRE_QEMU_ACCEL", "tcg")
         command = [provide.qemu(), "-accel", accelerator, "-M", "q35,kernel-irqchip=split"]
-        command += ["-cpu", "host" if accelerator == "kvm" else "max", "-m", "512", "-smp", "1"]
+        # Where KVM itself runs in a guest, it may refuse to set the MSR of arch-capabilities, and QEMU aborts.
+        command += ["-cpu", "host,-arch-capabilities" if accelerator == "kvm" else "max", "-m", "512", "-smp", "1"]
         command += ["-display", "none", "-no-reboot", "-nodefaults"]
         command += ["-kernel", str(kernel.image), "-initrd", str(initrd)]
         line = "console=ttyS0 quiet panic=-1 tsc=reliable"
@@ -168,6 +181,8 @@ class Guest:
             data = self._control.recv(65536)
         except TimeoutError:
             data = None
+        except ConnectionResetError:
+            data = b""
         if data:
             self._buffer += data
             return
