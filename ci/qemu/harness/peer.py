@@ -184,10 +184,10 @@ class Exchange:
         self._check_extra()
         return Report(dict(self.counts), time.monotonic() - start)
 
-    def load(self, count, window=256, timeout=60):
+    def load(self, count, window=256, timeout=60, sizes=size_of):
         """As `run`, as fast as this end can: requests are made before the start, and answers are checked after the end.
         Not for ARP, whose answers look all the same."""
-        requests = [self._request(sequence, size_of(sequence)) for sequence in range(count)]
+        requests = [self._request(sequence, sizes(sequence)) for sequence in range(count)]
         answers = []
         start = progress = time.monotonic()
         sequence = 0
