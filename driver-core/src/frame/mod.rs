@@ -212,6 +212,20 @@ impl Frame {
         self.ptr.addr().get() - start
     }
 
+    /// The `N` bytes before the data, where the headroom has so many: where a driver finds or puts a device's own header without moving the data.
+    #[inline(always)]
+    pub fn prefix<const N: usize>(&self) -> Option<&[u8; N]> {
+        // SAFETY: the bytes from the buffer's start to the data are this frame's own, as its data is, and `N` of them were seen to be there.
+        (N <= self.headroom()).then(|| unsafe { self.ptr.sub(N).cast().as_ref() })
+    }
+
+    /// The `N` bytes before the data, as [`Frame::prefix`].
+    #[inline(always)]
+    pub fn prefix_mut<const N: usize>(&mut self) -> Option<&mut [u8; N]> {
+        // SAFETY: as in `prefix`, and `&mut self` makes the access exclusive.
+        (N <= self.headroom()).then(|| unsafe { self.ptr.sub(N).cast().as_mut() })
+    }
+
     /// Room behind the data of the first segment, in bytes.
     pub fn tailroom(&self) -> usize {
         self.pool().end(self.raw()) - self.ptr.addr().get() - self.linear_len()
