@@ -1,6 +1,7 @@
 //! Arrays of little-endian words in DMA memory, for rings that are not made of 16-byte descriptors (virtio's available and used rings).
 
 use core::marker::PhantomData;
+use core::ptr::NonNull;
 
 use crate::dma::{DmaDomain, DmaError, DmaRegion, Iova};
 
@@ -57,18 +58,25 @@ impl<W: Word> DmaWords<W> {
         self.region.iova()
     }
 
+    /// The address of word `index` (masked).
+    #[inline(always)]
+    pub(crate) fn at(&self, index: u32) -> NonNull<W> {
+        // SAFETY: `index & mask` is below the number of words that the region was allocated for.
+        unsafe { self.region.ptr().cast::<W>().add((index & self.mask) as usize) }
+    }
+
     /// Reads word `index` (masked) in one access.
     #[inline(always)]
     pub fn load(&self, index: u32) -> W {
-        // SAFETY: `index & mask` is below the number of words that the region was allocated for; regions are page aligned, hence words naturally.
-        unsafe { self.region.ptr().cast::<W>().add((index & self.mask) as usize).read_volatile() }.swap_from_le()
+        // SAFETY: `at` gives a word of the region; regions are page aligned, hence words naturally.
+        unsafe { self.at(index).read_volatile() }.swap_from_le()
     }
 
     /// Writes word `index` (masked) in one access.
     #[inline(always)]
     pub fn store(&self, index: u32, value: W) {
         // SAFETY: as in `load`.
-        unsafe { self.region.ptr().cast::<W>().add((index & self.mask) as usize).write_volatile(value.swap_to_le()) }
+        unsafe { self.at(index).write_volatile(value.swap_to_le()) }
     }
 }
 

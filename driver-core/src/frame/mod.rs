@@ -140,6 +140,12 @@ impl Frame {
         self.pool.addr().get() & TAGS == 0
     }
 
+    /// Of a plain frame: whether its words ask for a VLAN tag to be put back.
+    #[inline(always)]
+    pub(crate) fn has_vlan_word(&self) -> bool {
+        self.words[1] & meta::VLAN_VALID != 0
+    }
+
     #[inline(always)]
     pub(crate) fn pool(&self) -> &PoolInner {
         // SAFETY: the frame's buffer is not in the free list, so the pool is alive.

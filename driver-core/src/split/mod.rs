@@ -1,15 +1,39 @@
-//! A split virtqueue (2.7): the two rings and the descriptor table in DMA memory, and the indexes that are believed, in private memory.
+//! Split virtqueues (virtio 1.2, section 2.7): two rings and a descriptor table in DMA memory, the indexes that are believed in private memory, and
+//! for each direction the slots that say which buffer lies behind which descriptor.
 //!
-//! Which buffer lies behind which descriptor is the business of [`Rx`](crate::rx::Rx) and [`Tx`](crate::tx::Tx). Of what the device can write, only the
-//! used ring is ever read, each word once, and every index is checked before it is used.
+//! | type | what it is |
+//! | --- | --- |
+//! | [`SplitQueue`] | the memory and its indexes |
+//! | [`SplitRx`] | every descriptor stands for one slot that holds one empty buffer |
+//! | [`SplitTx`] | frames in flight, and which descriptors are free |
+//!
+//! Of what the device can write only the used ring is ever read, each word once for each decision, and every index is checked before it is used.
 
-use driver_core::barrier;
-use driver_core::dma::{DmaDomain, DmaError, Iova};
-use driver_core::queue::QueueFault;
-use driver_core::ring::DescRing;
-use driver_core::words::DmaWords;
+mod rx;
+mod tx;
 
-use crate::desc::{AVAIL_F_NO_INTERRUPT, USED_F_NO_NOTIFY, need_event};
+pub use rx::{SplitRx, SplitTaken};
+pub use tx::SplitTx;
+
+use core::ptr::NonNull;
+
+use crate::barrier;
+use crate::dma::{DmaDomain, DmaError, Iova};
+use crate::lane::Pair;
+use crate::queue::QueueFault;
+use crate::ring::DescRing;
+use crate::words::DmaWords;
+
+/// VIRTQ_DESC_F_NEXT: the buffer goes on in the descriptor `next` (2.7.5).
+pub const F_NEXT: u16 = 1;
+/// VIRTQ_DESC_F_WRITE: the device writes to the buffer.
+pub const F_WRITE: u16 = 2;
+/// VIRTQ_DESC_F_INDIRECT: the buffer is a table of descriptors.
+pub const F_INDIRECT: u16 = 4;
+/// VIRTQ_AVAIL_F_NO_INTERRUPT (2.7.7).
+const AVAIL_F_NO_INTERRUPT: u16 = 1;
+/// VIRTQ_USED_F_NO_NOTIFY (2.7.10).
+const USED_F_NO_NOTIFY: u16 = 1;
 
 /// Where `ring` starts in the available ring: behind `flags` and `idx`, in words of 16 bits.
 const AVAIL_RING: u32 = 2;
@@ -18,9 +42,23 @@ const AVAIL_IDX: u32 = 1;
 /// Where `ring` starts in the used ring: behind `flags` and `idx`, which share the first word of 32 bits.
 const USED_RING: u32 = 1;
 
+/// A descriptor: address, then length, flags and next (2.7.5).
+#[inline(always)]
+pub fn descriptor(iova: u64, len_bytes: u32, flags: u16, next: u16) -> Pair {
+    Pair::new(iova, u64::from(len_bytes) | u64::from(flags) << 32 | u64::from(next) << 48)
+}
+
+/// Whether the other side wants to hear that its index moved from `old` to `new`, having asked for news when it passes `event`:
+/// vring_need_event of section 2.7.10. Right across the wrap-around at 65536.
+#[inline(always)]
+pub const fn need_event(event: u16, new: u16, old: u16) -> bool {
+    new.wrapping_sub(event).wrapping_sub(1) < new.wrapping_sub(old)
+}
+
 /// The memory of one virtqueue.
-pub(crate) struct SplitQueue {
-    pub(crate) desc: DescRing,
+#[derive(Debug)]
+pub struct SplitQueue {
+    desc: DescRing,
     /// `flags`, `idx`, `ring`, `used_event`. Written here, read by the device.
     avail: DmaWords<u16>,
     /// `flags` and `idx`, pairs of `id` and `len`, `avail_event`. Written by the device.
@@ -41,7 +79,7 @@ impl SplitQueue {
     /// A queue of `size` descriptors, a power of two of at most 32768. `event_idx`: VIRTIO_F_EVENT_IDX was negotiated.
     ///
     /// Interrupts are off: by flag, or by an event index that lies as far away as can be.
-    pub(crate) fn new(domain: &DmaDomain, size: u16, event_idx: bool) -> Result<Self, DmaError> {
+    pub fn new(domain: &DmaDomain, size: u16, event_idx: bool) -> Result<Self, DmaError> {
         let n = u32::from(size);
         let queue = Self {
             desc: DescRing::new(domain, n)?,
@@ -63,12 +101,12 @@ impl SplitQueue {
     }
 
     /// How many descriptors there are.
-    pub(crate) fn size(&self) -> u16 {
+    pub fn size(&self) -> u16 {
         self.size
     }
 
     /// The addresses of the descriptor table, the available ring and the used ring: queue_desc, queue_driver, queue_device.
-    pub(crate) fn areas(&self) -> [Iova; 3] {
+    pub fn areas(&self) -> [Iova; 3] {
         [self.desc.iova(), self.avail.iova(), self.used.iova()]
     }
 
@@ -88,7 +126,7 @@ impl SplitQueue {
     /// # Errors
     /// [`QueueFault::Protocol`] where the device claims to have used more than it was given.
     #[inline(always)]
-    pub(crate) fn ready(&self) -> Result<u16, QueueFault> {
+    pub fn ready(&self) -> Result<u16, QueueFault> {
         let idx = (self.used.load(0) >> 16) as u16;
         let ready = idx.wrapping_sub(self.next_used);
         if ready > self.outstanding() {
@@ -97,24 +135,37 @@ impl SplitQueue {
         Ok(ready)
     }
 
-    /// Takes the next used entry, one of those that [`SplitQueue::ready`] counted: `id` and `len` as the device wrote them.
+    /// The next used entry, one of those that [`SplitQueue::ready`] counted: `id` and `len` as the device wrote them.
     #[inline(always)]
-    pub(crate) fn take_used(&mut self) -> (u32, u32) {
+    fn used_entry(&self) -> (u32, u32) {
         let at = USED_RING + 2 * self.slot(self.next_used);
-        self.next_used = self.next_used.wrapping_add(1);
         (self.used.load(at), self.used.load(at + 1))
+    }
+
+    /// Where the next used entry lies, and how many lie behind one another from there to the end of the ring.
+    #[inline(always)]
+    fn used_run(&self) -> (NonNull<u32>, usize) {
+        let slot = self.slot(self.next_used);
+        (self.used.at(USED_RING + 2 * slot), usize::from(self.size) - slot as usize)
+    }
+
+    /// Where the next entry of the available ring lies, and how many lie behind one another from there to the end of the ring.
+    #[inline(always)]
+    fn avail_run(&self) -> (NonNull<u16>, usize) {
+        let slot = self.slot(self.next_avail);
+        (self.avail.at(AVAIL_RING + slot), usize::from(self.size) - slot as usize)
     }
 
     /// Puts a descriptor chain's head into the available ring. The device sees it after [`SplitQueue::publish`].
     #[inline(always)]
-    pub(crate) fn make_available(&mut self, head: u16) {
+    fn make_available(&mut self, head: u16) {
         self.avail.store(AVAIL_RING + self.slot(self.next_avail), head);
         self.next_avail = self.next_avail.wrapping_add(1);
     }
 
     /// Shows the device what was made available, and says whether it wants to be notified (2.7.10).
     #[inline(always)]
-    pub(crate) fn publish(&mut self) -> bool {
+    pub fn publish(&mut self) -> bool {
         let (old, new) = (self.published, self.next_avail);
         if old == new {
             return false;
@@ -135,7 +186,7 @@ impl SplitQueue {
     }
 
     /// Asks for an interrupt at the next used entry, and says whether there is one already.
-    pub(crate) fn arm(&mut self) -> bool {
+    pub fn arm(&mut self) -> bool {
         self.armed = true;
         if self.event_idx {
             self.avail.store(AVAIL_RING + u32::from(self.size), self.next_used);
@@ -149,7 +200,7 @@ impl SplitQueue {
 
     /// Asks for no interrupts. With event indexes that is a request only: one passes in 65536 entries, and before the index is out of sight.
     #[inline(always)]
-    pub(crate) fn disarm(&mut self) {
+    pub fn disarm(&mut self) {
         if !self.armed {
             return;
         }
@@ -158,6 +209,37 @@ impl SplitQueue {
             self.avail.store(AVAIL_RING + u32::from(self.size), self.next_used.wrapping_sub(1));
         } else {
             self.avail.store(0, AVAIL_F_NO_INTERRUPT);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_descriptor_has_the_fields_where_the_specification_puts_them() {
+        let [w0, w1] = descriptor(0x1122_3344_5566_7788, 0x0001_0002, F_NEXT | F_WRITE, 0x8001).words();
+        assert_eq!(w0, 0x1122_3344_5566_7788);
+        assert_eq!(w1.to_le_bytes(), [0x02, 0x00, 0x01, 0x00, 0x03, 0x00, 0x01, 0x80]);
+        assert_eq!((F_NEXT, F_WRITE, F_INDIRECT), (1, 2, 4));
+    }
+
+    proptest! {
+        /// News is due exactly when the index passes `event`: when the entry `event` is among those from `old` to `new`.
+        #[test]
+        fn need_event_is_true_when_the_entry_was_passed(event: u16, old: u16, step in 0u16..=32768) {
+            let new = old.wrapping_add(step);
+            let passed = (0..step).any(|k| old.wrapping_add(k) == event);
+            prop_assert_eq!(need_event(event, new, old), passed);
+        }
+
+        #[test]
+        fn need_event_holds_near_the_wrap_around(event in 65530u32..65546, old in 65530u32..65546, step in 0u16..8) {
+            let (event, old) = (event as u16, old as u16);
+            let passed = (0..step).any(|k| old.wrapping_add(k) == event);
+            prop_assert_eq!(need_event(event, old.wrapping_add(step), old), passed);
         }
     }
 }
