@@ -42,8 +42,8 @@ struct Rules {
     guest_csum: bool,
     /// Which bits of num_buffers count: all or, without VIRTIO_NET_F_MRG_RXBUF, none.
     buffers_mask: u16,
-    /// Which bits of the header's first word say that the checksum is good.
-    valid_mask: u32,
+    /// Which bits of the header's first two bytes say that the checksum is good.
+    valid_mask: u16,
     /// The longest used length of a frame in one buffer, header included.
     max_used_bytes: u32,
     max_frame_bytes: usize,
@@ -54,13 +54,13 @@ impl Rules {
     /// which the returned bits say.
     #[inline(always)]
     fn ordinary(&self, header: &[u8; HEADER_BYTES]) -> Option<u32> {
-        /// `flags` and `gso_type` in the header's first word.
-        const UNUSUAL: u32 = (HDR_F_NEEDS_CSUM as u32) | 0xff << 8;
-        let [a, b, c, d, .., e, f] = *header;
-        let (first, buffers) = (u32::from_le_bytes([a, b, c, d]), u16::from_le_bytes([e, f]));
+        /// `flags` and `gso_type` in the header's first two bytes.
+        const UNUSUAL: u16 = (HDR_F_NEEDS_CSUM as u16) | 0xff << 8;
+        let [a, b, .., e, f] = *header;
+        let (first, buffers) = (u16::from_le_bytes([a, b]), u16::from_le_bytes([e, f]));
         const { assert!(HDR_GSO_NONE == 0 && (HDR_F_DATA_VALID as u64) << DATA_VALID_SHIFT == L4_CHECKED) };
-        let strange = first & UNUSUAL | u32::from((buffers ^ 1) & self.buffers_mask);
-        (strange == 0).then_some((first & self.valid_mask) << DATA_VALID_SHIFT)
+        let strange = first & UNUSUAL | (buffers ^ 1) & self.buffers_mask;
+        (strange == 0).then_some(u32::from(first & self.valid_mask) << DATA_VALID_SHIFT)
     }
 
     /// The buffer that a frame begins in, in a queue of `size` descriptors.

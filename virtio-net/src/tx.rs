@@ -119,7 +119,7 @@ impl Outlet {
         let longest = self.max_frame_bytes.min(ring.pool().data_bytes() as usize) as u16;
         while !batch.is_empty() {
             if !by_bytes {
-                let (_, bytes) = ring.put_ordinary(batch, PADDED_BYTES as u16, longest, &Header::default().encode());
+                let (_, bytes) = ring.put_ordinary(batch, PADDED_BYTES as u16, longest);
                 self.shared.tx.bytes.add(bytes);
                 if batch.is_empty() {
                     break;

@@ -9,10 +9,8 @@ use super::{F_WRITE, SplitQueue, descriptor};
 use crate::batch::Batch;
 use crate::frame::Frame;
 use crate::frame::meta::LEN_SHIFT;
-use crate::lane::Pair;
 use crate::pool::{self, BufPool, PoolInner, RawBuf};
 use crate::queue::QueueFault;
-use crate::ring;
 
 /// A receive queue full of lent buffers. Descriptor `id` always stands for slot `id`.
 ///
@@ -70,6 +68,9 @@ impl<const HEADER: usize> SplitRx<HEADER> {
             unsafe { rx.release() };
             return None;
         }
+        for id in 0..rx.queue.size() {
+            rx.queue.desc.store(id.into(), descriptor(0, rx.lent_bytes, F_WRITE, 0));
+        }
         rx.refill(&mut batch);
         rx.publish();
         Some(rx)
@@ -112,7 +113,9 @@ impl<const HEADER: usize> SplitRx<HEADER> {
     /// How many used entries can be taken of `wanted` so that every empty slot still finds a fresh buffer.
     #[inline(always)]
     pub fn covered(&self, batch: &mut Batch, wanted: usize) -> usize {
-        wanted.min(batch.stock(&self.pool, self.owed_count + wanted).saturating_sub(self.owed_count))
+        let needed = self.owed_count + wanted;
+        let have = batch.spares_of(self.pool.as_ptr()).1;
+        if have >= needed { wanted } else { wanted.min(batch.stock(&self.pool, needed).saturating_sub(self.owed_count)) }
     }
 
     /// Moves ordinary frames to `batch`, `count` at most, and returns how many, and their bytes. It stops before an entry that is not ordinary.
@@ -131,10 +134,11 @@ impl<const HEADER: usize> SplitRx<HEADER> {
         let max_used = max_used.min(self.lent_bytes);
         let (mut done, mut bytes) = (0, 0);
         while done < count {
-            let run = self.queue.used_run().1.min(count - done).min(self.owed.len() - self.owed_count);
+            let (used, entries) = self.queue.used_run();
+            let run = entries.min(count - done).min(self.owed.len() - self.owed_count);
             let Some(places) = batch.places(run) else { break };
-            // SAFETY: there are `run` places, as many numbers fit into `owed`, and `run` entries lie behind one another; `max_used` is within what is lent.
-            let (frames, more) = unsafe { self.take_run(places, run, (min_used.max(HEADER as u32), max_used), &ordinary) };
+            // SAFETY: there are `run` places, as many numbers fit into `owed`, and `run` entries are at `used`; `max_used` is within what is lent.
+            let (frames, more) = unsafe { self.take_run(used, places, run, (min_used.max(HEADER as u32), max_used), &ordinary) };
             // SAFETY: `take_run` wrote as many frames.
             unsafe { batch.commit(frames) };
             done += frames;
@@ -147,11 +151,12 @@ impl<const HEADER: usize> SplitRx<HEADER> {
     }
 
     /// # Safety
-    /// `count` places for frames, room for as many numbers in `owed`, and as many used entries before the ring's end. The length range lies within
+    /// `count` places for frames, room for as many numbers in `owed`, and as many used entries at `used`, the next one first. The length range lies within
     /// `HEADER..=lent_bytes`.
     #[inline(never)]
     unsafe fn take_run(
         &mut self,
+        used: NonNull<u32>,
         places: NonNull<Frame>,
         count: usize,
         (min_used, max_used): (u32, u32),
@@ -159,7 +164,6 @@ impl<const HEADER: usize> SplitRx<HEADER> {
     ) -> (usize, u64) {
         let pool = self.pool.as_ptr();
         let (slots, size) = (self.slots.as_mut_ptr(), self.slots.len());
-        let (used, _) = self.queue.used_run();
         let (mut done, mut bytes) = (0, 0);
         // SAFETY: `owed` has room behind `owed_count`, by the caller's word.
         let owed = unsafe { self.owed.as_mut_ptr().add(self.owed_count) };
@@ -222,28 +226,29 @@ impl<const HEADER: usize> SplitRx<HEADER> {
     #[inline]
     pub fn refill(&mut self, batch: &mut Batch) {
         let pool = self.pool.as_ptr();
-        loop {
+        while self.owed_count > 0 {
             let (spares, spare_count) = batch.spares_of(pool);
-            let run = self.owed_count.min(spare_count).min(self.queue.avail_run().1);
+            let (avail, room) = self.queue.avail_run();
+            let run = self.owed_count.min(spare_count).min(room);
             if run == 0 {
                 return;
             }
-            // SAFETY: `run` buffers of this pool lie on the stack below `spare_count`, as many numbers in `owed`, and as many entries behind one another.
+            // SAFETY: `run` buffers of this pool lie on the stack below `spare_count`, as many numbers in `owed`, and as many entries at `avail`.
             unsafe {
-                self.refill_run(spares.add(spare_count - run), run);
+                self.refill_run(avail, spares.add(spare_count - run), run);
                 batch.set_spares(pool, spare_count - run);
             }
         }
     }
 
     /// # Safety
-    /// `count` buffers of this queue's pool are at `spares`, which the caller gives up; as many numbers in `owed`, and as many entries before the end of
-    /// the available ring.
+    /// `count` buffers of this queue's pool are at `spares`, which the caller gives up; as many numbers in `owed`, and as many entries of the
+    /// available ring are at `avail`, the next one first.
     #[inline(never)]
-    unsafe fn refill_run(&mut self, spares: NonNull<RawBuf>, count: usize) {
+    unsafe fn refill_run(&mut self, avail: NonNull<u16>, spares: NonNull<RawBuf>, count: usize) {
         let first = self.owed_count - count;
-        let (slots, descriptors, (avail, _)) = (self.slots.as_mut_ptr(), self.queue.desc.at(0), self.queue.avail_run());
-        let (iova, rest) = (self.delta.wrapping_sub(HEADER as u64), descriptor(0, self.lent_bytes, F_WRITE, 0).high());
+        let (slots, descriptors) = (self.slots.as_mut_ptr(), self.queue.desc.at(0));
+        let iova = self.delta.wrapping_sub(HEADER as u64);
         // SAFETY: `first` is at most `owed_count`, which is within `owed`.
         let owed = unsafe { self.owed.as_ptr().add(first) };
         for k in 0..count {
@@ -254,7 +259,8 @@ impl<const HEADER: usize> SplitRx<HEADER> {
                 let id = *owed.add(k);
                 *slots.add(usize::from(id)) = buf.0.as_ptr();
                 let at = (buf.0.addr().get() as u64).wrapping_add(iova);
-                ring::store(descriptors.add(usize::from(id)), Pair::new(at, rest));
+                // Length and flags stay as `new` wrote them; the device looks only after `publish`.
+                descriptors.add(usize::from(id)).cast::<u64>().write_volatile(at.to_le());
                 avail.add(k).write_volatile(id.to_le());
             }
         }

@@ -12,7 +12,7 @@ use crate::dma::{DmaDomain, DmaError, Iova};
 use crate::frame::Frame;
 use crate::pool::{BufPool, RawBuf};
 use crate::queue::QueueFault;
-use crate::ring::{self, DESC_BYTES, DescRing};
+use crate::ring::{DESC_BYTES, DescRing};
 use crate::txring::Reclaimed;
 use crate::words::DmaWords;
 
@@ -108,35 +108,36 @@ impl<const HEADER: usize> SplitTx<HEADER> {
     }
 
     /// Takes ordinary frames from the front of `batch`: those of one buffer of this queue's pool, with a length in `min_len..=max_len`, for which nothing
-    /// is asked for but to send them. Returns how many, and their bytes.
+    /// is asked for but to send them: their header is all zeros. Returns how many, and their bytes.
     #[inline]
-    pub fn put_ordinary(&mut self, batch: &mut Batch, min_len: u16, max_len: u16, header: &[u8; HEADER]) -> (usize, u64) {
+    pub fn put_ordinary(&mut self, batch: &mut Batch, min_len: u16, max_len: u16) -> (usize, u64) {
         let (mut done, mut bytes) = (0, 0);
         if self.pool.headroom_bytes() < HEADER as u32 {
             return (done, bytes);
         }
         loop {
-            let run = batch.len().min(self.free_count).min(self.queue.avail_run().1);
+            let (avail, room) = self.queue.avail_run();
+            let run = batch.len().min(self.free_count).min(room);
             let frames = NonNull::from(batch.frames_mut()).cast();
-            // SAFETY: `run` frames are in the batch, as many descriptors free, and as many entries behind one another; the pool has the headroom.
-            let (count, more) = unsafe { self.put_run(frames, run, (min_len, max_len), header) };
+            // SAFETY: `run` frames are in the batch, as many descriptors free, and as many entries at `avail`; the pool has the headroom.
+            let (count, more) = unsafe { self.put_run(frames, avail, run, (min_len, max_len)) };
             // The frames at the front are in the slots now.
             batch.advance(count);
             done += count;
             bytes += more;
-            if count < run || run == 0 {
+            if count < room || batch.is_empty() {
                 return (done, bytes);
             }
         }
     }
 
     /// # Safety
-    /// `count` frames are at `frames`; those that are taken, the caller forgets. As many descriptors are free, and as many entries lie before the end of the
-    /// available ring. This queue's pool has `HEADER` bytes of headroom.
+    /// `count` frames are at `frames`; those that are taken, the caller forgets. As many descriptors are free, and as many entries of the available ring are
+    /// at `avail`, the next one first. This queue's pool has `HEADER` bytes of headroom.
     #[inline(never)]
-    unsafe fn put_run(&mut self, frames: NonNull<Frame>, count: usize, (min_len, max_len): (u16, u16), header: &[u8; HEADER]) -> (usize, u64) {
-        let (slots, descriptors, (avail, _)) = (self.slots.as_mut_ptr(), self.queue.desc.at(0), self.queue.avail_run());
-        let (pool, iova, header) = (self.pool.as_ptr(), self.delta.wrapping_sub(HEADER as u64), *header);
+    unsafe fn put_run(&mut self, frames: NonNull<Frame>, avail: NonNull<u16>, count: usize, (min_len, max_len): (u16, u16)) -> (usize, u64) {
+        let (slots, descriptors) = (self.slots.as_mut_ptr(), self.queue.desc.at(0));
+        let (pool, iova) = (self.pool.as_ptr(), self.delta.wrapping_sub(HEADER as u64));
         // SAFETY: there are `count` numbers below `free_count`, by the caller's word.
         let free = unsafe { self.free.as_ptr().add(self.free_count - count) };
         let (mut done, mut bytes) = (0, 0);
@@ -150,11 +151,14 @@ impl<const HEADER: usize> SplitTx<HEADER> {
                     break;
                 }
                 let ptr = frame.ptr();
-                ptr.sub(HEADER).cast::<[u8; HEADER]>().write(header);
+                ptr.sub(HEADER).cast::<[u8; HEADER]>().write([0; HEADER]);
                 let id = *free.add(count - 1 - done);
                 *slots.add(usize::from(id)) = ptr.as_ptr();
                 let at = (ptr.addr().get() as u64).wrapping_add(iova);
-                ring::store(descriptors.add(usize::from(id)), descriptor(at, u32::from(len) + HEADER as u32, 0, 0));
+                // Two words are enough: the device looks only after `publish`. No flags, no next.
+                let words = descriptors.add(usize::from(id)).cast::<u64>();
+                words.write_volatile(at.to_le());
+                words.add(1).write_volatile((u64::from(len) + HEADER as u64).to_le());
                 avail.add(done).write_volatile(id.to_le());
                 bytes += u64::from(len);
             }
@@ -293,12 +297,13 @@ impl<const HEADER: usize> SplitTx<HEADER> {
     fn reclaim_ordinary(&mut self, batch: &mut Batch, count: usize) -> usize {
         let pool = self.pool.as_ptr();
         let room = batch.spare_room(pool).min(self.free.len() - self.free_count);
-        let run = count.min(room).min(self.queue.used_run().1);
+        let (used, entries) = self.queue.used_run();
+        let run = count.min(room).min(entries);
         let (spares, spare_count) = batch.spares_of(pool);
         // SAFETY: the stack has room for `run` buffers of this pool above `spare_count`, `free` for as many numbers, and as many entries lie behind one
         // another; `reclaim_run` puts `done` buffers there.
         unsafe {
-            let done = self.reclaim_run(spares.add(spare_count), run);
+            let done = self.reclaim_run(used, spares.add(spare_count), run);
             if done > 0 {
                 batch.set_spares(pool, spare_count + done);
             }
@@ -307,10 +312,10 @@ impl<const HEADER: usize> SplitTx<HEADER> {
     }
 
     /// # Safety
-    /// Room for `count` buffers at `spares` and for as many numbers in `free`, and as many used entries before the ring's end.
+    /// Room for `count` buffers at `spares` and for as many numbers in `free`, and as many used entries at `used`, the next one first.
     #[inline(never)]
-    unsafe fn reclaim_run(&mut self, spares: NonNull<RawBuf>, count: usize) -> usize {
-        let (slots, size, (used, _)) = (self.slots.as_mut_ptr(), self.slots.len(), self.queue.used_run());
+    unsafe fn reclaim_run(&mut self, used: NonNull<u32>, spares: NonNull<RawBuf>, count: usize) -> usize {
+        let (slots, size) = (self.slots.as_mut_ptr(), self.slots.len());
         // SAFETY: there is room behind `free_count`, by the caller's word.
         let free = unsafe { self.free.as_mut_ptr().add(self.free_count) };
         let mut done = 0;
