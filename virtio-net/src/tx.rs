@@ -247,6 +247,13 @@ impl<F: PciFunction> TxQueue for Tx<F> {
         let Self { ring: Some(ring), outlet, home, .. } = self else { return 0 };
         let count = outlet.reclaim(ring, home);
         home.release_spares();
+        // Nothing will complete any more: who waits for room learns from the next submit that the queue is broken.
+        if outlet.fault().is_some()
+            && outlet.gate.open()
+            && let Some(wake) = &mut outlet.wake
+        {
+            wake();
+        }
         count
     }
 

@@ -234,8 +234,8 @@ impl<const HEADER: usize> SplitTx<HEADER> {
     }
 
     /// Descriptors one after another in the table of `head` (2.7.5.3).
-    fn put_table(&self, head: u16, pieces: impl Iterator<Item = (Iova, u32)>) {
-        let Some(tables) = &*self.tables else { return };
+    fn put_table(&mut self, head: u16, pieces: impl Iterator<Item = (Iova, u32)>) {
+        let Some(tables) = &mut *self.tables else { return };
         let first = u32::from(head) * TABLE as u32;
         let mut pieces = (0..).zip(pieces).peekable();
         let mut count = 0;
