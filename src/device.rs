@@ -37,11 +37,28 @@ impl fmt::Debug for Device {
     }
 }
 
+/// The host's clock for the driver of a simulated card. While the driver sleeps the card moves here too: on a busy machine its own thread may not get
+/// the processor for longer than a driver waits for any hardware.
+struct CardClock {
+    host: Arc<dyn Clock>,
+    card: SimDevice,
+}
+
+impl Clock for CardClock {
+    fn now_us(&self) -> u64 {
+        self.host.now_us()
+    }
+    fn sleep_us(&self, us: u64) {
+        self.host.sleep_us(us);
+        self.card.advance_us(us);
+    }
+}
+
 impl Device {
     pub(crate) fn simulated(card: SimDevice, clock: Arc<dyn Clock>) -> Result<Self, Error> {
         // The driver's resets take time on the card: it moves before the driver opens it.
         let live = card.run();
-        let driver = open_driver(card.function(), clock)?;
+        let driver = open_driver(card.function(), Arc::new(CardClock { host: clock, card: card.clone() }))?;
         Ok(Self { driver, origin: Origin::Sim { card, live } })
     }
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use driver_core::clock::Clock;
 use sim::wire::Wire;
 use sim::{HostClock, Iommu, SimDevice};
-use vfio::sysfs::Root;
-use vfio::{Domain, Way};
+use vfio::sysfs::{Root, diagnose};
+use vfio::{Domain, PciAddress, Way};
 
 use crate::device::Device;
 use crate::error::Error;
@@ -101,10 +101,13 @@ impl Host {
     fn reach(&mut self, name: &str, spec: PciSpec) -> Result<Device, Error> {
         let PciSpec { address, way } = spec;
         let domain = match &self.shared {
-            None => Domain::new(way.unwrap_or_else(|| Way::detect(&Root::system(), address)))?,
+            None => domain_for(address, way)?,
             Some(Shared::Vfio { domain, first }) => match way {
                 Some(way) if way != domain.way() => {
-                    let why = format!("a device reached by {way} cannot share memory with {first}, which is reached by {}; give both the same way", domain.way());
+                    let why = format!(
+                        "a device reached by {way} cannot share memory with {first}, which is reached by {}; give both the same way",
+                        domain.way()
+                    );
                     return Err(not_sharable(name, why));
                 }
                 _ => domain.clone(),
@@ -116,6 +119,16 @@ impl Host {
         self.shared.get_or_insert_with(|| Shared::Vfio { domain, first: name.into() });
         Ok(device)
     }
+}
+
+/// A domain for a first function, reached as it can be.
+fn domain_for(address: PciAddress, way: Option<Way>) -> Result<Domain, vfio::Error> {
+    let root = Root::system();
+    // Looked at first: that a module is missing is no help where the address is wrong.
+    if let Some(cause) = diagnose::exists(&root, address) {
+        return Err(vfio::Error { on: address.to_string(), step: "opening it".into(), cause: Box::new(cause) });
+    }
+    Domain::new(way.unwrap_or_else(|| Way::detect(&root, address)))
 }
 
 fn not_sharable(device: &str, why: String) -> Error {

@@ -114,7 +114,7 @@ impl Device for Nic {
     }
 
     fn transmit(&mut self, _timestamp: Instant) -> Option<Made<'_>> {
-        self.has_room().then(|| Made { outbox: &mut self.outbox, pool: &self.pool, bytes: &mut self.made })
+        self.has_room().then_some(Made { outbox: &mut self.outbox, pool: &self.pool, bytes: &mut self.made })
     }
 
     fn capabilities(&self) -> DeviceCapabilities {

@@ -1,0 +1,53 @@
+//! `forward` from a capture file to a capture file: every frame, in order, byte for byte; it ends by itself.
+
+#[path = "common/captures.rs"]
+mod captures;
+mod common;
+
+use common::{Directory, run};
+
+fn forward(directory: &Directory, input: &str, output: &str) {
+    let (input, output) = (directory.file(input), directory.file(output));
+    let outcome = run("forward", &[&format!("sim:ixgbe,pcap-in={input}"), &format!("sim:ixgbe,pcap-out={output}")]);
+    assert_eq!(outcome.status, Some(0), "{outcome:?}");
+    let wanted: Vec<_> = captures::read(&input).iter().map(|frame| captures::padded(frame)).collect();
+    let found = captures::read(&output);
+    assert_eq!(found.len(), wanted.len());
+    for (index, (found, wanted)) in found.iter().zip(&wanted).enumerate() {
+        assert!(found == wanted, "frame {index} of {} bytes came out with {} bytes, and otherwise", wanted.len(), found.len());
+    }
+    let last = outcome.stdout.lines().last().unwrap();
+    assert!(last.starts_with(&format!("forwarded={} lost=0 missed=0 mpps=", wanted.len())), "{last}");
+}
+
+#[test]
+fn every_format_into_every_format() {
+    let directory = Directory::new("forward-captures");
+    for input in ["in.pcap", "in.pcapng"] {
+        captures::write(&directory.file(input), &captures::frames());
+        for output in ["out.pcap", "out.pcapng"] {
+            forward(&directory, input, output);
+        }
+    }
+}
+
+#[test]
+fn a_capture_without_frames() {
+    let directory = Directory::new("forward-empty");
+    captures::write(&directory.file("in.pcap"), &[]);
+    forward(&directory, "in.pcap", "out.pcap");
+}
+
+#[test]
+fn more_frames_than_any_ring_holds_both_ways() {
+    let directory = Directory::new("forward-both");
+    let made: [Vec<_>; 2] = [1, 2].map(|salt| (0..5000u32).map(|n| captures::frame(60 + n as usize % 1455, n * salt)).collect());
+    let spec = |n: usize| {
+        let (input, output) = (directory.file(&format!("in{n}.pcap")), directory.file(&format!("out{n}.pcap")));
+        captures::write(&input, &made[n]);
+        format!("sim:ixgbe,pcap-in={input},pcap-out={output}")
+    };
+    let outcome = run("forward", &[&spec(0), &spec(1)]);
+    assert_eq!(outcome.status, Some(0), "{outcome:?}");
+    assert!(captures::read(&directory.file("out0.pcap")) == made[1] && captures::read(&directory.file("out1.pcap")) == made[0]);
+}
