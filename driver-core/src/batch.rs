@@ -288,6 +288,24 @@ impl Batch {
         self.tail = 0;
     }
 
+    /// Sees to it that `count` empty buffers of `pool` lie ready for [`Batch::take_empty`], as far as there is room for them and the pool has
+    /// them. Returns how many do, which may be more.
+    #[inline]
+    pub fn stock(&mut self, pool: &BufPool, count: usize) -> usize {
+        if self.spares_of(pool.as_ptr()).1 < count {
+            self.refill(pool, count.max(BLOCK));
+        }
+        self.spares_of(pool.as_ptr()).1
+    }
+
+    /// Takes an empty frame of `pool`: from the buffers that completed transmits left here, else from the pool, by the block.
+    #[inline(always)]
+    pub fn take_empty(&mut self, pool: &BufPool) -> Option<Frame> {
+        let buf = self.take_spare(pool)?;
+        // SAFETY: the buffer was an empty one of `pool` in fresh form, and is ours.
+        Some(unsafe { Frame::fresh(buf, pool.as_ptr()) })
+    }
+
     /// Takes one empty buffer of `pool`: from the stack, which is filled from the pool by the block.
     #[inline(always)]
     pub(crate) fn take_spare(&mut self, pool: &BufPool) -> Option<RawBuf> {

@@ -7,6 +7,7 @@
 //! | [`dma`], [`iova`] | memory that devices reach, and the addresses they reach it at |
 //! | [`frame`], [`pool`], [`batch`] | the sk_buff, where it comes from, and how many travel together |
 //! | [`ring`], [`rxring`], [`txring`] | descriptors in DMA memory, and the shadow that says who owns which buffer |
+//! | [`split`], [`words`] | split virtqueues, and the 16- and 32-bit words that they are made of |
 //! | [`gate`], [`queue`], [`poller`] | stop and wake, the contracts of queues, NAPI |
 //! | [`device`], [`stats`] | the control side |
 //! | [`barrier`], [`lane`] | every fence, and two 64-bit words at a time |
@@ -40,7 +41,9 @@ pub mod ring;
 #[cfg(test)]
 mod ring_tests;
 pub mod rxring;
+pub mod split;
 pub mod stats;
 #[cfg(test)]
 mod testing;
 pub mod txring;
+pub mod words;

@@ -7,7 +7,7 @@ use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::cell::Cell;
 use std::fmt;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use driver_core::dma::{DmaDomain, DmaError, DmaMapper, Iova, Mapping};
@@ -333,6 +333,40 @@ impl Dma<'_> {
         let ptr = self.aligned(iova, 8, 8, true)?.cast::<u64>();
         // SAFETY: 8 bytes from `ptr` are mapped and aligned.
         unsafe { AtomicU64::from_ptr(ptr.as_ptr()) }.store(word.to_le(), Ordering::Release);
+        Ok(())
+    }
+
+    /// Loads an aligned 4-byte word.
+    ///
+    /// # Errors
+    /// [`DmaFault`], recorded as a violation.
+    #[inline]
+    pub fn load4(&self, iova: Iova) -> Result<u32, DmaFault> {
+        let ptr = self.aligned(iova, 4, 4, false)?.cast::<u32>();
+        // SAFETY: 4 bytes from `ptr` are mapped and aligned.
+        Ok(u32::from_le(unsafe { AtomicU32::from_ptr(ptr.as_ptr()) }.load(Ordering::Acquire)))
+    }
+
+    /// Loads an aligned 2-byte word.
+    ///
+    /// # Errors
+    /// [`DmaFault`], recorded as a violation.
+    #[inline]
+    pub fn load2(&self, iova: Iova) -> Result<u16, DmaFault> {
+        let ptr = self.aligned(iova, 2, 2, false)?.cast::<u16>();
+        // SAFETY: 2 bytes from `ptr` are mapped and aligned.
+        Ok(u16::from_le(unsafe { AtomicU16::from_ptr(ptr.as_ptr()) }.load(Ordering::Acquire)))
+    }
+
+    /// Stores an aligned 2-byte word with release ordering.
+    ///
+    /// # Errors
+    /// [`DmaFault`], recorded as a violation.
+    #[inline]
+    pub fn store2(&self, iova: Iova, word: u16) -> Result<(), DmaFault> {
+        let ptr = self.aligned(iova, 2, 2, true)?.cast::<u16>();
+        // SAFETY: 2 bytes from `ptr` are mapped and aligned.
+        unsafe { AtomicU16::from_ptr(ptr.as_ptr()) }.store(word.to_le(), Ordering::Release);
         Ok(())
     }
 

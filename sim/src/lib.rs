@@ -15,6 +15,7 @@ pub mod ixgbe;
 pub mod model;
 pub mod msix;
 pub mod violation;
+pub mod virtio_net;
 pub mod wire;
 
 pub use clock::{HostClock, SimClock};

@@ -1,6 +1,7 @@
 //! Frames of several buffers.
 
 use super::{Frame, FrameError};
+use crate::dma::Iova;
 use crate::pool::BufPool;
 
 /// The segments of a frame in order, as byte slices.
@@ -20,6 +21,12 @@ impl Frame {
     /// The bytes of every segment, first to last.
     pub fn segments(&self) -> Segments<'_> {
         Segments(Some(self))
+    }
+
+    /// Where a device finds the segments, first to last, and their lengths in bytes. Meant for drivers, which keep the frame for as long as the
+    /// device may use it.
+    pub fn dma_segments(&self) -> impl Iterator<Item = (Iova, usize)> {
+        core::iter::successors(Some(self), |frame| frame.next_segment()).map(|frame| (frame.iova(), frame.linear_len()))
     }
 
     pub(super) fn next_segment(&self) -> Option<&Self> {

@@ -140,6 +140,12 @@ impl Frame {
         self.pool.addr().get() & TAGS == 0
     }
 
+    /// Of a plain frame: whether its words ask for a VLAN tag to be put back.
+    #[inline(always)]
+    pub(crate) fn has_vlan_word(&self) -> bool {
+        self.words[1] & meta::VLAN_VALID != 0
+    }
+
     #[inline(always)]
     pub(crate) fn pool(&self) -> &PoolInner {
         // SAFETY: the frame's buffer is not in the free list, so the pool is alive.
@@ -210,6 +216,20 @@ impl Frame {
     pub fn headroom(&self) -> usize {
         let start = self.raw().0.addr().get() - self.pool().headroom_bytes as usize;
         self.ptr.addr().get() - start
+    }
+
+    /// The `N` bytes before the data, where the headroom has so many: where a driver finds or puts a device's own header without moving the data.
+    #[inline(always)]
+    pub fn prefix<const N: usize>(&self) -> Option<&[u8; N]> {
+        // SAFETY: the bytes from the buffer's start to the data are this frame's own, as its data is, and `N` of them were seen to be there.
+        (N <= self.headroom()).then(|| unsafe { self.ptr.sub(N).cast().as_ref() })
+    }
+
+    /// The `N` bytes before the data, as [`Frame::prefix`].
+    #[inline(always)]
+    pub fn prefix_mut<const N: usize>(&mut self) -> Option<&mut [u8; N]> {
+        // SAFETY: as in `prefix`, and `&mut self` makes the access exclusive.
+        (N <= self.headroom()).then(|| unsafe { self.ptr.sub(N).cast().as_mut() })
     }
 
     /// Room behind the data of the first segment, in bytes.

@@ -1,0 +1,245 @@
+//! Split virtqueues (virtio 1.2, section 2.7): two rings and a descriptor table in DMA memory, the indexes that are believed in private memory, and
+//! for each direction the slots that say which buffer lies behind which descriptor.
+//!
+//! | type | what it is |
+//! | --- | --- |
+//! | [`SplitQueue`] | the memory and its indexes |
+//! | [`SplitRx`] | every descriptor stands for one slot that holds one empty buffer |
+//! | [`SplitTx`] | frames in flight, and which descriptors are free |
+//!
+//! Of what the device can write only the used ring is ever read, each word once for each decision, and every index is checked before it is used.
+
+mod rx;
+mod tx;
+
+pub use rx::{SplitRx, SplitTaken};
+pub use tx::SplitTx;
+
+use core::ptr::NonNull;
+
+use crate::barrier;
+use crate::dma::{DmaDomain, DmaError, Iova};
+use crate::lane::Pair;
+use crate::queue::QueueFault;
+use crate::ring::DescRing;
+use crate::words::DmaWords;
+
+/// VIRTQ_DESC_F_NEXT: the buffer goes on in the descriptor `next` (2.7.5).
+pub const F_NEXT: u16 = 1;
+/// VIRTQ_DESC_F_WRITE: the device writes to the buffer.
+pub const F_WRITE: u16 = 2;
+/// VIRTQ_DESC_F_INDIRECT: the buffer is a table of descriptors.
+pub const F_INDIRECT: u16 = 4;
+/// VIRTQ_AVAIL_F_NO_INTERRUPT (2.7.7).
+const AVAIL_F_NO_INTERRUPT: u16 = 1;
+/// VIRTQ_USED_F_NO_NOTIFY (2.7.10).
+const USED_F_NO_NOTIFY: u16 = 1;
+
+/// Where `ring` starts in the available ring: behind `flags` and `idx`, in words of 16 bits.
+const AVAIL_RING: u32 = 2;
+/// Where `idx` lies in the available ring.
+const AVAIL_IDX: u32 = 1;
+/// Where `ring` starts in the used ring: behind `flags` and `idx`, which share the first word of 32 bits.
+const USED_RING: u32 = 1;
+
+/// A descriptor: address, then length, flags and next (2.7.5).
+#[inline(always)]
+pub fn descriptor(iova: u64, len_bytes: u32, flags: u16, next: u16) -> Pair {
+    Pair::new(iova, u64::from(len_bytes) | u64::from(flags) << 32 | u64::from(next) << 48)
+}
+
+/// Whether the other side wants to hear that its index moved from `old` to `new`, having asked for news when it passes `event`:
+/// vring_need_event of section 2.7.10. Right across the wrap-around at 65536.
+#[inline(always)]
+pub const fn need_event(event: u16, new: u16, old: u16) -> bool {
+    new.wrapping_sub(event).wrapping_sub(1) < new.wrapping_sub(old)
+}
+
+/// The memory of one virtqueue.
+#[derive(Debug)]
+pub struct SplitQueue {
+    desc: DescRing,
+    /// `flags`, `idx`, `ring`, `used_event`. Written here, read by the device.
+    avail: DmaWords<u16>,
+    /// `flags` and `idx`, pairs of `id` and `len`, `avail_event`. Written by the device.
+    used: DmaWords<u32>,
+    size: u16,
+    /// `idx` of the available ring, counting entries that the device was not told of yet.
+    next_avail: u16,
+    /// `idx` of the available ring as the device sees it.
+    published: u16,
+    /// Used entries taken.
+    next_used: u16,
+    event_idx: bool,
+    /// Whether the device is asked to interrupt.
+    armed: bool,
+}
+
+impl SplitQueue {
+    /// A queue of `size` descriptors, a power of two of at most 32768. `event_idx`: VIRTIO_F_EVENT_IDX was negotiated.
+    ///
+    /// Interrupts are off: by flag, or by an event index that lies as far away as can be.
+    pub fn new(domain: &DmaDomain, size: u16, event_idx: bool) -> Result<Self, DmaError> {
+        let n = u32::from(size);
+        let queue = Self {
+            desc: DescRing::new(domain, n)?,
+            avail: DmaWords::new(domain, AVAIL_RING + n + 1)?,
+            used: DmaWords::new(domain, USED_RING + 2 * n + 1)?,
+            size,
+            next_avail: 0,
+            published: 0,
+            next_used: 0,
+            event_idx,
+            armed: true,
+        };
+        Ok(Self { armed: false, ..queue.disarmed() })
+    }
+
+    fn disarmed(mut self) -> Self {
+        self.disarm();
+        self
+    }
+
+    /// How many descriptors there are.
+    pub fn size(&self) -> u16 {
+        self.size
+    }
+
+    /// The addresses of the descriptor table, the available ring and the used ring: queue_desc, queue_driver, queue_device.
+    pub fn areas(&self) -> [Iova; 3] {
+        [self.desc.iova(), self.avail.iova(), self.used.iova()]
+    }
+
+    #[inline(always)]
+    fn slot(&self, index: u16) -> u32 {
+        u32::from(index & (self.size - 1))
+    }
+
+    /// Entries of the available ring that the device has and did not return.
+    #[inline(always)]
+    fn outstanding(&self) -> u16 {
+        self.published.wrapping_sub(self.next_used)
+    }
+
+    /// How many used entries wait. The caller goes on with [`barrier::after_done`].
+    ///
+    /// # Errors
+    /// [`QueueFault::Protocol`] where the device claims to have used more than it was given.
+    #[inline(always)]
+    pub fn ready(&self) -> Result<u16, QueueFault> {
+        let idx = (self.used.load(0) >> 16) as u16;
+        let ready = idx.wrapping_sub(self.next_used);
+        if ready > self.outstanding() {
+            return Err(QueueFault::Protocol("the used ring's idx runs ahead of the buffers that the device was given"));
+        }
+        Ok(ready)
+    }
+
+    /// The next used entry, one of those that [`SplitQueue::ready`] counted: `id` and `len` as the device wrote them.
+    #[inline(always)]
+    fn used_entry(&self) -> (u32, u32) {
+        let at = USED_RING + 2 * self.slot(self.next_used);
+        (self.used.load(at), self.used.load(at + 1))
+    }
+
+    /// Where the next used entry lies, and how many lie behind one another from there to the end of the ring.
+    #[inline(always)]
+    fn used_run(&self) -> (NonNull<u32>, usize) {
+        let slot = self.slot(self.next_used);
+        (self.used.at(USED_RING + 2 * slot), usize::from(self.size) - slot as usize)
+    }
+
+    /// Where the next entry of the available ring lies, and how many lie behind one another from there to the end of the ring.
+    #[inline(always)]
+    fn avail_run(&self) -> (NonNull<u16>, usize) {
+        let slot = self.slot(self.next_avail);
+        (self.avail.at(AVAIL_RING + slot), usize::from(self.size) - slot as usize)
+    }
+
+    /// Puts a descriptor chain's head into the available ring. The device sees it after [`SplitQueue::publish`].
+    #[inline(always)]
+    fn make_available(&mut self, head: u16) {
+        self.avail.store(AVAIL_RING + self.slot(self.next_avail), head);
+        self.next_avail = self.next_avail.wrapping_add(1);
+    }
+
+    /// Shows the device what was made available, and says whether it wants to be notified (2.7.10).
+    #[inline(always)]
+    pub fn publish(&mut self) -> bool {
+        let (old, new) = (self.published, self.next_avail);
+        if old == new {
+            return false;
+        }
+        // 2.7.13.3: "The driver performs a suitable memory barrier to ensure the device sees the updated descriptor table and available ring before the
+        // next step."
+        barrier::before_doorbell();
+        self.avail.store(AVAIL_IDX, new);
+        self.published = new;
+        // 2.7.13.4: the index must be out before the look at whether the device sleeps, else both sides could wait for ever.
+        barrier::store_then_load();
+        if self.event_idx {
+            let avail_event = self.used.load(USED_RING + 2 * u32::from(self.size)) as u16;
+            need_event(avail_event, new, old)
+        } else {
+            self.used.load(0) as u16 & USED_F_NO_NOTIFY == 0
+        }
+    }
+
+    /// Asks for an interrupt at the next used entry, and says whether there is one already.
+    pub fn arm(&mut self) -> bool {
+        self.armed = true;
+        if self.event_idx {
+            self.avail.store(AVAIL_RING + u32::from(self.size), self.next_used);
+        } else {
+            self.avail.store(0, 0);
+        }
+        // As in `publish`, the other way round.
+        barrier::store_then_load();
+        (self.used.load(0) >> 16) as u16 != self.next_used
+    }
+
+    /// Asks for no interrupts. With event indexes that is a request only: one passes in 65536 entries, and before the index is out of sight.
+    #[inline(always)]
+    pub fn disarm(&mut self) {
+        if !self.armed {
+            return;
+        }
+        self.armed = false;
+        if self.event_idx {
+            self.avail.store(AVAIL_RING + u32::from(self.size), self.next_used.wrapping_sub(1));
+        } else {
+            self.avail.store(0, AVAIL_F_NO_INTERRUPT);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_descriptor_has_the_fields_where_the_specification_puts_them() {
+        let [w0, w1] = descriptor(0x1122_3344_5566_7788, 0x0001_0002, F_NEXT | F_WRITE, 0x8001).words();
+        assert_eq!(w0, 0x1122_3344_5566_7788);
+        assert_eq!(w1.to_le_bytes(), [0x02, 0x00, 0x01, 0x00, 0x03, 0x00, 0x01, 0x80]);
+        assert_eq!((F_NEXT, F_WRITE, F_INDIRECT), (1, 2, 4));
+    }
+
+    proptest! {
+        /// News is due exactly when the index passes `event`: when the entry `event` is among those from `old` to `new`.
+        #[test]
+        fn need_event_is_true_when_the_entry_was_passed(event: u16, old: u16, step in 0u16..=32768) {
+            let new = old.wrapping_add(step);
+            let passed = (0..step).any(|k| old.wrapping_add(k) == event);
+            prop_assert_eq!(need_event(event, new, old), passed);
+        }
+
+        #[test]
+        fn need_event_holds_near_the_wrap_around(event in 65530u32..65546, old in 65530u32..65546, step in 0u16..8) {
+            let (event, old) = (event as u16, old as u16);
+            let passed = (0..step).any(|k| old.wrapping_add(k) == event);
+            prop_assert_eq!(need_event(event, old.wrapping_add(step), old), passed);
+        }
+    }
+}

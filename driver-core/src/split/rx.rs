@@ -1,0 +1,290 @@
+//! The receive half.
+
+use alloc::boxed::Box;
+use core::fmt;
+use core::mem::ManuallyDrop;
+use core::ptr::{self, NonNull};
+
+use super::{F_WRITE, SplitQueue, descriptor};
+use crate::batch::Batch;
+use crate::frame::Frame;
+use crate::frame::meta::LEN_SHIFT;
+use crate::pool::{self, BufPool, PoolInner, RawBuf};
+use crate::queue::QueueFault;
+
+/// A receive queue full of lent buffers. Descriptor `id` always stands for slot `id`.
+///
+/// Each buffer is lent from `HEADER` bytes before its data on, so that a header that the device writes lies in the headroom and the frame where fresh data
+/// begins. A slot is empty from the moment its buffer comes back until [`SplitRx::refill`]: an id that comes twice meanwhile is seen.
+///
+/// Dropping it leaks its memory and buffers, since nothing here knows whether the device still writes to them; a driver that has seen the device
+/// stop calls [`SplitRx::release`].
+pub struct SplitRx<const HEADER: usize> {
+    queue: ManuallyDrop<SplitQueue>,
+    /// The buffer behind each descriptor while the device has it, null otherwise.
+    slots: Box<[*mut u8]>,
+    /// Slots that are empty, at `..owed_count`.
+    owed: Box<[u16]>,
+    owed_count: usize,
+    pool: BufPool,
+    /// IOVA minus pointer, of the pool.
+    delta: u64,
+    lent_bytes: u32,
+}
+
+// SAFETY: the slots' pointers are buffers that this queue owns; they may be owned by any thread.
+unsafe impl<const HEADER: usize> Send for SplitRx<HEADER> {}
+// SAFETY: `&SplitRx` reads indexes and sizes only.
+unsafe impl<const HEADER: usize> Sync for SplitRx<HEADER> {}
+
+/// What [`SplitRx::take`] found.
+#[derive(Debug)]
+pub struct SplitTaken {
+    /// An empty frame whose buffer the device has filled: headroom and room for data hold what it wrote.
+    pub frame: Frame,
+    /// The descriptor.
+    pub id: u32,
+    /// How many bytes the device says that it wrote, the header included: at most [`SplitRx::lent_bytes`].
+    pub used_bytes: u32,
+}
+
+impl<const HEADER: usize> SplitRx<HEADER> {
+    /// Lends a buffer of `pool` with each descriptor and makes it available; the device was not notified. `None` where the pool has too few free buffers, or
+    /// less headroom than the header has bytes. The device does not know of the queue yet: it can be told after this.
+    pub fn new(queue: SplitQueue, pool: &BufPool) -> Option<Self> {
+        let size = usize::from(queue.size());
+        let mut rx = Self {
+            slots: (0..size).map(|_| ptr::null_mut()).collect(),
+            owed: (0..queue.size()).collect(),
+            owed_count: size,
+            queue: ManuallyDrop::new(queue),
+            pool: pool.clone(),
+            delta: pool.inner().delta,
+            lent_bytes: pool.data_bytes() + HEADER as u32,
+        };
+        let mut batch = Batch::new(size);
+        if pool.headroom_bytes() < HEADER as u32 || batch.stock(pool, size) < size {
+            // SAFETY: no device knows of the queue yet.
+            unsafe { rx.release() };
+            return None;
+        }
+        for id in 0..rx.queue.size() {
+            rx.queue.desc.store(id.into(), descriptor(0, rx.lent_bytes, F_WRITE, 0));
+        }
+        rx.refill(&mut batch);
+        rx.publish();
+        Some(rx)
+    }
+
+    /// The rings and their indexes.
+    #[inline(always)]
+    pub fn queue(&self) -> &SplitQueue {
+        &self.queue
+    }
+
+    /// Bytes lent with each descriptor.
+    #[inline(always)]
+    pub fn lent_bytes(&self) -> u32 {
+        self.lent_bytes
+    }
+
+    /// The pool that the buffers come from.
+    pub fn pool(&self) -> &BufPool {
+        &self.pool
+    }
+
+    /// [`SplitQueue::publish`]
+    #[inline(always)]
+    pub fn publish(&mut self) -> bool {
+        self.queue.publish()
+    }
+
+    /// [`SplitQueue::arm`]
+    pub fn arm(&mut self) -> bool {
+        self.queue.arm()
+    }
+
+    /// [`SplitQueue::disarm`]
+    #[inline(always)]
+    pub fn disarm(&mut self) {
+        self.queue.disarm();
+    }
+
+    /// How many used entries can be taken of `wanted` so that every empty slot still finds a fresh buffer.
+    #[inline(always)]
+    pub fn covered(&self, batch: &mut Batch, wanted: usize) -> usize {
+        let needed = self.owed_count + wanted;
+        let have = batch.spares_of(self.pool.as_ptr()).1;
+        if have >= needed { wanted } else { wanted.min(batch.stock(&self.pool, needed).saturating_sub(self.owed_count)) }
+    }
+
+    /// Moves ordinary frames to `batch`, `count` at most, and returns how many, and their bytes. It stops before an entry that is not ordinary.
+    ///
+    /// `count` is no more than what [`SplitQueue::ready`] and [`SplitRx::covered`] said, the former with an [`after_done`](crate::barrier::after_done)
+    /// barrier behind. An ordinary frame has `min_used..=max_used` used bytes, and `ordinary` finds its header to be one: it gives what is known of the frame
+    /// as the low half of its second word (see [`meta`](crate::frame::meta)).
+    #[inline]
+    pub fn take_ordinary(
+        &mut self,
+        batch: &mut Batch,
+        count: usize,
+        (min_used, max_used): (u32, u32),
+        ordinary: impl Fn(&[u8; HEADER]) -> Option<u32>,
+    ) -> (usize, u64) {
+        let max_used = max_used.min(self.lent_bytes);
+        let (mut done, mut bytes) = (0, 0);
+        while done < count {
+            let (used, entries) = self.queue.used_run();
+            let run = entries.min(count - done).min(self.owed.len() - self.owed_count);
+            let Some(places) = batch.places(run) else { break };
+            // SAFETY: there are `run` places, as many numbers fit into `owed`, and `run` entries are at `used`; `max_used` is within what is lent.
+            let (frames, more) = unsafe { self.take_run(used, places, run, (min_used.max(HEADER as u32), max_used), &ordinary) };
+            // SAFETY: `take_run` wrote as many frames.
+            unsafe { batch.commit(frames) };
+            done += frames;
+            bytes += more;
+            if frames < run || run == 0 {
+                break;
+            }
+        }
+        (done, bytes)
+    }
+
+    /// # Safety
+    /// `count` places for frames, room for as many numbers in `owed`, and as many used entries at `used`, the next one first. The length range lies within
+    /// `HEADER..=lent_bytes`.
+    #[inline(never)]
+    unsafe fn take_run(
+        &mut self,
+        used: NonNull<u32>,
+        places: NonNull<Frame>,
+        count: usize,
+        (min_used, max_used): (u32, u32),
+        ordinary: &impl Fn(&[u8; HEADER]) -> Option<u32>,
+    ) -> (usize, u64) {
+        let pool = self.pool.as_ptr();
+        let (slots, size) = (self.slots.as_mut_ptr(), self.slots.len());
+        let (mut done, mut bytes) = (0, 0);
+        // SAFETY: `owed` has room behind `owed_count`, by the caller's word.
+        let owed = unsafe { self.owed.as_mut_ptr().add(self.owed_count) };
+        while done < count {
+            // SAFETY: `done` is below `count`: the entry, the place and the number lie inside their memory, by the caller's word. `id` is below the number
+            // of slots. The buffer was lent and came back, it has `HEADER` bytes of headroom (seen in `new`), and its length is within its room.
+            unsafe {
+                let entry = used.add(2 * done);
+                let id = u32::from_le(entry.read_volatile());
+                let used_bytes = u32::from_le(entry.add(1).read_volatile());
+                if id as usize >= size {
+                    break;
+                }
+                let slot = slots.add(id as usize);
+                let Some(filled) = NonNull::new(*slot) else { break };
+                if used_bytes.wrapping_sub(min_used) > max_used.wrapping_sub(min_used) {
+                    break;
+                }
+                let Some(known) = ordinary(filled.sub(HEADER).cast().as_ref()) else { break };
+                *slot = ptr::null_mut();
+                *owed.add(done) = id as u16;
+                let len = u64::from(used_bytes - HEADER as u32);
+                bytes += len;
+                let mut frame = ManuallyDrop::new(Frame::fresh(RawBuf(filled), pool));
+                frame.set_words([0, u64::from(known) | len << LEN_SHIFT]);
+                places.add(done).cast::<ManuallyDrop<Frame>>().write(frame);
+            }
+            done += 1;
+        }
+        self.owed_count += done;
+        self.queue.next_used = self.queue.next_used.wrapping_add(done as u16);
+        (done, bytes)
+    }
+
+    /// Takes the next used entry whatever it is like; one was counted by [`SplitQueue::ready`] and [`SplitRx::covered`].
+    ///
+    /// # Errors
+    /// [`QueueFault::Index`], [`QueueFault::Length`]: the device names a descriptor that it does not have, or more bytes than it was lent.
+    pub fn take(&mut self) -> Result<SplitTaken, QueueFault> {
+        let (id, used_bytes) = self.queue.used_entry();
+        let filled = self.slots.get(id as usize).and_then(|&slot| NonNull::new(slot));
+        let (Some(filled), Some(owed)) = (filled, self.owed.get_mut(self.owed_count)) else {
+            return Err(QueueFault::Index { index: id, limit: self.slots.len() as u32 });
+        };
+        if used_bytes > self.lent_bytes {
+            return Err(QueueFault::Length { slot: id, len_bytes: used_bytes, max_bytes: self.lent_bytes });
+        }
+        *owed = id as u16;
+        self.owed_count += 1;
+        if let Some(slot) = self.slots.get_mut(id as usize) {
+            *slot = ptr::null_mut();
+        }
+        self.queue.next_used = self.queue.next_used.wrapping_add(1);
+        // SAFETY: the slot owned the buffer, which is one of the pool's in fresh form, and has just given it up.
+        let frame = unsafe { Frame::fresh(RawBuf(filled), self.pool.as_ptr()) };
+        Ok(SplitTaken { frame, id, used_bytes })
+    }
+
+    /// Fills the empty slots with fresh buffers, as far as `batch` has them, and makes them available.
+    #[inline]
+    pub fn refill(&mut self, batch: &mut Batch) {
+        let pool = self.pool.as_ptr();
+        while self.owed_count > 0 {
+            let (spares, spare_count) = batch.spares_of(pool);
+            let (avail, room) = self.queue.avail_run();
+            let run = self.owed_count.min(spare_count).min(room);
+            if run == 0 {
+                return;
+            }
+            // SAFETY: `run` buffers of this pool lie on the stack below `spare_count`, as many numbers in `owed`, and as many entries at `avail`.
+            unsafe {
+                self.refill_run(avail, spares.add(spare_count - run), run);
+                batch.set_spares(pool, spare_count - run);
+            }
+        }
+    }
+
+    /// # Safety
+    /// `count` buffers of this queue's pool are at `spares`, which the caller gives up; as many numbers in `owed`, and as many entries of the
+    /// available ring are at `avail`, the next one first.
+    #[inline(never)]
+    unsafe fn refill_run(&mut self, avail: NonNull<u16>, spares: NonNull<RawBuf>, count: usize) {
+        let first = self.owed_count - count;
+        let (slots, descriptors) = (self.slots.as_mut_ptr(), self.queue.desc.at(0));
+        let iova = self.delta.wrapping_sub(HEADER as u64);
+        // SAFETY: `first` is at most `owed_count`, which is within `owed`.
+        let owed = unsafe { self.owed.as_ptr().add(first) };
+        for k in 0..count {
+            // SAFETY: `k` is below `count`, by the caller's word; a number in `owed` is below the number of slots and descriptors, since it was when it was
+            // put there.
+            unsafe {
+                let buf: RawBuf = spares.add(k).read();
+                let id = *owed.add(k);
+                *slots.add(usize::from(id)) = buf.0.as_ptr();
+                let at = (buf.0.addr().get() as u64).wrapping_add(iova);
+                // Length and flags stay as `new` wrote them; the device looks only after `publish`.
+                descriptors.add(usize::from(id)).cast::<u64>().write_volatile(at.to_le());
+                avail.add(k).write_volatile(id.to_le());
+            }
+        }
+        self.owed_count = first;
+        self.queue.next_avail = self.queue.next_avail.wrapping_add(count as u16);
+    }
+
+    /// Takes the queue apart: its buffers return to the pool and its memory is unmapped.
+    ///
+    /// # Safety
+    /// The device has confirmed that it stopped: it does not write to the rings or their buffers any more.
+    pub unsafe fn release(mut self) {
+        let pool: NonNull<PoolInner> = self.pool.as_ptr();
+        for buf in self.slots.iter().filter_map(|&slot| NonNull::new(slot)) {
+            // SAFETY: the slot owned the buffer, which is one of the pool's; `self` is consumed, so no slot is read again.
+            unsafe { pool::give_back(pool, &[RawBuf(buf)]) };
+        }
+        // SAFETY: `self` is consumed, and `SplitRx` has no `Drop` of its own.
+        unsafe { ManuallyDrop::drop(&mut self.queue) };
+    }
+}
+
+impl<const HEADER: usize> fmt::Debug for SplitRx<HEADER> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SplitRx({} descriptors, {} without a buffer)", self.slots.len(), self.owed_count)
+    }
+}

@@ -1,0 +1,413 @@
+//! The transmit half.
+
+use alloc::boxed::Box;
+use core::fmt;
+use core::mem::ManuallyDrop;
+use core::ptr::{self, NonNull};
+
+use super::{F_INDIRECT, F_NEXT, SplitQueue, descriptor};
+use crate::barrier;
+use crate::batch::Batch;
+use crate::dma::{DmaDomain, DmaError, Iova};
+use crate::frame::Frame;
+use crate::pool::{BufPool, RawBuf};
+use crate::queue::QueueFault;
+use crate::ring::{DESC_BYTES, DescRing};
+use crate::txring::Reclaimed;
+use crate::words::DmaWords;
+
+/// Descriptors of one indirect table; longer chains lie in the queue itself.
+const TABLE: usize = 16;
+/// 32-bit words from one header to the next where headers lie apart.
+const HEADER_WORDS: u32 = 4;
+/// No further descriptor in a chain.
+const END: u16 = u16::MAX;
+
+/// A slot that holds no buffer but says that a whole frame lies in `frames`. Buffers are aligned to 64, so it is none.
+const FRAME: *mut u8 = ptr::without_provenance_mut(1);
+
+/// A transmit queue: frames in flight, numbered by the first descriptor of their chain, and the descriptors that are free.
+///
+/// Each frame is sent with a header of `HEADER` bytes (at most 16), in its headroom where there is room, else in a place of its own.
+///
+/// Dropping it leaks its memory and the frames in flight, since nothing here knows whether the device still reads them; a driver that has seen the device
+/// stop calls [`SplitTx::release`].
+pub struct SplitTx<const HEADER: usize> {
+    queue: ManuallyDrop<SplitQueue>,
+    headers: ManuallyDrop<DmaWords<u32>>,
+    tables: ManuallyDrop<Option<DescRing>>,
+    /// The buffer in flight behind each descriptor; null, or [`FRAME`].
+    slots: Box<[*mut u8]>,
+    /// Frames in flight that are more than one buffer of `pool`.
+    frames: ManuallyDrop<Box<[Option<Frame>]>>,
+    /// Descriptors that are free, at `..free_count`.
+    free: Box<[u16]>,
+    free_count: usize,
+    /// Shadow of each descriptor's `next`: what the device could write to the table is never read.
+    next: Box<[u16]>,
+    pool: BufPool,
+    /// IOVA minus pointer, of the pool.
+    delta: u64,
+}
+
+// SAFETY: the slots' pointers are buffers that this queue owns; they may be owned by any thread.
+unsafe impl<const HEADER: usize> Send for SplitTx<HEADER> {}
+// SAFETY: `&SplitTx` reads indexes and sizes only.
+unsafe impl<const HEADER: usize> Sync for SplitTx<HEADER> {}
+
+impl<const HEADER: usize> SplitTx<HEADER> {
+    /// An empty queue. Frames of `pool` take the short way. `indirect`: chains may lie in tables of their own.
+    ///
+    /// # Errors
+    /// [`DmaError`]
+    pub fn new(queue: SplitQueue, domain: &DmaDomain, pool: &BufPool, indirect: bool) -> Result<Self, DmaError> {
+        const { assert!(HEADER <= 4 * HEADER_WORDS as usize && HEADER.is_multiple_of(4)) };
+        let size = queue.size();
+        let tables = if indirect { Some(DescRing::new(domain, u32::from(size) * TABLE as u32)?) } else { None };
+        Ok(Self {
+            headers: ManuallyDrop::new(DmaWords::new(domain, u32::from(size) * HEADER_WORDS)?),
+            tables: ManuallyDrop::new(tables),
+            slots: (0..size).map(|_| ptr::null_mut()).collect(),
+            frames: ManuallyDrop::new((0..size).map(|_| None).collect()),
+            free: (0..size).rev().collect(),
+            free_count: size.into(),
+            next: (0..size).map(|_| END).collect(),
+            queue: ManuallyDrop::new(queue),
+            pool: pool.clone(),
+            delta: pool.inner().delta,
+        })
+    }
+
+    /// How many descriptors there are.
+    #[allow(clippy::len_without_is_empty, reason = "`pending` says what is in it")]
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Descriptors that are free.
+    #[inline(always)]
+    pub fn free(&self) -> usize {
+        self.free_count
+    }
+
+    /// Descriptors that the device has.
+    pub fn pending(&self) -> usize {
+        self.len() - self.free_count
+    }
+
+    /// The pool whose frames take the short way.
+    #[inline(always)]
+    pub fn pool(&self) -> &BufPool {
+        &self.pool
+    }
+
+    /// [`SplitQueue::publish`]
+    #[inline(always)]
+    pub fn publish(&mut self) -> bool {
+        self.queue.publish()
+    }
+
+    /// Takes ordinary frames from the front of `batch`: those of one buffer of this queue's pool, with a length in `min_len..=max_len`, for which nothing
+    /// is asked for but to send them: their header is all zeros. Returns how many, and their bytes.
+    #[inline]
+    pub fn put_ordinary(&mut self, batch: &mut Batch, min_len: u16, max_len: u16) -> (usize, u64) {
+        let (mut done, mut bytes) = (0, 0);
+        if self.pool.headroom_bytes() < HEADER as u32 {
+            return (done, bytes);
+        }
+        loop {
+            let (avail, room) = self.queue.avail_run();
+            let run = batch.len().min(self.free_count).min(room);
+            let frames = NonNull::from(batch.frames_mut()).cast();
+            // SAFETY: `run` frames are in the batch, as many descriptors free, and as many entries at `avail`; the pool has the headroom.
+            let (count, more) = unsafe { self.put_run(frames, avail, run, (min_len, max_len)) };
+            // The frames at the front are in the slots now.
+            batch.advance(count);
+            done += count;
+            bytes += more;
+            if count < room || batch.is_empty() {
+                return (done, bytes);
+            }
+        }
+    }
+
+    /// # Safety
+    /// `count` frames are at `frames`; those that are taken, the caller forgets. As many descriptors are free, and as many entries of the available ring are
+    /// at `avail`, the next one first. This queue's pool has `HEADER` bytes of headroom.
+    #[inline(never)]
+    unsafe fn put_run(&mut self, frames: NonNull<Frame>, avail: NonNull<u16>, count: usize, (min_len, max_len): (u16, u16)) -> (usize, u64) {
+        let (slots, descriptors) = (self.slots.as_mut_ptr(), self.queue.desc.at(0));
+        let (pool, iova) = (self.pool.as_ptr(), self.delta.wrapping_sub(HEADER as u64));
+        // SAFETY: there are `count` numbers below `free_count`, by the caller's word.
+        let free = unsafe { self.free.as_ptr().add(self.free_count - count) };
+        let (mut done, mut bytes) = (0, 0);
+        while done < count {
+            // SAFETY: `done` is below `count`: frame, number and entry lie inside their memory; the number is below that of slots and descriptors. A frame
+            // whose pool word, tags included, is this pool's address is one fresh-placed buffer of it, with `HEADER` bytes of headroom.
+            unsafe {
+                let frame = frames.add(done).as_ref();
+                let len = frame.linear_len() as u16;
+                if frame.pool_word() != pool || frame.has_vlan_word() || len.wrapping_sub(min_len) > max_len.wrapping_sub(min_len) {
+                    break;
+                }
+                let ptr = frame.ptr();
+                ptr.sub(HEADER).cast::<[u8; HEADER]>().write([0; HEADER]);
+                let id = *free.add(count - 1 - done);
+                *slots.add(usize::from(id)) = ptr.as_ptr();
+                let at = (ptr.addr().get() as u64).wrapping_add(iova);
+                // Two words are enough: the device looks only after `publish`. No flags, no next.
+                let words = descriptors.add(usize::from(id)).cast::<u64>();
+                words.write_volatile(at.to_le());
+                words.add(1).write_volatile((u64::from(len) + HEADER as u64).to_le());
+                avail.add(done).write_volatile(id.to_le());
+                bytes += u64::from(len);
+            }
+            done += 1;
+        }
+        self.free_count -= done;
+        self.queue.next_avail = self.queue.next_avail.wrapping_add(done as u16);
+        (done, bytes)
+    }
+
+    /// How many descriptors of the queue `frame` takes. More than [`SplitTx::len`]: it cannot be sent.
+    pub fn descriptors(&self, frame: &Frame) -> usize {
+        let pieces = pieces::<HEADER>(frame);
+        if self.fits_table(pieces) { 1 } else { pieces }
+    }
+
+    fn fits_table(&self, pieces: usize) -> bool {
+        (2..=TABLE).contains(&pieces) && self.tables.is_some()
+    }
+
+    /// Queues any frame, every segment in reach of the device, for which [`SplitTx::descriptors`] are free.
+    ///
+    /// # Errors
+    /// The frame, where there are not.
+    pub fn put(&mut self, mut frame: Frame, header: [u8; HEADER]) -> Result<(), Frame> {
+        let needed = self.descriptors(&frame);
+        let Some(head) = (needed <= self.free_count).then(|| self.take_free()).flatten() else { return Err(frame) };
+        let table = self.fits_table(pieces::<HEADER>(&frame));
+        let is_apart = is_apart::<HEADER>(&frame);
+        let before = match frame.prefix_mut() {
+            Some(place) if !is_apart => {
+                *place = header;
+                HEADER as u64
+            }
+            _ => 0,
+        };
+        // Header and first segment in one piece, or the header apart in front.
+        let apart = (before == 0).then(|| (self.store_header(head, header), HEADER as u32));
+        let mut before = before;
+        let segments = frame.dma_segments().filter(|&(_, len)| len > 0).map(|(iova, len)| {
+            let before = core::mem::take(&mut before);
+            (Iova(iova.0.wrapping_sub(before)), len as u32 + before as u32)
+        });
+        let pieces = apart.into_iter().chain(segments);
+        if table {
+            self.put_table(head, pieces);
+        } else {
+            self.put_chain(head, pieces);
+        }
+        self.queue.make_available(head);
+        let head = usize::from(head);
+        if let (Some(slot), Some(place)) = (self.slots.get_mut(head), self.frames.get_mut(head)) {
+            *slot = FRAME;
+            *place = Some(frame);
+        }
+        Ok(())
+    }
+
+    fn take_free(&mut self) -> Option<u16> {
+        let top = self.free_count.checked_sub(1)?;
+        self.free_count = top;
+        self.free.get(top).copied()
+    }
+
+    /// Writes a header that lies apart, and says where.
+    fn store_header(&self, head: u16, header: [u8; HEADER]) -> Iova {
+        let at = u32::from(head) * HEADER_WORDS;
+        let (words, _) = header.as_chunks::<4>();
+        for (k, &word) in (0..).zip(words) {
+            self.headers.store(at + k, u32::from_le_bytes(word));
+        }
+        self.headers.iova().offset(u64::from(at) * 4)
+    }
+
+    /// Descriptors one after another in the table of `head` (2.7.5.3).
+    fn put_table(&mut self, head: u16, pieces: impl Iterator<Item = (Iova, u32)>) {
+        let Some(tables) = &mut *self.tables else { return };
+        let first = u32::from(head) * TABLE as u32;
+        let mut pieces = (0..).zip(pieces).peekable();
+        let mut count = 0;
+        while let Some((k, (iova, len))) = pieces.next() {
+            let (flags, next) = if pieces.peek().is_some() { (F_NEXT, k + 1) } else { (0, 0) };
+            tables.store(first + u32::from(k), descriptor(iova.0, len, flags, next));
+            count += 1;
+        }
+        let table = tables.iova().offset(u64::from(first) * DESC_BYTES as u64);
+        self.queue.desc.store(head.into(), descriptor(table.0, count * DESC_BYTES as u32, F_INDIRECT, 0));
+    }
+
+    /// Descriptors of the queue itself, chained by `next`.
+    fn put_chain(&mut self, head: u16, pieces: impl Iterator<Item = (Iova, u32)>) {
+        let mut pieces = pieces.peekable();
+        let mut id = head;
+        while let Some((iova, len)) = pieces.next() {
+            let next = if pieces.peek().is_some() { self.take_free() } else { None };
+            let flags = if next.is_some() { F_NEXT } else { 0 };
+            self.queue.desc.store(id.into(), descriptor(iova.0, len, flags, next.unwrap_or(0)));
+            if let Some(place) = self.next.get_mut(usize::from(id)) {
+                *place = next.unwrap_or(END);
+            }
+            match next {
+                Some(next) => id = next,
+                None => return,
+            }
+        }
+    }
+
+    /// Puts the buffers of frames that the device used onto `batch`'s stack of empty buffers (or back to their pools).
+    ///
+    /// # Errors
+    /// [`QueueFault`]: the device names a descriptor that it does not have, or used more than it was given. Entries before that one were taken.
+    #[inline(always)]
+    pub fn reclaim(&mut self, batch: &mut Batch) -> Result<Reclaimed, QueueFault> {
+        let ready = usize::from(self.queue.ready()?);
+        let mut all = Reclaimed::default();
+        if ready == 0 {
+            return Ok(all);
+        }
+        barrier::after_done();
+        let before = self.free_count;
+        let mut left = ready;
+        while left > 0 {
+            let done = self.reclaim_ordinary(batch, left);
+            left -= done;
+            if done == 0 {
+                all.bytes += self.reclaim_one(batch)?;
+                left -= 1;
+            }
+        }
+        all.descriptors = (self.free_count - before) as u32;
+        Ok(all)
+    }
+
+    /// Takes up to `count` used entries of one buffer each that lie behind one another, as long as they are such and the stack has room.
+    #[inline]
+    fn reclaim_ordinary(&mut self, batch: &mut Batch, count: usize) -> usize {
+        let pool = self.pool.as_ptr();
+        let room = batch.spare_room(pool).min(self.free.len() - self.free_count);
+        let (used, entries) = self.queue.used_run();
+        let run = count.min(room).min(entries);
+        let (spares, spare_count) = batch.spares_of(pool);
+        // SAFETY: the stack has room for `run` buffers of this pool above `spare_count`, `free` for as many numbers, and as many entries lie behind one
+        // another; `reclaim_run` puts `done` buffers there.
+        unsafe {
+            let done = self.reclaim_run(used, spares.add(spare_count), run);
+            if done > 0 {
+                batch.set_spares(pool, spare_count + done);
+            }
+            done
+        }
+    }
+
+    /// # Safety
+    /// Room for `count` buffers at `spares` and for as many numbers in `free`, and as many used entries at `used`, the next one first.
+    #[inline(never)]
+    unsafe fn reclaim_run(&mut self, used: NonNull<u32>, spares: NonNull<RawBuf>, count: usize) -> usize {
+        let (slots, size) = (self.slots.as_mut_ptr(), self.slots.len());
+        // SAFETY: there is room behind `free_count`, by the caller's word.
+        let free = unsafe { self.free.as_mut_ptr().add(self.free_count) };
+        let mut done = 0;
+        while done < count {
+            // SAFETY: `done` is below `count`: entry, place and number lie inside their memory. `id` is below the number of slots. A slot that is neither
+            // null nor `FRAME` owns a buffer of this pool in fresh form. The used length means nothing for buffers that the device only reads.
+            unsafe {
+                let id = u32::from_le(used.add(2 * done).read_volatile());
+                if id as usize >= size {
+                    break;
+                }
+                let slot = slots.add(id as usize);
+                let Some(buf) = NonNull::new(*slot).filter(|&buf| buf.as_ptr() != FRAME) else { break };
+                *slot = ptr::null_mut();
+                spares.add(done).write(RawBuf(buf));
+                *free.add(done) = id as u16;
+            }
+            done += 1;
+        }
+        self.free_count += done;
+        self.queue.next_used = self.queue.next_used.wrapping_add(done as u16);
+        done
+    }
+
+    /// Takes the next used entry whatever it is, and returns its frame's bytes where the whole frame was kept.
+    #[cold]
+    fn reclaim_one(&mut self, batch: &mut Batch) -> Result<u64, QueueFault> {
+        let (id, _) = self.queue.used_entry();
+        let wrong = QueueFault::Index { index: id, limit: self.slots.len() as u32 };
+        let Some(slot) = self.slots.get_mut(id as usize) else { return Err(wrong) };
+        let Some(buf) = NonNull::new(core::mem::replace(slot, ptr::null_mut())) else { return Err(wrong) };
+        self.queue.next_used = self.queue.next_used.wrapping_add(1);
+        let mut bytes = 0;
+        if buf.as_ptr() != FRAME {
+            // SAFETY: a slot that is neither null nor `FRAME` owns a buffer of this pool in fresh form, and has just given it up.
+            unsafe { batch.put_spares(self.pool.as_ptr(), &[RawBuf(buf)]) };
+        } else if let Some(frame) = self.frames.get_mut(id as usize).and_then(Option::take) {
+            bytes = frame.len() as u64;
+            batch.recycle(frame);
+        }
+        self.free_chain(id as u16);
+        Ok(bytes)
+    }
+
+    /// Frees the descriptors of the chain at `head`.
+    fn free_chain(&mut self, head: u16) {
+        let mut id = head;
+        while let (Some(place), Some(next)) = (self.free.get_mut(self.free_count), self.next.get_mut(usize::from(id))) {
+            *place = id;
+            self.free_count += 1;
+            id = core::mem::replace(next, END);
+            if id == END {
+                return;
+            }
+        }
+    }
+
+    /// Takes the queue apart: frames in flight return to their pools and its memory is unmapped.
+    ///
+    /// # Safety
+    /// The device has confirmed that it stopped: it does not read the rings or their buffers any more.
+    pub unsafe fn release(mut self) {
+        let mut batch = Batch::new(1);
+        for slot in &mut self.slots {
+            let buf = core::mem::replace(slot, ptr::null_mut());
+            if let Some(buf) = NonNull::new(buf).filter(|buf| buf.as_ptr() != FRAME) {
+                // SAFETY: the slot owned the buffer, which is one of this pool's in fresh form.
+                unsafe { batch.put_spares(self.pool.as_ptr(), &[RawBuf(buf)]) };
+            }
+        }
+        // SAFETY: `self` is consumed, and `SplitTx` has no `Drop` of its own.
+        unsafe {
+            ManuallyDrop::drop(&mut self.frames);
+            ManuallyDrop::drop(&mut self.queue);
+            ManuallyDrop::drop(&mut self.headers);
+            ManuallyDrop::drop(&mut self.tables);
+        }
+    }
+}
+
+/// How many descriptors a frame needs with its header.
+fn pieces<const HEADER: usize>(frame: &Frame) -> usize {
+    frame.segments().filter(|segment| !segment.is_empty()).count() + usize::from(is_apart::<HEADER>(frame))
+}
+
+/// Whether the header cannot lie right before the frame's first byte.
+fn is_apart<const HEADER: usize>(frame: &Frame) -> bool {
+    frame.linear_len() == 0 || frame.prefix::<HEADER>().is_none()
+}
+
+impl<const HEADER: usize> fmt::Debug for SplitTx<HEADER> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SplitTx({} descriptors, {} pending)", self.len(), self.pending())
+    }
+}

@@ -1,0 +1,229 @@
+//! Accesses to the structures: common configuration (4.1.4.3), ISR (4.1.4.5), device configuration (5.1.4), notifications (4.1.4.4).
+
+use super::regs::*;
+use super::{TRANSMITQ, VirtioNet};
+use crate::model::Host;
+
+/// Bytes of struct virtio_net_config as far as the model has it: up to `duplex`.
+const NET_CONFIG_BYTES: u32 = 17;
+
+impl VirtioNet {
+    pub(super) fn read_structure(&mut self, host: &Host<'_>, offset: u32, width: u8) -> u64 {
+        match offset {
+            COMMON_AT..ISR_AT => self.read_common(host, offset - COMMON_AT, width),
+            ISR_AT..DEVICE_AT => std::mem::take(&mut self.isr).into(),
+            DEVICE_AT..NOTIFY_AT => self.read_device(host, offset - DEVICE_AT, width),
+            _ => 0,
+        }
+    }
+
+    pub(super) fn write_structure(&mut self, host: &Host<'_>, offset: u32, width: u8, value: u64) {
+        match offset {
+            COMMON_AT..ISR_AT => self.write_common(host, offset - COMMON_AT, width, value),
+            NOTIFY_AT.. => self.notify(host, offset - NOTIFY_AT, width, value),
+            _ => host.violation("a write to a structure that is only read", format_args!("offset {offset:#x}"), value, "4.1.4"),
+        }
+    }
+
+    /// 4.1.3.1: "the driver MUST use 8-bit wide accesses for 8-bit wide fields, 16-bit wide and aligned accesses for 16-bit wide fields" and so on.
+    fn check_width(host: &Host<'_>, offset: u32, width: u8, wanted: Option<u8>) -> bool {
+        let right = wanted == Some(width);
+        if !right {
+            host.violation("an access of another width than the field's", format_args!("offset {offset:#x}, {width} bytes"), 0, "4.1.3.1");
+        }
+        right
+    }
+
+    fn read_common(&mut self, host: &Host<'_>, offset: u32, width: u8) -> u64 {
+        if !Self::check_width(host, offset, width, common::width(offset)) {
+            return u64::MAX;
+        }
+        if self.reset_done_us.is_some() && offset != common::STATUS {
+            host.violation("a register was read during the reset", format_args!("common configuration, offset {offset:#x}"), 0, "4.1.4.3.2");
+        }
+        let queue = self.queues.get(usize::from(self.queue_select));
+        let half = |value: u64, select: u32| if select < 2 { u64::from((value >> (32 * select)) as u32) } else { 0 };
+        match offset {
+            common::DEVICE_FEATURE_SELECT => self.device_feature_select.into(),
+            common::DEVICE_FEATURE => half(self.options.features, self.device_feature_select),
+            common::DRIVER_FEATURE_SELECT => self.driver_feature_select.into(),
+            common::DRIVER_FEATURE => half(self.driver_features, self.driver_feature_select),
+            common::MSIX_CONFIG => self.config_vector.into(),
+            common::NUM_QUEUES => self.queues.len() as u64,
+            common::STATUS => self.status.into(),
+            common::GENERATION => {
+                self.generation = self.generation.wrapping_add(self.faults.restless.into());
+                self.generation.into()
+            }
+            common::QUEUE_SELECT => self.queue_select.into(),
+            common::QUEUE_SIZE => queue.map_or(0, |queue| self.faults.queue_size.unwrap_or(queue.size)).into(),
+            common::QUEUE_MSIX => queue.map_or(NO_VECTOR, |queue| queue.vector).into(),
+            common::QUEUE_ENABLE => queue.is_some_and(|queue| queue.enabled).into(),
+            common::QUEUE_NOTIFY_OFF => self.queue_select.into(),
+            _ => {
+                let (area, high) = ((offset - common::QUEUE_ADDRESSES) as usize / 8, !offset.is_multiple_of(8));
+                let address = queue.and_then(|queue| queue.areas.get(area)).copied().unwrap_or(0);
+                half(address, high.into())
+            }
+        }
+    }
+
+    fn write_common(&mut self, host: &Host<'_>, offset: u32, width: u8, value: u64) {
+        if !Self::check_width(host, offset, width, common::width(offset)) {
+            return;
+        }
+        if self.reset_done_us.is_some() {
+            host.violation("a register was written during the reset", format_args!("common configuration, offset {offset:#x}"), value, "4.1.4.3.2");
+            return;
+        }
+        match offset {
+            common::DEVICE_FEATURE_SELECT => self.device_feature_select = value as u32,
+            common::DRIVER_FEATURE_SELECT => self.driver_feature_select = value as u32,
+            common::DRIVER_FEATURE => self.write_features(host, value),
+            common::MSIX_CONFIG => self.config_vector = self.vector(host, value as u16),
+            common::STATUS => self.write_status(host, value as u8),
+            common::QUEUE_SELECT => self.queue_select = value as u16,
+            common::QUEUE_SIZE.. => self.write_queue(host, offset, value),
+            _ => {
+                host.violation("a write to a register that is only read", format_args!("common configuration, offset {offset:#x}"), value, "4.1.4.3");
+            }
+        }
+    }
+
+    /// 4.1.5.1.2.1: a vector that the device cannot serve reads back as NO_VECTOR.
+    fn vector(&self, host: &Host<'_>, vector: u16) -> u16 {
+        if vector != NO_VECTOR && vector >= self.msix.count() {
+            host.violation("a vector that the function does not have", format_args!("MSI-X vector"), vector.into(), "4.1.5.1.2.2");
+        }
+        if vector >= self.msix.count() || self.faults.refuse_vectors { NO_VECTOR } else { vector }
+    }
+
+    fn write_features(&mut self, host: &Host<'_>, value: u64) {
+        let select = self.driver_feature_select;
+        if self.is(VIRTIO_CONFIG_S_FEATURES_OK) || !self.is(VIRTIO_CONFIG_S_DRIVER) {
+            host.violation("features are written outside their step", format_args!("driver_feature"), value, "3.1.1");
+            return;
+        }
+        if select < 2 {
+            let shift = 32 * select;
+            self.driver_features = self.driver_features & !(0xffff_ffff << shift) | value << shift;
+        }
+        if self.driver_features & !self.options.features != 0 {
+            host.violation("a feature is accepted that was not offered", format_args!("driver_feature"), self.driver_features, "2.2.1");
+        }
+    }
+
+    /// 2.1, 3.1.1: bits are only added, in their order; 0 is a reset.
+    fn write_status(&mut self, host: &Host<'_>, value: u8) {
+        if value == 0 {
+            self.reset_done_us = Some(if self.faults.reset_stuck { u64::MAX } else { host.now_us + self.options.reset_us });
+            // A status of 0 already needs no wait, but reads back 0 only when the reset is done.
+            self.status = self.status.max(VIRTIO_CONFIG_S_ACKNOWLEDGE as u8);
+            return;
+        }
+        let (before, new) = (self.status, u32::from(value & !self.status));
+        let wrong = |what| host.violation(what, format_args!("device_status, was {before:#x}"), value.into(), "2.1.1");
+        if before & !value != 0 {
+            wrong("a status bit is cleared");
+        }
+        let order = [
+            (VIRTIO_CONFIG_S_DRIVER, VIRTIO_CONFIG_S_ACKNOWLEDGE),
+            (VIRTIO_CONFIG_S_FEATURES_OK, VIRTIO_CONFIG_S_DRIVER),
+            (VIRTIO_CONFIG_S_DRIVER_OK, VIRTIO_CONFIG_S_FEATURES_OK),
+        ];
+        for (bit, needed) in order {
+            if new & bit != 0 && u32::from(before) & needed == 0 {
+                wrong("a status bit is set before the one that it needs");
+            }
+        }
+        if before & VIRTIO_CONFIG_S_NEEDS_RESET as u8 == 0 && new & VIRTIO_CONFIG_S_NEEDS_RESET != 0 {
+            wrong("the driver sets DEVICE_NEEDS_RESET");
+        }
+        self.status |= value;
+        if new & VIRTIO_CONFIG_S_FEATURES_OK != 0 && (self.faults.refuse_features || !self.has(VIRTIO_F_VERSION_1)) {
+            self.status &= !(VIRTIO_CONFIG_S_FEATURES_OK as u8);
+        }
+        if new & VIRTIO_CONFIG_S_DRIVER_OK != 0 && self.queues.iter().any(|queue| !queue.enabled) {
+            wrong("DRIVER_OK before every queue was enabled");
+        }
+        if self.is(VIRTIO_CONFIG_S_FAILED) {
+            self.queues.iter_mut().for_each(|queue| queue.enabled = false);
+        }
+    }
+
+    /// Fields of the selected queue (4.1.5.1.3).
+    fn write_queue(&mut self, host: &Host<'_>, offset: u32, value: u64) {
+        let (select, max) = (self.queue_select, self.options.queue_size);
+        let early = !self.is(VIRTIO_CONFIG_S_FEATURES_OK);
+        let late = self.is(VIRTIO_CONFIG_S_DRIVER_OK);
+        let vector = if offset == common::QUEUE_MSIX { self.vector(host, value as u16) } else { NO_VECTOR };
+        let Some(queue) = self.queues.get_mut(usize::from(select)) else {
+            host.violation("a field of a queue that is not there", format_args!("queue {select}, offset {offset:#x}"), value, "4.1.4.3");
+            return;
+        };
+        if early || late || queue.enabled {
+            host.violation("a queue is set up outside its step", format_args!("queue {select}, offset {offset:#x}"), value, "3.1.1");
+            return;
+        }
+        match offset {
+            common::QUEUE_SIZE => queue.size = value as u16,
+            common::QUEUE_MSIX => queue.vector = vector,
+            common::QUEUE_ENABLE if value == 1 => {
+                queue.check(host, select.into(), max);
+                queue.enabled = true;
+            }
+            common::QUEUE_ADDRESSES.. => {
+                let (area, shift) = ((offset - common::QUEUE_ADDRESSES) as usize / 8, if offset.is_multiple_of(8) { 0 } else { 32 });
+                if let Some(address) = queue.areas.get_mut(area) {
+                    *address = *address & !(0xffff_ffff << shift) | value << shift;
+                }
+            }
+            _ => host.violation("a value or field that is not to be written", format_args!("queue {select}, offset {offset:#x}"), value, "4.1.4.3.2"),
+        }
+    }
+
+    fn read_device(&mut self, host: &Host<'_>, offset: u32, width: u8) -> u64 {
+        // mac is bytes; status, max_virtqueue_pairs and mtu are le16; speed is le32; duplex is a byte.
+        let wanted = match offset {
+            0..=5 | 16 => Some(1),
+            6 | 8 | 10 => Some(2),
+            12 => Some(4),
+            _ => None,
+        };
+        if !Self::check_width(host, offset, width, wanted) || !self.is(VIRTIO_CONFIG_S_DRIVER) {
+            host.violation("the device configuration is read in a wrong way or too early", format_args!("offset {offset:#x}"), width.into(), "3.1.1");
+        }
+        if offset == 3 && self.faults.mac_changes > 0 {
+            self.faults.mac_changes -= 1;
+            self.mac = self.mac.map(|byte| byte ^ 0x10);
+            self.generation = self.generation.wrapping_add(1);
+        }
+        let mut bytes = [0; NET_CONFIG_BYTES as usize + 3];
+        bytes[..6].copy_from_slice(&self.mac);
+        bytes[6] = if self.link_up { VIRTIO_NET_S_LINK_UP as u8 } else { 0 };
+        bytes[8] = 1;
+        bytes[10..12].copy_from_slice(&self.options.mtu.to_le_bytes());
+        bytes[12..16].copy_from_slice(&10_000u32.to_le_bytes());
+        bytes[16] = 1;
+        bytes.iter().skip(offset as usize).take(width.into()).rev().fold(0, |value, &byte| value << 8 | u64::from(byte))
+    }
+
+    /// 4.1.5.2: without VIRTIO_F_NOTIFICATION_DATA the 16-bit number of the queue, at the queue's address.
+    fn notify(&mut self, host: &Host<'_>, offset: u32, width: u8, value: u64) {
+        let queue = value as usize;
+        let right = queue <= TRANSMITQ && offset == queue as u32 * self.options.notify_off_multiplier && width == 2;
+        if !right || !self.is(VIRTIO_CONFIG_S_DRIVER_OK) || self.reset_done_us.is_some() {
+            host.violation(
+                "a notification of the wrong form or at the wrong time",
+                format_args!("offset {offset:#x}, {width} bytes"),
+                value,
+                "4.1.5.2",
+            );
+            return;
+        }
+        if let (Some(end), Some(count)) = (self.queues.get_mut(queue), self.counters.notifications.get_mut(queue)) {
+            end.notified = true;
+            *count += 1;
+        }
+    }
+}

@@ -1,0 +1,386 @@
+//! A model of a virtio network card with one queue pair (virtio 1.2, modern PCI transport, split queues).
+//!
+//! Section numbers are those of Virtual I/O Device (VIRTIO) Version 1.2. The model is stricter than a device has to be: what the specification forbids a
+//! driver is recorded as a violation, and a queue is only looked at after a notification where one was asked for.
+
+mod access;
+mod pci;
+mod queue;
+mod regs;
+mod rx;
+mod tx;
+
+use std::collections::VecDeque;
+
+use crate::config::ConfigSpace;
+use crate::iommu::Dma;
+use crate::model::{Host, Model};
+use crate::msix::Msix;
+use crate::wire::Wire;
+use queue::{Chain, Queue, Rules};
+use regs::*;
+
+/// struct virtio_net_hdr with num_buffers (5.1.6).
+const HEADER_BYTES: usize = 12;
+const RECEIVEQ: usize = 0;
+const TRANSMITQ: usize = 1;
+
+/// Which card the model is.
+#[derive(Debug, Clone)]
+pub struct VirtioNetOptions {
+    /// PCI device ID: 0x1041, or 0x1000 for a transitional card.
+    pub device: u16,
+    /// The address that it tells.
+    pub mac: [u8; 6],
+    /// The MTU that it tells, in bytes.
+    pub mtu: u16,
+    /// The features that it offers.
+    pub features: u64,
+    /// The largest size of a queue.
+    pub queue_size: u16,
+    /// notify_off_multiplier (4.1.4.4): 0, or a power of two.
+    pub notify_off_multiplier: u32,
+    /// Whether there is the PCI access window of section 4.1.4.9.
+    pub has_window: bool,
+    /// Whether the BAR of the structures can be mapped; else only the window leads to them.
+    pub has_bar: bool,
+    /// How long a reset takes, in microseconds.
+    pub reset_us: u64,
+    /// Faults to start with.
+    pub faults: Faults,
+}
+
+impl Default for VirtioNetOptions {
+    fn default() -> Self {
+        /// VIRTIO_NET_F_SPEED_DUPLEX, which the kernel's headers have under the same number.
+        const SPEED_DUPLEX: u32 = 63;
+        let features = [
+            VIRTIO_NET_F_CSUM,
+            VIRTIO_NET_F_GUEST_CSUM,
+            VIRTIO_NET_F_MTU,
+            VIRTIO_NET_F_MAC,
+            VIRTIO_NET_F_MRG_RXBUF,
+            VIRTIO_NET_F_STATUS,
+            VIRTIO_RING_F_INDIRECT_DESC,
+            VIRTIO_RING_F_EVENT_IDX,
+            VIRTIO_F_VERSION_1,
+            VIRTIO_F_ACCESS_PLATFORM,
+            SPEED_DUPLEX,
+        ];
+        Self {
+            device: 0x1041,
+            mac: [0x02, 0x00, 0x00, 0x1a, 0xf4, 0x41],
+            mtu: 9000,
+            features: features.into_iter().fold(0, |all, number| all | bit(number)),
+            queue_size: 256,
+            notify_off_multiplier: 4,
+            has_window: true,
+            has_bar: true,
+            reset_us: 5,
+            faults: Faults::default(),
+        }
+    }
+}
+
+/// What the card says of the checksum of frames that it delivers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RxChecksum {
+    /// Nothing.
+    #[default]
+    None,
+    /// That it is good.
+    Valid,
+    /// That it is partial: the place of the sum, and of the checksum behind it.
+    Partial {
+        /// csum_start
+        start: u16,
+        /// csum_offset
+        offset: u16,
+    },
+}
+
+/// Ways in which the card misbehaves, for tests of a driver's reaction. Change them while it runs with
+/// [`SimDevice::with_model`](crate::SimDevice::with_model).
+#[derive(Debug, Clone, Default)]
+pub struct Faults {
+    /// A reset never ends.
+    pub reset_stuck: bool,
+    /// FEATURES_OK does not stay set.
+    pub refuse_features: bool,
+    /// Vectors are not taken.
+    pub refuse_vectors: bool,
+    /// The address changes in the middle of so many reads of it.
+    pub mac_changes: u32,
+    /// The configuration's generation changes at each look.
+    pub restless: bool,
+    /// The queues have this size, as the card tells.
+    pub queue_size: Option<u16>,
+    /// The id of the next used receive buffer.
+    pub rx_id: Option<u32>,
+    /// The next used receive buffer is used twice.
+    pub rx_twice: bool,
+    /// The used length of the next receive buffer.
+    pub rx_len: Option<u32>,
+    /// num_buffers of the next frame.
+    pub num_buffers: Option<u16>,
+    /// gso_type of the next frame.
+    pub gso_type: Option<u8>,
+    /// So much is added to the receive queue's used index, once.
+    pub rx_jump: u16,
+    /// The id of the next used transmit chain.
+    pub tx_id: Option<u32>,
+    /// The next used transmit chain is used twice.
+    pub tx_twice: bool,
+    /// So much is added to the transmit queue's used index, once.
+    pub tx_jump: u16,
+}
+
+/// The card.
+pub struct VirtioNet {
+    /// How it misbehaves.
+    pub faults: Faults,
+    /// What it says of the checksum of frames that it delivers. Only with VIRTIO_NET_F_GUEST_CSUM.
+    pub rx_checksum: RxChecksum,
+    /// Chains that were sent are kept while this is set.
+    pub hold_tx: bool,
+    /// Chains are given back in the wrong order, last first: as allowed without VIRTIO_F_IN_ORDER.
+    pub last_first: bool,
+    options: VirtioNetOptions,
+    config: ConfigSpace,
+    msix: Msix,
+    status: u8,
+    /// When the reset under way is over.
+    reset_done_us: Option<u64>,
+    device_feature_select: u32,
+    driver_feature_select: u32,
+    driver_features: u64,
+    config_vector: u16,
+    generation: u8,
+    queue_select: u16,
+    queues: [Queue; 2],
+    isr: u8,
+    mac: [u8; 6],
+    link_up: bool,
+    wants_reset: bool,
+    /// Receive buffers that were taken and are too few for the frame that waits.
+    stash: VecDeque<Chain>,
+    /// The frame that waits for buffers.
+    waiting: Option<Vec<u8>>,
+    /// A frame that the wire had no room for, with its chain.
+    unsent: Option<(Chain, Vec<u8>)>,
+    /// Chains that were sent and are not given back.
+    sent: Vec<Chain>,
+    counters: Counters,
+}
+
+/// What the card counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Frames delivered.
+    pub received: u64,
+    /// Frames lost for want of buffers.
+    pub dropped: u64,
+    /// Frames sent.
+    pub sent: u64,
+    /// Notifications of each queue.
+    pub notifications: [u64; 2],
+    /// Chains of an indirect table.
+    pub indirect: u64,
+    /// Transmit chains of more than one piece.
+    pub chained: u64,
+    /// Received frames in more than one buffer.
+    pub merged: u64,
+}
+
+impl VirtioNet {
+    /// A card as after power-on.
+    pub fn new(options: VirtioNetOptions) -> Self {
+        let size = options.queue_size;
+        Self {
+            faults: options.faults.clone(),
+            rx_checksum: RxChecksum::None,
+            hold_tx: false,
+            last_first: false,
+            config: pci::config_space(&options),
+            msix: Msix::new(pci::VECTORS),
+            status: 0,
+            reset_done_us: None,
+            device_feature_select: 0,
+            driver_feature_select: 0,
+            driver_features: 0,
+            config_vector: NO_VECTOR,
+            generation: 0,
+            queue_select: 0,
+            queues: [Queue::new(size), Queue::new(size)],
+            isr: 0,
+            mac: options.mac,
+            link_up: true,
+            wants_reset: false,
+            stash: VecDeque::new(),
+            waiting: None,
+            unsent: None,
+            sent: Vec::new(),
+            counters: Counters::default(),
+            options,
+        }
+    }
+
+    /// What it counted since power-on.
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// The features that the driver accepted.
+    pub fn negotiated(&self) -> u64 {
+        self.driver_features
+    }
+
+    /// The address that it tells now.
+    pub fn mac(&self) -> [u8; 6] {
+        self.mac
+    }
+
+    /// The device status field.
+    pub fn status(&self) -> u8 {
+        self.status
+    }
+
+    /// The card loses its way: DEVICE_NEEDS_RESET with the next step.
+    pub fn lose_its_way(&mut self) {
+        self.wants_reset = true;
+    }
+
+    fn has(&self, number: u32) -> bool {
+        self.driver_features & bit(number) != 0
+    }
+
+    fn is(&self, status: u32) -> bool {
+        u32::from(self.status) & status != 0
+    }
+
+    fn is_live(&self) -> bool {
+        self.is(VIRTIO_CONFIG_S_DRIVER_OK) && !self.is(VIRTIO_CONFIG_S_NEEDS_RESET) && self.reset_done_us.is_none()
+    }
+
+    fn rules(&self) -> Rules {
+        Rules { event_idx: self.has(VIRTIO_RING_F_EVENT_IDX), indirect: self.has(VIRTIO_RING_F_INDIRECT_DESC) }
+    }
+
+    /// 2.4.1: everything as after power-on, and no queue is touched any more.
+    fn forget(&mut self) {
+        let kept = (self.config.clone(), self.msix.clone(), self.mac, self.link_up, self.counters, self.faults.clone());
+        let toggles = (self.rx_checksum, self.hold_tx, self.last_first, self.generation);
+        *self = Self::new(self.options.clone());
+        (self.config, self.msix, self.mac, self.link_up, self.counters, self.faults) = kept;
+        (self.rx_checksum, self.hold_tx, self.last_first, self.generation) = toggles;
+    }
+
+    /// The configuration changed (4.1.5.3).
+    fn announce_change(&mut self, host: &Host<'_>) {
+        self.generation = self.generation.wrapping_add(1);
+        if self.is(VIRTIO_CONFIG_S_DRIVER_OK) {
+            self.isr |= 2;
+            if self.config_vector != NO_VECTOR {
+                self.msix.raise(host, self.config_vector);
+            }
+        }
+    }
+
+    fn follow_link(&mut self, host: &Host<'_>) -> bool {
+        if host.carrier == self.link_up {
+            return false;
+        }
+        self.link_up = host.carrier;
+        if self.has(VIRTIO_NET_F_STATUS) {
+            self.announce_change(host);
+        }
+        true
+    }
+
+    /// Tells the driver that `queue` has used entries, where it wants to know.
+    fn signal(&mut self, host: &Host<'_>, dma: &Dma<'_>, queue: usize) {
+        let rules = self.rules();
+        let Some(end) = self.queues.get_mut(queue) else { return };
+        // A fault is recorded by the IOMMU.
+        if end.wants_interrupt(dma, rules).unwrap_or(false) {
+            self.isr |= 1;
+            if end.vector != NO_VECTOR {
+                let vector = end.vector;
+                self.msix.raise(host, vector);
+            }
+        }
+    }
+}
+
+impl Model for VirtioNet {
+    fn config_read(&mut self, host: &Host<'_>, offset: u16, width: u8) -> u32 {
+        self.read_config_space(host, offset, width)
+    }
+
+    fn config_write(&mut self, host: &Host<'_>, offset: u16, width: u8, value: u32) {
+        self.write_config_space(host, offset, width, value);
+    }
+
+    fn bar_len_bytes(&self, index: u8) -> Option<usize> {
+        match index {
+            pci::MSIX_BAR => Some(pci::MSIX_BYTES),
+            STRUCTURES_BAR if self.options.has_bar => Some(STRUCTURES_BYTES),
+            _ => None,
+        }
+    }
+
+    fn bar_read(&mut self, host: &Host<'_>, index: u8, offset: u32, width: u8) -> u64 {
+        match index {
+            STRUCTURES_BAR => self.read_structure(host, offset, width),
+            _ if offset < pci::MSIX_PENDING => self.msix.table_read(offset as usize).into(),
+            _ => self.msix.pending_read((offset - pci::MSIX_PENDING) as usize).into(),
+        }
+    }
+
+    fn bar_write(&mut self, host: &Host<'_>, index: u8, offset: u32, width: u8, value: u64) {
+        match index {
+            STRUCTURES_BAR => self.write_structure(host, offset, width, value),
+            _ if offset < pci::MSIX_PENDING => self.msix.table_write(host, offset as usize, value as u32),
+            _ => {}
+        }
+    }
+
+    fn reset(&mut self, _: &Host<'_>) {
+        self.forget();
+        self.config = pci::config_space(&self.options);
+        self.msix.reset();
+    }
+
+    fn is_bus_master(&self) -> bool {
+        self.may_master()
+    }
+
+    fn msix(&mut self) -> &mut Msix {
+        &mut self.msix
+    }
+
+    fn step(&mut self, host: &Host<'_>, dma: &Dma<'_>, wire: &mut dyn Wire) -> bool {
+        let mut busy = self.follow_link(host);
+        if self.reset_done_us.is_some_and(|us| us <= host.now_us) {
+            self.forget();
+            busy = true;
+        }
+        let lost = self.wants_reset || self.queues.iter().any(|queue| queue.dead);
+        if lost && !self.is(VIRTIO_CONFIG_S_NEEDS_RESET) {
+            self.wants_reset = false;
+            // 2.1.2: "the device MUST set DEVICE_NEEDS_RESET", and "If DRIVER_OK is set, [...] MUST send a device configuration change notification".
+            self.status |= VIRTIO_CONFIG_S_NEEDS_RESET as u8;
+            self.announce_change(host);
+            busy = true;
+        }
+        if self.is_live() {
+            busy |= self.transmit(host, dma, wire);
+            busy |= self.receive(host, dma, wire);
+        }
+        busy
+    }
+
+    fn next_event_us(&self) -> Option<u64> {
+        self.reset_done_us.filter(|&us| us != u64::MAX)
+    }
+}

@@ -1,0 +1,63 @@
+//! Where things lie, typed from virtio 1.2; bits come from the kernel's headers by rust-vmm's `virtio-bindings`.
+
+pub(super) use virtio_bindings::virtio_config::{
+    VIRTIO_CONFIG_S_ACKNOWLEDGE, VIRTIO_CONFIG_S_DRIVER, VIRTIO_CONFIG_S_DRIVER_OK, VIRTIO_CONFIG_S_FAILED, VIRTIO_CONFIG_S_FEATURES_OK,
+    VIRTIO_CONFIG_S_NEEDS_RESET, VIRTIO_F_ACCESS_PLATFORM, VIRTIO_F_VERSION_1,
+};
+pub(super) use virtio_bindings::virtio_net::{
+    VIRTIO_NET_F_CSUM, VIRTIO_NET_F_GUEST_CSUM, VIRTIO_NET_F_MAC, VIRTIO_NET_F_MRG_RXBUF, VIRTIO_NET_F_MTU, VIRTIO_NET_F_STATUS,
+    VIRTIO_NET_HDR_F_DATA_VALID, VIRTIO_NET_HDR_F_NEEDS_CSUM, VIRTIO_NET_HDR_GSO_NONE, VIRTIO_NET_S_LINK_UP,
+};
+pub(super) use virtio_bindings::virtio_ring::{
+    VIRTIO_RING_F_EVENT_IDX, VIRTIO_RING_F_INDIRECT_DESC, VRING_AVAIL_ALIGN_SIZE, VRING_AVAIL_F_NO_INTERRUPT, VRING_DESC_ALIGN_SIZE,
+    VRING_DESC_F_INDIRECT, VRING_DESC_F_NEXT, VRING_DESC_F_WRITE, VRING_USED_ALIGN_SIZE, VRING_USED_F_NO_NOTIFY,
+};
+
+/// A feature bit by its number.
+pub(super) const fn bit(number: u32) -> u64 {
+    1 << number
+}
+
+/// The BAR of the structures, and their places in it.
+pub(super) const STRUCTURES_BAR: u8 = 4;
+pub(super) const STRUCTURES_BYTES: usize = 0x4000;
+pub(super) const COMMON_AT: u32 = 0x0000;
+pub(super) const ISR_AT: u32 = 0x1000;
+pub(super) const DEVICE_AT: u32 = 0x2000;
+pub(super) const NOTIFY_AT: u32 = 0x3000;
+pub(super) const STRUCTURE_BYTES: u32 = 0x1000;
+
+/// struct virtio_pci_common_cfg (4.1.4.3): le32, le32, le32, le32, le16, le16, u8, u8, then the queue's fields.
+pub(super) mod common {
+    pub(in super::super) const DEVICE_FEATURE_SELECT: u32 = 0;
+    pub(in super::super) const DEVICE_FEATURE: u32 = 4;
+    pub(in super::super) const DRIVER_FEATURE_SELECT: u32 = 8;
+    pub(in super::super) const DRIVER_FEATURE: u32 = 12;
+    pub(in super::super) const MSIX_CONFIG: u32 = 16;
+    pub(in super::super) const NUM_QUEUES: u32 = 18;
+    pub(in super::super) const STATUS: u32 = 20;
+    pub(in super::super) const GENERATION: u32 = 21;
+    pub(in super::super) const QUEUE_SELECT: u32 = 22;
+    pub(in super::super) const QUEUE_SIZE: u32 = 24;
+    pub(in super::super) const QUEUE_MSIX: u32 = 26;
+    pub(in super::super) const QUEUE_ENABLE: u32 = 28;
+    pub(in super::super) const QUEUE_NOTIFY_OFF: u32 = 30;
+    /// Three addresses of two 32-bit halves each: descriptors, driver area, device area.
+    pub(in super::super) const QUEUE_ADDRESSES: u32 = 32;
+    pub(in super::super) const END: u32 = 56;
+
+    /// The width in bytes that a field has, `None` where no field begins.
+    pub(in super::super) fn width(offset: u32) -> Option<u8> {
+        match offset {
+            0 | 4 | 8 | 12 => Some(4),
+            16 | 18 => Some(2),
+            20 | 21 => Some(1),
+            22..=30 if offset.is_multiple_of(2) => Some(2),
+            32..=52 if offset.is_multiple_of(4) => Some(4),
+            _ => None,
+        }
+    }
+}
+
+/// VIRTIO_MSI_NO_VECTOR (4.1.5.1.2).
+pub(super) const NO_VECTOR: u16 = 0xffff;

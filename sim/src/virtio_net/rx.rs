@@ -1,0 +1,151 @@
+//! Receiving: from the wire into the buffers of the receive queue (5.1.6.3, 5.1.6.4).
+
+use super::queue::Chain;
+use super::regs::*;
+use super::{HEADER_BYTES, RECEIVEQ, RxChecksum, VirtioNet};
+use crate::iommu::{Dma, DmaFault};
+use crate::model::Host;
+use crate::wire::Wire;
+
+/// How many frames one step delivers.
+const BUDGET: usize = 32;
+/// 5.1.6.3.1: without mergeable buffers each is to hold a header and the largest frame without segmentation.
+const WHOLE_FRAME_BYTES: u32 = 1526;
+
+impl VirtioNet {
+    /// Delivers what arrives. Returns whether something moved.
+    pub(super) fn receive(&mut self, host: &Host<'_>, dma: &Dma<'_>, wire: &mut dyn Wire) -> bool {
+        let moved = self.try_receive(host, dma, wire);
+        moved.unwrap_or_else(|_| {
+            self.queues[RECEIVEQ].dead = true;
+            true
+        })
+    }
+
+    fn try_receive(&mut self, host: &Host<'_>, dma: &Dma<'_>, wire: &mut dyn Wire) -> Result<bool, DmaFault> {
+        let mut entries = Vec::new();
+        let mut busy = std::mem::take(&mut self.queues[RECEIVEQ].notified);
+        for _ in 0..BUDGET {
+            let mut frame = match self.waiting.take() {
+                Some(frame) => frame,
+                None => {
+                    let mut frame = Vec::new();
+                    if !self.link_up || !wire.receive(&mut frame) {
+                        break;
+                    }
+                    busy = true;
+                    frame
+                }
+            };
+            if !self.gather_buffers(host, dma, HEADER_BYTES + frame.len())? {
+                if wire.is_lossless() {
+                    self.waiting = Some(frame);
+                } else {
+                    self.counters.dropped += 1;
+                }
+                break;
+            }
+            busy = true;
+            self.deliver(dma, &mut frame, &mut entries)?;
+            self.counters.received += 1;
+        }
+        if !entries.is_empty() {
+            if let (Some(id), Some(last)) = (self.faults.rx_id.take(), entries.last_mut()) {
+                last.0 = id;
+            }
+            if std::mem::take(&mut self.faults.rx_twice)
+                && let [first, second, ..] = entries.as_mut_slice()
+            {
+                second.0 = first.0;
+            }
+            let jump = std::mem::take(&mut self.faults.rx_jump);
+            self.queues[RECEIVEQ].give_back(dma, &entries, jump)?;
+            self.signal(host, dma, RECEIVEQ);
+        }
+        Ok(busy)
+    }
+
+    /// Takes buffers for `needed` bytes into the stash, and says whether there are enough. Where not, the driver is asked to notify.
+    fn gather_buffers(&mut self, host: &Host<'_>, dma: &Dma<'_>, needed: usize) -> Result<bool, DmaFault> {
+        let rules = self.rules();
+        let merges = self.has(VIRTIO_NET_F_MRG_RXBUF);
+        let mut asked = false;
+        loop {
+            let room: usize = self.stash.iter().map(room_of).sum();
+            // A frame that one buffer does not hold is cut where buffers are not merged.
+            if room >= needed || !merges && !self.stash.is_empty() {
+                self.queues[RECEIVEQ].want_notification(dma, rules, false)?;
+                return Ok(true);
+            }
+            if self.queues[RECEIVEQ].waiting(host, dma, rules)? == 0 {
+                if asked {
+                    return Ok(false);
+                }
+                // Ask, then look once more: the driver may have been faster.
+                self.queues[RECEIVEQ].want_notification(dma, rules, true)?;
+                asked = true;
+                continue;
+            }
+            let chain = self.queues[RECEIVEQ].take(host, dma, rules)?;
+            if self.queues[RECEIVEQ].dead {
+                return Ok(false);
+            }
+            let least = if merges { HEADER_BYTES as u32 } else { WHOLE_FRAME_BYTES };
+            if room_of(&chain) < least as usize {
+                host.violation("a receive buffer is too small", format_args!("descriptor {}", chain.head), room_of(&chain) as u64, "5.1.6.3.1");
+            }
+            if chain.pieces.iter().any(|piece| !piece.writable) {
+                host.violation("a readable descriptor in the receive queue", format_args!("descriptor {}", chain.head), 0, "5.1.6.3");
+            }
+            self.stash.push_back(chain);
+        }
+    }
+
+    /// Writes header and frame into the buffers of the stash.
+    fn deliver(&mut self, dma: &Dma<'_>, frame: &mut Vec<u8>, entries: &mut Vec<(u32, u32)>) -> Result<(), DmaFault> {
+        let mut used = Vec::new();
+        let mut left = HEADER_BYTES + frame.len();
+        while left > 0
+            && let Some(chain) = self.stash.pop_front()
+        {
+            left = left.saturating_sub(room_of(&chain));
+            used.push(chain);
+        }
+        let true_buffers = used.len() as u16;
+        self.counters.merged += u64::from(true_buffers > 1);
+        let mut bytes = self.header(true_buffers);
+        bytes.append(frame);
+        let mut rest = bytes.as_slice();
+        for chain in &used {
+            let mut written = 0;
+            for piece in &chain.pieces {
+                let (now, later) = rest.split_at(rest.len().min(piece.len as usize));
+                dma.write(piece.at, now)?;
+                written += now.len() as u32;
+                rest = later;
+            }
+            entries.push((chain.head.into(), self.faults.rx_len.take().unwrap_or(written)));
+        }
+        Ok(())
+    }
+
+    fn header(&mut self, num_buffers: u16) -> Vec<u8> {
+        let (flags, start, offset) = match self.rx_checksum {
+            _ if !self.has(VIRTIO_NET_F_GUEST_CSUM) => (0, 0, 0),
+            RxChecksum::None => (0, 0, 0),
+            RxChecksum::Valid => (VIRTIO_NET_HDR_F_DATA_VALID, 0, 0),
+            RxChecksum::Partial { start, offset } => (VIRTIO_NET_HDR_F_NEEDS_CSUM, start, offset),
+        };
+        let gso_type = self.faults.gso_type.take().unwrap_or(VIRTIO_NET_HDR_GSO_NONE as u8);
+        let num_buffers = self.faults.num_buffers.take().unwrap_or(num_buffers);
+        let mut header = vec![flags as u8, gso_type, 0, 0, 0, 0];
+        for word in [start, offset, num_buffers] {
+            header.extend(word.to_le_bytes());
+        }
+        header
+    }
+}
+
+fn room_of(chain: &Chain) -> usize {
+    chain.pieces.iter().map(|piece| piece.len as usize).sum()
+}

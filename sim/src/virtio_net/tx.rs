@@ -1,0 +1,152 @@
+//! Transmitting: from the chains of the transmit queue to the wire (5.1.6.2).
+
+use super::queue::Chain;
+use super::regs::*;
+use super::{HEADER_BYTES, TRANSMITQ, VirtioNet};
+use crate::iommu::{Dma, DmaFault};
+use crate::model::Host;
+use crate::wire::{Sent, Wire};
+
+/// How many frames one step sends.
+const BUDGET: usize = 32;
+/// Ethernet header and VLAN tag.
+const ETHERNET_BYTES: usize = 14 + 4;
+
+impl VirtioNet {
+    /// Sends what waits. Returns whether something moved.
+    pub(super) fn transmit(&mut self, host: &Host<'_>, dma: &Dma<'_>, wire: &mut dyn Wire) -> bool {
+        let moved = self.try_transmit(host, dma, wire);
+        // A fault was recorded as a violation: the card has lost its way.
+        moved.unwrap_or_else(|_| {
+            self.queues[TRANSMITQ].dead = true;
+            true
+        })
+    }
+
+    fn try_transmit(&mut self, host: &Host<'_>, dma: &Dma<'_>, wire: &mut dyn Wire) -> Result<bool, DmaFault> {
+        let mut busy = false;
+        if let Some((chain, frame)) = self.unsent.take() {
+            if !self.put_on_wire(wire, chain, frame) {
+                return Ok(false);
+            }
+            busy = true;
+        }
+        // The queue is looked at after a notification alone: a driver that forgets one waits for ever.
+        if self.queues[TRANSMITQ].notified {
+            busy |= self.take_chains(host, dma, wire)?;
+        }
+        if !self.hold_tx && !self.sent.is_empty() {
+            self.complete(host, dma)?;
+            busy = true;
+        }
+        Ok(busy)
+    }
+
+    fn take_chains(&mut self, host: &Host<'_>, dma: &Dma<'_>, wire: &mut dyn Wire) -> Result<bool, DmaFault> {
+        let rules = self.rules();
+        let mut busy = false;
+        self.queues[TRANSMITQ].want_notification(dma, rules, false)?;
+        for _ in 0..BUDGET {
+            if self.queues[TRANSMITQ].waiting(host, dma, rules)? == 0 {
+                // Ask for the next notification, then look once more: the driver may have been faster.
+                self.queues[TRANSMITQ].want_notification(dma, rules, true)?;
+                if self.queues[TRANSMITQ].waiting(host, dma, rules)? == 0 {
+                    self.queues[TRANSMITQ].notified = false;
+                    return Ok(busy);
+                }
+            }
+            busy = true;
+            let chain = self.queues[TRANSMITQ].take(host, dma, rules)?;
+            if self.queues[TRANSMITQ].dead {
+                return Ok(true);
+            }
+            let mut bytes = Vec::new();
+            for piece in &chain.pieces {
+                if piece.writable {
+                    host.violation("a writable descriptor in the transmit queue", format_args!("descriptor {}", chain.head), piece.at.0, "5.1.6.2");
+                }
+                dma.append(piece.at, piece.len as usize, &mut bytes)?;
+            }
+            self.counters.chained += u64::from(chain.pieces.len() > 1);
+            let frame = self.unwrap_frame(host, &chain, bytes);
+            if !self.put_on_wire(wire, chain, frame) {
+                break;
+            }
+        }
+        Ok(busy)
+    }
+
+    /// Takes the header off, checks it, and does what it asks for (5.1.6.2.1).
+    fn unwrap_frame(&self, host: &Host<'_>, chain: &Chain, mut bytes: Vec<u8>) -> Vec<u8> {
+        let wrong = |what, value: u64| host.violation(what, format_args!("header of descriptor {}", chain.head), value, "5.1.6.2.1");
+        if bytes.len() < HEADER_BYTES + 14 {
+            wrong("a chain has no room for header and frame", bytes.len() as u64);
+            return Vec::new();
+        }
+        let frame = bytes.split_off(HEADER_BYTES);
+        let word = |at: usize| u16::from_le_bytes([bytes[at], bytes[at + 1]]);
+        let (flags, gso_type, start, offset, num_buffers) = (u32::from(bytes[0]), u32::from(bytes[1]), word(6), word(8), word(10));
+        if num_buffers != 0 {
+            wrong("num_buffers of a transmitted frame is not zero", num_buffers.into());
+        }
+        if gso_type != VIRTIO_NET_HDR_GSO_NONE {
+            wrong("segmentation was not negotiated", gso_type.into());
+        }
+        if flags & !VIRTIO_NET_HDR_F_NEEDS_CSUM != 0 || flags != 0 && !self.has(VIRTIO_NET_F_CSUM) {
+            wrong("flags that are not the driver's to set", flags.into());
+        }
+        if self.has(VIRTIO_NET_F_MTU) && frame.len() > usize::from(self.options.mtu) + ETHERNET_BYTES {
+            wrong("a frame is longer than the MTU allows", frame.len() as u64);
+        }
+        if flags & VIRTIO_NET_HDR_F_NEEDS_CSUM == 0 {
+            return frame;
+        }
+        let (start, place) = (usize::from(start), usize::from(start) + usize::from(offset));
+        if place + 2 > frame.len() {
+            wrong("the checksum's place is outside the frame", place as u64);
+            return frame;
+        }
+        with_checksum(frame, start, place)
+    }
+
+    /// Whether the wire took the frame; else it waits.
+    fn put_on_wire(&mut self, wire: &mut dyn Wire, chain: Chain, frame: Vec<u8>) -> bool {
+        if !frame.is_empty() && wire.send(&frame) == Sent::Busy {
+            self.unsent = Some((chain, frame));
+            return false;
+        }
+        self.counters.sent += 1;
+        self.sent.push(chain);
+        true
+    }
+
+    /// Gives the chains of sent frames back.
+    fn complete(&mut self, host: &Host<'_>, dma: &Dma<'_>) -> Result<(), DmaFault> {
+        let mut entries: Vec<_> = self.sent.drain(..).map(|chain| (u32::from(chain.head), 0)).collect();
+        if self.last_first {
+            entries.reverse();
+        }
+        if let (Some(id), Some(first)) = (self.faults.tx_id.take(), entries.first_mut()) {
+            first.0 = id;
+        }
+        if std::mem::take(&mut self.faults.tx_twice)
+            && let [first, second, ..] = entries.as_mut_slice()
+        {
+            *second = *first;
+        }
+        let jump = std::mem::take(&mut self.faults.tx_jump);
+        self.queues[TRANSMITQ].give_back(dma, &entries, jump)?;
+        self.signal(host, dma, TRANSMITQ);
+        Ok(())
+    }
+}
+
+/// The ones' complement sum from `start` to the end, complemented, at `place`.
+fn with_checksum(mut frame: Vec<u8>, start: usize, place: usize) -> Vec<u8> {
+    let mut sum = frame[start..].chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(pair.get(1).copied().unwrap_or(0))).sum::<u32>();
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    frame[place..place + 2].copy_from_slice(&(!sum as u16).to_be_bytes());
+    frame
+}

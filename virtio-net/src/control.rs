@@ -1,0 +1,165 @@
+//! The control handle of a started device.
+
+use alloc::sync::Arc;
+use core::fmt;
+
+use driver_core::device::{Config, DeviceInfo, Link, MacAddr, NetDevice, RxMode};
+use driver_core::pci::PciFunction;
+use driver_core::stats::Stats;
+
+use crate::device::VirtioNet;
+use crate::error::Error;
+use crate::filter::check;
+use crate::regs::{Features, Status};
+use crate::rx::Rx;
+use crate::shared::{Shared, State};
+use crate::transport::{SharedFunction, Transport};
+use crate::tx::Tx;
+
+/// Link, statistics and stop. Dropping it stops the device.
+pub struct Control<F: PciFunction> {
+    function: SharedFunction<F>,
+    transport: Transport<F>,
+    info: DeviceInfo,
+    features: Features,
+    shared: Arc<Shared>,
+    /// The vector of configuration changes, where interrupts are on.
+    interrupt: Option<F::Interrupt>,
+    mac: MacAddr,
+    mtu: u32,
+    link: Link,
+    carrier_changes: u64,
+}
+
+impl<F: PciFunction> Control<F> {
+    pub(crate) fn new(device: VirtioNet<F>, config: &Config, features: Features, shared: Arc<Shared>, interrupt: Option<F::Interrupt>) -> Self {
+        let VirtioNet { function, transport, mut info, .. } = device;
+        info.features = features.names();
+        let (mac, mtu) = (info.permanent_mac, config.mtu);
+        Self { function, transport, info, features, shared, interrupt, mac, mtu, link: Link::default(), carrier_changes: 0 }
+    }
+
+    /// The vector that fires when the link comes or goes and when the device wants a reset, where interrupts are on. After it, ask for
+    /// [`NetDevice::link`] and [`Control::check`].
+    pub fn link_interrupt(&mut self) -> Option<&mut F::Interrupt> {
+        self.interrupt.as_mut()
+    }
+
+    /// The features that were negotiated.
+    pub fn features(&self) -> Features {
+        self.features
+    }
+
+    /// What the queues see of the device's state.
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// Whether the device works.
+    ///
+    /// # Errors
+    /// [`Error::NeedsReset`] where it asked for a reset: its queues are broken from then on. [`Error::Stopped`].
+    pub fn check(&self) -> Result<(), Error> {
+        let function = || self.info.name.clone();
+        match self.shared.state() {
+            State::Running => {}
+            State::Failed => return Err(Error::NeedsReset { function: function() }),
+            State::Stopping | State::Stopped => return Err(Error::Stopped { function: function() }),
+        }
+        // A device that is gone reads all ones, which has this bit set too.
+        if self.transport.status().contains(Status::DEVICE_NEEDS_RESET) {
+            self.shared.set(State::Failed);
+            return Err(Error::NeedsReset { function: function() });
+        }
+        Ok(())
+    }
+}
+
+impl<F: PciFunction> NetDevice for Control<F> {
+    type Error = Error;
+    type Rx = Rx<F>;
+    type Tx = Tx<F>;
+
+    fn info(&self) -> &DeviceInfo {
+        &self.info
+    }
+
+    fn mac(&self) -> MacAddr {
+        self.mac
+    }
+
+    /// Without VIRTIO_NET_F_CTRL_MAC_ADDR only the address that the device has already.
+    fn set_mac(&mut self, mac: MacAddr) -> Result<(), Error> {
+        check(&[mac], MacAddr::is_valid_unicast, "unicast")?;
+        if mac == self.mac { Ok(()) } else { Err(Error::FixedMac { function: self.info.name.clone() }) }
+    }
+
+    fn mtu(&self) -> u32 {
+        self.mtu
+    }
+
+    fn link(&mut self) -> Link {
+        let now = match self.check().and_then(|()| crate::link::link(&self.transport, self.features)) {
+            Ok(link) => link,
+            Err(Error::Stopped { .. }) => return Link::default(),
+            Err(error) => {
+                log::error!("{error}");
+                Link::default()
+            }
+        };
+        if now.up != self.link.up {
+            self.carrier_changes += 1;
+            log::info!("{}: link {now}", self.info.name);
+        }
+        self.link = now;
+        now
+    }
+
+    /// The device delivers every frame that reaches it, whatever the mode: see [`filter`](crate::filter).
+    fn set_rx_mode(&mut self, _: RxMode) -> Result<(), Error> {
+        self.check()
+    }
+
+    fn set_unicast_filters(&mut self, addresses: &[MacAddr]) -> Result<(), Error> {
+        check(addresses, MacAddr::is_valid_unicast, "unicast")?;
+        self.check()
+    }
+
+    fn set_multicast_filters(&mut self, addresses: &[MacAddr]) -> Result<(), Error> {
+        check(addresses, MacAddr::is_multicast, "multicast")?;
+        self.check()
+    }
+
+    fn stats(&mut self) -> Stats {
+        crate::stats::stats(&self.shared, self.carrier_changes)
+    }
+
+    fn stop(&mut self) -> Result<(), Error> {
+        if self.shared.is_stopped() {
+            return Ok(());
+        }
+        // The queues hand the device nothing from here on.
+        self.shared.set(State::Stopping);
+        let reset = self.transport.reset();
+        // Bus mastering goes in any case: with it, what an unconfirmed device may still do is behind the IOMMU and the bridge.
+        let bus = self.function.lock().set_bus_master(false);
+        reset?;
+        self.shared.set_stopped();
+        bus?;
+        Ok(())
+    }
+}
+
+impl<F: PciFunction> Drop for Control<F> {
+    fn drop(&mut self) {
+        if let Err(error) = self.stop() {
+            log::error!("{error}");
+        }
+    }
+}
+
+impl<F: PciFunction> fmt::Debug for Control<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Control").field("info", &self.info).field("mac", &self.mac).field("link", &self.link).finish_non_exhaustive()
+    }
+}

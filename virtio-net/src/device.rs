@@ -1,0 +1,291 @@
+//! Opening and starting a device.
+
+use alloc::format;
+use alloc::sync::Arc;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::fmt;
+
+use driver_core::clock::Clock;
+use driver_core::device::{Config, DeviceInfo, MacAddr};
+use driver_core::dma::DmaDomain;
+use driver_core::gate::TxGate;
+use driver_core::pci::PciFunction;
+use driver_core::pool::{BufPool, PoolError};
+use driver_core::split::{SplitQueue, SplitRx, SplitTx};
+
+use crate::config::{self, Limits, MAX_MTU, MAX_RING, MIN_MTU, MIN_RING, max_frame_bytes};
+use crate::control::Control;
+use crate::error::{ConfigError, Error, StartError};
+use crate::filter::local_mac;
+use crate::regs::{Features, Status, common, net, pci};
+use crate::rx::{Rx, RxParts};
+use crate::shared::{Shared, State};
+use crate::transport::{SharedFunction, Transport};
+use crate::tx::{Tx, TxParts};
+
+/// What [`VirtioNet::start`] gives.
+pub type Started<F> = driver_core::device::Started<Control<F>, Rx<F>, Tx<F>, <F as PciFunction>::Interrupt>;
+
+/// A device that was reset and identified, and waits to be started.
+pub struct VirtioNet<F: PciFunction> {
+    pub(crate) function: SharedFunction<F>,
+    pub(crate) transport: Transport<F>,
+    pub(crate) info: DeviceInfo,
+    pub(crate) features: Features,
+    offered: Features,
+    domain: DmaDomain,
+    vectors: u16,
+    /// The device's own MTU, where it tells one.
+    device_mtu: Option<u32>,
+    /// IOVAs are physical addresses.
+    physical: bool,
+}
+
+/// Takes a PCI function, resets it, and reads what it offers.
+///
+/// # Errors
+/// [`Error`]: the function is no modern virtio network card, does not come out of its reset, or its configuration makes no sense.
+pub fn open<F: PciFunction>(mut function: F, clock: Arc<dyn Clock>) -> Result<VirtioNet<F>, Error> {
+    let id = function.id()?;
+    if id.vendor != pci::VENDOR || !matches!(id.device, pci::MODERN_DEVICE | pci::TRANSITIONAL_DEVICE) {
+        return Err(Error::UnknownId { function: function.name().into(), id });
+    }
+    let command = function.config_read(pci::COMMAND, 2)?;
+    function.config_write(pci::COMMAND, 2, command | pci::COMMAND_MEMORY | pci::COMMAND_INTX_DISABLE)?;
+    let (domain, vectors) = (function.dma().clone(), function.interrupt_count());
+    let (transport, function) = Transport::find(function, clock)?;
+    greet(&transport)?;
+    function.lock().set_bus_master(false)?;
+
+    let offered = transport.offered();
+    if !offered.contains(Features::VERSION_1) {
+        return Err(Error::NotModern { function: transport.name.clone(), missing: "VIRTIO_F_VERSION_1" });
+    }
+    let features = offered & Features::USED;
+    transport.check_device_len(config_len_bytes(features))?;
+    let mac = permanent_mac(&transport, features)?;
+    let device_mtu = device_mtu(&transport, features)?;
+    let queue_size = queue_size(&transport, net::RECEIVEQ)?.max(queue_size(&transport, net::TRANSMITQ)?);
+
+    let mut info = DeviceInfo::new(&transport.name, "virtio-net", "virtio network device", mac);
+    info.ring_limits = (MIN_RING, queue_size.into());
+    info.max_mtu = device_mtu.unwrap_or(MAX_MTU).min(MAX_MTU);
+    info.features = features.names();
+    info.unused_features = offered.difference(features).names();
+    log::info!("{}: {id}, address {mac}, features {}", info.name, info.features.join(" "));
+    Ok(VirtioNet { function, transport, info, features, offered, domain, vectors, device_mtu, physical: false })
+}
+
+/// 3.1.1, steps 1 to 3: "Reset the device.", "Set the ACKNOWLEDGE status bit: the guest OS has noticed the device.", "Set the DRIVER status bit".
+fn greet<F: PciFunction>(transport: &Transport<F>) -> Result<(), Error> {
+    transport.reset()?;
+    transport.add_status(Status::ACKNOWLEDGE);
+    transport.add_status(Status::DRIVER);
+    Ok(())
+}
+
+/// How many bytes of the device configuration these features need.
+fn config_len_bytes(features: Features) -> u32 {
+    let ends = [(Features::MAC, net::MAC.offset() + 6), (Features::STATUS, net::STATUS.offset() + 2), (Features::MTU, net::MTU.offset() + 2)];
+    ends.into_iter().filter(|&(feature, _)| features.contains(feature)).map(|(_, end)| end).max().unwrap_or(0)
+}
+
+fn permanent_mac<F: PciFunction>(transport: &Transport<F>, features: Features) -> Result<MacAddr, Error> {
+    if !features.contains(Features::MAC) {
+        return Ok(local_mac(&transport.name, transport.clock.now_us()));
+    }
+    let mac = MacAddr(transport.config(|device| device.read_bytes(net::MAC))?);
+    if mac.is_valid_unicast() { Ok(mac) } else { Err(Error::DeviceConfig { function: transport.name.clone(), what: "mac is no unicast address" }) }
+}
+
+fn device_mtu<F: PciFunction>(transport: &Transport<F>, features: Features) -> Result<Option<u32>, Error> {
+    if !features.contains(Features::MTU) {
+        return Ok(None);
+    }
+    let mtu = transport.config(|device| device.read16(net::MTU))?.into();
+    // 5.1.4.1: "The device MUST set mtu to between 68 and 65535 inclusive, if it offers VIRTIO_NET_F_MTU."
+    if mtu < MIN_MTU { Err(Error::DeviceConfig { function: transport.name.clone(), what: "mtu is below 68" }) } else { Ok(Some(mtu)) }
+}
+
+/// The largest size of a queue, which it has after a reset; the queue stays selected.
+fn queue_size<F: PciFunction>(transport: &Transport<F>, index: u16) -> Result<u16, Error> {
+    transport.common.write16(common::QUEUE_SELECT, index);
+    let size = transport.common.read16(common::QUEUE_SIZE);
+    if !size.is_power_of_two() || u32::from(size) > MAX_RING {
+        return Err(Error::Queue { function: transport.name.clone(), index, size });
+    }
+    Ok(size)
+}
+
+impl<F: PciFunction> VirtioNet<F> {
+    /// What the device is and can do.
+    pub fn info(&self) -> &DeviceInfo {
+        &self.info
+    }
+
+    /// Everything that the device offers.
+    pub fn offered(&self) -> Features {
+        self.offered
+    }
+
+    /// The caller vouches that IOVAs are physical addresses, as in VFIO's no-IOMMU mode: then, and only then, a device without
+    /// VIRTIO_F_ACCESS_PLATFORM may be started.
+    pub fn assume_physical_addresses(&mut self) {
+        self.physical = true;
+    }
+
+    /// Negotiates features, sets the queues up and lets the device receive and transmit. Rings are made as long as `config` says and the device allows.
+    ///
+    /// # Errors
+    /// [`StartError`] with the reason and the device, stopped. Where the device does not even confirm its reset, the buffers it was lent leak.
+    pub fn start(mut self, config: &Config) -> Result<Started<F>, StartError<F>> {
+        let shared = Arc::new(Shared::new());
+        match self.bring_up(config, &shared) {
+            Ok(Running { rx, tx, pool, mut interrupts, features }) => {
+                let events = interrupts.pop();
+                let control = Control::new(self, config, features, shared, events);
+                Ok(Started::new(control, vec![rx], vec![tx], interrupts, pool))
+            }
+            Err(error) => {
+                // The queues are gone already; what they had lent comes back where the device confirms its reset.
+                shared.set(State::Stopping);
+                match self.transport.reset() {
+                    Ok(()) => shared.set_stopped(),
+                    Err(second) => log::error!("{second}"),
+                }
+                if let Err(second) = self.function.lock().set_bus_master(false) {
+                    log::error!("{second}");
+                }
+                Err(StartError::new(error, self))
+            }
+        }
+    }
+
+    fn limits(&self) -> Limits {
+        Limits { max_mtu: self.info.max_mtu, mrg_rxbuf: self.features.contains(Features::MRG_RXBUF), vectors: self.vectors }
+    }
+
+    /// 3.1.1 from the start to DRIVER_OK.
+    fn bring_up(&mut self, config: &Config, shared: &Arc<Shared>) -> Result<Running<F>, Error> {
+        let limits = self.limits();
+        config::check(config, &self.domain, &limits)?;
+        if !self.features.contains(Features::ACCESS_PLATFORM) && !self.physical {
+            return Err(Error::NoAccessPlatform { function: self.transport.name.clone() });
+        }
+        let pool = match &config.pool {
+            Some(pool) => pool.clone(),
+            None => BufPool::new(&self.domain, config::own_pool(config, &limits, config.rx_ring + config.tx_ring)).map_err(pool_error)?,
+        };
+        greet(&self.transport)?;
+        let features = self.negotiate(&pool)?;
+        self.function.lock().set_bus_master(true)?;
+        let interrupts = self.set_up_vectors(config)?;
+        let max_frame_bytes = max_frame_bytes(config.mtu) as usize;
+
+        let (queue, notify) = self.set_up_queue(net::RECEIVEQ, config.rx_ring, features, config.interrupts)?;
+        let needed = queue.size().into();
+        let ring = SplitRx::new(queue, &pool).ok_or_else(|| ConfigError::PoolCount { buffers: pool.available(), needed })?;
+        let parts = RxParts { ring, notify, shared: shared.clone(), features, interrupts: config.interrupts, max_frame_bytes };
+        let mut rx = Rx::new(parts);
+
+        let (queue, notify) = self.set_up_queue(net::TRANSMITQ, config.tx_ring, features, false)?;
+        let gate = TxGate::new(config.gate, queue.size().into())?;
+        let ring = SplitTx::new(queue, &self.domain, &pool, features.contains(Features::INDIRECT_DESC))?;
+        let tx = Tx::new(TxParts { ring, notify, shared: shared.clone(), features, gate, max_frame_bytes });
+
+        // Step 8: "Set the DRIVER_OK status bit. At this point the device is “live”."
+        self.transport.add_status(Status::DRIVER_OK);
+        if self.transport.status().contains(Status::DEVICE_NEEDS_RESET) {
+            return Err(Error::NeedsReset { function: self.transport.name.clone() });
+        }
+        rx.kick();
+        Ok(Running { rx, tx, pool, interrupts, features })
+    }
+
+    /// Steps 4 to 6: accept features, set FEATURES_OK, "Re-read device status to ensure the FEATURES_OK bit is still set".
+    fn negotiate(&self, pool: &BufPool) -> Result<Features, Error> {
+        let mut features = self.features;
+        // 5.1.4.2: with VIRTIO_NET_F_MTU the driver "MUST supply enough receive buffers to receive at least one receive packet of size mtu".
+        let longest = max_frame_bytes(self.device_mtu.unwrap_or(0));
+        if !features.contains(Features::MRG_RXBUF) && pool.data_bytes() < longest {
+            features.remove(Features::MTU);
+        }
+        self.transport.accept(features);
+        self.transport.add_status(Status::FEATURES_OK);
+        if !self.transport.status().contains(Status::FEATURES_OK) {
+            self.transport.add_status(Status::FAILED);
+            return Err(Error::FeaturesRefused { function: self.transport.name.clone(), accepted: features, offered: self.offered });
+        }
+        Ok(features)
+    }
+
+    /// One vector for the receive queue, and the last for configuration changes (4.1.5.1.2).
+    fn set_up_vectors(&self, config: &Config) -> Result<Vec<F::Interrupt>, Error> {
+        let common = &self.transport.common;
+        if !config.interrupts {
+            common.write16(common::CONFIG_MSIX_VECTOR, common::NO_VECTOR);
+            return Ok(Vec::new());
+        }
+        let last = config.rx_queues;
+        let interrupts = self.function.lock().enable_interrupts(last + 1)?;
+        common.write16(common::CONFIG_MSIX_VECTOR, last);
+        // "After mapping an event to vector, the driver MUST verify success by reading the Vector field value".
+        if common.read16(common::CONFIG_MSIX_VECTOR) != last {
+            return Err(Error::Vector { function: self.transport.name.clone(), what: "configuration changes", vector: last });
+        }
+        Ok(interrupts)
+    }
+
+    /// 4.1.5.1.3: select, size, addresses, vector, enable.
+    fn set_up_queue(
+        &self,
+        index: u16,
+        wanted: u32,
+        features: Features,
+        interrupts: bool,
+    ) -> Result<(SplitQueue, crate::transport::Notify<F>), Error> {
+        let (transport, common) = (&self.transport, &self.transport.common);
+        let size = queue_size(transport, index)?.min(wanted.min(MAX_RING) as u16);
+        if u32::from(size) < wanted {
+            log::info!("{}: queue {index} has {size} descriptors, the most that the device has, not {wanted}", transport.name);
+        }
+        let queue = SplitQueue::new(&self.domain, size, features.contains(Features::EVENT_IDX))?;
+        common.write16(common::QUEUE_SIZE, size);
+        let [desc, driver, device] = queue.areas();
+        common.write64(common::QUEUE_DESC, desc.0);
+        common.write64(common::QUEUE_DRIVER, driver.0);
+        common.write64(common::QUEUE_DEVICE, device.0);
+        // The receive queue's vector has its number.
+        let vector = if interrupts { index } else { common::NO_VECTOR };
+        common.write16(common::QUEUE_MSIX_VECTOR, vector);
+        if common.read16(common::QUEUE_MSIX_VECTOR) != vector {
+            return Err(Error::Vector { function: transport.name.clone(), what: "the receive queue", vector });
+        }
+        let notify = transport.notify()?;
+        common.write16(common::QUEUE_ENABLE, 1);
+        Ok((queue, notify))
+    }
+}
+
+impl<F: PciFunction> fmt::Debug for VirtioNet<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VirtioNet").field("info", &self.info).field("features", &format!("{:#x}", self.features.bits())).finish_non_exhaustive()
+    }
+}
+
+/// A device that came up.
+struct Running<F: PciFunction> {
+    rx: Rx<F>,
+    tx: Tx<F>,
+    pool: BufPool,
+    interrupts: Vec<F::Interrupt>,
+    features: Features,
+}
+
+fn pool_error(error: PoolError) -> Error {
+    match error {
+        PoolError::Dma(error) => error.into(),
+        PoolError::Config(config) => ConfigError::PoolBuffers { buffer_bytes: config.data_bytes, min_bytes: 2048 }.into(),
+    }
+}

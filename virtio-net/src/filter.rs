@@ -1,0 +1,46 @@
+//! Which frames come in.
+//!
+//! A device without VIRTIO_NET_F_CTRL_RX has no filters: it delivers every frame that reaches it (5.1.6.5.1), which satisfies any receive mode and any
+//! list of addresses. What is asked for is checked all the same.
+
+use driver_core::device::MacAddr;
+
+use crate::error::Error;
+
+/// Whether all addresses are what a filter takes.
+pub(crate) fn check(addresses: &[MacAddr], fits: impl Fn(MacAddr) -> bool, wanted: &'static str) -> Result<(), Error> {
+    match addresses.iter().find(|&&mac| !fits(mac)) {
+        Some(&mac) => Err(Error::Address { mac, wanted }),
+        None => Ok(()),
+    }
+}
+
+/// An address for a device without VIRTIO_NET_F_MAC: "the driver SHOULD generate a random local MAC" (5.1.4.2). Local, unicast, and made of the
+/// function's name and the time, so that two devices differ.
+pub(crate) fn local_mac(name: &str, now_us: u64) -> MacAddr {
+    // FNV-1a.
+    let bytes = name.bytes().chain(now_us.to_le_bytes());
+    let hash = bytes.fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let [a, b, c, d, e, ..] = hash.to_be_bytes();
+    MacAddr([0x02, a, b, c, d, e])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_made_up_address_is_local_and_unicast_and_differs_between_devices() {
+        let a = local_mac("0000:01:00.0", 5);
+        assert!(a.is_valid_unicast() && a.0[0] & 2 != 0);
+        assert_ne!(a, local_mac("0000:01:00.1", 5));
+        assert_ne!(a, local_mac("0000:01:00.0", 6));
+    }
+
+    #[test]
+    fn an_address_of_the_wrong_kind_is_named() {
+        let group = MacAddr([1, 0, 0, 0, 0, 1]);
+        assert_eq!(check(&[group], MacAddr::is_valid_unicast, "unicast"), Err(Error::Address { mac: group, wanted: "unicast" }));
+        assert_eq!(check(&[group], MacAddr::is_multicast, "multicast"), Ok(()));
+    }
+}

@@ -1,0 +1,46 @@
+//! virtio network devices over PCI, driven from an application.
+//!
+//! [`open`] takes a PCI function, resets the device and reads what it offers; [`VirtioNet::start`] gives the control handle and the queues.
+//! After it, only the queues touch the device on the data path, each from its own thread.
+//!
+//! | module | what is in it |
+//! | --- | --- |
+//! | [`device`], [`control`] | opening, starting, stopping; what `NetDevice` asks for |
+//! | `transport` | the modern PCI transport: where the structures lie, registers, the reset, feature bits |
+//! | [`rx`], [`tx`] | the data path over [`driver_core::split`] |
+//! | `filter`, `link`, `stats` | one function of the device each |
+//! | [`regs`], [`desc`] | registers, feature bits, descriptors and headers, with the specification's names |
+//! | [`shared`] | what queues and control handle know of one another |
+//! | [`config`], [`error`] | which configurations, what can go wrong |
+//!
+//! Section numbers are those of Virtual I/O Device (VIRTIO) Version 1.2.
+//!
+//! Packed rings, several queue pairs and segmentation are not negotiated. Packed rings are twins of `SplitRx` and `SplitTx`; more pairs are
+//! more calls of `VirtioNet::set_up_queue`, since [`device::Started`] has lists of queues.
+#![no_std]
+#![deny(unsafe_code)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+pub mod config;
+pub mod control;
+pub mod desc;
+pub mod device;
+pub mod error;
+pub mod filter;
+mod link;
+pub mod regs;
+pub mod rx;
+pub mod shared;
+mod stats;
+mod transport;
+pub mod tx;
+
+pub use control::Control;
+pub use device::{Started, VirtioNet, open};
+pub use error::{ConfigError, Error, StartError};
+pub use regs::Features;
+pub use rx::Rx;
+pub use tx::Tx;

@@ -1,0 +1,336 @@
+//! Registers, status and feature bits, with the names of the specification. Sections are those of virtio 1.2.
+
+use core::fmt;
+
+use driver_core::reg::bitflags;
+
+/// PCI identification (4.1.2).
+pub mod pci {
+    /// "Any PCI device with PCI Vendor ID 0x1AF4, and PCI Device ID 0x1000 through 0x107F inclusive is a virtio device."
+    pub const VENDOR: u16 = 0x1AF4;
+    /// 0x1040 plus the virtio device ID of a network card, which is 1.
+    pub const MODERN_DEVICE: u16 = 0x1041;
+    /// A network card that also speaks the legacy interface.
+    pub const TRANSITIONAL_DEVICE: u16 = 0x1000;
+
+    /// Command register.
+    pub const COMMAND: u16 = 0x04;
+    /// Command: answer to memory accesses.
+    pub const COMMAND_MEMORY: u32 = 1 << 1;
+    /// Command: no INTx.
+    pub const COMMAND_INTX_DISABLE: u32 = 1 << 10;
+
+    /// PCI_CAP_ID_VNDR: vendor-specific capability (4.1.4).
+    pub const CAP_VENDOR: u8 = 0x09;
+    /// Offset of `cap_len` in struct virtio_pci_cap.
+    pub const CAP_LEN: u16 = 2;
+    /// Offset of `cfg_type`.
+    pub const CAP_CFG_TYPE: u16 = 3;
+    /// Offset of `bar`.
+    pub const CAP_BAR: u16 = 4;
+    /// Offset of `offset`.
+    pub const CAP_OFFSET: u16 = 8;
+    /// Offset of `length`.
+    pub const CAP_LENGTH: u16 = 12;
+    /// Offset of `notify_off_multiplier`, behind the capability of type [`CFG_NOTIFY`] (4.1.4.4).
+    pub const CAP_NOTIFY_OFF_MULTIPLIER: u16 = 16;
+    /// Offset of `pci_cfg_data`, behind the capability of type [`CFG_PCI`] (4.1.4.9).
+    pub const CAP_PCI_CFG_DATA: u16 = 16;
+
+    /// VIRTIO_PCI_CAP_COMMON_CFG.
+    pub const CFG_COMMON: u8 = 1;
+    /// VIRTIO_PCI_CAP_NOTIFY_CFG.
+    pub const CFG_NOTIFY: u8 = 2;
+    /// VIRTIO_PCI_CAP_ISR_CFG.
+    pub const CFG_ISR: u8 = 3;
+    /// VIRTIO_PCI_CAP_DEVICE_CFG.
+    pub const CFG_DEVICE: u8 = 4;
+    /// VIRTIO_PCI_CAP_PCI_CFG.
+    pub const CFG_PCI: u8 = 5;
+}
+
+/// One register of a structure: its offset there, its width by type, and the specification's name and section.
+pub struct Field<W> {
+    pub(crate) offset: u32,
+    pub(crate) name: &'static str,
+    pub(crate) section: &'static str,
+    width: core::marker::PhantomData<fn() -> W>,
+}
+
+impl<W> Clone for Field<W> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<W> Copy for Field<W> {}
+
+impl<W> Field<W> {
+    const fn new(offset: u32, name: &'static str, section: &'static str) -> Self {
+        Self { offset, name, section, width: core::marker::PhantomData }
+    }
+    /// The offset in its structure, in bytes.
+    pub const fn offset(self) -> u32 {
+        self.offset
+    }
+    /// The specification's name.
+    pub const fn name(self) -> &'static str {
+        self.name
+    }
+}
+
+impl<W> fmt::Display for Field<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (offset {:#04x}, section {})", self.name, self.offset, self.section)
+    }
+}
+
+/// struct virtio_pci_common_cfg (4.1.4.3).
+pub mod common {
+    use super::Field;
+    const S: &str = "4.1.4.3";
+    /// Selects which 32 feature bits `device_feature` shows.
+    pub const DEVICE_FEATURE_SELECT: Field<u32> = Field::new(0x00, "device_feature_select", S);
+    /// Feature bits that the device offers.
+    pub const DEVICE_FEATURE: Field<u32> = Field::new(0x04, "device_feature", S);
+    /// Selects which 32 feature bits `driver_feature` takes.
+    pub const DRIVER_FEATURE_SELECT: Field<u32> = Field::new(0x08, "driver_feature_select", S);
+    /// Feature bits that the driver accepts.
+    pub const DRIVER_FEATURE: Field<u32> = Field::new(0x0C, "driver_feature", S);
+    /// The vector of configuration changes.
+    pub const CONFIG_MSIX_VECTOR: Field<u16> = Field::new(0x10, "config_msix_vector", S);
+    /// How many queues the device has.
+    pub const NUM_QUEUES: Field<u16> = Field::new(0x12, "num_queues", S);
+    /// See [`Status`](super::Status).
+    pub const DEVICE_STATUS: Field<u8> = Field::new(0x14, "device_status", S);
+    /// Changes each time the device configuration changes.
+    pub const CONFIG_GENERATION: Field<u8> = Field::new(0x15, "config_generation", S);
+    /// Selects the queue that the fields below are about.
+    pub const QUEUE_SELECT: Field<u16> = Field::new(0x16, "queue_select", S);
+    /// On reset the largest queue size; 0: no such queue.
+    pub const QUEUE_SIZE: Field<u16> = Field::new(0x18, "queue_size", S);
+    /// The vector of the queue.
+    pub const QUEUE_MSIX_VECTOR: Field<u16> = Field::new(0x1A, "queue_msix_vector", S);
+    /// 1: the device uses the queue.
+    pub const QUEUE_ENABLE: Field<u16> = Field::new(0x1C, "queue_enable", S);
+    /// Where the queue is notified, in units of the notify capability's multiplier.
+    pub const QUEUE_NOTIFY_OFF: Field<u16> = Field::new(0x1E, "queue_notify_off", S);
+    /// The descriptor table's address, 64 bits.
+    pub const QUEUE_DESC: Field<u64> = Field::new(0x20, "queue_desc", S);
+    /// The available ring's address, 64 bits.
+    pub const QUEUE_DRIVER: Field<u64> = Field::new(0x28, "queue_driver", S);
+    /// The used ring's address, 64 bits.
+    pub const QUEUE_DEVICE: Field<u64> = Field::new(0x30, "queue_device", S);
+    /// Bytes of the structure as far as this driver uses it.
+    pub const LEN_BYTES: u32 = 0x38;
+
+    /// VIRTIO_MSI_NO_VECTOR (4.1.5.1.2).
+    pub const NO_VECTOR: u16 = 0xFFFF;
+}
+
+/// struct virtio_net_config (5.1.4).
+pub mod net {
+    use super::Field;
+    const S: &str = "5.1.4";
+    /// Offset of `mac`, six bytes, valid with [`Features::MAC`](super::Features::MAC).
+    pub const MAC: Field<[u8; 6]> = Field::new(0x00, "mac", S);
+    /// Valid with [`Features::STATUS`](super::Features::STATUS).
+    pub const STATUS: Field<u16> = Field::new(0x06, "status", S);
+    /// Valid with [`Features::MTU`](super::Features::MTU).
+    pub const MTU: Field<u16> = Field::new(0x0A, "mtu", S);
+
+    /// VIRTIO_NET_S_LINK_UP.
+    pub const S_LINK_UP: u16 = 1;
+
+    /// The receive queue without multiple queues (5.1.2).
+    pub const RECEIVEQ: u16 = 0;
+    /// The transmit queue without multiple queues (5.1.2).
+    pub const TRANSMITQ: u16 = 1;
+}
+
+bitflags! {
+    /// Device status field (2.1).
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub struct Status: u8 {
+        /// The driver has noticed the device.
+        const ACKNOWLEDGE = 1;
+        /// The driver knows how to drive it.
+        const DRIVER = 2;
+        /// The driver is set up.
+        const DRIVER_OK = 4;
+        /// Both agreed on the features.
+        const FEATURES_OK = 8;
+        /// The device has lost its way and wants a reset.
+        const DEVICE_NEEDS_RESET = 64;
+        /// The driver has given the device up.
+        const FAILED = 128;
+        const _ = !0;
+    }
+}
+
+bitflags! {
+    /// Feature bits (2.2, 5.1.3, 6).
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub struct Features: u64 {
+        /// The device takes frames with a partial checksum.
+        const CSUM = 1 << 0;
+        /// The driver takes frames with a partial checksum.
+        const GUEST_CSUM = 1 << 1;
+        /// Offloads can be changed while the device runs.
+        const CTRL_GUEST_OFFLOADS = 1 << 2;
+        /// The device tells the largest MTU.
+        const MTU = 1 << 3;
+        /// The device tells its address.
+        const MAC = 1 << 5;
+        /// The driver takes TCP over IPv4 in one piece.
+        const GUEST_TSO4 = 1 << 7;
+        /// The driver takes TCP over IPv6 in one piece.
+        const GUEST_TSO6 = 1 << 8;
+        /// The driver takes such frames with ECN.
+        const GUEST_ECN = 1 << 9;
+        /// The driver takes UDP in one piece.
+        const GUEST_UFO = 1 << 10;
+        /// The device cuts TCP over IPv4.
+        const HOST_TSO4 = 1 << 11;
+        /// The device cuts TCP over IPv6.
+        const HOST_TSO6 = 1 << 12;
+        /// The device cuts such frames with ECN.
+        const HOST_ECN = 1 << 13;
+        /// The device cuts UDP.
+        const HOST_UFO = 1 << 14;
+        /// A received frame may lie in several buffers.
+        const MRG_RXBUF = 1 << 15;
+        /// The device tells the state of the link.
+        const STATUS = 1 << 16;
+        /// There is a control queue.
+        const CTRL_VQ = 1 << 17;
+        /// Receive modes by the control queue.
+        const CTRL_RX = 1 << 18;
+        /// VLAN filters by the control queue.
+        const CTRL_VLAN = 1 << 19;
+        /// More receive modes by the control queue.
+        const CTRL_RX_EXTRA = 1 << 20;
+        /// The driver may have the guest announced.
+        const GUEST_ANNOUNCE = 1 << 21;
+        /// Several queue pairs.
+        const MQ = 1 << 22;
+        /// Another address by the control queue.
+        const CTRL_MAC_ADDR = 1 << 23;
+        /// A descriptor may refer to a table of descriptors (2.7.5.3).
+        const INDIRECT_DESC = 1 << 28;
+        /// Notifications are suppressed by index (2.7.7, 2.7.10).
+        const EVENT_IDX = 1 << 29;
+        /// Not a legacy device.
+        const VERSION_1 = 1 << 32;
+        /// Addresses are those of the platform's IOMMU.
+        const ACCESS_PLATFORM = 1 << 33;
+        /// Packed rings.
+        const RING_PACKED = 1 << 34;
+        /// Buffers come back in the order in which they were made available.
+        const IN_ORDER = 1 << 35;
+        /// Memory is ordered as the platform orders it for devices.
+        const ORDER_PLATFORM = 1 << 36;
+        /// Single root I/O virtualization.
+        const SR_IOV = 1 << 37;
+        /// Notifications carry more than the queue's number.
+        const NOTIFICATION_DATA = 1 << 38;
+        /// The device chooses what a notification carries.
+        const NOTIF_CONFIG_DATA = 1 << 39;
+        /// A queue can be reset alone.
+        const RING_RESET = 1 << 40;
+        /// The device cuts UDP by USO.
+        const HOST_USO = 1 << 56;
+        /// The device hashes received frames.
+        const HASH_REPORT = 1 << 57;
+        /// `hdr_len` is exact.
+        const GUEST_HDRLEN = 1 << 59;
+        /// Receive-side scaling.
+        const RSS = 1 << 60;
+        /// Received segments are coalesced and said to be.
+        const RSC_EXT = 1 << 61;
+        /// The device stands in for another with the same address.
+        const STANDBY = 1 << 62;
+        /// The device tells speed and duplex.
+        const SPEED_DUPLEX = 1 << 63;
+        const _ = !0;
+    }
+}
+
+impl Features {
+    /// What the driver takes where it is offered.
+    pub const USED: Self = Self::VERSION_1
+        .union(Self::ACCESS_PLATFORM)
+        .union(Self::MAC)
+        .union(Self::STATUS)
+        .union(Self::MTU)
+        .union(Self::MRG_RXBUF)
+        .union(Self::CSUM)
+        .union(Self::GUEST_CSUM)
+        .union(Self::INDIRECT_DESC)
+        .union(Self::EVENT_IDX);
+
+    /// The names of the bits that are set; those without a name by number.
+    pub fn names(self) -> alloc::vec::Vec<alloc::string::String> {
+        let named = self.iter_names().map(|(name, _)| alloc::string::String::from(name));
+        let unnamed = self.bits() & !Self::all_named().bits();
+        let numbers = (0..64).filter(move |bit| unnamed >> bit & 1 != 0).map(|bit| alloc::format!("bit {bit}"));
+        named.chain(numbers).collect()
+    }
+
+    fn all_named() -> Self {
+        Self::all().iter_names().fold(Self::empty(), |all, (_, bit)| all | bit)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The constants are typed from the specification; virtio-spec is another reading of it.
+    #[test]
+    fn feature_bits_agree_with_virtio_spec() {
+        use virtio_spec::net::F;
+        let pairs = [
+            (Features::CSUM, F::CSUM),
+            (Features::GUEST_CSUM, F::GUEST_CSUM),
+            (Features::MTU, F::MTU),
+            (Features::MAC, F::MAC),
+            (Features::MRG_RXBUF, F::MRG_RXBUF),
+            (Features::STATUS, F::STATUS),
+            (Features::CTRL_VQ, F::CTRL_VQ),
+            (Features::MQ, F::MQ),
+            (Features::INDIRECT_DESC, F::INDIRECT_DESC),
+            (Features::EVENT_IDX, F::EVENT_IDX),
+            (Features::VERSION_1, F::VERSION_1),
+            (Features::ACCESS_PLATFORM, F::ACCESS_PLATFORM),
+            (Features::RING_PACKED, F::RING_PACKED),
+            (Features::IN_ORDER, F::IN_ORDER),
+            (Features::NOTIFICATION_DATA, F::NOTIFICATION_DATA),
+            (Features::SPEED_DUPLEX, F::SPEED_DUPLEX),
+        ];
+        for (ours, theirs) in pairs {
+            assert_eq!(u128::from(ours.bits()), u128::from(theirs.bits()), "{ours:?}");
+        }
+    }
+
+    #[test]
+    fn status_bits_agree_with_virtio_spec() {
+        use virtio_spec::DeviceStatus as D;
+        let pairs = [
+            (Status::ACKNOWLEDGE, D::ACKNOWLEDGE),
+            (Status::DRIVER, D::DRIVER),
+            (Status::DRIVER_OK, D::DRIVER_OK),
+            (Status::FEATURES_OK, D::FEATURES_OK),
+            (Status::DEVICE_NEEDS_RESET, D::DEVICE_NEEDS_RESET),
+            (Status::FAILED, D::FAILED),
+        ];
+        for (ours, theirs) in pairs {
+            assert_eq!(ours.bits(), theirs.bits(), "{ours:?}");
+        }
+    }
+
+    #[test]
+    fn features_without_a_name_are_listed_by_number() {
+        let features = Features::MAC | Features::from_bits_retain(1 << 45);
+        assert_eq!(features.names(), ["MAC", "bit 45"]);
+    }
+}

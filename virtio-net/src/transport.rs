@@ -1,0 +1,360 @@
+//! The modern PCI transport: where the device's structures lie (4.1.4), and access to their registers.
+
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use driver_core::bar::{Bar, Doorbell};
+use driver_core::clock::Clock;
+use driver_core::pci::{PciError, PciErrorKind, PciFunction};
+use driver_core::reg::Timeout;
+
+use crate::error::Error;
+use crate::regs::common::{self, DEVICE_STATUS};
+use crate::regs::{Features, Field, Status, pci};
+
+/// How long a device may take for its reset, in microseconds. The specification sets no limit; a device with I/O in flight may need a while.
+const RESET_LIMIT_US: u64 = 2_000_000;
+/// BARs of a function.
+const BARS: usize = 6;
+
+/// The function, shared where the PCI access window is used.
+pub(crate) type SharedFunction<F> = Arc<spin::Mutex<F>>;
+
+/// How one structure is reached.
+enum Way<F: PciFunction> {
+    /// Through its BAR.
+    Bar(F::Bar),
+    /// Through the PCI access window, a capability at `cap` in configuration space (4.1.4.9): slow, and works where the BAR cannot be mapped.
+    Window { function: SharedFunction<F>, cap: u16, bar: u8 },
+}
+
+impl<F: PciFunction> Clone for Way<F> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Bar(bar) => Self::Bar(bar.clone()),
+            Self::Window { function, cap, bar } => Self::Window { function: function.clone(), cap: *cap, bar: *bar },
+        }
+    }
+}
+
+/// One of the device's structures.
+pub(crate) struct Structure<F: PciFunction> {
+    way: Way<F>,
+    /// Where it starts in its BAR.
+    offset: u32,
+    len_bytes: u32,
+}
+
+impl<F: PciFunction> Clone for Structure<F> {
+    fn clone(&self) -> Self {
+        Self { way: self.way.clone(), ..*self }
+    }
+}
+
+impl<F: PciFunction> Structure<F> {
+    fn read(&self, offset: u32, width: u8) -> u32 {
+        let at = self.offset.wrapping_add(offset);
+        match &self.way {
+            Way::Bar(bar) => match width {
+                1 => bar.read8(at).into(),
+                2 => bar.read16(at).into(),
+                _ => bar.read32(at),
+            },
+            Way::Window { function, cap, bar } => {
+                let mut function = function.lock();
+                let read = aim(&mut *function, *cap, *bar, at, width).and_then(|()| function.config_read(cap + pci::CAP_PCI_CFG_DATA, width));
+                // As a master abort reads: the callers' checks take all ones for a device that is gone.
+                read.unwrap_or_else(|error| {
+                    log::error!("{error}");
+                    u32::MAX
+                })
+            }
+        }
+    }
+
+    fn write(&self, offset: u32, width: u8, value: u32) {
+        let at = self.offset.wrapping_add(offset);
+        match &self.way {
+            Way::Bar(bar) => match width {
+                1 => bar.write8(at, value as u8),
+                2 => bar.write16(at, value as u16),
+                _ => bar.write32(at, value),
+            },
+            Way::Window { function, cap, bar } => {
+                let mut function = function.lock();
+                let written =
+                    aim(&mut *function, *cap, *bar, at, width).and_then(|()| function.config_write(cap + pci::CAP_PCI_CFG_DATA, width, value));
+                if let Err(error) = written {
+                    log::error!("{error}");
+                }
+            }
+        }
+    }
+
+    pub(crate) fn read8(&self, field: Field<u8>) -> u8 {
+        self.read(field.offset, 1) as u8
+    }
+    pub(crate) fn read16(&self, field: Field<u16>) -> u16 {
+        self.read(field.offset, 2) as u16
+    }
+    pub(crate) fn read32(&self, field: Field<u32>) -> u32 {
+        self.read(field.offset, 4)
+    }
+    /// 4.1.3.1: fields of bytes are read by the byte.
+    pub(crate) fn read_bytes<const N: usize>(&self, field: Field<[u8; N]>) -> [u8; N] {
+        core::array::from_fn(|i| self.read(field.offset + i as u32, 1) as u8)
+    }
+    pub(crate) fn write8(&self, field: Field<u8>, value: u8) {
+        self.write(field.offset, 1, value.into());
+    }
+    pub(crate) fn write16(&self, field: Field<u16>, value: u16) {
+        self.write(field.offset, 2, value.into());
+    }
+    pub(crate) fn write32(&self, field: Field<u32>, value: u32) {
+        self.write(field.offset, 4, value);
+    }
+    /// 4.1.3.1: "For 64-bit fields, the driver MAY access each of the high and low 32-bit parts of the field independently."
+    pub(crate) fn write64(&self, field: Field<u64>, value: u64) {
+        self.write(field.offset, 4, value as u32);
+        self.write(field.offset + 4, 4, (value >> 32) as u32);
+    }
+}
+
+/// Points the PCI access window at `width` bytes at `offset` of a BAR.
+fn aim<F: PciFunction>(function: &mut F, cap: u16, bar: u8, offset: u32, width: u8) -> Result<(), PciError> {
+    function.config_write(cap + pci::CAP_BAR, 1, bar.into())?;
+    function.config_write(cap + pci::CAP_OFFSET, 4, offset)?;
+    function.config_write(cap + pci::CAP_LENGTH, 4, width.into())
+}
+
+/// Where one queue is notified.
+pub(crate) enum Notify<F: PciFunction> {
+    /// One posted store.
+    Doorbell(<F::Bar as Bar>::Doorbell),
+    /// Where no doorbell can be had: an address that is not aligned to four bytes, or no mapped BAR.
+    Register(Structure<F>),
+}
+
+impl<F: PciFunction> Notify<F> {
+    /// 4.1.5.2: "the driver notifies the device by writing the 16-bit virtqueue index of this virtqueue to the Queue Notify address."
+    #[inline(always)]
+    pub(crate) fn ring(&self, queue: u16) {
+        match self {
+            Self::Doorbell(doorbell) => doorbell.ring16(queue),
+            Self::Register(structure) => structure.write(0, 2, queue.into()),
+        }
+    }
+}
+
+/// All structures of a device.
+pub(crate) struct Transport<F: PciFunction> {
+    /// The function's name, for errors.
+    pub(crate) name: String,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) common: Structure<F>,
+    notify: Structure<F>,
+    notify_off_multiplier: u32,
+    pub(crate) device: Structure<F>,
+}
+
+/// What the capability list says of one structure.
+#[derive(Debug, Clone, Copy)]
+struct Capability {
+    cfg_type: u8,
+    at: u16,
+    bar: u8,
+    offset: u32,
+    len_bytes: u32,
+}
+
+/// 4.1.4: every vendor-specific capability of a known type in a memory BAR. "The driver MUST ignore any vendor-specific capability structure which has
+/// a reserved cfg_type value" or "which has a bar value not in the range 0x0 to 0x5".
+fn capabilities<F: PciFunction>(function: &F) -> Result<Vec<Capability>, PciError> {
+    let mut found = Vec::new();
+    let mut at = 0;
+    // 48 capabilities of 4 bytes fill the space behind the header: a longer list is a circle.
+    for _ in 0..48 {
+        match function.find_capability(pci::CAP_VENDOR, at)? {
+            Some(next) => at = next,
+            None => return Ok(found),
+        }
+        let cfg_type = function.config_read(at + pci::CAP_CFG_TYPE, 1)? as u8;
+        let bar = function.config_read(at + pci::CAP_BAR, 1)? as u8;
+        let len = function.config_read(at + pci::CAP_LEN, 1)? as u16;
+        if len < 16 || !matches!(cfg_type, pci::CFG_COMMON | pci::CFG_NOTIFY | pci::CFG_DEVICE | pci::CFG_PCI) || usize::from(bar) >= BARS {
+            continue;
+        }
+        let offset = function.config_read(at + pci::CAP_OFFSET, 4)?;
+        let len_bytes = function.config_read(at + pci::CAP_LENGTH, 4)?;
+        found.push(Capability { cfg_type, at, bar, offset, len_bytes });
+    }
+    Err(PciError::new(function.name(), "walking the capability list", PciErrorKind::Config("the list runs in a circle")))
+}
+
+impl<F: PciFunction> Transport<F> {
+    /// Finds the structures and opens their BARs.
+    pub(crate) fn find(function: F, clock: Arc<dyn Clock>) -> Result<(Self, SharedFunction<F>), Error> {
+        let name = String::from(function.name());
+        let capabilities = capabilities(&function)?;
+        let window = capabilities.iter().find(|cap| cap.cfg_type == pci::CFG_PCI).map(|cap| cap.at);
+        let function = Arc::new(spin::Mutex::new(function));
+        let mut finder = Finder { name: &name, function: &function, window, capabilities, bars: [const { None }; BARS] };
+        let (common, _) = finder.structure(pci::CFG_COMMON, "common configuration", common::LEN_BYTES)?;
+        let (notify, notify_cap) = finder.structure(pci::CFG_NOTIFY, "notification", 2)?;
+        let (device, _) = finder.structure(pci::CFG_DEVICE, "device configuration", 1)?;
+        let notify_off_multiplier = function.lock().config_read(notify_cap + pci::CAP_NOTIFY_OFF_MULTIPLIER, 4)?;
+        Ok((Self { name, clock, common, notify, notify_off_multiplier, device }, function))
+    }
+
+    pub(crate) fn status(&self) -> Status {
+        Status::from_bits_retain(self.common.read8(DEVICE_STATUS))
+    }
+
+    /// Adds bits to the status. "The driver MUST NOT clear a device status bit" (2.1.1).
+    pub(crate) fn add_status(&self, bits: Status) {
+        self.common.write8(DEVICE_STATUS, (self.status() | bits).bits());
+    }
+
+    /// 4.1.4.3.2: "After writing 0 to device_status, the driver MUST wait for a read of device_status to return 0 before reinitializing the device."
+    /// When it returns, the device uses no memory any more (2.4.1).
+    pub(crate) fn reset(&self) -> Result<(), Error> {
+        self.common.write8(DEVICE_STATUS, 0);
+        let start_us = self.clock.now_us();
+        let mut pause_us = 1;
+        loop {
+            let waited_us = self.clock.now_us().saturating_sub(start_us);
+            let last = self.status();
+            if last.is_empty() {
+                return Ok(());
+            }
+            if waited_us >= RESET_LIMIT_US {
+                let Field { offset, name: register, section, .. } = DEVICE_STATUS;
+                let timeout = Timeout { register, offset, section, what: "the reset", last: last.bits().into(), waited_us };
+                return Err(Error::Timeout { function: self.name.clone(), timeout });
+            }
+            self.clock.sleep_us(pause_us);
+            pause_us = (pause_us * 2).min(1000);
+        }
+    }
+
+    pub(crate) fn offered(&self) -> Features {
+        let half = |select| {
+            self.common.write32(common::DEVICE_FEATURE_SELECT, select);
+            u64::from(self.common.read32(common::DEVICE_FEATURE))
+        };
+        Features::from_bits_retain(half(0) | half(1) << 32)
+    }
+
+    pub(crate) fn accept(&self, features: Features) {
+        for (select, half) in [(0, features.bits() as u32), (1, (features.bits() >> 32) as u32)] {
+            self.common.write32(common::DRIVER_FEATURE_SELECT, select);
+            self.common.write32(common::DRIVER_FEATURE, half);
+        }
+    }
+
+    /// 2.5.1: "Drivers MUST NOT assume reads from fields greater than 32 bits wide are atomic, nor are reads from multiple fields": what `read` reads
+    /// is taken only where `config_generation` is the same before and after.
+    pub(crate) fn config<T>(&self, read: impl Fn(&Structure<F>) -> T) -> Result<T, Error> {
+        /// Enough for any number of changes that a person makes.
+        const TRIES: usize = 64;
+        for _ in 0..TRIES {
+            let before = self.common.read8(common::CONFIG_GENERATION);
+            let value = read(&self.device);
+            if self.common.read8(common::CONFIG_GENERATION) == before {
+                return Ok(value);
+            }
+        }
+        Err(Error::ConfigUnstable { function: self.name.clone(), tries: TRIES })
+    }
+
+    /// The notification address of the selected queue (4.1.4.4): `cap.offset + queue_notify_off * notify_off_multiplier`.
+    pub(crate) fn notify(&self) -> Result<Notify<F>, Error> {
+        let steps = u32::from(self.common.read16(common::QUEUE_NOTIFY_OFF));
+        let outside =
+            || Error::Structure { function: self.name.clone(), structure: "notification", len_bytes: self.notify.len_bytes, needed_bytes: u32::MAX };
+        let offset = steps.checked_mul(self.notify_off_multiplier).ok_or_else(outside)?;
+        // 4.1.4.4.1: "the value cap.length presented by the device MUST satisfy cap.length >= queue_notify_off * notify_off_multiplier + 2".
+        match offset.checked_add(2) {
+            Some(needed_bytes) if needed_bytes > self.notify.len_bytes => {
+                return Err(Error::Structure {
+                    function: self.name.clone(),
+                    structure: "notification",
+                    len_bytes: self.notify.len_bytes,
+                    needed_bytes,
+                });
+            }
+            None => return Err(outside()),
+            Some(_) => {}
+        }
+        let at = Structure { offset: self.notify.offset.wrapping_add(offset), len_bytes: 2, way: self.notify.way.clone() };
+        if let Way::Bar(bar) = &at.way
+            && let Ok(doorbell) = bar.doorbell(at.offset)
+        {
+            return Ok(Notify::Doorbell(doorbell));
+        }
+        Ok(Notify::Register(at))
+    }
+
+    /// Whether the device configuration has `needed_bytes`.
+    pub(crate) fn check_device_len(&self, needed_bytes: u32) -> Result<(), Error> {
+        if self.device.len_bytes < needed_bytes {
+            let len_bytes = self.device.len_bytes;
+            return Err(Error::Structure { function: self.name.clone(), structure: "device configuration", len_bytes, needed_bytes });
+        }
+        Ok(())
+    }
+}
+
+/// Looks structures up.
+struct Finder<'a, F: PciFunction> {
+    name: &'a str,
+    function: &'a SharedFunction<F>,
+    window: Option<u16>,
+    capabilities: Vec<Capability>,
+    bars: [Option<F::Bar>; BARS],
+}
+
+impl<F: PciFunction> Finder<'_, F> {
+    /// The structure of `cfg_type`, and where its capability lies. "The driver SHOULD use the first instance of each virtio structure type they can
+    /// support" (4.1.4.1); the window is taken where no instance can be mapped.
+    fn structure(&mut self, cfg_type: u8, structure: &'static str, needed_bytes: u32) -> Result<(Structure<F>, u16), Error> {
+        let mut refused = None;
+        let candidates: Vec<_> = self.capabilities.iter().copied().filter(|cap| cap.cfg_type == cfg_type).collect();
+        for cap in &candidates {
+            if cap.len_bytes < needed_bytes {
+                refused = Some(Error::Structure { function: self.name.into(), structure, len_bytes: cap.len_bytes, needed_bytes });
+                continue;
+            }
+            match self.bar(cap.bar) {
+                Ok(bar) => {
+                    let end = u64::from(cap.offset) + u64::from(cap.len_bytes);
+                    if end <= bar.len_bytes() as u64 {
+                        return Ok((Structure { way: Way::Bar(bar), offset: cap.offset, len_bytes: cap.len_bytes }, cap.at));
+                    }
+                    let len_bytes = bar.len_bytes().saturating_sub(cap.offset as usize) as u32;
+                    refused = Some(Error::Structure { function: self.name.into(), structure, len_bytes, needed_bytes: cap.len_bytes });
+                }
+                Err(error) => refused = Some(error.into()),
+            }
+        }
+        if let (Some(window), Some(cap)) = (self.window, candidates.iter().find(|cap| cap.len_bytes >= needed_bytes)) {
+            log::warn!("{}: BAR {} cannot be mapped, so its {structure} is reached through the PCI access window, which is slow", self.name, cap.bar);
+            let way = Way::Window { function: self.function.clone(), cap: window, bar: cap.bar };
+            return Ok((Structure { way, offset: cap.offset, len_bytes: cap.len_bytes }, cap.at));
+        }
+        Err(refused.unwrap_or_else(|| Error::NotModern { function: self.name.into(), missing: structure }))
+    }
+
+    fn bar(&mut self, index: u8) -> Result<F::Bar, PciError> {
+        let place = self.bars.get_mut(usize::from(index));
+        if let Some(Some(bar)) = &place {
+            return Ok(bar.clone());
+        }
+        let bar = self.function.lock().open_bar(index)?;
+        if let Some(place) = place {
+            *place = Some(bar.clone());
+        }
+        Ok(bar)
+    }
+}

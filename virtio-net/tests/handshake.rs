@@ -1,0 +1,212 @@
+//! Opening, negotiating and starting, and what a device may do wrong meanwhile.
+
+mod rig;
+
+use driver_core::device::{Config, MacAddr, NetDevice};
+use driver_core::dma::DmaDomain;
+use driver_core::pool::{BufPool, PoolConfig};
+use driver_core::queue::RxQueue;
+use rig::{Rig, numbered, small, start_error, without};
+use sim::virtio_net::VirtioNetOptions as Options;
+use virtio_net::{ConfigError, Error, Features};
+
+#[test]
+fn open_reports_what_the_device_is_and_offers() {
+    let rig = Rig::new();
+    let device = rig.open().unwrap();
+    let info = device.info();
+    assert_eq!((info.driver, info.permanent_mac, info.max_mtu), ("virtio-net", MacAddr([0x02, 0, 0, 0x1a, 0xf4, 0x41]), 9000));
+    assert_eq!(info.ring_limits, (8, 256));
+    assert!(["MAC", "MRG_RXBUF", "EVENT_IDX", "VERSION_1", "ACCESS_PLATFORM"].iter().all(|name| info.features.iter().any(|f| f == name)), "{info:?}");
+    assert_eq!(info.unused_features, ["SPEED_DUPLEX"]);
+    rig.assert_clean();
+}
+
+#[test]
+fn start_follows_the_order_of_the_specification_and_drop_resets() {
+    let rig = Rig::new();
+    let started = rig.start(&Config::default());
+    // ACKNOWLEDGE, DRIVER, FEATURES_OK, DRIVER_OK.
+    assert_eq!(rig.model(|m| m.status()), 1 | 2 | 8 | 4);
+    assert_eq!(rig.model(|m| m.negotiated()), Features::USED.bits());
+    assert_eq!(started.control.features(), Features::USED);
+    drop(started);
+    assert_eq!(rig.model(|m| m.status()), 0);
+    rig.assert_clean();
+}
+
+#[test]
+fn a_transitional_device_is_driven_by_its_modern_interface() {
+    let rig = Rig::with(Options { device: 0x1000, ..Options::default() });
+    let _started = rig.start(&Config::default());
+    rig.assert_clean();
+}
+
+#[test]
+fn a_legacy_device_and_a_foreign_card_are_refused_by_name() {
+    let legacy = Rig::with(without(Features::VERSION_1));
+    assert!(matches!(legacy.open(), Err(Error::NotModern { missing: "VIRTIO_F_VERSION_1", .. })));
+    let block_device = Rig::with(Options { device: 0x1042, ..Options::default() });
+    assert!(matches!(block_device.open(), Err(Error::UnknownId { .. })));
+    let hidden = Rig::with(Options { has_bar: false, has_window: false, ..Options::default() });
+    assert!(matches!(hidden.open(), Err(Error::Pci(_))));
+}
+
+#[test]
+fn every_path_to_the_registers_works() {
+    // The window; addresses of notification that are not aligned to four bytes; one for both queues.
+    let window = Options { has_bar: false, ..Options::default() };
+    let odd = Options { notify_off_multiplier: 2, ..Options::default() };
+    let same = Options { notify_off_multiplier: 0, has_window: false, ..Options::default() };
+    for options in [window, odd, same] {
+        let mut rig = Rig::with(options);
+        let mut parts = rig.parts(&small());
+        let frame = numbered(7, 100);
+        parts.send([&frame]);
+        rig.send(&frame);
+        rig.run_us(100);
+        assert_eq!(rig.arrived(), std::slice::from_ref(&frame));
+        assert_eq!(parts.receive(), [frame]);
+        drop(parts);
+        rig.assert_clean();
+    }
+}
+
+#[test]
+fn refused_features_are_an_error_that_says_which_were_asked_for() {
+    let rig = Rig::new();
+    rig.model(|m| m.faults.refuse_features = true);
+    let error = start_error(rig.open().unwrap(), &Config::default());
+    assert!(matches!(error.error(), Error::FeaturesRefused { .. }), "{error}");
+    assert!(error.to_string().contains("MRG_RXBUF"));
+    // The device comes back, and can be started when it has changed its mind.
+    let (_, device) = error.into_parts();
+    rig.model(|m| m.faults.refuse_features = false);
+    let _started = device.start(&Config::default()).unwrap();
+    rig.assert_clean();
+}
+
+#[test]
+fn a_device_without_features_still_works() {
+    let all = Features::USED - Features::VERSION_1 - Features::ACCESS_PLATFORM;
+    let mut rig = Rig::with(without(all));
+    let device = rig.open().unwrap();
+    let mac = device.info().permanent_mac;
+    assert!(mac.is_valid_unicast() && mac.0[0] & 2 != 0, "a made-up address is a local one");
+    let mut started = device.start(&small()).unwrap();
+    assert!(started.control.link().up);
+    rig.send(&numbered(1, 60));
+    rig.run_us(50);
+    let mut batch = driver_core::batch::Batch::new(4);
+    assert_eq!(started.rx[0].poll(&mut batch, 4), 1);
+    rig.assert_clean();
+}
+
+#[test]
+fn a_reset_that_never_ends_is_a_timeout() {
+    let rig = Rig::new();
+    rig.model(|m| m.faults.reset_stuck = true);
+    let error = rig.open().unwrap_err();
+    assert!(matches!(error, Error::Timeout { .. }));
+    assert!(error.to_string().contains("device_status"), "{error}");
+}
+
+#[test]
+fn an_address_that_changes_while_it_is_read_is_read_again() {
+    let rig = Rig::new();
+    rig.model(|m| m.faults.mac_changes = 3);
+    let device = rig.open().unwrap();
+    assert_eq!(device.info().permanent_mac.0, rig.model(|m| m.mac()));
+    assert_eq!(rig.model(|m| m.faults.mac_changes), 0);
+    let restless = Rig::new();
+    restless.model(|m| m.faults.restless = true);
+    assert!(matches!(restless.open(), Err(Error::ConfigUnstable { .. })));
+    rig.assert_clean();
+}
+
+#[test]
+fn a_configuration_that_makes_no_sense_is_refused() {
+    let group = Rig::with(Options { mac: [1, 0, 0, 0, 0, 1], ..Options::default() });
+    assert!(matches!(group.open(), Err(Error::DeviceConfig { what: "mac is no unicast address", .. })));
+    let tiny = Rig::with(Options { mtu: 60, ..Options::default() });
+    assert!(matches!(tiny.open(), Err(Error::DeviceConfig { what: "mtu is below 68", .. })));
+    for size in [0, 3, 0x8001] {
+        let rig = Rig::new();
+        rig.model(|m| m.faults.queue_size = Some(size));
+        assert!(matches!(rig.open(), Err(Error::Queue { index: 0, .. })), "{size}");
+    }
+}
+
+#[test]
+fn the_devices_mtu_is_the_limit() {
+    let rig = Rig::with(Options { mtu: 1400, ..Options::default() });
+    let error = start_error(rig.open().unwrap(), &Config::default());
+    assert_eq!(error.error(), &Error::Config(ConfigError::Mtu { asked: 1500, min: 68, max: 1400 }));
+    let started = error.into_parts().1.start(&Config { mtu: 1400, ..Config::default() }).unwrap();
+    assert_eq!(started.control.mtu(), 1400);
+}
+
+#[test]
+fn without_merged_buffers_a_buffer_holds_a_whole_frame() {
+    let rig = Rig::with(without(Features::MRG_RXBUF));
+    let small_buffers = BufPool::new(&rig.domain(), PoolConfig::new(1024)).unwrap();
+    let config = Config { mtu: 4000, pool: Some(small_buffers), ..Config::default() };
+    let error = start_error(rig.open().unwrap(), &config);
+    assert_eq!(error.error(), &Error::Config(ConfigError::PoolBuffers { buffer_bytes: 2048, min_bytes: 4018 }));
+    // A pool of the device's own is made large enough.
+    let started = error.into_parts().1.start(&Config { pool: None, ..config }).unwrap();
+    assert!(started.pool.data_bytes() >= 4018);
+    // Such buffers could not take a frame of the device's MTU, so the driver does not promise to.
+    assert!(!started.control.features().contains(Features::MTU));
+    drop(started);
+    rig.assert_clean();
+}
+
+#[test]
+fn pools_that_cannot_serve_are_refused() {
+    let (rig, other) = (Rig::new(), Rig::new());
+    let start = |pool| start_error(rig.open().unwrap(), &Config { pool: Some(pool), ..small() }).into_parts().0;
+    let no_headroom = PoolConfig { headroom_bytes: 0, ..PoolConfig::new(512) };
+    let pool = |domain: DmaDomain, config| BufPool::new(&domain, config).unwrap();
+    assert!(matches!(start(pool(rig.domain(), no_headroom)), Error::Config(ConfigError::PoolHeadroom { .. })));
+    assert!(matches!(start(pool(other.domain(), PoolConfig::new(512))), Error::Config(ConfigError::PoolDomain)));
+    let few = pool(rig.domain(), PoolConfig::new(20));
+    assert_eq!(start(few.clone()), Error::Config(ConfigError::PoolCount { buffers: 20, needed: 64 }));
+    assert_eq!(few.available(), 20, "a start that failed keeps no buffer");
+    rig.assert_clean();
+}
+
+#[test]
+fn a_device_past_the_iommu_is_refused_unless_addresses_are_physical() {
+    let rig = Rig::with(without(Features::ACCESS_PLATFORM));
+    let error = start_error(rig.open().unwrap(), &Config::default());
+    assert!(matches!(error.error(), Error::NoAccessPlatform { .. }));
+    assert!(error.to_string().contains("iommu_platform=on"));
+    let mut device = error.into_parts().1;
+    device.assume_physical_addresses();
+    let _started = device.start(&Config::default()).unwrap();
+}
+
+#[test]
+fn rings_are_as_long_as_asked_for_and_the_device_allows() {
+    let rig = Rig::with(Options { queue_size: 128, ..Options::default() });
+    let started = rig.start(&Config { rx_ring: 512, tx_ring: 64, ..Config::default() });
+    assert!(format!("{:?}", started.rx[0]).contains("128 descriptors"), "{:?}", started.rx[0]);
+    assert!(format!("{:?}", started.tx[0]).contains("64 descriptors"), "{:?}", started.tx[0]);
+    for rx_ring in [0, 4, 100, 65536] {
+        let rig = Rig::new();
+        let error = start_error(rig.open().unwrap(), &Config { rx_ring, ..Config::default() });
+        assert!(matches!(error.error(), Error::Config(ConfigError::Ring { direction: "receive", .. })), "{rx_ring}");
+    }
+    drop(started);
+    rig.assert_clean();
+}
+
+#[test]
+fn vectors_that_the_device_does_not_take_are_an_error() {
+    let rig = Rig::new();
+    rig.model(|m| m.faults.refuse_vectors = true);
+    let error = start_error(rig.open().unwrap(), &Config { interrupts: true, ..Config::default() });
+    assert!(matches!(error.error(), Error::Vector { .. }), "{error}");
+    rig.assert_clean();
+}
