@@ -23,7 +23,7 @@ use pcap_file::{DataLink, Endianness, PcapError};
 /// Exit status 1: the card dropped frames, or the device or the file failed; 2: wrong usage.
 #[derive(Parser)]
 struct Args {
-    /// The device: 0000:01:00.0, vfio-user:PATH, or sim:ixgbe with ,key=value options
+    /// The device: 0000:01:00.0, vfio-user:PATH, or sim:ixgbe or sim:virtio-net with ,key=value options
     device: String,
     /// The capture file, in pcapng format
     #[arg(long, value_name = "FILE.pcapng")]

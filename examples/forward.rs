@@ -17,7 +17,7 @@ use common::{Run, finish, longest_mtu};
 /// lost, corrupted or reordered, or a device failed; 2: wrong usage.
 #[derive(Parser)]
 struct Args {
-    /// Two devices: 0000:01:00.0, vfio-user:PATH, or sim:ixgbe with ,key=value options
+    /// Two devices: 0000:01:00.0, vfio-user:PATH, or sim:ixgbe or sim:virtio-net with ,key=value options
     #[arg(num_args = 2, value_names = ["A", "B"])]
     devices: Vec<String>,
     /// How long to forward; 5 s without devices, else until the inputs are over
@@ -160,7 +160,7 @@ impl Way {
 
     /// Whether all that was received has left `port`.
     fn is_sent(&mut self, port: &mut Port) -> bool {
-        self.batch.is_empty() && port.is_output_over(self.tx.counters().packets)
+        self.batch.is_empty() && port.is_output_over(&mut *self.tx)
     }
 
     fn moved(&self) -> Moved {

@@ -8,10 +8,10 @@ use driver_core::device::{Config, DeviceInfo, NetDevice, Started};
 use driver_core::pci::{Interrupt, PciFunction};
 use driver_core::queue::{RxQueue, TxQueue};
 use sim::{Live, Model, SimDevice};
-use vfio::{Events, VfioFunction};
+use vfio::{Events, VfioFunction, Way};
 
 use crate::control::Erased;
-use crate::drivers::{self, IXGBE, SUPPORTED};
+use crate::drivers::{self, IXGBE, SUPPORTED, VIRTIO_NET};
 use crate::error::Error;
 use crate::port::{Parts, Port};
 use crate::spec::Card;
@@ -58,13 +58,13 @@ impl Device {
     pub(crate) fn simulated(card: SimDevice, clock: Arc<dyn Clock>) -> Result<Self, Error> {
         // The driver's resets take time on the card: it moves before the driver opens it.
         let live = card.run();
-        let driver = open_driver(card.function(), Arc::new(CardClock { host: clock, card: card.clone() }))?;
+        let driver = open_driver(card.function(), Arc::new(CardClock { host: clock, card: card.clone() }), false)?;
         Ok(Self { driver, origin: Origin::Sim { card, live } })
     }
 
     pub(crate) fn real(function: VfioFunction, clock: Arc<dyn Clock>) -> Result<Self, Error> {
-        let events = function.events();
-        Ok(Self { driver: open_driver(function, clock)?, origin: Origin::Vfio(events) })
+        let (events, way) = (function.events(), function.domain().way());
+        Ok(Self { driver: open_driver(function, clock, way == Way::NoIommu)?, origin: Origin::Vfio(events) })
     }
 
     /// What the device is and can do.
@@ -82,13 +82,20 @@ impl Device {
     }
 }
 
-/// Opens the function with the driver that its IDs ask for.
-fn open_driver<F: PciFunction>(function: F, clock: Arc<dyn Clock>) -> Result<Box<dyn Driver>, Error> {
+/// Opens the function with the driver that its IDs ask for. `physical`: there is no IOMMU, and IOVAs are physical addresses.
+fn open_driver<F: PciFunction>(function: F, clock: Arc<dyn Clock>, physical: bool) -> Result<Box<dyn Driver>, Error> {
     let device = function.name().to_owned();
     let failed = |error: Box<dyn std::error::Error + Send + Sync>| Error::Driver { device: device.clone(), tried: "opening", error };
     let id = function.id().map_err(|error| failed(Box::new(error)))?;
     match drivers::driver_for(id.vendor, id.device).map(|driven| driven.driver) {
         Some(IXGBE) => ixgbe::open(function, clock).map(|driver| Box::new(driver) as _).map_err(|error| failed(Box::new(error))),
+        Some(VIRTIO_NET) => {
+            let mut driver = virtio_net::open(function, clock).map_err(|error| failed(Box::new(error)))?;
+            if physical {
+                driver.assume_physical_addresses();
+            }
+            Ok(Box::new(driver))
+        }
         _ => Err(Error::NoDriver { device, id, supported: SUPPORTED }),
     }
 }
@@ -107,13 +114,25 @@ impl<F: PciFunction> Driver for ixgbe::Ixgbe<F> {
     fn start(self: Box<Self>, config: &Config) -> Result<Parts, Error> {
         let info = self.info().clone();
         let started = (*self).start(config).map_err(|error| Error::driver(&info, "starting", ixgbe::Error::from(error)))?;
-        Ok(Parts::erase(started))
+        Ok(Parts::erase(started, true))
+    }
+}
+
+impl<F: PciFunction> Driver for virtio_net::VirtioNet<F> {
+    fn info(&self) -> &DeviceInfo {
+        self.info()
+    }
+
+    fn start(self: Box<Self>, config: &Config) -> Result<Parts, Error> {
+        let info = self.info().clone();
+        let started = (*self).start(config).map_err(|error| Error::driver(&info, "starting", virtio_net::Error::from(error)))?;
+        Ok(Parts::erase(started, false))
     }
 }
 
 impl Parts {
     /// What a driver gave, without its types.
-    fn erase<C, R, T, I>(started: Started<C, R, T, I>) -> Self
+    fn erase<C, R, T, I>(started: Started<C, R, T, I>, counts_sent: bool) -> Self
     where
         C: NetDevice + 'static,
         R: RxQueue + 'static,
@@ -127,16 +146,18 @@ impl Parts {
             tx: tx.into_iter().map(|queue| Box::new(queue) as _).collect(),
             interrupts: interrupts.into_iter().map(|interrupt| Box::new(interrupt) as _).collect(),
             pool,
+            counts_sent,
         }
     }
 }
 
-/// The model of `card` with `mac` in its EEPROM.
+/// The model of `card` with `mac` as its own address.
 pub(crate) fn model(card: Card, mac: [u8; 6]) -> Box<dyn Model> {
-    let device = match card {
-        Card::I82599 => 0x10fb,
-        Card::X540 => 0x1528,
-        Card::X550 => 0x1563,
-    };
-    Box::new(sim::ixgbe::Ixgbe::new(sim::ixgbe::IxgbeOptions { device, mac, ..Default::default() }))
+    let ixgbe = |device| Box::new(sim::ixgbe::Ixgbe::new(sim::ixgbe::IxgbeOptions { device, mac, ..Default::default() }));
+    match card {
+        Card::I82599 => ixgbe(0x10fb),
+        Card::X540 => ixgbe(0x1528),
+        Card::X550 => ixgbe(0x1563),
+        Card::VirtioNet => Box::new(sim::virtio_net::VirtioNet::new(sim::virtio_net::VirtioNetOptions { mac, ..Default::default() })),
+    }
 }

@@ -14,17 +14,24 @@ pub struct Driven {
 ///
 /// ```
 /// assert_eq!(barewire::driver_for(0x8086, 0x10fb).unwrap().driver, "ixgbe");
+/// assert_eq!(barewire::driver_for(0x1af4, 0x1041).unwrap().driver, "virtio-net");
 /// assert_eq!(barewire::driver_for(0x8086, 0x1234), None);
 /// ```
 pub fn driver_for(vendor: u16, device: u16) -> Option<Driven> {
-    if vendor != ixgbe::id::VENDOR {
-        return None;
+    use virtio_net::regs::pci as virtio;
+    match (vendor, device) {
+        (ixgbe::id::VENDOR, _) => {
+            let model = ixgbe::id::MODELS.iter().find(|model| model.device == device)?;
+            Some(Driven { driver: IXGBE, device: model.name })
+        }
+        (virtio::VENDOR, virtio::MODERN_DEVICE) => Some(Driven { driver: VIRTIO_NET, device: "virtio network device" }),
+        (virtio::VENDOR, virtio::TRANSITIONAL_DEVICE) => Some(Driven { driver: VIRTIO_NET, device: "virtio network device (transitional)" }),
+        _ => None,
     }
-    let model = ixgbe::id::MODELS.iter().find(|model| model.device == device)?;
-    Some(Driven { driver: IXGBE, device: model.name })
 }
 
 pub(crate) const IXGBE: &str = "ixgbe";
+pub(crate) const VIRTIO_NET: &str = "virtio-net";
 
 /// What is driven, for errors.
-pub(crate) const SUPPORTED: &str = "Intel 82599, X540 and X550 (ixgbe)";
+pub(crate) const SUPPORTED: &str = "Intel 82599, X540 and X550 (ixgbe), and virtio network devices (virtio-net)";

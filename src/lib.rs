@@ -46,4 +46,4 @@ pub use driver_core::stats::Stats;
 
 pub use vfio::Event;
 
-pub use {driver_core, ixgbe, sim, vfio};
+pub use {driver_core, ixgbe, sim, vfio, virtio_net};

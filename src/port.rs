@@ -27,6 +27,7 @@ pub struct Port {
     pub interrupts: Vec<Box<dyn Interrupt>>,
     /// The pool that receive buffers come from. Frames to send come from it too.
     pub pool: BufPool,
+    counts_sent: bool,
     // Declared last: a simulated card moves until the driver has let go of it.
     origin: Origin,
 }
@@ -38,6 +39,8 @@ pub(crate) struct Parts {
     pub(crate) tx: Vec<Box<dyn TxQueue>>,
     pub(crate) interrupts: Vec<Box<dyn Interrupt>>,
     pub(crate) pool: BufPool,
+    /// The device counts in `tx_packets` what has left it, and not the driver what the queues took.
+    pub(crate) counts_sent: bool,
 }
 
 /// How many steps a simulated card is given to come to rest.
@@ -45,8 +48,8 @@ const SETTLE_STEPS: usize = 100_000;
 
 impl Port {
     pub(crate) fn new(parts: Parts, origin: Origin) -> Self {
-        let Parts { control, rx, tx, interrupts, pool } = parts;
-        Self { control, rx, tx, interrupts, pool, origin }
+        let Parts { control, rx, tx, interrupts, pool, counts_sent } = parts;
+        Self { control, rx, tx, interrupts, pool, counts_sent, origin }
     }
 
     /// How the device was named.
@@ -92,9 +95,14 @@ impl Port {
         }
     }
 
-    /// Whether the device has sent all that its queues took, by its own count.
-    pub fn is_output_over(&mut self, submitted: u64) -> bool {
-        self.control.stats().tx_packets >= submitted
+    /// Whether the device has sent all that `tx`, its only transmit queue that was used, took: by the device's own count where it has one, else by what
+    /// it gave back.
+    pub fn is_output_over(&mut self, tx: &mut dyn TxQueue) -> bool {
+        if self.counts_sent {
+            return self.control.stats().tx_packets >= tx.counters().packets;
+        }
+        tx.reclaim();
+        tx.pending() == 0
     }
 
     /// Stops the device and says how it ended. Queues that were taken out and still live are dead from here on.

@@ -5,6 +5,7 @@
 //! | `0000:01:00.0` | the PCI function at that address, by kernel VFIO; see [`PCI_OPTIONS`] |
 //! | `vfio-user:PATH` | what serves the vfio-user socket at PATH |
 //! | `sim:ixgbe,KEY=VALUE,...` | a simulated Intel 82599, X540 or X550 in this process |
+//! | `sim:virtio-net,KEY=VALUE,...` | a simulated virtio network device in this process |
 //!
 //! The options of a simulated card are its own ([`SIM_OPTIONS`]) and those of its wire ([`sim::wire::spec::OPTIONS`]).
 
@@ -18,14 +19,16 @@ use vfio::{PciAddress, Way};
 
 /// The options of a simulated card itself: key, the value's form, and what it does.
 pub const SIM_OPTIONS: &[(&str, &str, &str)] =
-    &[("card", "82599|x540|x550", "which card it is"), ("mac", "XX:XX:XX:XX:XX:XX", "the address in its EEPROM")];
+    &[("card", "82599|x540|x550", "which card it is (sim:ixgbe)"), ("mac", "XX:XX:XX:XX:XX:XX", "its own address")];
 
 /// The options of a PCI function: key, the value's form, and what it does.
 pub const PCI_OPTIONS: &[(&str, &str, &str)] =
     &[("way", "iommufd|group|noiommu", "how VFIO is reached; the best there is where it is not said, and noiommu only where it is")];
 
+/// Where a simulated card has no name.
+const WHICH_CARD: &str = "which simulated card is missing: sim:ixgbe or sim:virtio-net";
 /// What a device spec may look like, for errors.
-const FORMS: &str = "0000:01:00.0 (a PCI address), vfio-user:PATH, or sim:ixgbe with ,key=value options";
+const FORMS: &str = "0000:01:00.0 (a PCI address), vfio-user:PATH, or sim:ixgbe or sim:virtio-net with ,key=value options";
 
 /// A device spec, read.
 #[derive(Debug, Clone, PartialEq)]
@@ -55,7 +58,7 @@ pub struct PciSpec {
 pub struct SimSpec {
     /// Which card.
     pub card: Card,
-    /// The address in its EEPROM; `None`: one of its own for each card that a [`Host`](crate::Host) opens.
+    /// Its own address; `None`: one of its own for each card that a [`Host`](crate::Host) opens.
     pub mac: Option<MacAddr>,
     /// What its port is plugged into.
     pub wire: WireSpec,
@@ -71,6 +74,8 @@ pub enum Card {
     X540,
     /// Intel X550.
     X550,
+    /// A virtio network device.
+    VirtioNet,
 }
 
 /// A spec that names no device: which, and what would be right.
@@ -108,7 +113,7 @@ impl FromStr for Spec {
             Some(("vfio-user", "")) => wrong("the socket's path is missing: vfio-user:PATH".into()),
             Some(("vfio-user", path)) => Ok(Self::VfioUser(path.into())),
             _ if spec.is_empty() => wrong(format!("an empty device spec; a device is {FORMS}")),
-            _ if spec == "sim" || spec.starts_with("sim,") => wrong("which simulated card is missing: sim:ixgbe".into()),
+            _ if spec == "sim" || spec.starts_with("sim,") => wrong(WHICH_CARD.into()),
             _ if spec == "vfio-user" => wrong("the socket's path is missing: vfio-user:PATH".into()),
             _ if is_like_pci_address(spec) => PciSpec::parse(spec).map(Self::Pci).or_else(wrong),
             Some((scheme, _)) => wrong(match nearest(scheme, ["sim", "vfio-user"]) {
@@ -145,18 +150,18 @@ impl SimSpec {
     /// Reads what is behind `sim:`.
     fn parse(rest: &str) -> Result<Self, String> {
         let (driver, options) = rest.split_once(',').unwrap_or((rest, ""));
-        match driver {
-            "ixgbe" => {}
-            "virtio-net" => return Err("this build simulates no virtio-net device; it simulates ixgbe".into()),
-            "" => return Err("which simulated card is missing: sim:ixgbe".into()),
+        let card = match driver {
+            "ixgbe" => Card::default(),
+            "virtio-net" => Card::VirtioNet,
+            "" => return Err(WHICH_CARD.into()),
             other => {
-                return Err(match nearest(other, ["ixgbe"]) {
+                return Err(match nearest(other, ["ixgbe", "virtio-net"]) {
                     Some(near) => format!("no simulated card of that name; did you mean sim:{near}?"),
-                    None => "no simulated card of that name; there is sim:ixgbe".into(),
+                    None => "no simulated card of that name; there are sim:ixgbe and sim:virtio-net".into(),
                 });
             }
-        }
-        let (mut spec, mut seen) = (Self::default(), Vec::new());
+        };
+        let (mut spec, mut seen) = (Self { card, ..Self::default() }, Vec::new());
         for option in options.split(',').filter(|option| !option.is_empty()) {
             let (key, value) = option.split_once('=').unwrap_or((option, ""));
             if !spec.set_own(&mut seen, key, value)? && !spec.wire.set(key, value).map_err(|error| error.to_string())? {
@@ -174,6 +179,7 @@ impl SimSpec {
         }
         seen.push(key);
         match (key, value) {
+            ("card", _) if self.card == Card::VirtioNet => return Err("card is an option of sim:ixgbe: leave it away".into()),
             ("card", "82599") => self.card = Card::I82599,
             ("card", "x540") => self.card = Card::X540,
             ("card", "x550") => self.card = Card::X550,
@@ -238,6 +244,7 @@ mod tests {
         let Ok(Spec::Sim(spec)) = "sim:ixgbe,mac=02:00:00:00:00:07,card=x550,tap=tap0,loss=0.5".parse() else { panic!("a good spec") };
         assert_eq!((spec.card, spec.mac), (Card::X550, Some(MacAddr([2, 0, 0, 0, 0, 7]))));
         assert_eq!(spec.wire, "tap=tap0,loss=0.5".parse().unwrap());
+        assert_eq!("sim:virtio-net".parse(), Ok(Spec::Sim(SimSpec { card: Card::VirtioNet, ..SimSpec::default() })));
     }
 
     #[test]
@@ -253,8 +260,9 @@ mod tests {
             ("sim", "sim:ixgbe"),
             ("sim:", "sim:ixgbe"),
             ("sim:ixgeb", "did you mean sim:ixgbe?"),
-            ("sim:e1000", "there is sim:ixgbe"),
-            ("sim:virtio-net", "this build simulates no virtio-net device"),
+            ("sim:e1000", "there are sim:ixgbe and sim:virtio-net"),
+            ("sim:virtio", "did you mean sim:virtio-net?"),
+            ("sim:virtio-net,card=x540", "card is an option of sim:ixgbe"),
             ("0000:01:00", "no PCI address: write domain:bus:device.function"),
             ("0000:01:20.0", "no PCI address"),
             ("0000:01:00.8", "no PCI address"),

@@ -9,7 +9,7 @@ use common::run;
 fn a_wrong_spec_is_wrong_usage() {
     let table = [
         ("", "an empty device spec"),
-        ("eth0", "no device spec; a device is 0000:01:00.0 (a PCI address), vfio-user:PATH, or sim:ixgbe"),
+        ("eth0", "no device spec; a device is 0000:01:00.0 (a PCI address), vfio-user:PATH, or sim:ixgbe or sim:virtio-net with"),
         ("sin:ixgbe", "did you mean sim:?"),
         ("sim:igxbe", "did you mean sim:ixgbe?"),
         ("sim:ixgbe,pcap-inn=x", "did you mean pcap-in=FILE?"),

@@ -20,7 +20,7 @@ use smoltcp::wire::{EthernetAddress, HardwareAddress, IpCidr, Ipv4Cidr, Ipv6Addr
 /// Exit status 1: the device failed; 2: wrong usage.
 #[derive(Parser)]
 struct Args {
-    /// The device: 0000:01:00.0, vfio-user:PATH, or sim:ixgbe with ,key=value options
+    /// The device: 0000:01:00.0, vfio-user:PATH, or sim:ixgbe or sim:virtio-net with ,key=value options
     device: String,
     /// The IPv4 address and the length of its network's prefix
     #[arg(long, value_name = "ADDR/LEN", value_parser = ipv4)]
