@@ -87,14 +87,15 @@ fn forward(run: &mut Run, ways: &mut [Way; 2], a: &mut Port, b: &mut Port, flows
         // Asked before the polls: only then does their finding nothing mean that nothing comes any more.
         let is_over = idle && a.is_input_over() && b.is_input_over();
         let moved = ways[0].forward()? + ways[1].forward()?;
-        idle = moved == 0;
+        // With frames that wait for the other port in its hands, a way had no room to look for more.
+        idle = moved == 0 && ways.iter().all(|way| way.batch.is_empty());
         if is_over && idle {
             break;
         }
-        if !idle {
+        if moved > 0 {
             progress = Instant::now();
         }
-        run.rest_unless(!idle);
+        run.rest_unless(moved > 0);
     }
     let (mut sent, mut progress) = ([0; 2], Instant::now());
     while !(run.is_lost() || ways[0].is_sent(b) && ways[1].is_sent(a)) && progress.elapsed() < DRAIN_LIMIT {
@@ -169,22 +170,22 @@ impl Way {
 }
 
 /// Prints the last line, and says whether nothing was lost, corrupted or reordered.
-fn print_result(moved: &[Moved; 2], flows: Option<&[Arc<Flow>; 2]>, stats: &[Stats], seconds: f64) -> bool {
-    let forwarded = moved[0].sent + moved[1].sent;
-    let missed: u64 = stats.iter().map(|port| port.rx_missed_errors).sum();
+fn print_result([there, back]: &[Moved; 2], flows: Option<&[Arc<Flow>; 2]>, [a, b]: &[Stats; 2], seconds: f64) -> bool {
+    // What a queue took and the card did not send has not been forwarded.
+    let forwarded = there.sent.min(b.tx_packets) + back.sent.min(a.tx_packets);
+    let missed = a.rx_missed_errors + b.rx_missed_errors;
     let mpps = forwarded as f64 / seconds / 1e6;
-    if let Some(flows) = flows {
-        let FlowTotals { corrupted, reordered, duplicated, .. } = flows[0].totals() + flows[1].totals();
-        let lost: u64 = flows.iter().zip(stats).map(|(flow, port)| flow.totals().lost(port.rx_missed_errors)).sum();
-        if duplicated > 0 {
-            eprintln!("{duplicated} frames arrived twice");
-        }
-        println!("forwarded={forwarded} lost={lost} corrupted={corrupted} reordered={reordered} missed={missed} mpps={mpps:.3}");
-        lost == 0 && corrupted == 0 && reordered == 0 && duplicated == 0
-    } else {
+    let Some([into_a, into_b]) = flows.map(|flows| flows.each_ref().map(|flow| flow.totals())) else {
         // Without checkers at the far ends: what was received and not sent is lost.
-        let lost = (moved[0].received + moved[1].received).saturating_sub(forwarded);
+        let lost = (there.received + back.received).saturating_sub(forwarded);
         println!("forwarded={forwarded} lost={lost} missed={missed} mpps={mpps:.3}");
-        lost == 0
+        return lost == 0;
+    };
+    let lost = into_a.lost(a.rx_missed_errors) + into_b.lost(b.rx_missed_errors);
+    let FlowTotals { corrupted, reordered, duplicated, .. } = into_a + into_b;
+    if duplicated > 0 {
+        eprintln!("{duplicated} frames arrived twice");
     }
+    println!("forwarded={forwarded} lost={lost} corrupted={corrupted} reordered={reordered} missed={missed} mpps={mpps:.3}");
+    lost == 0 && corrupted == 0 && reordered == 0 && duplicated == 0
 }

@@ -71,8 +71,8 @@ fn run(args: &Args) -> Result<bool, Error> {
     let generated = generator.run(args, &mut run, &mut port);
     let (seconds, sent) = (run.seconds(), generator.tx.counters().packets);
     drop(generator);
-    let (stats, ended) = finish([port], generated);
-    let on_wire = stats.iter().map(|stats| stats.tx_packets).sum::<u64>();
+    let ([stats], ended) = finish([port], generated);
+    let on_wire = stats.tx_packets;
     println!("sent={on_wire} mpps={:.3}", on_wire as f64 / seconds / 1e6);
     ended.map(|()| on_wire >= sent.max(args.count.unwrap_or(0)))
 }

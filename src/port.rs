@@ -68,7 +68,8 @@ impl Port {
     /// Whether all that will ever arrive has been written to the receive rings: then a poll that finds nothing was the last.
     ///
     /// Only a simulated card can know that, of a capture file that was read through or a generator that was stopped. While the card waits for free
-    /// descriptors it may hold more, so ask, poll, and believe the answer only where nothing came. Of a real device it is never said.
+    /// descriptors it may hold more, so ask, poll with room in the batch, and believe the answer only where nothing came. Of a real device it is never
+    /// said.
     pub fn is_input_over(&self) -> bool {
         match &self.origin {
             Origin::Sim { card, .. } => card.wire_finished() && card.settle(SETTLE_STEPS) < SETTLE_STEPS,
@@ -159,5 +160,34 @@ impl Report {
             return Err(Error::Violations { device: self.device, violations: self.violations });
         }
         self.wire.map_err(|error| Error::Wire { device: self.device, error })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use driver_core::bar::Bar;
+    use driver_core::device::Config;
+    use driver_core::pci::PciFunction;
+    use sim::wire::peer;
+    use sim::{HostClock, Iommu, SimDevice};
+
+    use crate::spec::Card;
+    use crate::{Device, Error};
+
+    #[test]
+    fn what_the_datasheet_forbids_is_an_error_of_the_run() {
+        let (near, _far) = peer::pair(4);
+        let model = crate::device::model(Card::I82599, [2, 0, 0, 0, 0, 1]);
+        let card = SimDevice::new("sim:ixgbe", model, Box::new(near), Iommu::new());
+        let port = Device::simulated(card.clone(), Arc::new(HostClock::new())).unwrap().start(&Config::default()).unwrap();
+        let mut function = card.function();
+        // Receive descriptor tail of queue 0 (RDT, 0x01018), beyond the ring of 512.
+        function.open_bar(0).unwrap().write32(0x01018, 9999);
+        let report = port.finish();
+        assert_eq!(report.violations.len(), 1, "{:?}", report.violations);
+        let Err(Error::Violations { device, violations }) = report.check() else { panic!("a violation is an error") };
+        assert_eq!((device.as_str(), violations.len()), ("sim:ixgbe", 1));
     }
 }

@@ -62,3 +62,26 @@ fn more_frames_than_any_ring_holds_both_ways() {
     assert_eq!(outcome.status, Some(0), "{outcome:?}");
     assert!(captures::read(&directory.file("out0.pcap")) == made[1] && captures::read(&directory.file("out1.pcap")) == made[0]);
 }
+
+#[test]
+fn a_slow_wire_loses_nothing() {
+    let directory = Directory::new("forward-slow");
+    let (input, output) = (directory.file("in.pcap"), directory.file("out.pcap"));
+    // More than both rings, the packet buffer and the batch hold together.
+    let frames: Vec<_> = (0..4000).map(|number| captures::frame(1514, number)).collect();
+    captures::write(&input, &frames);
+    let outcome = run("forward", &[&format!("sim:ixgbe,pcap-in={input}"), &format!("sim:ixgbe,pcap-out={output},slow-us=200")]);
+    assert_eq!(outcome.status, Some(0), "{outcome:?}");
+    assert!(captures::read(&output) == frames);
+}
+
+#[test]
+fn what_never_leaves_the_card_is_lost() {
+    let directory = Directory::new("forward-stuck");
+    let (input, output) = (directory.file("in.pcap"), directory.file("out.pcap"));
+    captures::write(&input, &[1, 2, 3].map(|number| captures::frame(60, number)));
+    // One frame a minute.
+    let outcome = run("forward", &[&format!("sim:ixgbe,pcap-in={input}"), &format!("sim:ixgbe,pcap-out={output},slow-us=60000000")]);
+    assert_eq!(outcome.status, Some(1), "{outcome:?}");
+    assert!(outcome.stdout.lines().last().unwrap().starts_with("forwarded=1 lost=2 missed=0 "), "{outcome:?}");
+}

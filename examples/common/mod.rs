@@ -139,19 +139,18 @@ impl Run {
 
 /// Stops the ports and prints their totals. Returns their counters, and how the run ended: with the first error of a device that went away, of the
 /// application itself (`outcome`), of a port that did not end well.
-pub(crate) fn finish(ports: impl IntoIterator<Item = Port>, outcome: Result<(), Error>) -> (Vec<Stats>, Result<(), Error>) {
+pub(crate) fn finish<const PORTS: usize>(ports: [Port; PORTS], outcome: Result<(), Error>) -> ([Stats; PORTS], Result<(), Error>) {
     let mut lost = Ok(());
-    let end = |port: Port| {
+    let reports = ports.map(|port| {
         // A queue that broke and a wait that ended come from it.
         if let (Ok(()), Some(event)) = (&lost, port.event()) {
             lost = Err(Error::Event { device: port.name().into(), event });
         }
         port.finish()
-    };
-    let reports: Vec<_> = ports.into_iter().map(end).collect();
-    let stats = reports.iter().map(|report| report.stats).collect();
+    });
     for report in &reports {
         println!("{}: {} violations={}", report.device, report.stats, report.violations.len());
     }
+    let stats = reports.each_ref().map(|report| report.stats);
     (stats, lost.and(outcome).and(reports.into_iter().try_for_each(Report::check)))
 }

@@ -3,6 +3,7 @@
 #![allow(dead_code, unreachable_pub)]
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use driver_core::batch::Batch;
 use driver_core::clock::Clock;
@@ -114,6 +115,16 @@ impl Parts {
         let mut batch = Batch::new(256);
         self.rx.poll(&mut batch, 256);
         batch.frames().iter().map(bytes_of).collect()
+    }
+
+    /// How often the transmit queue wakes from now on.
+    pub fn count_wakes(&mut self) -> Arc<AtomicU32> {
+        let woken = Arc::new(AtomicU32::new(0));
+        let count = woken.clone();
+        self.tx.on_wake(Some(Box::new(move || {
+            count.fetch_add(1, Ordering::Relaxed);
+        })));
+        woken
     }
 
     /// Sends frames of these bytes; all must be taken.

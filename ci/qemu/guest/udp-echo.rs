@@ -1,0 +1,63 @@
+//! UDP echo over the guest's own network stack: the part of a test that busybox has no applet for.
+//!
+//! `udp-echo serve ADDRESS:PORT` sends every datagram back to where it came from.
+//! `udp-echo ask ADDRESS:PORT COUNT` sends COUNT numbered datagrams of 0 to 1472 bytes, one after the other, and
+//! fails at the first that does not come back equal within two seconds.
+
+use std::io::{Error, ErrorKind};
+use std::net::UdpSocket;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// UDP payload of a full Ethernet frame of 1514 bytes: 1500 less 20 of IPv4 and 8 of UDP.
+const MAX_PAYLOAD: usize = 1472;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let outcome = match words[..] {
+        ["serve", address] => serve(address),
+        ["ask", address, count] => match count.parse() {
+            Ok(count) => ask(address, count),
+            Err(_) => Err(Error::other("COUNT is not a number")),
+        },
+        _ => Err(Error::other("usage: udp-echo serve ADDRESS:PORT | ask ADDRESS:PORT COUNT")),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("udp-echo: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(address: &str) -> Result<(), Error> {
+    let socket = UdpSocket::bind(address)?;
+    let mut buffer = [0; MAX_PAYLOAD];
+    loop {
+        let (length, from) = socket.recv_from(&mut buffer)?;
+        socket.send_to(&buffer[..length], from)?;
+    }
+}
+
+fn ask(address: &str, count: u32) -> Result<(), Error> {
+    let socket = UdpSocket::bind("0.0.0.0:0")?;
+    socket.connect(address)?;
+    socket.set_read_timeout(Some(Duration::from_secs(2)))?;
+    let mut received = [0; MAX_PAYLOAD + 1];
+    for number in 0..count {
+        let length = number as usize * 601 % (MAX_PAYLOAD + 1);
+        let sent: Vec<u8> = (0..length).map(|at| (number as usize * 31 + at * 7 + at / 256) as u8).collect();
+        socket.send(&sent)?;
+        let length = socket.recv(&mut received).map_err(|error| match error.kind() {
+            ErrorKind::WouldBlock => Error::other(format!("no answer to datagram {number} of {length} bytes")),
+            _ => error,
+        })?;
+        if received[..length] != sent[..] {
+            return Err(Error::other(format!("datagram {number} of {} bytes came back as {length} other bytes", sent.len())));
+        }
+    }
+    println!("{count} datagrams of 0 to {MAX_PAYLOAD} bytes echoed");
+    Ok(())
+}

@@ -1,0 +1,306 @@
+"""A QEMU guest: its process, its network ports, its monitor, and the commands that run in it."""
+
+import base64
+import ctypes
+import os
+import re
+import signal
+import socket
+import subprocess
+import time
+
+from . import provide
+from .cpio import Archive
+from .qmp import Qmp, QmpError
+
+# Five on an idle machine.
+BOOT_SECONDS = 120
+PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None)
+
+
+class GuestError(Exception):
+    """The guest ended, hung, or a command in it failed."""
+
+
+class Port:
+    """A network card of a guest, whose frames travel over a pair of unix datagram sockets.
+
+    `address` is the PCI address in the guest. `near` is the socket that QEMU binds, `far` the one it sends to.
+    With `hotplug`, the card sits behind a PCI Express root port of its own and can be unplugged."""
+
+    def __init__(self, name, slot, mac, hotplug=False, address=None):
+        self.name = name
+        self.slot = slot
+        self.mac = mac
+        self.hotplug = hotplug
+        self.address = address or f"0000:00:{slot:02x}.0"
+        self.near = None
+        self.far = None
+
+    def device(self):
+        """The card as QEMU's `-device` takes it."""
+        bus = f"{self.name}-port" if self.hotplug else f"pcie.0,addr={self.slot:#x}"
+        card = f"virtio-net-pci,id={self.name},netdev={self.name}-net,mac={self.mac},bus={bus}"
+        return f"{card},disable-legacy=on,iommu_platform=on,romfile="
+
+    def arguments(self):
+        """QEMU's arguments for this port."""
+        netdev = f"dgram,id={self.name}-net,local.type=unix,local.path={self.near}"
+        netdev += f",remote.type=unix,remote.path={self.far}"
+        arguments = ["-netdev", netdev]
+        if self.hotplug:
+            slot = f"bus=pcie.0,addr={self.slot:#x},chassis={self.slot}"
+            arguments += ["-device", f"pcie-root-port,id={self.name}-port,{slot}"]
+        return arguments + ["-device", self.device()]
+
+
+class Guest:
+    """A running guest. Ends with `close`, and in any case with the process that started it."""
+
+    def __init__(self, name, kernel, ports, programs, sockets, logs, iommu=True):
+        self.name = name
+        self.ports = {port.name: port for port in ports}
+        self.console_log = logs / f"{name}-console.log"
+        self.trusted = True
+        self._logs = logs
+        self._request = 0
+        self._buffer = b""
+        for port in ports:
+            port.near = port.near or sockets / f"{name}-{port.name}.qemu"
+            port.far = port.far or sockets / f"{name}-{port.name}.peer"
+        initrd = sockets / f"{name}.initrd"
+        initrd.write_bytes(kernel.archive.bytes() + _program_archive(programs))
+        monitor = _listen(sockets / f"{name}-monitor")
+        control = _listen(sockets / f"{name}-control")
+        with open(logs / f"{name}-qemu.log", "wb") as output:
+            self._process = subprocess.Popen(
+                self._command(kernel, initrd, ports, sockets, iommu),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                preexec_fn=_die_with_parent,
+            )
+        try:
+            self._connect(monitor, control)
+        except BaseException:
+            self.close()
+            raise
+        initrd.unlink()
+
+    def _connect(self, monitor, control):
+        """Takes QEMU's connections, and waits for the guest's command server."""
+        try:
+            self.qmp = Qmp(self._accept(monitor))
+            self._control = self._accept(control)
+        except (OSError, QmpError) as error:
+            # Most often QEMU did not like its arguments, and ends with a line that says which.
+            deadline = time.monotonic() + 5
+            while time.monotonic() < deadline:
+                self._check_alive()
+                time.sleep(0.05)
+            raise GuestError(f"QEMU of guest {self.name}: {error}") from error
+        self._answer(0, BOOT_SECONDS)
+
+    def _command(self, kernel, initrd, ports, sockets, iommu):
+        accelerator = os.environ.get("BAREWIRE_QEMU_ACCEL", "tcg")
+        command = [provide.qemu(), "-accel", accelerator, "-M", "q35,kernel-irqchip=split"]
+        # Where KVM itself runs in a guest, it may refuse to set the MSR of arch-capabilities, and QEMU aborts.
+        command += ["-cpu", "host,-arch-capabilities" if accelerator == "kvm" else "max", "-m", "512", "-smp", "1"]
+        command += ["-display", "none", "-no-reboot", "-nodefaults"]
+        command += ["-kernel", str(kernel.image), "-initrd", str(initrd)]
+        line = "console=ttyS0 quiet panic=-1 tsc=reliable"
+        if iommu:
+            line += " intel_iommu=on"
+            command += ["-device", "intel-iommu,intremap=on"]
+        command += ["-append", line]
+        command += ["-chardev", f"file,id=console,path={self.console_log}", "-serial", "chardev:console"]
+        command += ["-chardev", f"socket,id=control,path={sockets}/{self.name}-control,server=off"]
+        command += ["-serial", "chardev:control"]
+        command += ["-chardev", f"socket,id=monitor,path={sockets}/{self.name}-monitor,server=off"]
+        command += ["-mon", "chardev=monitor,mode=control"]
+        for port in ports:
+            command += port.arguments()
+        return command
+
+    def _accept(self, listener):
+        listener.settimeout(0.2)
+        deadline = time.monotonic() + 20
+        with listener:
+            while True:
+                try:
+                    return listener.accept()[0]
+                except TimeoutError:
+                    self._check_alive()
+                    if time.monotonic() > deadline:
+                        raise GuestError(f"QEMU of guest {self.name} does not open its sockets") from None
+
+    def _check_alive(self):
+        status = self._process.poll()
+        if status is not None:
+            self.trusted = False
+            log = (self._logs / f"{self.name}-qemu.log").read_text(errors="replace").strip()
+            raise GuestError(f"QEMU of guest {self.name} ended with status {status}: {log[-400:] or 'no output'}")
+
+    def run(self, script, timeout=20, check=True):
+        """Runs a shell script in the guest and returns its output; with `check=False`, (status, output)."""
+        self._request += 1
+        line = f"{self._request} {timeout} {base64.b64encode(script.encode()).decode()}\n"
+        if len(line) > 4000:
+            raise ValueError("the script is too long for the guest's serial port")
+        self._control.sendall(line.encode())
+        status, output = self._answer(self._request, timeout + 20)
+        with open(self._logs / f"{self.name}-commands.log", "a", encoding="utf-8") as log:
+            log.write(f"$ {script}\n{output}[status {status}]\n")
+        if not check:
+            return status, output
+        if status:
+            raise GuestError(f"`{script}` in guest {self.name}: status {status}: {output.strip()[-600:]}")
+        return output
+
+    def _answer(self, request, timeout):
+        """Reads the answer to the request: (status, output)."""
+        header = re.compile(rb"<<barewire (\d+) (\d+) (\d+)>>\n")
+        deadline = time.monotonic() + timeout
+        while True:
+            match = header.search(self._buffer)
+            if match:
+                number, status, size = (int(field) for field in match.groups())
+                end = match.end() + size
+                if len(self._buffer) >= end:
+                    output = self._buffer[match.end() : end].decode(errors="replace")
+                    self._buffer = self._buffer[end:]
+                    if number == request:
+                        return status, output
+                    continue
+            self._receive(deadline)
+
+    def _receive(self, deadline):
+        self._control.settimeout(0.5)
+        try:
+            data = self._control.recv(65536)
+        except TimeoutError:
+            data = None
+        except ConnectionResetError:
+            data = b""
+        if data:
+            self._buffer += data
+            return
+        self._check_alive()
+        if data == b"" or time.monotonic() > deadline:
+            self.trusted = False
+            tail = self.console_log.read_text(errors="replace")[-600:] if self.console_log.exists() else ""
+            raise GuestError(f"guest {self.name} does not answer; its console ends with: {tail.strip()}")
+
+    def start(self, name, command, user=None, limits=""):
+        """Starts a program in the background and returns it as a `Program`. `limits` is shell text run before it."""
+        if user:
+            limits = f"{limits}; " if limits else ""
+            # The limits are raised while still privileged; `exec` keeps the program under the pid that is recorded.
+            script = f"{limits}launch {name} su -s /bin/sh {user} -c 'exec {command}'"
+        else:
+            script = f"{limits}\nlaunch {name} {command}"
+        self.run(script)
+        return Program(self, name, command)
+
+    def plug(self, name, timeout=30):
+        """Puts an unplugged card back, and waits until the guest's kernel has found it."""
+        port = self.ports[name]
+        driver, *properties = port.device().split(",")
+        arguments = dict(item.split("=", 1) for item in properties)
+        arguments["iommu_platform"] = True  # QMP wants the type where the command line takes text
+        self.qmp.execute("device_add", driver=driver, **arguments)
+        deadline = time.monotonic() + timeout
+        while self.run(f"test -e /sys/bus/pci/devices/{port.address}", check=False)[0]:
+            if time.monotonic() > deadline:
+                raise GuestError(f"the guest does not find {port.address} again")
+            time.sleep(0.2)
+
+    def kernel_log(self):
+        """The guest's kernel log so far."""
+        return self.run("dmesg")
+
+    def close(self):
+        """Ends QEMU. A guest holds nothing that needs an orderly end."""
+        process = getattr(self, "_process", None)
+        if process and process.poll() is None:
+            process.send_signal(signal.SIGKILL)
+        if process:
+            process.wait()
+
+
+class Program:
+    """A program that runs in the background of a guest."""
+
+    def __init__(self, guest, name, command):
+        self.guest = guest
+        self.name = name
+        self.command = command
+        self.pid = int(guest.run(f"cat /run/process/{name}.pid"))
+
+    def output(self):
+        """All that it has printed so far, on both streams."""
+        return self.guest.run(f"cat /run/process/{self.name}.out")
+
+    def status(self):
+        """Its exit status; None while it runs."""
+        text = self.guest.run(f"cat /run/process/{self.name}.status 2>/dev/null || true").strip()
+        return int(text) if text else None
+
+    def wait_output(self, pattern, timeout=20):
+        """Waits until its output matches the regular expression, and returns the match."""
+        deadline = time.monotonic() + timeout
+        while True:
+            status = self.status()
+            output = self.output()
+            match = re.search(pattern, output, re.MULTILINE | re.IGNORECASE)
+            if match:
+                return match
+            if status is not None:
+                raise GuestError(f"`{self.command}` ended with status {status}, without {pattern!r}: {output[-600:]}")
+            if time.monotonic() > deadline:
+                raise GuestError(f"`{self.command}` did not print {pattern!r} in {timeout} s, but: {output[-600:]}")
+            time.sleep(0.1)
+
+    def wait(self, timeout=20):
+        """Waits for its end and returns (status, output)."""
+        deadline = time.monotonic() + timeout
+        while (status := self.status()) is None:
+            if time.monotonic() > deadline:
+                raise GuestError(f"`{self.command}` still runs after {timeout} s: {self.output()[-600:]}")
+            time.sleep(0.1)
+        return status, self.output()
+
+    def signal(self, name="TERM"):
+        """Sends it a signal."""
+        self.guest.run(f"kill -{name} {self.pid}")
+
+    def stop(self, timeout=20):
+        """Ends it by SIGTERM and returns (status, output)."""
+        if self.status() is None:
+            self.signal()
+        return self.wait(timeout)
+
+    def cpu_ticks(self):
+        """User plus system time so far, in 1/100 s."""
+        return int(self.guest.run(f"cpu_ticks {self.pid}"))
+
+
+def _program_archive(programs):
+    archive = Archive()
+    for name, path in programs.items():
+        archive.file(f"barewire/{name}", path.read_bytes(), 0o755)
+    return archive.bytes()
+
+
+def _listen(path):
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.bind(str(path))
+    listener.listen(1)
+    return listener
+
+
+def _die_with_parent():
+    """Runs in the child before QEMU: the kernel kills QEMU as soon as the harness is gone, however it went."""
+    _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -1,0 +1,160 @@
+"""What a test works with: guests that are booted when first asked for and shared between tests, and the peers at the
+other end of their network ports."""
+
+import time
+
+from . import provide
+from .guest import Guest, GuestError, Port
+from .peer import Peer, PeerError, Responder
+
+TESTS = []
+
+
+class Failure(Exception):
+    """What a test saw is not what must be seen."""
+
+
+# Errors whose message alone says what is wrong.
+EXPECTED = (Failure, GuestError, PeerError)
+
+
+class Test:
+    """One registered test: its name, the programs of the project it runs, and the function, which returns what was seen."""
+
+    def __init__(self, name, needs, function):
+        self.name = name
+        self.needs = needs
+        self.function = function
+        self.about = (function.__doc__ or "").strip().splitlines()[0]
+
+
+def test(name, needs=()):
+    """Registers a test function. `needs` are names of examples or binaries of the workspace, found in the guest's PATH."""
+
+    def register(function):
+        TESTS.append(Test(name, tuple(needs), function))
+        return function
+
+    return register
+
+
+def check(condition, message):
+    """Fails the test with the message unless the condition holds."""
+    if not condition:
+        raise Failure(message)
+
+
+def _cards(*extra):
+    return lambda _sockets: [
+        Port("n0", 3, "52:54:00:12:00:03"),
+        Port("n1", 4, "52:54:00:12:00:04"),
+        *(Port(*arguments, **options) for arguments, options in extra),
+    ]
+
+
+def _crossed(sockets):
+    """A card whose wire ends at card `cross` of guest `group`: each sends to the socket that the other binds."""
+    port = Port("cross", 3, "52:54:00:34:00:03")
+    port.near = sockets / "group-cross.peer"
+    port.far = sockets / "group-cross.qemu"
+    return [port]
+
+
+# name: (kernel, cards, whether there is a virtual IOMMU)
+GUESTS = {
+    "group": (
+        provide.debian_kernel,
+        _cards(
+            (("kernel", 5, "52:54:00:12:00:05"), {}),
+            (("cross", 6, "52:54:00:12:00:06"), {}),
+            (("hot", 8, "52:54:00:12:00:08"), {"hotplug": True, "address": "0000:01:00.0"}),
+        ),
+        True,
+    ),
+    "iommufd": (provide.iommufd_kernel, _cards(), True),
+    "noiommu": (provide.iommufd_kernel, _cards(), False),
+    "stack": (provide.debian_kernel, _crossed, True),
+}
+
+
+class Lab:
+    """The guests and peers of one run. `sockets` and `logs` are folders."""
+
+    def __init__(self, sockets, logs, programs):
+        self.programs = programs
+        self._sockets = sockets
+        self._logs = logs
+        self._guests = {}
+        self._peers = {}
+        self._boots = 0
+
+    def guest(self, name):
+        """The guest of that name, booted where it does not run."""
+        if name not in self._guests:
+            kernel, cards, iommu = GUESTS[name]
+            self._boots += 1
+            logs = self._logs / f"{self._boots}-{name}"
+            logs.mkdir()
+            self._guests[name] = Guest(
+                name, kernel(), cards(self._sockets), self.programs, self._sockets, logs, iommu=iommu
+            )
+        return self._guests[name]
+
+    def peer(self, guest, port, address="10.9.0.1"):
+        """The host's end of a port's wire, with nothing left in it from before."""
+        if (guest.name, port) not in self._peers:
+            ends = guest.ports[port]
+            self._peers[guest.name, port] = Peer(ends.far, ends.near, address=address)
+        peer = self._peers[guest.name, port]
+        peer.drain()
+        return peer
+
+    def responder(self, guest, port):
+        """What answers at the other end of the port's wire."""
+        return Responder(guest.ports[port].mac)
+
+    def settle(self, failed):
+        """After each test: ends what still runs in the guests. After a failed one, ends the guests too."""
+        for guest in list(self._guests.values()):
+            try:
+                if failed and guest.trusted:
+                    guest.run("dmesg; ps; cat /proc/interrupts; tail -n 50 /run/process/*.out", check=False)
+                elif guest.trusted:
+                    guest.run("end_all")
+            except (GuestError, OSError):
+                guest.trusted = False
+            if failed or not guest.trusted:
+                self._end(guest)
+
+    def close(self):
+        """Ends all guests."""
+        for guest in list(self._guests.values()):
+            self._end(guest)
+
+    def _end(self, guest):
+        guest.close()
+        del self._guests[guest.name]
+        for key in [key for key in self._peers if key[0] == guest.name]:
+            self._peers.pop(key).close()
+
+
+def answering(program, peer, responder, timeout=20):
+    """Waits until the program answers ARP; where it ends instead, fails with what it printed."""
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            return peer.wait_ready(responder, 1)
+        except PeerError:
+            status = program.status()
+            output = program.output().strip()[-600:]
+            if status is not None:
+                raise Failure(f"`{program.command}` ended with status {status}: {output}") from None
+            if time.monotonic() > deadline:
+                raise Failure(f"`{program.command}` runs but answers no ARP in {timeout} s: {output}") from None
+
+
+def stopped(program, timeout=10):
+    """Ends the program by SIGTERM: it must end by itself, without an error."""
+    status, output = program.stop(timeout)
+    check(status in (0, 143), f"`{program.command}` ended with status {status} on SIGTERM: {output.strip()[-600:]}")
+    return output

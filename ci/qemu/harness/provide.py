@@ -1,0 +1,218 @@
+"""Obtains what guests are made of: QEMU, kernels, busybox as Debian packages, and the project's own static programs.
+
+Everything lands in the cache folder ($BAREWIRE_CACHE, else $XDG_CACHE_HOME/barewire, else ~/.cache/barewire), except for
+QEMU itself, which is installed by apt, and the programs, which cargo builds in target/qemu."""
+
+import fcntl
+import json
+import os
+import shutil
+import subprocess
+from contextlib import contextmanager
+from pathlib import Path
+
+from .cpio import Archive
+
+HERE = Path(__file__).resolve().parent.parent
+ROOT = HERE.parent.parent
+TARGET = "x86_64-unknown-linux-gnu"
+
+# Modules that guests with Debian's kernel load at start, in this order; what they depend on is found by depmod.
+DEBIAN_MODULES = ["virtio_pci", "virtio_net", "vfio_iommu_type1", "vfio-pci"]
+# Modules that are at hand in the guest but not loaded.
+DEBIAN_EXTRA_MODULES = ["e1000e"]
+
+
+class Missing(Exception):
+    """Something that guests need is not there; the message says which command mends it."""
+
+
+def cache_folder():
+    """The folder in which downloads and built kernels are kept."""
+    named = os.environ.get("BAREWIRE_CACHE")
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    folder = Path(named) if named else Path(base) / "barewire"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@contextmanager
+def _locked(name):
+    """Two harnesses that run at once must not unpack into the same folder."""
+    with open(cache_folder() / f".{name}.lock", "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _run(command, **options):
+    try:
+        done = subprocess.run(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, **options
+        )
+    except FileNotFoundError as error:
+        raise Missing(f"{command[0]} is not installed ({error.strerror})") from None
+    if done.returncode:
+        tail = "\n".join(done.stdout.splitlines()[-30:])
+        raise Missing(f"`{' '.join(map(str, command))}` failed:\n{tail}")
+    return done.stdout
+
+
+def qemu():
+    """The path of qemu-system-x86_64, installed by apt where it is missing and this process may."""
+    found = shutil.which("qemu-system-x86_64")
+    if found:
+        return found
+    install = ["apt-get", "install", "-y", "--no-install-recommends", "qemu-system-x86"]
+    if os.geteuid() != 0:
+        raise Missing(f"qemu-system-x86_64 is not installed; run: sudo {' '.join(install)}")
+    environment = dict(os.environ, DEBIAN_FRONTEND="noninteractive")
+    done = subprocess.run(install, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+    if done.returncode:
+        _run(["apt-get", "update"])
+        _run(install, env=environment)
+    return shutil.which("qemu-system-x86_64")
+
+
+def _package(name):
+    """Downloads the Debian package and unpacks it in the cache, without installing it. Returns the folder."""
+    folder = cache_folder() / "packages" / name
+    with _locked(name):
+        if folder.exists():
+            return folder
+        downloads = cache_folder() / "debs"
+        downloads.mkdir(exist_ok=True)
+        if not list(downloads.glob(f"{name}_*.deb")):
+            try:
+                _run(["apt-get", "download", name], cwd=downloads)
+            except Missing:
+                _run(["apt-get", "update"])
+                _run(["apt-get", "download", name], cwd=downloads)
+        unpacking = folder.with_name(name + ".unpacking")
+        shutil.rmtree(unpacking, ignore_errors=True)
+        unpacking.mkdir(parents=True)
+        _run(["dpkg", "-x", str(sorted(downloads.glob(f"{name}_*.deb"))[-1]), str(unpacking)])
+        unpacking.rename(folder)
+    return folder
+
+
+def busybox():
+    """The path of a statically linked busybox."""
+    return _package("busybox-static") / "bin" / "busybox"
+
+
+def _debian_kernel_package():
+    """The package that linux-image-amd64 stands for; the one in the cache where there is one, so that runs repeat."""
+    cached = sorted((cache_folder() / "packages").glob("linux-image-6.1.*-amd64"))
+    if cached:
+        return cached[-1].name
+    for line in _run(["apt-cache", "depends", "linux-image-amd64"]).splitlines():
+        name = line.strip().removeprefix("Depends: ")
+        if name.startswith("linux-image-6.1.") and "cloud" not in name:
+            return name
+    raise Missing("apt knows no linux-image-amd64 of Linux 6.1; run: sudo apt-get update (Debian bookworm's sources)")
+
+
+class Kernel:
+    """A kernel image and the archive of the initial file system that belongs to it."""
+
+    def __init__(self, name, image, archive):
+        self.name = name
+        self.image = image
+        self.archive = archive
+
+
+def debian_kernel():
+    """Debian's 6.1: VFIO groups and containers, vfio-pci and virtio_net as modules."""
+    package = _package(_debian_kernel_package())
+    version = next((package / "lib" / "modules").iterdir()).name
+    modules = package / "lib" / "modules" / version
+    with _locked("depmod"):
+        if not (modules / "modules.dep").exists():
+            _run([str(busybox()), "depmod", "-b", str(package), version])
+    archive = _base_archive(DEBIAN_MODULES)
+    dependencies = {}
+    for line in (modules / "modules.dep").read_text().splitlines():
+        path, _, needs = line.partition(":")
+        dependencies[Path(path).stem.replace("-", "_")] = (path, needs.split())
+    listed = {}
+    for name in DEBIAN_MODULES + DEBIAN_EXTRA_MODULES:
+        path, needs = dependencies[name.replace("-", "_")]
+        for module in [path, *needs]:
+            listed[module] = dependencies[Path(module).stem.replace("-", "_")][1]
+    for module in listed:
+        archive.file(f"lib/modules/{version}/{module}", (modules / module).read_bytes())
+    lines = "".join(f"{module}: {' '.join(needs)}\n" for module, needs in listed.items())
+    archive.file(f"lib/modules/{version}/modules.dep", lines.encode())
+    return Kernel("6.1", package / "boot" / f"vmlinuz-{version}", archive)
+
+
+def iommufd_kernel():
+    """Linux 6.12 with IOMMUFD, VFIO device nodes and no-IOMMU mode built in, no network drivers."""
+    image = cache_folder() / "bzImage-6.12-vfio"
+    beside = ROOT.parent / "shared" / "qemu" / image.name
+    named = os.environ.get("BAREWIRE_IOMMUFD_KERNEL")
+    if named:
+        image = Path(named)
+        if not image.exists():
+            raise Missing(f"BAREWIRE_IOMMUFD_KERNEL names {named}, which does not exist")
+    elif beside.exists():
+        image = beside
+    elif not image.exists():
+        print(f"# building {image} from Debian's kernel source: 5 to 20 minutes, once", flush=True)
+        _run([str(HERE / "build-kernel")])
+    return Kernel("6.12", image, _base_archive([]))
+
+
+def _base_archive(modules):
+    archive = Archive()
+    archive.folder("dev")
+    archive.character_device("dev/console", 5, 1)
+    archive.file("bin/busybox", busybox().read_bytes(), 0o755)
+    archive.file("init", (HERE / "guest" / "init").read_bytes(), 0o755)
+    for name in ["agent", "functions"]:
+        archive.file(f"lib/barewire/{name}", (HERE / "guest" / name).read_bytes(), 0o755)
+    archive.file("etc/modules", "".join(f"{module}\n" for module in modules).encode())
+    archive.file("etc/passwd", b"root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000:user:/tmp:/bin/sh\n")
+    archive.file("etc/group", b"root:x:0:\nuser:x:1000:\n")
+    return archive
+
+
+def programs(names):
+    """Builds the project's programs of these names (examples or binaries of any member) and returns {name: path}.
+    Names that the workspace does not have are left out."""
+    cargo = shutil.which("cargo") or os.path.expanduser("~/.cargo/bin/cargo")
+    metadata = json.loads(_run([cargo, "metadata", "--quiet", "--no-deps", "--format-version", "1"], cwd=ROOT))
+    found = {}
+    for package in metadata["packages"]:
+        for target in package["targets"]:
+            kind = target["kind"][0]
+            if target["name"] in names and kind in ("bin", "example"):
+                found.setdefault((package["name"], tuple(target.get("required-features", []))), []).append(
+                    (kind, target["name"])
+                )
+    folder = ROOT / "target" / "qemu"
+    environment = dict(os.environ, RUSTFLAGS="-C target-feature=+crt-static", CARGO_TARGET_DIR=str(folder))
+    built = {}
+    for (package, features), targets in found.items():
+        command = [cargo, "build", "--release", "--target", TARGET, "-p", package]
+        command += ["--config", "profile.release.strip=true"]
+        if features:
+            command += ["--features", ",".join(features)]
+        for kind, name in targets:
+            command += [f"--{kind}", name]
+            subfolder = "examples" if kind == "example" else "."
+            built[name] = folder / TARGET / "release" / subfolder / name
+        _run(command, cwd=ROOT, env=environment)
+    return built
+
+
+def helper():
+    """Builds `udp-echo`, the harness's own program for guests, and returns {name: path}."""
+    source = HERE / "guest" / "udp-echo.rs"
+    program = ROOT / "target" / "qemu" / source.stem
+    if not program.exists() or program.stat().st_mtime < source.stat().st_mtime:
+        program.parent.mkdir(parents=True, exist_ok=True)
+        rustc = shutil.which("rustc") or os.path.expanduser("~/.cargo/bin/rustc")
+        options = ["--edition", "2024", "-O", "-C", "target-feature=+crt-static", "-C", "strip=symbols"]
+        _run([rustc, *options, "--target", TARGET, "-o", str(program), str(source)])
+    return {source.stem: program}

@@ -1,0 +1,96 @@
+//! Received frames in several buffers (VIRTIO_NET_F_MRG_RXBUF), and frames longer than they may be.
+
+mod rig;
+
+use driver_core::batch::Batch;
+use driver_core::device::{Config, NetDevice};
+use driver_core::pool::{BufPool, PoolConfig};
+use driver_core::queue::{RxQueue, TxQueue, TxState};
+use rig::{Rig, bytes_of, numbered, small, without};
+use sim::virtio_net::{RxChecksum, VirtioNetOptions as Options};
+use virtio_net::Features;
+
+#[test]
+fn an_mtu_of_9000_over_buffers_of_2_kb() {
+    let mut rig = Rig::new();
+    let pool = BufPool::new(&rig.domain(), PoolConfig::new(512)).unwrap();
+    let mut parts = rig.parts(&Config { mtu: 9000, pool: Some(pool.clone()), ..small() });
+    let mut batch = Batch::new(16);
+    // Around every number of buffers: the first holds 2048 bytes, each further one 2060.
+    let lens = [60, 2047, 2048, 2049, 2060, 2061, 4108, 4109, 4120, 6168, 6169, 8228, 8229, 9014, 9018];
+    for (number, &len) in (0..).zip(lens.iter().cycle().take(150)) {
+        let frame = numbered(number, len);
+        rig.send(&frame);
+        rig.run_us(20);
+        // A budget of one frame is enough, however many buffers it has.
+        assert_eq!(parts.rx.poll(&mut batch, 1), 1);
+        assert_eq!(bytes_of(&batch.frames()[0]), frame);
+        assert_eq!(batch.frames()[0].segments().count(), 1 + (len.max(2048) - 2048).div_ceil(2060));
+        assert_eq!(parts.tx.submit(&mut batch), TxState::Running);
+        rig.run_us(20);
+        assert_eq!(rig.arrived(), [frame]);
+    }
+    assert!(rig.model(|m| m.counters().merged) > 100);
+    drop((parts, batch));
+    assert_eq!(pool.available(), 512);
+    rig.assert_clean();
+}
+
+#[test]
+fn many_long_frames_at_once_are_taken_by_a_small_batch() {
+    let mut rig = Rig::new();
+    let mut parts = rig.parts(&Config { mtu: 9000, ..Config::default() });
+    let frames: Vec<_> = (0..40).map(|number| numbered(number, 9000)).collect();
+    frames.iter().for_each(|frame| rig.send(frame));
+    rig.run_us(100);
+    let mut batch = Batch::new(40);
+    assert_eq!(parts.rx.poll(&mut batch, 40), 40);
+    assert_eq!(batch.frames().iter().map(bytes_of).collect::<Vec<_>>(), frames);
+    drop((parts, batch));
+    rig.assert_clean();
+}
+
+#[test]
+fn a_frame_longer_than_the_mtu_is_counted_and_dropped() {
+    let mut rig = Rig::new();
+    let pool = BufPool::new(&rig.domain(), PoolConfig::new(512)).unwrap();
+    let mut parts = rig.parts(&Config { pool: Some(pool.clone()), ..small() });
+    for len in [1519, 2048, 5000, 9018] {
+        rig.send(&numbered(0, len));
+        rig.send(&numbered(1, 1518));
+        rig.run_us(20);
+        assert_eq!(parts.receive(), [numbered(1, 1518)]);
+    }
+    assert_eq!((parts.control.stats().rx_length_errors, parts.rx.counters().errors, parts.rx.fault()), (4, 4, None));
+    drop(parts);
+    assert_eq!(pool.available(), 512);
+    rig.assert_clean();
+}
+
+#[test]
+fn without_merging_one_large_buffer_holds_the_frame() {
+    let mut rig = Rig::with(without(Features::MRG_RXBUF));
+    let mut parts = rig.parts(&Config { mtu: 9000, ..small() });
+    for len in [60, 2048, 9018] {
+        rig.send(&numbered(3, len));
+        rig.run_us(20);
+        assert_eq!(parts.receive(), [numbered(3, len)]);
+    }
+    assert_eq!(rig.model(|m| m.counters().merged), 0);
+    drop(parts);
+    rig.assert_clean();
+}
+
+#[test]
+fn a_merged_frame_keeps_what_its_header_says() {
+    let mut rig = Rig::with(Options::default());
+    let mut parts = rig.parts(&Config { mtu: 9000, ..small() });
+    rig.model(|m| m.rx_checksum = RxChecksum::Valid);
+    rig.send(&numbered(1, 5000));
+    rig.run_us(20);
+    let mut batch = Batch::new(4);
+    assert_eq!(parts.rx.poll(&mut batch, 4), 1);
+    assert_eq!(batch.frames()[0].checksum(), driver_core::frame::Checksum::Unnecessary);
+    drop((parts, batch));
+    rig.assert_clean();
+}

@@ -1,0 +1,167 @@
+//! Notifications in both directions: by flags, by event index, across the wrap-around of the 16-bit indexes.
+
+mod rig;
+
+use driver_core::batch::Batch;
+use driver_core::clock::Clock;
+use driver_core::device::{Config, NetDevice};
+use driver_core::pci::Interrupt;
+use driver_core::poller::Poller;
+use driver_core::queue::{RxQueue, TxQueue, TxState};
+use rig::{Parts, Rig, bytes_of, numbered, small, without};
+use virtio_net::Features;
+
+/// Sends `count` frames one at a time, letting the card run after each, and sees them arrive.
+fn ping(rig: &mut Rig, parts: &mut Parts, count: u32) {
+    for number in 0..count {
+        parts.send([&numbered(number, 60)]);
+        rig.device.step();
+        rig.device.step();
+        assert_eq!(rig.arrived(), [numbered(number, 60)], "frame {number}");
+    }
+}
+
+#[test]
+fn indexes_wrap_around_and_nothing_is_lost() {
+    for features in [Features::empty(), Features::EVENT_IDX] {
+        let mut rig = Rig::with(without(features));
+        let mut parts = rig.parts(&Config { rx_ring: 8, tx_ring: 64, ..Config::default() });
+        let mut batch = Batch::new(8);
+        let frame = numbered(1, 60);
+        // More than 65536 frames each way.
+        for round in 0..66_000 / 8 {
+            for _ in 0..8 {
+                rig.send(&frame);
+            }
+            rig.device.step();
+            assert_eq!(parts.rx.poll(&mut batch, 8), 8, "round {round}");
+            assert_eq!(parts.tx.submit(&mut batch), TxState::Running);
+            rig.device.step();
+            rig.device.step();
+            assert_eq!(rig.arrived().len(), 8, "round {round}");
+        }
+        assert_eq!(rig.model(|m| m.counters().dropped), 0);
+        drop((parts, batch));
+        rig.assert_clean();
+    }
+}
+
+#[test]
+fn one_notification_a_submit_and_none_while_the_device_is_busy() {
+    for features in [Features::empty(), Features::EVENT_IDX] {
+        let mut rig = Rig::with(without(features));
+        let mut parts = rig.parts(&Config { tx_ring: 256, ..Config::default() });
+        let frames: Vec<_> = (0..32).map(|k| numbered(k, 60)).collect();
+        let notified = |rig: &Rig| rig.model(|m| m.counters().notifications[1]);
+        parts.send(&frames);
+        assert_eq!(notified(&rig), 1);
+        // It was told and has not looked yet: with event indexes it need not be told again.
+        parts.send(&frames);
+        let second = notified(&rig);
+        assert!(features.contains(Features::EVENT_IDX) || second == 1, "{second}");
+        // The card has taken a part of the chains, and goes on by itself: it wants no notification.
+        rig.device.step();
+        assert_eq!(rig.arrived().len(), 32);
+        parts.send(&frames);
+        assert_eq!(notified(&rig), second);
+        rig.run_us(20);
+        assert_eq!(rig.arrived().len(), 64);
+        // Idle again, it wants one.
+        parts.send(&frames);
+        assert_eq!(notified(&rig), second + 1);
+        rig.run_us(20);
+        assert_eq!(rig.arrived().len(), 32);
+        assert_eq!(parts.tx.counters().doorbells, second + 1);
+        drop(parts);
+        rig.assert_clean();
+    }
+}
+
+#[test]
+fn every_frame_goes_out_whatever_the_moment_of_its_notification() {
+    for features in [Features::empty(), Features::EVENT_IDX] {
+        let mut rig = Rig::with(without(features));
+        let mut parts = rig.parts(&small());
+        ping(&mut rig, &mut parts, 500);
+        drop(parts);
+        rig.assert_clean();
+    }
+}
+
+#[test]
+fn an_armed_queue_fires_at_the_next_frame_and_a_polled_one_not() {
+    for features in [Features::empty(), Features::EVENT_IDX] {
+        let mut rig = Rig::with(without(features));
+        let mut started = rig.start(&Config { interrupts: true, ..small() });
+        let (mut rx, mut interrupt) = (started.rx.remove(0), started.interrupts.remove(0));
+        let mut batch = Batch::new(64);
+        // Not armed: silence.
+        rig.send(&numbered(1, 60));
+        rig.run_us(20);
+        assert_eq!(interrupt.wait(Some(0)).unwrap(), 0);
+        assert!(rx.arm(), "a frame is there already");
+        assert_eq!(rx.poll(&mut batch, 64), 1);
+        // Armed and empty: one interrupt.
+        assert!(!rx.arm());
+        rig.send(&numbered(2, 60));
+        rig.run_us(20);
+        assert_eq!(interrupt.wait(Some(0)).unwrap(), 1);
+        assert_eq!(rx.poll(&mut batch, 64), 1);
+        // Polled since: silence again.
+        for number in 0..30 {
+            rig.send(&numbered(number, 60));
+            rig.run_us(20);
+            assert_eq!(rx.poll(&mut batch, 64), 1);
+            batch.clear();
+        }
+        assert_eq!(interrupt.wait(Some(0)).unwrap(), 0);
+        drop((rx, batch, started));
+        rig.assert_clean();
+    }
+}
+
+#[test]
+fn a_poller_sleeps_when_idle_and_receives_everything() {
+    let mut rig = Rig::new();
+    let mut started = rig.start(&Config { interrupts: true, ..small() });
+    let mut poller = Poller::new(started.rx.remove(0), started.interrupts.remove(0));
+    let mut batch = Batch::new(64);
+    for number in 0..50 {
+        assert_eq!(poller.next(&mut batch, Some(10)).unwrap(), 0);
+        rig.send(&numbered(number, 60));
+        assert_eq!(poller.next(&mut batch, Some(1_000)).unwrap(), 1);
+        assert_eq!(bytes_of(&batch.frames()[0]), numbered(number, 60));
+        batch.clear();
+    }
+    drop((poller, batch, started));
+    rig.assert_clean();
+}
+
+#[test]
+fn the_link_interrupt_tells_of_the_cable_and_changes_are_counted() {
+    let rig = Rig::new();
+    let mut started = rig.start(&Config { interrupts: true, ..small() });
+    assert!(started.control.link().up);
+    for (up, changes) in [(false, 2), (true, 3)] {
+        rig.device.set_carrier(up);
+        rig.run_us(20);
+        let interrupt = started.control.link_interrupt().unwrap();
+        assert_eq!(interrupt.wait(Some(0)).unwrap(), 1);
+        assert_eq!(started.control.link().up, up);
+        assert_eq!(started.control.stats().carrier_changes, changes);
+    }
+    assert!(rig.clock.now_us() > 0);
+    drop(started);
+    rig.assert_clean();
+}
+
+#[test]
+fn without_the_status_feature_the_link_is_up() {
+    let rig = Rig::with(without(Features::STATUS));
+    let mut started = rig.start(&small());
+    rig.device.set_carrier(false);
+    rig.run_us(20);
+    assert!(started.control.link().up);
+    drop(started);
+    rig.assert_clean();
+}
