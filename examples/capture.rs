@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 use barewire::sim::wire::WireError;
 use barewire::{Batch, Config, Error, Frame, Port, RxMode, RxQueue};
 use clap::Parser;
-use common::{Run, finish};
+use common::{Run, finish, longest_mtu};
 use pcap_file::pcapng::PcapNgWriter;
 use pcap_file::pcapng::blocks::enhanced_packet::EnhancedPacketBlock;
 use pcap_file::pcapng::blocks::interface_description::{InterfaceDescriptionBlock, InterfaceDescriptionOption};
@@ -23,7 +23,7 @@ use pcap_file::{DataLink, Endianness, PcapError};
 /// Exit status 1: the card dropped frames, or the device or the file failed; 2: wrong usage.
 #[derive(Parser)]
 struct Args {
-    /// The device: 0000:01:00.0, vfio-user:PATH, or sim:ixgbe with ,key=value options
+    /// The device: 0000:01:00.0, vfio-user:PATH, or sim:ixgbe or sim:virtio-net with ,key=value options
     device: String,
     /// The capture file, in pcapng format
     #[arg(long, value_name = "FILE.pcapng")]
@@ -31,9 +31,9 @@ struct Args {
     /// How many frames; without it until the input is over
     #[arg(long, value_name = "N")]
     count: Option<u64>,
-    /// The longest payload of a frame
-    #[arg(long, value_name = "BYTES", default_value_t = 9710)]
-    mtu: u32,
+    /// The longest payload of a frame; without it up to 9710, as the device takes it
+    #[arg(long, value_name = "BYTES")]
+    mtu: Option<u32>,
 }
 
 /// Frames received at once, at most.
@@ -48,8 +48,9 @@ fn main() -> ExitCode {
 fn run(args: &Args) -> Result<bool, Error> {
     let device = barewire::open(&args.device)?;
     let mut recording = Recording::create(&args.write)?;
+    let mtu = args.mtu.unwrap_or_else(|| longest_mtu(&[&device]));
     let rx_mode = RxMode { promiscuous: true, all_multicast: true };
-    let mut port = device.start(&Config { mtu: args.mtu, rx_mode, ..Config::default() })?;
+    let mut port = device.start(&Config { mtu, rx_mode, ..Config::default() })?;
     let Some((mut rx, tx)) = port.take_queues() else { unreachable!("a started port has queues") };
 
     let mut run = Run::new(None);
@@ -59,12 +60,13 @@ fn run(args: &Args) -> Result<bool, Error> {
     let (seconds, missed) = (run.seconds(), port.control.stats().rx_missed_errors);
     drop((rx, tx));
     let closed = recording.close();
-    let (_, ended) = finish([port]);
-    match &closed {
-        Ok(written) => println!("captured={written} missed={missed} mpps={:.3}", *written as f64 / seconds / 1e6),
-        Err(_) => println!("missed={missed}"),
+    let written = closed.as_ref().ok().copied();
+    let (_, ended) = finish([port], captured.and(closed.map(drop)));
+    match written {
+        Some(written) => println!("captured={written} missed={missed} mpps={:.3}", written as f64 / seconds / 1e6),
+        None => println!("missed={missed}"),
     }
-    captured.and(closed.map(drop)).and(ended).map(|()| missed == 0)
+    ended.map(|()| missed == 0)
 }
 
 fn capture(args: &Args, run: &mut Run, port: &mut Port, rx: &mut dyn RxQueue, recording: &mut Recording) -> Result<(), Error> {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use barewire::sim::wire::traffic::{Flow, FlowTotals, TrafficConfig, pair};
 use barewire::{Batch, Config, Device, Error, Host, Port, RxMode, RxQueue, SpecError, Stats, TxQueue, TxState};
 use clap::Parser;
-use common::{Run, finish};
+use common::{Run, finish, longest_mtu};
 
 /// Forwards frames between two devices, both ways, until both inputs are over, Ctrl-C, or the end of its time.
 ///
@@ -17,7 +17,7 @@ use common::{Run, finish};
 /// lost, corrupted or reordered, or a device failed; 2: wrong usage.
 #[derive(Parser)]
 struct Args {
-    /// Two devices: 0000:01:00.0, vfio-user:PATH, or sim:ixgbe with ,key=value options
+    /// Two devices: 0000:01:00.0, vfio-user:PATH, or sim:ixgbe or sim:virtio-net with ,key=value options
     #[arg(num_args = 2, value_names = ["A", "B"])]
     devices: Vec<String>,
     /// How long to forward; 5 s without devices, else until the inputs are over
@@ -29,9 +29,9 @@ struct Args {
     /// Length of the frames that the generators make, without check sequence
     #[arg(long, value_name = "BYTES", default_value_t = 60, conflicts_with = "devices")]
     size: usize,
-    /// The longest payload of a frame
-    #[arg(long, value_name = "BYTES", default_value_t = 9710)]
-    mtu: u32,
+    /// The longest payload of a frame; without it up to 9710, as both devices take it
+    #[arg(long, value_name = "BYTES")]
+    mtu: Option<u32>,
 }
 
 /// How long what is on the way may go without any progress.
@@ -48,7 +48,8 @@ fn run(args: &Args) -> Result<bool, Error> {
         _ => with_traffic(&mut host, args.size).map(|(devices, flows)| (devices, Some(flows)))?,
     };
     let rx_mode = RxMode { promiscuous: true, all_multicast: true };
-    let config = Config { mtu: args.mtu, rx_mode, ..Config::default() };
+    let mtu = args.mtu.unwrap_or_else(|| longest_mtu(&[&a, &b]));
+    let config = Config { mtu, rx_mode, ..Config::default() };
     let (mut a, mut b) = (a.start(&config)?, b.start(&config)?);
     let mut run = Run::new(args.seconds.or(flows.is_some().then_some(5.0)));
     run.wait_for_links(&mut [&mut a, &mut b]);
@@ -57,9 +58,9 @@ fn run(args: &Args) -> Result<bool, Error> {
     let forwarded = forward(&mut run, &mut ways, &mut a, &mut b, flows.as_ref());
     let (seconds, moved) = (run.seconds(), ways.each_ref().map(Way::moved));
     drop(ways);
-    let (stats, ended) = finish([a, b]);
+    let (stats, ended) = finish([a, b], forwarded);
     let is_whole = print_result(&moved, flows.as_ref(), &stats, seconds);
-    forwarded.and(ended).map(|()| is_whole)
+    ended.map(|()| is_whole)
 }
 
 /// Two simulated cards: what the wire of one generates, the wire of the other expects.
@@ -79,7 +80,7 @@ fn forward(run: &mut Run, ways: &mut [Way; 2], a: &mut Port, b: &mut Port, flows
         if !run.goes_on(&mut [a, b]) {
             match flows {
                 // What the generators made is forwarded before it is counted.
-                Some(flows) if progress.elapsed() < DRAIN_LIMIT => flows.iter().for_each(|flow| flow.stop()),
+                Some(flows) if !run.is_lost() && progress.elapsed() < DRAIN_LIMIT => flows.iter().for_each(|flow| flow.stop()),
                 _ => break,
             }
         }
@@ -97,7 +98,7 @@ fn forward(run: &mut Run, ways: &mut [Way; 2], a: &mut Port, b: &mut Port, flows
         run.rest_unless(moved > 0);
     }
     let (mut sent, mut progress) = ([0; 2], Instant::now());
-    while !(ways[0].is_sent(b) && ways[1].is_sent(a)) && progress.elapsed() < DRAIN_LIMIT {
+    while !(run.is_lost() || ways[0].is_sent(b) && ways[1].is_sent(a)) && progress.elapsed() < DRAIN_LIMIT {
         ways[0].submit()?;
         ways[1].submit()?;
         let now = [a.control.stats().tx_packets, b.control.stats().tx_packets];
@@ -160,7 +161,7 @@ impl Way {
 
     /// Whether all that was received has left `port`.
     fn is_sent(&mut self, port: &mut Port) -> bool {
-        self.batch.is_empty() && port.is_output_over(self.tx.counters().packets)
+        self.batch.is_empty() && port.is_output_over(&mut *self.tx)
     }
 
     fn moved(&self) -> Moved {

@@ -14,7 +14,7 @@ use common::{Run, finish};
 /// Exit status 1: not all were sent, or the device failed; 2: wrong usage.
 #[derive(Parser)]
 struct Args {
-    /// The device: 0000:01:00.0, vfio-user:PATH, or sim:ixgbe with ,key=value options
+    /// The device: 0000:01:00.0, vfio-user:PATH, or sim:ixgbe or sim:virtio-net with ,key=value options
     device: String,
     /// Frames a second, or `max`
     #[arg(long, value_name = "PPS", default_value = "max", value_parser = rate)]
@@ -71,10 +71,10 @@ fn run(args: &Args) -> Result<bool, Error> {
     let generated = generator.run(args, &mut run, &mut port);
     let (seconds, sent) = (run.seconds(), generator.tx.counters().packets);
     drop(generator);
-    let ([stats], ended) = finish([port]);
+    let ([stats], ended) = finish([port], generated);
     let on_wire = stats.tx_packets;
     println!("sent={on_wire} mpps={:.3}", on_wire as f64 / seconds / 1e6);
-    generated.and(ended).map(|()| on_wire >= sent.max(args.count.unwrap_or(0)))
+    ended.map(|()| on_wire >= sent.max(args.count.unwrap_or(0)))
 }
 
 struct Generator {
@@ -107,7 +107,7 @@ impl Generator {
             run.rest_unless(before > self.batch.len() || received > 0);
         }
         let (mut sent, mut progress) = (0, Instant::now());
-        while !(self.batch.is_empty() && port.is_output_over(self.tx.counters().packets)) && progress.elapsed() < DRAIN_LIMIT {
+        while !(run.is_lost() || self.batch.is_empty() && port.is_output_over(&mut *self.tx)) && progress.elapsed() < DRAIN_LIMIT {
             self.submit(&args.device)?;
             let now = port.control.stats().tx_packets;
             if std::mem::replace(&mut sent, now) != now {

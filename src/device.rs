@@ -4,26 +4,31 @@ use std::fmt;
 use std::sync::Arc;
 
 use driver_core::clock::Clock;
-use driver_core::device::{Config, DeviceInfo};
-use driver_core::pci::PciFunction;
+use driver_core::device::{Config, DeviceInfo, NetDevice, Started};
+use driver_core::pci::{Interrupt, PciFunction};
+use driver_core::queue::{RxQueue, TxQueue};
 use sim::{Live, Model, SimDevice};
+use vfio::{Events, VfioFunction, Way};
 
 use crate::control::Erased;
+use crate::drivers::{self, IXGBE, SUPPORTED, VIRTIO_NET};
 use crate::error::Error;
 use crate::port::{Parts, Port};
 use crate::spec::Card;
 
 /// A device that is reset and identified. Dropping it closes it.
 pub struct Device {
-    // Declared first, so that the driver lets go of the card before its thread ends.
+    // Declared first, so that the driver lets go of a simulated card before its thread ends.
     driver: Box<dyn Driver>,
-    sim: Simulated,
+    origin: Origin,
 }
 
-/// A simulated card that moves on a thread of its own.
-pub(crate) struct Simulated {
-    pub(crate) device: SimDevice,
-    pub(crate) live: Live,
+/// What stands behind a device.
+pub(crate) enum Origin {
+    /// A simulated card that moves on a thread of its own.
+    Sim { card: SimDevice, live: Live },
+    /// A PCI function: what happens to it beside its queues.
+    Vfio(Events),
 }
 
 impl fmt::Debug for Device {
@@ -50,12 +55,16 @@ impl Clock for CardClock {
 }
 
 impl Device {
-    pub(crate) fn simulated(device: SimDevice, clock: Arc<dyn Clock>) -> Result<Self, Error> {
+    pub(crate) fn simulated(card: SimDevice, clock: Arc<dyn Clock>) -> Result<Self, Error> {
         // The driver's resets take time on the card: it moves before the driver opens it.
-        let live = device.run();
-        let opened = ixgbe::open(device.function(), Arc::new(CardClock { host: clock, card: device.clone() }));
-        let driver = opened.map_err(|error| Error::Driver { device: device.name().into(), tried: "opening", error: Box::new(error) })?;
-        Ok(Self { driver: Box::new(driver), sim: Simulated { device, live } })
+        let live = card.run();
+        let driver = open_driver(card.function(), Arc::new(CardClock { host: clock, card: card.clone() }), false)?;
+        Ok(Self { driver, origin: Origin::Sim { card, live } })
+    }
+
+    pub(crate) fn real(function: VfioFunction, clock: Arc<dyn Clock>) -> Result<Self, Error> {
+        let (events, way) = (function.events(), function.domain().way());
+        Ok(Self { driver: open_driver(function, clock, way == Way::NoIommu)?, origin: Origin::Vfio(events) })
     }
 
     /// What the device is and can do.
@@ -68,8 +77,26 @@ impl Device {
     /// # Errors
     /// [`Error::Driver`] where the configuration is not one for this device, or the device does not come up; it is closed then.
     pub fn start(self, config: &Config) -> Result<Port, Error> {
-        let Self { driver, sim } = self;
-        Ok(Port::new(driver.start(config)?, sim))
+        let Self { driver, origin } = self;
+        Ok(Port::new(driver.start(config)?, origin))
+    }
+}
+
+/// Opens the function with the driver that its IDs ask for. `physical`: there is no IOMMU, and IOVAs are physical addresses.
+fn open_driver<F: PciFunction>(function: F, clock: Arc<dyn Clock>, physical: bool) -> Result<Box<dyn Driver>, Error> {
+    let device = function.name().to_owned();
+    let failed = |error: Box<dyn std::error::Error + Send + Sync>| Error::Driver { device: device.clone(), tried: "opening", error };
+    let id = function.id().map_err(|error| failed(Box::new(error)))?;
+    match drivers::driver_for(id.vendor, id.device).map(|driven| driven.driver) {
+        Some(IXGBE) => ixgbe::open(function, clock).map(|driver| Box::new(driver) as _).map_err(|error| failed(Box::new(error))),
+        Some(VIRTIO_NET) => {
+            let mut driver = virtio_net::open(function, clock).map_err(|error| failed(Box::new(error)))?;
+            if physical {
+                driver.assume_physical_addresses();
+            }
+            Ok(Box::new(driver))
+        }
+        _ => Err(Error::NoDriver { device, id, supported: SUPPORTED }),
     }
 }
 
@@ -87,22 +114,50 @@ impl<F: PciFunction> Driver for ixgbe::Ixgbe<F> {
     fn start(self: Box<Self>, config: &Config) -> Result<Parts, Error> {
         let info = self.info().clone();
         let started = (*self).start(config).map_err(|error| Error::driver(&info, "starting", ixgbe::Error::from(error)))?;
-        Ok(Parts {
-            control: Box::new(Erased(started.control)),
-            rx: started.rx.into_iter().map(|queue| Box::new(queue) as _).collect(),
-            tx: started.tx.into_iter().map(|queue| Box::new(queue) as _).collect(),
-            interrupts: started.interrupts.into_iter().map(|interrupt| Box::new(interrupt) as _).collect(),
-            pool: started.pool,
-        })
+        Ok(Parts::erase(started, true))
     }
 }
 
-/// The model of `card` with `mac` in its EEPROM.
+impl<F: PciFunction> Driver for virtio_net::VirtioNet<F> {
+    fn info(&self) -> &DeviceInfo {
+        self.info()
+    }
+
+    fn start(self: Box<Self>, config: &Config) -> Result<Parts, Error> {
+        let info = self.info().clone();
+        let started = (*self).start(config).map_err(|error| Error::driver(&info, "starting", virtio_net::Error::from(error)))?;
+        Ok(Parts::erase(started, false))
+    }
+}
+
+impl Parts {
+    /// What a driver gave, without its types.
+    fn erase<C, R, T, I>(started: Started<C, R, T, I>, counts_sent: bool) -> Self
+    where
+        C: NetDevice + 'static,
+        R: RxQueue + 'static,
+        T: TxQueue + 'static,
+        I: Interrupt,
+    {
+        let Started { control, rx, tx, interrupts, pool, .. } = started;
+        Self {
+            control: Box::new(Erased(control)),
+            rx: rx.into_iter().map(|queue| Box::new(queue) as _).collect(),
+            tx: tx.into_iter().map(|queue| Box::new(queue) as _).collect(),
+            interrupts: interrupts.into_iter().map(|interrupt| Box::new(interrupt) as _).collect(),
+            pool,
+            counts_sent,
+        }
+    }
+}
+
+/// The model of `card` with `mac` as its own address.
 pub(crate) fn model(card: Card, mac: [u8; 6]) -> Box<dyn Model> {
-    let device = match card {
-        Card::I82599 => 0x10fb,
-        Card::X540 => 0x1528,
-        Card::X550 => 0x1563,
-    };
-    Box::new(sim::ixgbe::Ixgbe::new(sim::ixgbe::IxgbeOptions { device, mac, ..Default::default() }))
+    let ixgbe = |device| Box::new(sim::ixgbe::Ixgbe::new(sim::ixgbe::IxgbeOptions { device, mac, ..Default::default() }));
+    match card {
+        Card::I82599 => ixgbe(0x10fb),
+        Card::X540 => ixgbe(0x1528),
+        Card::X550 => ixgbe(0x1563),
+        Card::VirtioNet => Box::new(sim::virtio_net::VirtioNet::new(sim::virtio_net::VirtioNetOptions { mac, ..Default::default() })),
+    }
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use driver_core::device::DeviceInfo;
+use driver_core::pci::PciId;
 use driver_core::queue::QueueFault;
 use sim::wire::WireError;
 
@@ -20,6 +21,31 @@ pub enum Error {
         device: String,
         /// What the wire said.
         error: WireError,
+    },
+    /// The PCI function could not be had.
+    Vfio(vfio::Error),
+    /// No driver is for the device.
+    NoDriver {
+        /// The device's spec.
+        device: String,
+        /// What it says it is.
+        id: PciId,
+        /// What there are drivers for.
+        supported: &'static str,
+    },
+    /// The device cannot share a DMA domain with those that the [`Host`](crate::Host) has opened.
+    NotSharable {
+        /// The device's spec.
+        device: String,
+        /// Why, and what to do.
+        why: String,
+    },
+    /// The device failed, or the host wants it back.
+    Event {
+        /// The device's spec.
+        device: String,
+        /// Which of the two.
+        event: vfio::Event,
     },
     /// The driver could not do it.
     Driver {
@@ -57,6 +83,10 @@ impl fmt::Display for Error {
         match self {
             Self::Spec(error) => error.fmt(f),
             Self::Wire { device, error } => write!(f, "{device}: {error}"),
+            Self::Vfio(error) => error.fmt(f),
+            Self::NoDriver { device, id, supported } => write!(f, "{device}: there is no driver for {id}; there are drivers for {supported}"),
+            Self::NotSharable { device, why } => write!(f, "{device}: {why}"),
+            Self::Event { device, event } => write!(f, "{device}: {event}"),
             Self::Driver { device, tried, error } => {
                 let text = error.to_string();
                 // Most errors of a driver name the device themselves.
@@ -77,8 +107,15 @@ impl std::error::Error for Error {
             Self::Wire { error, .. } => Some(error),
             Self::Driver { error, .. } => Some(&**error),
             Self::Queue { fault, .. } => Some(fault),
-            Self::Violations { .. } => None,
+            Self::Vfio(error) => Some(error),
+            Self::NoDriver { .. } | Self::NotSharable { .. } | Self::Event { .. } | Self::Violations { .. } => None,
         }
+    }
+}
+
+impl From<vfio::Error> for Error {
+    fn from(error: vfio::Error) -> Self {
+        Self::Vfio(error)
     }
 }
 

@@ -6,21 +6,34 @@ use std::sync::Arc;
 use driver_core::clock::Clock;
 use sim::wire::Wire;
 use sim::{HostClock, Iommu, SimDevice};
+use vfio::sysfs::{Root, diagnose};
+use vfio::{Domain, PciAddress, Way};
 
 use crate::device::Device;
 use crate::error::Error;
-use crate::spec::{SimSpec, Spec, SpecError};
+use crate::spec::{PciSpec, SimSpec, Spec, SpecError};
 
 /// What the devices of one program share: a DMA domain, so that a frame received on one is sent on another without a copy, and a clock.
+///
+/// Simulated cards and PCI functions, or PCI functions reached in different ways, cannot share one: who wants both makes two hosts and copies.
 pub struct Host {
-    iommu: Arc<Iommu>,
+    shared: Option<Shared>,
     clock: Arc<dyn Clock>,
-    opened: u8,
+}
+
+/// The DMA domain, of the kind of the first device.
+enum Shared {
+    Sim { iommu: Arc<Iommu>, opened: u8 },
+    Vfio { domain: Domain, first: String },
 }
 
 impl fmt::Debug for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Host({} simulated devices opened)", self.opened)
+        match &self.shared {
+            None => f.write_str("Host(no device opened)"),
+            Some(Shared::Sim { opened, .. }) => write!(f, "Host({opened} simulated devices opened)"),
+            Some(Shared::Vfio { domain, .. }) => write!(f, "Host({domain:?})"),
+        }
     }
 }
 
@@ -33,7 +46,7 @@ impl Default for Host {
 impl Host {
     /// A host with no device yet.
     pub fn new() -> Self {
-        Self { iommu: Iommu::new(), clock: Arc::new(HostClock::new()), opened: 0 }
+        Self { shared: None, clock: Arc::new(HostClock::new()) }
     }
 
     /// Its clock, for wires made by hand.
@@ -44,12 +57,20 @@ impl Host {
     /// Opens the device that `spec` names (see [`crate::spec`]): it is reset and identified, and stands still.
     ///
     /// # Errors
-    /// [`Error::Spec`] where the spec names no device, [`Error::Wire`] where a simulated card cannot be plugged in as it says, [`Error::Driver`]
-    /// where the device does not come up.
+    /// [`Error::Spec`] where the spec names no device, [`Error::Wire`] where a simulated card cannot be plugged in as it says, [`Error::Vfio`] where a
+    /// PCI function cannot be had, [`Error::NoDriver`] where nothing drives it, [`Error::NotSharable`] where it cannot share the DMA domain of the
+    /// devices before it, [`Error::Driver`] where the device does not come up.
     pub fn open(&mut self, spec: &str) -> Result<Device, Error> {
-        let sim = simulated(spec)?;
-        let wire = sim.wire.open(&self.clock).map_err(|error| Error::Wire { device: spec.into(), error })?;
-        self.simulate(spec, &sim, wire)
+        match spec.parse()? {
+            Spec::Sim(sim) => {
+                let wire = sim.wire.open(&self.clock).map_err(|error| Error::Wire { device: spec.into(), error })?;
+                self.simulate(spec, &sim, wire)
+            }
+            Spec::Pci(pci) => self.reach(spec, pci),
+            Spec::VfioUser(_) => {
+                Err(SpecError::new(spec, "this build cannot open vfio-user sockets; it opens PCI addresses and simulated cards").into())
+            }
+        }
     }
 
     /// Opens the simulated card that `spec` names, plugged into `wire` in place of what its options say.
@@ -57,26 +78,61 @@ impl Host {
     /// # Errors
     /// As [`Host::open`]; and [`Error::Spec`] where `spec` is not simulated.
     pub fn plug(&mut self, spec: &str, wire: Box<dyn Wire>) -> Result<Device, Error> {
-        self.simulate(spec, &simulated(spec)?, wire)
+        match spec.parse()? {
+            Spec::Sim(sim) => self.simulate(spec, &sim, wire),
+            _ => Err(SpecError::new(spec, "only a simulated card can be plugged into a wire of the program: sim:ixgbe").into()),
+        }
     }
 
     fn simulate(&mut self, name: &str, spec: &SimSpec, wire: Box<dyn Wire>) -> Result<Device, Error> {
-        self.opened = self.opened.wrapping_add(1);
+        let (iommu, number) = match self.shared.get_or_insert_with(|| Shared::Sim { iommu: Iommu::new(), opened: 0 }) {
+            Shared::Sim { iommu, opened } => {
+                *opened = opened.wrapping_add(1);
+                (iommu.clone(), *opened)
+            }
+            Shared::Vfio { first, .. } => return Err(not_sharable(name, format!("a simulated card cannot share memory with {first}"))),
+        };
         // Locally administered, and another one for each card.
-        let mac = spec.mac.map_or([0x02, 0, 0, 0, 0, self.opened], |mac| mac.0);
-        let model = crate::device::model(spec.card, mac);
-        let device = SimDevice::new(name, model, wire, self.iommu.clone());
+        let mac = spec.mac.map_or([0x02, 0, 0, 0, 0, number], |mac| mac.0);
+        let device = SimDevice::new(name, crate::device::model(spec.card, mac), wire, iommu);
         Device::simulated(device, self.clock.clone())
+    }
+
+    fn reach(&mut self, name: &str, spec: PciSpec) -> Result<Device, Error> {
+        let PciSpec { address, way } = spec;
+        let domain = match &self.shared {
+            None => domain_for(address, way)?,
+            Some(Shared::Vfio { domain, first }) => match way {
+                Some(way) if way != domain.way() => {
+                    let why = format!(
+                        "a device reached by {way} cannot share memory with {first}, which is reached by {}; give both the same way",
+                        domain.way()
+                    );
+                    return Err(not_sharable(name, why));
+                }
+                _ => domain.clone(),
+            },
+            Some(Shared::Sim { .. }) => return Err(not_sharable(name, "a PCI function cannot share memory with simulated cards".into())),
+        };
+        let function = domain.open(address)?;
+        let device = Device::real(function, self.clock.clone())?;
+        self.shared.get_or_insert_with(|| Shared::Vfio { domain, first: name.into() });
+        Ok(device)
     }
 }
 
-/// The spec of a simulated card. Nothing else can be opened by this build.
-fn simulated(spec: &str) -> Result<SimSpec, SpecError> {
-    match spec.parse()? {
-        Spec::Sim(sim) => Ok(sim),
-        Spec::Pci(_) => Err(SpecError::new(spec, "this build cannot open PCI functions: it has no kernel VFIO; it opens simulated cards: sim:ixgbe")),
-        Spec::VfioUser(_) => Err(SpecError::new(spec, "this build cannot open vfio-user sockets; it opens simulated cards: sim:ixgbe")),
+/// A domain for a first function, reached as it can be.
+fn domain_for(address: PciAddress, way: Option<Way>) -> Result<Domain, vfio::Error> {
+    let root = Root::system();
+    // Looked at first: that a module is missing is no help where the address is wrong.
+    if let Some(cause) = diagnose::exists(&root, address) {
+        return Err(vfio::Error { on: address.to_string(), step: "opening it".into(), cause: Box::new(cause) });
     }
+    Domain::new(way.unwrap_or_else(|| Way::detect(&root, address)))
+}
+
+fn not_sharable(device: &str, why: String) -> Error {
+    Error::NotSharable { device: device.into(), why }
 }
 
 /// Opens one device; see [`Host::open`].

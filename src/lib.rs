@@ -22,6 +22,7 @@
 
 mod control;
 mod device;
+mod drivers;
 mod error;
 mod host;
 mod port;
@@ -29,6 +30,7 @@ pub mod spec;
 
 pub use control::Control;
 pub use device::Device;
+pub use drivers::{Driven, driver_for};
 pub use error::Error;
 pub use host::{Host, open, open_all};
 pub use port::{Port, Report};
@@ -42,4 +44,6 @@ pub use driver_core::pool::{BufPool, PoolConfig};
 pub use driver_core::queue::{DEFAULT_BUDGET, QueueFault, RxQueue, TxQueue, TxState};
 pub use driver_core::stats::Stats;
 
-pub use {driver_core, ixgbe, sim};
+pub use vfio::Event;
+
+pub use {driver_core, ixgbe, sim, vfio, virtio_net};

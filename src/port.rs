@@ -1,15 +1,17 @@
 //! A started device: control, queues, and what is to be said at the end.
 
 use std::fmt;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use driver_core::pci::Interrupt;
 use driver_core::pool::BufPool;
 use driver_core::queue::{RxQueue, TxQueue};
 use driver_core::stats::Stats;
 use sim::wire::WireError;
+use vfio::Event;
 
 use crate::control::Control;
-use crate::device::Simulated;
+use crate::device::Origin;
 use crate::error::Error;
 
 /// A started device. Dropping it stops the device.
@@ -25,8 +27,9 @@ pub struct Port {
     pub interrupts: Vec<Box<dyn Interrupt>>,
     /// The pool that receive buffers come from. Frames to send come from it too.
     pub pool: BufPool,
-    // Declared last: the card moves until the driver has let go of it.
-    sim: Simulated,
+    counts_sent: bool,
+    // Declared last: a simulated card moves until the driver has let go of it.
+    origin: Origin,
 }
 
 /// A started device without the driver's types.
@@ -36,15 +39,17 @@ pub(crate) struct Parts {
     pub(crate) tx: Vec<Box<dyn TxQueue>>,
     pub(crate) interrupts: Vec<Box<dyn Interrupt>>,
     pub(crate) pool: BufPool,
+    /// The device counts in `tx_packets` what has left it, and not the driver what the queues took.
+    pub(crate) counts_sent: bool,
 }
 
 /// How many steps a simulated card is given to come to rest.
 const SETTLE_STEPS: usize = 100_000;
 
 impl Port {
-    pub(crate) fn new(parts: Parts, sim: Simulated) -> Self {
-        let Parts { control, rx, tx, interrupts, pool } = parts;
-        Self { control, rx, tx, interrupts, pool, sim }
+    pub(crate) fn new(parts: Parts, origin: Origin) -> Self {
+        let Parts { control, rx, tx, interrupts, pool, counts_sent } = parts;
+        Self { control, rx, tx, interrupts, pool, counts_sent, origin }
     }
 
     /// How the device was named.
@@ -63,14 +68,42 @@ impl Port {
     /// Whether all that will ever arrive has been written to the receive rings: then a poll that finds nothing was the last.
     ///
     /// Only a simulated card can know that, of a capture file that was read through or a generator that was stopped. While the card waits for free
-    /// descriptors it may hold more, so ask, poll with room in the batch, and believe the answer only where nothing came.
+    /// descriptors it may hold more, so ask, poll with room in the batch, and believe the answer only where nothing came. Of a real device it is never
+    /// said.
     pub fn is_input_over(&self) -> bool {
-        self.sim.device.wire_finished() && self.sim.device.settle(SETTLE_STEPS) < SETTLE_STEPS
+        match &self.origin {
+            Origin::Sim { card, .. } => card.wire_finished() && card.settle(SETTLE_STEPS) < SETTLE_STEPS,
+            Origin::Vfio(_) => false,
+        }
     }
 
-    /// Whether the device has sent all that its queues took, by its own count.
-    pub fn is_output_over(&mut self, submitted: u64) -> bool {
-        self.control.stats().tx_packets >= submitted
+    /// What happened to the device as a whole: it failed, or the host wants it back. It stays until the port is gone.
+    ///
+    /// A program that is asked for its device should let the port go soon: the host waits for it. Asking costs system calls on a real device: a few
+    /// times a second will do. Simulated cards have no events.
+    pub fn event(&self) -> Option<Event> {
+        match &self.origin {
+            Origin::Sim { .. } => None,
+            Origin::Vfio(events) => events.pending(),
+        }
+    }
+
+    /// A descriptor that is readable while there is an [`event`](Port::event), for `epoll` and its kin; `None` for simulated cards.
+    pub fn events_fd(&self) -> Option<BorrowedFd<'_>> {
+        match &self.origin {
+            Origin::Sim { .. } => None,
+            Origin::Vfio(events) => Some(events.as_fd()),
+        }
+    }
+
+    /// Whether the device has sent all that `tx`, its only transmit queue that was used, took: by the device's own count where it has one, else by what
+    /// it gave back.
+    pub fn is_output_over(&mut self, tx: &mut dyn TxQueue) -> bool {
+        if self.counts_sent {
+            return self.control.stats().tx_packets >= tx.counters().packets;
+        }
+        tx.reclaim();
+        tx.pending() == 0
     }
 
     /// Stops the device and says how it ended. Queues that were taken out and still live are dead from here on.
@@ -81,10 +114,15 @@ impl Port {
         self.rx.clear();
         self.tx.clear();
         self.interrupts.clear();
-        let Self { control, sim: Simulated { device: card, live }, .. } = self;
+        let Self { control, origin, .. } = self;
         drop(control);
-        let wire = live.stop();
-        let violations = card.violations().iter().map(ToString::to_string).collect();
+        let (violations, wire) = match origin {
+            Origin::Sim { card, live } => {
+                let wire = live.stop();
+                (card.violations().iter().map(ToString::to_string).collect(), wire)
+            }
+            Origin::Vfio(_) => (Vec::new(), Ok(())),
+        };
         Report { device, stats, violations, stopped, wire }
     }
 }
@@ -103,7 +141,7 @@ pub struct Report {
     pub device: String,
     /// Its counters when it was stopped.
     pub stats: Stats,
-    /// What the driver did that the datasheet forbids, in the words of the simulated card, which watches it.
+    /// What the driver did that the datasheet forbids, in the words of the simulated card, which watches it. A real device does not watch.
     pub violations: Vec<String>,
     /// Whether it stopped.
     pub stopped: Result<(), Error>,

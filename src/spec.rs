@@ -2,9 +2,10 @@
 //!
 //! | spec | device |
 //! | --- | --- |
-//! | `0000:01:00.0` | the PCI function at that address, by kernel VFIO |
+//! | `0000:01:00.0` | the PCI function at that address, by kernel VFIO; see [`PCI_OPTIONS`] |
 //! | `vfio-user:PATH` | what serves the vfio-user socket at PATH |
 //! | `sim:ixgbe,KEY=VALUE,...` | a simulated Intel 82599, X540 or X550 in this process |
+//! | `sim:virtio-net,KEY=VALUE,...` | a simulated virtio network device in this process |
 //!
 //! The options of a simulated card are its own ([`SIM_OPTIONS`]) and those of its wire ([`sim::wire::spec::OPTIONS`]).
 
@@ -14,24 +15,41 @@ use std::str::FromStr;
 
 use driver_core::device::MacAddr;
 use sim::wire::spec::{OPTIONS as WIRE_OPTIONS, WireSpec};
+use vfio::{PciAddress, Way};
 
 /// The options of a simulated card itself: key, the value's form, and what it does.
 pub const SIM_OPTIONS: &[(&str, &str, &str)] =
-    &[("card", "82599|x540|x550", "which card it is"), ("mac", "XX:XX:XX:XX:XX:XX", "the address in its EEPROM")];
+    &[("card", "82599|x540|x550", "which card it is (sim:ixgbe)"), ("mac", "XX:XX:XX:XX:XX:XX", "its own address")];
 
+/// The options of a PCI function: key, the value's form, and what it does.
+pub const PCI_OPTIONS: &[(&str, &str, &str)] =
+    &[("way", "iommufd|group|noiommu", "how VFIO is reached; the best there is where it is not said, and noiommu only where it is")];
+
+/// Where a simulated card has no name.
+const WHICH_CARD: &str = "which simulated card is missing: sim:ixgbe or sim:virtio-net";
 /// What a device spec may look like, for errors.
-const FORMS: &str = "0000:01:00.0 (a PCI address), vfio-user:PATH, or sim:ixgbe with ,key=value options";
+const FORMS: &str = "0000:01:00.0 (a PCI address), vfio-user:PATH, or sim:ixgbe or sim:virtio-net with ,key=value options";
 
 /// A device spec, read.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Spec {
-    /// The PCI function at this address (`domain:bus:device.function`, as `lspci -D` prints it).
-    Pci(String),
+    /// A PCI function.
+    Pci(PciSpec),
     /// What serves this vfio-user socket.
     VfioUser(PathBuf),
     /// A simulated card in this process.
     Sim(SimSpec),
+}
+
+/// A PCI function and how it is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PciSpec {
+    /// Where it is.
+    pub address: PciAddress,
+    /// How VFIO is reached; `None`: the best way there is.
+    pub way: Option<Way>,
 }
 
 /// A simulated card and what it is plugged into.
@@ -40,7 +58,7 @@ pub enum Spec {
 pub struct SimSpec {
     /// Which card.
     pub card: Card,
-    /// The address in its EEPROM; `None`: one of its own for each card that a [`Host`](crate::Host) opens.
+    /// Its own address; `None`: one of its own for each card that a [`Host`](crate::Host) opens.
     pub mac: Option<MacAddr>,
     /// What its port is plugged into.
     pub wire: WireSpec,
@@ -56,6 +74,8 @@ pub enum Card {
     X540,
     /// Intel X550.
     X550,
+    /// A virtio network device.
+    VirtioNet,
 }
 
 /// A spec that names no device: which, and what would be right.
@@ -93,14 +113,9 @@ impl FromStr for Spec {
             Some(("vfio-user", "")) => wrong("the socket's path is missing: vfio-user:PATH".into()),
             Some(("vfio-user", path)) => Ok(Self::VfioUser(path.into())),
             _ if spec.is_empty() => wrong(format!("an empty device spec; a device is {FORMS}")),
-            _ if spec == "sim" || spec.starts_with("sim,") => wrong("which simulated card is missing: sim:ixgbe".into()),
+            _ if spec == "sim" || spec.starts_with("sim,") => wrong(WHICH_CARD.into()),
             _ if spec == "vfio-user" => wrong("the socket's path is missing: vfio-user:PATH".into()),
-            _ if is_like_pci_address(spec) => match pci_address(spec) {
-                Some(address) => Ok(Self::Pci(address)),
-                None => {
-                    wrong("no PCI address: write domain:bus:device.function in hexadecimal as lspci -D prints it, for example 0000:01:00.0".into())
-                }
-            },
+            _ if is_like_pci_address(spec) => PciSpec::parse(spec).map(Self::Pci).or_else(wrong),
             Some((scheme, _)) => wrong(match nearest(scheme, ["sim", "vfio-user"]) {
                 Some(near) => format!("no such kind of device as {scheme}; did you mean {near}:?"),
                 None => format!("no such kind of device; a device is {FORMS}"),
@@ -110,26 +125,47 @@ impl FromStr for Spec {
     }
 }
 
+impl PciSpec {
+    fn parse(spec: &str) -> Result<Self, String> {
+        let (address, options) = spec.split_once(',').unwrap_or((spec, ""));
+        // The error shows the spec itself.
+        let wrong = |_| "no PCI address: write domain:bus:device.function in hexadecimal as lspci -D prints it, for example 0000:01:00.0".to_owned();
+        let mut spec = Self { address: address.parse().map_err(wrong)?, way: None };
+        for option in options.split(',').filter(|option| !option.is_empty()) {
+            let (key, value) = option.split_once('=').unwrap_or((option, ""));
+            let Some((_, form, _)) = PCI_OPTIONS.iter().find(|(known, ..)| *known == key) else { return Err(unknown_option(key, PCI_OPTIONS)) };
+            if spec.way.is_some() {
+                return Err(format!("{key} is given twice: give it once"));
+            }
+            match value {
+                "" => return Err(format!("{key}: the value is missing: {key}={form}")),
+                value => spec.way = Some(value.parse().map_err(|_| format!("{key}={value}: no such {key}; give {key}={form}"))?),
+            }
+        }
+        Ok(spec)
+    }
+}
+
 impl SimSpec {
     /// Reads what is behind `sim:`.
     fn parse(rest: &str) -> Result<Self, String> {
         let (driver, options) = rest.split_once(',').unwrap_or((rest, ""));
-        match driver {
-            "ixgbe" => {}
-            "virtio-net" => return Err("this build simulates no virtio-net device; it simulates ixgbe".into()),
-            "" => return Err("which simulated card is missing: sim:ixgbe".into()),
+        let card = match driver {
+            "ixgbe" => Card::default(),
+            "virtio-net" => Card::VirtioNet,
+            "" => return Err(WHICH_CARD.into()),
             other => {
-                return Err(match nearest(other, ["ixgbe"]) {
+                return Err(match nearest(other, ["ixgbe", "virtio-net"]) {
                     Some(near) => format!("no simulated card of that name; did you mean sim:{near}?"),
-                    None => "no simulated card of that name; there is sim:ixgbe".into(),
+                    None => "no simulated card of that name; there are sim:ixgbe and sim:virtio-net".into(),
                 });
             }
-        }
-        let (mut spec, mut seen) = (Self::default(), Vec::new());
+        };
+        let (mut spec, mut seen) = (Self { card, ..Self::default() }, Vec::new());
         for option in options.split(',').filter(|option| !option.is_empty()) {
             let (key, value) = option.split_once('=').unwrap_or((option, ""));
             if !spec.set_own(&mut seen, key, value)? && !spec.wire.set(key, value).map_err(|error| error.to_string())? {
-                return Err(unknown_option(key));
+                return Err(unknown_option(key, &[SIM_OPTIONS, WIRE_OPTIONS].concat()));
             }
         }
         Ok(spec)
@@ -143,6 +179,7 @@ impl SimSpec {
         }
         seen.push(key);
         match (key, value) {
+            ("card", _) if self.card == Card::VirtioNet => return Err("card is an option of sim:ixgbe: leave it away".into()),
             ("card", "82599") => self.card = Card::I82599,
             ("card", "x540") => self.card = Card::X540,
             ("card", "x550") => self.card = Card::X550,
@@ -160,17 +197,13 @@ impl SimSpec {
     }
 }
 
-fn options() -> impl Iterator<Item = &'static (&'static str, &'static str, &'static str)> {
-    SIM_OPTIONS.iter().chain(WIRE_OPTIONS)
-}
-
-fn unknown_option(key: &str) -> String {
-    let near = nearest(key, options().map(|(known, ..)| *known));
-    let form = near.and_then(|near| options().find(|(known, ..)| *known == near));
+fn unknown_option(key: &str, options: &[(&str, &str, &str)]) -> String {
+    let near = nearest(key, options.iter().map(|(known, ..)| *known));
+    let form = near.and_then(|near| options.iter().find(|(known, ..)| *known == near));
     match form {
         Some((near, form, _)) => format!("no such option as {key}; did you mean {near}={form}?"),
         None => {
-            let all: Vec<_> = options().map(|(key, form, _)| format!("{key}={form}")).collect();
+            let all: Vec<_> = options.iter().map(|(key, form, _)| format!("{key}={form}")).collect();
             format!("no such option as {key}; there are {}", all.join(", "))
         }
     }
@@ -183,23 +216,10 @@ fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Opt
     distances.filter(|(distance, candidate)| *distance <= candidate.len().div_ceil(3)).min().map(|(_, candidate)| candidate)
 }
 
-/// Whether a person meant a PCI address: nothing but hexadecimal digits, colons and dots, and at least one of those marks.
-fn is_like_pci_address(text: &str) -> bool {
-    text.contains([':', '.']) && text.bytes().all(|b| b.is_ascii_hexdigit() || b == b':' || b == b'.')
-}
-
-/// The address in full, from `0000:01:00.0` or, in domain 0, `01:00.0`.
-fn pci_address(text: &str) -> Option<String> {
-    let hex = |digits: &str, most: usize, limit: u32| {
-        let plain = !digits.is_empty() && digits.len() <= most && digits.bytes().all(|b| b.is_ascii_hexdigit());
-        plain.then(|| u32::from_str_radix(digits, 16).ok()).flatten().filter(|&value| value <= limit)
-    };
-    let (place, function) = text.split_once('.')?;
-    let (bus, device) = place.rsplit_once(':')?;
-    let (domain, bus) = bus.split_once(':').unwrap_or(("0", bus));
-    // A domain of more than 16 bits occurs behind Intel's VMD.
-    let (domain, bus, device, function) = (hex(domain, 8, u32::MAX)?, hex(bus, 2, 0xff)?, hex(device, 2, 0x1f)?, hex(function, 1, 7)?);
-    Some(format!("{domain:04x}:{bus:02x}:{device:02x}.{function:x}"))
+/// Whether a person meant a PCI address: nothing but hexadecimal digits, colons and dots before the options, and at least one of those marks.
+fn is_like_pci_address(spec: &str) -> bool {
+    let address = spec.split(',').next().unwrap_or_default();
+    address.contains([':', '.']) && address.bytes().all(|b| b.is_ascii_hexdigit() || b == b':' || b == b'.')
 }
 
 #[cfg(test)]
@@ -215,13 +235,16 @@ mod tests {
     #[test]
     fn good_specs() {
         for (text, full) in [("0000:01:00.0", "0000:01:00.0"), ("af:1f.7", "0000:af:1f.7"), ("10000:e1:00.1", "10000:e1:00.1")] {
-            assert_eq!(text.parse(), Ok(Spec::Pci(full.into())));
+            assert_eq!(text.parse(), Ok(Spec::Pci(PciSpec { address: full.parse().unwrap(), way: None })));
         }
+        let noiommu = PciSpec { address: "0000:01:00.0".parse().unwrap(), way: Some(Way::NoIommu) };
+        assert_eq!("01:00.0,way=noiommu".parse(), Ok(Spec::Pci(noiommu)));
         assert_eq!("vfio-user:/run/nic.sock".parse(), Ok(Spec::VfioUser("/run/nic.sock".into())));
         assert_eq!("sim:ixgbe".parse(), Ok(Spec::Sim(SimSpec::default())));
         let Ok(Spec::Sim(spec)) = "sim:ixgbe,mac=02:00:00:00:00:07,card=x550,tap=tap0,loss=0.5".parse() else { panic!("a good spec") };
         assert_eq!((spec.card, spec.mac), (Card::X550, Some(MacAddr([2, 0, 0, 0, 0, 7]))));
         assert_eq!(spec.wire, "tap=tap0,loss=0.5".parse().unwrap());
+        assert_eq!("sim:virtio-net".parse(), Ok(Spec::Sim(SimSpec { card: Card::VirtioNet, ..SimSpec::default() })));
     }
 
     #[test]
@@ -237,12 +260,19 @@ mod tests {
             ("sim", "sim:ixgbe"),
             ("sim:", "sim:ixgbe"),
             ("sim:ixgeb", "did you mean sim:ixgbe?"),
-            ("sim:e1000", "there is sim:ixgbe"),
-            ("sim:virtio-net", "this build simulates no virtio-net device"),
+            ("sim:e1000", "there are sim:ixgbe and sim:virtio-net"),
+            ("sim:virtio", "did you mean sim:virtio-net?"),
+            ("sim:virtio-net,card=x540", "card is an option of sim:ixgbe"),
             ("0000:01:00", "no PCI address: write domain:bus:device.function"),
             ("0000:01:20.0", "no PCI address"),
             ("0000:01:00.8", "no PCI address"),
             ("1:2:3:4.0", "no PCI address"),
+            ("0000:01:00,way=group", "no PCI address"),
+            ("0000:01:00.0,wy=group", "no such option as wy; did you mean way=iommufd|group|noiommu?"),
+            ("0000:01:00.0,tap=tap0", "no such option as tap"),
+            ("0000:01:00.0,way=type1", "way=type1: no such way; give way=iommufd|group|noiommu"),
+            ("0000:01:00.0,way", "way: the value is missing: way=iommufd|group|noiommu"),
+            ("0000:01:00.0,way=group,way=iommufd", "way is given twice"),
             ("sim:ixgbe,tpa=x", "no such option as tpa; did you mean tap=NAME?"),
             ("sim:ixgbe,cart=x540", "did you mean card=82599|x540|x550?"),
             ("sim:ixgbe,colour=red", "no such option as colour; there are card=82599|x540|x550, mac="),
@@ -274,9 +304,9 @@ mod tests {
         }
 
         #[test]
-        fn no_address_panics(text in "[0-9a-f:.]{0,16}") {
-            if let Ok(Spec::Pci(full)) = text.parse() {
-                prop_assert_eq!(full.parse(), Ok(Spec::Pci(full.clone())));
+        fn no_address_panics(text in "[0-9a-f:.]{0,16}(,way=[a-z]{0,8})?") {
+            if let Ok(Spec::Pci(spec)) = text.parse() {
+                prop_assert_eq!(spec.address.to_string().parse(), Ok(Spec::Pci(PciSpec { way: None, ..spec })));
             }
         }
     }

@@ -7,8 +7,12 @@ mod common;
 use common::{Directory, run};
 
 fn forward(directory: &Directory, input: &str, output: &str) {
+    forward_on("sim:ixgbe", directory, input, output);
+}
+
+fn forward_on(card: &str, directory: &Directory, input: &str, output: &str) {
     let (input, output) = (directory.file(input), directory.file(output));
-    let outcome = run("forward", &[&format!("sim:ixgbe,pcap-in={input}"), &format!("sim:ixgbe,pcap-out={output}")]);
+    let outcome = run("forward", &[&format!("{card},pcap-in={input}"), &format!("{card},pcap-out={output}")]);
     assert_eq!(outcome.status, Some(0), "{outcome:?}");
     let wanted: Vec<_> = captures::read(&input).iter().map(|frame| captures::padded(frame)).collect();
     let found = captures::read(&output);
@@ -29,6 +33,13 @@ fn every_format_into_every_format() {
             forward(&directory, input, output);
         }
     }
+}
+
+#[test]
+fn on_virtio_cards() {
+    let directory = Directory::new("forward-virtio");
+    captures::write(&directory.file("in.pcap"), &captures::frames());
+    forward_on("sim:virtio-net", &directory, "in.pcap", "out.pcap");
 }
 
 #[test]

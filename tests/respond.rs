@@ -30,10 +30,14 @@ struct Lab {
 
 impl Lab {
     fn start(test: &str, arguments: &[&str]) -> Self {
+        Self::with_card("sim:ixgbe", test, arguments)
+    }
+
+    fn with_card(card: &str, test: &str, arguments: &[&str]) -> Self {
         let directory = Directory::new(test);
         let (near, far) = (directory.file("near"), directory.file("far"));
         let socket = UnixDatagram::bind(&near).unwrap();
-        let spec = format!("sim:ixgbe,mac=02:00:00:00:00:42,dgram={far}:{near}");
+        let spec = format!("{card},mac=02:00:00:00:00:42,dgram={far}:{near}");
         let mut command = example("respond");
         command.args([&spec, "--ip", "10.9.0.2/24", "--mtu", "9000"]).args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut lab = Self { respond: command.spawn().unwrap(), socket, far, _directory: directory };
@@ -179,6 +183,22 @@ fn ping_while_it_sleeps_until_interrupts() {
     let lab = Lab::start("respond-interrupts", &["--interrupts"]);
     check_pings(&lab);
     lab.end();
+}
+
+#[test]
+fn ping_on_a_virtio_card_by_polling_and_by_interrupts() {
+    for arguments in [&[][..], &["--interrupts"]] {
+        let lab = Lab::with_card("sim:virtio-net", "respond-virtio", arguments);
+        check_pings(&lab);
+        lab.end();
+    }
+}
+
+#[test]
+fn the_link_is_told_when_it_comes() {
+    let said = Lab::start("respond-link", &[]).end();
+    let lines: Vec<_> = said.lines().filter(|line| line.starts_with("link ")).collect();
+    assert!(matches!(lines[..], [line] if line.starts_with("link sim:ixgbe,") && line.ends_with(" up, 10000 Mbit/s, full duplex")), "{said}");
 }
 
 #[test]

@@ -9,13 +9,13 @@ use common::run;
 fn a_wrong_spec_is_wrong_usage() {
     let table = [
         ("", "an empty device spec"),
-        ("eth0", "no device spec; a device is 0000:01:00.0 (a PCI address), vfio-user:PATH, or sim:ixgbe"),
+        ("eth0", "no device spec; a device is 0000:01:00.0 (a PCI address), vfio-user:PATH, or sim:ixgbe or sim:virtio-net with"),
         ("sin:ixgbe", "did you mean sim:?"),
         ("sim:igxbe", "did you mean sim:ixgbe?"),
         ("sim:ixgbe,pcap-inn=x", "did you mean pcap-in=FILE?"),
         ("sim:ixgbe,loss=2", "a probability is a number from 0 to 1"),
         ("0000:01:00", "no PCI address"),
-        ("0000:01:00.0", "this build cannot open PCI functions"),
+        ("0000:01:00.0,way=type1", "give way=iommufd|group|noiommu"),
         ("vfio-user:/run/nic.sock", "this build cannot open vfio-user sockets"),
     ];
     for (spec, wanted) in table {
@@ -30,6 +30,24 @@ fn a_wrong_spec_is_wrong_usage() {
             assert!(outcome.stderr.contains(wanted) && outcome.stderr.lines().count() == 1, "{name} {spec}: {}", outcome.stderr);
         }
     }
+}
+
+#[test]
+fn a_pci_function_that_is_not_there_is_told() {
+    for spec in ["ffff:ff:1f.7", "ffff:ff:1f.7,way=group"] {
+        let outcome = run("pktgen", &[spec]);
+        assert_eq!(outcome.status, Some(1), "{outcome:?}");
+        let wanted =
+            "error: ffff:ff:1f.7: opening it: there is no PCI function ffff:ff:1f.7. To mend it: look for the right address with: barewire list\n";
+        assert_eq!(outcome.stderr, wanted);
+    }
+}
+
+#[test]
+fn devices_that_cannot_share_memory_are_wrong_usage() {
+    let outcome = run("forward", &["sim:ixgbe", "ffff:ff:1f.7"]);
+    assert_eq!(outcome.status, Some(2), "{outcome:?}");
+    assert_eq!(outcome.stderr, "error: ffff:ff:1f.7: a PCI function cannot share memory with simulated cards\n");
 }
 
 #[test]

@@ -48,6 +48,13 @@ impl Meter {
         Self { is_terminal: std::io::stdout().is_terminal(), due: SECOND, last: Duration::ZERO, before: Vec::new(), lines: 0 }
     }
 
+    /// Prints a line between the reports.
+    pub(crate) fn say(&mut self, line: &str) {
+        // The next table comes below it.
+        self.lines = 0;
+        println!("{line}");
+    }
+
     /// Prints when a second is over.
     pub(crate) fn tick(&mut self, elapsed: Duration, ports: &mut [&mut Port]) {
         if elapsed < self.due {

@@ -1,4 +1,5 @@
 //! What the example applications share: how a run goes on and ends, and what it prints.
+#![allow(dead_code, reason = "each application uses a part")]
 
 mod meter;
 
@@ -7,36 +8,53 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use barewire::{Error, Port, Report, Stats};
+use barewire::{Device, Error, Port, Report, Stats};
 use clap::Parser;
 use meter::Meter;
 
+/// The longest payload of a frame that an application asks for by itself.
+const JUMBO_MTU: u32 = 9710;
 /// How long a link may take to come up.
 const LINK_LIMIT: Duration = Duration::from_secs(10);
+/// How often the ports' links and events are looked at.
+const WATCH_EVERY: Duration = Duration::from_millis(100);
 /// Rounds without work in which a loop only gives the processor away, before it sleeps.
 const IDLE_YIELDS: u32 = 64;
 /// How long it sleeps then.
 const IDLE_SLEEP: Duration = Duration::from_micros(20);
 
+/// The longest payload of a frame where the application is not told: jumbo frames, as far as each of the devices takes them.
+pub(crate) fn longest_mtu(devices: &[&Device]) -> u32 {
+    devices.iter().map(|device| device.info().max_mtu).fold(JUMBO_MTU, u32::min)
+}
+
 /// Runs an application: exit status 0 where it returns `true`, 1 where it returns `false` or fails, 2 where it is called wrongly.
 pub(crate) fn main<Args: Parser>(application: fn(&Args) -> Result<bool, Error>) -> ExitCode {
-    match application(&Args::parse()) {
+    let args = Args::parse();
+    // Warnings of the drivers, of VFIO and of the models. RUST_LOG=info shows more.
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();
+    match application(&args) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
         Err(error) => {
             eprintln!("error: {error}");
-            ExitCode::from(if matches!(error, Error::Spec(_)) { 2 } else { 1 })
+            ExitCode::from(if matches!(error, Error::Spec(_) | Error::NotSharable { .. }) { 2 } else { 1 })
         }
     }
 }
 
-/// A run: until Ctrl-C or the end of its time, with a report once a second.
+/// A run: until Ctrl-C, the end of its time or that of a device, with a report once a second and a line where a link comes or goes.
 pub(crate) struct Run {
     stop: Arc<AtomicBool>,
     start: Instant,
     limit: Option<Duration>,
     meter: Meter,
     idle: u32,
+    watch_due: Instant,
+    /// Whether each port's link was up.
+    links: Vec<Option<bool>>,
+    /// A device that failed or must be given back.
+    lost: bool,
 }
 
 impl Run {
@@ -55,14 +73,15 @@ impl Run {
         }
         // A number that is no duration (negative, too large) is no limit.
         let limit = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-        Self { stop, start: Instant::now(), limit, meter: Meter::new(), idle: 0 }
+        let start = Instant::now();
+        Self { stop, start, limit, meter: Meter::new(), idle: 0, watch_due: start, links: Vec::new(), lost: false }
     }
 
     /// Waits until every port has a link, then starts the run's time anew. Warns where one has none after ten seconds.
     pub(crate) fn wait_for_links(&mut self, ports: &mut [&mut Port]) {
         let began = Instant::now();
         for port in ports {
-            while !port.control.link().up && !self.stop.load(Ordering::Relaxed) {
+            while !port.control.link().up && port.event().is_none() && !self.stop.load(Ordering::Relaxed) {
                 if began.elapsed() >= LINK_LIMIT {
                     let name = port.name();
                     eprintln!("warning: {name}: no link: plug it in (a simulated card: tap=, dgram=, pcap-in= or pcap-out=)");
@@ -74,11 +93,32 @@ impl Run {
         self.start = Instant::now();
     }
 
-    /// Whether the run goes on. To be asked every round: it prints the report when a second is over.
+    /// Whether the run goes on. To be asked every round: it prints what is to be told meanwhile.
     pub(crate) fn goes_on(&mut self, ports: &mut [&mut Port]) -> bool {
-        let elapsed = self.start.elapsed();
+        let now = Instant::now();
+        if now >= self.watch_due {
+            self.watch_due = now + WATCH_EVERY;
+            self.watch(ports);
+        }
+        let elapsed = now - self.start;
         self.meter.tick(elapsed, ports);
-        self.limit.is_none_or(|limit| elapsed < limit) && !self.stop.load(Ordering::Relaxed)
+        self.limit.is_none_or(|limit| elapsed < limit) && !self.stop.load(Ordering::Relaxed) && !self.lost
+    }
+
+    /// Whether a device failed or must be given back: then nothing is to be waited for any more.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.lost
+    }
+
+    fn watch(&mut self, ports: &mut [&mut Port]) {
+        self.links.resize(ports.len(), None);
+        for (port, known) in ports.iter_mut().zip(&mut self.links) {
+            let link = port.control.link();
+            if known.replace(link.up) != Some(link.up) {
+                self.meter.say(&format!("link {} {link}", port.name()));
+            }
+            self.lost |= port.event().is_some();
+        }
     }
 
     /// To be told every round whether there was work. On an idle line the processor goes to others: a simulated card needs one, too.
@@ -97,11 +137,20 @@ impl Run {
     }
 }
 
-/// Stops the ports and prints their totals. Returns their counters, and whether all of them ended well: the first error, if not.
-pub(crate) fn finish<const PORTS: usize>(ports: [Port; PORTS]) -> ([Stats; PORTS], Result<(), Error>) {
-    let reports = ports.map(Port::finish);
+/// Stops the ports and prints their totals. Returns their counters, and how the run ended: with the first error of a device that went away, of the
+/// application itself (`outcome`), of a port that did not end well.
+pub(crate) fn finish<const PORTS: usize>(ports: [Port; PORTS], outcome: Result<(), Error>) -> ([Stats; PORTS], Result<(), Error>) {
+    let mut lost = Ok(());
+    let reports = ports.map(|port| {
+        // A queue that broke and a wait that ended come from it.
+        if let (Ok(()), Some(event)) = (&lost, port.event()) {
+            lost = Err(Error::Event { device: port.name().into(), event });
+        }
+        port.finish()
+    });
     for report in &reports {
         println!("{}: {} violations={}", report.device, report.stats, report.violations.len());
     }
-    (reports.each_ref().map(|report| report.stats), reports.into_iter().try_for_each(Report::check))
+    let stats = reports.each_ref().map(|report| report.stats);
+    (stats, lost.and(outcome).and(reports.into_iter().try_for_each(Report::check)))
 }

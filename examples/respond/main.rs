@@ -5,9 +5,8 @@ mod common;
 mod nic;
 
 use std::process::ExitCode;
-use std::time::Duration;
 
-use barewire::{Config, Control, Error, Link, MacAddr};
+use barewire::{Config, Error, MacAddr};
 use clap::Parser;
 use common::{Run, finish};
 use nic::{Nic, Source};
@@ -21,7 +20,7 @@ use smoltcp::wire::{EthernetAddress, HardwareAddress, IpCidr, Ipv4Cidr, Ipv6Addr
 /// Exit status 1: the device failed; 2: wrong usage.
 #[derive(Parser)]
 struct Args {
-    /// The device: 0000:01:00.0, vfio-user:PATH, or sim:ixgbe with ,key=value options
+    /// The device: 0000:01:00.0, vfio-user:PATH, or sim:ixgbe or sim:virtio-net with ,key=value options
     device: String,
     /// The IPv4 address and the length of its network's prefix
     #[arg(long, value_name = "ADDR/LEN", value_parser = ipv4)]
@@ -50,8 +49,6 @@ const ECHO_PORT: u16 = 7;
 /// The longest datagram, and how many of them a socket holds in each direction.
 const DATAGRAM_BYTES: usize = 64 * 1024;
 const DATAGRAMS: usize = 64;
-/// How often the link is looked at.
-const LINK_EVERY: Duration = Duration::from_millis(100);
 
 fn main() -> ExitCode {
     common::main(run)
@@ -70,10 +67,8 @@ fn run(args: &Args) -> Result<bool, Error> {
 
     let mut run = Run::new(None);
     run.wait_for_links(&mut [&mut port]);
-    let mut link = LinkWatch::new();
     let mut outcome = Ok(());
     while run.goes_on(&mut [&mut port]) {
-        link.look(&mut *port.control, run.seconds());
         match stack.turn(&mut nic) {
             Ok(worked) => run.rest_unless(worked || args.interrupts),
             Err(error) => {
@@ -83,9 +78,9 @@ fn run(args: &Args) -> Result<bool, Error> {
         }
     }
     drop(nic);
-    let (_, ended) = finish([port]);
+    let (_, ended) = finish([port], outcome);
     println!("echoed={}", stack.echoed);
-    outcome.and(ended).map(|()| true)
+    ended.map(|()| true)
 }
 
 /// The protocols.
@@ -165,27 +160,4 @@ fn link_local(mac: MacAddr) -> Ipv6Cidr {
     let [a, b, c, d, e, f] = mac.0;
     let word = |high, low| u16::from_be_bytes([high, low]);
     Ipv6Cidr::new(Ipv6Address::new(0xfe80, 0, 0, 0, word(a ^ 2, b), word(c, 0xff), word(0xfe, d), word(e, f)), 64)
-}
-
-/// Prints when the link comes and goes.
-struct LinkWatch {
-    last: Option<bool>,
-    due: f64,
-}
-
-impl LinkWatch {
-    fn new() -> Self {
-        Self { last: None, due: 0.0 }
-    }
-
-    fn look(&mut self, control: &mut dyn Control, seconds: f64) {
-        if seconds < self.due {
-            return;
-        }
-        self.due = seconds + LINK_EVERY.as_secs_f64();
-        let now: Link = control.link();
-        if self.last.replace(now.up) != Some(now.up) {
-            println!("{}: link {now}", control.info().name);
-        }
-    }
 }

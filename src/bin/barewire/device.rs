@@ -1,0 +1,109 @@
+//! `barewire info` and `barewire stats`: what a started device says of itself.
+
+use std::fmt::Write;
+use std::time::{Duration, Instant};
+
+use barewire::{Batch, Config, Error, Port};
+use serde_json::{Map, Value, json};
+
+use crate::output::Report;
+
+/// How often the link is looked at.
+const LINK_EVERY: Duration = Duration::from_millis(10);
+/// Pause between two looks at an idle queue.
+const IDLE: Duration = Duration::from_micros(50);
+/// How often the device's own events are looked at.
+const EVENTS_EVERY: Duration = Duration::from_millis(100);
+
+/// What the driver reports about the device.
+pub(crate) fn info(spec: &str, wait_seconds: f64) -> Result<Report, Error> {
+    let mut port = barewire::open(spec)?.start(&Config::default())?;
+    let end = Instant::now() + Duration::from_secs_f64(wait_seconds);
+    let mut link = port.control.link();
+    while !link.up && Instant::now() < end {
+        check(&port)?;
+        std::thread::sleep(LINK_EVERY);
+        link = port.control.link();
+    }
+    let (mac, mtu, info) = (port.control.mac(), port.control.mtu(), port.control.info().clone());
+    port.finish().check()?;
+    let (smallest, largest) = info.ring_limits;
+    let none_or = |list: &[String]| if list.is_empty() { "none".into() } else { list.join(", ") };
+    let lines = [
+        ("device", info.name.clone()),
+        ("driver", info.driver.into()),
+        ("model", info.model.clone()),
+        ("address", mac.to_string()),
+        ("permanent address", info.permanent_mac.to_string()),
+        ("link", link.to_string()),
+        ("MTU", format!("{mtu} bytes, at most {}", info.max_mtu)),
+        ("receive queues", format!("at most {}", info.max_rx_queues)),
+        ("transmit queues", format!("at most {}", info.max_tx_queues)),
+        ("ring", format!("{smallest} to {largest} descriptors")),
+        ("features in use", none_or(&info.features)),
+        ("not used", none_or(&info.unused_features)),
+    ];
+    let json = json!({
+        "device": info.name,
+        "driver": info.driver,
+        "model": info.model,
+        "mac": mac.to_string(),
+        "permanent_mac": info.permanent_mac.to_string(),
+        "link": { "up": link.up, "speed_mbps": link.speed_mbps, "full_duplex": link.full_duplex },
+        "mtu": mtu,
+        "max_mtu": info.max_mtu,
+        "max_rx_queues": info.max_rx_queues,
+        "max_tx_queues": info.max_tx_queues,
+        "ring_limits": [smallest, largest],
+        "features": info.features,
+        "unused_features": info.unused_features,
+    });
+    Ok(Report::good(two_columns(lines), json))
+}
+
+/// The counters of a device that only receives.
+pub(crate) fn stats(spec: &str, seconds: f64) -> Result<Report, Error> {
+    let mut port = barewire::open(spec)?.start(&Config::default())?;
+    receive(&mut port, Duration::from_secs_f64(seconds))?;
+    let (name, stats) = (port.name().to_owned(), port.control.stats());
+    port.finish().check()?;
+    let counters: Map<String, Value> = stats.entries().into_iter().map(|(counter, value)| (counter.into(), value.into())).collect();
+    let text = two_columns(stats.entries().map(|(counter, value)| (counter, value.to_string())));
+    Ok(Report::good(text, json!({ "device": name, "seconds": seconds, "stats": counters })))
+}
+
+/// Empties the receive queues, so that the device does not run out of buffers.
+fn receive(port: &mut Port, duration: Duration) -> Result<(), Error> {
+    let start = Instant::now();
+    let (mut batch, mut events_due) = (Batch::new(64), start);
+    while start.elapsed() < duration {
+        if Instant::now() >= events_due {
+            events_due += EVENTS_EVERY;
+            check(port)?;
+        }
+        let mut received = 0;
+        for queue in &mut port.rx {
+            received += queue.poll(&mut batch, usize::MAX);
+            batch.clear();
+            if let Some(fault) = queue.fault() {
+                return Err(Error::Queue { device: port.control.info().name.clone(), fault });
+            }
+        }
+        if received == 0 {
+            std::thread::sleep(IDLE);
+        }
+    }
+    Ok(())
+}
+
+/// Whether the device is still there.
+fn check(port: &Port) -> Result<(), Error> {
+    port.event().map_or(Ok(()), |event| Err(Error::Event { device: port.name().into(), event }))
+}
+
+fn two_columns<'a>(lines: impl IntoIterator<Item = (&'a str, String)>) -> String {
+    lines.into_iter().fold(String::new(), |mut text, (name, value)| {
+        let _ = writeln!(text, "{name:18}  {value}");
+        text
+    })
+}

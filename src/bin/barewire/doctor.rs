@@ -1,0 +1,42 @@
+//! `barewire doctor`.
+
+use std::fmt::Write;
+
+use barewire::vfio::PciAddress;
+use barewire::vfio::sysfs::Root;
+use barewire::vfio::sysfs::doctor::{self, Check, Verdict};
+use serde_json::{Value, json};
+
+use crate::output::{Colour, Report, Style};
+
+/// Every check, and what mends what is red.
+pub(crate) fn doctor(root: &Root, address: Option<PciAddress>, style: Style) -> Report {
+    let checks = doctor::doctor(root, address);
+    let red = checks.iter().filter(|check| check.verdict == Verdict::Red).count();
+    let mut text = String::new();
+    for check in &checks {
+        let (word, colour) = word(check.verdict);
+        let _ = writeln!(text, "{}  {:16}  {}", style.paint(&format!("{word:7}"), colour), check.name, check.cause);
+        if !check.remedy.is_empty() {
+            let _ = writeln!(text, "{:7}  {:16}  to mend it: {}", "", "", check.remedy);
+        }
+    }
+    let _ = match (red, address) {
+        (0, Some(address)) => writeln!(text, "nothing is in the way of {address}"),
+        (0, None) => writeln!(text, "nothing is in the way; look at one function with: barewire doctor ADDRESS"),
+        (red, _) => writeln!(text, "{red} of {} checks red", checks.len()),
+    };
+    Report { text, json: checks.iter().map(json).collect(), good: red == 0 }
+}
+
+fn word(verdict: Verdict) -> (&'static str, Colour) {
+    match verdict {
+        Verdict::Green => ("green", Colour::Green),
+        Verdict::Red => ("red", Colour::Red),
+        Verdict::Skipped => ("skipped", Colour::Yellow),
+    }
+}
+
+fn json(check: &Check) -> Value {
+    json!({ "name": check.name, "verdict": word(check.verdict).0, "cause": check.cause, "remedy": check.remedy })
+}

@@ -1,0 +1,115 @@
+//! The `barewire` tool: which network functions a machine has, how they are given to this framework, and what keeps one from it.
+
+mod binding;
+mod device;
+mod doctor;
+mod list;
+mod output;
+
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use barewire::Error;
+use barewire::vfio::PciAddress;
+use barewire::vfio::sysfs::Root;
+use clap::{Parser, Subcommand};
+use output::{Report, Style};
+
+/// Network cards for programs of the Barewire family: lists them, gives them to VFIO and back, and finds what is in the way.
+///
+/// Exit status 0: done, and nothing is in the way; 1: it failed, or `doctor` found something in the way; 2: wrong usage.
+#[derive(Parser)]
+#[command(version, arg_required_else_help = true)]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+    /// Print JSON
+    #[arg(long, global = true)]
+    json: bool,
+    /// Look for sys, proc, dev, run, etc and usr below this folder (for tests; `info` and `stats` know only this machine)
+    #[arg(long, global = true, value_name = "DIR", default_value = "/", hide_default_value = true)]
+    root: PathBuf,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// List the PCI network functions
+    List,
+    /// Give a function to vfio-pci, so that programs can open it
+    ///
+    /// The function is taken from its driver by driver_override, and `unbind` gives it back. Refused where the machine's default route goes through it.
+    Bind {
+        /// The function, as `barewire list` shows it
+        address: PciAddress,
+        /// Give the device node to this user (name or number), who then needs no privileges
+        #[arg(long, value_name = "NAME")]
+        user: Option<String>,
+        /// Bind even where the machine loses its default route
+        #[arg(long)]
+        force: bool,
+    },
+    /// Give a function back to the driver that it had before `bind`
+    Unbind {
+        /// The function, as `barewire list` shows it
+        address: PciAddress,
+    },
+    /// Look for everything that keeps a function from being opened, and tell what mends it
+    Doctor {
+        /// The function; without it the machine alone is looked at
+        address: Option<PciAddress>,
+    },
+    /// Start a device and print what its driver reports
+    Info {
+        /// The device: 0000:01:00.0, or sim:ixgbe or sim:virtio-net with ,key=value options
+        #[arg(value_name = "SPEC")]
+        device: String,
+        /// How long to wait for a link
+        #[arg(long, value_name = "SECONDS", default_value_t = 3.0, value_parser = output::seconds)]
+        wait: f64,
+    },
+    /// Start a device, receive for a while without a use for what comes, and print its counters
+    Stats {
+        /// The device: 0000:01:00.0, or sim:ixgbe or sim:virtio-net with ,key=value options
+        #[arg(value_name = "SPEC")]
+        device: String,
+        /// How long
+        #[arg(long, value_name = "SECONDS", default_value_t = 1.0, value_parser = output::seconds)]
+        seconds: f64,
+    },
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    // Warnings of the drivers and of VFIO. RUST_LOG=info shows more.
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();
+    let style = Style::of(std::io::stdout().is_terminal());
+    match run(&args.command, &Root::at(&args.root), style) {
+        Ok(report) => {
+            let text = if args.json { format!("{:#}\n", report.json) } else { report.text };
+            let mut out = std::io::stdout().lock();
+            match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+                Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+                    eprintln!("error: cannot write to standard output: {error}");
+                    ExitCode::from(1)
+                }
+                _ => ExitCode::from(u8::from(!report.good)),
+            }
+        }
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(if matches!(error, Error::Spec(_)) { 2 } else { 1 })
+        }
+    }
+}
+
+fn run(command: &Command, root: &Root, style: Style) -> Result<Report, Error> {
+    match command {
+        Command::List => Ok(list::list(root)),
+        Command::Bind { address, user, force } => binding::bind(root, *address, user.clone(), *force),
+        Command::Unbind { address } => binding::unbind(root, *address),
+        Command::Doctor { address } => Ok(doctor::doctor(root, *address, style)),
+        Command::Info { device, wait } => device::info(device, *wait),
+        Command::Stats { device, seconds } => device::stats(device, *seconds),
+    }
+}
