@@ -123,6 +123,8 @@ pub struct Faults {
     pub rx_len: Option<u32>,
     /// num_buffers of the next frame.
     pub num_buffers: Option<u16>,
+    /// flags of the next frame, whatever was negotiated.
+    pub rx_flags: Option<u8>,
     /// gso_type of the next frame.
     pub gso_type: Option<u8>,
     /// So much is added to the receive queue's used index, once.

@@ -136,9 +136,10 @@ impl VirtioNet {
             RxChecksum::Valid => (VIRTIO_NET_HDR_F_DATA_VALID, 0, 0),
             RxChecksum::Partial { start, offset } => (VIRTIO_NET_HDR_F_NEEDS_CSUM, start, offset),
         };
+        let flags = self.faults.rx_flags.take().unwrap_or(flags as u8);
         let gso_type = self.faults.gso_type.take().unwrap_or(VIRTIO_NET_HDR_GSO_NONE as u8);
         let num_buffers = self.faults.num_buffers.take().unwrap_or(num_buffers);
-        let mut header = vec![flags as u8, gso_type, 0, 0, 0, 0];
+        let mut header = vec![flags, gso_type, 0, 0, 0, 0];
         for word in [start, offset, num_buffers] {
             header.extend(word.to_le_bytes());
         }
