@@ -25,6 +25,7 @@ impl VirtioNet {
     fn try_receive(&mut self, host: &Host<'_>, dma: &Dma<'_>, wire: &mut dyn Wire) -> Result<bool, DmaFault> {
         let mut entries = Vec::new();
         let mut busy = std::mem::take(&mut self.queues[RECEIVEQ].notified);
+        self.has_buffers |= busy;
         for _ in 0..BUDGET {
             let mut frame = match self.waiting.take() {
                 Some(frame) => frame,
@@ -77,8 +78,12 @@ impl VirtioNet {
                 self.queues[RECEIVEQ].want_notification(dma, rules, false)?;
                 return Ok(true);
             }
+            if !self.has_buffers {
+                return Ok(false);
+            }
             if self.queues[RECEIVEQ].waiting(host, dma, rules)? == 0 {
                 if asked {
+                    self.has_buffers = false;
                     return Ok(false);
                 }
                 // Ask, then look once more: the driver may have been faster.
