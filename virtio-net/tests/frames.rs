@@ -211,7 +211,11 @@ fn a_frame_that_begins_with_an_empty_segment_is_whole() {
     let mut batch = Batch::new(4);
     for rest in [60, 1400] {
         let mut frame = parts.pool.take().unwrap();
-        frame.append(parts.pool.frame_from(&numbered(1, rest)).unwrap());
+        let mut second = parts.pool.frame_from(&numbered(1, rest)).unwrap();
+        // What lies before its data is no header.
+        second.push(20).unwrap().fill(0xee);
+        second.pull(20).unwrap();
+        frame.append(second);
         let wanted = bytes_of(&frame);
         batch.push(frame).unwrap();
         assert_eq!(parts.tx.submit(&mut batch), TxState::Running);
