@@ -2,6 +2,9 @@
 
 use std::process::Command;
 
+use clap::ValueEnum;
+
+use crate::Driver;
 use crate::lap::Lap;
 
 /// Laps in one repetition: short enough to fall between two disturbances.
@@ -71,11 +74,11 @@ pub(crate) fn one_process(lap: &mut Box<dyn Lap>, batch: usize) {
 }
 
 /// The median of all quiet repetitions of `processes` processes; `None` where none was quiet.
-fn figure(processes: u32, batch: usize, ring: u32) -> Option<f64> {
+fn figure(name: &str, processes: u32, batch: usize, ring: u32) -> Option<f64> {
     let program = std::env::current_exe().expect("the path of this program");
     let mut all: Vec<f64> = Vec::new();
     for _ in 0..processes {
-        let arguments = ["cycles-once".into(), batch.to_string(), ring.to_string()];
+        let arguments = ["cycles-once".into(), name.into(), batch.to_string(), ring.to_string()];
         let output = Command::new(&program).args(arguments).output().expect("this program starts again");
         all.extend(String::from_utf8_lossy(&output.stdout).lines().filter_map(|line| line.parse::<f64>().ok()));
     }
@@ -84,11 +87,12 @@ fn figure(processes: u32, batch: usize, ring: u32) -> Option<f64> {
 }
 
 /// Prints the table.
-pub(crate) fn table(processes: u32) {
-    println!("cycles a frame (time-stamp counter; receive + swap + transmit; median of the quiet repetitions of {processes} processes)");
+pub(crate) fn table(driver: Driver, processes: u32) {
+    let name = driver.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());
+    println!("{name}: cycles a frame (time-stamp counter; receive + swap + transmit; median of the quiet repetitions of {processes} processes)");
     for ring in [512, 4096] {
         for batch in [1, 8, 32, 64, 256] {
-            match figure(processes, batch, ring) {
+            match figure(&name, processes, batch, ring) {
                 Some(cycles) => println!("ring={ring} b={batch} cycles={cycles:.1}"),
                 None => println!("ring={ring} b={batch} no repetition was quiet: run it again when the machine is idle"),
             }

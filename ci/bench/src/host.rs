@@ -2,7 +2,7 @@
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::ptr::NonNull;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use driver_core::bar::{Bar, BarError, Doorbell};
@@ -49,16 +49,37 @@ pub(crate) fn device_ptr<T>(iova: u64) -> *mut T {
 pub(crate) struct PlainBar {
     words: NonNull<u32>,
     len_bytes: usize,
-    answer: fn(offset: u32, stored: u32) -> u32,
+    answer: Answer,
+    /// Every register write but those through doorbells: offset and value.
+    writes: Arc<Mutex<Vec<(u32, u32)>>>,
 }
+
+/// What a card answers to a read of the word at an offset.
+type Answer = fn(&PlainBar, u32) -> u32;
 
 // SAFETY: the memory is never freed, and all access to it is volatile and by one thread.
 unsafe impl Send for PlainBar {}
 
 impl PlainBar {
     /// `len_bytes` of zeros, never freed.
-    pub(crate) fn new(len_bytes: usize, answer: fn(u32, u32) -> u32) -> Self {
-        Self { words: NonNull::from(vec![0u32; len_bytes / 4].leak()).cast(), len_bytes, answer }
+    pub(crate) fn new(len_bytes: usize, answer: Answer) -> Self {
+        Self { words: NonNull::from(vec![0u32; len_bytes / 4].leak()).cast(), len_bytes, answer, writes: Arc::default() }
+    }
+
+    /// All that was written until now, in order.
+    pub(crate) fn writes(&self) -> Vec<(u32, u32)> {
+        self.writes.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Stores the low `width` bytes of `value`, and remembers it.
+    fn store(&self, offset: u32, width: u32, value: u32) {
+        self.writes.lock().unwrap_or_else(PoisonError::into_inner).push((offset, value));
+        let Some(at) = self.at(offset & !3) else { return };
+        let shift = 8 * (offset & 3);
+        let mask = (u32::MAX >> (32 - 8 * width)) << shift;
+        let word = self.stored(offset & !3) & !mask | value << shift & mask;
+        // SAFETY: `at` gives addresses inside the memory, aligned.
+        unsafe { at.write_volatile(word) };
     }
 
     fn at(&self, offset: u32) -> Option<NonNull<u32>> {
@@ -86,18 +107,19 @@ impl Bar for PlainBar {
         (self.read32(offset & !3) >> (8 * (offset & 2))) as u16
     }
     fn read32(&self, offset: u32) -> u32 {
-        (self.answer)(offset, self.stored(offset))
+        (self.answer)(self, offset)
     }
     fn read64(&self, offset: u32) -> u64 {
         u64::from(self.read32(offset)) | u64::from(self.read32(offset + 4)) << 32
     }
-    fn write8(&self, _offset: u32, _value: u8) {}
-    fn write16(&self, _offset: u32, _value: u16) {}
+    fn write8(&self, offset: u32, value: u8) {
+        self.store(offset, 1, value.into());
+    }
+    fn write16(&self, offset: u32, value: u16) {
+        self.store(offset, 2, value.into());
+    }
     fn write32(&self, offset: u32, value: u32) {
-        if let Some(at) = self.at(offset) {
-            // SAFETY: `at` gives addresses inside the memory, aligned.
-            unsafe { at.write_volatile(value) };
-        }
+        self.store(offset, 4, value);
     }
     fn write64(&self, offset: u32, value: u64) {
         self.write32(offset, value as u32);
@@ -131,12 +153,21 @@ impl Doorbell for PlainDoorbell {
 pub(crate) struct StubFunction {
     dma: DmaDomain,
     bar: PlainBar,
-    id: (u16, u16),
+    config: [u8; 256],
 }
 
 impl StubFunction {
-    pub(crate) fn new(id: (u16, u16), bar: PlainBar) -> Self {
-        Self { dma: DmaDomain::new(Arc::new(Heap)), bar, id }
+    /// `capabilities` are the bytes of configuration space from 0x40 on.
+    pub(crate) fn new((vendor, device): (u16, u16), capabilities: &[u8], bar: PlainBar) -> Self {
+        let mut config = [0; 256];
+        config[..2].copy_from_slice(&vendor.to_le_bytes());
+        config[2..4].copy_from_slice(&device.to_le_bytes());
+        if !capabilities.is_empty() {
+            // Status: there is a capability list, and it begins at 0x40.
+            (config[0x06], config[0x34]) = (1 << 4, 0x40);
+            config[0x40..][..capabilities.len()].copy_from_slice(capabilities);
+        }
+        Self { dma: DmaDomain::new(Arc::new(Heap)), bar, config }
     }
 }
 
@@ -157,12 +188,9 @@ impl PciFunction for StubFunction {
     fn name(&self) -> &'static str {
         "stub"
     }
-    fn config_read(&self, offset: u16, _width: u8) -> Result<u32, PciError> {
-        Ok(match offset {
-            0x00 => self.id.0.into(),
-            0x02 => self.id.1.into(),
-            _ => 0,
-        })
+    fn config_read(&self, offset: u16, width: u8) -> Result<u32, PciError> {
+        let bytes = self.config.iter().skip(offset.into()).take(width.into());
+        Ok(bytes.rev().fold(0, |value, &byte| value << 8 | u32::from(byte)))
     }
     fn config_write(&mut self, _offset: u16, _width: u8, _value: u32) -> Result<(), PciError> {
         Ok(())

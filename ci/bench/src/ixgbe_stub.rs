@@ -22,7 +22,8 @@ const RAH0: u32 = 0x0_A204;
 const EEC: u32 = 0x1_0010;
 const SWSM: u32 = 0x1_0140;
 
-fn answer(offset: u32, stored: u32) -> u32 {
+fn answer(bar: &PlainBar, offset: u32) -> u32 {
+    let stored = bar.stored(offset);
     match offset {
         // Resets are over at once, and no request is ever pending.
         CTRL => stored & !(1 << 26 | 1 << 3),
@@ -83,7 +84,7 @@ impl Card for Stub {
 /// The 82599 driver, started on a stub with rings of `ring` descriptors.
 pub(crate) fn lap(ring: u32, batch: usize) -> Box<dyn Lap> {
     let bar = PlainBar::new(128 * 1024, answer);
-    let device = ixgbe::open(StubFunction::new((0x8086, 0x10fb), bar.clone()), Arc::new(HostClock::new())).expect("the stub answers");
+    let device = ixgbe::open(StubFunction::new((0x8086, 0x10fb), &[], bar.clone()), Arc::new(HostClock::new())).expect("the stub answers");
     let config = Config { rx_ring: ring, tx_ring: ring, ..Config::default() };
     let mut started = device.start(&config).expect("the stub starts");
     let base = |low, high| device_ptr(u64::from(bar.stored(low)) | u64::from(bar.stored(high)) << 32);

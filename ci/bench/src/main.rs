@@ -7,8 +7,11 @@ mod cycles;
 mod host;
 mod ixgbe_stub;
 mod lap;
+mod virtio_stub;
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::lap::Lap;
 
 /// The drivers' own cost a frame, behind a stub card in plain memory.
 #[derive(Parser)]
@@ -18,10 +21,29 @@ struct Args {
     command: Command,
 }
 
+/// Which driver.
+#[derive(Clone, Copy, ValueEnum)]
+enum Driver {
+    Ixgbe,
+    VirtioNet,
+}
+
+impl Driver {
+    fn lap(self, ring: u32, batch: usize) -> Box<dyn Lap> {
+        match self {
+            Self::Ixgbe => ixgbe_stub::lap(ring, batch),
+            Self::VirtioNet => virtio_stub::lap(ring, batch),
+        }
+    }
+}
+
 #[derive(Subcommand)]
 enum Command {
     /// Runs laps and prints nothing but what they did: the work that callgrind counts.
     Laps {
+        /// Which driver.
+        #[arg(long, value_enum, default_value_t = Driver::Ixgbe)]
+        driver: Driver,
         /// Frames in one lap.
         #[arg(long, default_value_t = 32)]
         batch: usize,
@@ -34,19 +56,22 @@ enum Command {
     },
     /// Times laps: the median of quiet repetitions of several processes, for each size of batch and ring.
     Cycles {
+        /// Which driver.
+        #[arg(long, value_enum, default_value_t = Driver::Ixgbe)]
+        driver: Driver,
         /// Processes for each figure.
         #[arg(long, default_value_t = 5)]
         processes: u32,
     },
     /// One process of `cycles`: prints the cycles a frame of each quiet repetition.
     #[command(hide = true)]
-    CyclesOnce { batch: usize, ring: u32 },
+    CyclesOnce { driver: Driver, batch: usize, ring: u32 },
 }
 
 fn main() {
     match Args::parse().command {
-        Command::Laps { batch, ring, laps } => {
-            let mut lap = ixgbe_stub::lap(ring, batch);
+        Command::Laps { driver, batch, ring, laps } => {
+            let mut lap = driver.lap(ring, batch);
             for _ in 0..laps {
                 lap.fill(batch);
                 lap.driver_part(batch);
@@ -55,7 +80,7 @@ fn main() {
             let frames = u64::from(laps) * batch as u64;
             println!("frames={frames} tail_writes_per_frame={:.3}", lap.doorbells() as f64 / frames as f64);
         }
-        Command::Cycles { processes } => cycles::table(processes),
-        Command::CyclesOnce { batch, ring } => cycles::one_process(&mut ixgbe_stub::lap(ring, batch), batch),
+        Command::Cycles { driver, processes } => cycles::table(driver, processes),
+        Command::CyclesOnce { driver, batch, ring } => cycles::one_process(&mut driver.lap(ring, batch), batch),
     }
 }

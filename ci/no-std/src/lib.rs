@@ -38,14 +38,30 @@ pub extern "C" fn barewire_ixgbe() -> i32 {
     let card = Card::new(DmaDomain::new(Arc::new(Memory)));
     let Ok(device) = ixgbe::open(card, Arc::new(Ticks::default())) else { return 1 };
     let Ok(mut started) = device.start(&Config::default()) else { return 2 };
-    let mut batch = Batch::new(32);
-    for (rx, tx) in started.rx.iter_mut().zip(&mut started.tx) {
-        rx.poll(&mut batch, 32);
-        if !matches!(tx.submit(&mut batch), TxState::Running) {
-            return 3;
-        }
+    if !forward_once(&mut started.rx, &mut started.tx) {
+        return 3;
     }
     started.control.stop().map_or(4, |()| 0)
+}
+
+/// The same by the virtio-net driver.
+#[unsafe(no_mangle)]
+pub extern "C" fn barewire_virtio_net() -> i32 {
+    let card = Card::new(DmaDomain::new(Arc::new(Memory)));
+    let Ok(device) = virtio_net::open(card, Arc::new(Ticks::default())) else { return 1 };
+    let Ok(mut started) = device.start(&Config::default()) else { return 2 };
+    if !forward_once(&mut started.rx, &mut started.tx) {
+        return 3;
+    }
+    started.control.stop().map_or(4, |()| 0)
+}
+
+fn forward_once<R: RxQueue, T: TxQueue>(rx: &mut [R], tx: &mut [T]) -> bool {
+    let mut batch = Batch::new(32);
+    rx.iter_mut().zip(tx).all(|(rx, tx)| {
+        rx.poll(&mut batch, 32);
+        matches!(tx.submit(&mut batch), TxState::Running)
+    })
 }
 
 /// One worker's turn: waits for frames on one queue and sends them out of another.
