@@ -13,7 +13,7 @@ use driver_core::pool::{BufPool, PoolConfig, PoolError};
 use driver_core::rxring::{RxRing, RxRingError};
 use driver_core::txring::TxRing;
 
-use crate::config::{self, MAX_MTU, MAX_QUEUES, MAX_RING, MIN_RING, buffer_kb, max_frame_bytes};
+use crate::config::{self, MAX_MTU, MAX_QUEUES, MAX_RING, MIN_RING, STANDARD_MTU, VLAN_BYTES, buffer_kb, max_frame_bytes};
 use crate::control::Control;
 use crate::desc::{RX_RULES, tx_rules};
 use crate::error::{ConfigError, Error, StartError};
@@ -217,7 +217,7 @@ impl<B: Bar> Queues<B> {
         let doorbell = hw.bar.doorbell(RDT.at(index.into())?.offset())?;
         let interrupt = if config.interrupts { 1 << index } else { 0 };
         // MFS-VLAN: without jumbo frames the card lets 1518 bytes through whatever the MTU is.
-        let longest = max_frame_bytes(config.mtu.max(1500)) as usize;
+        let longest = (max_frame_bytes(config.mtu.max(STANDARD_MTU)) + VLAN_BYTES) as usize;
         self.rx.push(Rx::new(ring, hw.bar.clone(), doorbell, self.shared.clone(), (index, interrupt), longest));
         Ok(())
     }
@@ -245,6 +245,6 @@ fn ring_error(error: RxRingError) -> Error {
 fn pool_error(error: PoolError) -> Error {
     match error {
         PoolError::Dma(error) => error.into(),
-        PoolError::Config(config) => ConfigError::PoolBuffers { buffer_bytes: config.data_bytes, min_bytes: 1024 }.into(),
+        PoolError::Config(config) => ConfigError::PoolBuffers { buffer_bytes: config.data_bytes }.into(),
     }
 }

@@ -136,12 +136,10 @@ pub enum ConfigError {
     Gate(GateError),
     /// The pool lies in memory that the device does not reach.
     PoolDomain,
-    /// The pool's buffers are smaller than a receive buffer can be.
+    /// The pool's buffers are not of a size that the card can be told.
     PoolBuffers {
         /// Their size in bytes.
         buffer_bytes: u32,
-        /// What is needed.
-        min_bytes: u32,
     },
     /// The pool has too few buffers to fill the rings.
     PoolCount {
@@ -211,8 +209,8 @@ impl fmt::Display for ConfigError {
             Self::Mtu { asked, min, max } => write!(f, "an MTU of {asked} bytes asked for: take {min} to {max}"),
             Self::Gate(error) => write!(f, "transmit gate: {error}"),
             Self::PoolDomain => f.write_str("the pool's memory is not mapped for this device: make the pool in the device's own DMA domain"),
-            Self::PoolBuffers { buffer_bytes, min_bytes } => {
-                write!(f, "the pool's buffers hold {buffer_bytes} bytes: the card needs at least {min_bytes}")
+            Self::PoolBuffers { buffer_bytes } => {
+                write!(f, "the pool's buffers hold {buffer_bytes} bytes: the card takes 1024 to 16384, in steps of 1024")
             }
             Self::PoolCount { buffers, needed } => write!(f, "the pool has {buffers} buffers, the queues need {needed}: make it larger"),
             Self::Vectors { available, needed } => {
