@@ -76,7 +76,7 @@ fn with_traffic(host: &mut Host, frame_bytes: usize) -> Result<([Device; 2], [Ar
     Ok(([a, b], flows))
 }
 
-/// Forwards until the inputs are over or the run ends, then sends what is on the way.
+/// Forwards until the inputs are over or the run ends.
 fn forward(run: &mut Run, ways: &mut [Way; 2], a: &mut Port, b: &mut Port, flows: Option<&[Arc<Flow>; 2]>) -> Result<(), Error> {
     let (mut idle, mut progress) = (false, Instant::now());
     loop {
@@ -154,7 +154,9 @@ impl Way {
         match self.tx.submit(&mut self.batch) {
             TxState::Running | TxState::Stopped => {}
             TxState::Refused(why) => {
-                self.refused.count(&self.names[1], why).map(warn);
+                if let Some(line) = self.refused.count(&self.names[1], why) {
+                    warn(line);
+                }
                 drop(self.batch.pop());
             }
             TxState::Broken(fault) => return Err(Error::Queue { device: self.names[1].clone(), fault }),

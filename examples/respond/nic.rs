@@ -89,7 +89,9 @@ impl Nic {
         match self.tx.submit(&mut self.outbox) {
             TxState::Running | TxState::Stopped => {}
             TxState::Refused(why) => {
-                self.refused.count(&self.name, why).map(warn);
+                if let Some(line) = self.refused.count(&self.name, why) {
+                    warn(line);
+                }
                 drop(self.outbox.pop());
             }
             TxState::Broken(fault) => return Err(Error::Queue { device: self.name.clone(), fault }),
