@@ -98,3 +98,17 @@ fn at_the_end_of_its_time_all_that_the_card_received_is_forwarded() {
     assert_eq!((field(a, "rx_packets"), captures::read(&output).len() as u64), (forwarded, forwarded), "{outcome:?}");
     assert_eq!((field(last, "lost"), field(last, "missed")), (0, field(a, "rx_missed_errors")), "{outcome:?}");
 }
+
+#[test]
+fn frames_that_are_refused_are_told_once_and_counted() {
+    let directory = Directory::new("forward-refused");
+    let (input, output) = (directory.file("in.pcap"), directory.file("out.pcap"));
+    // A virtio card has no filter for frames that are long only because they could have a VLAN tag and have none.
+    let frames: Vec<_> = (0..300).map(|number| captures::frame(if number % 3 == 0 { 1518 } else { 1514 }, number)).collect();
+    captures::write(&input, &frames);
+    let outcome = run("forward", &[&format!("sim:virtio-net,pcap-in={input}"), &format!("sim:ixgbe,pcap-out={output}"), "--mtu", "1500"]);
+    assert_eq!(outcome.status, Some(1), "{outcome:?}");
+    assert!(outcome.stdout.lines().last().unwrap().starts_with("forwarded=200 lost=0 refused=100 missed=0 "), "{outcome:?}");
+    assert!(outcome.stderr.lines().count() == 1 && outcome.stderr.contains("1518 bytes is longer than the MTU allows"), "{}", outcome.stderr);
+    assert!(captures::read(&output).iter().all(|frame| frame.len() == 1514));
+}
