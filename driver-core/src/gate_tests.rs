@@ -50,6 +50,50 @@ fn explore(ring: u32, stop_below: u32, wake_at: u32) {
     assert!(seen.iter().any(|&(_, stopped)| stopped) || stop_below == 0);
 }
 
+/// Every state that frames of one or two bytes reach under a byte limit: a ring's frames in order, oldest first, and whether the gate is stopped.
+fn explore_bytes(ring: u32, limit: u64) {
+    let config = GateConfig { stop_below: 1, wake_at: 2, byte_limit: Some(limit) };
+    let usable = ring as usize - 1;
+    let mut seen: HashSet<(Vec<u64>, bool)> = HashSet::new();
+    let mut todo = vec![(Vec::new(), TxGate::new(config, ring).unwrap())];
+    while let Some((frames, gate)) = todo.pop() {
+        if !seen.insert((frames.clone(), gate.is_stopped())) {
+            continue;
+        }
+        let in_flight: u64 = frames.iter().sum();
+        let free = usable - frames.len();
+        assert!(!(gate.is_stopped() && frames.is_empty()), "a queue with nothing in flight is stopped");
+        assert!(in_flight <= limit + 2, "at most one frame beyond the limit");
+        if gate.is_stopped() {
+            assert!(in_flight > limit || free < 2);
+        } else {
+            assert!(in_flight <= limit && free >= 1);
+            for bytes in [1, 2] {
+                let (mut after, mut more) = (gate.clone(), frames.clone());
+                after.sent(bytes);
+                more.push(bytes);
+                assert_eq!(after.after_submit(free as u32 - 1), in_flight + bytes > limit || free - 1 < 1);
+                todo.push((more, after));
+            }
+        }
+        if !frames.is_empty() {
+            let mut after = gate.clone();
+            after.completed(frames[0]);
+            let woke = after.after_reclaim(free as u32 + 1);
+            assert_eq!(woke, gate.is_stopped() && in_flight - frames[0] <= limit && free + 1 >= 2);
+            todo.push((frames[1..].to_vec(), after));
+        }
+    }
+    assert!(seen.iter().any(|(_, stopped)| *stopped));
+}
+
+#[test]
+fn every_state_under_every_small_byte_limit() {
+    for limit in 1..8 {
+        explore_bytes(8, limit);
+    }
+}
+
 #[test]
 fn every_state_of_every_small_ring() {
     for ring in [8, 16] {

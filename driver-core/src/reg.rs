@@ -249,7 +249,7 @@ impl fmt::Display for Timeout {
 }
 impl core::error::Error for Timeout {}
 
-/// The only register polling loop: reads `reg` until `done` holds, sleeping between reads, for at most `limit_us`.
+/// The polling loop of drivers, for every wait on a register: reads `reg` until `done` holds, sleeping between reads, for at most `limit_us`.
 ///
 /// # Errors
 /// [`Timeout`] with the register and the last value seen.

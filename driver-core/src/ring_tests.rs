@@ -58,8 +58,9 @@ fn poll(ring: &mut RxRing, batch: &mut Batch, budget: usize) -> usize {
             taken += 1;
             continue;
         }
-        match ring.take(batch, 0) {
-            Ok(frame) => {
+        match ring.take(batch, 0, 0) {
+            Ok((frame, ended)) => {
+                assert!(ended);
                 batch.push(frame).unwrap();
                 taken += 1;
             }
@@ -237,17 +238,17 @@ fn a_length_beyond_the_buffer_is_refused_alone_and_in_a_block() {
     let mut batch = Batch::new(32);
     assert_eq!(ring.take_blocks(&mut batch, 8), 0, "one liar spoils the block");
     for _ in 0..5 {
-        ring.take(&mut batch, 0).unwrap();
+        ring.take(&mut batch, 0, 0).unwrap();
     }
     assert!(!ring.take_plain(&mut batch));
-    assert_eq!(ring.take(&mut batch, 0).unwrap_err(), RxTakeError::Length { len_bytes: 2049 });
+    assert_eq!(ring.take(&mut batch, 0, 0).unwrap_err(), RxTakeError::Length { len_bytes: 2049 });
     // A frame that fills its buffer to the last byte is not what the quick test lets through, but it is a good one.
     card.report(5, 2048);
     assert!(!ring.take_plain(&mut batch));
-    assert_eq!(ring.take(&mut batch, 0).unwrap().len(), 2048);
+    assert_eq!(ring.take(&mut batch, 0, 0).unwrap().0.len(), 2048);
     ring.skip();
     ring.skip();
-    assert_eq!(ring.take(&mut batch, 0).unwrap_err(), RxTakeError::NotDone, "a lent buffer is not handed out");
+    assert_eq!(ring.take(&mut batch, 0, 0).unwrap_err(), RxTakeError::NotDone, "a lent buffer is not handed out");
 }
 
 #[test]

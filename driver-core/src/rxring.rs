@@ -50,6 +50,7 @@ pub struct RxRing {
     /// The bits of `RxRules`, less those of the length.
     whole: u64,
     done: u64,
+    end: u64,
     /// Those of `RxRules`, and every length that has a bit outside of the buffer's size.
     unusual: u64,
     /// The bits that decide whether a frame is ordinary.
@@ -92,6 +93,8 @@ impl core::error::Error for RxRingError {}
 /// Why [`RxRing::take`] took nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RxTakeError {
+    /// The device marked the frame bad. The descriptor is used up.
+    Bad,
     /// The device is not done with the descriptor.
     NotDone,
     /// No fresh buffer to put into the slot. The frame stays in the ring.
@@ -141,6 +144,7 @@ impl RxRing {
             ordinary: whole,
             whole,
             done,
+            end: rules.end & !LEN_MASK,
             unusual,
             tested: whole | unusual,
             queue: u64::from(queue & 0x3ff) << QUEUE_SHIFT,
@@ -302,18 +306,24 @@ impl RxRing {
         blocks * BLOCK
     }
 
-    /// Takes the next descriptor's frame, if it is done, and puts a fresh buffer into its slot. The frame's second word is what the device
-    /// wrote less the bits in `hide`, which the driver does not want to be decoded.
+    /// Takes the next descriptor's frame, if it is done, and puts a fresh buffer into its slot. Also says whether the frame ends with this descriptor.
+    ///
+    /// The descriptor is read once. Where its second word has any of the `bad` bits, the buffer stays in its slot and goes back to the device. The
+    /// frame's second word is what was read less the bits in `hide`, which the driver does not want to be decoded.
     ///
     /// # Errors
-    /// [`RxTakeError`]; the slot is as it was.
+    /// [`RxTakeError`]; but for [`RxTakeError::Bad`] the slot is as it was.
     #[inline]
-    pub fn take(&mut self, batch: &mut Batch, hide: u64) -> Result<Frame, RxTakeError> {
+    pub fn take(&mut self, batch: &mut Batch, bad: u64, hide: u64) -> Result<(Frame, bool), RxTakeError> {
         let [w0, w1] = self.peek().words();
         if w1 & self.done == 0 {
             return Err(RxTakeError::NotDone);
         }
         barrier::after_done();
+        if w1 & bad != 0 {
+            self.skip();
+            return Err(RxTakeError::Bad);
+        }
         let len_bytes = (w1 >> LEN_SHIFT) as u16;
         if u32::from(len_bytes) > self.pool.inner().data_bytes {
             return Err(RxTakeError::Length { len_bytes: len_bytes.into() });
@@ -327,7 +337,7 @@ impl RxRing {
         // SAFETY: the length was checked against the buffer's room.
         unsafe { frame.set_words([w0 & !QUEUE_MASK | self.queue, w1 & (!hide | LEN_MASK)]) };
         self.rearm(fresh);
-        Ok(frame)
+        Ok((frame, w1 & self.end == self.end))
     }
 
     /// Gives the next descriptor's buffer back to the device as it is: its frame is not wanted.

@@ -1,13 +1,12 @@
 //! What a device may be started with.
 
+use driver_core::config::{self, ConfigError, Limits};
 use driver_core::device::Config;
 use driver_core::dma::DmaDomain;
-use driver_core::gate::TxGate;
 use driver_core::pool::BLOCK;
 use driver_core::txring::REPORT_EVERY;
 
 use crate::desc::{FCS_BYTES, HEADER_BYTES};
-use crate::error::ConfigError;
 
 /// Queues of each direction. The card has 128; RSS without virtualisation spreads over 16 (7.1.2.8).
 pub const MAX_QUEUES: u16 = 16;
@@ -19,44 +18,30 @@ pub const MAX_RING: u32 = 4096;
 pub const MIN_MTU: u32 = 68;
 /// The largest MTU, in bytes: a frame of 9728 bytes (8.2.3.22.13: MAXFRS.MFS up to 0x2600) less header and check sequence.
 pub const MAX_MTU: u32 = 9728 - HEADER_BYTES - FCS_BYTES;
+/// The largest MTU that needs no jumbo frames, in bytes.
+pub(crate) const STANDARD_MTU: u32 = 1500;
 /// SRRCTL.BSIZEPACKET counts KB, from 1 to 16.
 const BUFFER_KB: core::ops::RangeInclusive<u32> = 1..=16;
 
-/// The longest frame of an MTU without check sequence, in bytes: MAXFRS lets a VLAN header through beside it (8.2.3.22.13).
+/// What a VLAN header adds to a frame, in bytes.
+pub(crate) const VLAN_BYTES: u32 = 4;
+
+/// The longest frame of an MTU without check sequence, in bytes. A frame with a VLAN header may have [`VLAN_BYTES`] more, which MAXFRS lets through
+/// by itself (8.2.3.22.13).
 pub(crate) const fn max_frame_bytes(mtu: u32) -> u32 {
-    const VLAN_BYTES: u32 = 4;
-    mtu + HEADER_BYTES + VLAN_BYTES
+    mtu + HEADER_BYTES
 }
 
 /// Checks all of `config` that does not depend on memory. `vectors` is how many interrupt vectors the function has.
 pub(crate) fn check(config: &Config, domain: &DmaDomain, vectors: u16) -> Result<(), ConfigError> {
-    for (direction, asked) in [("receive", config.rx_queues), ("transmit", config.tx_queues)] {
-        if !(1..=MAX_QUEUES).contains(&asked) {
-            return Err(ConfigError::Queues { direction, asked, max: MAX_QUEUES });
-        }
-    }
-    for (direction, asked) in [("receive", config.rx_ring), ("transmit", config.tx_ring)] {
-        if !asked.is_power_of_two() || !(MIN_RING..=MAX_RING).contains(&asked) {
-            return Err(ConfigError::Ring { direction, asked, min: MIN_RING, max: MAX_RING });
-        }
-    }
-    if !(MIN_MTU..=MAX_MTU).contains(&config.mtu) {
-        return Err(ConfigError::Mtu { asked: config.mtu, min: MIN_MTU, max: MAX_MTU });
-    }
-    TxGate::new(config.gate, config.tx_ring).map_err(ConfigError::Gate)?;
+    let limits = Limits { queues: MAX_QUEUES, ring: MIN_RING..=MAX_RING, mtu: MIN_MTU..=MAX_MTU, vectors };
+    config::check(config, domain, &limits)?;
     if let Some(pool) = &config.pool {
-        if !pool.domain().is_same(domain) {
-            return Err(ConfigError::PoolDomain);
-        }
         buffer_kb(pool.data_bytes())?;
         let (buffers, needed) = (pool.len(), min_buffers(config));
         if buffers < needed {
             return Err(ConfigError::PoolCount { buffers, needed });
         }
-    }
-    let needed = config.rx_queues + 1;
-    if config.interrupts && vectors < needed {
-        return Err(ConfigError::Vectors { available: vectors, needed });
     }
     Ok(())
 }
@@ -67,11 +52,12 @@ pub(crate) fn min_buffers(config: &Config) -> u32 {
     u32::from(config.rx_queues) * (config.rx_ring + BLOCK as u32) + u32::from(config.tx_queues) * REPORT_EVERY
 }
 
-/// What SRRCTL.BSIZEPACKET says for buffers of `data_bytes`.
+/// What SRRCTL.BSIZEPACKET says for buffers of `data_bytes`. Buffers that the card would use in part only would make every bound a matter of which
+/// size is meant, so they are refused.
 pub(crate) fn buffer_kb(data_bytes: u32) -> Result<u32, ConfigError> {
-    let kb = (data_bytes / 1024).min(*BUFFER_KB.end());
-    if kb < *BUFFER_KB.start() {
-        return Err(ConfigError::PoolBuffers { buffer_bytes: data_bytes, min_bytes: 1024 });
+    let kb = data_bytes / 1024;
+    if !data_bytes.is_multiple_of(1024) || !BUFFER_KB.contains(&kb) {
+        return Err(ConfigError::PoolSteps { buffer_bytes: data_bytes });
     }
     Ok(kb)
 }
@@ -83,14 +69,15 @@ mod tests {
     #[test]
     fn buffers_count_in_whole_kilobytes() {
         assert_eq!(buffer_kb(2048), Ok(2));
-        assert_eq!(buffer_kb(2047), Ok(1));
-        assert_eq!(buffer_kb(64 * 1024), Ok(16));
-        assert_eq!(buffer_kb(1023), Err(ConfigError::PoolBuffers { buffer_bytes: 1023, min_bytes: 1024 }));
+        assert_eq!(buffer_kb(16 * 1024), Ok(16));
+        for buffer_bytes in [0, 1023, 2047, 17 * 1024] {
+            assert_eq!(buffer_kb(buffer_bytes), Err(ConfigError::PoolSteps { buffer_bytes }));
+        }
     }
 
     #[test]
     fn the_largest_frame_is_what_maxfrs_allows() {
         assert_eq!(MAX_MTU, 9710);
-        assert_eq!(max_frame_bytes(1500), 1518);
+        assert_eq!(max_frame_bytes(1500), 1514);
     }
 }

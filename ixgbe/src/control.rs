@@ -132,7 +132,9 @@ impl<F: PciFunction> NetDevice for Control<F> {
         if self.shared.is_running() {
             self.counters.update(&self.hw.bar);
         }
-        self.counters.stats(self.carrier_changes)
+        let mut stats = self.counters.stats(self.carrier_changes);
+        stats.tx_dropped += self.shared.unsent();
+        stats
     }
 
     fn stop(&mut self) -> Result<(), Error> {
@@ -142,7 +144,7 @@ impl<F: PciFunction> NetDevice for Control<F> {
         // The queues hand the card nothing from here on.
         self.shared.set(State::Stopping);
         self.counters.update(&self.hw.bar);
-        let silent = self.hw.stop(&self.function);
+        let silent = self.hw.stop(&self.function).map(|unsent| self.shared.count_unsent(unsent));
         // Bus mastering goes in any case: with it, what an unconfirmed card may still do is behind the IOMMU and the bridge.
         let bus = self.function.set_bus_master(false);
         silent?;

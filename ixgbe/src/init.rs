@@ -2,6 +2,7 @@
 
 use driver_core::bar::Bar;
 
+use crate::config::STANDARD_MTU;
 use crate::desc::{FCS_BYTES, HEADER_BYTES};
 use crate::error::Error;
 use crate::hw::Hw;
@@ -16,8 +17,6 @@ const TXPB_KB: u32 = 0xa0;
 const TX_FRAME_KB: u32 = 10;
 /// 4.6.3.2: "Typically, `FCRTH[n]` default value should be equal to `RXPBSIZE[n]`-0x6000."
 const FCRTH_BELOW_BYTES: u32 = 0x6000;
-/// The largest MTU that needs no jumbo frames, in bytes.
-const STANDARD_MTU: u32 = 1500;
 
 /// The hash key that Microsoft's definition of RSS uses in its examples: any would do, this one makes hashes comparable with other systems'.
 const RSS_KEY: [u32; 10] =

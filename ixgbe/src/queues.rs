@@ -137,21 +137,24 @@ pub(crate) fn stop_rx(bar: &impl Bar, clock: &dyn Clock, index: u16) -> Result<(
 }
 
 /// 4.6.8.1.2: lets what was handed over go out, within limits, and turns a transmit queue off. When it returns without error the card reads
-/// neither the ring nor its buffers any more.
-pub(crate) fn stop_tx(bar: &impl Bar, clock: &dyn Clock, index: u16) -> Result<(), Timeout> {
+/// neither the ring nor its buffers any more. Returns how many descriptors were given up, unsent.
+pub(crate) fn stop_tx(bar: &impl Bar, clock: &dyn Clock, index: u16) -> Result<u32, Timeout> {
     let control = TXDCTL.at(index.into()).map_err(missing)?;
     if !control.read(bar).contains(Txdctl::ENABLE) {
-        return Ok(());
+        return Ok(0);
     }
+    let mut unsent = 0;
     let tail = TDT.at(index.into()).map_err(missing)?.read(bar);
     let head = TDH.at(index.into()).map_err(missing)?;
     // Without a link nothing goes out: what is left then is given up with the queue.
     if let Err(timeout) = wait_until(bar, head, "a transmit queue to drain (TDH = TDT)", clock, DRAIN_US, |head: u32| head == tail) {
-        log::warn!("frames were not sent before their queue stopped: {timeout}");
+        let len = TDLEN.at(index.into()).map_err(missing)?.read(bar) / DESC_BYTES as u32;
+        unsent = tail.wrapping_sub(timeout.last) & len.wrapping_sub(1);
+        log::warn!("{unsent} descriptors were not sent before their queue stopped: {timeout}");
     }
     control.modify(bar, |v| v - Txdctl::ENABLE);
     wait_until(bar, control, "a transmit queue to turn off (ENABLE clear)", clock, ENABLE_US, |v| !v.contains(Txdctl::ENABLE))?;
-    Ok(())
+    Ok(unsent)
 }
 
 /// A queue that the card does not have never confirms anything.

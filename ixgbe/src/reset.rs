@@ -126,15 +126,20 @@ impl<B: Bar> Hw<B> {
     }
 
     /// Stops a running port: interrupts masked, receiver off, frames in flight sent where they go out in time, queues off, no request pending.
-    pub(crate) fn stop(&self, function: &impl PciFunction) -> Result<(), Error> {
+    ///
+    /// Returns how many transmit descriptors were given up, unsent.
+    pub(crate) fn stop(&self, function: &impl PciFunction) -> Result<u32, Error> {
         self.mask_interrupts();
         // The receiver first, so that no more frames come in.
         RXCTRL.modify(&self.bar, |v| v - Rxctrl::RXEN);
+        let mut unsent = 0;
         for index in 0..MAX_QUEUES {
             // What is not confirmed here, Master Disable or the reset confirms.
-            for result in [queues::stop_rx(&self.bar, &*self.clock, index), queues::stop_tx(&self.bar, &*self.clock, index)] {
-                if let Err(timeout) = result {
-                    log::warn!("{}: {timeout}", self.name);
+            let rx = queues::stop_rx(&self.bar, &*self.clock, index).map(|()| 0);
+            for result in [rx, queues::stop_tx(&self.bar, &*self.clock, index)] {
+                match result {
+                    Ok(given_up) => unsent += given_up,
+                    Err(timeout) => log::warn!("{}: {timeout}", self.name),
                 }
             }
         }
@@ -146,7 +151,7 @@ impl<B: Bar> Hw<B> {
         // The firmware may have the port back.
         CTRL_EXT.modify(&self.bar, |v| v - CtrlExt::DRV_LOAD);
         self.flush();
-        Ok(())
+        Ok(unsent)
     }
 
     /// Lets the port issue requests again.

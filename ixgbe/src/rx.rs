@@ -79,6 +79,11 @@ impl<B: Bar> Rx<B> {
     fn not_taken(&mut self, error: RxTakeError) -> One {
         match error {
             RxTakeError::NotDone => {}
+            RxTakeError::Bad => {
+                self.counters.errors += 1;
+                self.set_partial(None);
+                return One::Nothing;
+            }
             RxTakeError::NoBuffer => self.counters.stalls += 1,
             RxTakeError::Length { len_bytes } => {
                 let max_bytes = self.ring.pool().data_bytes();
@@ -91,20 +96,12 @@ impl<B: Bar> Rx<B> {
     /// A descriptor that is not done, part of a longer frame, marked bad, tagged, or longer than the quick test allows; or no buffer lies ready.
     #[cold]
     fn take_unusual(&mut self, batch: &mut Batch) -> One {
-        let w1 = self.ring.peek().high();
-        if w1 & bits::DD == 0 || self.fault.is_some() {
+        if self.fault.is_some() {
             return One::Stop;
         }
-        barrier::after_done();
-        if w1 & bits::ERRORS != 0 {
-            self.counters.errors += 1;
-            self.ring.skip();
-            self.set_partial(None);
-            return One::Nothing;
-        }
         // The card sets VP for every tagged frame; the tag is still in the frame, since stripping is off (section 7.4.3).
-        let frame = match self.ring.take(batch, bits::VP | 0xffff << VLAN_SHIFT) {
-            Ok(frame) => frame,
+        let (frame, ended) = match self.ring.take(batch, bits::ERRORS, bits::VP | 0xffff << VLAN_SHIFT) {
+            Ok(taken) => taken,
             Err(error) => return self.not_taken(error),
         };
         let frame = match self.partial.take() {
@@ -119,7 +116,7 @@ impl<B: Bar> Rx<B> {
             self.break_queue(QueueFault::Protocol("the device reports a frame longer, or in more pieces, than MAXFRS lets through"));
             return One::Stop;
         }
-        if w1 & bits::EOP == 0 {
+        if !ended {
             self.set_partial(Some(frame));
             return One::Nothing;
         }

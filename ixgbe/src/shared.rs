@@ -2,7 +2,7 @@
 
 use alloc::sync::Arc;
 use core::fmt;
-use core::sync::atomic::{AtomicU8, Ordering};
+use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use driver_core::clock::Clock;
 
@@ -21,12 +21,14 @@ pub enum State {
 /// One for each started device. Queues ask it before they give their buffers back.
 pub struct Shared {
     state: AtomicU8,
+    /// Transmit descriptors that were given up when their queue stopped.
+    unsent: AtomicU64,
     clock: Arc<dyn Clock>,
 }
 
 impl Shared {
     pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { state: AtomicU8::new(State::Running as u8), clock }
+        Self { state: AtomicU8::new(State::Running as u8), unsent: AtomicU64::new(0), clock }
     }
 
     /// How far the device is.
@@ -55,6 +57,15 @@ impl Shared {
     /// The host's clock, for the waits of a queue that is dropped alive.
     pub(crate) fn clock(&self) -> &dyn Clock {
         &*self.clock
+    }
+
+    /// Transmit descriptors that were given up when their queue stopped.
+    pub(crate) fn unsent(&self) -> u64 {
+        self.unsent.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn count_unsent(&self, descriptors: u32) {
+        self.unsent.fetch_add(descriptors.into(), Ordering::Relaxed);
     }
 
     pub(crate) fn set(&self, state: State) {

@@ -12,15 +12,14 @@ use driver_core::gate::TxGate;
 use driver_core::queue::{QueueFault, Refusal, TxCounters, TxQueue, TxState, WakeFn};
 use driver_core::txring::{BLOCK, TxRing};
 
-use crate::desc::tx as bits;
+use crate::config::VLAN_BYTES;
+use crate::desc::tx::MAX_SEGMENTS;
+use crate::desc::{self, tx as bits};
 use crate::shared::Shared;
 
-/// An Ethernet header.
-const HEADER_BYTES: usize = 14;
+const HEADER_BYTES: usize = desc::HEADER_BYTES as usize;
 /// The shortest frame without its check sequence (IEEE 802.3 clause 3.2.8).
-pub(crate) const MIN_FRAME_BYTES: usize = 60;
-/// Section 7.2.1.1: a frame spans at most 40 descriptors.
-const MAX_SEGMENTS: usize = 40;
+const MIN_FRAME_BYTES: usize = desc::MIN_FRAME_BYTES as usize;
 
 /// One transmit queue.
 ///
@@ -216,12 +215,13 @@ fn reclaim_into(ring: &mut TxRing, gate: &mut TxGate, wake: &mut Option<WakeFn>,
     done.descriptors as usize
 }
 
-/// Whether the frame can be sent at all.
+/// Whether the frame can be sent at all. `max_bytes`: the longest without a VLAN header.
 fn check(frame: &Frame, max_bytes: usize) -> Result<(), Refusal> {
     let len_bytes = frame.len();
     if len_bytes < HEADER_BYTES {
         return Err(Refusal::TooShort { len_bytes });
     }
+    let max_bytes = max_bytes + if frame.has_vlan_header() { VLAN_BYTES as usize } else { 0 };
     if len_bytes > max_bytes {
         return Err(Refusal::TooLong { len_bytes, max_bytes });
     }
@@ -288,7 +288,8 @@ impl<B: Bar> TxQueue for Tx<B> {
 
 impl<B: Bar> Drop for Tx<B> {
     fn drop(&mut self) {
-        let confirmed = self.shared.is_stopped() || crate::queues::stop_tx(&self.bar, self.shared.clock(), self.index).is_ok();
+        let confirmed = self.shared.is_stopped()
+            || crate::queues::stop_tx(&self.bar, self.shared.clock(), self.index).map(|unsent| self.shared.count_unsent(unsent)).is_ok();
         if !confirmed {
             log::error!(
                 "ixgbe transmit queue {}: the card does not confirm that it stopped; {} buffers in flight leak",

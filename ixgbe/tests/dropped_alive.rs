@@ -45,6 +45,21 @@ fn a_transmit_queue_lets_its_frames_out_and_returns_their_buffers() {
 }
 
 #[test]
+fn frames_that_a_stop_gives_up_are_counted() {
+    let rig = Rig::new();
+    let mut port = rig.start(&Config::default());
+    rig.faults(|faults| faults.hang_tx = true);
+    let mut batch = Batch::new(64);
+    queue(&mut batch, &port.pool, 0..50, 60);
+    assert_eq!(port.tx[0].submit(&mut batch), TxState::Running);
+    port.control.stop().unwrap();
+    assert_eq!(port.control.stats().tx_dropped, 50);
+    let pool = port.pool.clone();
+    drop((port, batch));
+    assert_eq!(pool.available(), pool.len());
+}
+
+#[test]
 fn a_queue_that_the_card_does_not_stop_leaks_its_buffers() {
     let rig = Rig::new();
     let pool = pool_of(&rig);

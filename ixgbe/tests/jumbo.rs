@@ -64,9 +64,9 @@ fn longer_than_the_mtu_is_refused_and_stays_with_the_caller() {
     let card = Card::new();
     let mut started = card.start(&Config { mtu: 9000, ..Config::default() });
     let mut batch = Batch::new(2);
-    batch.push(started.pool.frame_from(&frame(PEER, 9019, 1)).unwrap()).unwrap();
+    batch.push(started.pool.frame_from(&frame(PEER, 9015, 1)).unwrap()).unwrap();
     let state = started.tx[0].submit(&mut batch);
-    assert_eq!(state, TxState::Refused(Refusal::TooLong { len_bytes: 9019, max_bytes: 9018 }));
+    assert_eq!(state, TxState::Refused(Refusal::TooLong { len_bytes: 9015, max_bytes: 9014 }));
     assert_eq!(batch.len(), 1);
     assert!(card.sent().is_empty());
     card.send(&frame(MAC, 9015, 0));

@@ -16,6 +16,11 @@ fn a_frame_that_cannot_be_sent_stays_at_the_front_with_a_reason() {
     let mut port = rig.start(&Config::default());
     let pool = port.pool.clone();
     let whole = |len| pool.frame_from(&numbered(7, len)).unwrap();
+    let with_header = |len| {
+        let mut frame = whole(len);
+        frame.data_mut()[12..16].copy_from_slice(&[0x81, 0x00, 0, 5]);
+        frame
+    };
     let mut checksummed = whole(100);
     checksummed.set_checksum(Checksum::Partial { start: 34, offset: 16 });
     let mut tagged = whole(100);
@@ -29,7 +34,8 @@ fn a_frame_that_cannot_be_sent_stays_at_the_front_with_a_reason() {
     let cases = [
         (pool.take().unwrap(), Refusal::TooShort { len_bytes: 0 }),
         (short, Refusal::TooShort { len_bytes: 13 }),
-        (whole(1519), Refusal::TooLong { len_bytes: 1519, max_bytes: 1518 }),
+        (whole(1515), Refusal::TooLong { len_bytes: 1515, max_bytes: 1514 }),
+        (with_header(1519), Refusal::TooLong { len_bytes: 1519, max_bytes: 1518 }),
         (checksummed, Refusal::Offload("checksum insertion, segmentation or VLAN insertion")),
         (tagged, Refusal::Offload("checksum insertion, segmentation or VLAN insertion")),
         (scattered, Refusal::TooManySegments { segments: 46, max: 40 }),
@@ -48,6 +54,22 @@ fn a_frame_that_cannot_be_sent_stays_at_the_front_with_a_reason() {
         rig.run_us(500);
         let numbers: Vec<u32> = rig.arrived().iter().map(|frame| number_in(frame)).collect();
         assert_eq!(numbers, (0..20).collect::<Vec<_>>());
+    }
+    assert_eq!(rig.violations(), "");
+}
+
+#[test]
+fn a_vlan_header_makes_the_longest_frame_longer() {
+    let mut rig = Rig::new();
+    let mut port = rig.start(&Config::default());
+    let mut batch = Batch::new(8);
+    for (len, kind) in [(1514, [0x08, 0x00]), (1518, [0x81, 0x00]), (1518, [0x88, 0xa8])] {
+        let mut bytes = numbered(1, len);
+        bytes[12..14].copy_from_slice(&kind);
+        batch.push(port.pool.frame_from(&bytes).unwrap()).unwrap();
+        assert_eq!(port.tx[0].submit(&mut batch), TxState::Running);
+        rig.run_us(500);
+        assert_eq!(rig.arrived(), [bytes]);
     }
     assert_eq!(rig.violations(), "");
 }

@@ -106,7 +106,10 @@ class Guest:
         accelerator = os.environ.get("BAREWIRE_QEMU_ACCEL", "tcg")
         command = [provide.qemu(), "-accel", accelerator, "-M", "q35,kernel-irqchip=split"]
         # Where KVM itself runs in a guest, it may refuse to set the MSR of arch-capabilities, and QEMU aborts.
-        command += ["-cpu", "host,-arch-capabilities" if accelerator == "kvm" else "max", "-m", "512", "-smp", "1"]
+        command += ["-cpu", "host,-arch-capabilities" if accelerator == "kvm" else "max", "-m", "512"]
+        # Two processors, since QEMU's TCG before 8.1 leaves the memory barriers of a guest with one away, although its devices run on other
+        # threads: now and then a virtio driver that asks whether it must notify then reads too early, and the queue stands still.
+        command += ["-smp", "2"]
         command += ["-display", "none", "-no-reboot", "-nodefaults"]
         command += ["-kernel", str(kernel.image), "-initrd", str(initrd)]
         line = "console=ttyS0 quiet panic=-1 tsc=reliable"

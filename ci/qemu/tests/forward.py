@@ -51,3 +51,17 @@ def forward_group(lab):
 def forward_iommufd(lab):
     """the same over iommufd: two device nodes in one I/O address space (6.12)"""
     return _forward(lab, lab.guest("iommufd"))
+
+
+@test("forward-apart", needs=["forward"])
+def forward_apart(lab):
+    """two cards reached in different ways cannot share memory: refused, and said why (6.12)"""
+    guest = lab.guest("iommufd")
+    addresses = [guest.ports[name].address for name in ("n0", "n1")]
+    for address in addresses:
+        guest.run(f"bind_driver {address} vfio-pci")
+    ways = [commands.spec(address, way) for address, way in zip(addresses, ("iommufd", "group"))]
+    status, output = guest.start("apart", commands.forward(*ways, SECONDS)).wait()
+    message = output.strip().splitlines()[-1] if output.strip() else ""
+    check(status == 2 and "cannot share memory" in message, f"forward ended with status {status}: {output[-600:]}")
+    return f"status {status} with '{message}'"

@@ -32,7 +32,7 @@ def _red(guest, address):
 
 @test("tool", needs=["barewire"])
 def tool(lab):
-    """`barewire list`, `bind`, `unbind` on real sysfs; the card that carries the default route is refused"""
+    """`barewire list`, `bind`, `info`, `stats`, `unbind` on a real card; the card that carries the default route is refused"""
     guest = lab.guest("group")
     address, kernel = guest.ports["n0"].address, guest.ports["kernel"].address
     guest.run(f"to_kernel {address}")
@@ -45,6 +45,11 @@ def tool(lab):
     check(guest.run(f"driver_of {address}").strip() == "vfio-pci", "`bind` did not bind to vfio-pci")
     entry, line = _listed(guest, address)
     check("vfio-pci" in entry.values() and "vfio-pci" in line, f"`list` does not name vfio-pci: {line}; {entry}")
+    info = json.loads(guest.run(commands.tool(f"info {address} --json 2>/dev/null")))
+    told = (info["driver"], info["mac"], info["link"]["up"])
+    check(told == ("virtio-net", guest.ports["n0"].mac, True), f"`info` tells {info}")
+    counters = json.loads(guest.run(commands.tool(f"stats {address} --seconds 0.5 --json 2>/dev/null")))["stats"]
+    check(counters["rx_errors"] == 0 and counters["carrier_changes"] <= 1, f"`stats` counts {counters}")
     guest.run(commands.tool(f"unbind {address}"))
     check(guest.run(f"driver_of {address}").strip() == "virtio-pci", "`unbind` did not restore virtio-pci")
     override = guest.run(f"cat /sys/bus/pci/devices/{address}/driver_override").strip()

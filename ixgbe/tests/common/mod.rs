@@ -119,6 +119,14 @@ impl Card {
     }
 }
 
+impl Drop for Card {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.assert_no_violations();
+        }
+    }
+}
+
 /// Why a start failed, and the card.
 pub fn refused<F: PciFunction>(result: Result<Started<F>, StartError<F>>) -> (Error, Ixgbe<F>) {
     match result {

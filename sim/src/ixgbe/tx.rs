@@ -212,7 +212,9 @@ impl Ixgbe {
             let header = self.regs.at(DMATXCTL) & 0xFFFF_0000 | u32::from(tag);
             self.outgoing.splice(12..12, header.to_be_bytes());
         }
-        if self.outgoing.len() > self.longest_frame(first & desc::VLE != 0) {
+        // 8.2.3.22.13: a VLAN header comes on top, whoever put it there.
+        let is_tagged = self.outgoing.get(12..14).is_some_and(|kind| kind == [0x81, 0x00] || kind == [0x88, 0xA8]);
+        if self.outgoing.len() > self.longest_frame(is_tagged) {
             problem = Some("a packet is longer than MAXFRS allows");
         }
         if self.outgoing.len() < MIN_FRAME_BYTES {
