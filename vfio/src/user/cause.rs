@@ -59,7 +59,10 @@ impl ServerCause {
     pub fn remedy(&self) -> String {
         match self {
             Self::NoSocket(path) => {
-                format!("correct the path, or start the server first, for example: barewire sim --device ixgbe --socket {}", path.display())
+                format!(
+                    "correct the path, or start the server first, for example: barewire sim --device ixgbe --wire tap=NAME --socket {}",
+                    path.display()
+                )
             }
             Self::NotASocket(_) | Self::NotVfioUser { .. } => "give the path of the socket that a vfio-user server listens on".into(),
             Self::NobodyListens(_) => "start the server again: it ended and left its socket behind".into(),
