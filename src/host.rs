@@ -106,8 +106,7 @@ impl Host {
             other => return Err(other.refuse(name, "a simulated card")),
         };
         // Locally administered, and another one for each card.
-        let mac = spec.mac.map_or([0x02, 0, 0, 0, 0, number], |mac| mac.0);
-        let device = SimDevice::new(name, crate::device::model(spec.card, mac), wire, iommu);
+        let device = SimDevice::new(name, spec.model([0x02, 0, 0, 0, 0, number]), wire, iommu);
         Device::simulated(device, self.clock.clone())
     }
 
