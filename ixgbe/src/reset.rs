@@ -80,6 +80,10 @@ impl<B: Bar> Hw<B> {
                 // What it may still write is covered by Master Disable; the timeout only costs time.
                 if let Err(timeout) = queues::stop_rx(&self.bar, &*self.clock, index as u16) {
                     log::warn!("{}: {timeout}", self.name);
+                    if timeout.last == u32::MAX {
+                        // All ones: the card is gone, and each further queue would be waited for in vain.
+                        return;
+                    }
                 }
             }
         }
