@@ -285,7 +285,10 @@ mod tests {
     fn a_card_that_is_gone_is_not_reset() {
         let (bar, hw, written) = port(Family::I82599);
         bar.stick(STATUS.offset(), u32::MAX);
+        RXDCTL.iter().for_each(|register| bar.stick(register.offset(), u32::MAX));
+        let begun_us = hw.clock.now_us();
         let error = format!("{}", hw.master_disable().unwrap_err());
+        assert!(hw.clock.now_us() - begun_us < 500_000, "one queue is waited for and not each");
         assert!(error.contains("STATUS (0x00008, section 8.2.3.1.2) still reads 0xffffffff; all ones mean"), "{error}");
         assert!(resets(&written).is_empty());
     }
