@@ -226,3 +226,24 @@ fn respond_answers_from_another_process() {
         assert_eq!(answer[..32], reply);
     }
 }
+
+/// The tool at both ends: `barewire sim` serves, `barewire info` opens.
+#[cfg(feature = "cli")]
+#[test]
+fn the_tool_opens_what_the_tool_serves() {
+    let directory = Directory::new("vfio-user-tool");
+    let (socket, wire) = (directory.file("nic"), format!("dgram={}:{}", directory.file("local"), directory.file("remote")));
+    let tool = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_barewire"));
+        command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().unwrap()
+    };
+    let server = tool(&["sim", "--device", "ixgbe,mac=02:00:00:00:00:07", "--socket", &socket, "--wire", &wire]);
+    until("the socket", || Path::new(&socket).exists());
+    let info = tool(&["info", &format!("vfio-user:{socket}")]).wait_with_output().unwrap();
+    assert!(std::process::Command::new("kill").args(["-INT", &server.id().to_string()]).status().unwrap().success());
+    let served = server.wait_with_output().unwrap();
+    let text = String::from_utf8(info.stdout.clone()).unwrap();
+    assert!(info.status.success() && text.contains("02:00:00:00:00:07") && text.contains("82599"), "{info:?}");
+    assert!(served.status.success(), "no client did what the datasheet forbids: {served:?}");
+}
