@@ -2,21 +2,13 @@
 
 mod common;
 
-use std::borrow::Cow;
-use std::fs::File;
-use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{Duration, SystemTime};
 
-use barewire::sim::wire::WireError;
-use barewire::{Batch, Config, Error, Frame, Port, RxMode, RxQueue};
+use barewire::sim::wire::pcap::{Format, Output};
+use barewire::{Batch, Config, Error, Port, RxMode, RxQueue, Stats};
 use clap::Parser;
-use common::{Run, finish, longest_mtu};
-use pcap_file::pcapng::PcapNgWriter;
-use pcap_file::pcapng::blocks::enhanced_packet::EnhancedPacketBlock;
-use pcap_file::pcapng::blocks::interface_description::{InterfaceDescriptionBlock, InterfaceDescriptionOption};
-use pcap_file::{DataLink, Endianness, PcapError};
+use common::{Run, finish, longest_mtu, say};
 
 /// Writes every frame that a device receives to a capture file, until the count is reached, the input is over, or Ctrl-C.
 ///
@@ -25,8 +17,8 @@ use pcap_file::{DataLink, Endianness, PcapError};
 struct Args {
     /// The device: 0000:01:00.0, vfio-user:PATH, or sim:ixgbe or sim:virtio-net with ,key=value options
     device: String,
-    /// The capture file, in pcapng format
-    #[arg(long, value_name = "FILE.pcapng")]
+    /// The capture file: in pcapng format, or where it is named so in pcap format
+    #[arg(long, value_name = "FILE.pcapng|FILE.pcap")]
     write: PathBuf,
     /// How many frames; without it until the input is over
     #[arg(long, value_name = "N")]
@@ -38,8 +30,6 @@ struct Args {
 
 /// Frames received at once, at most.
 const BATCH: usize = 64;
-/// Timestamps in units of 10 to the minus this (`if_tsresol`).
-const NANOSECONDS: u8 = 9;
 
 fn main() -> ExitCode {
     common::main(run)
@@ -47,91 +37,91 @@ fn main() -> ExitCode {
 
 fn run(args: &Args) -> Result<bool, Error> {
     let device = barewire::open(&args.device)?;
-    let mut recording = Recording::create(&args.write)?;
+    let format = Format::by_name(&args.write).unwrap_or(Format::PcapNg);
+    let output = Output::create(&args.write, format).map_err(|error| Error::Wire { device: "--write".into(), error })?;
     let mtu = args.mtu.unwrap_or_else(|| longest_mtu(&[&device]));
     let rx_mode = RxMode { promiscuous: true, all_multicast: true };
     let mut port = device.start(&Config { mtu, rx_mode, ..Config::default() })?;
-    let Some((mut rx, tx)) = port.take_queues() else { unreachable!("a started port has queues") };
+    let Some((rx, _tx)) = port.take_queues() else { unreachable!("a started port has queues") };
 
     let mut run = Run::new(None);
     run.wait_for_links(&mut [&mut port]);
-    let captured = capture(args, &mut run, &mut port, &mut *rx, &mut recording);
-    // Before the queue goes: what comes afterwards is not missed here.
-    let (seconds, missed) = (run.seconds(), port.control.stats().rx_missed_errors);
-    drop((rx, tx));
-    let closed = recording.close();
-    let written = closed.as_ref().ok().copied();
-    let (_, ended) = finish([port], captured.and(closed.map(drop)));
-    match written {
-        Some(written) => println!("captured={written} missed={missed} mpps={:.3}", written as f64 / seconds / 1e6),
-        None => println!("missed={missed}"),
-    }
+    let mut recording = Recording { rx, batch: Batch::new(BATCH), whole: Vec::new(), output, device: args.device.clone() };
+    let (captured, totals) = recording.capture(args.count.unwrap_or(u64::MAX), &mut run, &mut port);
+    let seconds = run.seconds();
+    let captured = captured.and_then(|()| recording.flush());
+    let (written, missed) = (recording.output.whole(), totals.rx_missed_errors);
+    let ended = finish([port], &[totals], captured);
+    say(format_args!("captured={written} missed={missed} mpps={:.3}", written as f64 / seconds / 1e6));
     ended.map(|()| missed == 0)
 }
 
-fn capture(args: &Args, run: &mut Run, port: &mut Port, rx: &mut dyn RxQueue, recording: &mut Recording) -> Result<(), Error> {
-    let (mut batch, mut idle) = (Batch::new(BATCH), false);
-    let count = args.count.unwrap_or(u64::MAX);
-    while recording.written < count && run.goes_on(&mut [port]) {
-        // Asked before the poll: only then does its finding nothing mean that nothing comes any more.
-        let is_over = idle && port.is_input_over();
-        let wanted = usize::try_from(count - recording.written).unwrap_or(usize::MAX);
-        idle = rx.poll(&mut batch, wanted) == 0;
-        while let Some(frame) = batch.pop() {
-            recording.write(&frame)?;
-            batch.recycle(frame);
-        }
-        if let Some(fault) = rx.fault() {
-            return Err(Error::Queue { device: args.device.clone(), fault });
-        }
-        if is_over && idle {
-            break;
-        }
-        run.rest_unless(!idle);
-    }
-    Ok(())
-}
-
-/// A capture file being written.
+/// From a receive queue to a file.
 struct Recording {
-    file: PathBuf,
-    writer: PcapNgWriter<BufWriter<File>>,
-    bytes: Vec<u8>,
-    written: u64,
+    rx: Box<dyn RxQueue>,
+    batch: Batch,
+    /// A frame of several buffers in one piece.
+    whole: Vec<u8>,
+    output: Output,
+    /// The device's name.
+    device: String,
 }
 
 impl Recording {
-    fn create(file: &std::path::Path) -> Result<Self, Error> {
-        let opened = File::create(file).map_err(|error| failed(file, "make the capture file", &error.to_string()))?;
-        let options = vec![InterfaceDescriptionOption::IfTsResol(NANOSECONDS)];
-        let interface = InterfaceDescriptionBlock { linktype: DataLink::ETHERNET, snaplen: 0, options };
-        let writer = PcapNgWriter::with_endianness(BufWriter::new(opened), Endianness::native())
-            .and_then(|mut writer| writer.write_pcapng_block(interface).map(|_| writer));
-        let writer = writer.map_err(|error| failed(file, "write the capture file", &error.to_string()))?;
-        Ok(Self { file: file.into(), writer, bytes: Vec::new(), written: 0 })
+    /// Writes `count` frames, or what comes until the run or the input is over. Returns the port's counters of that moment, too.
+    fn capture(&mut self, count: u64, run: &mut Run, port: &mut Port) -> (Result<(), Error>, Stats) {
+        let mut idle = false;
+        let mut outcome = Ok(());
+        while outcome.is_ok() && self.output.written() < count && run.goes_on(&mut [port]) {
+            // Asked before the poll: only then does its finding nothing mean that nothing comes any more.
+            let is_over = idle && port.is_input_over();
+            let received = self.turn(count);
+            idle = matches!(received, Ok(0));
+            outcome = received.map(drop);
+            if is_over && idle {
+                break;
+            }
+            run.rest_unless(!idle);
+        }
+        // What comes from here on is not this run's; what the rings hold is.
+        let totals = port.control.stats();
+        let count = count.min(totals.rx_packets);
+        while outcome.is_ok() && self.output.written() < count {
+            match self.turn(count) {
+                Ok(0) => break,
+                received => outcome = received.map(drop),
+            }
+        }
+        (outcome, totals)
     }
 
-    fn write(&mut self, frame: &Frame) -> Result<(), Error> {
-        self.bytes.clear();
-        frame.segments().for_each(|segment| self.bytes.extend_from_slice(segment));
-        let timestamp = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
-        let original_len = self.bytes.len() as u32;
-        let block = EnhancedPacketBlock { interface_id: 0, timestamp, original_len, data: Cow::Borrowed(&self.bytes), options: Vec::new() };
-        let wrote: Result<usize, PcapError> = self.writer.write_pcapng_block(block);
-        wrote.map_err(|error| failed(&self.file, "write the capture file", &error.to_string()))?;
-        self.written += 1;
-        Ok(())
+    /// Writes what there is, up to `count` in all. Returns how many frames came.
+    fn turn(&mut self, count: u64) -> Result<usize, Error> {
+        let wanted = usize::try_from(count.saturating_sub(self.output.written())).unwrap_or(usize::MAX);
+        let received = self.rx.poll(&mut self.batch, wanted);
+        while let Some(frame) = self.batch.pop() {
+            if frame.is_linear() {
+                self.output.write(frame.data());
+            } else {
+                self.whole.clear();
+                frame.segments().for_each(|segment| self.whole.extend_from_slice(segment));
+                self.output.write(&self.whole);
+            }
+            self.batch.recycle(frame);
+        }
+        match self.rx.fault() {
+            Some(fault) => Err(Error::Queue { device: self.device.clone(), fault }),
+            None => self.check().map(|()| received),
+        }
     }
 
-    /// Writes out what is buffered. Returns how many frames are in the file.
-    fn close(self) -> Result<u64, Error> {
-        let flushed = self.writer.into_inner().flush();
-        flushed.map_err(|error| failed(&self.file, "write the capture file", &error.to_string()))?;
-        Ok(self.written)
+    fn flush(&mut self) -> Result<(), Error> {
+        self.output.flush();
+        self.check()
     }
-}
 
-fn failed(file: &std::path::Path, action: &'static str, cause: &str) -> Error {
-    let on = file.display().to_string();
-    Error::Wire { device: "capture".into(), error: WireError::System { action, on, cause: cause.into(), remedy: String::new() } }
+    /// What went wrong with the file.
+    fn check(&self) -> Result<(), Error> {
+        self.output.error().map_or(Ok(()), |error| Err(Error::Wire { device: "--write".into(), error: error.clone() }))
+    }
 }

@@ -2,12 +2,13 @@
 //!
 //! `cargo run --release --example first -- sim:ixgbe,dgram=/tmp/card.sock:/tmp/me.sock`
 
-use barewire::{Batch, Config};
+use barewire::{Batch, Config, Error, SpecError, TxState};
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let spec = std::env::args().nth(1).ok_or("give a device, for instance sim:ixgbe,tap=tap0")?;
+fn main() -> Result<(), Error> {
+    let spec = std::env::args().nth(1).filter(|spec| !spec.starts_with('-'));
+    let spec = spec.ok_or(SpecError::new("first DEVICE", "give a device, for instance sim:ixgbe,tap=tap0"))?;
     let mut port = barewire::open(&spec)?.start(&Config::default())?;
-    let (mut rx, mut tx) = port.take_queues().ok_or("the port has no queues")?;
+    let (mut rx, mut tx) = port.take_queues().expect("a started port has queues");
     let mut batch = Batch::new(64);
     loop {
         let waiting = batch.len(); // what the transmit queue had no room for
@@ -17,6 +18,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 addresses.rotate_left(6); // destination and source change places
             }
         }
-        let _ = tx.submit(&mut batch);
+        if let TxState::Refused(_) = tx.submit(&mut batch) {
+            batch.pop(); // else it would stay at the front for ever
+        }
+        if let Some(fault) = rx.fault().or(tx.fault()) {
+            return Err(Error::Queue { device: spec, fault });
+        }
     }
 }

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use barewire::sim::wire::traffic::{Flow, FlowTotals, TrafficConfig, pair};
 use barewire::{Batch, Config, Device, Error, Host, Port, RxMode, RxQueue, SpecError, Stats, TxQueue, TxState};
 use clap::Parser;
-use common::{Run, finish, longest_mtu};
+use common::refused::Refused;
+use common::{DRAIN_LIMIT, Drained, Run, finish, longest_mtu, say, warn};
 
 /// Forwards frames between two devices, both ways, until both inputs are over, Ctrl-C, or the end of its time.
 ///
@@ -21,8 +22,8 @@ struct Args {
     #[arg(num_args = 2, value_names = ["A", "B"])]
     devices: Vec<String>,
     /// How long to forward; 5 s without devices, else until the inputs are over
-    #[arg(long, value_name = "N")]
-    seconds: Option<f64>,
+    #[arg(long, value_name = "N", value_parser = common::seconds)]
+    seconds: Option<Duration>,
     /// Frames received at once, at most
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=4096))]
     batch: u16,
@@ -33,9 +34,6 @@ struct Args {
     #[arg(long, value_name = "BYTES")]
     mtu: Option<u32>,
 }
-
-/// How long what is on the way may go without any progress.
-const DRAIN_LIMIT: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
     common::main(run)
@@ -51,15 +49,20 @@ fn run(args: &Args) -> Result<bool, Error> {
     let mtu = args.mtu.unwrap_or_else(|| longest_mtu(&[&a, &b]));
     let config = Config { mtu, rx_mode, ..Config::default() };
     let (mut a, mut b) = (a.start(&config)?, b.start(&config)?);
-    let mut run = Run::new(args.seconds.or(flows.is_some().then_some(5.0)));
+    let mut run = Run::new(args.seconds.or(flows.is_some().then_some(Duration::from_secs(5))));
     run.wait_for_links(&mut [&mut a, &mut b]);
 
     let mut ways = Way::both(&mut a, &mut b, args.batch.into());
-    let forwarded = forward(&mut run, &mut ways, &mut a, &mut b, flows.as_ref());
-    let (seconds, moved) = (run.seconds(), ways.each_ref().map(Way::moved));
-    drop(ways);
-    let (stats, ended) = finish([a, b], forwarded);
-    let is_whole = print_result(&moved, flows.as_ref(), &stats, seconds);
+    let mut outcome = forward(&mut run, &mut ways, &mut a, &mut b, flows.as_ref());
+    // What comes from here on is not this run's.
+    let end = [a.control.stats(), b.control.stats()];
+    let seconds = run.seconds();
+    if outcome.is_ok() {
+        outcome = drain(&mut run, &mut ways, &mut a, &mut b, &end);
+    }
+    let totals = [common::totals(end[0], &mut a), common::totals(end[1], &mut b)];
+    let ended = finish([a, b], &totals, outcome);
+    let is_whole = print_result(&ways, flows.as_ref(), &totals, seconds);
     ended.map(|()| is_whole)
 }
 
@@ -73,7 +76,7 @@ fn with_traffic(host: &mut Host, frame_bytes: usize) -> Result<([Device; 2], [Ar
     Ok(([a, b], flows))
 }
 
-/// Forwards until the inputs are over or the run ends, then sends what is on the way.
+/// Forwards until the inputs are over or the run ends.
 fn forward(run: &mut Run, ways: &mut [Way; 2], a: &mut Port, b: &mut Port, flows: Option<&[Arc<Flow>; 2]>) -> Result<(), Error> {
     let (mut idle, mut progress) = (false, Instant::now());
     loop {
@@ -86,7 +89,7 @@ fn forward(run: &mut Run, ways: &mut [Way; 2], a: &mut Port, b: &mut Port, flows
         }
         // Asked before the polls: only then does their finding nothing mean that nothing comes any more.
         let is_over = idle && a.is_input_over() && b.is_input_over();
-        let moved = ways[0].forward()? + ways[1].forward()?;
+        let moved = ways[0].forward(usize::MAX)? + ways[1].forward(usize::MAX)?;
         // With frames that wait for the other port in its hands, a way had no room to look for more.
         idle = moved == 0 && ways.iter().all(|way| way.batch.is_empty());
         if is_over && idle {
@@ -97,17 +100,22 @@ fn forward(run: &mut Run, ways: &mut [Way; 2], a: &mut Port, b: &mut Port, flows
         }
         run.rest_unless(moved > 0);
     }
-    let (mut sent, mut progress) = ([0; 2], Instant::now());
-    while !(run.is_lost() || ways[0].is_sent(b) && ways[1].is_sent(a)) && progress.elapsed() < DRAIN_LIMIT {
-        ways[0].submit()?;
-        ways[1].submit()?;
-        let now = [a.control.stats().tx_packets, b.control.stats().tx_packets];
-        if std::mem::replace(&mut sent, now) != now {
-            progress = Instant::now();
-        }
-        run.rest_unless(false);
-    }
     Ok(())
+}
+
+/// Forwards what the rings held at the `end`, and waits until all that is on the way has left.
+fn drain(run: &mut Run, ways: &mut [Way; 2], a: &mut Port, b: &mut Port, end: &[Stats; 2]) -> Result<(), Error> {
+    run.drain(|| {
+        let mut is_over = true;
+        let mut frames = a.control.stats().tx_packets + b.control.stats().tx_packets;
+        for (way, (end, to)) in ways.iter_mut().zip(end.iter().zip([&mut *b, &mut *a])) {
+            let left = end.rx_packets.saturating_sub(way.received());
+            way.forward(usize::try_from(left).unwrap_or(usize::MAX))?;
+            frames += way.received();
+            is_over &= way.received() >= end.rx_packets && way.is_sent(to);
+        }
+        Ok(if is_over { Drained::All } else { Drained::Frames(frames) })
+    })
 }
 
 /// From one port's receive queue to the other's transmit queue.
@@ -115,28 +123,23 @@ struct Way {
     rx: Box<dyn RxQueue>,
     tx: Box<dyn TxQueue>,
     batch: Batch,
+    refused: Refused,
     /// The names of the two ports.
     names: [String; 2],
-}
-
-/// What one way received and sent, in frames.
-struct Moved {
-    received: u64,
-    sent: u64,
 }
 
 impl Way {
     fn both(a: &mut Port, b: &mut Port, batch: usize) -> [Self; 2] {
         let names = [a.name().to_owned(), b.name().to_owned()];
         let (Some((a_rx, a_tx)), Some((b_rx, b_tx))) = (a.take_queues(), b.take_queues()) else { unreachable!("a started port has queues") };
-        let there = Self { rx: a_rx, tx: b_tx, batch: Batch::new(batch), names: names.clone() };
+        let there = Self { rx: a_rx, tx: b_tx, batch: Batch::new(batch), refused: Refused::default(), names: names.clone() };
         let [a, b] = names;
-        [there, Self { rx: b_rx, tx: a_tx, batch: Batch::new(batch), names: [b, a] }]
+        [there, Self { rx: b_rx, tx: a_tx, batch: Batch::new(batch), refused: Refused::default(), names: [b, a] }]
     }
 
-    /// Receives as much as there is room for, and sends as much as goes. Returns how many frames came or went.
-    fn forward(&mut self) -> Result<usize, Error> {
-        let received = self.rx.poll(&mut self.batch, usize::MAX);
+    /// Receives as much as there is room for, `budget` at most, and sends as much as goes. Returns how many frames came or went.
+    fn forward(&mut self, budget: usize) -> Result<usize, Error> {
+        let received = self.rx.poll(&mut self.batch, budget);
         if received == 0
             && let Some(fault) = self.rx.fault()
         {
@@ -151,7 +154,9 @@ impl Way {
         match self.tx.submit(&mut self.batch) {
             TxState::Running | TxState::Stopped => {}
             TxState::Refused(why) => {
-                eprintln!("not forwarded: {why}");
+                if let Some(line) = self.refused.count(&self.names[1], why) {
+                    warn(line);
+                }
                 drop(self.batch.pop());
             }
             TxState::Broken(fault) => return Err(Error::Queue { device: self.names[1].clone(), fault }),
@@ -164,28 +169,33 @@ impl Way {
         self.batch.is_empty() && port.is_output_over(&mut *self.tx)
     }
 
-    fn moved(&self) -> Moved {
-        Moved { received: self.rx.counters().packets, sent: self.tx.counters().packets }
+    /// How many frames came.
+    fn received(&self) -> u64 {
+        self.rx.counters().packets
     }
 }
 
 /// Prints the last line, and says whether nothing was lost, corrupted or reordered.
-fn print_result([there, back]: &[Moved; 2], flows: Option<&[Arc<Flow>; 2]>, [a, b]: &[Stats; 2], seconds: f64) -> bool {
+fn print_result([there, back]: &[Way; 2], flows: Option<&[Arc<Flow>; 2]>, [a, b]: &[Stats; 2], seconds: f64) -> bool {
     // What a queue took and the card did not send has not been forwarded.
-    let forwarded = there.sent.min(b.tx_packets) + back.sent.min(a.tx_packets);
+    let forwarded = there.tx.counters().packets.min(b.tx_packets) + back.tx.counters().packets.min(a.tx_packets);
+    let refused = there.refused.frames + back.refused.frames;
     let missed = a.rx_missed_errors + b.rx_missed_errors;
     let mpps = forwarded as f64 / seconds / 1e6;
     let Some([into_a, into_b]) = flows.map(|flows| flows.each_ref().map(|flow| flow.totals())) else {
-        // Without checkers at the far ends: what was received and not sent is lost.
-        let lost = (there.received + back.received).saturating_sub(forwarded);
-        println!("forwarded={forwarded} lost={lost} missed={missed} mpps={mpps:.3}");
-        return lost == 0;
+        // Without checkers at the far ends: what was received, and neither sent nor refused, is lost.
+        let received = there.received().max(a.rx_packets) + back.received().max(b.rx_packets);
+        let lost = received.saturating_sub(forwarded + refused);
+        say(format_args!("forwarded={forwarded} lost={lost} refused={refused} missed={missed} mpps={mpps:.3}"));
+        return lost == 0 && refused == 0;
     };
-    let lost = into_a.lost(a.rx_missed_errors) + into_b.lost(b.rx_missed_errors);
+    let lost = (into_a.lost(a.rx_missed_errors) + into_b.lost(b.rx_missed_errors)).saturating_sub(refused);
     let FlowTotals { corrupted, reordered, duplicated, .. } = into_a + into_b;
     if duplicated > 0 {
-        eprintln!("{duplicated} frames arrived twice");
+        warn(format_args!("{duplicated} frames arrived twice"));
     }
-    println!("forwarded={forwarded} lost={lost} corrupted={corrupted} reordered={reordered} missed={missed} mpps={mpps:.3}");
-    lost == 0 && corrupted == 0 && reordered == 0 && duplicated == 0
+    say(format_args!(
+        "forwarded={forwarded} lost={lost} corrupted={corrupted} reordered={reordered} refused={refused} missed={missed} mpps={mpps:.3}"
+    ));
+    lost == 0 && refused == 0 && corrupted == 0 && reordered == 0 && duplicated == 0
 }

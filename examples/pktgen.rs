@@ -3,11 +3,11 @@
 mod common;
 
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use barewire::{Batch, BufPool, Config, Error, Frame, MacAddr, Port, RxQueue, SpecError, TxQueue, TxState};
 use clap::Parser;
-use common::{Run, finish};
+use common::{Drained, Run, finish, say};
 
 /// Sends UDP datagrams over IPv4, numbered from 0, until the count is reached or Ctrl-C.
 ///
@@ -48,8 +48,6 @@ const HEADER_BYTES: usize = 14;
 const MIN_BYTES: usize = HEADER_BYTES + 20 + 8 + 8;
 /// Frames handed over at once, at most.
 const BATCH: usize = 64;
-/// How long the last frames may go without any progress.
-const DRAIN_LIMIT: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
     common::main(run)
@@ -70,10 +68,10 @@ fn run(args: &Args) -> Result<bool, Error> {
 
     let generated = generator.run(args, &mut run, &mut port);
     let (seconds, sent) = (run.seconds(), generator.tx.counters().packets);
-    drop(generator);
-    let ([stats], ended) = finish([port], generated);
-    let on_wire = stats.tx_packets;
-    println!("sent={on_wire} mpps={:.3}", on_wire as f64 / seconds / 1e6);
+    let totals = port.control.stats();
+    let on_wire = totals.tx_packets;
+    let ended = finish([port], &[totals], generated);
+    say(format_args!("sent={on_wire} mpps={:.3}", on_wire as f64 / seconds / 1e6));
     ended.map(|()| on_wire >= sent.max(args.count.unwrap_or(0)))
 }
 
@@ -106,16 +104,11 @@ impl Generator {
             self.inbox.clear();
             run.rest_unless(before > self.batch.len() || received > 0);
         }
-        let (mut sent, mut progress) = (0, Instant::now());
-        while !(run.is_lost() || self.batch.is_empty() && port.is_output_over(&mut *self.tx)) && progress.elapsed() < DRAIN_LIMIT {
+        run.drain(|| {
             self.submit(&args.device)?;
-            let now = port.control.stats().tx_packets;
-            if std::mem::replace(&mut sent, now) != now {
-                progress = Instant::now();
-            }
-            run.rest_unless(false);
-        }
-        Ok(())
+            let is_sent = self.batch.is_empty() && port.is_output_over(&mut *self.tx);
+            Ok(if is_sent { Drained::All } else { Drained::Frames(port.control.stats().tx_packets) })
+        })
     }
 
     /// Puts up to `wanted` new frames into the batch: fewer where it is full or no buffer is free.

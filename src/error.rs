@@ -10,7 +10,8 @@ use sim::wire::WireError;
 use crate::spec::SpecError;
 
 /// Why a device could not be opened, started or used.
-#[derive(Debug)]
+///
+/// `Debug` reads as `Display` does, so that `fn main() -> Result<(), Error>` tells people what to do.
 #[non_exhaustive]
 pub enum Error {
     /// The spec names no device.
@@ -100,6 +101,12 @@ impl fmt::Display for Error {
                 write!(f, "{device}: the driver did what the datasheet forbids, {} time(s): {}", violations.len(), violations.join("; "))
             }
         }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

@@ -77,6 +77,15 @@ impl Port {
         }
     }
 
+    /// The first error of its wire so far, that of a simulated card; [`Report::wire`] has it too. After a broken capture file all frames before the
+    /// damage still arrive; a file that cannot be written or a device that is gone gets no better.
+    pub fn wire_error(&self) -> Option<WireError> {
+        match &self.origin {
+            Origin::Sim { card, .. } => card.wire_error(),
+            Origin::Vfio(_) => None,
+        }
+    }
+
     /// What happened to the device as a whole: it failed, or the host wants it back. It stays until the port is gone.
     ///
     /// A program that is asked for its device should let the port go soon: the host waits for it. Asking costs system calls on a real device: a few

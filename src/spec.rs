@@ -79,8 +79,8 @@ pub enum Card {
     VirtioNet,
 }
 
-/// A spec that names no device: which, and what would be right.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A spec that names no device: which, and what would be right. `Debug` reads as `Display` does.
+#[derive(Clone, PartialEq, Eq)]
 pub struct SpecError {
     spec: String,
     what: String,
@@ -102,6 +102,13 @@ impl fmt::Display for SpecError {
         Ok(())
     }
 }
+
+impl fmt::Debug for SpecError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 impl std::error::Error for SpecError {}
 
 impl FromStr for Spec {

@@ -32,6 +32,13 @@ fn every_frame_comes_back_with_its_addresses_exchanged() {
 
 #[test]
 fn without_a_device_it_says_what_to_give() {
-    let output = example("first").output().unwrap();
-    assert!(!output.status.success() && String::from_utf8_lossy(&output.stderr).contains("give a device"), "{output:?}");
+    let table: [(&[&str], &str); 3] = [
+        (&[], "Error: first DEVICE: give a device, for instance sim:ixgbe,tap=tap0\n"),
+        (&["--help"], "Error: first DEVICE: give a device, for instance sim:ixgbe,tap=tap0\n"),
+        (&["sim:igxbe"], "Error: sim:igxbe: no simulated card of that name; did you mean sim:ixgbe?\n"),
+    ];
+    for (arguments, wanted) in table {
+        let output = example("first").args(arguments).output().unwrap();
+        assert!(!output.status.success() && String::from_utf8_lossy(&output.stderr) == wanted, "{output:?}");
+    }
 }

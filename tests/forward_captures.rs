@@ -4,7 +4,7 @@
 mod captures;
 mod common;
 
-use common::{Directory, run};
+use common::{Directory, Flood, field, run};
 
 fn forward(directory: &Directory, input: &str, output: &str) {
     forward_on("sim:ixgbe", directory, input, output);
@@ -21,7 +21,7 @@ fn forward_on(card: &str, directory: &Directory, input: &str, output: &str) {
         assert!(found == wanted, "frame {index} of {} bytes came out with {} bytes, and otherwise", wanted.len(), found.len());
     }
     let last = outcome.stdout.lines().last().unwrap();
-    assert!(last.starts_with(&format!("forwarded={} lost=0 missed=0 mpps=", wanted.len())), "{last}");
+    assert!(last.starts_with(&format!("forwarded={} lost=0 refused=0 missed=0 mpps=", wanted.len())), "{last}");
 }
 
 #[test]
@@ -83,5 +83,18 @@ fn what_never_leaves_the_card_is_lost() {
     // One frame a minute.
     let outcome = run("forward", &[&format!("sim:ixgbe,pcap-in={input}"), &format!("sim:ixgbe,pcap-out={output},slow-us=60000000")]);
     assert_eq!(outcome.status, Some(1), "{outcome:?}");
-    assert!(outcome.stdout.lines().last().unwrap().starts_with("forwarded=1 lost=2 missed=0 "), "{outcome:?}");
+    assert!(outcome.stdout.lines().last().unwrap().starts_with("forwarded=1 lost=2 refused=0 missed=0 "), "{outcome:?}");
+}
+
+#[test]
+fn at_the_end_of_its_time_all_that_the_card_received_is_forwarded() {
+    let directory = Directory::new("forward-flood");
+    let flood = Flood::start(&directory, captures::frame(1000, 0));
+    let output = directory.file("out.pcap");
+    let outcome = run("forward", &[&format!("sim:ixgbe,{}", flood.wire), &format!("sim:ixgbe,pcap-out={output}"), "--seconds", "0.3"]);
+    let [a, _, last] = outcome.stdout.lines().rev().take(3).collect::<Vec<_>>().try_into().map(|[last, b, a]: [&str; 3]| [a, b, last]).unwrap();
+    let forwarded = field(last, "forwarded");
+    assert!(forwarded > 0 && outcome.stderr.is_empty(), "{outcome:?}");
+    assert_eq!((field(a, "rx_packets"), captures::read(&output).len() as u64), (forwarded, forwarded), "{outcome:?}");
+    assert_eq!((field(last, "lost"), field(last, "missed")), (0, field(a, "rx_missed_errors")), "{outcome:?}");
 }

@@ -218,7 +218,7 @@ fn udp_echo() {
         assert!(found == wanted, "{len} bytes");
     }
     let output = lab.end();
-    assert!(output.ends_with("echoed=7\n"), "{output}");
+    assert!(output.ends_with("refused=0 echoed=7\n"), "{output}");
 }
 
 #[test]

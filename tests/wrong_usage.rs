@@ -61,9 +61,13 @@ fn a_vfio_user_socket_that_is_not_there_is_told() {
 
 #[test]
 fn wrong_arguments_are_wrong_usage() {
-    let table: [(&str, &[&str], &str); 10] = [
+    let table: [(&str, &[&str], &str); 14] = [
         ("forward", &["sim:ixgbe"], "2 values"),
         ("forward", &["--batch", "0"], "--batch"),
+        ("forward", &["--seconds=-1"], "give a number of seconds above 0"),
+        ("forward", &["--seconds", "nan"], "give a number of seconds above 0"),
+        ("forward", &["--seconds", "0"], "give a number of seconds above 0"),
+        ("forward", &["--seconds", "1e30"], "give a number of seconds above 0"),
         ("forward", &["--size", "20"], "give a size from 60 to 9724 bytes"),
         ("forward", &["--size", "64", "sim:ixgbe", "sim:ixgbe"], "cannot be used with"),
         ("respond", &["sim:ixgbe"], "--ip"),

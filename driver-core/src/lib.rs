@@ -9,7 +9,7 @@
 //! | [`ring`], [`rxring`], [`txring`] | descriptors in DMA memory, and the shadow that says who owns which buffer |
 //! | [`split`], [`words`] | split virtqueues, and the 16- and 32-bit words that they are made of |
 //! | [`gate`], [`queue`], [`poller`] | stop and wake, the contracts of queues, NAPI |
-//! | [`device`], [`stats`] | the control side |
+//! | [`device`], [`config`], [`stats`] | the control side |
 //! | [`barrier`], [`lane`] | every fence, and two 64-bit words at a time |
 #![no_std]
 
@@ -24,6 +24,7 @@ pub mod bar;
 pub mod barrier;
 pub mod batch;
 pub mod clock;
+pub mod config;
 pub mod device;
 pub mod dma;
 pub mod frame;

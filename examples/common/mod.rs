@@ -2,12 +2,16 @@
 #![allow(dead_code, reason = "each application uses a part")]
 
 mod meter;
+pub(crate) mod refused;
 
+use std::fmt::Display;
+use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use barewire::sim::wire::WireError;
 use barewire::{Device, Error, Port, Report, Stats};
 use clap::Parser;
 use meter::Meter;
@@ -23,6 +27,25 @@ const IDLE_YIELDS: u32 = 64;
 /// How long it sleeps then.
 const IDLE_SLEEP: Duration = Duration::from_micros(20);
 
+/// How long what is on the way may go without any progress.
+pub(crate) const DRAIN_LIMIT: Duration = Duration::from_secs(2);
+
+/// Prints a line. Where nobody reads it any more, there is no reason to stop.
+pub(crate) fn say(line: impl Display) {
+    let _ = writeln!(std::io::stdout().lock(), "{line}");
+}
+
+/// Prints a line about what is wrong.
+pub(crate) fn warn(line: impl Display) {
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
+}
+
+/// A number of seconds from the command line.
+pub(crate) fn seconds(text: &str) -> Result<Duration, &'static str> {
+    let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    seconds.filter(|seconds| !seconds.is_zero()).ok_or("give a number of seconds above 0, for instance 2.5")
+}
+
 /// The longest payload of a frame where the application is not told: jumbo frames, as far as each of the devices takes them.
 pub(crate) fn longest_mtu(devices: &[&Device]) -> u32 {
     devices.iter().map(|device| device.info().max_mtu).fold(JUMBO_MTU, u32::min)
@@ -37,7 +60,7 @@ pub(crate) fn main<Args: Parser>(application: fn(&Args) -> Result<bool, Error>) 
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
         Err(error) => {
-            eprintln!("error: {error}");
+            warn(format_args!("error: {error}"));
             ExitCode::from(if matches!(error, Error::Spec(_) | Error::NotSharable { .. }) { 2 } else { 1 })
         }
     }
@@ -55,11 +78,13 @@ pub(crate) struct Run {
     links: Vec<Option<bool>>,
     /// A device that failed or must be given back.
     lost: bool,
+    /// A wire that gets no better.
+    cut: bool,
 }
 
 impl Run {
-    /// Starts now. `seconds`: how long it lasts; `None`: until Ctrl-C, or until the application is through.
-    pub(crate) fn new(seconds: Option<f64>) -> Self {
+    /// Starts now. `limit`: how long it lasts; `None`: until Ctrl-C, or until the application is through.
+    pub(crate) fn new(limit: Option<Duration>) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let seen = stop.clone();
         let handler = move || {
@@ -69,12 +94,10 @@ impl Run {
             }
         };
         if let Err(error) = ctrlc::set_handler(handler) {
-            eprintln!("warning: Ctrl-C ends the program at once: {error}");
+            warn(format_args!("warning: Ctrl-C ends the program at once: {error}"));
         }
-        // A number that is no duration (negative, too large) is no limit.
-        let limit = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
         let start = Instant::now();
-        Self { stop, start, limit, meter: Meter::new(), idle: 0, watch_due: start, links: Vec::new(), lost: false }
+        Self { stop, start, limit, meter: Meter::new(), idle: 0, watch_due: start, links: Vec::new(), lost: false, cut: false }
     }
 
     /// Waits until every port has a link, then starts the run's time anew. Warns where one has none after ten seconds.
@@ -84,7 +107,7 @@ impl Run {
             while !port.control.link().up && port.event().is_none() && !self.stop.load(Ordering::Relaxed) {
                 if began.elapsed() >= LINK_LIMIT {
                     let name = port.name();
-                    eprintln!("warning: {name}: no link: plug it in (a simulated card: tap=, dgram=, pcap-in= or pcap-out=)");
+                    warn(format_args!("warning: {name}: no link: plug it in (a simulated card: tap=, dgram=, pcap-in= or pcap-out=)"));
                     break;
                 }
                 std::thread::sleep(Duration::from_millis(1));
@@ -102,7 +125,7 @@ impl Run {
         }
         let elapsed = now - self.start;
         self.meter.tick(elapsed, ports);
-        self.limit.is_none_or(|limit| elapsed < limit) && !self.stop.load(Ordering::Relaxed) && !self.lost
+        self.limit.is_none_or(|limit| elapsed < limit) && !self.stop.load(Ordering::Relaxed) && !self.lost && !self.cut
     }
 
     /// Whether a device failed or must be given back: then nothing is to be waited for any more.
@@ -118,7 +141,27 @@ impl Run {
                 self.meter.say(&format!("link {} {link}", port.name()));
             }
             self.lost |= port.event().is_some();
+            self.cut |= match port.wire_error() {
+                // A damaged input ends by itself, after the frames before the damage.
+                None | Some(WireError::Broken { .. } | WireError::LinkType { .. } | WireError::FrameSize { .. }) => false,
+                Some(_) => true,
+            };
         }
+    }
+
+    /// Goes on with what is on the way after the end: until `turn` says that all has gone, or has made no progress for [`DRAIN_LIMIT`], which is what
+    /// the number of frames is that it says otherwise.
+    pub(crate) fn drain(&mut self, mut turn: impl FnMut() -> Result<Drained, Error>) -> Result<(), Error> {
+        let (mut before, mut progress) = (None, Instant::now());
+        while !self.lost && progress.elapsed() < DRAIN_LIMIT {
+            match turn()? {
+                Drained::All => break,
+                Drained::Frames(frames) if before.replace(frames) != Some(frames) => progress = Instant::now(),
+                Drained::Frames(_) => {}
+            }
+            self.rest_unless(false);
+        }
+        Ok(())
     }
 
     /// To be told every round whether there was work. On an idle line the processor goes to others: a simulated card needs one, too.
@@ -137,9 +180,23 @@ impl Run {
     }
 }
 
-/// Stops the ports and prints their totals. Returns their counters, and how the run ended: with the first error of a device that went away, of the
-/// application itself (`outcome`), of a port that did not end well.
-pub(crate) fn finish<const PORTS: usize>(ports: [Port; PORTS], outcome: Result<(), Error>) -> ([Stats; PORTS], Result<(), Error>) {
+/// How far a run is drained.
+pub(crate) enum Drained {
+    /// Nothing is on the way any more.
+    All,
+    /// So many frames went so far.
+    Frames(u64),
+}
+
+/// A port's counters where the run is over: what was received until its `end`, and all that was sent, what was on the way then included.
+pub(crate) fn totals(end: Stats, port: &mut Port) -> Stats {
+    let Stats { tx_packets, tx_bytes, tx_errors, tx_dropped, .. } = port.control.stats();
+    Stats { tx_packets, tx_bytes, tx_errors, tx_dropped, ..end }
+}
+
+/// Prints the ports' totals and stops them. To be called while the queues live: a card whose queues are gone misses what still comes. Returns how the
+/// run ended: with the first error of a device that went away, of the application itself (`outcome`), of a port that did not end well.
+pub(crate) fn finish<const PORTS: usize>(ports: [Port; PORTS], totals: &[Stats; PORTS], outcome: Result<(), Error>) -> Result<(), Error> {
     let mut lost = Ok(());
     let reports = ports.map(|port| {
         // A queue that broke and a wait that ended come from it.
@@ -148,9 +205,8 @@ pub(crate) fn finish<const PORTS: usize>(ports: [Port; PORTS], outcome: Result<(
         }
         port.finish()
     });
-    for report in &reports {
-        println!("{}: {} violations={}", report.device, report.stats, report.violations.len());
+    for (report, totals) in reports.iter().zip(totals) {
+        say(format_args!("{}: {totals} violations={}", report.device, report.violations.len()));
     }
-    let stats = reports.each_ref().map(|report| report.stats);
-    (stats, lost.and(outcome).and(reports.into_iter().try_for_each(Report::check)))
+    lost.and(outcome).and(reports.into_iter().try_for_each(Report::check))
 }

@@ -5,10 +5,11 @@ mod common;
 mod nic;
 
 use std::process::ExitCode;
+use std::time::Instant as Monotonic;
 
 use barewire::{Config, Error, MacAddr};
 use clap::Parser;
-use common::{Run, finish};
+use common::{Run, finish, say};
 use nic::{Nic, Source};
 use smoltcp::iface::{Config as InterfaceConfig, Interface, PollIngressSingleResult, SocketHandle, SocketSet};
 use smoltcp::socket::udp;
@@ -63,7 +64,7 @@ fn run(args: &Args) -> Result<bool, Error> {
     let mut nic = Nic::new(&args.device, source, tx, port.pool.clone(), args.mtu);
     let mut stack = Stack::new(&mut nic, port.control.mac(), args);
     port.control.set_multicast_filters(&stack.multicast_groups())?;
-    println!("{}: {} answers as {}", port.name(), port.control.mac(), stack.addresses());
+    say(format_args!("{}: {} answers as {}", port.name(), port.control.mac(), stack.addresses()));
 
     let mut run = Run::new(None);
     run.wait_for_links(&mut [&mut port]);
@@ -77,14 +78,16 @@ fn run(args: &Args) -> Result<bool, Error> {
             }
         }
     }
-    drop(nic);
-    let (_, ended) = finish([port], outcome);
-    println!("echoed={}", stack.echoed);
+    let totals = port.control.stats();
+    let ended = finish([port], &[totals], outcome);
+    say(format_args!("refused={} echoed={}", nic.refused.frames, stack.echoed));
     ended.map(|()| true)
 }
 
 /// The protocols.
 struct Stack {
+    /// What its timers count from: the time of day may be set while it runs.
+    start: Monotonic,
     interface: Interface,
     sockets: SocketSet<'static>,
     echo: SocketHandle,
@@ -96,7 +99,7 @@ struct Stack {
 impl Stack {
     fn new(nic: &mut Nic, mac: MacAddr, args: &Args) -> Self {
         let hardware = EthernetAddress(mac.0);
-        let mut interface = Interface::new(InterfaceConfig::new(HardwareAddress::Ethernet(hardware)), nic, Instant::now());
+        let mut interface = Interface::new(InterfaceConfig::new(HardwareAddress::Ethernet(hardware)), nic, Instant::ZERO);
         interface.update_ip_addrs(|addresses| {
             let own = [Some(IpCidr::Ipv4(args.ip)), Some(IpCidr::Ipv6(link_local(mac))), args.ip6.map(IpCidr::Ipv6)];
             // smoltcp has room for two unless a feature (in Cargo.toml) asks for more.
@@ -107,7 +110,7 @@ impl Stack {
         socket.bind(ECHO_PORT).unwrap_or_else(|error| unreachable!("a new socket takes any port but 0: {error}"));
         let mut sockets = SocketSet::new(Vec::new());
         let echo = sockets.add(socket);
-        Self { interface, sockets, echo, datagram: Vec::new(), echoed: 0 }
+        Self { start: Monotonic::now(), interface, sockets, echo, datagram: Vec::new(), echoed: 0 }
     }
 
     /// The Ethernet groups that neighbour discovery needs: all nodes, and each address's solicited-node group (RFC 4291 section 2.7.1, RFC 2464 section 7).
@@ -129,7 +132,7 @@ impl Stack {
     /// One round: what arrived is answered, frame by frame, so that no socket's buffer runs over. Returns whether there was any work.
     fn turn(&mut self, nic: &mut Nic) -> Result<bool, Error> {
         let received = nic.receive_frames()?;
-        let now = Instant::now();
+        let now = Instant::from_micros(self.start.elapsed().as_micros() as i64);
         let mut processed = false;
         while self.interface.poll_ingress_single(now, nic, &mut self.sockets) != PollIngressSingleResult::None {
             processed = true;

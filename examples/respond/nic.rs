@@ -1,5 +1,7 @@
 //! Our queues as smoltcp's device.
 
+use crate::common::refused::Refused;
+use crate::common::warn;
 use barewire::driver_core::pci::Interrupt;
 use barewire::{Batch, BufPool, Error, Frame, Poller, RxQueue, TxQueue, TxState};
 use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
@@ -46,6 +48,7 @@ pub(crate) struct Nic {
     /// A frame that is being made.
     made: Vec<u8>,
     max_frame_bytes: usize,
+    pub(crate) refused: Refused,
 }
 
 impl Nic {
@@ -60,6 +63,7 @@ impl Nic {
             whole: Vec::new(),
             made: Vec::new(),
             max_frame_bytes: mtu as usize + HEADER_BYTES,
+            refused: Refused::default(),
         }
     }
 
@@ -85,7 +89,9 @@ impl Nic {
         match self.tx.submit(&mut self.outbox) {
             TxState::Running | TxState::Stopped => {}
             TxState::Refused(why) => {
-                eprintln!("not sent: {why}");
+                if let Some(line) = self.refused.count(&self.name, why) {
+                    warn(line);
+                }
                 drop(self.outbox.pop());
             }
             TxState::Broken(fault) => return Err(Error::Queue { device: self.name.clone(), fault }),
@@ -163,7 +169,7 @@ impl TxToken for Made<'_> {
         // `has_room` saw a place and the buffers, and only this thread takes any.
         match self.pool.frame_from(self.bytes) {
             Ok(frame) => drop(self.outbox.push(frame)),
-            Err(error) => eprintln!("not sent: {error}"),
+            Err(error) => warn(format_args!("not sent: {error}")),
         }
         result
     }

@@ -1,13 +1,12 @@
 //! What a device may be started with.
 
+use driver_core::config::{self, ConfigError, Limits};
 use driver_core::device::Config;
 use driver_core::dma::DmaDomain;
-use driver_core::gate::TxGate;
 use driver_core::pool::BLOCK;
 use driver_core::txring::REPORT_EVERY;
 
 use crate::desc::{FCS_BYTES, HEADER_BYTES};
-use crate::error::ConfigError;
 
 /// Queues of each direction. The card has 128; RSS without virtualisation spreads over 16 (7.1.2.8).
 pub const MAX_QUEUES: u16 = 16;
@@ -35,33 +34,14 @@ pub(crate) const fn max_frame_bytes(mtu: u32) -> u32 {
 
 /// Checks all of `config` that does not depend on memory. `vectors` is how many interrupt vectors the function has.
 pub(crate) fn check(config: &Config, domain: &DmaDomain, vectors: u16) -> Result<(), ConfigError> {
-    for (direction, asked) in [("receive", config.rx_queues), ("transmit", config.tx_queues)] {
-        if !(1..=MAX_QUEUES).contains(&asked) {
-            return Err(ConfigError::Queues { direction, asked, max: MAX_QUEUES });
-        }
-    }
-    for (direction, asked) in [("receive", config.rx_ring), ("transmit", config.tx_ring)] {
-        if !asked.is_power_of_two() || !(MIN_RING..=MAX_RING).contains(&asked) {
-            return Err(ConfigError::Ring { direction, asked, min: MIN_RING, max: MAX_RING });
-        }
-    }
-    if !(MIN_MTU..=MAX_MTU).contains(&config.mtu) {
-        return Err(ConfigError::Mtu { asked: config.mtu, min: MIN_MTU, max: MAX_MTU });
-    }
-    TxGate::new(config.gate, config.tx_ring).map_err(ConfigError::Gate)?;
+    let limits = Limits { queues: MAX_QUEUES, ring: MIN_RING..=MAX_RING, mtu: MIN_MTU..=MAX_MTU, vectors };
+    config::check(config, domain, &limits)?;
     if let Some(pool) = &config.pool {
-        if !pool.domain().is_same(domain) {
-            return Err(ConfigError::PoolDomain);
-        }
         buffer_kb(pool.data_bytes())?;
         let (buffers, needed) = (pool.len(), min_buffers(config));
         if buffers < needed {
             return Err(ConfigError::PoolCount { buffers, needed });
         }
-    }
-    let needed = config.rx_queues + 1;
-    if config.interrupts && vectors < needed {
-        return Err(ConfigError::Vectors { available: vectors, needed });
     }
     Ok(())
 }
@@ -77,7 +57,7 @@ pub(crate) fn min_buffers(config: &Config) -> u32 {
 pub(crate) fn buffer_kb(data_bytes: u32) -> Result<u32, ConfigError> {
     let kb = data_bytes / 1024;
     if !data_bytes.is_multiple_of(1024) || !BUFFER_KB.contains(&kb) {
-        return Err(ConfigError::PoolBuffers { buffer_bytes: data_bytes });
+        return Err(ConfigError::PoolSteps { buffer_bytes: data_bytes });
     }
     Ok(kb)
 }
@@ -91,7 +71,7 @@ mod tests {
         assert_eq!(buffer_kb(2048), Ok(2));
         assert_eq!(buffer_kb(16 * 1024), Ok(16));
         for buffer_bytes in [0, 1023, 2047, 17 * 1024] {
-            assert_eq!(buffer_kb(buffer_bytes), Err(ConfigError::PoolBuffers { buffer_bytes }));
+            assert_eq!(buffer_kb(buffer_bytes), Err(ConfigError::PoolSteps { buffer_bytes }));
         }
     }
 

@@ -6,6 +6,7 @@ use core::fmt;
 
 use driver_core::bar::Bar;
 use driver_core::clock::Clock;
+use driver_core::config::ConfigError;
 use driver_core::device::{Config, DeviceInfo};
 use driver_core::gate::TxGate;
 use driver_core::pci::PciFunction;
@@ -16,7 +17,7 @@ use driver_core::txring::TxRing;
 use crate::config::{self, MAX_MTU, MAX_QUEUES, MAX_RING, MIN_RING, STANDARD_MTU, VLAN_BYTES, buffer_kb, max_frame_bytes};
 use crate::control::Control;
 use crate::desc::{RX_RULES, tx_rules};
-use crate::error::{ConfigError, Error, StartError};
+use crate::error::{Error, StartError};
 use crate::hw::Hw;
 use crate::id::{Model, VENDOR};
 use crate::queues::{RingAt, RxSetup};
@@ -245,6 +246,6 @@ fn ring_error(error: RxRingError) -> Error {
 fn pool_error(error: PoolError) -> Error {
     match error {
         PoolError::Dma(error) => error.into(),
-        PoolError::Config(config) => ConfigError::PoolBuffers { buffer_bytes: config.data_bytes }.into(),
+        PoolError::Config(config) => ConfigError::PoolSteps { buffer_bytes: config.data_bytes }.into(),
     }
 }

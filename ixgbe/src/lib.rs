@@ -48,7 +48,8 @@ pub mod tx;
 
 pub use control::Control;
 pub use device::{Ixgbe, Started, open};
-pub use error::{ConfigError, Error, StartError};
+pub use driver_core::config::ConfigError;
+pub use error::{Error, StartError};
 pub use filter::UNICAST_FILTERS;
 pub use rx::Rx;
 pub use tx::Tx;

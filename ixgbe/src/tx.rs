@@ -20,8 +20,6 @@ use crate::shared::Shared;
 const HEADER_BYTES: usize = desc::HEADER_BYTES as usize;
 /// The shortest frame without its check sequence (IEEE 802.3 clause 3.2.8).
 const MIN_FRAME_BYTES: usize = desc::MIN_FRAME_BYTES as usize;
-/// Tag protocol identifiers that make a frame's header longer (IEEE 802.1Q clause 9.5).
-const TAGS: [[u8; 2]; 2] = [[0x81, 0x00], [0x88, 0xa8]];
 
 /// One transmit queue.
 ///
@@ -223,9 +221,7 @@ fn check(frame: &Frame, max_bytes: usize) -> Result<(), Refusal> {
     if len_bytes < HEADER_BYTES {
         return Err(Refusal::TooShort { len_bytes });
     }
-    // What comes first is not always a whole header, but nobody puts a tag where the addresses end.
-    let is_tagged = frame.data().get(12..14).is_some_and(|kind| TAGS.iter().any(|tag| kind == tag));
-    let max_bytes = max_bytes + if is_tagged { VLAN_BYTES as usize } else { 0 };
+    let max_bytes = max_bytes + if frame.has_vlan_header() { VLAN_BYTES as usize } else { 0 };
     if len_bytes > max_bytes {
         return Err(Refusal::TooLong { len_bytes, max_bytes });
     }

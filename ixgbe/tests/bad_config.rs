@@ -66,7 +66,7 @@ fn a_pool_of_small_or_few_buffers() {
     let device = card.open().unwrap();
     let small = card.pool(PoolConfig { data_bytes: 512, ..PoolConfig::new(1024) });
     let (error, device) = refused(device.start(&Config { pool: Some(small), ..Config::default() }));
-    assert_eq!(error, Error::Config(ConfigError::PoolBuffers { buffer_bytes: 512 }));
+    assert_eq!(error, Error::Config(ConfigError::PoolSteps { buffer_bytes: 512 }));
     let few = card.pool(PoolConfig::new(512));
     let (error, device) = refused(device.start(&Config { pool: Some(few), ..Config::default() }));
     assert_eq!(error, Error::Config(ConfigError::PoolCount { buffers: 512, needed: 608 }));

@@ -326,6 +326,11 @@ impl SimDevice {
         self.shared.access(|core, _| core.wire.is_finished() && !core.model.holds_frames())
     }
 
+    /// The wire's first error so far, if any; see [`Wire::error`].
+    pub fn wire_error(&self) -> Option<WireError> {
+        self.shared.access(|core, _| core.wire.error())
+    }
+
     /// Writes out what the wire buffers.
     ///
     /// # Errors

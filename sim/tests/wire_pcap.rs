@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
-use sim::wire::pcap::Pcap;
+use sim::wire::pcap::{Format, Output, Pcap};
 use sim::wire::{Sent, Wire, WireError};
 
 /// A folder that goes away with the test.
@@ -402,4 +402,28 @@ fn a_full_disk_is_reported() {
         assert_eq!(wire.send(&[0; 60]), Sent::Taken, "the card goes on");
         assert_eq!(wire.frames_written(), 0);
     }
+    // Frames fill the buffer of 256 KiB, and nothing else does: none is whole, and which are is said.
+    let file = folder.file("later.pcap");
+    std::os::unix::fs::symlink("/dev/full", &file).unwrap();
+    let mut output = Output::create(&file, Format::Pcap).unwrap();
+    while output.error().is_none() {
+        assert!(output.written() < 100_000, "an error within the first megabytes");
+        output.write(&[0; 1000]);
+    }
+    assert_eq!(output.whole(), 0);
+    assert!(output.error().unwrap().to_string().contains("its first 0 frames are whole"), "{:?}", output.error());
+}
+
+#[test]
+fn what_was_written_out_is_whole() {
+    let folder = Folder::new("whole");
+    let mut output = Output::create(&folder.file("whole.pcapng"), Format::PcapNg).unwrap();
+    for _ in 0..1000 {
+        output.write(&[0; 1000]);
+    }
+    let (whole, bytes) = (output.whole(), std::fs::metadata(folder.file("whole.pcapng")).unwrap().len());
+    // A record takes 1032 bytes, and the file's head less than 100.
+    assert!(whole > 0 && whole * 1032 <= bytes && bytes < (whole + 1) * 1032 + 100, "{whole} frames in {bytes} bytes");
+    output.flush();
+    assert_eq!(output.whole(), 1000);
 }

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use driver_core::clock::Clock;
+use driver_core::config::ConfigError;
 use driver_core::device::{Config, DeviceInfo, MacAddr};
 use driver_core::dma::DmaDomain;
 use driver_core::gate::TxGate;
@@ -16,7 +17,7 @@ use driver_core::split::{SplitQueue, SplitRx, SplitTx};
 
 use crate::config::{self, Limits, MAX_MTU, MAX_RING, MIN_MTU, MIN_RING, max_frame_bytes};
 use crate::control::Control;
-use crate::error::{ConfigError, Error, StartError};
+use crate::error::{Error, StartError};
 use crate::filter::local_mac;
 use crate::regs::{Features, Status, common, net, pci};
 use crate::rx::{Rx, RxParts};

@@ -1,9 +1,9 @@
 //! What can go wrong, said so that the reader knows what to do next.
 
-use alloc::boxed::Box;
 use alloc::string::String;
 use core::fmt;
 
+use driver_core::config::ConfigError;
 use driver_core::device::MacAddr;
 use driver_core::dma::DmaError;
 use driver_core::gate::GateError;
@@ -125,73 +125,6 @@ pub enum Error {
     Dma(DmaError),
 }
 
-/// A configuration that the device cannot be started with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ConfigError {
-    /// A number of queues.
-    Queues {
-        /// `receive` or `transmit`.
-        direction: &'static str,
-        /// How many.
-        asked: u16,
-        /// The most there are.
-        max: u16,
-    },
-    /// A ring size.
-    Ring {
-        /// `receive` or `transmit`.
-        direction: &'static str,
-        /// How many descriptors.
-        asked: u32,
-        /// Smallest.
-        min: u32,
-        /// Largest.
-        max: u32,
-    },
-    /// The MTU.
-    Mtu {
-        /// In bytes.
-        asked: u32,
-        /// Smallest.
-        min: u32,
-        /// Largest.
-        max: u32,
-    },
-    /// The gate's thresholds.
-    Gate(GateError),
-    /// The pool lies in memory that the device does not reach.
-    PoolDomain,
-    /// The pool's buffers are smaller than a frame, and the device does not spread frames over several.
-    PoolBuffers {
-        /// Their size in bytes.
-        buffer_bytes: u32,
-        /// What is needed.
-        min_bytes: u32,
-    },
-    /// The pool's buffers have no room for the device's header.
-    PoolHeadroom {
-        /// Their headroom in bytes.
-        headroom_bytes: u32,
-        /// What is needed.
-        min_bytes: u32,
-    },
-    /// The pool has too few free buffers to fill the rings.
-    PoolCount {
-        /// Buffers it has free.
-        buffers: u32,
-        /// Buffers needed.
-        needed: u32,
-    },
-    /// The function has too few interrupt vectors.
-    Vectors {
-        /// Vectors it has.
-        available: u16,
-        /// Vectors needed.
-        needed: u16,
-    },
-}
-
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -249,38 +182,7 @@ impl fmt::Display for Error {
     }
 }
 
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Queues { direction, asked, max } => write!(f, "{asked} {direction} queues asked for: take 1 to {max}"),
-            Self::Ring { direction, asked, min, max } => {
-                write!(f, "a {direction} ring of {asked} descriptors asked for: take a power of two from {min} to {max}")
-            }
-            Self::Mtu { asked, min, max } => write!(f, "an MTU of {asked} bytes asked for: take {min} to {max}"),
-            Self::Gate(error) => write!(f, "transmit gate: {error}"),
-            Self::PoolDomain => f.write_str("the pool's memory is not mapped for this device: make the pool in the device's own DMA domain"),
-            Self::PoolBuffers { buffer_bytes, min_bytes } => write!(
-                f,
-                "the pool's buffers hold {buffer_bytes} bytes and this device needs {min_bytes} for its MTU: make them larger, the MTU smaller, or turn mergeable buffers on in the hypervisor"
-            ),
-            Self::PoolHeadroom { headroom_bytes, min_bytes } => {
-                write!(f, "the pool's buffers have {headroom_bytes} bytes of headroom: the device's header needs {min_bytes}")
-            }
-            Self::PoolCount { buffers, needed } => {
-                write!(f, "the pool has {buffers} free buffers, the receive ring alone takes {needed}: make it larger")
-            }
-            Self::Vectors { available, needed } => {
-                write!(
-                    f,
-                    "interrupts need {needed} vectors (one a receive queue and one for the link), the function has {available}: give it more, or poll"
-                )
-            }
-        }
-    }
-}
-
 impl core::error::Error for Error {}
-impl core::error::Error for ConfigError {}
 
 impl From<ConfigError> for Error {
     fn from(error: ConfigError) -> Self {
@@ -304,35 +206,10 @@ impl From<DmaError> for Error {
 }
 
 /// A device could not be started: why, and the device, stopped, to be started otherwise.
-pub struct StartError<F: PciFunction>(Box<(Error, VirtioNet<F>)>);
-
-impl<F: PciFunction> StartError<F> {
-    pub(crate) fn new(error: Error, device: VirtioNet<F>) -> Self {
-        Self(Box::new((error, device)))
-    }
-    /// Why.
-    pub fn error(&self) -> &Error {
-        &self.0.0
-    }
-    /// Why, and the device.
-    pub fn into_parts(self) -> (Error, VirtioNet<F>) {
-        *self.0
-    }
-}
+pub type StartError<F> = driver_core::config::StartError<Error, VirtioNet<F>>;
 
 impl<F: PciFunction> From<StartError<F>> for Error {
     fn from(error: StartError<F>) -> Self {
         error.into_parts().0
     }
 }
-impl<F: PciFunction> fmt::Debug for StartError<F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("StartError").field(self.error()).finish()
-    }
-}
-impl<F: PciFunction> fmt::Display for StartError<F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.error().fmt(f)
-    }
-}
-impl<F: PciFunction> core::error::Error for StartError<F> {}

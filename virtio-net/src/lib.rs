@@ -40,7 +40,8 @@ pub mod tx;
 
 pub use control::Control;
 pub use device::{Started, VirtioNet, open};
-pub use error::{ConfigError, Error, StartError};
+pub use driver_core::config::ConfigError;
+pub use error::{Error, StartError};
 pub use regs::Features;
 pub use rx::Rx;
 pub use tx::Tx;

@@ -14,6 +14,7 @@ use driver_core::pci::PciFunction;
 use driver_core::queue::{QueueFault, Refusal, TxCounters, TxQueue, TxState, WakeFn};
 use driver_core::split::SplitTx;
 
+use crate::config::VLAN_BYTES;
 use crate::desc::{HDR_F_NEEDS_CSUM, HEADER_BYTES, Header};
 use crate::regs::{Features, net};
 use crate::shared::{Memory, Shared};
@@ -116,7 +117,8 @@ impl Outlet {
     fn fill(&mut self, ring: &mut SplitTx<HEADER_BYTES>, batch: &mut Batch) -> Option<Refusal> {
         let by_bytes = self.gate.counts_bytes();
         // Frames of one buffer at most: what is longer takes the long way.
-        let longest = self.max_frame_bytes.min(ring.pool().data_bytes() as usize) as u16;
+        // Only the slow way looks for a tag.
+        let longest = (self.max_frame_bytes - VLAN_BYTES as usize).min(ring.pool().data_bytes() as usize) as u16;
         while !batch.is_empty() {
             if !by_bytes {
                 let (_, bytes) = ring.put_ordinary(batch, PADDED_BYTES as u16, longest);
@@ -178,8 +180,9 @@ impl Outlet {
         if len_bytes < MIN_FRAME_BYTES {
             return Err(Refusal::TooShort { len_bytes });
         }
-        if len_bytes > self.max_frame_bytes {
-            return Err(Refusal::TooLong { len_bytes, max_bytes: self.max_frame_bytes });
+        let max_bytes = self.max_frame_bytes - if frame.has_vlan_header() { 0 } else { VLAN_BYTES as usize };
+        if len_bytes > max_bytes {
+            return Err(Refusal::TooLong { len_bytes, max_bytes });
         }
         if frame.segmentation().is_some() || frame.vlan().is_some() {
             return Err(Refusal::Offload("segmentation or VLAN insertion"));

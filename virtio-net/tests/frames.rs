@@ -90,7 +90,7 @@ fn what_cannot_be_sent_is_refused_and_stays() {
         batch.clear();
     };
     refuse(&|frame| frame.trim(13).unwrap(), 60, Refusal::TooShort { len_bytes: 13 });
-    refuse(&|_| {}, 1519, Refusal::TooLong { len_bytes: 1519, max_bytes: 1518 });
+    refuse(&|_| {}, 1515, Refusal::TooLong { len_bytes: 1515, max_bytes: 1514 });
     let vlan = Refusal::Offload("segmentation or VLAN insertion");
     refuse(&|frame| frame.set_vlan(Some(5)), 100, vlan);
     // A tag that another card took out on receive, which its frame's words tell.

@@ -19,7 +19,11 @@ fn an_mtu_of_9000_over_buffers_of_2_kb() {
     // Around every number of buffers: the first holds 2048 bytes, each further one 2060.
     let lens = [60, 2047, 2048, 2049, 2060, 2061, 4108, 4109, 4120, 6168, 6169, 8228, 8229, 9014, 9018];
     for (number, &len) in (0..).zip(lens.iter().cycle().take(150)) {
-        let frame = numbered(number, len);
+        let mut frame = numbered(number, len);
+        if len > 9014 {
+            // Only a VLAN header makes a frame longer than the MTU and its header.
+            frame[12..14].copy_from_slice(&[0x81, 0x00]);
+        }
         rig.send(&frame);
         rig.run_us(20);
         // A budget of one frame is enough, however many buffers it has.

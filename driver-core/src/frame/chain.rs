@@ -4,6 +4,10 @@ use super::{Frame, FrameError};
 use crate::dma::Iova;
 use crate::pool::BufPool;
 
+/// Tag protocol identifiers (IEEE 802.1Q, table 9-1).
+const VLAN_TAG: [u8; 2] = [0x81, 0x00];
+const SERVICE_TAG: [u8; 2] = [0x88, 0xa8];
+
 /// The segments of a frame in order, as byte slices.
 #[derive(Debug)]
 pub struct Segments<'a>(Option<&'a Frame>);
@@ -31,6 +35,11 @@ impl Frame {
 
     pub(super) fn next_segment(&self) -> Option<&Self> {
         self.ext()?.next.as_ref()
+    }
+
+    /// Whether an 802.1Q or 802.1ad header follows the addresses. What does not lie in the first segment is not looked at.
+    pub fn has_vlan_header(&self) -> bool {
+        self.data().get(12..14).is_some_and(|kind| kind == VLAN_TAG || kind == SERVICE_TAG)
     }
 
     /// Whether all bytes are in one segment.

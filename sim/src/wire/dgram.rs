@@ -93,6 +93,10 @@ impl Wire for Dgram {
         Some(self.socket.as_fd())
     }
 
+    fn error(&self) -> Option<WireError> {
+        self.error.clone()
+    }
+
     fn flush(&mut self) -> Result<(), WireError> {
         self.error.clone().map_or(Ok(()), Err)
     }

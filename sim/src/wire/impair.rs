@@ -168,6 +168,10 @@ impl Wire for Impair {
         if self.out.is_empty() && self.into.is_empty() { self.inner.fd() } else { None }
     }
 
+    fn error(&self) -> Option<WireError> {
+        self.inner.error()
+    }
+
     fn flush(&mut self) -> Result<(), WireError> {
         self.pass_on(u64::MAX);
         self.inner.flush()

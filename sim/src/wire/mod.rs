@@ -51,6 +51,10 @@ pub trait Wire: Send {
     fn fd(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
         None
     }
+    /// The first error so far, if any. It changes nothing, so it may be asked at any time; what is still buffered may yet fail.
+    fn error(&self) -> Option<WireError> {
+        None
+    }
     /// Writes out what is buffered (capture files) and reports the first error that occurred, if any. Called when the device stops.
     ///
     /// # Errors

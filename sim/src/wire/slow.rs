@@ -59,6 +59,9 @@ impl Wire for Slow {
         // A frame that may not pass yet would keep the descriptor readable and the card awake; one that could not be sent needs polling.
         if self.clock.now_us() < self.receive_at_us.max(self.send_at_us) { None } else { self.inner.fd() }
     }
+    fn error(&self) -> Option<WireError> {
+        self.inner.error()
+    }
     fn flush(&mut self) -> Result<(), WireError> {
         self.inner.flush()
     }

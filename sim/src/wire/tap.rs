@@ -131,6 +131,10 @@ impl Wire for Tap {
         self.error.is_none().then(|| self.device.as_fd())
     }
 
+    fn error(&self) -> Option<WireError> {
+        self.error.clone()
+    }
+
     fn flush(&mut self) -> Result<(), WireError> {
         self.error.clone().map_or(Ok(()), Err)
     }

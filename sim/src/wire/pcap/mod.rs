@@ -11,7 +11,8 @@ use std::path::Path;
 
 use super::{Sent, Wire, WireError};
 use input::Input;
-use output::Output;
+
+pub use output::{Format, Output};
 
 /// A wire between a card and capture files.
 ///
@@ -36,7 +37,8 @@ impl Pcap {
     pub fn open(input: Option<&Path>, output: Option<&Path>) -> Result<Self, WireError> {
         // The input first: a wrong input must not cost an existing output its contents.
         let input = input.map(Input::open).transpose()?;
-        let output = output.map(Output::create).transpose()?;
+        let create = |file: &Path| Output::create(file, Format::by_name(file)?);
+        let output = output.map(create).transpose()?;
         Ok(Self { input, output })
     }
 
@@ -77,10 +79,14 @@ impl Wire for Pcap {
         true
     }
 
+    fn error(&self) -> Option<WireError> {
+        Self::error(self).cloned()
+    }
+
     fn flush(&mut self) -> Result<(), WireError> {
         if let Some(output) = &mut self.output {
             output.flush();
         }
-        self.error().map_or(Ok(()), |error| Err(error.clone()))
+        Wire::error(self).map_or(Ok(()), Err)
     }
 }

@@ -1,6 +1,7 @@
 //! Writing capture files.
 
 use std::borrow::Cow;
+use std::collections::VecDeque;
 use std::fmt;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, BufWriter, Write};
@@ -21,12 +22,37 @@ const SNAPLEN: u32 = 64 * 1024;
 /// Timestamps in units of 10 to the minus this (`if_tsresol`).
 const NANOSECONDS: u8 = 9;
 
-/// A capture file being written.
-pub(super) struct Output {
+/// The formats of capture files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// libpcap's, with nanoseconds.
+    Pcap,
+    /// pcapng, with nanoseconds.
+    PcapNg,
+}
+
+impl Format {
+    /// The format that the ending of the file's name says.
+    ///
+    /// # Errors
+    /// [`WireError::Option`] where the name ends in neither `.pcap` nor `.pcapng`.
+    pub fn by_name(file: &Path) -> Result<Self, WireError> {
+        match file.extension().and_then(|ending| ending.to_str()) {
+            Some("pcap") => Ok(Self::Pcap),
+            Some("pcapng") => Ok(Self::PcapNg),
+            _ => Err(WireError::option(format!("{}: a capture file to write must be named *.pcap or *.pcapng", file.display()))),
+        }
+    }
+}
+
+/// A capture file being written, through a buffer: [`Output::flush`] and dropping write it out. After an error nothing more is written.
+pub struct Output {
     file: PathBuf,
     writer: Writer,
     buffer: Buffer,
     written: u64,
+    /// Where each frame that may not be whole in the file yet will end there, in bytes.
+    ends: VecDeque<u64>,
     error: Option<WireError>,
 }
 
@@ -37,10 +63,27 @@ enum Writer {
 
 /// The file behind its buffer, shared with the library's writer, which gives no way to flush what it owns.
 #[derive(Clone)]
-struct Buffer(Arc<Mutex<BufWriter<File>>>);
+struct Buffer(Arc<Mutex<BufWriter<Counted>>>);
+
+/// A file, and how many bytes it has taken.
+struct Counted {
+    file: File,
+    taken: u64,
+}
+
+impl Write for Counted {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let taken = self.file.write(bytes)?;
+        self.taken += taken as u64;
+        Ok(taken)
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
 
 impl Buffer {
-    fn lock(&self) -> MutexGuard<'_, BufWriter<File>> {
+    fn lock(&self) -> MutexGuard<'_, BufWriter<Counted>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -58,45 +101,72 @@ impl Write for Buffer {
 }
 
 impl Output {
-    pub(super) fn create(file: &Path) -> Result<Self, WireError> {
-        let is_ng = match file.extension().and_then(|ending| ending.to_str()) {
-            Some("pcap") => false,
-            Some("pcapng") => true,
-            _ => return Err(WireError::option(format!("{}: a capture file to write must be named *.pcap or *.pcapng", file.display()))),
-        };
+    /// Makes the file, or empties it once it is sure that no wire uses it: its own advisory lock is then on it.
+    ///
+    /// # Errors
+    /// [`WireError::System`] where the file cannot be made or is in use.
+    pub fn create(file: &Path, format: Format) -> Result<Self, WireError> {
         let refused = |e: &io::Error| WireError::system("make the capture file", file, e, "");
         let buffer = open_locked(file).map_err(|e| refused(&e))?;
-        let writer = if is_ng { Writer::pcapng(buffer.clone()) } else { Writer::pcap(buffer.clone()) };
+        let writer = match format {
+            Format::Pcap => Writer::pcap(buffer.clone()),
+            Format::PcapNg => Writer::pcapng(buffer.clone()),
+        };
         let writer = writer.map_err(|e| refused(&io_error(e)))?;
-        Ok(Self { file: file.into(), writer, buffer, written: 0, error: None })
+        Ok(Self { file: file.into(), writer, buffer, written: 0, ends: VecDeque::new(), error: None })
     }
 
-    pub(super) fn write(&mut self, frame: &[u8]) {
+    /// Puts a frame at the end, with the time of day. [`Output::error`] says what went wrong.
+    pub fn write(&mut self, frame: &[u8]) {
         if self.error.is_some() {
             return;
         }
         match self.writer.write(frame) {
-            Ok(()) => self.written += 1,
+            Ok(()) => {
+                self.written += 1;
+                let buffer = self.buffer.lock();
+                let (taken, buffered) = (buffer.get_ref().taken, buffer.buffer().len());
+                drop(buffer);
+                self.ends.push_back(taken + buffered as u64);
+                self.drop_whole(taken);
+            }
             Err(e) => self.fail(&io_error(e)),
         }
     }
 
-    pub(super) fn flush(&mut self) {
+    /// Writes out what is buffered. [`Output::error`] says what went wrong.
+    pub fn flush(&mut self) {
         let flushed = self.buffer.lock().flush();
         if let Err(e) = flushed {
             self.fail(&e);
         }
     }
 
-    pub(super) fn written(&self) -> u64 {
+    /// Frames given to [`Output::write`] before any error.
+    pub fn written(&self) -> u64 {
         self.written
     }
-    pub(super) fn error(&self) -> Option<&WireError> {
+
+    /// Frames that the file has taken whole: after [`Output::flush`] all, or those before an error.
+    pub fn whole(&mut self) -> u64 {
+        let taken = self.buffer.lock().get_ref().taken;
+        self.drop_whole(taken);
+        self.written - self.ends.len() as u64
+    }
+
+    /// The first error so far.
+    pub fn error(&self) -> Option<&WireError> {
         self.error.as_ref()
     }
 
+    fn drop_whole(&mut self, taken: u64) {
+        while self.ends.front().is_some_and(|end| *end <= taken) {
+            self.ends.pop_front();
+        }
+    }
+
     fn fail(&mut self, error: &io::Error) {
-        let remedy = "the capture is not whole: make room and run again";
+        let remedy = format!("its first {} frames are whole: make room and run again", self.whole());
         self.error.get_or_insert_with(|| WireError::system("write the capture file", &self.file, error, remedy));
     }
 }
@@ -160,7 +230,7 @@ fn open_locked(file: &Path) -> io::Result<Buffer> {
     if opened.metadata()?.is_file() {
         opened.set_len(0)?;
     }
-    Ok(Buffer(Arc::new(Mutex::new(BufWriter::with_capacity(BUFFER_BYTES, opened)))))
+    Ok(Buffer(Arc::new(Mutex::new(BufWriter::with_capacity(BUFFER_BYTES, Counted { file: opened, taken: 0 })))))
 }
 
 fn io_error(error: PcapError) -> io::Error {

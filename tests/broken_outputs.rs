@@ -1,0 +1,60 @@
+//! Outputs that go no further: a reader that is gone, a disk that is full.
+
+#[path = "common/captures.rs"]
+mod captures;
+mod common;
+
+use std::fs::File;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use common::{Directory, example};
+
+/// The applications with arguments that let each end well by itself.
+fn applications(directory: &Directory) -> [(&'static str, Vec<String>); 3] {
+    let (input, output) = (directory.file("in.pcap"), directory.file("out.pcap"));
+    captures::write(&input, &captures::frames());
+    let sends = vec![format!("sim:ixgbe,pcap-out={}", directory.file("sent.pcap")), "--count".into(), "100".into()];
+    [
+        ("forward", vec!["--seconds".into(), "1.5".into()]),
+        ("pktgen", sends),
+        ("capture", vec![format!("sim:ixgbe,pcap-in={input}"), "--write".into(), output]),
+    ]
+}
+
+#[test]
+fn where_nobody_reads_the_run_decides_the_status() {
+    let directory = Directory::new("nobody-reads");
+    for (name, arguments) in applications(&directory) {
+        let mut child = example(name).args(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let gone = child.wait_with_output().unwrap();
+        let full = example(name).args(&arguments).stdout(File::create("/dev/full").unwrap()).output().unwrap();
+        for output in [gone, full] {
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.code() == Some(0) && stderr.is_empty(), "{name}: {:?} {stderr}", output.status);
+        }
+    }
+}
+
+#[test]
+fn a_wire_that_fails_ends_the_run() {
+    let directory = Directory::new("full-wire");
+    let output = directory.file("full.pcap");
+    std::os::unix::fs::symlink("/dev/full", &output).unwrap();
+    // Without a count: until Ctrl-C.
+    let mut child = example("pktgen").arg(format!("sim:ixgbe,pcap-out={output}")).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let start = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        if start.elapsed() > Duration::from_secs(30) {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            panic!("it goes on with a wire that failed");
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let output = child.wait_with_output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("cannot write the capture file: No space left on device") && stderr.lines().count() == 1, "{stderr}");
+}
