@@ -102,7 +102,7 @@ impl AddressSpace {
 
     /// Whether nothing is mapped.
     #[cfg(test)]
-    pub(super) fn is_empty(&self) -> bool {
+    fn is_empty(&self) -> bool {
         self.windows.is_empty() && self.asked.is_empty()
     }
 

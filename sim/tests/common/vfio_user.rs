@@ -92,9 +92,24 @@ impl Message {
     }
 }
 
+/// How a client answers DMA messages: the protocol's way, or with the data 4 bytes earlier as QEMU does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Answers {
+    AsTheProtocol,
+    AsQemu,
+    WithErrors,
+    Never,
+}
+
 pub struct Client {
     pub stream: UnixStream,
     next_id: u16,
+    /// Memory that is read and written by message; its first byte lies at `memory_at`.
+    pub memory: Vec<u8>,
+    pub memory_at: u64,
+    pub answers: Answers,
+    /// DMA messages answered.
+    pub asked: usize,
 }
 
 pub fn words(words: &[u32]) -> Vec<u8> {
@@ -105,7 +120,7 @@ pub fn word(bytes: &[u8], index: usize) -> u32 {
     u32::from_le_bytes(bytes[4 * index..4 * index + 4].try_into().unwrap())
 }
 
-pub fn message(id: u16, command: u16, flags: u32, payload: &[u8]) -> Vec<u8> {
+pub fn message_bytes(id: u16, command: u16, flags: u32, payload: &[u8]) -> Vec<u8> {
     let mut message = [id.to_le_bytes(), command.to_le_bytes()].concat();
     message.extend(words(&[16 + payload.len() as u32, flags, 0]));
     message.extend_from_slice(payload);
@@ -154,7 +169,7 @@ impl Client {
 
     pub fn over(stream: UnixStream) -> Self {
         stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-        Self { stream, next_id: 1 }
+        Self { stream, next_id: 1, memory: Vec::new(), memory_at: 0, answers: Answers::AsTheProtocol, asked: 0 }
     }
 
     pub fn agree(&mut self, minor: u16) -> String {
@@ -180,7 +195,7 @@ impl Client {
         let id = self.next_id;
         self.next_id = self.next_id.wrapping_add(1);
         let descriptors: Vec<_> = descriptors.iter().map(|fd| fd.as_fd()).collect();
-        self.send(&message(id, command, flags, payload), &descriptors);
+        self.send(&message_bytes(id, command, flags, payload), &descriptors);
         id
     }
 
@@ -194,9 +209,49 @@ impl Client {
     }
 
     pub fn reply(&mut self, id: u16, command: u16) -> Message {
-        let reply = self.receive().expect("a reply");
-        assert_eq!((reply.id, reply.command), (id, command));
-        reply
+        loop {
+            let message = self.receive().expect("a reply");
+            if message.flags & 0xf == 0 {
+                self.answer(&message);
+            } else {
+                assert_eq!((message.id, message.command), (id, command));
+                return message;
+            }
+        }
+    }
+
+    /// Answers a DMA message.
+    fn answer(&mut self, message: &Message) {
+        self.asked += 1;
+        let whole = |at: usize| u64::from_le_bytes(message.payload[at..at + 8].try_into().unwrap());
+        let (address, count) = (whole(0), whole(8) as u32 as usize);
+        let at = (address - self.memory_at) as usize;
+        let data_at = if self.answers == Answers::AsQemu { 12 } else { 16 };
+        let mut reply = message.payload[..data_at].to_vec();
+        if message.command == 11 {
+            assert_eq!(message.payload.len(), 16);
+            reply.extend_from_slice(&self.memory[at..at + count]);
+            reply.resize(16 + count, 0);
+        } else {
+            assert_eq!((message.command, message.payload.len()), (12, 16 + count));
+            self.memory[at..at + count].copy_from_slice(&message.payload[data_at..data_at + count]);
+        }
+        let (flags, reply) = match self.answers {
+            Answers::Never => return,
+            Answers::WithErrors => (0x21, Vec::new()),
+            _ => (1, reply),
+        };
+        let bytes = message_bytes(message.id, message.command, flags, &reply);
+        self.send(&bytes, &[]);
+    }
+
+    /// Answers DMA messages while there are any, and a little longer.
+    pub fn answer_all(&mut self) {
+        self.stream.set_read_timeout(Some(Duration::from_millis(5))).unwrap();
+        while let Some(message) = self.receive() {
+            self.answer(&message);
+        }
+        self.stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     }
 
     pub fn ask_with(&mut self, command: u16, payload: &[u8], descriptors: &[&OwnedFd]) -> Message {
