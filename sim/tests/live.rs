@@ -203,7 +203,7 @@ fn descriptors_of_a_device() {
     assert_eq!(appended, [9, 8, 7]);
     assert_eq!(violations.total(), 0);
     assert!(dma.load16(iova.offset(8)).is_err() && dma.store8(iova.offset(4), 0).is_err() && dma.load16(iova.offset(4096)).is_err());
-    let _ended = dma;
+    drop(memory);
     assert!(iommu.hold().device(false, &violations).load8(iova).is_err());
     let seen: Vec<_> = violations.to_vec().iter().map(|violation| violation.what).collect();
     let misaligned = "DMA of a descriptor that is not aligned";

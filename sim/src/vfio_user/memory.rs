@@ -100,12 +100,6 @@ impl AddressSpace {
         self.asked.get(index).filter(|asked| address - asked.first < asked.len)
     }
 
-    /// Whether nothing is mapped.
-    #[cfg(test)]
-    fn is_empty(&self) -> bool {
-        self.windows.is_empty() && self.asked.is_empty()
-    }
-
     /// DMA_MAP.
     ///
     /// # Errors
@@ -219,5 +213,96 @@ impl AddressSpace {
         });
         let rest: Vec<_> = rest.collect();
         self.asked.splice(hit, rest);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+    use rustix::io::{dup, pwrite};
+
+    use super::*;
+
+    fn map(space: &mut AddressSpace, flags: u32, offset: u64, first: u64, len: u64, file: Option<&OwnedFd>) -> Result<(), Errno> {
+        let argsz = size_of::<DmaMap>() as u32;
+        let map = DmaMap { argsz: argsz.into(), flags: flags.into(), offset: offset.into(), address: first.into(), size: len.into() };
+        let files: Vec<_> = file.iter().map(|file| dup(file).unwrap()).collect();
+        space.map(&map, &files)
+    }
+
+    fn unmap(space: &mut AddressSpace, first: u64, len: u64) {
+        let argsz = size_of::<DmaUnmap>() as u32;
+        space.unmap(&DmaUnmap { argsz: argsz.into(), flags: 0.into(), address: first.into(), size: len.into() }).unwrap();
+    }
+
+    /// A file whose pages begin with their number.
+    fn numbered(pages: u64) -> OwnedFd {
+        let file = memfd_create("numbered", MemfdFlags::CLOEXEC).unwrap();
+        ftruncate(&file, pages * 4096).unwrap();
+        (0..pages).for_each(|page| _ = pwrite(&file, &[page as u8], page * 4096).unwrap());
+        file
+    }
+
+    /// The number of the page where each window begins.
+    fn windows(space: &AddressSpace) -> Vec<(u64, u64, u8)> {
+        // SAFETY: windows lie in the mapping of a file, which the space holds.
+        space.windows().iter().map(|window| (window.first, window.len, unsafe { *window.ptr.as_ptr() })).collect()
+    }
+
+    #[test]
+    fn a_cut_leaves_what_lies_around_it() {
+        let file = numbered(16);
+        let mut space = AddressSpace::default();
+        map(&mut space, 3, 0x2000, 0x10000, 0x8000, Some(&file)).unwrap();
+        map(&mut space, 3, 0xb000, 0x1a000, 0x4000, Some(&file)).unwrap();
+        map(&mut space, 1, 0, 0x18000, 0x2000, None).unwrap();
+        assert_eq!(windows(&space), [(0x10000, 0x8000, 2), (0x1a000, 0x4000, 11)]);
+        unmap(&mut space, 0x13000, 0x2000);
+        assert_eq!(windows(&space), [(0x10000, 0x3000, 2), (0x15000, 0x3000, 7), (0x1a000, 0x4000, 11)]);
+        unmap(&mut space, 0x17000, 0x4000);
+        assert_eq!(windows(&space), [(0x10000, 0x3000, 2), (0x15000, 0x2000, 7), (0x1b000, 0x3000, 12)]);
+        assert!(space.asked(0x18000).is_none());
+        map(&mut space, 3, 0, 0x13000, 0x2000, None).unwrap();
+        unmap(&mut space, 0x13800, 0x800);
+        assert!(space.asked(0x13800).is_none());
+        assert_eq!([0x13000, 0x137ff, 0x14000].map(|at| space.asked(at).map(|asked| asked.len)), [Some(0x800), Some(0x800), Some(0x1000)]);
+        unmap(&mut space, 0, 1 << 63);
+        assert!(windows(&space).is_empty() && space.asked(0x13000).is_none());
+    }
+
+    #[test]
+    fn a_file_is_mapped_once_and_let_go() {
+        let file = numbered(16);
+        let mut space = AddressSpace::default();
+        for page in 0..16 {
+            map(&mut space, 3, (15 - page) * 4096, page * 4096, 4096, Some(&file)).unwrap();
+        }
+        assert_eq!(windows(&space).iter().map(|&(.., number)| number).collect::<Vec<_>>(), (0..16).rev().collect::<Vec<_>>());
+        assert_eq!(space.files.len(), 1);
+        assert_eq!(space.files[0].1.strong_count(), 16);
+        // For reading alone it is mapped once more.
+        map(&mut space, 1, 0, 0x20000, 4096, Some(&file)).unwrap();
+        assert_eq!(space.files.len(), 2);
+        unmap(&mut space, 0, 0x10000);
+        assert_eq!(space.files.iter().map(|(_, map)| map.strong_count()).collect::<Vec<_>>(), [0, 1]);
+    }
+
+    #[test]
+    fn a_device_that_may_only_read_does_not_write() {
+        use crate::dma::Dma;
+        use crate::violation::Violations;
+        use driver_core::dma::Iova;
+        let (file, violations) = (numbered(2), Violations::default());
+        let mut space = AddressSpace::default();
+        map(&mut space, 1, 0, 0, 4096, Some(&file)).unwrap();
+        map(&mut space, 3, 4096, 4096, 4096, Some(&file)).unwrap();
+        let dma = Dma::new(space.windows(), None, true, &violations);
+        let mut bytes = [0; 2];
+        dma.read(Iova(4095), &mut bytes).unwrap();
+        assert_eq!(bytes, [0, 1]);
+        assert!(dma.write(Iova(4095), &[9, 9]).is_err() && dma.store8(Iova(0), 1).is_err());
+        assert_eq!(dma.load8(Iova(4096)), Ok(1), "a write that faults in part does nothing");
+        dma.write(Iova(4096), &[9]).unwrap();
+        assert_eq!((dma.load8(Iova(4096)), violations.total()), (Ok(9), 2));
     }
 }

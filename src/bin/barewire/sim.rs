@@ -6,6 +6,7 @@ use std::sync::Arc;
 use barewire::driver_core::clock::Clock;
 use barewire::sim::HostClock;
 use barewire::sim::vfio_user::Server;
+use barewire::sim::wire::WireError;
 use barewire::sim::wire::spec::WireSpec;
 use barewire::{Error, Spec, SpecError};
 use serde_json::json;
@@ -22,10 +23,9 @@ pub(crate) fn sim(device: &str, socket: &Path, wire: &str, quiet: bool) -> Resul
         Spec::Sim(spec) if spec.wire == WireSpec::default() => spec,
         _ => return Err(SpecError::new(device, "what the card is plugged into stands behind --wire").into()),
     };
-    let of_wire = |error| Error::Wire { device: name.clone(), error };
-    let wire: WireSpec = wire.parse().map_err(of_wire)?;
+    let wire: WireSpec = wire.parse().map_err(|error: WireError| SpecError::new("--wire", error.to_string()))?;
     let clock: Arc<dyn Clock> = Arc::new(HostClock::new());
-    let wire = wire.open(&clock).map_err(of_wire)?;
+    let wire = wire.open(&clock).map_err(|error| Error::Wire { device: name.clone(), error })?;
     let mut server = Server::bind(socket, spec.model(MAC), wire).map_err(Error::Serve)?;
     let stopper = server.stopper();
     ctrlc::set_handler(move || stopper.stop()).map_err(|error| SpecError::new(device, format!("cannot wait for signals: {error}")))?;
