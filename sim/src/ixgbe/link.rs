@@ -3,7 +3,7 @@
 use super::Ixgbe;
 use super::interrupt::CAUSE_LSC;
 use super::regs::{
-    AUTOC, AUTOC_FLU, AUTOC_RESTART_AN, AUTOC2, AUTOC2_FORCE_LINK_DOWN, HLREG0, HLREG0_LPBK, LINKS, MSCA, MSRWD, STATUS, STATUS_LINK_UP,
+    AUTOC, AUTOC_FLU, AUTOC_RESTART_AN, AUTOC2, AUTOC2_FORCE_LINK_DOWN, ESDP, HLREG0, HLREG0_LPBK, LINKS, MSCA, MSRWD, STATUS, STATUS_LINK_UP,
 };
 use crate::model::Host;
 
@@ -14,6 +14,14 @@ const LINKS_SPEED_10G: u32 = 3 << 28;
 const LINKS_UP: u32 = 1 << 30;
 /// LINKS: the Clause 73 negotiation has ended.
 const LINKS_KX_AN_COMP: u32 = 1 << 31;
+
+/// AUTOC.LMS: the link modes with Clause 73 negotiation have this bit (8.2.3.22.19).
+const AUTOC_LMS_NEGOTIATES: u32 = 4 << 13;
+/// ANLP1.ANAS: the negotiation's state, 0 when it does not run (8.2.3.22.24).
+const ANLP1_ANAS_DETECT: u32 = 2 << 16;
+/// ESDP (8.2.3.1.4): pin 2 tells whether a module sits in the cage; its direction is output where bit 10 is set.
+const ESDP_SDP2: u32 = 1 << 2;
+const ESDP_SDP2_IODIR: u32 = 1 << 10;
 
 /// MSCA (8.2.3.22.11).
 const MSCA_COMMAND: u32 = 1 << 30;
@@ -93,6 +101,15 @@ impl Ixgbe {
         }
         self.link.was_down = !self.link.up;
         value
+    }
+
+    pub(super) fn read_anlp1(&self) -> u32 {
+        if self.regs.has(AUTOC, AUTOC_LMS_NEGOTIATES) { ANLP1_ANAS_DETECT } else { 0 }
+    }
+
+    pub(super) fn read_esdp(&self) -> u32 {
+        let value = self.regs.at(ESDP);
+        if value & ESDP_SDP2_IODIR == 0 && !self.is_copper() { value | ESDP_SDP2 } else { value }
     }
 
     pub(super) fn write_autoc(&mut self, value: u32) {
