@@ -22,6 +22,8 @@ pub enum Error {
         /// What the wire said.
         error: WireError,
     },
+    /// A simulated card could not be served at a socket.
+    Serve(sim::vfio_user::ServeError),
     /// The PCI function could not be had.
     Vfio(vfio::Error),
     /// No driver is for the device.
@@ -83,6 +85,7 @@ impl fmt::Display for Error {
         match self {
             Self::Spec(error) => error.fmt(f),
             Self::Wire { device, error } => write!(f, "{device}: {error}"),
+            Self::Serve(error) => error.fmt(f),
             Self::Vfio(error) => error.fmt(f),
             Self::NoDriver { device, id, supported } => write!(f, "{device}: there is no driver for {id}; there are drivers for {supported}"),
             Self::NotSharable { device, why } => write!(f, "{device}: {why}"),
@@ -107,6 +110,7 @@ impl std::error::Error for Error {
             Self::Wire { error, .. } => Some(error),
             Self::Driver { error, .. } => Some(&**error),
             Self::Queue { fault, .. } => Some(fault),
+            Self::Serve(error) => Some(error),
             Self::Vfio(error) => Some(error),
             Self::NoDriver { .. } | Self::NotSharable { .. } | Self::Event { .. } | Self::Violations { .. } => None,
         }

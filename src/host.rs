@@ -93,8 +93,7 @@ impl Host {
             Shared::Vfio { first, .. } => return Err(not_sharable(name, format!("a simulated card cannot share memory with {first}"))),
         };
         // Locally administered, and another one for each card.
-        let mac = spec.mac.map_or([0x02, 0, 0, 0, 0, number], |mac| mac.0);
-        let device = SimDevice::new(name, crate::device::model(spec.card, mac), wire, iommu);
+        let device = SimDevice::new(name, spec.model([0x02, 0, 0, 0, 0, number]), wire, iommu);
         Device::simulated(device, self.clock.clone())
     }
 

@@ -14,6 +14,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use driver_core::device::MacAddr;
+use sim::Model;
 use sim::wire::spec::{OPTIONS as WIRE_OPTIONS, WireSpec};
 use vfio::{PciAddress, Way};
 
@@ -147,6 +148,11 @@ impl PciSpec {
 }
 
 impl SimSpec {
+    /// The card itself, not plugged in; `mac` is its own address where the spec gives none.
+    pub fn model(&self, mac: [u8; 6]) -> Box<dyn Model> {
+        crate::device::model(self.card, self.mac.map_or(mac, |mac| mac.0))
+    }
+
     /// Reads what is behind `sim:`.
     fn parse(rest: &str) -> Result<Self, String> {
         let (driver, options) = rest.split_once(',').unwrap_or((rest, ""));

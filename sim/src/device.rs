@@ -19,15 +19,15 @@ use crate::violation::{Violation, Violations};
 use crate::wire::{Wire, WireError};
 
 /// How many steps the live thread makes before it looks whether a driver waits for the model's lock.
-const STEPS_PER_TURN: usize = 2;
+pub(crate) const STEPS_PER_TURN: usize = 2;
 /// How often an idle live thread yields before it sleeps: a driver in the middle of a burst is answered without a system call.
-const IDLE_YIELDS: u32 = 64;
+pub(crate) const IDLE_YIELDS: u32 = 64;
 /// A yield that took longer than this, in microseconds, let another thread run.
-const CROWDED_YIELD_US: u64 = 20;
+pub(crate) const CROWDED_YIELD_US: u64 = 20;
 /// How long an idle live thread sleeps where its wire has no descriptor to sleep on.
-const POLL_SLEEP: Duration = Duration::from_micros(100);
+pub(crate) const POLL_SLEEP: Duration = Duration::from_micros(100);
 /// How long it sleeps where every event has a descriptor: only a carrier change comes without one.
-const EVENT_SLEEP: Duration = Duration::from_millis(10);
+pub(crate) const EVENT_SLEEP: Duration = Duration::from_millis(10);
 
 /// A register write that was posted and has not reached the model yet.
 pub(crate) struct Posted {
@@ -126,7 +126,8 @@ impl Shared {
         core.now_us = core.now_us.max(now_us);
         self.deliver_posted(core);
         let busy = self.with_host(core, |core, host| {
-            let dma = self.iommu.device(core.model.is_bus_master(), &self.violations);
+            let memory = self.iommu.hold();
+            let dma = memory.device(core.model.is_bus_master(), &self.violations);
             core.model.step(host, &dma, &mut *core.wire)
         });
         busy || self.has_posted.load(Ordering::Relaxed)

@@ -9,18 +9,21 @@
 pub mod clock;
 pub mod config;
 pub mod device;
+mod dma;
 pub mod function;
 pub mod iommu;
 pub mod ixgbe;
 pub mod model;
 pub mod msix;
+pub mod vfio_user;
 pub mod violation;
 pub mod virtio_net;
 pub mod wire;
 
 pub use clock::{HostClock, SimClock};
 pub use device::{Live, SimDevice};
+pub use dma::Dma;
 pub use function::{SimBar, SimDoorbell, SimFunction, SimInterrupt};
-pub use iommu::{Dma, DmaFault, Iommu};
+pub use iommu::{DmaFault, Held, Iommu};
 pub use model::{Host, Model};
 pub use violation::{Violation, Violations};

@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::fmt;
 
-use crate::iommu::Dma;
+use crate::dma::Dma;
 use crate::msix::Msix;
 use crate::violation::Violations;
 use crate::wire::Wire;

@@ -78,6 +78,15 @@ impl Msix {
         }
     }
 
+    /// Masks or unmasks an entry. What is pending for it is sent when it is unmasked.
+    pub fn set_masked(&mut self, host: &Host<'_>, vector: u16, masked: bool) {
+        let Some(entry) = self.entries.get_mut(usize::from(vector)) else { return };
+        let control = if masked { entry[3] | MASKED } else { entry[3] & !MASKED };
+        if std::mem::replace(&mut entry[3], control) != control {
+            self.deliver_pending(host);
+        }
+    }
+
     /// Reads an aligned 32-bit word of the pending bits.
     pub fn pending_read(&self, offset: usize) -> u32 {
         self.pending.get(offset / 4).copied().unwrap_or(0)

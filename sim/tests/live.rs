@@ -188,7 +188,8 @@ fn descriptors_of_a_device() {
     let region = iommu.domain().allocate(4096).unwrap();
     let violations = Violations::default();
     let iova = region.iova();
-    let dma = iommu.device(true, &violations);
+    let memory = iommu.hold();
+    let dma = memory.device(true, &violations);
     dma.store16(iova.offset(16), [0x0102_0304_0506_0708, 0x1112_1314_1516_1718]).unwrap();
     let mut bytes = [0; 32];
     dma.read(iova, &mut bytes).unwrap();
@@ -203,7 +204,7 @@ fn descriptors_of_a_device() {
     assert_eq!(violations.total(), 0);
     assert!(dma.load16(iova.offset(8)).is_err() && dma.store8(iova.offset(4), 0).is_err() && dma.load16(iova.offset(4096)).is_err());
     drop(dma);
-    assert!(iommu.device(false, &violations).load8(iova).is_err());
+    assert!(iommu.hold().device(false, &violations).load8(iova).is_err());
     let seen: Vec<_> = violations.to_vec().iter().map(|violation| violation.what).collect();
     let misaligned = "DMA of a descriptor that is not aligned";
     assert_eq!(seen, [misaligned, misaligned, "DMA outside the mappings", "DMA while bus mastering is off"]);

@@ -1,6 +1,9 @@
 //! What the tests of the applications share: running an example, and a directory for its files.
 #![allow(dead_code, reason = "each test uses a part")]
 
+#[cfg(feature = "cli")]
+pub(crate) mod machine;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 

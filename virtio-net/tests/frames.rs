@@ -4,6 +4,7 @@ mod rig;
 
 use driver_core::batch::Batch;
 use driver_core::device::NetDevice;
+use driver_core::frame::meta;
 use driver_core::pool::{BufPool, PoolConfig};
 use driver_core::queue::{Refusal, RxQueue, TxQueue, TxState};
 use rig::{Rig, bytes_of, numbered, pool, small, without};
@@ -90,7 +91,11 @@ fn what_cannot_be_sent_is_refused_and_stays() {
     };
     refuse(&|frame| frame.trim(13).unwrap(), 60, Refusal::TooShort { len_bytes: 13 });
     refuse(&|_| {}, 1519, Refusal::TooLong { len_bytes: 1519, max_bytes: 1518 });
-    refuse(&|frame| frame.set_vlan(Some(5)), 100, Refusal::Offload("segmentation or VLAN insertion"));
+    let vlan = Refusal::Offload("segmentation or VLAN insertion");
+    refuse(&|frame| frame.set_vlan(Some(5)), 100, vlan);
+    // A tag that another card took out on receive, which its frame's words tell.
+    let words = [0, 5 << meta::VLAN_SHIFT | 100 << meta::LEN_SHIFT | meta::VLAN_VALID];
+    refuse(&|frame| frame.set_received(words).unwrap(), 100, vlan);
     let partial = driver_core::frame::Checksum::Partial { start: 14, offset: 4 };
     refuse(&|frame| frame.set_checksum(partial), 100, Refusal::Offload("checksum insertion (the device has no VIRTIO_NET_F_CSUM)"));
     let pieces = |frame: &mut driver_core::frame::Frame| {
@@ -176,8 +181,8 @@ fn chains_go_in_tables_or_in_the_ring_and_all_descriptors_come_back() {
         for round in 0..100 {
             let mut batch = Batch::new(4);
             let mut wanted = Vec::new();
-            // 2 pieces; 16, which fill a table; 20, which do not fit.
-            for pieces in [2, 16, 20] {
+            // 2 pieces; 16, which fill a table; 17 and 20, which do not fit.
+            for pieces in [2, 16, 17, 20] {
                 let mut frame = parts.pool.frame_from(&numbered(round, 40)).unwrap();
                 for piece in 1..pieces {
                     frame.append(parts.pool.frame_from(&[piece; 30]).unwrap());
@@ -188,7 +193,7 @@ fn chains_go_in_tables_or_in_the_ring_and_all_descriptors_come_back() {
                 batch.push(frame).unwrap();
             }
             assert_eq!(parts.tx.submit(&mut batch), TxState::Running);
-            assert_eq!(parts.tx.pending(), if table { 1 + 1 + 20 } else { 2 + 16 + 20 });
+            assert_eq!(parts.tx.pending(), if table { 1 + 1 + 17 + 20 } else { 2 + 16 + 17 + 20 });
             rig.run_us(30);
             assert_eq!(rig.arrived(), wanted);
             parts.tx.reclaim();
@@ -197,4 +202,26 @@ fn chains_go_in_tables_or_in_the_ring_and_all_descriptors_come_back() {
         drop(parts);
         rig.assert_clean();
     }
+}
+
+#[test]
+fn a_frame_that_begins_with_an_empty_segment_is_whole() {
+    let mut rig = Rig::new();
+    let mut parts = rig.parts(&small());
+    let mut batch = Batch::new(4);
+    for rest in [60, 1400] {
+        let mut frame = parts.pool.take().unwrap();
+        let mut second = parts.pool.frame_from(&numbered(1, rest)).unwrap();
+        // What lies before its data is no header.
+        second.push(20).unwrap().fill(0xee);
+        second.pull(20).unwrap();
+        frame.append(second);
+        let wanted = bytes_of(&frame);
+        batch.push(frame).unwrap();
+        assert_eq!(parts.tx.submit(&mut batch), TxState::Running);
+        rig.run_us(20);
+        assert_eq!(rig.arrived(), [wanted]);
+    }
+    drop((parts, batch));
+    rig.assert_clean();
 }

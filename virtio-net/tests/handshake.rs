@@ -204,9 +204,12 @@ fn rings_are_as_long_as_asked_for_and_the_device_allows() {
 
 #[test]
 fn vectors_that_the_device_does_not_take_are_an_error() {
-    let rig = Rig::new();
-    rig.model(|m| m.faults.refuse_vectors = true);
-    let error = start_error(rig.open().unwrap(), &Config { interrupts: true, ..Config::default() });
-    assert!(matches!(error.error(), Error::Vector { .. }), "{error}");
-    rig.assert_clean();
+    for (vector, what) in [(0, "the receive queue"), (1, "configuration changes")] {
+        let rig = Rig::new();
+        rig.model(|m| m.faults.refuse_vector = Some(vector));
+        let error = start_error(rig.open().unwrap(), &Config { interrupts: true, ..Config::default() });
+        assert_eq!(error.error(), &Error::Vector { function: "sim:virtio-net".into(), what, vector });
+        drop(error);
+        rig.assert_clean();
+    }
 }

@@ -78,6 +78,31 @@ fn one_notification_a_submit_and_none_while_the_device_is_busy() {
 }
 
 #[test]
+fn a_card_that_ran_out_of_buffers_hears_of_new_ones_and_no_other_does() {
+    for features in [Features::empty(), Features::EVENT_IDX] {
+        let mut rig = Rig::with(without(features));
+        let mut parts = rig.parts(&small());
+        let notified = |rig: &Rig| rig.model(|m| m.counters().notifications[0]);
+        assert_eq!(notified(&rig), 1, "of the first buffers");
+        for round in 1..20 {
+            // As many as there are buffers: it has not run out before it looks for one more.
+            (0..64).for_each(|number| rig.send(&numbered(number, 60)));
+            rig.run_us(20);
+            assert_eq!(parts.receive().len(), 64);
+            assert_eq!(notified(&rig), round);
+            (0..70).for_each(|number| rig.send(&numbered(number, 60)));
+            rig.run_us(20);
+            assert_eq!(parts.receive().len(), 64);
+            assert_eq!(notified(&rig), round + 1);
+            assert_eq!(rig.model(|m| m.counters().dropped), 6 * round);
+            rig.run_us(20);
+        }
+        drop(parts);
+        rig.assert_clean();
+    }
+}
+
+#[test]
 fn every_frame_goes_out_whatever_the_moment_of_its_notification() {
     for features in [Features::empty(), Features::EVENT_IDX] {
         let mut rig = Rig::with(without(features));

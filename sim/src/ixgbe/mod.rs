@@ -22,7 +22,7 @@ mod tx;
 use std::collections::VecDeque;
 
 use crate::config::ConfigSpace;
-use crate::iommu::Dma;
+use crate::dma::Dma;
 use crate::model::{Host, Model};
 use crate::msix::Msix;
 use crate::wire::Wire;

@@ -13,7 +13,7 @@ use super::ring::State;
 use super::rss::Hash;
 use super::stats::Cast;
 use super::{Ixgbe, MIN_FRAME_BYTES};
-use crate::iommu::Dma;
+use crate::dma::Dma;
 use crate::model::Host;
 use crate::wire::Wire;
 

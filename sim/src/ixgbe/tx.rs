@@ -6,7 +6,7 @@ use super::offload::{Context, Segmentation, insert_checksums};
 use super::regs::{CTRL, CTRL_GIO_DIS, DMATXCTL, DMATXCTL_TE, DTXTCPFLGH, DTXTCPFLGL, HLREG0, HLREG0_TXPADEN, SECTXCTRL, SECTXCTRL_TX_DIS};
 use super::stats::Cast;
 use super::{Ixgbe, MIN_FRAME_BYTES};
-use crate::iommu::Dma;
+use crate::dma::Dma;
 use crate::model::Host;
 use crate::wire::{Sent, Wire};
 

@@ -95,7 +95,7 @@ impl VirtioNet {
         if vector != NO_VECTOR && vector >= self.msix.count() {
             host.violation("a vector that the function does not have", format_args!("MSI-X vector"), vector.into(), "4.1.5.1.2.2");
         }
-        if vector >= self.msix.count() || self.faults.refuse_vectors { NO_VECTOR } else { vector }
+        if vector >= self.msix.count() || self.faults.refuse_vector == Some(vector) { NO_VECTOR } else { vector }
     }
 
     fn write_features(&mut self, host: &Host<'_>, value: u64) {

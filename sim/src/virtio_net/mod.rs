@@ -13,7 +13,7 @@ mod tx;
 use std::collections::VecDeque;
 
 use crate::config::ConfigSpace;
-use crate::iommu::Dma;
+use crate::dma::Dma;
 use crate::model::{Host, Model};
 use crate::msix::Msix;
 use crate::wire::Wire;
@@ -107,8 +107,8 @@ pub struct Faults {
     pub reset_stuck: bool,
     /// FEATURES_OK does not stay set.
     pub refuse_features: bool,
-    /// Vectors are not taken.
-    pub refuse_vectors: bool,
+    /// This vector is not taken.
+    pub refuse_vector: Option<u16>,
     /// The address changes in the middle of so many reads of it.
     pub mac_changes: u32,
     /// The configuration's generation changes at each look.
@@ -123,6 +123,8 @@ pub struct Faults {
     pub rx_len: Option<u32>,
     /// num_buffers of the next frame.
     pub num_buffers: Option<u16>,
+    /// flags of the next frame, whatever was negotiated.
+    pub rx_flags: Option<u8>,
     /// gso_type of the next frame.
     pub gso_type: Option<u8>,
     /// So much is added to the receive queue's used index, once.
@@ -162,6 +164,8 @@ pub struct VirtioNet {
     mac: [u8; 6],
     link_up: bool,
     wants_reset: bool,
+    /// The driver has notified of receive buffers since the card ran out of them: only then it looks for more.
+    has_buffers: bool,
     /// Receive buffers that were taken and are too few for the frame that waits.
     stash: VecDeque<Chain>,
     /// The frame that waits for buffers.
@@ -216,6 +220,7 @@ impl VirtioNet {
             mac: options.mac,
             link_up: true,
             wants_reset: false,
+            has_buffers: false,
             stash: VecDeque::new(),
             waiting: None,
             unsent: None,

@@ -85,7 +85,7 @@ impl VirtioNet {
         let (bar, at, length) = (self.config.read(WINDOW + 4, 1) as u8, self.config.read(WINDOW + 8, 4), self.config.read(WINDOW + 12, 4));
         // 4.1.4.9.1: "the driver MUST NOT access pci_cfg_data unless pci_cfg_data has a valid cap.length, and cap.offset is aligned to it".
         let inside = usize::try_from(at).is_ok_and(|at| at + usize::from(width) <= STRUCTURES_BYTES);
-        if !matches!(length, 1 | 2 | 4) || length != width.into() || !at.is_multiple_of(length) || bar != STRUCTURES_BAR || !inside {
+        if !matches!(length, 1 | 2 | 4) || length != u32::from(width) || !at.is_multiple_of(length) || bar != STRUCTURES_BAR || !inside {
             host.violation(
                 "access through the window that it was not set up for",
                 format_args!("BAR {bar} offset {at:#x} length {length}"),

@@ -3,7 +3,8 @@
 use driver_core::dma::Iova;
 
 use super::regs::*;
-use crate::iommu::{Dma, DmaFault};
+use crate::dma::Dma;
+use crate::iommu::DmaFault;
 use crate::model::Host;
 
 /// One piece of a chain.

@@ -3,7 +3,8 @@
 use super::queue::Chain;
 use super::regs::*;
 use super::{HEADER_BYTES, RECEIVEQ, RxChecksum, VirtioNet};
-use crate::iommu::{Dma, DmaFault};
+use crate::dma::Dma;
+use crate::iommu::DmaFault;
 use crate::model::Host;
 use crate::wire::Wire;
 
@@ -25,6 +26,7 @@ impl VirtioNet {
     fn try_receive(&mut self, host: &Host<'_>, dma: &Dma<'_>, wire: &mut dyn Wire) -> Result<bool, DmaFault> {
         let mut entries = Vec::new();
         let mut busy = std::mem::take(&mut self.queues[RECEIVEQ].notified);
+        self.has_buffers |= busy;
         for _ in 0..BUDGET {
             let mut frame = match self.waiting.take() {
                 Some(frame) => frame,
@@ -77,8 +79,12 @@ impl VirtioNet {
                 self.queues[RECEIVEQ].want_notification(dma, rules, false)?;
                 return Ok(true);
             }
+            if !self.has_buffers {
+                return Ok(false);
+            }
             if self.queues[RECEIVEQ].waiting(host, dma, rules)? == 0 {
                 if asked {
+                    self.has_buffers = false;
                     return Ok(false);
                 }
                 // Ask, then look once more: the driver may have been faster.
@@ -136,9 +142,10 @@ impl VirtioNet {
             RxChecksum::Valid => (VIRTIO_NET_HDR_F_DATA_VALID, 0, 0),
             RxChecksum::Partial { start, offset } => (VIRTIO_NET_HDR_F_NEEDS_CSUM, start, offset),
         };
+        let flags = self.faults.rx_flags.take().unwrap_or(flags as u8);
         let gso_type = self.faults.gso_type.take().unwrap_or(VIRTIO_NET_HDR_GSO_NONE as u8);
         let num_buffers = self.faults.num_buffers.take().unwrap_or(num_buffers);
-        let mut header = vec![flags as u8, gso_type, 0, 0, 0, 0];
+        let mut header = vec![flags, gso_type, 0, 0, 0, 0];
         for word in [start, offset, num_buffers] {
             header.extend(word.to_le_bytes());
         }

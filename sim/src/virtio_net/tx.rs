@@ -3,7 +3,8 @@
 use super::queue::Chain;
 use super::regs::*;
 use super::{HEADER_BYTES, TRANSMITQ, VirtioNet};
-use crate::iommu::{Dma, DmaFault};
+use crate::dma::Dma;
+use crate::iommu::DmaFault;
 use crate::model::Host;
 use crate::wire::{Sent, Wire};
 

@@ -24,7 +24,7 @@ pub(crate) fn bind(root: &Root, address: PciAddress, user: Option<String>, force
     text.push('\n');
     // Not in the way of binding, but of opening.
     if let Some(cause) = diagnose::group_viable(root, address) {
-        text += &format!("warning: {cause}. To mend it: {}\n", cause.remedy());
+        eprintln!("warning: {cause}. To mend it: {}", cause.remedy());
     }
     Ok(Report::good(text, json!({ "address": address.to_string(), "driver": driver, "former": bound.former, "nodes": nodes })))
 }

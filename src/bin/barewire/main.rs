@@ -5,6 +5,7 @@ mod device;
 mod doctor;
 mod list;
 mod output;
+mod sim;
 
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
@@ -77,6 +78,20 @@ enum Command {
         #[arg(long, value_name = "SECONDS", default_value_t = 1.0, value_parser = output::seconds)]
         seconds: f64,
     },
+    /// Serve a simulated card at a vfio-user socket, for QEMU and other clients, until the process is told to end
+    ///
+    /// Clients come one after the other; the card is reset between them. Exit status 1 where a driver did what the datasheet forbids.
+    Sim {
+        /// The card: ixgbe or virtio-net, with ,key=value options (card, mac)
+        #[arg(long, value_name = "CARD")]
+        device: String,
+        /// Where clients connect
+        #[arg(long, value_name = "PATH")]
+        socket: PathBuf,
+        /// What the card is plugged into: tap=NAME or the like, with ,key=value options
+        #[arg(long, value_name = "WIRE")]
+        wire: String,
+    },
 }
 
 fn main() -> ExitCode {
@@ -84,7 +99,7 @@ fn main() -> ExitCode {
     // Warnings of the drivers and of VFIO. RUST_LOG=info shows more.
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();
     let style = Style::of(std::io::stdout().is_terminal());
-    match run(&args.command, &Root::at(&args.root), style) {
+    match run(&args.command, &Root::at(&args.root), style, args.json) {
         Ok(report) => {
             let text = if args.json { format!("{:#}\n", report.json) } else { report.text };
             let mut out = std::io::stdout().lock();
@@ -103,7 +118,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: &Command, root: &Root, style: Style) -> Result<Report, Error> {
+fn run(command: &Command, root: &Root, style: Style, json: bool) -> Result<Report, Error> {
     match command {
         Command::List => Ok(list::list(root)),
         Command::Bind { address, user, force } => binding::bind(root, *address, user.clone(), *force),
@@ -111,5 +126,6 @@ fn run(command: &Command, root: &Root, style: Style) -> Result<Report, Error> {
         Command::Doctor { address } => Ok(doctor::doctor(root, *address, style)),
         Command::Info { device, wait } => device::info(device, *wait),
         Command::Stats { device, seconds } => device::stats(device, *seconds),
+        Command::Sim { device, socket, wire } => sim::sim(device, socket, wire, json),
     }
 }

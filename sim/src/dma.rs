@@ -1,0 +1,335 @@
+//! A device's access to memory.
+
+use std::cell::Cell;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
+
+use driver_core::dma::Iova;
+
+use crate::iommu::{DmaFault, FaultCause, Window};
+use crate::violation::Violations;
+
+/// Memory that is mapped for a device but is not memory of this process: its owner is asked.
+pub(crate) trait Remote {
+    /// How many of the bytes from `iova` on lie in one such mapping that may be read, or written.
+    fn reach(&self, iova: u64, write: bool) -> u64;
+    /// Reads. `false`: the owner did not answer.
+    fn read(&self, iova: u64, into: &mut [u8]) -> bool;
+    /// Writes. `false`: the owner did not answer.
+    fn write(&self, iova: u64, from: &[u8]) -> bool;
+}
+
+/// One device's access to memory for a bounded piece of work. Every fault is recorded as a violation.
+///
+/// Descriptors are loaded and stored as naturally aligned words in the processor's atomics; frame bytes are copied.
+pub struct Dma<'a> {
+    /// Sorted by first address.
+    windows: &'a [Window],
+    remote: Option<&'a dyn Remote>,
+    /// Indexes of the two windows that were hit last: a card alternates between a ring and its buffers.
+    last: Cell<(usize, usize)>,
+    bus_master: bool,
+    violations: &'a Violations,
+}
+
+/// Where the first bytes of an access lie.
+enum Place {
+    Here(NonNull<u8>),
+    Remote,
+}
+
+impl<'a> Dma<'a> {
+    /// `windows` are sorted by their first address, do not overlap, and their memory outlives `'a`.
+    pub(crate) fn new(windows: &'a [Window], remote: Option<&'a dyn Remote>, bus_master: bool, violations: &'a Violations) -> Self {
+        Self { windows, remote, last: Cell::new((0, 0)), bus_master, violations }
+    }
+
+    /// The memory behind an access that lies in one window.
+    #[inline]
+    fn locate(&self, iova: Iova, len_bytes: usize, write: bool) -> Option<NonNull<u8>> {
+        let hit = |index: usize| {
+            let window = self.windows.get(index)?;
+            let offset = iova.0.wrapping_sub(window.first);
+            let allowed = if write { window.writable } else { window.readable };
+            // `offset <= len` first, so that the subtraction cannot wrap.
+            (allowed && offset <= window.len && len_bytes as u64 <= window.len - offset)
+                // SAFETY: `offset` and `len_bytes` lie inside the window's memory, which outlives `self`.
+                .then(|| unsafe { window.ptr.add(offset as usize) })
+        };
+        if !self.bus_master {
+            return None;
+        }
+        let (a, b) = self.last.get();
+        if let Some(ptr) = hit(a) {
+            return Some(ptr);
+        }
+        if let Some(ptr) = hit(b) {
+            self.last.set((b, a));
+            return Some(ptr);
+        }
+        let index = self.index_of(iova.0);
+        let ptr = hit(index)?;
+        self.last.set((index, a));
+        Some(ptr)
+    }
+
+    /// The window that holds `iova`, if any does.
+    fn index_of(&self, iova: u64) -> usize {
+        self.windows.partition_point(|window| window.first <= iova).wrapping_sub(1)
+    }
+
+    /// Where the byte at `iova` lies, and how many bytes from it on are mapped without a gap in the same place.
+    fn piece(&self, iova: u64, write: bool) -> Option<(Place, u64)> {
+        if let Some(window) = self.windows.get(self.index_of(iova)) {
+            let (offset, allowed) = (iova - window.first, if write { window.writable } else { window.readable });
+            if offset < window.len && allowed {
+                // SAFETY: `offset` lies inside the window's memory, which outlives `self`.
+                return Some((Place::Here(unsafe { window.ptr.add(offset as usize) }), window.len - offset));
+            }
+        }
+        let reach = self.remote.map_or(0, |remote| remote.reach(iova, write));
+        (reach > 0).then_some((Place::Remote, reach))
+    }
+
+    /// Passes an access that does not lie in one window on in pieces, where all of it is mapped: `each` takes the place of a piece and which of the
+    /// bytes it holds, and says whether the owner answered.
+    #[inline(never)]
+    fn in_pieces(
+        &self,
+        iova: Iova,
+        len_bytes: usize,
+        write: bool,
+        mut each: impl FnMut(Place, u64, std::ops::Range<usize>) -> bool,
+    ) -> Result<(), DmaFault> {
+        if !self.bus_master {
+            return Err(self.fault(iova, len_bytes, write, FaultCause::BusMasterOff));
+        }
+        let walk = |each: &mut dyn FnMut(Place, u64, std::ops::Range<usize>) -> bool| {
+            let mut done = 0;
+            while done < len_bytes {
+                let piece = iova.0.checked_add(done as u64).and_then(|at| Some((at, self.piece(at, write)?)));
+                let Some((at, (place, reach))) = piece else { return Some(FaultCause::Unmapped) };
+                let end = len_bytes.min(done.saturating_add(usize::try_from(reach).unwrap_or(usize::MAX)));
+                if !each(place, at, done..end) {
+                    return Some(FaultCause::Silent);
+                }
+                done = end;
+            }
+            None
+        };
+        // An access that faults at its end does nothing at its beginning.
+        let fault = walk(&mut |_, _, _| true).or_else(|| walk(&mut each));
+        fault.map_or(Ok(()), |why| Err(self.fault(iova, len_bytes, write, why)))
+    }
+
+    #[inline(never)]
+    fn read_pieces(&self, iova: Iova, into: &mut [u8]) -> Result<(), DmaFault> {
+        self.in_pieces(iova, into.len(), false, |place, at, range| {
+            let into = &mut into[range];
+            match (place, self.remote) {
+                (Place::Here(from), _) => {
+                    // SAFETY: `piece` found as many bytes from `from` on in one window as `range` is long; for the rest see `read`.
+                    unsafe { from.as_ptr().copy_to_nonoverlapping(into.as_mut_ptr(), into.len()) }
+                    true
+                }
+                (Place::Remote, Some(remote)) => remote.read(at, into),
+                (Place::Remote, None) => false,
+            }
+        })
+    }
+
+    #[inline(never)]
+    fn write_pieces(&self, iova: Iova, from: &[u8]) -> Result<(), DmaFault> {
+        self.in_pieces(iova, from.len(), true, |place, at, range| {
+            let from = &from[range];
+            match (place, self.remote) {
+                (Place::Here(to), _) => {
+                    // SAFETY: as in `read_pieces`, with the direction reversed.
+                    unsafe { to.as_ptr().copy_from_nonoverlapping(from.as_ptr(), from.len()) }
+                    true
+                }
+                (Place::Remote, Some(remote)) => remote.write(at, from),
+                (Place::Remote, None) => false,
+            }
+        })
+    }
+
+    #[cold]
+    fn fault(&self, iova: Iova, len_bytes: usize, write: bool, why: FaultCause) -> DmaFault {
+        let verb = if write { "write" } else { "read" };
+        // A silent owner is no mistake of the driver's.
+        if why != FaultCause::Silent {
+            self.violations.record(why.what(), format_args!("DMA {verb} of {len_bytes} bytes"), iova.0, "PCI, IOMMU");
+        }
+        DmaFault { iova, len_bytes, write, why }
+    }
+
+    /// The memory behind a descriptor's word. `None`: not memory of this process.
+    #[inline]
+    fn aligned(&self, iova: Iova, len_bytes: usize, align: u64, write: bool) -> Result<Option<NonNull<u8>>, DmaFault> {
+        if !iova.0.is_multiple_of(align) {
+            return Err(self.fault(iova, len_bytes, write, FaultCause::Misaligned));
+        }
+        // A client may map memory at any offset: a word that lies askew in this process is copied.
+        Ok(self.locate(iova, len_bytes, write).filter(|ptr| ptr.as_ptr().addr() as u64 & (align.min(8) - 1) == 0))
+    }
+
+    #[inline(never)]
+    fn load_pieces<const N: usize>(&self, iova: Iova) -> Result<[u8; N], DmaFault> {
+        let mut bytes = [0; N];
+        self.read_pieces(iova, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Copies bytes from memory.
+    ///
+    /// # Errors
+    /// [`DmaFault`], recorded as a violation.
+    #[inline]
+    pub fn read(&self, iova: Iova, into: &mut [u8]) -> Result<(), DmaFault> {
+        let Some(from) = self.locate(iova, into.len(), false) else { return self.read_pieces(iova, into) };
+        // SAFETY: `locate` checked that `into.len()` bytes from `from` lie in a mapping that outlives this call; `into` is this process's own memory
+        // and cannot overlap it, since DMA memory is only reached through raw pointers. A driver that writes to a buffer it lent breaks its contract.
+        unsafe { from.as_ptr().copy_to_nonoverlapping(into.as_mut_ptr(), into.len()) }
+        Ok(())
+    }
+
+    /// Appends `len_bytes` from memory to `into`, which is as it was after an error.
+    ///
+    /// # Errors
+    /// [`DmaFault`], recorded as a violation.
+    #[inline]
+    pub fn append(&self, iova: Iova, len_bytes: usize, into: &mut Vec<u8>) -> Result<(), DmaFault> {
+        let len = into.len();
+        let Some(from) = self.locate(iova, len_bytes, false) else { return self.append_pieces(iova, len_bytes, into) };
+        into.reserve(len_bytes);
+        // SAFETY: as in `read`; `reserve` made room for `len_bytes` behind `len`, and exactly these bytes are written before the length covers them.
+        unsafe {
+            from.as_ptr().copy_to_nonoverlapping(into.as_mut_ptr().add(len), len_bytes);
+            into.set_len(len + len_bytes);
+        }
+        Ok(())
+    }
+
+    #[inline(never)]
+    fn append_pieces(&self, iova: Iova, len_bytes: usize, into: &mut Vec<u8>) -> Result<(), DmaFault> {
+        let len = into.len();
+        into.resize(len + len_bytes, 0);
+        self.read_pieces(iova, &mut into[len..]).inspect_err(|_| into.truncate(len))
+    }
+
+    /// Copies bytes to memory.
+    ///
+    /// # Errors
+    /// [`DmaFault`], recorded as a violation.
+    #[inline]
+    pub fn write(&self, iova: Iova, from: &[u8]) -> Result<(), DmaFault> {
+        let Some(to) = self.locate(iova, from.len(), true) else { return self.write_pieces(iova, from) };
+        // SAFETY: as in `read`, with the direction reversed: the range is mapped, and `from` cannot overlap it.
+        unsafe { to.as_ptr().copy_from_nonoverlapping(from.as_ptr(), from.len()) }
+        Ok(())
+    }
+
+    /// Loads a 16-byte descriptor as two little-endian words.
+    ///
+    /// # Errors
+    /// [`DmaFault`], recorded as a violation.
+    #[inline]
+    pub fn load16(&self, iova: Iova) -> Result<[u64; 2], DmaFault> {
+        let Some(ptr) = self.aligned(iova, 16, 16, false)? else {
+            let both = u128::from_le_bytes(self.load_pieces(iova)?);
+            return Ok([both as u64, (both >> 64) as u64]);
+        };
+        let ptr = ptr.cast::<u64>();
+        // SAFETY: 16 bytes from `ptr` are mapped and aligned (checked above), and drivers access descriptors as aligned words too.
+        let words = unsafe { [AtomicU64::from_ptr(ptr.as_ptr()), AtomicU64::from_ptr(ptr.add(1).as_ptr())] };
+        Ok([u64::from_le(words[0].load(Ordering::Acquire)), u64::from_le(words[1].load(Ordering::Relaxed))])
+    }
+
+    /// Stores a 16-byte descriptor: the lower word first, then the upper one, which holds the status, with release ordering.
+    ///
+    /// # Errors
+    /// [`DmaFault`], recorded as a violation.
+    #[inline]
+    pub fn store16(&self, iova: Iova, words: [u64; 2]) -> Result<(), DmaFault> {
+        let Some(ptr) = self.aligned(iova, 16, 16, true)? else {
+            self.write_pieces(iova, &words[0].to_le_bytes())?;
+            return self.write_pieces(Iova(iova.0 + 8), &words[1].to_le_bytes());
+        };
+        let ptr = ptr.cast::<u64>();
+        // SAFETY: as in `load16`.
+        let to = unsafe { [AtomicU64::from_ptr(ptr.as_ptr()), AtomicU64::from_ptr(ptr.add(1).as_ptr())] };
+        to[0].store(words[0].to_le(), Ordering::Relaxed);
+        to[1].store(words[1].to_le(), Ordering::Release);
+        Ok(())
+    }
+
+    /// Loads an aligned 8-byte word.
+    ///
+    /// # Errors
+    /// [`DmaFault`], recorded as a violation.
+    #[inline]
+    pub fn load8(&self, iova: Iova) -> Result<u64, DmaFault> {
+        let Some(ptr) = self.aligned(iova, 8, 8, false)? else { return Ok(u64::from_le_bytes(self.load_pieces(iova)?)) };
+        // SAFETY: 8 bytes from `ptr` are mapped and aligned.
+        Ok(u64::from_le(unsafe { AtomicU64::from_ptr(ptr.cast().as_ptr()) }.load(Ordering::Acquire)))
+    }
+
+    /// Stores an aligned 8-byte word with release ordering.
+    ///
+    /// # Errors
+    /// [`DmaFault`], recorded as a violation.
+    #[inline]
+    pub fn store8(&self, iova: Iova, word: u64) -> Result<(), DmaFault> {
+        let Some(ptr) = self.aligned(iova, 8, 8, true)? else { return self.write_pieces(iova, &word.to_le_bytes()) };
+        // SAFETY: 8 bytes from `ptr` are mapped and aligned.
+        unsafe { AtomicU64::from_ptr(ptr.cast().as_ptr()) }.store(word.to_le(), Ordering::Release);
+        Ok(())
+    }
+
+    /// Loads an aligned 4-byte word.
+    ///
+    /// # Errors
+    /// [`DmaFault`], recorded as a violation.
+    #[inline]
+    pub fn load4(&self, iova: Iova) -> Result<u32, DmaFault> {
+        let Some(ptr) = self.aligned(iova, 4, 4, false)? else { return Ok(u32::from_le_bytes(self.load_pieces(iova)?)) };
+        // SAFETY: 4 bytes from `ptr` are mapped and aligned.
+        Ok(u32::from_le(unsafe { AtomicU32::from_ptr(ptr.cast().as_ptr()) }.load(Ordering::Acquire)))
+    }
+
+    /// Stores an aligned 4-byte word with release ordering.
+    ///
+    /// # Errors
+    /// [`DmaFault`], recorded as a violation.
+    #[inline]
+    pub fn store4(&self, iova: Iova, word: u32) -> Result<(), DmaFault> {
+        let Some(ptr) = self.aligned(iova, 4, 4, true)? else { return self.write_pieces(iova, &word.to_le_bytes()) };
+        // SAFETY: 4 bytes from `ptr` are mapped and aligned.
+        unsafe { AtomicU32::from_ptr(ptr.cast().as_ptr()) }.store(word.to_le(), Ordering::Release);
+        Ok(())
+    }
+
+    /// Loads an aligned 2-byte word.
+    ///
+    /// # Errors
+    /// [`DmaFault`], recorded as a violation.
+    #[inline]
+    pub fn load2(&self, iova: Iova) -> Result<u16, DmaFault> {
+        let Some(ptr) = self.aligned(iova, 2, 2, false)? else { return Ok(u16::from_le_bytes(self.load_pieces(iova)?)) };
+        // SAFETY: 2 bytes from `ptr` are mapped and aligned.
+        Ok(u16::from_le(unsafe { AtomicU16::from_ptr(ptr.cast().as_ptr()) }.load(Ordering::Acquire)))
+    }
+
+    /// Stores an aligned 2-byte word with release ordering.
+    ///
+    /// # Errors
+    /// [`DmaFault`], recorded as a violation.
+    #[inline]
+    pub fn store2(&self, iova: Iova, word: u16) -> Result<(), DmaFault> {
+        let Some(ptr) = self.aligned(iova, 2, 2, true)? else { return self.write_pieces(iova, &word.to_le_bytes()) };
+        // SAFETY: 2 bytes from `ptr` are mapped and aligned.
+        unsafe { AtomicU16::from_ptr(ptr.cast().as_ptr()) }.store(word.to_le(), Ordering::Release);
+        Ok(())
+    }
+}

@@ -1,0 +1,190 @@
+//! Interrupts of a client: which eventfd is signalled for what.
+
+use std::cell::Cell;
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+
+use super::proto::*;
+use crate::model::{Host, Model};
+
+/// Capabilities of PCI configuration space.
+const CAPABILITIES: u16 = 0x34;
+const INTERRUPT_PIN: u16 = 0x3d;
+const CAPABILITY_MSI: u32 = 0x05;
+const CAPABILITY_MSIX: u32 = 0x11;
+/// Message Control of MSI-X.
+const MSIX_ENABLE: u32 = 1 << 15;
+
+#[derive(Default)]
+struct Vector {
+    event: Option<OwnedFd>,
+    masked: bool,
+    /// It fired while it was masked.
+    pending: Cell<bool>,
+}
+
+/// A card's interrupts, as a client sees them.
+pub(super) struct Irqs {
+    types: [Vec<Vector>; IRQ_TYPES],
+    /// Where the MSI-X capability lies; 0: there is none.
+    msix_at: u16,
+}
+
+/// The offset of a capability; 0: there is none.
+fn capability(model: &mut dyn Model, host: &Host<'_>, id: u32) -> u16 {
+    let mut at = model.config_read(host, CAPABILITIES, 1) as u16 & 0xfc;
+    // A list of at most as many as fit below 256, whatever the model says.
+    for _ in 0..48 {
+        if at == 0 || model.config_read(host, at, 1) == id {
+            return at;
+        }
+        at = model.config_read(host, at + 1, 1) as u16 & 0xfc;
+    }
+    0
+}
+
+impl Irqs {
+    /// Those of `model`, without a descriptor.
+    pub(super) fn new(model: &mut dyn Model, host: &Host<'_>) -> Self {
+        let pin = model.config_read(host, INTERRUPT_PIN, 1);
+        let msi = match capability(model, host, CAPABILITY_MSI) {
+            0 => 0,
+            at => 1 << (model.config_read(host, at + 2, 2) >> 1 & 7).min(5),
+        };
+        let msix_at = capability(model, host, CAPABILITY_MSIX);
+        let msix = if msix_at == 0 { 0 } else { model.msix().count() };
+        // The models report no errors by interrupt, and never ask for the device back.
+        let counts = [usize::from(pin != 0), msi, msix.into(), 0, 0];
+        Self { types: counts.map(|count| (0..count).map(|_| Vector::default()).collect()), msix_at }
+    }
+
+    /// DEVICE_GET_IRQ_INFO.
+    ///
+    /// # Errors
+    /// EINVAL: there is no such type, or the message is too short.
+    pub(super) fn info(&self, request: IrqInfo) -> Result<IrqInfo, Errno> {
+        let index = request.index.get() as usize;
+        let vectors = self.types.get(index).ok_or(Errno::INVAL)?;
+        if (request.argsz.get() as usize) < size_of::<IrqInfo>() {
+            return Err(Errno::INVAL);
+        }
+        let flags = match index {
+            _ if vectors.is_empty() => 0,
+            INTX => IRQ_EVENTFD | IRQ_MASKABLE | IRQ_AUTOMASKED,
+            _ => IRQ_EVENTFD,
+        };
+        let (argsz, count) = (size_of::<IrqInfo>() as u32, vectors.len() as u32);
+        Ok(IrqInfo { argsz: argsz.into(), flags: flags.into(), index: request.index, count: count.into() })
+    }
+
+    /// DEVICE_SET_IRQS.
+    ///
+    /// # Errors
+    /// EINVAL for what cannot be, EOPNOTSUPP where a descriptor would mask or unmask.
+    pub(super) fn set(&mut self, model: &mut dyn Model, host: &Host<'_>, set: &IrqSet, data: &[u8], descriptors: Vec<OwnedFd>) -> Result<(), Errno> {
+        let (flags, index) = (set.flags.get(), set.index.get() as usize);
+        let (kind, action) = (flags & (DATA_NONE | DATA_BOOL | DATA_EVENTFD), flags & (ACTION_MASK | ACTION_UNMASK | ACTION_TRIGGER));
+        let vectors = self.types.get_mut(index).ok_or(Errno::INVAL)?;
+        let (start, count) = (set.start.get() as usize, set.count.get() as usize);
+        let range = start..start.checked_add(count).filter(|&end| end <= vectors.len()).ok_or(Errno::INVAL)?;
+        let data_fits = data.len() == if kind == DATA_BOOL { count } else { 0 };
+        let descriptors_fit = descriptors.is_empty() || kind == DATA_EVENTFD && descriptors.len() == count;
+        if kind.count_ones() != 1
+            || action.count_ones() != 1
+            || flags != kind | action
+            || (set.argsz.get() as usize) < size_of::<IrqSet>() + data.len()
+            || !data_fits
+            || !descriptors_fit
+        {
+            return Err(Errno::INVAL);
+        }
+        let chosen = |at: usize| kind == DATA_NONE || data.get(at - start).is_some_and(|&byte| byte != 0);
+        match (action, kind) {
+            (ACTION_TRIGGER, DATA_NONE | DATA_EVENTFD) if count == 0 => {
+                vectors.fill_with(Vector::default);
+                if index == MSIX {
+                    self.enable_msix(model, host, false);
+                }
+            }
+            (ACTION_TRIGGER, DATA_EVENTFD) => {
+                if !descriptors.iter().all(is_eventfd) {
+                    return Err(Errno::INVAL);
+                }
+                let mut events = descriptors.into_iter();
+                // Without descriptors: these are not signalled any more.
+                vectors[range].iter_mut().for_each(|vector| vector.event = events.next());
+                if index == MSIX {
+                    self.enable_msix(model, host, true);
+                }
+            }
+            (ACTION_TRIGGER, _) => range.filter(|&at| chosen(at)).for_each(|at| self.fire(index, at)),
+            (_, DATA_EVENTFD) if !descriptors.is_empty() => return Err(Errno::OPNOTSUPP),
+            (_, DATA_EVENTFD) => {}
+            _ => {
+                for at in range.filter(|&at| chosen(at)) {
+                    vectors[at].masked = action == ACTION_MASK;
+                    if action == ACTION_UNMASK && vectors[at].pending.take() {
+                        vectors[at].signal();
+                    }
+                }
+            }
+        }
+        self.follow(model, host);
+        Ok(())
+    }
+
+    /// An interrupt: the eventfd is signalled now, or when it is unmasked.
+    pub(super) fn fire(&self, index: usize, at: usize) {
+        let Some(vector) = self.types.get(index).and_then(|vectors| vectors.get(at)) else { return };
+        if vector.masked {
+            vector.pending.set(true);
+        } else {
+            vector.signal();
+        }
+    }
+
+    /// Brings the model's table in line: entries with an eventfd are open, as an operating system would leave them. To be called after whatever may
+    /// have changed the table.
+    pub(super) fn follow(&self, model: &mut dyn Model, host: &Host<'_>) {
+        for (at, vector) in self.types[MSIX].iter().enumerate() {
+            model.msix().set_masked(host, at as u16, vector.event.is_none() || vector.masked);
+        }
+    }
+
+    /// Whether the client gave a descriptor for MSI-X.
+    pub(super) fn uses_msix(&self) -> bool {
+        self.types[MSIX].iter().any(|vector| vector.event.is_some())
+    }
+
+    /// Where Message Control of MSI-X lies; `None`: there is none.
+    pub(super) fn msix_control(&self) -> Option<u16> {
+        (self.msix_at != 0).then_some(self.msix_at + 2)
+    }
+
+    /// Turns MSI-X on or off in configuration space, as the kernel does for a client of its own.
+    fn enable_msix(&self, model: &mut dyn Model, host: &Host<'_>, on: bool) {
+        let Some(at) = self.msix_control() else { return };
+        let control = model.config_read(host, at, 2);
+        model.config_write(host, at, 2, if on { control | MSIX_ENABLE } else { control & !MSIX_ENABLE });
+    }
+}
+
+impl Vector {
+    fn signal(&self) {
+        let Some(event) = &self.event else { return };
+        // A counter that is full, because the client has long not looked, is left as it is: the write would block.
+        let writable = poll(&mut [PollFd::new(event, PollFlags::OUT)], Some(&Timespec::default()));
+        if writable == Ok(1) {
+            let _ = rustix::io::write(event, &1u64.to_ne_bytes());
+        }
+    }
+}
+
+/// Whether a descriptor is an eventfd: a write of 8 bytes to anything else might block, or do harm.
+fn is_eventfd(descriptor: &OwnedFd) -> bool {
+    use std::os::fd::AsRawFd;
+    let path = format!("/proc/self/fd/{}", descriptor.as_fd().as_raw_fd());
+    rustix::fs::readlink(path, Vec::new()).is_ok_and(|target| target.to_bytes().starts_with(b"anon_inode:[eventfd]"))
+}

@@ -1,0 +1,223 @@
+//! What a client maps for DMA: memory of files that it shares, and memory that it must be asked for.
+
+use std::os::fd::OwnedFd;
+use std::ptr::NonNull;
+use std::sync::{Arc, Weak};
+
+use rustix::fs::{FileType, fstat};
+use rustix::io::Errno;
+use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+
+use super::proto::{DMA_MAP_HINTS, DMA_MAP_READ, DMA_MAP_WRITE, DMA_UNMAP_ALL, DMA_UNMAP_GET_DIRTY_BITMAP, DmaMap, DmaUnmap, MAX_DMA_MAPS};
+use crate::iommu::Window;
+
+/// A part of a file, mapped. The client must not make the file shorter while it shares it: the access would be a bus error.
+struct FileMap {
+    ptr: NonNull<u8>,
+    len: usize,
+}
+
+// SAFETY: a `FileMap` owns a mapping, which belongs to the process, not to a thread; it gives no access to the bytes.
+unsafe impl Send for FileMap {}
+// SAFETY: as above.
+unsafe impl Sync for FileMap {}
+
+impl FileMap {
+    fn new(file: &OwnedFd, offset: u64, len: usize, writable: bool) -> Result<Self, Errno> {
+        let protection = if writable { ProtFlags::READ | ProtFlags::WRITE } else { ProtFlags::READ };
+        // SAFETY: no address is asked for, so no mapping of this process is replaced.
+        let ptr = unsafe { mmap(std::ptr::null_mut(), len, protection, MapFlags::SHARED | MapFlags::NORESERVE, file, offset) }?;
+        NonNull::new(ptr.cast()).map(|ptr| Self { ptr, len }).ok_or(Errno::NOMEM)
+    }
+}
+
+impl Drop for FileMap {
+    fn drop(&mut self) {
+        // SAFETY: the pointer and the length are those of a mapping that `new` made, and whoever made windows of it holds this object.
+        let _ = unsafe { munmap(self.ptr.as_ptr().cast(), self.len) };
+    }
+}
+
+/// Which file, and whether it is mapped for writing.
+#[derive(PartialEq, Eq, Clone, Copy)]
+struct FileKey {
+    device: u64,
+    inode: u64,
+    len: usize,
+    writable: bool,
+}
+
+/// Device addresses that the client answers for by message.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asked {
+    pub(super) first: u64,
+    pub(super) len: u64,
+    pub(super) readable: bool,
+    pub(super) writable: bool,
+}
+
+/// All that a client has mapped.
+#[derive(Default)]
+pub(super) struct AddressSpace {
+    /// Sorted by first address; no two overlap. The mapping of each lies at the same index of `owners`.
+    windows: Vec<Window>,
+    owners: Vec<Arc<FileMap>>,
+    /// Sorted by first address; none overlaps another or a window.
+    asked: Vec<Asked>,
+    /// Files that are mapped whole: a client behind an IOMMU of its own maps many small pieces of few files.
+    files: Vec<(FileKey, Weak<FileMap>)>,
+}
+
+/// Where the pieces of a sorted list begin and end that overlap `first..end`.
+fn overlap<T>(list: &[T], first: u64, end: u64, range: impl Fn(&T) -> (u64, u64)) -> std::ops::Range<usize> {
+    let from = list.partition_point(|item| range(item).1 <= first);
+    let to = list.partition_point(|item| range(item).0 < end);
+    from..to.max(from)
+}
+
+/// What is left of `first..end` where `cut` is taken away: what lies before it, and behind it.
+fn remains((first, end): (u64, u64), cut: (u64, u64)) -> [(u64, u64); 2] {
+    [(first, end.min(cut.0).max(first)), (first.max(cut.1).min(end), end)]
+}
+
+fn window_range(window: &Window) -> (u64, u64) {
+    (window.first, window.first + window.len)
+}
+
+fn asked_range(asked: &Asked) -> (u64, u64) {
+    (asked.first, asked.first + asked.len)
+}
+
+impl AddressSpace {
+    /// What lies in memory of this process.
+    pub(super) fn windows(&self) -> &[Window] {
+        &self.windows
+    }
+
+    /// What the client is asked for that holds `address`.
+    pub(super) fn asked(&self, address: u64) -> Option<&Asked> {
+        let index = self.asked.partition_point(|asked| asked.first <= address).checked_sub(1)?;
+        self.asked.get(index).filter(|asked| address - asked.first < asked.len)
+    }
+
+    /// Whether nothing is mapped.
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.windows.is_empty() && self.asked.is_empty()
+    }
+
+    /// DMA_MAP.
+    ///
+    /// # Errors
+    /// As the reply's error field: EINVAL for a range or a descriptor that cannot be, EEXIST where something is mapped there already, ENOSPC for too
+    /// many mappings, and what mapping the file reports.
+    pub(super) fn map(&mut self, map: &DmaMap, descriptors: &[OwnedFd]) -> Result<(), Errno> {
+        let (flags, first, len) = (map.flags.get(), map.address.get(), map.size.get());
+        let (readable, writable) = (flags & DMA_MAP_READ != 0, flags & DMA_MAP_WRITE != 0);
+        let end = first.checked_add(len).filter(|_| len > 0).ok_or(Errno::INVAL)?;
+        if (map.argsz.get() as usize) < size_of::<DmaMap>()
+            || flags & !(DMA_MAP_READ | DMA_MAP_WRITE | DMA_MAP_HINTS) != 0
+            || !(readable || writable)
+            || descriptors.len() > 1
+        {
+            return Err(Errno::INVAL);
+        }
+        if !overlap(&self.windows, first, end, window_range).is_empty() || !overlap(&self.asked, first, end, asked_range).is_empty() {
+            return Err(Errno::EXIST);
+        }
+        if self.windows.len() + self.asked.len() >= MAX_DMA_MAPS {
+            return Err(Errno::NOSPC);
+        }
+        let Some(file) = descriptors.first() else {
+            let at = self.asked.partition_point(|asked| asked.first < first);
+            self.asked.insert(at, Asked { first, len, readable, writable });
+            return Ok(());
+        };
+        let (owner, ptr) = self.memory_of(file, map.offset.get(), len, writable)?;
+        let at = self.windows.partition_point(|window| window.first < first);
+        self.windows.insert(at, Window { first, len, ptr, readable, writable });
+        self.owners.insert(at, owner);
+        Ok(())
+    }
+
+    /// The `len` bytes at `offset` of a file, in this process.
+    fn memory_of(&mut self, file: &OwnedFd, offset: u64, len: u64, writable: bool) -> Result<(Arc<FileMap>, NonNull<u8>), Errno> {
+        let stat = fstat(file)?;
+        let len = usize::try_from(len).map_err(|_| Errno::INVAL)?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            // A device that can be mapped, of which nobody says how long it is.
+            let map = Arc::new(FileMap::new(file, offset, len, writable)?);
+            let ptr = map.ptr;
+            return Ok((map, ptr));
+        }
+        let file_len = usize::try_from(stat.st_size).map_err(|_| Errno::INVAL)?;
+        let offset = usize::try_from(offset).map_err(|_| Errno::INVAL)?;
+        if offset.checked_add(len).is_none_or(|end| end > file_len) {
+            return Err(Errno::INVAL);
+        }
+        let key = FileKey { device: stat.st_dev, inode: stat.st_ino, len: file_len, writable };
+        let known = self.files.iter().find(|(known, _)| *known == key).and_then(|(_, map)| map.upgrade());
+        let map = match known {
+            Some(map) => map,
+            None => {
+                let map = Arc::new(FileMap::new(file, 0, file_len, writable)?);
+                self.files.retain(|(_, map)| map.strong_count() > 0);
+                self.files.push((key, Arc::downgrade(&map)));
+                map
+            }
+        };
+        // SAFETY: `offset` lies inside the mapping, which is as long as the file.
+        let ptr = unsafe { map.ptr.add(offset) };
+        Ok((map, ptr))
+    }
+
+    /// DMA_UNMAP. Ranges that nobody mapped are left alone; of a mapping that lies partly inside, the rest stays.
+    ///
+    /// # Errors
+    /// As the reply's error field: EINVAL for a range that cannot be, EOPNOTSUPP where a bitmap of written pages is asked for.
+    pub(super) fn unmap(&mut self, unmap: &DmaUnmap) -> Result<(), Errno> {
+        let (flags, first, len) = (unmap.flags.get(), unmap.address.get(), unmap.size.get());
+        if flags & DMA_UNMAP_GET_DIRTY_BITMAP != 0 {
+            return Err(Errno::OPNOTSUPP);
+        }
+        if (unmap.argsz.get() as usize) < size_of::<DmaUnmap>() || flags & !DMA_UNMAP_ALL != 0 {
+            return Err(Errno::INVAL);
+        }
+        if flags & DMA_UNMAP_ALL != 0 {
+            if first != 0 || len != 0 {
+                return Err(Errno::INVAL);
+            }
+            *self = Self::default();
+            return Ok(());
+        }
+        // The last range may end with the address space, where nothing can be mapped.
+        len.checked_sub(1).and_then(|rest| first.checked_add(rest)).ok_or(Errno::INVAL)?;
+        self.cut(first, first.saturating_add(len));
+        Ok(())
+    }
+
+    fn cut(&mut self, first: u64, end: u64) {
+        let hit = overlap(&self.windows, first, end, window_range);
+        let (mut windows, mut owners) = (Vec::new(), Vec::new());
+        for (window, owner) in self.windows[hit.clone()].iter().zip(&self.owners[hit.clone()]) {
+            for (from, to) in remains(window_range(window), (first, end)) {
+                if from < to {
+                    // SAFETY: `from` lies inside the window.
+                    let ptr = unsafe { window.ptr.add((from - window.first) as usize) };
+                    windows.push(Window { first: from, len: to - from, ptr, ..*window });
+                    owners.push(Arc::clone(owner));
+                }
+            }
+        }
+        self.windows.splice(hit.clone(), windows);
+        // The files' mappings that nothing refers to any more end here.
+        self.owners.splice(hit, owners);
+        let hit = overlap(&self.asked, first, end, asked_range);
+        let rest = self.asked[hit.clone()].iter().flat_map(|asked| {
+            let parts = remains(asked_range(asked), (first, end)).into_iter().filter(|(from, to)| from < to);
+            parts.map(|(from, to)| Asked { first: from, len: to - from, ..*asked })
+        });
+        let rest: Vec<_> = rest.collect();
+        self.asked.splice(hit, rest);
+    }
+}

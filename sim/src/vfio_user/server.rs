@@ -1,0 +1,218 @@
+//! The socket, and clients one after the other.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use rustix::event::{EventfdFlags, eventfd};
+
+use super::card::Card;
+use super::channel::Closed;
+use super::session::Session;
+use crate::device::{CROWDED_YIELD_US, IDLE_YIELDS, STEPS_PER_TURN};
+use crate::model::Model;
+use crate::violation::Violations;
+use crate::wire::{Wire, WireError};
+
+/// Why a card cannot be served, or no longer.
+#[derive(Debug)]
+pub enum ServeError {
+    /// The operating system refused something about the socket.
+    Socket {
+        /// What was tried.
+        tried: &'static str,
+        /// The socket's path.
+        path: PathBuf,
+        /// The system's answer.
+        cause: io::Error,
+    },
+    /// The wire reported an error.
+    Wire(WireError),
+}
+
+impl fmt::Display for ServeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Socket { tried, path, cause } => {
+                write!(f, "{}: cannot {tried}: {cause}", path.display())?;
+                match cause.kind() {
+                    io::ErrorKind::AddrInUse => f.write_str("; another process listens there: end it, or take another path"),
+                    io::ErrorKind::AlreadyExists => f.write_str("; take another path"),
+                    io::ErrorKind::NotFound => f.write_str("; make its directory first"),
+                    io::ErrorKind::InvalidInput => f.write_str("; take a shorter path: a socket's has at most 107 bytes"),
+                    _ => Ok(()),
+                }
+            }
+            Self::Wire(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for ServeError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Socket { cause, .. } => Some(cause),
+            Self::Wire(error) => Some(error),
+        }
+    }
+}
+
+/// A way to end [`Server::run`] from another thread, or from a signal handler's.
+#[derive(Clone, Debug)]
+pub struct Stopper {
+    stop: Arc<AtomicBool>,
+    event: Arc<OwnedFd>,
+}
+
+impl Stopper {
+    fn new() -> io::Result<Self> {
+        let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        Ok(Self { stop: Arc::default(), event: Arc::new(event) })
+    }
+
+    /// Ends [`Server::run`] soon. A client that is there loses its connection.
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::SeqCst);
+        let _ = rustix::io::write(&*self.event, &1u64.to_ne_bytes());
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+}
+
+/// A simulated card behind a socket. Dropping it removes the socket.
+pub struct Server {
+    listener: UnixListener,
+    path: PathBuf,
+    card: Card,
+    stopper: Stopper,
+    clients: u64,
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Server({})", self.path.display())
+    }
+}
+
+impl Server {
+    /// Listens at `path` for clients of `model`, plugged into `wire`. A socket that a process left behind is replaced.
+    ///
+    /// # Errors
+    /// [`ServeError::Socket`]: something else is at `path`, another process listens there, or the socket cannot be made.
+    pub fn bind(path: &Path, model: Box<dyn Model>, wire: Box<dyn Wire>) -> Result<Self, ServeError> {
+        let refused = |cause| ServeError::Socket { tried: "listen at the socket", path: path.into(), cause };
+        clear_the_way(path).map_err(refused)?;
+        let stopper = Stopper::new().map_err(refused)?;
+        let listener = UnixListener::bind(path).map_err(refused)?;
+        // From here on the drop of the server removes the socket file.
+        let server = Self { listener, path: path.into(), card: Card::new(model, wire), stopper, clients: 0 };
+        server.listener.set_nonblocking(true).map_err(refused)?;
+        Ok(server)
+    }
+
+    /// Ends [`Server::run`].
+    pub fn stopper(&self) -> Stopper {
+        self.stopper.clone()
+    }
+
+    /// What drivers did that the datasheet forbids, whichever client they came with.
+    pub fn violations(&self) -> Arc<Violations> {
+        Arc::clone(&self.card.violations)
+    }
+
+    /// How many clients have come.
+    pub fn clients(&self) -> u64 {
+        self.clients
+    }
+
+    /// Serves clients, one after the other, until [`Stopper::stop`]. While none is there the card lies in its reset.
+    ///
+    /// # Errors
+    /// [`ServeError::Socket`] where no client can be accepted any more, [`ServeError::Wire`]: the first error of the wire, told at the end.
+    pub fn run(&mut self) -> Result<(), ServeError> {
+        let stopper = self.stopper.clone();
+        while !stopper.is_stopped() {
+            match self.listener.accept() {
+                Ok((stream, _)) => self.serve(stream),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.wait_for_a_client(),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted || error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(cause) => return Err(ServeError::Socket { tried: "accept a client", path: self.path.clone(), cause }),
+            }
+        }
+        self.card.wire.flush().map_err(ServeError::Wire)
+    }
+
+    fn wait_for_a_client(&mut self) {
+        if !self.card.step(None, &[], None) {
+            self.card.sleep([self.listener.as_fd(), self.stopper.event.as_fd()]);
+        }
+    }
+
+    /// Serves one client that is connected already, until it goes or [`Stopper::stop`]; then resets the card.
+    pub fn serve(&mut self, stream: UnixStream) {
+        self.clients += 1;
+        let number = self.clients;
+        log::info!("{}: client {number} has come", self.path.display());
+        let path = self.path.display();
+        match Session::new(&mut self.card, stream).map_err(Closed::Broken).and_then(|session| attend(&mut self.card, session, &self.stopper)) {
+            Ok(()) | Err(Closed::ByClient) => log::info!("{path}: client {number} has gone"),
+            Err(Closed::Broken(error)) => log::warn!("{path}: the connection of client {number} broke: {error}"),
+            Err(Closed::Protocol(what)) => log::warn!("{path}: client {number} broke the protocol, its connection is closed: {what}"),
+        }
+        self.card.reset();
+    }
+}
+
+/// Serves a client and moves the card, until the client goes or the server is stopped.
+fn attend(card: &mut Card, mut session: Session, stopper: &Stopper) -> Result<(), Closed> {
+    let mut idle = 0;
+    while !stopper.is_stopped() {
+        let mut busy = session.serve(card)?;
+        for _ in 0..STEPS_PER_TURN {
+            busy |= session.step(card)?;
+        }
+        if busy {
+            idle = 0;
+        } else if idle < IDLE_YIELDS {
+            let before = Instant::now();
+            std::thread::yield_now();
+            // Where others want the processor, yielding costs a time slice; who sleeps is woken sooner.
+            idle = if before.elapsed().as_micros() > CROWDED_YIELD_US.into() { IDLE_YIELDS } else { idle + 1 };
+        } else {
+            session.sleep(card, stopper.event.as_fd());
+        }
+    }
+    Ok(())
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // The file may be gone already, which is as well.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Removes a socket that no process listens at any more. Anything else at `path` is left alone, so that binding fails.
+fn clear_the_way(path: &Path) -> io::Result<()> {
+    let is_socket = match fs::symlink_metadata(path) {
+        Ok(metadata) => metadata.file_type().is_socket(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    if !is_socket {
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, "a file that is no socket is there"));
+    }
+    match UnixStream::connect(path) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,233 @@
+//! One client: its commands, and what it lent.
+
+use std::cell::{Cell, RefCell};
+use std::os::unix::net::UnixStream;
+
+use rustix::io::Errno;
+use serde_json::{Map, Value, json};
+use zerocopy::IntoBytes;
+
+use super::asking::{Asking, Layout};
+use super::card::Card;
+use super::channel::{Channel, Closed, Message};
+use super::irq::Irqs;
+use super::memory::AddressSpace;
+use super::proto::*;
+
+/// How many commands are served before the card moves on.
+const COMMANDS_PER_TURN: usize = 64;
+
+/// What was agreed with the client.
+#[derive(Clone, Copy)]
+pub(super) struct Terms {
+    /// The most data that a message to the client may carry.
+    pub(super) max_data: usize,
+    /// How the client lays out data of DMA messages, as far as it has shown.
+    pub(super) layout: Layout,
+}
+
+pub(super) struct Session {
+    channel: RefCell<Channel>,
+    space: AddressSpace,
+    irqs: Irqs,
+    /// `None` until VERSION has come.
+    terms: Option<Cell<Terms>>,
+    next_id: Cell<u16>,
+}
+
+/// What a reply carries behind its header.
+type Reply = Result<Vec<u8>, Errno>;
+
+impl Session {
+    /// # Errors
+    /// The socket cannot be used.
+    pub(super) fn new(card: &mut Card, stream: UnixStream) -> std::io::Result<Self> {
+        let channel = RefCell::new(Channel::new(stream)?);
+        Ok(Self { channel, space: AddressSpace::default(), irqs: card.irqs(), terms: None, next_id: Cell::new(0) })
+    }
+
+    /// Serves the commands that are there, a bounded number. Returns whether there was one.
+    pub(super) fn serve(&mut self, card: &mut Card) -> Result<bool, Closed> {
+        for served in 0..COMMANDS_PER_TURN {
+            let message = self.channel.get_mut().receive()?;
+            let Some(message) = message else { return Ok(served > 0) };
+            self.handle(card, message)?;
+        }
+        Ok(true)
+    }
+
+    /// Moves the card.
+    pub(super) fn step(&mut self, card: &mut Card) -> Result<bool, Closed> {
+        let Some(terms) = &self.terms else { return Ok(card.step(None, &[], None)) };
+        let asking = Asking::new(&self.channel, &self.space, terms, &self.next_id);
+        let busy = card.step(Some(&self.irqs), self.space.windows(), Some(&asking));
+        asking.finish()?;
+        Ok(busy)
+    }
+
+    /// Sleeps until there is something to do, or `stop` is readable.
+    pub(super) fn sleep(&self, card: &mut Card, stop: std::os::fd::BorrowedFd<'_>) {
+        let channel = self.channel.borrow();
+        if channel.deferred() == 0 {
+            card.sleep([channel.fd(), stop]);
+        }
+    }
+
+    fn handle(&mut self, card: &mut Card, mut message: Message) -> Result<(), Closed> {
+        let (header, replied) = (message.header, message.replied);
+        match header.flags.get() & TYPE_MASK {
+            TYPE_COMMAND => {}
+            // A reply that came too late.
+            TYPE_REPLY if matches!(header.command.get(), command::DMA_READ | command::DMA_WRITE) => return Ok(()),
+            _ => return Err(Closed::Protocol(format!("a message of type {:#x} (command {})", header.flags, header.command))),
+        }
+        let reply = self.execute(card, &mut message);
+        if let Err(errno) = &reply {
+            log::debug!("vfio-user: command {} of {} bytes: {errno}", header.command, header.size);
+        }
+        if header.flags.get() & NO_REPLY == 0 && !replied {
+            self.reply(&header, &reply)?;
+        }
+        match (header.command.get(), reply) {
+            (command::VERSION, Err(_)) => Err(Closed::Protocol("no version of the protocol that both know".into())),
+            _ if self.terms.is_none() => Err(Closed::Protocol(format!("command {} before the version was agreed on", header.command))),
+            _ => Ok(()),
+        }
+    }
+
+    fn reply(&mut self, to: &Header, reply: &Reply) -> Result<(), Closed> {
+        let (flags, error) = match reply {
+            Ok(_) => (TYPE_REPLY, 0),
+            Err(errno) => (TYPE_REPLY | ERROR, errno.raw_os_error() as u32),
+        };
+        let header = Header { flags: flags.into(), error: error.into(), ..*to };
+        self.channel.get_mut().send(header, &[reply.as_deref().unwrap_or_default()])
+    }
+
+    fn execute(&mut self, card: &mut Card, message: &mut Message) -> Reply {
+        let (command, payload) = (message.header.command.get(), &message.payload[..]);
+        let takes_descriptors = matches!(command, command::DMA_MAP | command::DEVICE_SET_IRQS);
+        if message.lost_descriptors || !takes_descriptors && !message.descriptors.is_empty() {
+            return Err(Errno::INVAL);
+        }
+        if self.terms.is_none() && command != command::VERSION {
+            return Err(Errno::INVAL);
+        }
+        match command {
+            command::VERSION => self.agree(payload),
+            command::DMA_MAP => {
+                self.space.map(&whole(payload).ok_or(Errno::INVAL)?, &message.descriptors)?;
+                Ok(Vec::new())
+            }
+            command::DMA_UNMAP => {
+                // The card does not move now: no access is under way.
+                self.space.unmap(&whole(payload).ok_or(Errno::INVAL)?)?;
+                Ok(payload.to_vec())
+            }
+            command::DEVICE_GET_INFO => device_info(payload),
+            command::DEVICE_GET_REGION_INFO => region_info(card, payload),
+            command::DEVICE_GET_IRQ_INFO => Ok(self.irqs.info(whole(payload).ok_or(Errno::INVAL)?)?.as_bytes().to_vec()),
+            command::DEVICE_SET_IRQS => {
+                let (set, data) = head(payload).ok_or(Errno::INVAL)?;
+                card.set_irqs(&mut self.irqs, &set, data, std::mem::take(&mut message.descriptors))?;
+                Ok(Vec::new())
+            }
+            command::REGION_READ => {
+                let access: RegionAccess = whole(payload).ok_or(Errno::INVAL)?;
+                let count = check_access(card, &access)?;
+                let mut reply = payload.to_vec();
+                let head = reply.len();
+                reply.resize(head + count, 0);
+                card.read(&self.irqs, access.region.get(), access.offset.get(), &mut reply[head..]);
+                Ok(reply)
+            }
+            command::REGION_WRITE => {
+                let (access, data): (RegionAccess, _) = head(payload).ok_or(Errno::INVAL)?;
+                if check_access(card, &access)? != data.len() {
+                    return Err(Errno::INVAL);
+                }
+                card.write(&self.irqs, access.region.get(), access.offset.get(), data);
+                Ok(access.as_bytes().to_vec())
+            }
+            command::DEVICE_RESET if payload.is_empty() => {
+                card.reset_for(&self.irqs);
+                Ok(Vec::new())
+            }
+            command::DEVICE_RESET => Err(Errno::INVAL),
+            command::DEVICE_GET_REGION_IO_FDS | command::DMA_READ | command::DMA_WRITE | command::DIRTY_PAGES..=command::MIG_DATA_WRITE => {
+                Err(Errno::OPNOTSUPP)
+            }
+            _ => Err(Errno::NOSYS),
+        }
+    }
+
+    /// VERSION.
+    fn agree(&mut self, payload: &[u8]) -> Reply {
+        let (version, data): (Version, _) = head(payload).ok_or(Errno::INVAL)?;
+        if version.major.get() != 0 || self.terms.is_some() {
+            return Err(Errno::INVAL);
+        }
+        let proposed = match data.split_last() {
+            None => Map::new(),
+            Some((0, text)) => match serde_json::from_slice(text) {
+                Ok(Value::Object(mut data)) => match data.remove("capabilities") {
+                    None => Map::new(),
+                    Some(Value::Object(capabilities)) => capabilities,
+                    Some(_) => return Err(Errno::INVAL),
+                },
+                _ => return Err(Errno::INVAL),
+            },
+            Some(_) => return Err(Errno::INVAL),
+        };
+        let max_data = match proposed.get("max_data_xfer_size") {
+            None => MAX_DATA_BYTES,
+            Some(bytes) => bytes.as_u64().filter(|&bytes| bytes > 0).ok_or(Errno::INVAL)?.min(MAX_DATA_BYTES as u64) as usize,
+        };
+        self.terms = Some(Cell::new(Terms { max_data, layout: Layout::unknown(version.minor.get()) }));
+        let mut offered = Map::new();
+        offered.insert("max_msg_fds".into(), MAX_DESCRIPTORS.into());
+        offered.insert("max_data_xfer_size".into(), MAX_DATA_BYTES.into());
+        for (name, value) in [("pgsizes", 4096), ("max_dma_maps", MAX_DMA_MAPS)] {
+            if proposed.contains_key(name) {
+                offered.insert(name.into(), value.into());
+            }
+        }
+        let version = Version { major: 0.into(), minor: version.minor.get().min(1).into() };
+        let data = json!({ "capabilities": offered }).to_string();
+        Ok([version.as_bytes(), data.as_bytes(), &[0]].concat())
+    }
+}
+
+fn device_info(payload: &[u8]) -> Reply {
+    let request: DeviceInfo = whole(payload).ok_or(Errno::INVAL)?;
+    let argsz = size_of::<DeviceInfo>() as u32;
+    if request.argsz.get() < argsz {
+        return Err(Errno::INVAL);
+    }
+    let flags = DEVICE_RESETTABLE | DEVICE_PCI;
+    let info = DeviceInfo { argsz: argsz.into(), flags: flags.into(), num_regions: REGIONS.into(), num_irqs: (IRQ_TYPES as u32).into() };
+    Ok(info.as_bytes().to_vec())
+}
+
+fn region_info(card: &Card, payload: &[u8]) -> Reply {
+    let request: RegionInfo = whole(payload).ok_or(Errno::INVAL)?;
+    let argsz = size_of::<RegionInfo>() as u32;
+    if request.argsz.get() < argsz || request.index.get() >= REGIONS {
+        return Err(Errno::INVAL);
+    }
+    let size = card.region_bytes(request.index.get());
+    let flags = if size > 0 { REGION_READABLE | REGION_WRITABLE } else { 0 };
+    let info =
+        RegionInfo { argsz: argsz.into(), flags: flags.into(), index: request.index, cap_offset: 0.into(), size: size.into(), offset: 0.into() };
+    Ok(info.as_bytes().to_vec())
+}
+
+/// The length of an access that lies inside its region.
+pub(super) fn check_access(card: &Card, access: &RegionAccess) -> Result<usize, Errno> {
+    let (offset, count) = (access.offset.get(), access.count.get());
+    let end = offset.checked_add(count.into()).ok_or(Errno::INVAL)?;
+    if count == 0 || count as usize > MAX_DATA_BYTES || end > card.region_bytes(access.region.get()) {
+        return Err(Errno::INVAL);
+    }
+    Ok(count as usize)
+}

@@ -1,0 +1,45 @@
+//! `barewire sim`: a simulated card behind a vfio-user socket.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use barewire::driver_core::clock::Clock;
+use barewire::sim::HostClock;
+use barewire::sim::vfio_user::Server;
+use barewire::sim::wire::spec::WireSpec;
+use barewire::{Error, Spec, SpecError};
+use serde_json::json;
+
+use crate::output::Report;
+
+/// The card's address where none is given.
+const MAC: [u8; 6] = [0x02, 0, 0, 0, 0, 1];
+
+/// Serves the card `device`, plugged into `wire`, at `socket` until the process is told to end.
+pub(crate) fn sim(device: &str, socket: &Path, wire: &str, quiet: bool) -> Result<Report, Error> {
+    let name = format!("sim:{device}");
+    let spec = match name.parse()? {
+        Spec::Sim(spec) if spec.wire == WireSpec::default() => spec,
+        _ => return Err(SpecError::new(device, "what the card is plugged into stands behind --wire").into()),
+    };
+    let of_wire = |error| Error::Wire { device: name.clone(), error };
+    let wire: WireSpec = wire.parse().map_err(of_wire)?;
+    let clock: Arc<dyn Clock> = Arc::new(HostClock::new());
+    let wire = wire.open(&clock).map_err(of_wire)?;
+    let mut server = Server::bind(socket, spec.model(MAC), wire).map_err(Error::Serve)?;
+    let stopper = server.stopper();
+    ctrlc::set_handler(move || stopper.stop()).map_err(|error| SpecError::new(device, format!("cannot wait for signals: {error}")))?;
+    if !quiet {
+        println!(
+            "{name} at {0}; QEMU: -device '{{\"driver\":\"vfio-user-pci\",\"socket\":{{\"path\":\"{0}\",\"type\":\"unix\"}}}}'",
+            socket.display()
+        );
+    }
+    server.run().map_err(Error::Serve)?;
+    let (clients, violations) = (server.clients(), server.violations());
+    let list: Vec<_> = violations.to_vec().iter().map(ToString::to_string).collect();
+    let mut text = format!("{clients} client(s); what the datasheet forbids was done {} time(s)\n", violations.total());
+    list.iter().for_each(|violation| text += &format!("{violation}\n"));
+    let json = json!({ "device": name, "clients": clients, "violations": violations.total(), "first_violations": list });
+    Ok(Report { text, json, good: violations.total() == 0 })
+}

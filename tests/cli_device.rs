@@ -1,0 +1,80 @@
+//! `barewire info` and `stats` on simulated cards, and how the tool explains itself.
+
+#[path = "common/captures.rs"]
+mod captures;
+mod common;
+
+use common::Directory;
+use common::machine::barewire;
+use serde_json::{Value, json};
+
+fn json_of(arguments: &[&str]) -> Value {
+    let outcome = barewire(arguments);
+    assert_eq!(outcome.status, Some(0), "{outcome:?}");
+    serde_json::from_str(&outcome.stdout).unwrap_or_else(|error| panic!("{error}: {outcome:?}"))
+}
+
+#[test]
+fn info_tells_what_the_driver_reports() {
+    let directory = Directory::new("cli-info");
+    let spec = format!("sim:ixgbe,card=x550,mac=02:00:00:00:00:42,pcap-out={}", directory.file("out.pcap"));
+    let info = json_of(&["info", &spec, "--json"]);
+    assert_eq!(info["device"], json!(spec));
+    assert_eq!((&info["driver"], &info["mac"], &info["mtu"]), (&json!("ixgbe"), &json!("02:00:00:00:00:42"), &json!(1500)));
+    assert_eq!(info["link"], json!({ "up": true, "speed_mbps": 10000, "full_duplex": true }));
+    assert_eq!((&info["max_mtu"], &info["ring_limits"]), (&json!(9710), &json!([64, 4096])));
+    let text = barewire(&["info", &spec]).stdout;
+    assert!(text.contains("\nlink                up, 10000 Mbit/s, full duplex\n"), "{text}");
+    assert!(text.contains("\naddress             02:00:00:00:00:42\n"), "{text}");
+}
+
+#[test]
+fn info_lists_what_a_virtio_card_offers_beyond_what_is_used() {
+    let info = json_of(&["info", "sim:virtio-net", "--wait", "0", "--json"]);
+    assert_eq!((&info["driver"], &info["link"]["up"]), (&json!("virtio-net"), &json!(false)));
+    assert!(info["features"].as_array().unwrap().contains(&json!("MRG_RXBUF")), "{info}");
+    assert_eq!(info["unused_features"], json!(["SPEED_DUPLEX"]));
+}
+
+#[test]
+fn stats_counts_what_arrives() {
+    let directory = Directory::new("cli-stats");
+    let frames: Vec<_> = (0..500u32).map(|n| [&[0xff; 6][..], &captures::frame(60, n)[6..]].concat()).collect();
+    captures::write(&directory.file("in.pcap"), &frames);
+    for card in ["sim:ixgbe", "sim:virtio-net"] {
+        let spec = format!("{card},pcap-in={}", directory.file("in.pcap"));
+        let stats = json_of(&["stats", &spec, "--seconds", "2", "--json"]);
+        assert_eq!(
+            (&stats["device"], &stats["stats"]["rx_packets"], &stats["stats"]["rx_bytes"]),
+            (&json!(spec), &json!(500), &json!(30_000)),
+            "{stats}"
+        );
+        assert_eq!(stats["stats"].as_object().unwrap().len(), 15);
+    }
+    let text = barewire(&["stats", "sim:ixgbe", "--seconds", "0"]).stdout;
+    assert!(text.starts_with("rx_packets          0\ntx_packets          0\n"), "{text}");
+}
+
+#[test]
+fn a_device_that_cannot_be_had_is_told() {
+    for command in ["info", "stats"] {
+        let wrong = barewire(&[command, "sim:ixgbe,tpa=x"]);
+        assert_eq!((wrong.status, wrong.stderr.lines().count()), (Some(2), 1), "{wrong:?}");
+        assert!(wrong.stderr.contains("did you mean tap=NAME?"), "{wrong:?}");
+        let missing = barewire(&[command, "ffff:ff:1f.7"]);
+        assert_eq!(missing.status, Some(1), "{missing:?}");
+        assert!(missing.stderr.contains("there is no PCI function ffff:ff:1f.7"), "{missing:?}");
+    }
+}
+
+#[test]
+fn it_explains_itself() {
+    let help = barewire(&["--help"]);
+    assert_eq!(help.status, Some(0));
+    for word in ["list", "bind", "unbind", "doctor", "info", "stats", "--json", "Exit status"] {
+        assert!(help.stdout.contains(word), "{word}: {}", help.stdout);
+    }
+    for wrong in [&[][..], &["lst"], &["list", "0000:01:00.0"], &["stats", "sim:ixgbe", "--seconds", "-1"], &["info", "sim:ixgbe", "--wait", "inf"]] {
+        assert_eq!(barewire(wrong).status, Some(2), "{wrong:?}");
+    }
+}
