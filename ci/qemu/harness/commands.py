@@ -22,7 +22,7 @@ def forward(one, other, seconds):
 
 def simulate(options, socket, near, far):
     """The arguments of `barewire` that serve a simulated 82599 over vfio-user, on a wire of unix datagrams."""
-    device = "ixgbe" + (f",{options}" if options else "")
+    device = f"ixgbe,{options}"
     return ["sim", "--device", device, "--socket", str(socket), "--wire", f"dgram={near}:{far}"]
 
 

@@ -71,7 +71,7 @@ class SimulatedPort(Port):
         """Starts the process that is the card, and waits until it listens."""
         self.socket.unlink(missing_ok=True)
         self.log = log
-        command = [str(program), *commands.simulate(self.options, self.socket, self.near, self.far)]
+        command = [str(program), *commands.simulate(f"mac={self.mac}{self.options}", self.socket, self.near, self.far)]
         with open(log, "wb") as output:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, preexec_fn=_die_with_parent

@@ -88,7 +88,7 @@ GUESTS = {
     "noiommu": (provide.iommufd_kernel, _cards(), False),
     "stack": (provide.debian_kernel, _crossed, True),
     "sim": (provide.ixgbe_kernel, _facing(), False),
-    "sim-hang": (provide.ixgbe_kernel, _facing("hang-tx=after:200"), False),
+    "sim-hang": (provide.ixgbe_kernel, _facing(",hang-tx=after:200"), False),
 }
 
 

@@ -43,7 +43,7 @@ class Bench:
     def find(self):
         """The interface of the simulated card."""
         deadline = time.monotonic() + 20
-        while not (name := self.guest.run(f"interface_of {self.address}").strip()):
+        while not (name := self.guest.run(f"interface_of {self.address}; true").strip()):
             check(time.monotonic() < deadline, f"ixgbe made no interface: {self.complaints() or self.log()[-600:]}")
             time.sleep(0.2)
         return name
