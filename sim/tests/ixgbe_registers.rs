@@ -369,3 +369,13 @@ fn tables_of_the_flow_director_are_ready() {
     card.w(0xEE2C, 1);
     assert_eq!(card.r(0xEE2C) & 3, 0, "a command is done");
 }
+
+#[test]
+fn a_reset_ends_master_disable() {
+    let card = Card::up();
+    card.w(0, 1 << 2);
+    assert_eq!(card.r(8) & 1 << 19, 0, "STATUS says that the card is off the bus");
+    card.w(0, 1 << 2 | 1 << 26);
+    card.device.advance_us(100);
+    assert_eq!((card.r(0) & 1 << 2, card.r(8) & 1 << 19), (0, 1 << 19));
+}

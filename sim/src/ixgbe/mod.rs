@@ -221,7 +221,8 @@ impl Ixgbe {
     fn write_ctrl(&mut self, host: &Host<'_>, value: u32) {
         if value & (CTRL_RST | CTRL_LRST) != 0 && !self.is_resetting() {
             self.reset_registers(host.now_us);
-            self.regs.set(CTRL, value);
+            // What else the write sets is reset with the rest: Linux resets with GIO_DIS still set, and never clears it.
+            self.regs.set(CTRL, value & (CTRL_RST | CTRL_LRST));
             self.reset_done_us = host.now_us + RESET_US;
             self.timer_us = self.timer_us.min(self.reset_done_us);
         } else {
