@@ -222,3 +222,15 @@ fn a_hang_lasts_until_the_reset() {
     assert_eq!(bench.send(context(20, 20, 0, TCP | V4), &packet, 554, TXSM).len(), 1);
     bench.card.expect_violations(&[]);
 }
+
+#[test]
+fn a_descriptor_of_a_segmented_packet_holds_16_kib() {
+    let mut bench = Bench::new();
+    let at_most = tcp(0x10, 16 * 1024 - 54);
+    let sent = bench.send(context(20, 20, 1000, TCP | V4), &ipv4(6, &at_most), at_most.len() - 20, TSE | TXSM | IXSM);
+    assert_eq!(sent.len(), 17);
+    bench.card.expect_violations(&[]);
+    let more = tcp(0x10, 16 * 1024 - 53);
+    bench.send(context(20, 20, 1000, TCP | V4), &ipv4(6, &more), more.len() - 20, TSE | TXSM | IXSM);
+    bench.card.expect_violations(&["a descriptor's buffer is longer than 15.5 KiB, or 16 KiB where it is segmented"]);
+}

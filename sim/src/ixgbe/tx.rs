@@ -16,8 +16,9 @@ const BUDGET: usize = 32;
 const MAX_PARTS: u32 = 40;
 /// The shortest packet that software may hand over (7.2.1.1).
 const SHORTEST: usize = 17;
-/// The longest buffer of one descriptor (7.2.3.2.2).
+/// The longest buffer of one descriptor: 15.5 KB is the longest packet (7.2.1.1); of one that is segmented, Linux puts 16 KiB into a descriptor.
 const LONGEST_PART: u64 = 15 * 1024 + 512;
+const LONGEST_SEGMENTED_PART: u64 = 16 * 1024;
 
 /// The upper word of a transmit descriptor (7.2.3.2.2, 7.2.3.2.3, 7.2.3.2.4).
 mod desc {
@@ -199,10 +200,10 @@ impl Ixgbe {
                 let report = (word & desc::RS != 0).then_some((index, words));
                 return Fetched::Context(Outbound { next: ring.next(index), report, segmentation: None, tag: None, problem });
             }
-            problem = problem.or_else(|| unfit_part(word));
             if parts == 0 {
                 first = word;
             }
+            problem = problem.or_else(|| unfit_part(word, first));
             parts += 1;
             if dma.append(Iova(address), (word & 0xFFFF) as usize, &mut self.outgoing).is_err() {
                 ring.faulted = true;
@@ -253,12 +254,14 @@ impl Ixgbe {
 }
 
 /// What is wrong with one data descriptor.
-fn unfit_part(word: u64) -> Option<&'static str> {
+fn unfit_part(word: u64, first: u64) -> Option<&'static str> {
     let len = word & 0xFFFF;
+    let is_segmented = first & (desc::DEXT | desc::TSE) == desc::DEXT | desc::TSE;
+    let longest = if is_segmented { LONGEST_SEGMENTED_PART } else { LONGEST_PART };
     if len == 0 {
         Some("a descriptor has no length")
-    } else if len > LONGEST_PART {
-        Some("a descriptor's buffer is longer than 15.5 KiB")
+    } else if len > longest {
+        Some("a descriptor's buffer is longer than 15.5 KiB, or 16 KiB where it is segmented")
     } else if word & desc::DEXT != 0 && word >> desc::DTYP_SHIFT & 0xF != desc::DTYP_DATA {
         Some("a descriptor's DTYP is neither context nor data")
     } else if word & desc::STA != 0 {
