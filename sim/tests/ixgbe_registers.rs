@@ -379,3 +379,17 @@ fn a_reset_ends_master_disable() {
     card.device.advance_us(100);
     assert_eq!((card.r(0) & 1 << 2, card.r(8) & 1 << 19), (0, 1 << 19));
 }
+
+#[test]
+fn the_copper_phy_is_there() {
+    let card = Card::with(sim::ixgbe::IxgbeOptions { device: 0x1528, ..Default::default() });
+    card.device.advance_us(100);
+    let read = |device: u32, register: u32| {
+        card.w(0x425C, register | device << 16 | 1 << 30);
+        card.w(0x425C, register | device << 16 | 3 << 26 | 1 << 30);
+        card.r(0x4260) >> 16
+    };
+    assert_eq!(read(1, 8) >> 14, 2, "status 2: a device responds at this address");
+    assert_eq!(read(1, 5) & 0x9A, 0x9A, "devices in the package");
+    assert_eq!((read(1, 2), read(1, 3)), (0x0154, 0x0200));
+}

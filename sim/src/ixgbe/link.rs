@@ -155,6 +155,9 @@ impl Ixgbe {
             // Identifier of the X540's PHY.
             (1 | 3 | 7, 2) => 0x0154,
             (1 | 3 | 7, 3) => 0x0200,
+            // Status 2: present. The package holds PMA, PCS, PHY XS, and auto-negotiation.
+            (1 | 3 | 4 | 7, 8) => 2 << 14,
+            (1 | 3 | 4 | 7, 5) => 1 << 1 | 1 << 3 | 1 << 4 | 1 << 7,
             // Status 1: link. Auto-negotiation complete.
             (1 | 3, 1) => up << 2,
             (7, 1) => up << 2 | up << 5,
