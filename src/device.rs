@@ -156,9 +156,11 @@ impl Parts {
     }
 }
 
-/// The model of `card` with `mac` as its own address.
-pub(crate) fn model(card: Card, mac: [u8; 6]) -> Box<dyn Model> {
-    let ixgbe = |device| Box::new(sim::ixgbe::Ixgbe::new(sim::ixgbe::IxgbeOptions { device, mac, ..Default::default() }));
+/// The model of `card` with `mac` as its own address. An ixgbe card hangs after `hang_tx_after` transmitted frames, where that is given.
+pub(crate) fn model(card: Card, mac: [u8; 6], hang_tx_after: Option<u64>) -> Box<dyn Model> {
+    let faults = sim::ixgbe::Faults { hang_tx_after, ..Default::default() };
+    let options = sim::ixgbe::IxgbeOptions { mac, faults, ..Default::default() };
+    let ixgbe = |device| Box::new(sim::ixgbe::Ixgbe::new(sim::ixgbe::IxgbeOptions { device, ..options }));
     match card {
         Card::I82599 => ixgbe(0x10fb),
         Card::X540 => ixgbe(0x1528),

@@ -188,7 +188,7 @@ mod tests {
     #[test]
     fn what_the_datasheet_forbids_is_an_error_of_the_run() {
         let (near, _far) = peer::pair(4);
-        let model = crate::device::model(Card::I82599, [2, 0, 0, 0, 0, 1]);
+        let model = crate::device::model(Card::I82599, [2, 0, 0, 0, 0, 1], None);
         let card = SimDevice::new("sim:ixgbe", model, Box::new(near), Iommu::new());
         let port = Device::simulated(card.clone(), Arc::new(HostClock::new())).unwrap().start(&Config::default()).unwrap();
         let mut function = card.function();

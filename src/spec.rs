@@ -19,8 +19,11 @@ use sim::wire::spec::{OPTIONS as WIRE_OPTIONS, WireSpec};
 use vfio::{PciAddress, Way};
 
 /// The options of a simulated card itself: key, the value's form, and what it does.
-pub const SIM_OPTIONS: &[(&str, &str, &str)] =
-    &[("card", "82599|x540|x550", "which card it is (sim:ixgbe)"), ("mac", "XX:XX:XX:XX:XX:XX", "its own address")];
+pub const SIM_OPTIONS: &[(&str, &str, &str)] = &[
+    ("card", "82599|x540|x550", "which card it is (sim:ixgbe)"),
+    ("mac", "XX:XX:XX:XX:XX:XX", "its own address"),
+    ("hang-tx", "after:N", "transmission hangs after N frames, until a reset (sim:ixgbe)"),
+];
 
 /// The options of a PCI function: key, the value's form, and what it does.
 pub const PCI_OPTIONS: &[(&str, &str, &str)] =
@@ -61,6 +64,8 @@ pub struct SimSpec {
     pub card: Card,
     /// Its own address; `None`: one of its own for each card that a [`Host`](crate::Host) opens.
     pub mac: Option<MacAddr>,
+    /// After how many transmitted frames its transmitter hangs, until the card is reset; `None`: never.
+    pub hang_tx_after: Option<u64>,
     /// What its port is plugged into.
     pub wire: WireSpec,
 }
@@ -157,7 +162,7 @@ impl PciSpec {
 impl SimSpec {
     /// The card itself, not plugged in; `mac` is its own address where the spec gives none.
     pub fn model(&self, mac: [u8; 6]) -> Box<dyn Model> {
-        crate::device::model(self.card, self.mac.map_or(mac, |mac| mac.0))
+        crate::device::model(self.card, self.mac.map_or(mac, |mac| mac.0), self.hang_tx_after)
     }
 
     /// Reads what is behind `sim:`.
@@ -192,7 +197,8 @@ impl SimSpec {
         }
         seen.push(key);
         match (key, value) {
-            ("card", _) if self.card == Card::VirtioNet => return Err("card is an option of sim:ixgbe: leave it away".into()),
+            ("card" | "hang-tx", _) if self.card == Card::VirtioNet => return Err(format!("{key} is an option of sim:ixgbe: leave it away")),
+            ("hang-tx", value) if let Some(Ok(frames)) = value.strip_prefix("after:").map(str::parse) => self.hang_tx_after = Some(frames),
             ("card", "82599") => self.card = Card::I82599,
             ("card", "x540") => self.card = Card::X540,
             ("card", "x550") => self.card = Card::X550,
@@ -276,6 +282,8 @@ mod tests {
             ("sim:e1000", "there are sim:ixgbe and sim:virtio-net"),
             ("sim:virtio", "did you mean sim:virtio-net?"),
             ("sim:virtio-net,card=x540", "card is an option of sim:ixgbe"),
+            ("sim:virtio-net,hang-tx=after:3", "hang-tx is an option of sim:ixgbe"),
+            ("sim:ixgbe,hang-tx=3", "give hang-tx=after:N"),
             ("0000:01:00", "no PCI address: write domain:bus:device.function"),
             ("0000:01:20.0", "no PCI address"),
             ("0000:01:00.8", "no PCI address"),

@@ -357,3 +357,13 @@ fn receive_side_scaling() {
         card.expect_violations(&[]);
     }
 }
+
+#[test]
+fn eics_shows_the_causes_without_clearing_them() {
+    let card = Card::up();
+    card.w(0x808, 1 << 20);
+    assert_eq!(card.r(0x808) & 1 << 20, 1 << 20);
+    assert_eq!(card.r(0x808) & 1 << 20, 1 << 20, "a read clears nothing");
+    card.w(0x800, 1 << 20);
+    assert_eq!(card.r(0x808) & 1 << 20, 0, "a write to EICR does");
+}

@@ -2,6 +2,7 @@
 
 import base64
 import ctypes
+import json
 import os
 import re
 import signal
@@ -9,7 +10,7 @@ import socket
 import subprocess
 import time
 
-from . import provide
+from . import commands, provide
 from .cpio import Archive
 from .qmp import Qmp, QmpError
 
@@ -55,6 +56,53 @@ class Port:
         return arguments + ["-device", self.device()]
 
 
+class SimulatedPort(Port):
+    """A network card of the project's own, which a process beside QEMU simulates and serves over vfio-user.
+
+    It sits behind a PCI Express root port of its own, since real cards do. `options` are those of the simulated device."""
+
+    def __init__(self, name, slot, mac, options=""):
+        super().__init__(name, slot, mac, address="0000:01:00.0")
+        self.options = options
+        self.socket = None
+        self._process = None
+
+    def serve(self, program, log):
+        """Starts the process that is the card, and waits until it listens."""
+        self.socket.unlink(missing_ok=True)
+        self.log = log
+        command = [str(program), *commands.simulate(f"mac={self.mac}{self.options}", self.socket, self.near, self.far)]
+        with open(log, "wb") as output:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, preexec_fn=_die_with_parent
+            )
+        deadline = time.monotonic() + 10
+        while not self.socket.exists():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise GuestError(f"`{' '.join(command)}` does not serve: {log.read_text(errors='replace').strip()[-400:]}")
+            time.sleep(0.02)
+
+    def check_alive(self):
+        """Fails where the process has ended."""
+        if self._process.poll() is not None:
+            text = self.log.read_text(errors="replace").strip()
+            raise GuestError(f"the simulated card ended with status {self._process.returncode}: {text[-400:]}")
+
+    def close(self):
+        """Ends the process."""
+        if self._process and self._process.poll() is None:
+            self._process.kill()
+        if self._process:
+            self._process.wait()
+
+    def arguments(self):
+        """QEMU's arguments for this port."""
+        path = json.dumps({"path": str(self.socket), "type": "unix"})
+        port = f"pcie-root-port,id={self.name}-port,bus=pcie.0,addr={self.slot:#x},chassis={self.slot}"
+        card = f'{{"driver":"vfio-user-pci","id":"{self.name}","rombar":0,"bus":"{self.name}-port","socket":{path}}}'
+        return ["-device", port, "-device", card]
+
+
 class Guest:
     """A running guest. Ends with `close`, and in any case with the process that started it."""
 
@@ -69,6 +117,10 @@ class Guest:
         for port in ports:
             port.near = port.near or sockets / f"{name}-{port.name}.qemu"
             port.far = port.far or sockets / f"{name}-{port.name}.peer"
+        self._simulated = [port for port in ports if isinstance(port, SimulatedPort)]
+        for port in self._simulated:
+            port.socket = sockets / f"{name}-{port.name}.vfio"
+            port.serve(programs["barewire"], logs / f"{name}-{port.name}.log")
         initrd = sockets / f"{name}.initrd"
         initrd.write_bytes(kernel.archive.bytes() + _program_archive(programs))
         monitor = _listen(sockets / f"{name}-monitor")
@@ -104,7 +156,12 @@ class Guest:
 
     def _command(self, kernel, initrd, ports, sockets, iommu):
         accelerator = os.environ.get("BAREWIRE_QEMU_ACCEL", "tcg")
-        command = [provide.qemu(), "-accel", accelerator, "-M", "q35,kernel-irqchip=split"]
+        # The process that simulates a card reaches the guest's memory by its descriptor. A second processor brings a second queue.
+        simulated = bool(self._simulated)
+        qemu = provide.vfio_user_qemu() if simulated else [provide.qemu()]
+        memory = ["-object", "memory-backend-memfd,id=ram,size=512M,share=on"] if simulated else []
+        machine = "q35,kernel-irqchip=split" + (",memory-backend=ram" if simulated else "")
+        command = [*qemu, "-accel", accelerator, *memory, "-M", machine]
         # Where KVM itself runs in a guest, it may refuse to set the MSR of arch-capabilities, and QEMU aborts.
         command += ["-cpu", "host,-arch-capabilities" if accelerator == "kvm" else "max", "-m", "512"]
         # Two processors, since QEMU's TCG before 8.1 leaves the memory barriers of a guest with one away, although its devices run on other
@@ -139,6 +196,8 @@ class Guest:
                         raise GuestError(f"QEMU of guest {self.name} does not open its sockets") from None
 
     def _check_alive(self):
+        for port in self._simulated:
+            port.check_alive()
         status = self._process.poll()
         if status is not None:
             self.trusted = False
@@ -230,6 +289,8 @@ class Guest:
             process.send_signal(signal.SIGKILL)
         if process:
             process.wait()
+        for port in self._simulated:
+            port.close()
 
 
 class Program:

@@ -4,7 +4,7 @@ other end of their network ports."""
 import time
 
 from . import provide
-from .guest import Guest, GuestError, Port
+from .guest import Guest, GuestError, Port, SimulatedPort
 from .peer import Peer, PeerError, Responder
 
 TESTS = []
@@ -60,6 +60,19 @@ def _crossed(sockets):
     return [port]
 
 
+def _facing(name, options=""):
+    """A simulated 82599 that Linux's ixgbe drives, wired to a virtio card of the same guest."""
+
+    def cards(sockets):
+        far = Port("far", 3, "52:54:00:82:59:03")
+        far.near, far.far = sockets / f"{name}-far.qemu", sockets / f"{name}-far.card"
+        near = SimulatedPort("near", 4, "02:00:00:82:59:90", options)
+        near.near, near.far = far.far, far.near
+        return [far, near]
+
+    return cards
+
+
 # name: (kernel, cards, whether there is a virtual IOMMU)
 GUESTS = {
     "group": (
@@ -74,6 +87,8 @@ GUESTS = {
     "iommufd": (provide.iommufd_kernel, _cards(), True),
     "noiommu": (provide.iommufd_kernel, _cards(), False),
     "stack": (provide.debian_kernel, _crossed, True),
+    "sim": (provide.ixgbe_kernel, _facing("sim"), False),
+    "sim-hang": (provide.ixgbe_kernel, _facing("sim-hang", ",hang-tx=after:200"), False),
 }
 
 

@@ -73,6 +73,39 @@ def qemu():
     return shutil.which("qemu-system-x86_64")
 
 
+def vfio_user_qemu():
+    """The command, as a list, of a qemu-system-x86_64 that has vfio-user-pci (QEMU 10.1 and later).
+
+    Where the host's has not, Debian testing's is unpacked once into the cache and runs by that suite's own dynamic loader."""
+    found = shutil.which("qemu-system-x86_64")
+    if found and "vfio-user-pci" in _run([found, "-device", "help"]):
+        return [found]
+    root = cache_folder() / "qemu-testing"
+    with _locked("qemu-testing"):
+        if not root.exists():
+            _debootstrap(root)
+    loader = root / "lib64" / "ld-linux-x86-64.so.2"
+    command = [str(loader), "--library-path", f"{root}/usr/lib/x86_64-linux-gnu"]
+    return [*command, f"{root}/usr/bin/qemu-system-x86_64", "-L", f"{root}/usr/share/qemu", "-L", f"{root}/usr/share/seabios"]
+
+
+def _debootstrap(root):
+    """Debian testing with QEMU in the folder `root`: 400 MB, two minutes."""
+    if os.geteuid() != 0 or not shutil.which("debootstrap"):
+        raise Missing(
+            "no QEMU with vfio-user-pci: install QEMU 10.1 or later; or run once as root, with debootstrap "
+            "installed (sudo apt-get install debootstrap), so that Debian testing's is unpacked into the cache"
+        )
+    print(f"# unpacking Debian testing's QEMU into {root}: two minutes, once", flush=True)
+    unpacking = root.with_name(root.name + ".unpacking")
+    shutil.rmtree(unpacking, ignore_errors=True)
+    _run(["debootstrap", "--variant=minbase", "testing", str(unpacking)])
+    install = ["apt-get", "install", "-y", "--no-install-recommends", "qemu-system-x86"]
+    _run(["chroot", str(unpacking), "env", "DEBIAN_FRONTEND=noninteractive", *install])
+    _run(["chroot", str(unpacking), "apt-get", "clean"])
+    unpacking.rename(root)
+
+
 def _package(name):
     """Downloads the Debian package and unpacks it in the cache, without installing it. Returns the folder."""
     folder = cache_folder() / "packages" / name
@@ -121,8 +154,8 @@ class Kernel:
         self.archive = archive
 
 
-def debian_kernel():
-    """Debian's 6.1: VFIO groups and containers, vfio-pci and virtio_net as modules."""
+def debian_kernel(extra=()):
+    """Debian's 6.1: VFIO groups and containers, vfio-pci and virtio_net as modules; the modules `extra` are at hand."""
     package = _package(_debian_kernel_package())
     version = next((package / "lib" / "modules").iterdir()).name
     modules = package / "lib" / "modules" / version
@@ -135,7 +168,7 @@ def debian_kernel():
         path, _, needs = line.partition(":")
         dependencies[Path(path).stem.replace("-", "_")] = (path, needs.split())
     listed = {}
-    for name in DEBIAN_MODULES + DEBIAN_EXTRA_MODULES:
+    for name in [*DEBIAN_MODULES, *DEBIAN_EXTRA_MODULES, *extra]:
         path, needs = dependencies[name.replace("-", "_")]
         for module in [path, *needs]:
             listed[module] = dependencies[Path(module).stem.replace("-", "_")][1]
@@ -144,6 +177,21 @@ def debian_kernel():
     lines = "".join(f"{module}: {' '.join(needs)}\n" for module, needs in listed.items())
     archive.file(f"lib/modules/{version}/modules.dep", lines.encode())
     return Kernel("6.1", package / "boot" / f"vmlinuz-{version}", archive)
+
+
+def ixgbe_kernel():
+    """Debian's 6.1 with its ixgbe and 802.1Q modules, and ethtool."""
+    kernel = debian_kernel(["ixgbe", "8021q"])
+    kernel.archive.file("bin/ethtool", (_package("ethtool") / "sbin" / "ethtool").read_bytes(), 0o755)
+    kernel.archive.file("lib64/ld-linux-x86-64.so.2", _library("libc6", "ld-linux-x86-64.so.2"), 0o755)
+    for package, library in [("libc6", "libc.so.6"), ("libc6", "libm.so.6"), ("libmnl0", "libmnl.so.0")]:
+        kernel.archive.file(f"lib/x86_64-linux-gnu/{library}", _library(package, library), 0o755)
+    return kernel
+
+
+def _library(package, name):
+    """The bytes of a shared library of a Debian package."""
+    return next(path for path in _package(package).rglob(name) if path.is_file()).read_bytes()
 
 
 def iommufd_kernel():
@@ -207,12 +255,15 @@ def programs(names):
 
 
 def helper():
-    """Builds `udp-echo`, the harness's own program for guests, and returns {name: path}."""
-    source = HERE / "guest" / "udp-echo.rs"
+    """Builds the harness's own programs for guests and returns {name: path}."""
+    return {source.stem: _helper(source) for source in sorted((HERE / "guest").glob("*.rs"))}
+
+
+def _helper(source):
     program = ROOT / "target" / "qemu" / source.stem
     if not program.exists() or program.stat().st_mtime < source.stat().st_mtime:
         program.parent.mkdir(parents=True, exist_ok=True)
         rustc = shutil.which("rustc") or os.path.expanduser("~/.cargo/bin/rustc")
         options = ["--edition", "2024", "-O", "-C", "target-feature=+crt-static", "-C", "strip=symbols"]
         _run([rustc, *options, "--target", TARGET, "-o", str(program), str(source)])
-    return {source.stem: program}
+    return program

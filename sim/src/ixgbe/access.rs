@@ -2,9 +2,13 @@
 
 use super::file::name_of;
 use super::regs::*;
-use super::ring::{DCA, DCTL, ENABLE, RSCCTL, SRRCTL, State};
+use super::ring::{DCA, DCTL, ENABLE, SRRCTL, State};
 use super::{Ixgbe, Moving};
 use crate::model::Host;
+
+/// FDIRCTRL.INIT_DONE and FDIRCMD.CMD (8.2.3.21).
+const FDIRCTRL_INIT_DONE: u32 = 1 << 3;
+const FDIRCMD_CMD: u32 = 3;
 
 /// Queue statistics lie between the queues' registers.
 const QUEUE_COUNTER: u32 = 0x30;
@@ -25,6 +29,9 @@ fn canonical(offset: u32) -> u32 {
         0x00004 => CTRL,
         RAL_ALIAS..0x05480 => RAL + (offset - RAL_ALIAS),
         SRRCTL_ALIAS..0x02140 => RX_QUEUES_LOW + (offset - SRRCTL_ALIAS) / 4 * 0x40 + SRRCTL,
+        MRQC_ALIAS => MRQC,
+        RSSRK_ALIAS..0x0EBA8 => RSSRK + (offset - RSSRK_ALIAS),
+        RETA_ALIAS..0x0EB80 => RETA + (offset - RETA_ALIAS),
         DCA_RXCTRL_ALIAS..0x02240 => RX_QUEUES_LOW + (offset - DCA_RXCTRL_ALIAS) / 4 * 0x40 + DCA,
         _ => offset,
     }
@@ -33,7 +40,6 @@ fn canonical(offset: u32) -> u32 {
 /// Functions of the card that the model does not have. Turning one on is reported, lest a driver be believed to work with it.
 fn not_modelled(offset: u32, value: u32) -> Option<(&'static str, &'static str)> {
     const PFVTCTL: u32 = 0x051B0;
-    const FDIRCTRL: u32 = 0x0EE00;
     match offset {
         MRQC if value & 0xF > 1 => Some(("virtual machine queues and traffic classes are not modelled", "8.2.3.7.12")),
         PFVTCTL if value & 1 != 0 => Some(("virtualization is not modelled", "8.2.3.27.1")),
@@ -59,6 +65,12 @@ impl Ixgbe {
             SWSM => self.read_swsm(),
             SW_FW_SYNC => self.read_sw_fw_sync(),
             LINKS => self.read_links(),
+            ANLP1 => self.read_anlp1(),
+            I2CCTL => self.read_i2cctl(),
+            ESDP => self.read_esdp(),
+            // The tables are initialized at once (8.2.3.21.1), and commands are done at once (8.2.3.21.11).
+            FDIRCTRL => self.regs.at(FDIRCTRL) | FDIRCTRL_INIT_DONE,
+            FDIRCMD => self.regs.at(FDIRCMD) & !FDIRCMD_CMD,
             SECRXSTAT => u32::from(self.regs.has(SECRXCTRL, SECRXCTRL_RX_DIS) && !self.faults.secrx_never_ready) * SEC_RDY,
             SECTXSTAT => u32::from(self.regs.has(SECTXCTRL, SECTXCTRL_TX_DIS)) * SEC_RDY,
             _ => self.read_plain(offset),
@@ -110,6 +122,9 @@ impl Ixgbe {
             SW_FW_SYNC => self.write_sw_fw_sync(host, value),
             AUTOC => self.write_autoc(value),
             MSCA => self.write_msca(value),
+            I2CCTL => self.write_i2cctl(value),
+            // The upper half of an address has 16 bits and AV (8.2.3.7.9).
+            RAL..0x0A600 if offset % 8 == 4 => self.write_plain(host, offset, value & 0x8000_FFFF),
             RXCTRL => self.write_rxctrl(host, value),
             MTQC => self.write_mtqc(host, value),
             RDRXCTL => self.regs.set(RDRXCTL, value & !RDRXCTL_DMAIDONE | self.regs.at(RDRXCTL) & RDRXCTL_DMAIDONE),
@@ -196,9 +211,6 @@ impl Ixgbe {
             return self.write_queue_control(host, receives, queue, value);
         }
         let ring = if receives { &mut self.rx[queue] } else { &mut self.tx[queue] };
-        if receives && offset % 0x40 == RSCCTL && value & 1 != 0 {
-            host.violation("receive side coalescing is not modelled", format_args!("RSCCTL[{queue}]"), value.into(), "8.2.3.8.13");
-        }
         if !ring.write(host, offset, value) {
             let (name, index, section) = name_of(offset);
             host.violation("a reserved register was written", format_args!("{name}[{index}] at {offset:#07x}"), value.into(), section);

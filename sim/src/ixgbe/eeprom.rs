@@ -21,6 +21,11 @@ const SUM: u16 = 0xBABA;
 const WORDS: usize = 2048;
 /// Where the model keeps the section of core 0, to which word 9 points.
 const CORE0: usize = 0x100;
+/// Where word 0xF points: the firmware's sections, of which one holds its version; and the list of module settings behind word 0x2B.
+const FIRMWARE: usize = 0x120;
+const PATCH: usize = 0x130;
+const PHY_INIT: usize = 0x140;
+const PHY_INIT_WORDS: usize = 0x150;
 
 /// The content for a card with this address.
 pub(super) fn image(device: u16, mac: [u8; 6]) -> Vec<u16> {
@@ -28,7 +33,7 @@ pub(super) fn image(device: u16, mac: [u8; 6]) -> Vec<u16> {
     words[..0x42].fill(0);
     words[0x00] = 0x0040;
     // Pointers to sections that are not there.
-    for pointer in [0x03, 0x04, 0x05, 0x06, 0x07, 0x08, 0x0A, 0x0B, 0x0C, 0x0D, 0x0E, 0x0F, 0x17, 0x1B, 0x26, 0x27, 0x28, 0x37] {
+    for pointer in [0x03, 0x04, 0x05, 0x06, 0x07, 0x08, 0x0A, 0x0B, 0x0C, 0x0D, 0x0E, 0x17, 0x1B, 0x26, 0x27, 0x28, 0x37] {
         words[pointer] = 0xFFFF;
     }
     words[0x09] = CORE0 as u16;
@@ -45,6 +50,17 @@ pub(super) fn image(device: u16, mac: [u8; 6]) -> Vec<u16> {
         *word = u16::from_le_bytes(*pair);
     }
     words[CORE0 + 4] = 0;
+    // Firmware 6, without the link settings that would take AUTOC under its semaphore.
+    words[0x0F] = FIRMWARE as u16;
+    words[FIRMWARE + 4] = PATCH as u16;
+    words[PATCH + 7] = 6;
+    // Settings of each kind of module: passive cables and optics, port 0 and port 1; one word for CORECTL.
+    words[0x2B] = PHY_INIT as u16;
+    words[PHY_INIT] = 8;
+    for (pair, kind) in words[PHY_INIT + 1..].as_chunks_mut::<2>().0.iter_mut().zip([3, 4, 5, 6]) {
+        *pair = [kind, PHY_INIT_WORDS as u16];
+    }
+    (words[PHY_INIT_WORDS], words[PHY_INIT_WORDS + 1]) = (1, 0x0001);
     words[CHECKSUM_WORD] = checksum(&words);
     words
 }

@@ -184,7 +184,9 @@ impl Interrupts {
                 self.automask_legacy(value);
                 value
             }
-            EICS | EIMC => 0,
+            // Write-only in 8.2.3.5.2. Linux reads the causes here, since that does not clear them.
+            EICS => self.eicr(),
+            EIMC => 0,
             EIMS => (self.mask as u32 & QUEUES) | self.mask_other,
             EIAC => self.eiac,
             EIAM => self.eiam[0] & QUEUES,

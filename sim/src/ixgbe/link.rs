@@ -3,7 +3,7 @@
 use super::Ixgbe;
 use super::interrupt::CAUSE_LSC;
 use super::regs::{
-    AUTOC, AUTOC_FLU, AUTOC_RESTART_AN, AUTOC2, AUTOC2_FORCE_LINK_DOWN, HLREG0, HLREG0_LPBK, LINKS, MSCA, MSRWD, STATUS, STATUS_LINK_UP,
+    AUTOC, AUTOC_FLU, AUTOC_RESTART_AN, AUTOC2, AUTOC2_FORCE_LINK_DOWN, ESDP, HLREG0, HLREG0_LPBK, LINKS, MSCA, MSRWD, STATUS, STATUS_LINK_UP,
 };
 use crate::model::Host;
 
@@ -14,6 +14,14 @@ const LINKS_SPEED_10G: u32 = 3 << 28;
 const LINKS_UP: u32 = 1 << 30;
 /// LINKS: the Clause 73 negotiation has ended.
 const LINKS_KX_AN_COMP: u32 = 1 << 31;
+
+/// AUTOC.LMS: the link modes with Clause 73 negotiation have this bit (8.2.3.22.19).
+const AUTOC_LMS_NEGOTIATES: u32 = 4 << 13;
+/// ANLP1.ANAS: the negotiation's state, 0 when it does not run (8.2.3.22.24).
+const ANLP1_ANAS_DETECT: u32 = 2 << 16;
+/// ESDP (8.2.3.1.4): pin 2 tells whether a module sits in the cage; its direction is output where bit 10 is set.
+const ESDP_SDP2: u32 = 1 << 2;
+const ESDP_SDP2_IODIR: u32 = 1 << 10;
 
 /// MSCA (8.2.3.22.11).
 const MSCA_COMMAND: u32 = 1 << 30;
@@ -95,6 +103,15 @@ impl Ixgbe {
         value
     }
 
+    pub(super) fn read_anlp1(&self) -> u32 {
+        if self.regs.has(AUTOC, AUTOC_LMS_NEGOTIATES) { ANLP1_ANAS_DETECT } else { 0 }
+    }
+
+    pub(super) fn read_esdp(&self) -> u32 {
+        let value = self.regs.at(ESDP);
+        if value & ESDP_SDP2_IODIR == 0 && !self.is_copper() { value | ESDP_SDP2 } else { value }
+    }
+
     pub(super) fn write_autoc(&mut self, value: u32) {
         self.regs.set(AUTOC, value & !AUTOC_RESTART_AN);
         if value & AUTOC_RESTART_AN != 0 && self.link.up {
@@ -138,6 +155,9 @@ impl Ixgbe {
             // Identifier of the X540's PHY.
             (1 | 3 | 7, 2) => 0x0154,
             (1 | 3 | 7, 3) => 0x0200,
+            // Status 2: present. The package holds PMA, PCS, PHY XS, and auto-negotiation.
+            (1 | 3 | 4 | 7, 8) => 2 << 14,
+            (1 | 3 | 4 | 7, 5) => 1 << 1 | 1 << 3 | 1 << 4 | 1 << 7,
             // Status 1: link. Auto-negotiation complete.
             (1 | 3, 1) => up << 2,
             (7, 1) => up << 2 | up << 5,

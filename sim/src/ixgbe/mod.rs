@@ -6,8 +6,10 @@ mod access;
 mod eeprom;
 mod file;
 mod filter;
+mod i2c;
 mod interrupt;
 mod link;
+mod offload;
 mod parse;
 mod pci;
 mod regs;
@@ -25,14 +27,15 @@ use crate::model::{Host, Model};
 use crate::msix::Msix;
 use crate::wire::Wire;
 use file::{CSR_BYTES, RegFile};
+use i2c::Module;
 use interrupt::Interrupts;
 use link::Link;
+use offload::Context;
 use regs::*;
 use ring::{Ring, State};
 use rss::Toeplitz;
 use rx::Inbound;
 use stats::Stats;
-use tx::Context;
 
 /// The shortest frame on a wire, without its check sequence.
 const MIN_FRAME_BYTES: usize = 60;
@@ -88,7 +91,7 @@ pub struct Faults {
     pub queue_disable_stuck: bool,
     /// Nothing is transmitted any more.
     pub hang_tx: bool,
-    /// So many frames are transmitted, then nothing any more.
+    /// So many frames are transmitted, then nothing any more until the next reset.
     pub hang_tx_after: Option<u64>,
     /// Transmit descriptors are not reported.
     pub tx_no_write_back: bool,
@@ -118,6 +121,8 @@ pub struct Ixgbe {
     stats: Stats,
     interrupts: Interrupts,
     link: Link,
+    /// What sits in the SFP+ cage.
+    module: Module,
     eeprom: Vec<u16>,
     eerd_done_us: u64,
     rx: Vec<Ring>,
@@ -142,6 +147,10 @@ pub struct Ixgbe {
     /// Emptied buffers.
     spare: Vec<Inbound>,
     outgoing: Vec<u8>,
+    /// A segment of `outgoing`.
+    segment: Vec<u8>,
+    /// Transmission stands still until the next reset.
+    hung: bool,
     reset_done_us: u64,
     auto_read_us: u64,
     dma_init_us: u64,
@@ -160,6 +169,7 @@ impl Ixgbe {
             stats: Stats::default(),
             interrupts: Interrupts::new(),
             link: Link::new(),
+            module: Module::new(),
             eeprom: eeprom::image(options.device, options.mac),
             eerd_done_us: u64::MAX,
             rx: vec![Ring::receive(); QUEUES],
@@ -176,6 +186,8 @@ impl Ixgbe {
             looped: VecDeque::new(),
             spare: Vec::new(),
             outgoing: Vec::with_capacity(16 * 1024),
+            segment: Vec::new(),
+            hung: false,
             reset_done_us: u64::MAX,
             auto_read_us: u64::MAX,
             dma_init_us: u64::MAX,
@@ -209,7 +221,8 @@ impl Ixgbe {
     fn write_ctrl(&mut self, host: &Host<'_>, value: u32) {
         if value & (CTRL_RST | CTRL_LRST) != 0 && !self.is_resetting() {
             self.reset_registers(host.now_us);
-            self.regs.set(CTRL, value);
+            // What else the write sets is reset with the rest: Linux resets with GIO_DIS still set, and never clears it.
+            self.regs.set(CTRL, value & (CTRL_RST | CTRL_LRST));
             self.reset_done_us = host.now_us + RESET_US;
             self.timer_us = self.timer_us.min(self.reset_done_us);
         } else {
@@ -242,6 +255,7 @@ impl Ixgbe {
         self.tx.fill(Ring::transmit());
         self.contexts.fill(Default::default());
         (self.tx_running, self.drop_queues, self.held_bytes, self.eerd_done_us) = (0, 0, 0, u64::MAX);
+        self.hung = false;
         self.moving.clear();
         self.held.clear();
         self.looped.clear();
@@ -296,7 +310,7 @@ impl Ixgbe {
             } else if ring.state == State::Disabling {
                 ring.state = State::Disabled;
             }
-            ring.faulted = false;
+            (ring.faulted, ring.segments_sent) = (false, 0);
             if !receives {
                 *running = if ring.state == State::Enabled { *running | 1 << queue } else { *running & !(1 << queue) };
             }

@@ -44,6 +44,8 @@ pub(super) const CTRL_RST: u32 = 1 << 26;
 pub(super) const STATUS: u32 = 0x00008;
 pub(super) const STATUS_LINK_UP: u32 = 1 << 7;
 pub(super) const STATUS_GIO_ENABLE: u32 = 1 << 19;
+pub(super) const ESDP: u32 = 0x00020;
+pub(super) const I2CCTL: u32 = 0x00028;
 pub(super) const EEC: u32 = 0x10010;
 pub(super) const EEC_PRES: u32 = 1 << 8;
 pub(super) const EEC_AUTO_RD: u32 = 1 << 9;
@@ -97,8 +99,16 @@ pub(super) const RETA: u32 = 0x05C00;
 pub(super) const ERETA: u32 = 0x0EE80;
 pub(super) const RSSRK: u32 = 0x05C80;
 
+pub(super) const RSSRK_ALIAS: u32 = 0x0EB80;
+pub(super) const RETA_ALIAS: u32 = 0x0EB00;
+pub(super) const MRQC_ALIAS: u32 = 0x0EC80;
+pub(super) const FDIRCTRL: u32 = 0x0EE00;
+pub(super) const FDIRCMD: u32 = 0x0EE2C;
+
 pub(super) const DMATXCTL: u32 = 0x04A80;
 pub(super) const DMATXCTL_TE: u32 = 1;
+pub(super) const DTXTCPFLGL: u32 = 0x04A88;
+pub(super) const DTXTCPFLGH: u32 = 0x04A8C;
 pub(super) const RTTDCS: u32 = 0x04900;
 pub(super) const RTTDCS_ARBDIS: u32 = 1 << 6;
 pub(super) const MTQC: u32 = 0x08120;
@@ -127,6 +137,8 @@ pub(super) const LINKS: u32 = 0x042A4;
 pub(super) const AUTOC2: u32 = 0x042A8;
 /// AUTOC2 bit 30: force the link down.
 pub(super) const AUTOC2_FORCE_LINK_DOWN: u32 = 1 << 30;
+
+pub(super) const ANLP1: u32 = 0x042B0;
 
 pub(super) const MPC: u32 = 0x03FA0;
 pub(super) const PRC64: u32 = 0x0405C;
@@ -162,8 +174,8 @@ pub(super) static MAP: &[Row] = &[
     one(0x00004, "CTRL", "8.2.3.1.1", 0, Rw),
     one(STATUS, "STATUS", "8.2.3.1.2", STATUS_GIO_ENABLE, Ro),
     one(0x00018, "CTRL_EXT", "8.2.3.1.3", 0, Rw),
-    one(0x00020, "ESDP", "8.2.3.1.4", 0, Rw),
-    one(0x00028, "I2CCTL", "8.2.3.1.5", 0xF, Rw),
+    one(ESDP, "ESDP", "8.2.3.1.4", 0, Rw),
+    one(I2CCTL, "I2CCTL", "8.2.3.1.5", 0xA, Rw),
     one(0x00200, "LEDCTL", "8.2.3.1.6", 0x0404_4404, Rw),
     one(0x05078, "EXVET", "8.2.3.1.7", 0x8100_0000, Rw),
     one(0x0004C, "TCPTIMER", "8.2.3.5", 0, Rw),
@@ -232,6 +244,9 @@ pub(super) static MAP: &[Row] = &[
     one(0x0EC70, "RQTC", "8.2.3.7.13", 0, Rw),
     many(RSSRK, 4, 10, "RSSRK", "8.2.3.7.14", 0, Rw),
     many(RETA, 4, 32, "RETA", "8.2.3.7.15", 0, Rw),
+    one(MRQC_ALIAS, "MRQC", "8.2.3.7.12", 0, Rw),
+    many(RSSRK_ALIAS, 4, 10, "RSSRK", "8.2.3.7.14", 0, Rw),
+    many(RETA_ALIAS, 4, 32, "RETA", "8.2.3.7.15", 0, Rw),
     many(ERETA, 4, 96, "ERETA", "8.2.3.7.15 (X550)", 0, Rw),
     many(0x0E000, 4, 512, "SAQF/DAQF/SDPQF/FTQF", "8.2.3.7.16", 0, Rw),
     many(0x05128, 4, 8, "ETQF", "8.2.3.7.21", 0, Rw),
@@ -249,7 +264,8 @@ pub(super) static MAP: &[Row] = &[
     one(0x03D04, "DROPEN", "8.2.3.27.5", 0, Rw),
     one(0x08100, "DTXMXSZRQ", "8.2.3.9.1", 0x10, Rw),
     one(DMATXCTL, "DMATXCTL", "8.2.3.9.2", 0x8100_0000, Rw),
-    many(0x04A88, 4, 2, "DTXTCPFLGL/H", "8.2.3.9.3", 0x00F7_0FF6, Rw),
+    one(DTXTCPFLGL, "DTXTCPFLGL", "8.2.3.9.3", 0x0F76_0FF6, Rw),
+    one(DTXTCPFLGH, "DTXTCPFLGH", "8.2.3.9.4", 0x0F7F, Rw),
     many(TXPBSIZE, 4, 8, "TXPBSIZE", "8.2.3.9.13", 0, Rw),
     one(0x0CD10, "MNGTXMAP", "8.2.3.9.14", 0, Rw),
     one(MTQC, "MTQC", "8.2.3.9.15", 0, Rw),
@@ -284,7 +300,7 @@ pub(super) static MAP: &[Row] = &[
     one(0x051D8, "FCPARAM", "8.2.3.20", 0, Rw),
     many(0x04A94, 4, 2, "TEOFF/TSOFF", "8.2.3.20", 0, Rw),
     many(0x0ED00, 4, 12, "FCRECTL/FCRETA", "8.2.3.20", 0, Rw),
-    many(0x0EE00, 4, 31, "FDIR", "8.2.3.21", 0, Rw),
+    many(FDIRCTRL, 4, 31, "FDIR", "8.2.3.21", 0, Rw),
     many(0x04200, 4, 10, "PCS1G", "8.2.3.22.1", 0, Rw),
     one(HLREG0, "HLREG0", "8.2.3.22.8", 0x0801_2C0B, Rw),
     one(0x04244, "HLREG1", "8.2.3.22.9", 0, Ro),
@@ -303,7 +319,7 @@ pub(super) static MAP: &[Row] = &[
     one(LINKS, "LINKS", "8.2.3.22.20", 0, Ro),
     one(0x04324, "LINKS2", "8.2.3.22.21", 0, Ro),
     one(AUTOC2, "AUTOC2", "8.2.3.22.22", 0x000A_0000, Rw),
-    many(0x042B0, 4, 2, "ANLP1/2", "8.2.3.22.24", 0, Ro),
+    many(ANLP1, 4, 2, "ANLP1/2", "8.2.3.22.24", 0, Ro),
     one(0x042D0, "MMNGC", "8.2.3.22.26", 0, Rw),
     many(0x042D4, 4, 8, "ANLPNP/KRPCS/FECS", "8.2.3.22.27", 0, Rw),
     one(0x04330, "MACC", "8.2.3.22.35 (X540)", 0, Rw),

@@ -51,6 +51,8 @@ pub(super) struct Ring {
     pub head: u32,
     pub tail: u32,
     pub state: State,
+    /// Segments of the packet at the head that are on the wire already.
+    pub segments_sent: usize,
     /// A DMA fault stopped the ring; it stands still until it is disabled.
     pub faulted: bool,
 }
@@ -74,6 +76,7 @@ impl Ring {
             head: 0,
             tail: 0,
             state: State::Disabled,
+            segments_sent: 0,
             faulted: false,
         }
     }
@@ -167,7 +170,11 @@ impl Ring {
             State::Disabled | State::Enabling | State::Disabling if value != 0 => {
                 forbid("the tail was written while the queue is not enabled");
             }
-            State::Enabled if value >= self.slots() => return forbid("the tail was written beyond the ring"),
+            State::Enabled if value >= self.slots() => {
+                // The register takes it all the same; what a card would then fetch is nobody's descriptor.
+                forbid("the tail was written beyond the ring");
+                self.faulted = true;
+            }
             _ => {}
         }
         self.tail = value & 0xFFFF;

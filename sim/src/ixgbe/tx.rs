@@ -2,7 +2,8 @@
 
 use driver_core::dma::Iova;
 
-use super::regs::{CTRL, CTRL_GIO_DIS, DMATXCTL, DMATXCTL_TE, HLREG0, HLREG0_TXPADEN, SECTXCTRL, SECTXCTRL_TX_DIS};
+use super::offload::{Context, Segmentation, insert_checksums};
+use super::regs::{CTRL, CTRL_GIO_DIS, DMATXCTL, DMATXCTL_TE, DTXTCPFLGH, DTXTCPFLGL, HLREG0, HLREG0_TXPADEN, SECTXCTRL, SECTXCTRL_TX_DIS};
 use super::stats::Cast;
 use super::{Ixgbe, MIN_FRAME_BYTES};
 use crate::dma::Dma;
@@ -15,8 +16,9 @@ const BUDGET: usize = 32;
 const MAX_PARTS: u32 = 40;
 /// The shortest packet that software may hand over (7.2.1.1).
 const SHORTEST: usize = 17;
-/// The longest buffer of one descriptor (7.2.3.2.2).
+/// The longest buffer of one descriptor: 15.5 KB is the longest packet (7.2.1.1); of one that is segmented, Linux puts 16 KiB into a descriptor.
 const LONGEST_PART: u64 = 15 * 1024 + 512;
+const LONGEST_SEGMENTED_PART: u64 = 16 * 1024;
 
 /// The upper word of a transmit descriptor (7.2.3.2.2, 7.2.3.2.3, 7.2.3.2.4).
 mod desc {
@@ -33,18 +35,11 @@ mod desc {
     pub(super) const STA: u64 = 0xF << 32;
     pub(super) const DD: u64 = 1 << 32;
     pub(super) const IDX_SHIFT: u32 = 36;
-    pub(super) const POPTS_IXSM_TXSM: u64 = 3 << 40;
     pub(super) const PAYLEN_SHIFT: u32 = 46;
 }
 
 /// TDWBAL: write the head back instead of DD (8.2.3.9.11).
 const HEAD_WRITE_BACK: u32 = 1;
-
-/// What a context descriptor left behind: its VLAN tag.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Context {
-    vlan: u16,
-}
 
 /// A packet that was fetched.
 struct Outbound {
@@ -52,6 +47,10 @@ struct Outbound {
     next: u32,
     /// The descriptor to report on, with its words, where a report is asked for.
     report: Option<(u32, [u64; 2])>,
+    /// How it is cut into frames, where it is.
+    segmentation: Option<Segmentation>,
+    /// The VLAN tag's four bytes, where one is inserted.
+    tag: Option<[u8; 4]>,
     /// What is wrong with it.
     problem: Option<&'static str>,
 }
@@ -70,7 +69,7 @@ impl Ixgbe {
             && !self.regs.has(SECTXCTRL, SECTXCTRL_TX_DIS)
             && !self.regs.has(CTRL, CTRL_GIO_DIS)
             && self.port_is_up();
-        if !sends || self.faults.hang_tx {
+        if !sends || self.faults.hang_tx || self.hung {
             return false;
         }
         let (mut budget, mut busy) = (BUDGET, false);
@@ -95,15 +94,9 @@ impl Ixgbe {
                 Fetched::Nothing => break,
                 Fetched::Context(outbound) => outbound,
                 Fetched::Packet(outbound) => {
-                    if self.faults.hang_tx_after == Some(0) {
-                        self.faults.hang_tx = true;
+                    if !self.send_packet(wire, queue, &outbound) {
                         break;
                     }
-                    if self.send(wire) == Sent::Busy {
-                        break;
-                    }
-                    self.faults.hang_tx_after = self.faults.hang_tx_after.map(|left| left - 1);
-                    self.stats.sent(&mut self.regs, queue, self.outgoing.len(), Cast::of(&self.outgoing));
                     outbound
                 }
             };
@@ -114,12 +107,47 @@ impl Ixgbe {
         moved
     }
 
-    fn send(&mut self, wire: &mut dyn Wire) -> Sent {
+    /// Sends the fetched packet, whole or in segments. Returns whether all of it is on the wire; what is, is not sent again.
+    fn send_packet(&mut self, wire: &mut dyn Wire, queue: u32, outbound: &Outbound) -> bool {
+        let count = outbound.segmentation.map_or(1, |segmentation| segmentation.count());
+        for index in self.tx[queue as usize].segments_sent..count {
+            if self.faults.hang_tx_after == Some(0) {
+                (self.faults.hang_tx_after, self.hung) = (None, true);
+                return false;
+            }
+            if let Some(segmentation) = &outbound.segmentation {
+                segmentation.cut(&self.outgoing, index, &mut self.segment);
+            } else {
+                std::mem::swap(&mut self.outgoing, &mut self.segment);
+            }
+            let mut frame = std::mem::take(&mut self.segment);
+            if let Some(tag) = outbound.tag {
+                frame.splice(12..12, tag);
+            }
+            if frame.len() < MIN_FRAME_BYTES {
+                frame.resize(MIN_FRAME_BYTES, 0);
+            }
+            let sent = self.send(wire, &frame);
+            if sent != Sent::Busy {
+                self.stats.sent(&mut self.regs, queue, frame.len(), Cast::of(&frame));
+            }
+            self.segment = frame;
+            if sent == Sent::Busy {
+                return false;
+            }
+            self.faults.hang_tx_after = self.faults.hang_tx_after.map(|left| left - 1);
+            self.tx[queue as usize].segments_sent = index + 1;
+        }
+        self.tx[queue as usize].segments_sent = 0;
+        true
+    }
+
+    fn send(&mut self, wire: &mut dyn Wire, frame: &[u8]) -> Sent {
         if self.is_looped() {
-            self.looped.push_back(self.outgoing.clone());
+            self.looped.push_back(frame.to_vec());
             return Sent::Taken;
         }
-        wire.send(&self.outgoing)
+        wire.send(frame)
     }
 
     /// Moves the head past a packet, and reports it.
@@ -168,14 +196,14 @@ impl Ixgbe {
                 if parts > 0 {
                     problem = problem.or(Some("a context descriptor lies inside a packet"));
                 }
-                self.contexts[queue as usize][(word >> desc::IDX_SHIFT & 1) as usize] = Context { vlan: (address >> 16) as u16 };
+                self.contexts[queue as usize][(word >> desc::IDX_SHIFT & 1) as usize] = Context::new(words);
                 let report = (word & desc::RS != 0).then_some((index, words));
-                return Fetched::Context(Outbound { next: ring.next(index), report, problem });
+                return Fetched::Context(Outbound { next: ring.next(index), report, segmentation: None, tag: None, problem });
             }
-            problem = problem.or_else(|| unfit_part(word));
             if parts == 0 {
                 first = word;
             }
+            problem = problem.or_else(|| unfit_part(word, first));
             parts += 1;
             if dma.append(Iova(address), (word & 0xFFFF) as usize, &mut self.outgoing).is_err() {
                 ring.faulted = true;
@@ -185,55 +213,57 @@ impl Ixgbe {
             if word & desc::EOP != 0 {
                 let report = (word & desc::RS != 0).then(|| (if index == 0 { ring.slots() - 1 } else { index - 1 }, words));
                 problem = problem.or((parts > MAX_PARTS).then_some("a packet has more than 40 descriptors"));
-                let problem = problem.or_else(|| self.finish(queue, first));
-                return Fetched::Packet(Outbound { next: index, report, problem });
+                let mut outbound = Outbound { next: index, report, segmentation: None, tag: None, problem };
+                self.finish(queue, first, &mut outbound);
+                return Fetched::Packet(outbound);
             }
         }
     }
 
-    /// Does to the fetched packet what its first descriptor asks for: offloads, VLAN tag, padding.
-    fn finish(&mut self, queue: u32, first: u64) -> Option<&'static str> {
+    /// Does to the fetched packet what its first descriptor asks for: checksums, segmentation, VLAN tag.
+    fn finish(&mut self, queue: u32, first: u64, outbound: &mut Outbound) {
         let len = self.outgoing.len();
         let is_advanced = first & desc::DEXT != 0;
-        let mut problem = None;
-        if is_advanced && first >> desc::PAYLEN_SHIFT != len as u64 {
-            problem = Some("PAYLEN is not the length of the packet");
-        }
-        if len < SHORTEST {
-            problem = Some("a packet is shorter than 17 bytes");
-        }
-        let offloads = if is_advanced { desc::TSE | desc::POPTS_IXSM_TXSM } else { desc::IC };
-        if first & offloads != 0 {
-            problem = Some("an offload was asked for that is not modelled");
-        }
-        if first & desc::VLE != 0 && len >= 12 {
-            let context = self.contexts[queue as usize][(first >> desc::IDX_SHIFT & 1) as usize];
-            let tag = if is_advanced { context.vlan } else { (first >> 48) as u16 };
-            let header = self.regs.at(DMATXCTL) & 0xFFFF_0000 | u32::from(tag);
-            self.outgoing.splice(12..12, header.to_be_bytes());
-        }
-        // 8.2.3.22.13: a VLAN header comes on top, whoever put it there.
-        let is_tagged = self.outgoing.get(12..14).is_some_and(|kind| kind == [0x81, 0x00] || kind == [0x88, 0xA8]);
-        if self.outgoing.len() > self.longest_frame(is_tagged) {
-            problem = Some("a packet is longer than MAXFRS allows");
-        }
-        if self.outgoing.len() < MIN_FRAME_BYTES {
-            if !self.regs.has(HLREG0, HLREG0_TXPADEN) {
-                problem = Some("a short packet was sent while HLREG0.TXPADEN is off");
+        let context = self.contexts[queue as usize][(first >> desc::IDX_SHIFT & 1) as usize];
+        let mut found = |problem: Option<&'static str>| outbound.problem = outbound.problem.or(problem);
+        found((len < SHORTEST).then_some("a packet is shorter than 17 bytes"));
+        if !is_advanced {
+            found((first & desc::IC != 0).then_some("a legacy checksum was asked for, which is not modelled"));
+        } else if first & desc::TSE != 0 {
+            match Segmentation::new(len, first, context, [self.regs.at(DTXTCPFLGL), self.regs.at(DTXTCPFLGH)]) {
+                Ok(segmentation) => outbound.segmentation = Some(segmentation),
+                Err(problem) => found(Some(problem)),
             }
-            self.outgoing.resize(MIN_FRAME_BYTES, 0);
+        } else {
+            found(insert_checksums(&mut self.outgoing, first, &context, 0));
         }
-        problem
+        let (longest, payload) = outbound.segmentation.map_or((len, len), |segmentation| (segmentation.longest(), segmentation.payload_bytes()));
+        let mut found = |problem: Option<&'static str>| outbound.problem = outbound.problem.or(problem);
+        found((is_advanced && first >> desc::PAYLEN_SHIFT != payload as u64).then_some("PAYLEN is not the length of the packet"));
+        let tagged = first & desc::VLE != 0;
+        if tagged && len >= 12 {
+            let tag = if is_advanced { context.vlan() } else { (first >> 48) as u16 };
+            outbound.tag = Some((self.regs.at(DMATXCTL) & 0xFFFF_0000 | u32::from(tag)).to_be_bytes());
+        }
+        let on_wire = longest + if outbound.tag.is_some() { 4 } else { 0 };
+        let mut found = |problem: Option<&'static str>| outbound.problem = outbound.problem.or(problem);
+        // 8.2.3.22.13: a VLAN header comes on top, whoever put it there.
+        let carries_tag = tagged || self.outgoing.get(12..14).is_some_and(|kind| kind == [0x81, 0x00] || kind == [0x88, 0xA8]);
+        found((on_wire > self.longest_frame(carries_tag)).then_some("a packet is longer than MAXFRS allows"));
+        let unpadded = on_wire < MIN_FRAME_BYTES && !self.regs.has(HLREG0, HLREG0_TXPADEN);
+        found(unpadded.then_some("a short packet was sent while HLREG0.TXPADEN is off"));
     }
 }
 
 /// What is wrong with one data descriptor.
-fn unfit_part(word: u64) -> Option<&'static str> {
+fn unfit_part(word: u64, first: u64) -> Option<&'static str> {
     let len = word & 0xFFFF;
+    let is_segmented = first & (desc::DEXT | desc::TSE) == desc::DEXT | desc::TSE;
+    let longest = if is_segmented { LONGEST_SEGMENTED_PART } else { LONGEST_PART };
     if len == 0 {
         Some("a descriptor has no length")
-    } else if len > LONGEST_PART {
-        Some("a descriptor's buffer is longer than 15.5 KiB")
+    } else if len > longest {
+        Some("a descriptor's buffer is longer than 15.5 KiB, or 16 KiB where it is segmented")
     } else if word & desc::DEXT != 0 && word >> desc::DTYP_SHIFT & 0xF != desc::DTYP_DATA {
         Some("a descriptor's DTYP is neither context nor data")
     } else if word & desc::STA != 0 {
