@@ -8,7 +8,7 @@ use driver_core::device::{Config, DeviceInfo, NetDevice, Started};
 use driver_core::pci::{Interrupt, PciFunction};
 use driver_core::queue::{RxQueue, TxQueue};
 use sim::{Live, Model, SimDevice};
-use vfio::{Events, VfioFunction, Way};
+use vfio::{Events, UserFunction, VfioFunction, Way};
 
 use crate::control::Erased;
 use crate::drivers::{self, IXGBE, SUPPORTED, VIRTIO_NET};
@@ -27,7 +27,7 @@ pub struct Device {
 pub(crate) enum Origin {
     /// A simulated card that moves on a thread of its own.
     Sim { card: SimDevice, live: Live },
-    /// A PCI function: what happens to it beside its queues.
+    /// A PCI function of the kernel's or of a vfio-user server: what happens to it beside its queues.
     Vfio(Events),
 }
 
@@ -65,6 +65,11 @@ impl Device {
     pub(crate) fn real(function: VfioFunction, clock: Arc<dyn Clock>) -> Result<Self, Error> {
         let (events, way) = (function.events(), function.domain().way());
         Ok(Self { driver: open_driver(function, clock, way == Way::NoIommu)?, origin: Origin::Vfio(events) })
+    }
+
+    pub(crate) fn served(function: UserFunction, clock: Arc<dyn Clock>) -> Result<Self, Error> {
+        let events = function.events();
+        Ok(Self { driver: open_driver(function, clock, false)?, origin: Origin::Vfio(events) })
     }
 
     /// What the device is and can do.

@@ -1,13 +1,14 @@
 //! Opening devices: what several devices of one program share.
 
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
 use driver_core::clock::Clock;
 use sim::wire::Wire;
 use sim::{HostClock, Iommu, SimDevice};
 use vfio::sysfs::{Root, diagnose};
-use vfio::{Domain, PciAddress, Way};
+use vfio::{Domain, PciAddress, UserDomain, Way};
 
 use crate::device::Device;
 use crate::error::Error;
@@ -15,7 +16,8 @@ use crate::spec::{PciSpec, SimSpec, Spec, SpecError};
 
 /// What the devices of one program share: a DMA domain, so that a frame received on one is sent on another without a copy, and a clock.
 ///
-/// Simulated cards and PCI functions, or PCI functions reached in different ways, cannot share one: who wants both makes two hosts and copies.
+/// Simulated cards, PCI functions and vfio-user devices, or PCI functions reached in different ways, cannot share one: who wants both makes two hosts and
+/// copies.
 pub struct Host {
     shared: Option<Shared>,
     clock: Arc<dyn Clock>,
@@ -25,6 +27,18 @@ pub struct Host {
 enum Shared {
     Sim { iommu: Arc<Iommu>, opened: u8 },
     Vfio { domain: Domain, first: String },
+    User { domain: UserDomain, first: String },
+}
+
+impl Shared {
+    /// The error for a device of another kind.
+    fn refuse(&self, device: &str, kind: &str) -> Error {
+        let with = match self {
+            Self::Sim { .. } => "simulated cards",
+            Self::Vfio { first, .. } | Self::User { first, .. } => first,
+        };
+        not_sharable(device, format!("{kind} cannot share memory with {with}; open it by a host of its own, and copy frames between them"))
+    }
 }
 
 impl fmt::Debug for Host {
@@ -33,6 +47,7 @@ impl fmt::Debug for Host {
             None => f.write_str("Host(no device opened)"),
             Some(Shared::Sim { opened, .. }) => write!(f, "Host({opened} simulated devices opened)"),
             Some(Shared::Vfio { domain, .. }) => write!(f, "Host({domain:?})"),
+            Some(Shared::User { domain, .. }) => write!(f, "Host({domain:?})"),
         }
     }
 }
@@ -58,7 +73,7 @@ impl Host {
     ///
     /// # Errors
     /// [`Error::Spec`] where the spec names no device, [`Error::Wire`] where a simulated card cannot be plugged in as it says, [`Error::Vfio`] where a
-    /// PCI function cannot be had, [`Error::NoDriver`] where nothing drives it, [`Error::NotSharable`] where it cannot share the DMA domain of the
+    /// PCI function or a vfio-user server cannot be had, [`Error::NoDriver`] where nothing drives it, [`Error::NotSharable`] where it cannot share the DMA domain of the
     /// devices before it, [`Error::Driver`] where the device does not come up.
     pub fn open(&mut self, spec: &str) -> Result<Device, Error> {
         match spec.parse()? {
@@ -67,9 +82,7 @@ impl Host {
                 self.simulate(spec, &sim, wire)
             }
             Spec::Pci(pci) => self.reach(spec, pci),
-            Spec::VfioUser(_) => {
-                Err(SpecError::new(spec, "this build cannot open vfio-user sockets; it opens PCI addresses and simulated cards").into())
-            }
+            Spec::VfioUser(path) => self.connect(spec, &path),
         }
     }
 
@@ -90,7 +103,7 @@ impl Host {
                 *opened = opened.wrapping_add(1);
                 (iommu.clone(), *opened)
             }
-            Shared::Vfio { first, .. } => return Err(not_sharable(name, format!("a simulated card cannot share memory with {first}"))),
+            other => return Err(other.refuse(name, "a simulated card")),
         };
         // Locally administered, and another one for each card.
         let device = SimDevice::new(name, spec.model([0x02, 0, 0, 0, 0, number]), wire, iommu);
@@ -111,11 +124,22 @@ impl Host {
                 }
                 _ => domain.clone(),
             },
-            Some(Shared::Sim { .. }) => return Err(not_sharable(name, "a PCI function cannot share memory with simulated cards".into())),
+            Some(other) => return Err(other.refuse(name, "a PCI function")),
         };
         let function = domain.open(address)?;
         let device = Device::real(function, self.clock.clone())?;
         self.shared.get_or_insert_with(|| Shared::Vfio { domain, first: name.into() });
+        Ok(device)
+    }
+
+    fn connect(&mut self, name: &str, socket: &Path) -> Result<Device, Error> {
+        let domain = match &self.shared {
+            None => UserDomain::new(),
+            Some(Shared::User { domain, .. }) => domain.clone(),
+            Some(other) => return Err(other.refuse(name, "a vfio-user device")),
+        };
+        let device = Device::served(domain.open(socket)?, self.clock.clone())?;
+        self.shared.get_or_insert_with(|| Shared::User { domain, first: name.into() });
         Ok(device)
     }
 }

@@ -16,7 +16,7 @@ fn a_wrong_spec_is_wrong_usage() {
         ("sim:ixgbe,loss=2", "a probability is a number from 0 to 1"),
         ("0000:01:00", "no PCI address"),
         ("0000:01:00.0,way=type1", "give way=iommufd|group|noiommu"),
-        ("vfio-user:/run/nic.sock", "this build cannot open vfio-user sockets"),
+        ("vfio-user:", "the socket's path is missing: vfio-user:PATH"),
     ];
     for (spec, wanted) in table {
         for (name, arguments) in [
@@ -47,7 +47,16 @@ fn a_pci_function_that_is_not_there_is_told() {
 fn devices_that_cannot_share_memory_are_wrong_usage() {
     let outcome = run("forward", &["sim:ixgbe", "ffff:ff:1f.7"]);
     assert_eq!(outcome.status, Some(2), "{outcome:?}");
-    assert_eq!(outcome.stderr, "error: ffff:ff:1f.7: a PCI function cannot share memory with simulated cards\n");
+    let wanted = "a PCI function cannot share memory with simulated cards; open it by a host of its own, and copy frames between them";
+    assert_eq!(outcome.stderr, format!("error: ffff:ff:1f.7: {wanted}\n"));
+}
+
+#[test]
+fn a_vfio_user_socket_that_is_not_there_is_told() {
+    let outcome = run("pktgen", &["vfio-user:/nonexistent/nic.sock"]);
+    assert_eq!(outcome.status, Some(1), "{outcome:?}");
+    let wanted = "error: vfio-user:/nonexistent/nic.sock: connecting to the server: there is nothing at /nonexistent/nic.sock. To mend it: ";
+    assert!(outcome.stderr.starts_with(wanted) && outcome.stderr.lines().count() == 1, "{}", outcome.stderr);
 }
 
 #[test]

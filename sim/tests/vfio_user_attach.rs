@@ -24,7 +24,8 @@ fn the_attach_sequence() {
     let served = served("attach");
     let mut client = served.client();
     let capabilities = client.agree(0);
-    assert_eq!(capabilities, r#"{"capabilities":{"max_data_xfer_size":1048576,"max_dma_maps":65535,"max_msg_fds":16,"pgsizes":4096}}"#);
+    let wanted = serde_json::json!({"max_data_xfer_size": 1048576, "max_dma_maps": 65535, "max_msg_fds": 16, "pgsizes": 4096});
+    assert_eq!(capabilities, serde_json::json!({ "capabilities": wanted }));
     let ram = memfd(16 << 20);
     assert!(client.ask_with(2, &dma_map(3, 0, 0, 0xa0000), &[&ram]).good().is_empty());
     client.ask(2, &dma_map(1, 0, 0xc0000, 0x40000)).good();

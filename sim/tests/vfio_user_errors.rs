@@ -62,7 +62,8 @@ fn versions() {
         assert!(client.is_closed());
     }
     let mut client = served.client();
-    assert_eq!(client.agree(3), r#"{"capabilities":{"max_data_xfer_size":1048576,"max_dma_maps":65535,"max_msg_fds":16,"pgsizes":4096}}"#);
+    let wanted = serde_json::json!({"max_data_xfer_size": 1048576, "max_dma_maps": 65535, "max_msg_fds": 16, "pgsizes": 4096});
+    assert_eq!(client.agree(3), serde_json::json!({ "capabilities": wanted }));
 }
 
 #[test]

@@ -1,5 +1,7 @@
-//! Registers: volatile access to the mapped pages of a BAR, reads and writes through the kernel to the others.
+//! Registers: volatile access to the mapped pages of a BAR, reads and writes through the kernel or by messages to the others.
 
+use std::io;
+use std::os::fd::BorrowedFd;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
@@ -10,6 +12,7 @@ use volatile::VolatilePtr;
 use crate::domain::Device;
 use crate::error::{Cause, Error};
 use crate::region::{self, Region};
+use crate::user::Connection;
 
 /// One mapped stretch of a BAR.
 #[derive(Debug)]
@@ -28,20 +31,53 @@ impl Area {
     }
 }
 
+/// The way to the pages that are not mapped.
+#[derive(Debug)]
+enum Through {
+    /// Reads and writes of the device's descriptor, in which the BAR starts at `offset`.
+    Kernel { device: Arc<Device>, offset: u64 },
+    /// Messages to a vfio-user server.
+    Server { connection: Arc<Connection>, index: u8 },
+}
+
+impl Through {
+    fn read<const N: usize>(&self, at: u64) -> io::Result<[u8; N]> {
+        match self {
+            Self::Kernel { device, offset } => region::read(device, offset + at),
+            Self::Server { connection, index } => connection.region_read(u32::from(*index), at).map_err(|cause| io::Error::other(cause.to_string())),
+        }
+    }
+
+    /// Writes are posted, as on a bus, where there is such a thing.
+    fn write<const N: usize>(&self, at: u64, bytes: [u8; N]) -> io::Result<()> {
+        match self {
+            Self::Kernel { device, offset } => region::write(device, offset + at, bytes),
+            Self::Server { connection, index } => {
+                connection.region_post(u32::from(*index), at, &bytes).map_err(|cause| io::Error::other(cause.to_string()))
+            }
+        }
+    }
+
+    fn name(&self) -> String {
+        match self {
+            Self::Kernel { device, .. } => device.address().to_string(),
+            Self::Server { connection, .. } => connection.name().into(),
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Window {
     len: usize,
-    /// Where the BAR starts in the device's descriptor.
-    offset: u64,
     areas: Vec<Area>,
     // Dropped last: the descriptor outlives the mappings made from it.
-    device: Arc<Device>,
+    through: Through,
 }
 
-/// One BAR of a VFIO function. Clones share the mapping, which lives as long as one of them.
+/// One BAR of a VFIO function or of a vfio-user device. Clones share the mapping, which lives as long as one of them.
 ///
 /// Pages that the kernel does not let a process map, and the page of the MSI-X table, are reached by reads and writes of the device's descriptor:
-/// slower, and under the kernel's guard.
+/// slower, and under the kernel's guard. With a vfio-user server they are messages; those that write are not waited for.
 #[derive(Debug, Clone)]
 pub struct VfioBar {
     /// The largest mapped area, looked at first: in most BARs the only one. Points into `window`.
@@ -58,24 +94,34 @@ unsafe impl Sync for VfioBar {}
 
 impl VfioBar {
     /// Maps what may be mapped of a region.
-    pub(crate) fn map(device: Arc<Device>, region: &Region) -> Result<Self, Error> {
-        let failed = |error: &std::io::Error| Cause::kernel(error, "").error(device.address(), "mapping a BAR");
-        let size = |bytes: u64| usize::try_from(bytes).map_err(|_| failed(&std::io::Error::from_raw_os_error(libc::EFBIG)));
+    pub(crate) fn map(device: &Arc<Device>, region: &Region) -> Result<Self, Error> {
+        let through = Through::Kernel { device: Arc::clone(device), offset: region.offset };
+        Self::with_areas(region, Some(device.fd()), through)
+    }
+
+    /// Maps what may be mapped of a server's region, of which it gave the descriptor.
+    pub(crate) fn of_server(connection: Arc<Connection>, index: u8, region: &Region, fd: Option<BorrowedFd<'_>>) -> Result<Self, Error> {
+        Self::with_areas(region, fd, Through::Server { connection, index })
+    }
+
+    fn with_areas(region: &Region, fd: Option<BorrowedFd<'_>>, through: Through) -> Result<Self, Error> {
+        let failed = |error: &io::Error| Cause::kernel(error, "").error(through.name(), "mapping a BAR");
+        let size = |bytes: u64| usize::try_from(bytes).map_err(|_| failed(&io::Error::from_raw_os_error(libc::EFBIG)));
         let mut areas = Vec::new();
-        for range in &region.mappable {
+        for (range, fd) in fd.iter().flat_map(|fd| region.mappable.iter().map(move |range| (range, fd))) {
             let mut options = MmapOptions::new();
             options.offset(region.offset + range.start).len(size(range.end - range.start)?);
-            areas.push(Area { start: size(range.start)?, map: options.map_raw(&device.fd()).map_err(|e| failed(&e))? });
+            areas.push(Area { start: size(range.start)?, map: options.map_raw(fd).map_err(|e| failed(&e))? });
         }
         let len = size(region.len)?;
         areas.sort_by_key(|area| std::cmp::Reverse(area.map.len()));
         let first = areas.first().map(|area| (NonNull::new(area.map.as_mut_ptr()), area.start, area.map.len()));
         let (first, first_start, first_len) = first.unwrap_or((None, 0, 0));
-        let window = Arc::new(Window { len, offset: region.offset, areas, device });
+        let window = Arc::new(Window { len, areas, through });
         Ok(Self { first: first.unwrap_or(NonNull::dangling()), first_start, first_len, window })
     }
 
-    /// How many bytes are mapped; the rest goes through the kernel.
+    /// How many bytes are mapped; the rest goes through the kernel or by messages.
     pub fn mapped_bytes(&self) -> usize {
         self.window.areas.iter().map(|area| area.map.len()).sum()
     }
@@ -107,16 +153,16 @@ impl VfioBar {
     #[cold]
     fn read_through<const N: usize>(&self, offset: u32) -> [u8; N] {
         // All ones is what the bus answers where nobody does.
-        let answer = if self.has::<N>(offset) { region::read(&self.window.device, self.window.offset + u64::from(offset)).ok() } else { None };
+        let answer = if self.has::<N>(offset) { self.window.through.read(u64::from(offset)).ok() } else { None };
         answer.unwrap_or([0xff; N])
     }
 
     #[cold]
     fn write_through<const N: usize>(&self, offset: u32, bytes: [u8; N]) {
         if self.has::<N>(offset)
-            && let Err(error) = region::write(&self.window.device, self.window.offset + u64::from(offset), bytes)
+            && let Err(error) = self.window.through.write(u64::from(offset), bytes)
         {
-            log::debug!("{}: register write at {offset:#x} was lost: {error}", self.window.device.address());
+            log::debug!("{}: register write at {offset:#x} was lost: {error}", self.window.through.name());
         }
     }
 }
@@ -211,7 +257,7 @@ mod tests {
         file.write_all_at(&[0x77; 4096], OFFSET + LEN).unwrap();
         let device = Device::made_up(file.try_clone().unwrap().into(), "01:00.0".parse().unwrap());
         let region = Region { len: LEN, offset: OFFSET, mappable: mappable.to_vec() };
-        (VfioBar::map(Arc::new(device), &region).unwrap(), file)
+        (VfioBar::map(&Arc::new(device), &region).unwrap(), file)
     }
 
     #[test]

@@ -8,6 +8,7 @@ use driver_core::pci::{PciError, PciErrorKind};
 
 use crate::address::PciAddress;
 use crate::domain::Way;
+use crate::user::ServerCause;
 
 /// Why a function, a domain or a mapping could not be had.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -170,6 +171,8 @@ pub enum Cause {
     ResetHitsOthers(Vec<Sibling>),
     /// The function has no way to be reset.
     NoReset,
+    /// The vfio-user server is no use.
+    Server(ServerCause),
     /// The kernel said no.
     Kernel {
         /// Its error number; 0 where its answer made no sense.
@@ -243,6 +246,7 @@ impl Cause {
                 format!("close these functions where this process has them open, and bind them all: {}", binds.join("; "))
             }
             Self::NoReset => "go on without a reset: the driver resets the device through its own registers".into(),
+            Self::Server(cause) => cause.remedy(),
             Self::Kernel { .. } => "see the kernel's log: dmesg | tail".into(),
         }
     }
@@ -319,6 +323,7 @@ impl fmt::Display for Cause {
                 write!(f, "the function has no reset of its own and one of its slot or bus would hit {}", Drivers(functions))
             }
             Self::NoReset => f.write_str("the function can be reset neither alone nor with its slot or bus"),
+            Self::Server(cause) => cause.fmt(f),
             Self::Kernel { errno: 0, hint } => f.write_str(hint),
             Self::Kernel { errno, hint } => {
                 write!(f, "{}", io::Error::from_raw_os_error(*errno))?;
@@ -338,7 +343,7 @@ impl std::error::Error for Error {}
 impl From<Error> for PciError {
     fn from(error: Error) -> Self {
         let kind = match *error.cause {
-            Cause::Kernel { errno: libc::ENODEV | libc::ENXIO, .. } => PciErrorKind::Gone,
+            Cause::Kernel { errno: libc::ENODEV | libc::ENXIO, .. } | Cause::Server(ServerCause::Gone { .. }) => PciErrorKind::Gone,
             cause => PciErrorKind::Host(format!("{cause}. To mend it: {}", cause.remedy())),
         };
         Self { function: error.on, tried: error.step, kind }

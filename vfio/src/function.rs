@@ -168,7 +168,7 @@ impl PciFunction for VfioFunction {
                 region.exclude(&table);
             }
         }
-        Ok(VfioBar::map(Arc::clone(&self.device), &region)?)
+        Ok(VfioBar::map(&self.device, &region)?)
     }
 
     fn dma(&self) -> &DmaDomain {

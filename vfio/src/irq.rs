@@ -4,13 +4,13 @@ use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use driver_core::pci::{Interrupt, PciError, PciErrorKind};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, epoll, eventfd, poll};
 use vfio_bindings::bindings::vfio::{VFIO_PCI_ERR_IRQ_INDEX, VFIO_PCI_REQ_IRQ_INDEX};
 
-use crate::address::PciAddress;
 use crate::domain::Device;
 use crate::ioctl;
 
@@ -36,6 +36,8 @@ pub enum Event {
     Failed,
     /// The host wants the device back: unplugged, or its driver unbound. Drop the function soon; the host waits for it.
     RemovalRequested,
+    /// The vfio-user server went away, and the device with it. Drop the function, and open it anew when the server is back.
+    Gone,
 }
 
 impl fmt::Display for Event {
@@ -43,6 +45,7 @@ impl fmt::Display for Event {
         f.write_str(match self {
             Self::Failed => "the device reported a fatal error",
             Self::RemovalRequested => "the host asks for the device back (unplugged, or its driver is being unbound)",
+            Self::Gone => "the vfio-user server that serves the device is gone",
         })
     }
 }
@@ -53,9 +56,11 @@ pub struct Events(Arc<EventFds>);
 
 #[derive(Debug)]
 struct EventFds {
-    address: PciAddress,
+    name: String,
     failed: OwnedFd,
+    /// Raised for [`Event::Gone`] too.
     requested: OwnedFd,
+    gone: AtomicBool,
     /// Readable when one of the two is.
     either: OwnedFd,
 }
@@ -63,25 +68,45 @@ struct EventFds {
 impl Events {
     /// Turns on what the device has of the error and request interrupts.
     pub(crate) fn listen(device: &Device) -> io::Result<Self> {
+        let events = Self::of_server(&device.address().to_string())?;
+        for (index, fd) in events.interrupts() {
+            // The error interrupt exists on PCI Express functions alone.
+            let has = ioctl::irq_info(device.fd(), index).is_ok_and(|info| info.count > 0);
+            if has && let Err(error) = ioctl::set_irqs(device.fd(), index, &[fd]) {
+                log::warn!("{}: event interrupt {index} cannot be turned on: {error}", device.address());
+            }
+        }
+        Ok(events)
+    }
+
+    /// Events that nothing raises yet.
+    pub(crate) fn of_server(name: &str) -> io::Result<Self> {
         let (failed, requested) = (event()?, event()?);
         let either = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         for fd in [&failed, &requested] {
             epoll::add(&either, fd, epoll::EventData::new_u64(0), epoll::EventFlags::IN)?;
         }
-        for (index, fd) in [(VFIO_PCI_ERR_IRQ_INDEX, &failed), (VFIO_PCI_REQ_IRQ_INDEX, &requested)] {
-            // The error interrupt exists on PCI Express functions alone.
-            let has = ioctl::irq_info(device.fd(), index).is_ok_and(|info| info.count > 0);
-            if has && let Err(error) = ioctl::set_irqs(device.fd(), index, &[fd.as_fd()]) {
-                log::warn!("{}: event interrupt {index} cannot be turned on: {error}", device.address());
-            }
-        }
-        Ok(Self(Arc::new(EventFds { address: device.address(), failed, requested, either })))
+        Ok(Self(Arc::new(EventFds { name: name.into(), failed, requested, gone: AtomicBool::new(false), either })))
     }
 
-    /// What has happened, the removal first.
+    /// The interrupts of a device that raise events, each with its descriptor.
+    pub(crate) fn interrupts(&self) -> [(u32, BorrowedFd<'_>); 2] {
+        [(VFIO_PCI_ERR_IRQ_INDEX, self.0.failed.as_fd()), (VFIO_PCI_REQ_IRQ_INDEX, self.0.requested.as_fd())]
+    }
+
+    /// The device does not come back.
+    pub(crate) fn raise_gone(&self) {
+        self.0.gone.store(true, Ordering::Release);
+        if let Err(error) = rustix::io::write(&self.0.requested, &1u64.to_ne_bytes()) {
+            log::debug!("{}: {error}", self.0.name);
+        }
+    }
+
+    /// What has happened, the gravest first.
     pub fn pending(&self) -> Option<Event> {
         let raised = |fd: &OwnedFd| ready(&[fd.as_fd()], Some(0)).is_ok_and(|ready| ready[0]);
         match () {
+            () if self.0.gone.load(Ordering::Acquire) => Some(Event::Gone),
             () if raised(&self.0.requested) => Some(Event::RemovalRequested),
             () if raised(&self.0.failed) => Some(Event::Failed),
             () => None,
@@ -94,14 +119,14 @@ impl Events {
     /// [`PciError`] where the system cannot wait.
     pub fn wait(&self, timeout_us: Option<u64>) -> Result<Option<Event>, PciError> {
         let waited = ready(&[self.0.either.as_fd()], timeout_us);
-        waited.map_err(|error| host(&self.0.address.to_string(), "waiting for an event", &error))?;
+        waited.map_err(|error| host(&self.0.name, "waiting for an event", &error))?;
         Ok(self.pending())
     }
 
     /// Forgets an error, after a reset.
     pub(crate) fn clear_failed(&self) {
         if let Err(error) = take(&self.0.failed) {
-            log::debug!("{}: {error}", self.0.address);
+            log::debug!("{}: {error}", self.0.name);
         }
     }
 }
@@ -156,7 +181,7 @@ impl AsFd for VfioInterrupt {
 impl Interrupt for VfioInterrupt {
     /// As the trait says; a device that failed or is wanted back ends the wait with [`PciErrorKind::Gone`].
     fn wait(&mut self, timeout_us: Option<u64>) -> Result<u64, PciError> {
-        let name = || self.events.0.address.to_string();
+        let name = || self.events.0.name.clone();
         let ready = ready(&[self.fired.as_fd(), self.events.as_fd()], timeout_us).map_err(|e| host(&name(), "waiting for an interrupt", &e))?;
         if ready[1] && self.events.pending().is_some() {
             return Err(PciError::new(&name(), "waiting for an interrupt", PciErrorKind::Gone));
@@ -205,6 +230,18 @@ mod tests {
         raise(&events.0.requested);
         assert_eq!(waiter.join().unwrap().unwrap_err().kind, PciErrorKind::Gone);
         assert_eq!(events.wait(None), Ok(Some(Event::RemovalRequested)));
+    }
+
+    #[test]
+    fn a_server_that_goes_is_gone_for_good() {
+        let events = Events::of_server("vfio-user:x").unwrap();
+        let mut interrupt = VfioInterrupt::new(events.clone()).unwrap();
+        assert_eq!(events.pending(), None);
+        events.raise_gone();
+        events.clear_failed();
+        assert_eq!((events.pending(), events.wait(None)), (Some(Event::Gone), Ok(Some(Event::Gone))));
+        let error = interrupt.wait(None).unwrap_err();
+        assert_eq!((error.function.as_str(), error.kind), ("vfio-user:x", PciErrorKind::Gone));
     }
 
     #[test]

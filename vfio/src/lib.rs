@@ -1,4 +1,5 @@
-//! PCI functions from Linux VFIO, for the drivers of this family: one [`VfioFunction`] over three ways in.
+//! PCI functions from Linux VFIO, for the drivers of this family: one [`VfioFunction`] over three ways in. And [`UserFunction`]: the same over a
+//! vfio-user socket, from another process in the kernel's place, without privileges.
 //!
 //! | [`Way`] | device | memory | since |
 //! | --- | --- | --- | --- |
@@ -39,6 +40,7 @@ mod irq;
 mod memory;
 mod noiommu;
 mod region;
+mod user;
 
 pub use address::{PciAddress, PciAddressError};
 pub use bar::{VfioBar, VfioDoorbell};
@@ -46,3 +48,4 @@ pub use domain::{Domain, Limits, Way};
 pub use error::{Cause, Error, Holder, NoIommu, Sibling};
 pub use function::VfioFunction;
 pub use irq::{Event, Events, VfioInterrupt};
+pub use user::{ServerCause, UserDomain, UserFunction};

@@ -43,7 +43,7 @@ impl Region {
 }
 
 /// The areas of a sparse region as ranges inside it; the whole where it is not sparse.
-fn mappable(len: u64, areas: Option<Vec<(u64, u64)>>) -> Vec<Range<u64>> {
+pub(crate) fn mappable(len: u64, areas: Option<Vec<(u64, u64)>>) -> Vec<Range<u64>> {
     let areas = areas.unwrap_or_else(|| vec![(0, len)]);
     let range = |(offset, size): (u64, u64)| offset.min(len)..offset.saturating_add(size).min(len);
     let mut ranges: Vec<_> = areas.into_iter().map(range).filter(|range| !range.is_empty()).collect();

@@ -172,14 +172,14 @@ impl Client {
         Self { stream, next_id: 1, memory: Vec::new(), memory_at: 0, answers: Answers::AsTheProtocol, asked: 0 }
     }
 
-    pub fn agree(&mut self, minor: u16) -> String {
+    pub fn agree(&mut self, minor: u16) -> serde_json::Value {
         let capabilities = br#"{"capabilities": {"max_msg_fds": 8, "max_data_xfer_size": 1048576, "pgsizes": 4096, "max_dma_maps": 65535}}"#;
         let payload = [&[0, 0], &minor.to_le_bytes()[..], capabilities, &[0]].concat();
         let reply = self.ask(1, &payload).good();
         assert_eq!(reply[..4], [&[0, 0], &minor.min(1).to_le_bytes()[..]].concat());
         let (zero, text) = reply[4..].split_last().unwrap();
         assert_eq!(*zero, 0);
-        String::from_utf8(text.to_vec()).unwrap()
+        serde_json::from_slice(text).unwrap()
     }
 
     pub fn send(&mut self, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) {

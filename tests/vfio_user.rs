@@ -1,0 +1,249 @@
+//! `vfio-user:PATH`: simulated cards served at sockets, driven as devices that another process has.
+
+mod common;
+
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use barewire::sim::Model;
+use barewire::sim::vfio_user::{Server, Stopper};
+use barewire::sim::violation::Violations;
+use barewire::sim::wire::{Sent, Wire, peer};
+use barewire::{Batch, Config, Error, Event, Host, Port, RxMode, Spec, TxState};
+use common::{Directory, example};
+
+const PROMISCUOUS: RxMode = RxMode { promiscuous: true, all_multicast: false };
+
+fn until(what: &str, mut done: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !done() {
+        assert!(start.elapsed() < Duration::from_secs(20), "waited in vain: {what}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// A card behind a socket, on a thread of its own. Dropped, it ends and must have seen nothing that the datasheet forbids.
+struct Served {
+    spec: String,
+    stopper: Stopper,
+    violations: Arc<Violations>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Served {
+    fn start(directory: &Directory, name: &str, card: &str, wire: impl Wire + 'static) -> Self {
+        let path = directory.file(name);
+        let mut server = Server::bind(Path::new(&path), model(card), Box::new(wire)).unwrap();
+        let (stopper, violations) = (server.stopper(), server.violations());
+        let thread = std::thread::spawn(move || server.run().unwrap());
+        Self { spec: format!("vfio-user:{path}"), stopper, violations, thread: Some(thread) }
+    }
+
+    fn stop(&mut self) {
+        self.stopper.stop();
+        if let Some(thread) = self.thread.take() {
+            thread.join().unwrap();
+        }
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.stop();
+        if !std::thread::panicking() {
+            assert_eq!(self.violations.total(), 0, "{:?}", self.violations.to_vec());
+        }
+    }
+}
+
+/// The model of `sim:ixgbe` and the like.
+fn model(card: &str) -> Box<dyn Model> {
+    match card.parse() {
+        Ok(Spec::Sim(spec)) => spec.model([2, 0, 0, 0, 0, 0x42]),
+        other => panic!("{card}: {other:?}"),
+    }
+}
+
+fn start(host: &mut Host, served: &Served, config: &Config) -> Port {
+    let mut port = host.open(&served.spec).unwrap().start(config).unwrap();
+    assert_eq!(port.name(), served.spec);
+    until("a link", || port.control.link().up);
+    port
+}
+
+/// Frames of all lengths with a pattern of their own.
+fn frames() -> Vec<Vec<u8>> {
+    let frame = |n: u8| (0..60 + 30 * usize::from(n)).map(|i| if i == 0 { 2 } else { (i as u8).wrapping_mul(7).wrapping_add(n) }).collect();
+    (0..40).map(frame).collect()
+}
+
+fn forward(from: &str, to: &str) {
+    let directory = Directory::new(&format!("vfio-user-{}-{}", from.replace([':', '='], "-"), to.replace([':', '='], "-")));
+    let ((a_near, mut a_far), (b_near, mut b_far)) = (peer::pair(64), peer::pair(64));
+    let (served_a, served_b) = (Served::start(&directory, "a", from, a_near), Served::start(&directory, "b", to, b_near));
+    let (mut host, config) = (Host::new(), Config { rx_mode: PROMISCUOUS, ..Config::default() });
+    let (mut a, mut b) = (start(&mut host, &served_a, &config), start(&mut host, &served_b, &config));
+    assert!(a.pool.domain().is_same(b.pool.domain()), "frames cross without a copy");
+    let ((mut rx, _), (_, mut tx)) = (a.take_queues().unwrap(), b.take_queues().unwrap());
+    let sent = frames();
+    for frame in &sent {
+        assert_eq!(a_far.send(frame), Sent::Taken);
+    }
+    let (mut batch, mut arrived, mut frame) = (Batch::new(64), Vec::new(), Vec::new());
+    until("all frames", || {
+        rx.poll(&mut batch, 64);
+        assert_eq!(tx.submit(&mut batch), TxState::Running);
+        while b_far.receive(&mut frame) {
+            arrived.push(frame.clone());
+        }
+        arrived.len() == sent.len()
+    });
+    assert!(arrived == sent, "{from} to {to}");
+    until("the card's own count", || b.is_output_over(&mut *tx));
+    assert_eq!((a.event(), b.event()), (None, None));
+    drop((rx, tx));
+    for (port, counted) in [(a, (40, 0)), (b, (0, 40))] {
+        let report = port.finish();
+        assert_eq!((report.stats.rx_packets, report.stats.tx_packets), counted);
+        report.check().unwrap();
+    }
+}
+
+#[test]
+fn frames_cross_between_two_servers_without_a_copy() {
+    forward("sim:ixgbe", "sim:ixgbe,card=x540");
+    forward("sim:virtio-net", "sim:virtio-net");
+    forward("sim:ixgbe", "sim:virtio-net");
+}
+
+#[test]
+fn an_interrupt_wakes_the_program() {
+    for card in ["sim:ixgbe", "sim:virtio-net"] {
+        let directory = Directory::new(&format!("vfio-user-interrupt-{}", &card[4..]));
+        let (near, mut far) = peer::pair(64);
+        let served = Served::start(&directory, "nic", card, near);
+        let config = Config { rx_mode: PROMISCUOUS, interrupts: true, ..Config::default() };
+        let mut port = start(&mut Host::new(), &served, &config);
+        let (mut rx, _tx) = port.take_queues().unwrap();
+        let (mut interrupt, mut batch) = (port.interrupts.remove(0), Batch::new(8));
+        for frame in &frames()[..5] {
+            // What is left of the frame before.
+            while interrupt.wait(Some(0)).unwrap() > 0 {}
+            assert!(!rx.arm(), "nothing is there yet");
+            assert_eq!(far.send(frame), Sent::Taken);
+            assert!(interrupt.wait(Some(10_000_000)).unwrap() > 0, "{card}");
+            until("the frame", || rx.poll(&mut batch, 8) == 1);
+            assert_eq!(batch.pop().unwrap().data(), frame);
+        }
+    }
+}
+
+#[test]
+fn a_server_is_opened_again_and_again() {
+    let directory = Directory::new("vfio-user-again");
+    let (near, _far) = peer::pair(4);
+    let served = Served::start(&directory, "nic", "sim:ixgbe", near);
+    for _ in 0..3 {
+        start(&mut Host::new(), &served, &Config::default()).finish().check().unwrap();
+    }
+}
+
+#[test]
+fn a_server_that_ends_is_an_event_and_the_port_still_ends() {
+    let directory = Directory::new("vfio-user-gone");
+    let (near, _far) = peer::pair(4);
+    let mut served = Served::start(&directory, "nic", "sim:ixgbe", near);
+    let mut port = start(&mut Host::new(), &served, &Config::default());
+    assert_eq!(port.event(), None);
+    served.stop();
+    until("the event", || port.event() == Some(Event::Gone));
+    let (mut rx, mut batch) = (port.rx.remove(0), Batch::new(8));
+    assert_eq!(rx.poll(&mut batch, 8), 0);
+    drop(rx);
+    let begun = Instant::now();
+    drop(port);
+    assert!(begun.elapsed() < Duration::from_secs(5));
+    let Err(Error::Vfio(error)) = barewire::open(&served.spec) else { panic!("the server has ended") };
+    assert!(error.to_string().contains("there is nothing at"), "{error}");
+}
+
+#[test]
+fn devices_of_other_kinds_share_no_memory_with_a_server() {
+    let directory = Directory::new("vfio-user-kinds");
+    let (near, _far) = peer::pair(4);
+    let served = Served::start(&directory, "nic", "sim:ixgbe", near);
+    let mut host = Host::new();
+    let _device = host.open(&served.spec).unwrap();
+    for (spec, kind) in [("sim:ixgbe", "a simulated card"), ("ffff:ff:1f.7", "a PCI function")] {
+        let error = host.open(spec).unwrap_err();
+        let wanted = format!("{spec}: {kind} cannot share memory with {}; open it by a host of its own", served.spec);
+        assert!(matches!(error, Error::NotSharable { .. }) && error.to_string().starts_with(&wanted), "{error}");
+    }
+}
+
+/// An ARP request for 10.9.0.2 from 10.9.0.1 (RFC 826).
+fn arp_request() -> Vec<u8> {
+    let ours = [2, 0, 0, 0, 0, 0x77];
+    [&[0xff; 6][..], &ours, &[8, 6, 0, 1, 8, 0, 6, 4, 0, 1], &ours, &[10, 9, 0, 1], &[0; 6], &[10, 9, 0, 2]].concat()
+}
+
+#[test]
+fn respond_answers_from_another_process() {
+    for card in ["sim:ixgbe", "sim:virtio-net"] {
+        let directory = Directory::new(&format!("vfio-user-respond-{}", &card[4..]));
+        let (near, mut far) = peer::pair(64);
+        let served = Served::start(&directory, "nic", card, near);
+        let mut command = example("respond");
+        command.args([&served.spec, "--ip", "10.9.0.2/24"]).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut respond = command.spawn().unwrap();
+        let (mut answer, mut asked) = (Vec::new(), Instant::now());
+        let begun = asked;
+        // Until its link is up, frames are lost as on any cable.
+        let answered = loop {
+            if far.receive(&mut answer) && answer[..6] == [2, 0, 0, 0, 0, 0x77] {
+                break true;
+            }
+            if begun.elapsed() > Duration::from_secs(20) {
+                break false;
+            }
+            if asked.elapsed() > Duration::from_millis(50) {
+                far.send(&arp_request());
+                asked = Instant::now();
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        };
+        if answered {
+            assert!(std::process::Command::new("kill").args(["-INT", &respond.id().to_string()]).status().unwrap().success());
+        } else {
+            respond.kill().unwrap();
+        }
+        let ended = respond.wait_with_output().unwrap();
+        assert!(answered && ended.status.success(), "{card}: {ended:?}");
+        let reply = [&[2, 0, 0, 0, 0, 0x77, 2, 0, 0, 0, 0, 0x42, 8, 6, 0, 1, 8, 0, 6, 4, 0, 2, 2, 0, 0, 0, 0, 0x42][..], &[10, 9, 0, 2]].concat();
+        assert_eq!(answer[..32], reply);
+    }
+}
+
+/// The tool at both ends: `barewire sim` serves, `barewire info` opens.
+#[cfg(feature = "cli")]
+#[test]
+fn the_tool_opens_what_the_tool_serves() {
+    let directory = Directory::new("vfio-user-tool");
+    let (socket, wire) = (directory.file("nic"), format!("dgram={}:{}", directory.file("local"), directory.file("remote")));
+    let tool = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_barewire"));
+        command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().unwrap()
+    };
+    let server = tool(&["sim", "--device", "ixgbe,mac=02:00:00:00:00:07", "--socket", &socket, "--wire", &wire]);
+    until("the socket", || Path::new(&socket).exists());
+    let info = tool(&["info", &format!("vfio-user:{socket}")]).wait_with_output().unwrap();
+    assert!(std::process::Command::new("kill").args(["-INT", &server.id().to_string()]).status().unwrap().success());
+    let served = server.wait_with_output().unwrap();
+    let text = String::from_utf8(info.stdout.clone()).unwrap();
+    assert!(info.status.success() && text.contains("02:00:00:00:00:07") && text.contains("82599"), "{info:?}");
+    assert!(served.status.success(), "no client did what the datasheet forbids: {served:?}");
+}

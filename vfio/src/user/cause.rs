@@ -1,0 +1,97 @@
+//! What goes wrong with a vfio-user server.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+/// Why the server of a vfio-user socket is no use. `Display` says the cause, [`ServerCause::remedy`] what mends it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ServerCause {
+    /// Nothing is at the path.
+    NoSocket(PathBuf),
+    /// What is at the path is no unix stream socket.
+    NotASocket(PathBuf),
+    /// The socket is there, but nobody listens.
+    NobodyListens(PathBuf),
+    /// The path is longer than a unix socket's may be.
+    PathTooLong(PathBuf),
+    /// Who listens does not speak vfio-user.
+    NotVfioUser {
+        /// What it did instead.
+        saw: String,
+    },
+    /// It took the connection and said nothing.
+    Silent {
+        /// How long it was waited for, in milliseconds.
+        limit_ms: u64,
+    },
+    /// It speaks another version of the protocol.
+    Version {
+        /// Its version.
+        major: u16,
+        /// Its version.
+        minor: u16,
+    },
+    /// It serves something that is no PCI device.
+    NotPci,
+    /// It maps no memory in pages as small as this machine's.
+    Pages {
+        /// The smallest that it maps, in bytes.
+        page_bytes: u64,
+    },
+    /// It refused a command.
+    Refused {
+        /// The command's name in the protocol.
+        command: &'static str,
+        /// Its error number; 0 where it gave none.
+        errno: i32,
+    },
+    /// It went away, or what it said made no sense and the connection was closed.
+    Gone {
+        /// What happened.
+        how: String,
+    },
+}
+
+impl ServerCause {
+    /// What to do next.
+    pub fn remedy(&self) -> String {
+        match self {
+            Self::NoSocket(path) => {
+                format!(
+                    "correct the path, or start the server first, for example: barewire sim --device ixgbe --wire tap=NAME --socket {}",
+                    path.display()
+                )
+            }
+            Self::NotASocket(_) | Self::NotVfioUser { .. } => "give the path of the socket that a vfio-user server listens on".into(),
+            Self::NobodyListens(_) => "start the server again: it ended and left its socket behind".into(),
+            Self::PathTooLong(_) => "give a path of at most 107 bytes, for example a relative one".into(),
+            Self::Silent { .. } => "end the server's other client first, since a server serves one at a time; or see whether it hangs".into(),
+            Self::Version { .. } => format!("use a server that speaks vfio-user {}.x", super::wire::MAJOR),
+            Self::NotPci => "give the socket of a server that serves a PCI device".into(),
+            Self::Pages { .. } => "configure the server for smaller pages".into(),
+            Self::Refused { .. } => "see what the server reports".into(),
+            Self::Gone { .. } => "see why the server ended, start it again, and open the device anew".into(),
+        }
+    }
+}
+
+impl fmt::Display for ServerCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoSocket(path) => write!(f, "there is nothing at {}", path.display()),
+            Self::NotASocket(path) => write!(f, "{} is no unix stream socket", path.display()),
+            Self::NobodyListens(path) => write!(f, "no server listens at {}", path.display()),
+            Self::PathTooLong(path) => write!(f, "the path has {} bytes, more than a unix socket's may have", path.as_os_str().len()),
+            Self::NotVfioUser { saw } => write!(f, "what listens there does not speak vfio-user: {saw}"),
+            Self::Silent { limit_ms } => write!(f, "the server took the connection and did not answer within {limit_ms} ms"),
+            Self::Version { major, minor } => write!(f, "the server speaks vfio-user {major}.{minor}, this client {}.x", super::wire::MAJOR),
+            Self::NotPci => f.write_str("the server serves no PCI device"),
+            Self::Pages { page_bytes } => write!(f, "the server maps memory in pages of {page_bytes} bytes and more, larger than this machine's"),
+            Self::Refused { command, errno: 0 } => write!(f, "the server refused {command}"),
+            Self::Refused { command, errno } => write!(f, "the server refused {command}: {}", io::Error::from_raw_os_error(*errno)),
+            Self::Gone { how } => write!(f, "the server is gone: {how}"),
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! One PCI function that a vfio-user server serves.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::sync::Arc;
+
+use driver_core::dma::DmaDomain;
+use driver_core::pci::{PciError, PciErrorKind, PciFunction};
+use vfio_bindings::bindings::vfio::*;
+
+use super::cause::ServerCause;
+use super::connection::Connection;
+use super::domain::UserDomain;
+use crate::bar::VfioBar;
+use crate::config::{BASE_ADDRESS_0, BASE_ADDRESS_IO, CAPABILITY_MSIX, COMMAND, COMMAND_BUS_MASTER, COMMAND_MEMORY_SPACE, msix_table};
+use crate::error::{Cause, Error};
+use crate::irq::{Event, Events, VfioInterrupt};
+use crate::region::Region;
+
+/// Enable bits of Message Control, at offset 2 of the capabilities MSI-X and MSI (PCI Express Base Specification, 7.7.2.2 and 7.7.1.2).
+const MSIX_ENABLE: u16 = 1 << 15;
+const MSI_ENABLE: u16 = 1;
+const MESSAGE_CONTROL: u16 = 2;
+/// Capability ID of MSI (7.7.1).
+const CAPABILITY_MSI: u8 = 0x05;
+
+/// A PCI function over a vfio-user socket: the other process is the device and its IOMMU in one.
+///
+/// Registers lie in shared memory where the server gives a descriptor, else each access is a message; writes of registers are not waited for, as on a bus.
+/// Dropping it forbids DMA; the connection closes when its last BAR is gone too.
+#[derive(Debug)]
+pub struct UserFunction {
+    config_len: u64,
+    irq_kinds: u32,
+    has_reset: bool,
+    /// The interrupt that is on (`VFIO_PCI_MSIX_IRQ_INDEX` or `VFIO_PCI_MSI_IRQ_INDEX`).
+    interrupts_on: Option<u32>,
+    connection: Arc<Connection>,
+    domain: UserDomain,
+}
+
+impl UserFunction {
+    /// Opens the function behind the socket at `path` in a domain of its own.
+    ///
+    /// # Errors
+    /// As [`UserDomain::open`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
+        UserDomain::new().open(path)
+    }
+
+    pub(super) fn start(connection: Arc<Connection>, domain: UserDomain) -> Result<Self, Error> {
+        let name = connection.name().to_owned();
+        let failed = |tried: &'static str| {
+            let name = name.clone();
+            move |cause| Cause::Server(cause).error(name, tried)
+        };
+        let info = connection.device_info().map_err(failed("asking what the device is"))?;
+        if info.flags.get() & VFIO_DEVICE_FLAGS_PCI == 0 {
+            return Err(failed("asking what the device is")(ServerCause::NotPci));
+        }
+        let (config, _) = connection.region(VFIO_PCI_CONFIG_REGION_INDEX).map_err(failed("opening its configuration space"))?;
+        let has_reset = info.flags.get() & VFIO_DEVICE_FLAGS_RESET != 0;
+        let irq_kinds = info.num_irqs.get();
+        let mut function = Self { config_len: config.len, irq_kinds, has_reset, interrupts_on: None, connection, domain };
+        function.listen();
+        // As with kernel VFIO: registers answer, DMA waits for the driver.
+        let commanded = function.command(COMMAND_BUS_MASTER, false).and_then(|()| function.command(COMMAND_MEMORY_SPACE, true));
+        commanded.map_err(|error| Cause::Kernel { errno: libc::EIO, hint: error.to_string() }.error(&name, "turning its registers on"))?;
+        Ok(function)
+    }
+
+    /// Turns on what the server has of the error and request interrupts.
+    fn listen(&self) {
+        for (index, fd) in self.connection.events().interrupts() {
+            if self.irq_count(index) > 0
+                && let Err(cause) = self.connection.set_irqs(index, &[fd])
+            {
+                log::warn!("{}: event interrupt {index} cannot be turned on: {cause}", self.name());
+            }
+        }
+    }
+
+    /// The domain, to open other functions into.
+    pub fn domain(&self) -> &UserDomain {
+        &self.domain
+    }
+
+    /// What happens to the device: it failed, it is wanted back, its server is gone. Take them before a driver takes the function.
+    pub fn events(&self) -> Events {
+        self.connection.events().clone()
+    }
+
+    /// What has happened to the device.
+    pub fn pending_event(&self) -> Option<Event> {
+        self.connection.events().pending()
+    }
+
+    /// Turns all vectors off.
+    ///
+    /// # Errors
+    /// [`PciError`] where the server cannot.
+    pub fn disable_interrupts(&mut self) -> Result<(), PciError> {
+        let Some(index) = self.interrupts_on.take() else { return Ok(()) };
+        self.connection.set_irqs(index, &[]).map_err(|cause| self.error("turning interrupts off", cause))?;
+        self.message_control(index, false)
+    }
+
+    fn error(&self, tried: &str, cause: ServerCause) -> PciError {
+        Cause::Server(cause).error(self.name(), tried).into()
+    }
+
+    fn irq_count(&self, index: u32) -> u32 {
+        if index < self.irq_kinds { self.connection.irq_count(index).unwrap_or(0) } else { 0 }
+    }
+
+    /// MSI-X where there is any, else MSI: the index for VFIO, and how many vectors.
+    fn vectors(&self) -> Option<(u32, u32)> {
+        let kinds = [VFIO_PCI_MSIX_IRQ_INDEX, VFIO_PCI_MSI_IRQ_INDEX].into_iter();
+        kinds.map(|index| (index, self.irq_count(index))).find(|&(_, count)| count > 0)
+    }
+
+    /// Turns the capability's enable bit on or off, which the kernel's VFIO does by itself. A server that goes by SET_IRQS alone takes no notice.
+    fn message_control(&mut self, index: u32, on: bool) -> Result<(), PciError> {
+        let (id, enable) = if index == VFIO_PCI_MSIX_IRQ_INDEX { (CAPABILITY_MSIX, MSIX_ENABLE) } else { (CAPABILITY_MSI, MSI_ENABLE) };
+        let Some(capability) = self.find_capability(id, 0)? else { return Ok(()) };
+        self.change(capability + MESSAGE_CONTROL, enable, on)
+    }
+
+    /// Sets or clears bits of the command register.
+    fn command(&mut self, bits: u16, on: bool) -> Result<(), PciError> {
+        self.change(COMMAND, bits, on)
+    }
+
+    /// Sets or clears bits of a 16-bit configuration register and leaves the others.
+    fn change(&mut self, offset: u16, bits: u16, on: bool) -> Result<(), PciError> {
+        let now = self.config_read(offset, 2)? as u16;
+        let then = if on { now | bits } else { now & !bits };
+        if now == then { Ok(()) } else { self.config_write(offset, 2, then.into()) }
+    }
+
+    fn check(&self, tried: &str, offset: u16, width: u8) -> Result<(), PciError> {
+        let kind = match width {
+            1 | 2 | 4 if u64::from(offset) + u64::from(width) <= self.config_len => return Ok(()),
+            1 | 2 | 4 => PciErrorKind::Argument("the offset is outside configuration space"),
+            _ => PciErrorKind::Argument("a configuration access is 1, 2 or 4 bytes wide"),
+        };
+        Err(PciError::new(self.name(), &format!("{tried} configuration offset {offset:#x}"), kind))
+    }
+
+    /// Leaves only what can be mapped without harm: whole pages that the file behind the descriptor has. A load beyond its end would be a bus error.
+    fn keep_mappable(&self, region: &mut Region, fd: &OwnedFd) {
+        let page = rustix::param::page_size() as u64;
+        let len = rustix::fs::fstat(fd).map_or(0, |stat| stat.st_size as u64);
+        let before = region.mappable.len();
+        let offset = region.offset;
+        region.mappable.retain(|area| {
+            let whole = area.start.is_multiple_of(page) && area.end.is_multiple_of(page) && offset.is_multiple_of(page);
+            whole && offset.checked_add(area.end).is_some_and(|end| end <= len)
+        });
+        let dropped = before - region.mappable.len();
+        if dropped > 0 {
+            log::warn!("{}: {dropped} areas of a BAR are no whole pages of the server's file and are reached by messages", self.name());
+        }
+    }
+}
+
+impl PciFunction for UserFunction {
+    type Bar = VfioBar;
+    type Interrupt = VfioInterrupt;
+
+    fn name(&self) -> &str {
+        self.connection.name()
+    }
+
+    fn config_read(&self, offset: u16, width: u8) -> Result<u32, PciError> {
+        self.check("reading", offset, width)?;
+        let (at, index) = (u64::from(offset), VFIO_PCI_CONFIG_REGION_INDEX);
+        let value = match width {
+            1 => self.connection.region_read(index, at).map(|bytes: [u8; 1]| bytes[0].into()),
+            2 => self.connection.region_read(index, at).map(|bytes| u16::from_le_bytes(bytes).into()),
+            _ => self.connection.region_read(index, at).map(u32::from_le_bytes),
+        };
+        value.map_err(|cause| self.error(&format!("reading configuration offset {offset:#x}"), cause))
+    }
+
+    fn config_write(&mut self, offset: u16, width: u8, value: u32) -> Result<(), PciError> {
+        self.check("writing", offset, width)?;
+        let bytes = value.to_le_bytes();
+        let written = self.connection.region_write(VFIO_PCI_CONFIG_REGION_INDEX, offset.into(), &bytes[..usize::from(width)]);
+        written.map_err(|cause| self.error(&format!("writing configuration offset {offset:#x}"), cause))
+    }
+
+    fn open_bar(&mut self, index: u8) -> Result<VfioBar, PciError> {
+        let tried = format!("opening BAR {index}");
+        let wrong = |kind| PciError::new(self.connection.name(), &tried, kind);
+        if u32::from(index) > VFIO_PCI_BAR5_REGION_INDEX {
+            return Err(wrong(PciErrorKind::Argument("a function has the BARs 0 to 5")));
+        }
+        let (mut region, fd) = self.connection.region(index.into()).map_err(|cause| self.error(&tried, cause))?;
+        if region.len == 0 {
+            return Err(wrong(PciErrorKind::Missing("BAR of this number, or it is the upper half of one")));
+        }
+        if self.config_read(BASE_ADDRESS_0 + 4 * u16::from(index), 4)? & BASE_ADDRESS_IO != 0 {
+            return Err(wrong(PciErrorKind::Missing("memory there: it is an I/O BAR")));
+        }
+        if let Some(fd) = &fd {
+            self.keep_mappable(&mut region, fd);
+        }
+        if let Some(msix) = self.find_capability(CAPABILITY_MSIX, 0)? {
+            let (bar, table) = msix_table(self.config_read(msix, 4)?, self.config_read(msix + 4, 4)?);
+            if bar == index {
+                region.exclude(&table);
+            }
+        }
+        let bar = VfioBar::of_server(Arc::clone(&self.connection), index, &region, fd.as_ref().map(AsFd::as_fd))?;
+        log::debug!("{}: BAR {index}: {} of {} bytes mapped", self.name(), bar.mapped_bytes(), region.len);
+        Ok(bar)
+    }
+
+    fn dma(&self) -> &DmaDomain {
+        self.domain.dma()
+    }
+
+    fn set_bus_master(&mut self, on: bool) -> Result<(), PciError> {
+        self.command(COMMAND_BUS_MASTER, on)
+    }
+
+    fn interrupt_count(&self) -> u16 {
+        self.vectors().map_or(0, |(_, count)| count.try_into().unwrap_or(u16::MAX))
+    }
+
+    fn enable_interrupts(&mut self, count: u16) -> Result<Vec<VfioInterrupt>, PciError> {
+        let tried = format!("turning on {count} interrupt vectors");
+        let wrong = |kind| PciError::new(self.connection.name(), &tried, kind);
+        if self.interrupts_on.is_some() {
+            return Err(wrong(PciErrorKind::Argument("they are on already")));
+        }
+        if count == 0 {
+            return Err(wrong(PciErrorKind::Argument("at least one is needed")));
+        }
+        let (index, available) = self.vectors().ok_or_else(|| wrong(PciErrorKind::Missing("MSI-X or MSI interrupt")))?;
+        if u32::from(count) > available {
+            return Err(wrong(PciErrorKind::Missing("so many interrupt vectors: see interrupt_count")));
+        }
+        let made: std::io::Result<Vec<_>> = (0..count).map(|_| VfioInterrupt::new(self.events())).collect();
+        let vectors = made.map_err(|error| PciError::from(Cause::kernel(&error, "").error(self.name(), "making event descriptors")))?;
+        let fds: Vec<_> = vectors.iter().map(AsFd::as_fd).collect();
+        self.connection.set_irqs(index, &fds).map_err(|cause| self.error(&tried, cause))?;
+        self.interrupts_on = Some(index);
+        self.message_control(index, true)?;
+        Ok(vectors)
+    }
+
+    /// What the server does for a reset, where it can.
+    fn reset(&mut self) -> Result<(), PciError> {
+        if !self.has_reset {
+            return Err(Cause::NoReset.error(self.name(), "resetting it").into());
+        }
+        self.connection.reset().map_err(|cause| self.error("resetting it", cause))?;
+        self.connection.events().clear_failed();
+        self.command(COMMAND_BUS_MASTER, false)?;
+        self.command(COMMAND_MEMORY_SPACE, true)
+    }
+}
+
+impl Drop for UserFunction {
+    fn drop(&mut self) {
+        // Before any memory goes: what is left of the device's work must not find its mappings gone.
+        if let Err(error) = self.command(COMMAND_BUS_MASTER, false) {
+            log::debug!("{}: forbidding DMA at the end: {error}", self.name());
+        }
+        if let Err(error) = self.disable_interrupts() {
+            log::debug!("{}: {error}", self.name());
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! Whole messages over a unix stream socket, with descriptors beside them.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
+};
+
+use super::wire::MAX_FDS;
+
+/// Sends all of `message`; `fds`, at most [`MAX_FDS`], go with its first byte.
+pub(super) fn send(socket: impl AsFd, message: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
+    let mut beside = SendAncillaryBuffer::new(&mut space);
+    if !fds.is_empty() && !beside.push(SendAncillaryMessage::ScmRights(fds)) {
+        return Err(io::ErrorKind::ArgumentListTooLong.into());
+    }
+    let mut sent = 0;
+    while sent < message.len() {
+        // A server that went away is an error here and no signal.
+        let now = rustix::io::retry_on_intr(|| sendmsg(&socket, &[IoSlice::new(&message[sent..])], &mut beside, SendFlags::NOSIGNAL))?;
+        sent += now;
+        beside.clear();
+    }
+    Ok(())
+}
+
+/// Fills `buffer`, never taking a byte more: descriptors stay with their message. Those that came are added to `fds`.
+pub(super) fn receive(socket: impl AsFd, buffer: &mut [u8], fds: &mut Vec<OwnedFd>) -> io::Result<()> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
+        let mut beside = RecvAncillaryBuffer::new(&mut space);
+        let got = loop {
+            let part = &mut [IoSliceMut::new(&mut buffer[filled..])];
+            match recvmsg(&socket, part, &mut beside, RecvFlags::CMSG_CLOEXEC) {
+                Err(rustix::io::Errno::INTR) => {}
+                other => break other?,
+            }
+        };
+        for message in beside.drain() {
+            if let RecvAncillaryMessage::ScmRights(rights) = message {
+                fds.extend(rights);
+            }
+        }
+        if got.flags.contains(ReturnFlags::CTRUNC) || fds.len() > MAX_FDS {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "a message brings more descriptors than were allowed"));
+        }
+        if got.bytes == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        filled += got.bytes;
+    }
+    Ok(())
+}
