@@ -268,6 +268,7 @@ fn too_many_descriptors() {
     let fds: Vec<_> = events.iter().collect();
     client.set_irqs(0x24, 2, 0, 16, &[], &fds[..16]).good();
     assert_eq!(client.set_irqs(0x24, 2, 0, 17, &[], &fds[..17]).error(), EINVAL);
+    assert_eq!(client.set_irqs(0x24, 2, 0, 16, &[], &fds[1..18]).error(), EINVAL, "one more than arrives");
     assert_eq!(client.set_irqs(0x24, 2, 0, 40, &[], &fds).error(), EINVAL);
     client.set_irqs(0x21, 2, 0, 64, &[], &[]).good();
     assert_eq!(events.iter().map(fired).sum::<u64>(), 16, "the first ones stay");

@@ -230,6 +230,35 @@ fn a_client_that_does_not_answer() {
     }
 }
 
+/// QEMU answers no DMA message while a processor of its guest waits for a write to be acknowledged.
+#[test]
+fn a_write_is_acknowledged_while_the_card_waits() {
+    let (served, mut wire) = served("waits");
+    let mut driver = Driver::new(served.agreed(), true);
+    driver.start();
+    driver.client.answer_all();
+    let out = frame([2, 0, 0, 0, 0, 9], 300);
+    let data = 300u64 | 3 << 20 | 1 << 29 | 1 << 25 | 1 << 24 | 1 << 27 | 300 << 46;
+    driver.put(TX_BUFFER, &out);
+    driver.put(TX_RING, &[TX_BUFFER.to_le_bytes(), data.to_le_bytes()].concat());
+    driver.w(0x6018, 1);
+    let asked = driver.client.receive().unwrap();
+    assert_eq!((asked.command, asked.flags), (11, 0));
+    let began = Instant::now();
+    for value in 1..=3 {
+        let id = driver.client.command(10, 0, &access(0, 0x5400, 4, &[value, 0, 0, 0]), &[]);
+        let reply = driver.client.receive().unwrap();
+        assert_eq!((reply.id, reply.command, reply.good()), (id, 10, access(0, 0x5400, 4, &[])));
+    }
+    assert!(began.elapsed() < Duration::from_secs(1));
+    driver.client.answer(&asked);
+    driver.until("the descriptor is written back", |driver| driver.get(TX_RING + 12, 1)[0] & 1 == 1);
+    assert_eq!(driver.r(0x5400), 3);
+    let mut seen = Vec::new();
+    assert!(wire.receive(&mut seen));
+    assert_eq!(seen, out);
+}
+
 #[test]
 fn dma_outside_the_mappings_is_a_violation() {
     let (served, _wire) = served("outside");

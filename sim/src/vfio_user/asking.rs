@@ -203,3 +203,64 @@ impl Remote for Asking<'_> {
         from.chunks(most).zip(0u64..).all(|(data, at)| self.ask(command::DMA_WRITE, iova + at * most as u64, data.len(), &[data]).is_some())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+    use std::thread::JoinHandle;
+
+    use super::*;
+
+    /// A client of 64 bytes at address 4096, until its connection ends: what its memory is then.
+    fn client(mut stream: UnixStream, data_at: usize) -> JoinHandle<[u8; 64]> {
+        std::thread::spawn(move || {
+            let mut memory: [u8; 64] = std::array::from_fn(|at| at as u8);
+            let mut head = [0; HEADER_BYTES + HEAD];
+            while stream.read_exact(&mut head).is_ok() {
+                let (at, count) = (usize::from(head[16]) | usize::from(head[17]) << 8, usize::from(head[24]));
+                let (at, is_write) = (at - 4096, head[2] == 12);
+                let mut message = head.to_vec();
+                if is_write {
+                    message.resize(HEADER_BYTES + HEAD + count, 0);
+                    stream.read_exact(&mut message[HEADER_BYTES + HEAD..]).unwrap();
+                    memory[at..at + count].copy_from_slice(&message[data_at..data_at + count]);
+                    message.truncate(HEADER_BYTES + HEAD);
+                } else {
+                    message.truncate(data_at);
+                    message.extend_from_slice(&memory[at..at + count]);
+                    message.resize(HEADER_BYTES + HEAD + count, 0);
+                }
+                message[4] = message.len() as u8;
+                message[8] = 1;
+                stream.write_all(&message).unwrap();
+            }
+            memory
+        })
+    }
+
+    /// Data go where the client looks for them, from the first write on, whatever its version makes one believe.
+    #[test]
+    fn the_layout_is_learnt_before_the_first_write() {
+        for (data_at, minor) in [(28, 0), (28, 1), (32, 0), (32, 1)] {
+            let (near, far) = UnixStream::pair().unwrap();
+            let client = client(far, data_at);
+            let channel = RefCell::new(Channel::new(near).unwrap());
+            let mut space = AddressSpace::default();
+            let map = DmaMap { argsz: 32.into(), flags: 3.into(), offset: 0.into(), address: 4096.into(), size: 64.into() };
+            space.map(&map, &[]).unwrap();
+            let terms = Cell::new(Terms { max_data: 24, layout: Layout::unknown(minor) });
+            let next_id = Cell::new(7);
+            let asking = Asking::new(&channel, &space, &terms, &next_id);
+            let new: Vec<_> = (100..140).collect();
+            assert!(asking.write(4096, &new));
+            let mut seen = [0; 64];
+            assert!(asking.read(4096, &mut seen));
+            let wanted: Vec<_> = (100..140).chain(40..64).collect();
+            assert_eq!(seen[..], wanted);
+            assert!(asking.finish().is_ok());
+            drop(channel);
+            assert_eq!(client.join().unwrap()[..], wanted, "data at {data_at}, minor version {minor}");
+        }
+    }
+}

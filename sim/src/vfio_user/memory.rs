@@ -296,13 +296,15 @@ mod tests {
         let mut space = AddressSpace::default();
         map(&mut space, 1, 0, 0, 4096, Some(&file)).unwrap();
         map(&mut space, 3, 4096, 4096, 4096, Some(&file)).unwrap();
+        map(&mut space, 1, 0, 8192, 4096, Some(&file)).unwrap();
         let dma = Dma::new(space.windows(), None, true, &violations);
         let mut bytes = [0; 2];
         dma.read(Iova(4095), &mut bytes).unwrap();
         assert_eq!(bytes, [0, 1]);
         assert!(dma.write(Iova(4095), &[9, 9]).is_err() && dma.store8(Iova(0), 1).is_err());
-        assert_eq!(dma.load8(Iova(4096)), Ok(1), "a write that faults in part does nothing");
+        assert!(dma.write(Iova(8191), &[9, 9]).is_err());
+        assert_eq!((dma.load8(Iova(4096)), dma.load2(Iova(8190))), (Ok(1), Ok(0)), "a write that faults in part does nothing");
         dma.write(Iova(4096), &[9]).unwrap();
-        assert_eq!((dma.load8(Iova(4096)), violations.total()), (Ok(9), 2));
+        assert_eq!((dma.load8(Iova(4096)), violations.total()), (Ok(9), 3));
     }
 }

@@ -221,7 +221,7 @@ impl Client {
     }
 
     /// Answers a DMA message.
-    fn answer(&mut self, message: &Message) {
+    pub fn answer(&mut self, message: &Message) {
         self.asked += 1;
         let whole = |at: usize| u64::from_le_bytes(message.payload[at..at + 8].try_into().unwrap());
         let (address, count) = (whole(0), whole(8) as u32 as usize);
