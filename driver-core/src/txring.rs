@@ -23,9 +23,6 @@ pub const REPORT_EVERY: u32 = 32;
 
 /// The slot's buffer is of another pool: see `foreign`.
 const FOREIGN: usize = 1;
-/// The slot has no buffer.
-const NOTHING: usize = 2;
-const TAGS: usize = FOREIGN | NOTHING;
 
 /// What a transmit descriptor's second word looks like, and which frames need nothing else.
 #[derive(Debug, Clone, Copy)]
@@ -48,7 +45,7 @@ pub struct TxRules {
 /// hardware queue stop calls [`TxRing::release`].
 pub struct TxRing {
     desc: core::mem::ManuallyDrop<DescRing>,
-    /// Buffers in flight at `head..tail`, in fresh form, with tags.
+    /// Buffers in flight at `head..tail`, in fresh form, tagged where foreign.
     shadow: Box<[RawBuf]>,
     /// The pools of those tagged [`FOREIGN`].
     foreign: Box<[*mut PoolInner]>,
@@ -302,20 +299,6 @@ impl TxRing {
         Ok(())
     }
 
-    /// Queues a descriptor without a buffer (a context descriptor), and says whether one was free.
-    pub fn put_bare(&mut self, words: [u64; 2]) -> bool {
-        if self.free() == 0 {
-            return false;
-        }
-        let at = self.tail as usize;
-        if let Some(place) = self.bytes.get_mut(at) {
-            *place = 0;
-        }
-        let nothing = RawBuf(NonNull::without_provenance(const { core::num::NonZero::new(NOTHING).unwrap() }));
-        self.store(nothing, words[0], words[1], false);
-        true
-    }
-
     #[inline(always)]
     fn store(&mut self, slot: RawBuf, iova: u64, mut word: u64, may_report: bool) {
         let at = self.tail;
@@ -418,7 +401,7 @@ impl TxRing {
                 }
                 four[0].or(four[1]).or(four[2].or(four[3]))
             };
-            if (tags.low() | tags.high()) as usize & TAGS != 0 {
+            if (tags.low() | tags.high()) as usize & FOREIGN != 0 {
                 break;
             }
             done += BLOCK;
@@ -434,16 +417,13 @@ impl TxRing {
     fn free_one(&mut self, batch: &mut Batch) {
         let at = self.head as usize;
         let (Some(&RawBuf(slot)), Some(&foreign)) = (self.shadow.get(at), self.foreign.get(at)) else { return };
-        let tags = slot.addr().get() & TAGS;
-        if tags & NOTHING != 0 {
-            return;
-        }
+        let is_foreign = slot.addr().get() & FOREIGN != 0;
         let pool = match NonNull::new(foreign) {
-            Some(pool) if tags & FOREIGN != 0 => pool,
+            Some(pool) if is_foreign => pool,
             _ => self.pool.as_ptr(),
         };
-        // SAFETY: buffers are aligned to 64, so clearing the tags gives the address that was stored, which is not null.
-        let buf = RawBuf(unsafe { NonNull::new_unchecked(slot.as_ptr().map_addr(|addr| addr & !TAGS)) });
+        // SAFETY: buffers are aligned to 64, so clearing the tag gives the address that was stored, which is not null.
+        let buf = RawBuf(unsafe { NonNull::new_unchecked(slot.as_ptr().map_addr(|addr| addr & !FOREIGN)) });
         // SAFETY: the slot owned the buffer, which is of `pool`, and `head` moves past it.
         unsafe { batch.put_spares(pool, &[buf]) };
     }
