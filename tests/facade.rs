@@ -3,21 +3,11 @@
 mod common;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use barewire::sim::wire::{Sent, Wire, peer};
-use barewire::{Batch, Config, Error, Host, MacAddr, Port, RxMode, TxState};
+use barewire::sim::wire::{Wire, peer};
+use barewire::{Batch, Config, Error, Host, MacAddr, Port, TxState};
 use common::Directory;
-
-const PROMISCUOUS: RxMode = RxMode { promiscuous: true, all_multicast: false };
-
-fn until(what: &str, mut done: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !done() {
-        assert!(start.elapsed() < Duration::from_secs(20), "waited in vain: {what}");
-        std::thread::sleep(Duration::from_millis(1));
-    }
-}
+use common::ports::{self, PROMISCUOUS, until};
 
 fn start(host: &mut Host, spec: &str, wire: impl Wire + 'static) -> Port {
     let mut port = host.plug(spec, Box::new(wire)).unwrap().start(&Config { rx_mode: PROMISCUOUS, ..Config::default() }).unwrap();
@@ -27,35 +17,10 @@ fn start(host: &mut Host, spec: &str, wire: impl Wire + 'static) -> Port {
 
 fn forward(from: &str, to: &str) {
     let mut host = Host::new();
-    let ((a_near, mut a_far), (b_near, mut b_far)) = (peer::pair(64), peer::pair(64));
-    let (mut a, mut b) = (start(&mut host, from, a_near), start(&mut host, to, b_near));
-    assert!(a.pool.domain().is_same(b.pool.domain()));
-    let ((mut rx, _), (_, mut tx)) = (a.take_queues().unwrap(), b.take_queues().unwrap());
-    assert!(a.take_queues().is_none(), "they are out");
-
+    let ((a_near, a_far), (b_near, b_far)) = (peer::pair(64), peer::pair(64));
+    let (a, b) = (start(&mut host, from, a_near), start(&mut host, to, b_near));
     let sent: Vec<Vec<u8>> = (0..40u8).map(|n| vec![n; 60 + 30 * usize::from(n)]).map(|mut frame| (frame[0] = 2, frame).1).collect();
-    for frame in &sent {
-        assert_eq!(a_far.send(frame), Sent::Taken);
-    }
-    let (mut batch, mut arrived, mut frame) = (Batch::new(64), Vec::new(), Vec::new());
-    until("all frames", || {
-        rx.poll(&mut batch, 64);
-        assert_eq!(tx.submit(&mut batch), TxState::Running);
-        while b_far.receive(&mut frame) {
-            arrived.push(frame.clone());
-        }
-        arrived.len() == sent.len()
-    });
-    assert!(arrived == sent, "{from} to {to}");
-    assert_eq!((tx.counters().packets, tx.counters().bounced), (40, 0));
-    until("the card's own count", || b.is_output_over(&mut *tx));
-    drop((rx, tx));
-    for (port, counted) in [(a, (40, 0)), (b, (0, 40))] {
-        let report = port.finish();
-        assert_eq!((report.stats.rx_packets, report.stats.tx_packets), counted);
-        assert_eq!(report.violations, [""; 0]);
-        report.check().unwrap();
-    }
+    ports::forward((a, a_far), (b, b_far), &sent);
 }
 
 #[test]

@@ -12,18 +12,9 @@ use barewire::sim::Model;
 use barewire::sim::vfio_user::{Server, Stopper};
 use barewire::sim::violation::Violations;
 use barewire::sim::wire::{Sent, Wire, peer};
-use barewire::{Batch, Config, Error, Event, Host, Port, RxMode, Spec, TxState};
+use barewire::{Batch, Config, Error, Event, Host, Port, Spec};
+use common::ports::{self, PROMISCUOUS, until};
 use common::{Directory, example};
-
-const PROMISCUOUS: RxMode = RxMode { promiscuous: true, all_multicast: false };
-
-fn until(what: &str, mut done: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !done() {
-        assert!(start.elapsed() < Duration::from_secs(20), "waited in vain: {what}");
-        std::thread::sleep(Duration::from_millis(1));
-    }
-}
 
 /// A card behind a socket, on a thread of its own. Dropped, it ends and must have seen nothing that the datasheet forbids.
 struct Served {
@@ -82,34 +73,11 @@ fn frames() -> Vec<Vec<u8>> {
 
 fn forward(from: &str, to: &str) {
     let directory = Directory::new(&format!("vfio-user-{}-{}", from.replace([':', '='], "-"), to.replace([':', '='], "-")));
-    let ((a_near, mut a_far), (b_near, mut b_far)) = (peer::pair(64), peer::pair(64));
+    let ((a_near, a_far), (b_near, b_far)) = (peer::pair(64), peer::pair(64));
     let (served_a, served_b) = (Served::start(&directory, "a", from, a_near), Served::start(&directory, "b", to, b_near));
     let (mut host, config) = (Host::new(), Config { rx_mode: PROMISCUOUS, ..Config::default() });
-    let (mut a, mut b) = (start(&mut host, &served_a, &config), start(&mut host, &served_b, &config));
-    assert!(a.pool.domain().is_same(b.pool.domain()), "frames cross without a copy");
-    let ((mut rx, _), (_, mut tx)) = (a.take_queues().unwrap(), b.take_queues().unwrap());
-    let sent = frames();
-    for frame in &sent {
-        assert_eq!(a_far.send(frame), Sent::Taken);
-    }
-    let (mut batch, mut arrived, mut frame) = (Batch::new(64), Vec::new(), Vec::new());
-    until("all frames", || {
-        rx.poll(&mut batch, 64);
-        assert_eq!(tx.submit(&mut batch), TxState::Running);
-        while b_far.receive(&mut frame) {
-            arrived.push(frame.clone());
-        }
-        arrived.len() == sent.len()
-    });
-    assert!(arrived == sent, "{from} to {to}");
-    until("the card's own count", || b.is_output_over(&mut *tx));
-    assert_eq!((a.event(), b.event()), (None, None));
-    drop((rx, tx));
-    for (port, counted) in [(a, (40, 0)), (b, (0, 40))] {
-        let report = port.finish();
-        assert_eq!((report.stats.rx_packets, report.stats.tx_packets), counted);
-        report.check().unwrap();
-    }
+    let (a, b) = (start(&mut host, &served_a, &config), start(&mut host, &served_b, &config));
+    ports::forward((a, a_far), (b, b_far), &frames());
 }
 
 #[test]

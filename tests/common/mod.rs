@@ -3,6 +3,7 @@
 
 #[cfg(feature = "cli")]
 pub(crate) mod machine;
+pub(crate) mod ports;
 
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
