@@ -88,6 +88,8 @@ GUESTS = {
     "noiommu": (provide.iommufd_kernel, _cards(), False),
     "stack": (provide.debian_kernel, _crossed, True),
     "sim": (provide.ixgbe_kernel, _facing("sim"), False),
+    "sim-x540": (provide.ixgbe_kernel, _facing("sim-x540", ",card=x540"), False),
+    "sim-x550": (provide.ixgbe_kernel, _facing("sim-x550", ",card=x550"), False),
     "sim-hang": (provide.ixgbe_kernel, _facing("sim-hang", ",hang-tx=after:200"), False),
 }
 

@@ -67,6 +67,7 @@ impl Ixgbe {
             LINKS => self.read_links(),
             ANLP1 => self.read_anlp1(),
             I2CCTL => self.read_i2cctl(),
+            HICR => self.read_hicr(host),
             ESDP => self.read_esdp(),
             // The tables are initialized at once (8.2.3.21.1), and commands are done at once (8.2.3.21.11).
             FDIRCTRL => self.regs.at(FDIRCTRL) | FDIRCTRL_INIT_DONE,
@@ -123,6 +124,7 @@ impl Ixgbe {
             AUTOC => self.write_autoc(value),
             MSCA => self.write_msca(value),
             I2CCTL => self.write_i2cctl(value),
+            HICR => self.write_hicr(host, value),
             // The upper half of an address has 16 bits and AV (8.2.3.7.9).
             RAL..0x0A600 if offset % 8 == 4 => self.write_plain(host, offset, value & 0x8000_FFFF),
             RXCTRL => self.write_rxctrl(host, value),

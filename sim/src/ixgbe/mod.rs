@@ -6,6 +6,7 @@ mod access;
 mod eeprom;
 mod file;
 mod filter;
+mod hostif;
 mod i2c;
 mod interrupt;
 mod link;
@@ -125,6 +126,7 @@ pub struct Ixgbe {
     module: Module,
     eeprom: Vec<u16>,
     eerd_done_us: u64,
+    hicr_done_us: u64,
     rx: Vec<Ring>,
     tx: Vec<Ring>,
     /// Transmit queues that are enabled.
@@ -172,6 +174,7 @@ impl Ixgbe {
             module: Module::new(),
             eeprom: eeprom::image(options.device, options.mac),
             eerd_done_us: u64::MAX,
+            hicr_done_us: u64::MAX,
             rx: vec![Ring::receive(); QUEUES],
             tx: vec![Ring::transmit(); QUEUES],
             tx_running: 0,
@@ -238,7 +241,7 @@ impl Ixgbe {
         for (register, value) in kept {
             self.regs.set(register, value);
         }
-        self.regs.set(RXPBSIZE, 512 << 10);
+        self.regs.set(RXPBSIZE, if self.is_copper() { 384 << 10 } else { 512 << 10 });
         self.regs.set(TXPBSIZE, 160 << 10);
         for (i, half) in [u32::from_le_bytes([self.options.mac[0], self.options.mac[1], self.options.mac[2], self.options.mac[3]]), {
             1 << 31 | u32::from(self.options.mac[5]) << 8 | u32::from(self.options.mac[4])
@@ -256,6 +259,7 @@ impl Ixgbe {
         self.contexts.fill(Default::default());
         (self.tx_running, self.drop_queues, self.held_bytes, self.eerd_done_us) = (0, 0, 0, u64::MAX);
         self.hung = false;
+        self.reset_host_interface();
         self.moving.clear();
         self.held.clear();
         self.looped.clear();

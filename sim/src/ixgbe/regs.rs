@@ -53,6 +53,8 @@ pub(super) const EERD: u32 = 0x10014;
 pub(super) const SWSM: u32 = 0x10140;
 pub(super) const FWSM: u32 = 0x10148;
 pub(super) const SW_FW_SYNC: u32 = 0x10160;
+pub(super) const HICR: u32 = 0x15F00;
+pub(super) const FLEX_MNG: u32 = 0x15800;
 
 pub(super) const EICR: u32 = 0x00800;
 pub(super) const EICS: u32 = 0x00808;
@@ -384,9 +386,9 @@ pub(super) static MAP: &[Row] = &[
     many(0x05160, 4, 8, "MDEF_EXT", "8.2.3.25", 0, Rw),
     many(0x05190, 4, 4, "METF", "8.2.3.25", 0, Rw),
     one(0x15F14, "LSWFW", "8.2.3.25", 0, Rw),
-    one(0x15F00, "HICR", "8.2.3.25", 0, Rw),
+    one(HICR, "HICR", "8.2.3.25", 0, Rw),
     many(0x15F04, 4, 4, "HSMC/FWSTS", "8.2.3.25", 0, Rw),
-    many(0x15800, 4, 448, "FLEX_MNG", "8.2.3.25", 0, Rw),
+    many(FLEX_MNG, 4, 448, "FLEX_MNG", "8.2.3.25", 0, Rw),
     one(0x05188, "TSYNCRXCTL", "8.2.3.26.1", 0, Rw),
     one(0x051E8, "RXSTMPL", "8.2.3.26.2", 0, Ro),
     many(0x051A0, 4, 3, "RXSATRL/RXSTMPH/RXSATRH", "8.2.3.26.3", 0, Ro),

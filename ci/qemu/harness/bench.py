@@ -1,0 +1,164 @@
+"""The guest in which Linux's own ixgbe drives the simulated card, with a virtio card at the other end of its wire."""
+
+import re
+import time
+
+from .lab import check, test
+
+GROUP = "linux-on-sim"
+NEAR, FAR = "10.9.0.2", "10.9.0.1"
+NEAR6, FAR6 = "fd00::2", "fd00::1"
+MAC = "02:00:00:82:59:90"
+
+
+class Card:
+    """One of the cards that are simulated, and what Linux says of it."""
+
+    def __init__(self, guest, device, mac_type, port):
+        self.guest = guest
+        self.firmware = f"0x8000{device}"
+        # What the driver prints of the kinds of MAC, PHY and module that it found.
+        self.kind = f"MAC: {mac_type}"
+        self.port = port
+        self.medium = port.lower()
+
+
+CARDS = {
+    "82599": Card("sim", "10fb", "2, PHY: 20, SFP+: 5", "FIBRE"),
+    "x540": Card("sim-x540", "1528", "3", "Twisted Pair"),
+    "x550": Card("sim-x550", "1563", "4", "Twisted Pair"),
+}
+# What dmesg may hold of the driver: a probe's usual words, and those of actions that a test asks for.
+COMPLAINT = re.compile(
+    r"warn|fail|error|hang|unable|timed? ?out|timeout|not (?:supported|complete|initialized)|pre-production|bug:|call trace",
+    re.IGNORECASE,
+)
+
+
+class Bench:
+    """The guest with ixgbe on one side and virtio_net on the other."""
+
+    def __init__(self, guest, card):
+        self.guest = guest
+        self.card = card
+        self.address = guest.ports["near"].address
+        guest.run("modprobe 8021q; modprobe ixgbe", timeout=60)
+        self.name = self.find()
+        far = guest.run(f"interface_of {guest.ports['far'].address}").strip()
+        # The holder of the far end's namespace lives as long as the guest.
+        self.holder = guest.run("unshare -n sleep 1000000 >/dev/null 2>&1 & echo $!").strip()
+        guest.run(f"sleep 0.3; ip link set {far} netns {self.holder}")
+        self.far_name = far
+        self.far(
+            f"ip link set lo up; sysctl -qw net.ipv6.conf.{far}.accept_dad=0 net.ipv6.conf.{far}.router_solicitations=0; ip link set {far} mtu 9000 up; "
+            f"ip addr add {FAR}/24 dev {far}; ip addr add {FAR6}/64 dev {far}"
+        )
+        self.up()
+
+    def find(self):
+        """The interface of the simulated card."""
+        deadline = time.monotonic() + 20
+        while not (name := self.guest.run(f"interface_of {self.address}; true").strip()):
+            check(time.monotonic() < deadline, f"ixgbe made no interface: {self.complaints() or self.log()[-600:]}")
+            time.sleep(0.2)
+        return name
+
+    def near(self, script, timeout=30, **options):
+        """Runs a script on the near side; `$if` is the card's interface."""
+        return self.guest.run(f"if={self.name}; {script}", timeout=timeout, **options)
+
+    def far(self, script, timeout=30, **options):
+        """Runs a script in the far end's namespace."""
+        return self.guest.run(f"nsenter -t {self.holder} -n sh -c '{script}'", timeout=timeout, **options)
+
+    def up(self):
+        """Brings the near interface up with its addresses, and waits for the carrier."""
+        self.near(
+            f"sysctl -qw net.ipv6.conf.$if.accept_dad=0 net.ipv6.conf.$if.router_solicitations=0; ip link set $if up; ip addr flush dev $if; "
+            f"ip addr add {NEAR}/24 dev $if; ip addr add {NEAR6}/64 dev $if"
+        )
+        self.wait_carrier(1)
+
+    def wait_carrier(self, wanted, timeout=15):
+        """Waits until the carrier is 1 or 0."""
+        deadline = time.monotonic() + timeout
+        while (seen := self.near("cat /sys/class/net/$if/carrier", check=False)[1].strip()) != str(wanted):
+            check(time.monotonic() < deadline, f"the carrier is {seen!r}, not {wanted}, after {timeout} s")
+            time.sleep(0.1)
+
+    def log(self):
+        """What the kernel says of the driver and the card."""
+        return "\n".join(line for line in self.guest.kernel_log().splitlines() if "ixgbe" in line or self.address in line)
+
+    def complaints(self):
+        """Lines of the kernel's log that complain."""
+        return [line for line in self.log().splitlines() if COMPLAINT.search(line)]
+
+    def statistics(self):
+        """`ethtool -S` as numbers."""
+        pairs = re.findall(r"^\s*(\S[^:\n]*): (\d+)$", self.near("ethtool -S $if"), re.MULTILINE)
+        return {name: int(value) for name, value in pairs}
+
+    def grown(self, before):
+        """What of `ethtool -S` has grown since `before`."""
+        return {name: value - before.get(name, 0) for name, value in self.statistics().items() if value != before.get(name, 0)}
+
+    def far_packets(self):
+        """How many frames the far end received and sent."""
+        columns = self.far(f"grep {self.far_name}: /proc/net/dev").split(":")[1].split()
+        return int(columns[1]), int(columns[9])
+
+    def tails(self):
+        """TDT of the first two queues, out of the register dump."""
+        dump = self.near("ethtool -d $if raw on | dd bs=4 skip=665 count=2 2>/dev/null | hexdump -v -e '1/4 \"%u \"'")
+        return [int(word) for word in dump.split()]
+
+    def used(self, before, ring=512):
+        """How many transmit descriptors were used since `before`; fewer than a ring."""
+        return sum((now - then) % ring for now, then in zip(self.tails(), before))
+
+    def ping(self, size, address=FAR, count=10, options=""):
+        """Pings the far end; every answer has to come."""
+        output = self.near(f"ping -q -c {count} -i 0.02 -W 3 {options} -s {size} {address}", timeout=60)
+        check(f"{count} packets received" in output, f"{size} bytes to {address}: {output.strip()[-200:]}")
+
+    def offloads(self, features):
+        """Sets features, and returns what the driver then says that it has."""
+        self.near(f"ethtool -K $if {features}")
+        return dict(re.findall(r"^\s*([a-z0-9-]+): (on|off)", self.near("ethtool -k $if"), re.MULTILINE))
+
+    def stream(self, ways, count=8_000_000, address=FAR, seed=1):
+        """A TCP stream from the near side. Every byte is compared."""
+        host = f"[{address}]" if ":" in address else address
+        bind = "[::]:5001" if ":" in address else f"{address}:5001"
+        # A server of an earlier test was ended with it.
+        self.far(f"tcp-stream serve {bind} >/run/stream.out 2>&1 & echo $! >/run/stream.pid; sleep 0.3")
+        try:
+            return self.near(f"tcp-stream run {host}:5001 {seed} {count} {ways}", timeout=120).strip()
+        finally:
+            self.guest.run("kill $(cat /run/stream.pid)", check=False)
+
+
+def bench(lab, card="82599", guest=None):
+    """The guest with the card, made ready where it was not."""
+    guest = lab.guest(guest or CARDS[card].guest)
+    if not hasattr(guest, "bench"):
+        guest.bench = Bench(guest, CARDS[card])
+    return guest.bench
+
+
+def capability(name, *others):
+    """Registers a test of the group for the 82599 and for the cards `others`. Its function takes a `Bench`."""
+
+    def register(function):
+        for card in ["82599", *others]:
+
+            def run(lab, card=card):
+                return function(bench(lab, card))
+
+            run.__doc__ = f"{card}: {function.__doc__}"
+            full = name if card == "82599" else f"{name}-{card}"
+            test(f"{GROUP}/{full}", needs=["barewire"])(run)
+        return function
+
+    return register

@@ -1,0 +1,202 @@
+"""The simulated card under Linux's own ixgbe: what `ethtool` asks of it, settings, restarts, and a hang."""
+
+import re
+import time
+
+from harness.bench import CARDS, FAR, GROUP, MAC, NEAR, bench, capability
+from harness.lab import check, test
+
+
+def _self_test(b, mode):
+    status, text = b.near(f"ethtool -t $if {mode}", timeout=120, check=False)
+    check(status == 0 and "PASS" in text, f"status {status}: {text} {b.complaints()[-3:]}")
+    failed = [line for line in re.findall(r"^(.*\))\s+(\d+)$", text, re.MULTILINE) if line[1] != "0"]
+    check(not failed, f"failed: {failed}")
+    b.wait_carrier(1)
+    return " ".join(text.split())
+
+
+@capability("self-test-online")
+def self_test_online(b):
+    """`ethtool -t online`: the link"""
+    return _self_test(b, "online")
+
+
+@capability("self-test-offline", "x540", "x550")
+def self_test_offline(b):
+    """`ethtool -t offline`: registers, EEPROM, interrupts, loopback, link"""
+    return _self_test(b, "offline")
+
+
+@capability("rings")
+def rings(b):
+    """`ethtool -g` and `-G`: other ring sizes, with traffic"""
+    try:
+        for size in (64, 4096):
+            b.near(f"ethtool -G $if rx {size} tx {size}", timeout=60)
+            b.wait_carrier(1)
+            current = re.findall(r"^(?:RX|TX):\s+(\d+)$", b.near("ethtool -g $if"), re.MULTILINE)
+            check(current[2:] == [str(size)] * 2, f"`ethtool -g` says {current}")
+            seen = b.stream("both", count=1_000_000, seed=size)
+    finally:
+        b.near("ethtool -G $if rx 512 tx 512", timeout=60)
+        b.wait_carrier(1)
+    return f"64 and 4096 descriptors; {seen}"
+
+
+@capability("channels")
+def channels(b):
+    """`ethtool -l` and `-L`: one queue, then two, with traffic"""
+    try:
+        for count in (1, 2):
+            b.near(f"ethtool -L $if combined {count}", timeout=60)
+            b.wait_carrier(1)
+            check(re.findall(r"^Combined:\s+(\d+)$", b.near("ethtool -l $if"), re.MULTILINE)[1] == str(count), "`ethtool -l` differs")
+            seen = b.stream("both", count=1_000_000, seed=count)
+    finally:
+        b.up()
+    return f"1 and 2 queues; {seen}"
+
+
+@capability("coalescing")
+def coalescing(b):
+    """`ethtool -C rx-usecs`: both ends of the scale are taken over, and interrupts come at each"""
+    interrupts = "awk '/TxRx/ { total += $2 + $3 } END { print total + 0 }' /proc/interrupts"
+    counts = []
+    for microseconds in (10, 900):
+        b.near(f"ethtool -C $if rx-usecs {microseconds}", timeout=60)
+        b.wait_carrier(1)
+        before = int(b.near(interrupts))
+        b.near(f"ping -q -c 300 -i 0.0001 {FAR}", timeout=60)
+        counts.append(int(b.near(interrupts)) - before)
+    b.near("ethtool -C $if rx-usecs 1", timeout=60)
+    b.wait_carrier(1)
+    check(min(counts) > 0, f"no interrupts: {counts}")
+    return f"{counts[0]} interrupts at 10 us, {counts[1]} at 900 us"
+
+
+@capability("pause")
+def pause(b):
+    """`ethtool -a` and `-A`: flow control off and on"""
+    try:
+        for state in ("off", "on"):
+            b.near(f"ethtool -A $if rx {state} tx {state}", check=False, timeout=60)
+            b.wait_carrier(1)
+            text = b.near("ethtool -a $if")
+            check(len(re.findall(rf"^(?:RX|TX):\s+{state}$", text, re.MULTILINE)) == 2, f"{state}: {text}")
+            b.ping(1000)
+    finally:
+        b.near("ethtool -A $if rx on tx on", check=False, timeout=60)
+    return "off and on"
+
+
+@capability("registers", "x540")
+def registers(b):
+    """`ethtool -d` dumps the registers"""
+    text = b.near("ethtool -d $if")
+    check(re.search(r"LINKS.*0x7|Link Up|up", text), text[:400])
+    return f"{len(text.splitlines())} lines"
+
+
+@capability("eeprom", "x540", "x550")
+def eeprom(b):
+    """`ethtool -e`: the words add up to BABA, and hold the address"""
+    data = bytes(int(byte, 16) for row in re.findall(r"^0x[0-9a-f]+:\s+(.*)$", b.near("ethtool -e $if"), re.MULTILINE) for byte in row.split())
+    words = [int.from_bytes(data[at : at + 2], "little") for at in range(0, len(data), 2)]
+    total = sum(words[:0x40])
+    for pointer in words[0x03:0x0F]:
+        if pointer not in (0, 0xFFFF):
+            total += sum(words[pointer + 1 : pointer + 1 + words[pointer]])
+    check(total & 0xFFFF == 0xBABA, f"the sum is {total & 0xFFFF:#06x}")
+    check(bytes.fromhex(MAC.replace(":", "")) in data, "the address is not in it")
+    return f"{len(data)} bytes, sum 0xBABA"
+
+
+@capability("module")
+def module(b):
+    """`ethtool -m` reads the SFP+ module through I2CCTL"""
+    text = b.near("ethtool -m $if", timeout=120)
+    for words in ("10G Ethernet: 10G Base-SR", "Vendor name", "Barewire", "SIM-10G-SR", "850nm", "Module temperature"):
+        check(words in text, f"`ethtool -m` lacks {words}: {text[:800]}")
+    return "10GBASE-SR, Barewire SIM-10G-SR, diagnostics"
+
+
+@capability("identify")
+def identify(b):
+    """`ethtool -p` blinks"""
+    b.near("ethtool -p $if 1")
+    return "one second"
+
+
+@capability("address", "x540")
+def address(b):
+    """another MAC address is taken over by the filter"""
+    try:
+        b.near("ip link set $if address 02:00:00:00:55:66")
+        b.far(f"ip neigh flush dev {b.far_name}", check=False)
+        b.far(f"arping -c 2 -I {b.far_name} {NEAR}")
+        b.ping(100)
+    finally:
+        b.near(f"ip link set $if address {MAC}")
+    b.far(f"arping -c 2 -I {b.far_name} {NEAR}")
+    b.ping(100)
+    return "02:00:00:00:55:66 and back"
+
+
+@capability("down-up")
+def down_up(b):
+    """the interface goes down and up ten times"""
+    for _ in range(10):
+        b.near("ip link set $if down", timeout=60)
+        b.up()
+    b.ping(1000)
+    return "ten times"
+
+
+@capability("restart")
+def restart(b):
+    """`ethtool -r` restarts the link"""
+    b.near("ethtool -r $if", timeout=60)
+    b.wait_carrier(1)
+    b.ping(1000)
+    return "the link came back"
+
+
+@capability("clean-log", "x540", "x550")
+def clean_log(b):
+    """after all this the kernel's log still holds no complaint of the driver"""
+    check(not b.complaints(), f"{b.complaints()[:8]}")
+    return f"{len(b.log().splitlines())} lines"
+
+
+@capability("reload", "x540", "x550")
+def reload(b):
+    """rmmod and modprobe, ten times (three times for the X540 and the X550)"""
+    count = 10 if b.card is CARDS["82599"] else 3
+    for number in range(count):
+        b.guest.run("rmmod ixgbe; modprobe ixgbe", timeout=60)
+        b.name = b.find()
+        if number % 3 == 0:
+            b.up()
+            b.ping(1000)
+    b.up()
+    b.ping(1000)
+    check(not b.complaints(), f"{b.complaints()[:8]}")
+    return f"{count} times, traffic after each third and the last"
+
+
+@test(f"{GROUP}/hang", needs=["barewire"])
+def hang(lab):
+    """a transmitter that hangs on request: Linux sees it, resets the card, and traffic flows again"""
+    b = bench(lab, guest="sim-hang")
+    hung = re.compile(r"Detected Tx Unit Hang|initiating reset due to tx timeout|NETDEV WATCHDOG")
+    check(not hung.search(b.log()), f"Linux saw a hang too early: {b.log()[-400:]}")
+    b.near(f"ping -q -i 0.02 -c 300 -W 1 {FAR}", timeout=60, check=False)
+    deadline = time.monotonic() + 40
+    while not ((found := hung.search(b.log())) and "Reset adapter" in b.log()):
+        check(time.monotonic() < deadline, f"Linux sees no hang, or does not reset: {b.log()[-400:]}")
+        b.near(f"ping -q -i 0.2 -c 5 -W 1 {FAR}", check=False)
+    time.sleep(1)
+    b.wait_carrier(1, timeout=30)
+    b.ping(1000)
+    return f"Linux: {found[0]}, Reset adapter; then 10 pings answered"

@@ -1,0 +1,124 @@
+"""The simulated card under Linux's own ixgbe: checksums, segmentation, coalescing, VLAN tags, long frames."""
+
+from harness.bench import FAR6, capability
+from harness.lab import check
+
+
+@capability("tcp-out", "x540", "x550")
+def tcp_out(b):
+    """TCP from the card with segmentation and checksum offload"""
+    used = {}
+    for state in ("off", "on"):
+        has = b.offloads(f"tso {state} gso {state} tx on sg on")
+        check(has["tcp-segmentation-offload"] == state, f"TSO is not {state}: {has}")
+        b.ping(100)
+        before, tails = b.statistics(), b.tails()
+        b.stream("out", count=100_000)
+        used[state] = (b.used(tails), b.grown(before)["tx_packets"])
+    (plain, frames_plain), (cut, frames_cut) = used["off"], used["on"]
+    check(plain >= frames_plain and cut < frames_cut, f"descriptors and frames: without TSO {used['off']}, with {used['on']}")
+    return f"{b.stream('out')}; {frames_cut} frames from {cut} descriptors, {frames_plain} from {plain} without TSO"
+
+
+@capability("tcp-in", "x540")
+def tcp_in(b):
+    """TCP to the card, with checksums checked by it"""
+    before = b.statistics()
+    seen = b.stream("in", count=6_000_000)
+    errors = {k: v for k, v in b.grown(before).items() if "error" in k or "csum" in k}
+    check(not errors, f"errors were counted: {errors}")
+    return seen
+
+
+@capability("tcp-both", "x540", "x550")
+def tcp_both(b):
+    """TCP both ways at once"""
+    return b.stream("both", count=5_000_000, seed=3)
+
+
+@capability("tcp-ipv6", "x540")
+def tcp_ipv6(b):
+    """TCP over IPv6 with segmentation"""
+    b.ping(100, FAR6, options="-6")
+    before, tails = b.statistics(), b.tails()
+    b.stream("out", count=100_000, address=FAR6)
+    used, frames = b.used(tails), b.grown(before)["tx_packets"]
+    check(used < frames, f"nothing was segmented: {frames} frames from {used} descriptors")
+    return f"{b.stream('both', count=5_000_000, address=FAR6, seed=4)}; {frames} frames from {used} descriptors"
+
+
+@capability("offloads-off", "x540")
+def offloads_off(b):
+    """the same with checksums and segmentation in software"""
+    try:
+        has = b.offloads("tso off gso off tx off rx off gro off")
+        check(has["tcp-segmentation-offload"] == has["rx-checksumming"] == "off", f"offloads stayed on: {has}")
+        return b.stream("both", count=3_000_000, seed=5)
+    finally:
+        b.offloads("tx on rx on tso on gso on gro on")
+        b.wait_carrier(1)
+
+
+@capability("lro", "x540")
+def lro(b):
+    """large receive offload off and on again, with TCP each time"""
+    try:
+        for state in ("off", "on"):
+            check(b.offloads(f"lro {state}")["large-receive-offload"] == state, f"LRO is not {state}")
+            b.wait_carrier(1)
+            seen = b.stream("in", count=2_000_000, seed=6)
+    finally:
+        b.offloads("lro off")
+        b.wait_carrier(1)
+    return seen
+
+
+@capability("jumbo", "x540", "x550")
+def jumbo(b):
+    """MTU 9000: echo of 8972 bytes, and TCP both ways"""
+    b.near("ip link set $if mtu 9000")
+    try:
+        b.wait_carrier(1)
+        for size in (1473, 4000, 8972):
+            b.ping(size, count=5)
+        b.ping(8952, FAR6, count=5, options="-6")
+        return b.stream("both", count=8_000_000, seed=7)
+    finally:
+        b.near("ip link set $if mtu 1500")
+        b.wait_carrier(1)
+
+
+def _with_vlan(b, work):
+    """Runs `work` with VLAN 7 on both sides, on 10.9.7.0/24."""
+    b.near(f"ip link add link $if name v7 type vlan id 7; ip addr add 10.9.7.2/24 dev v7; ip link set v7 up")
+    b.far(f"ip link add link {b.far_name} name v7 type vlan id 7; ip addr add 10.9.7.1/24 dev v7; ip link set v7 up")
+    try:
+        return work()
+    finally:
+        b.near("ip link del v7")
+        b.far("ip link del v7")
+
+
+@capability("vlan", "x540", "x550")
+def vlan(b):
+    """VLAN tags inserted and stripped by the card, with TCP and segmentation"""
+    b.offloads("rxvlan on txvlan on")
+
+    def work():
+        b.ping(1472, "10.9.7.1")
+        return b.stream("both", count=3_000_000, address="10.9.7.1", seed=8)
+
+    return _with_vlan(b, work)
+
+
+@capability("vlan-software")
+def vlan_software(b):
+    """VLAN tags left to the kernel"""
+    try:
+        has = b.offloads("rxvlan off txvlan off")
+        check(has["rx-vlan-offload"] == has["tx-vlan-offload"] == "off", f"{has}")
+        b.wait_carrier(1)
+        return _with_vlan(b, lambda: b.ping(1472, "10.9.7.1") or "10 pings with tags in the frames")
+    finally:
+        b.offloads("rxvlan on txvlan on")
+        b.wait_carrier(1)
