@@ -59,10 +59,10 @@ class Port:
 class SimulatedPort(Port):
     """A network card of the project's own, which a process beside QEMU simulates and serves over vfio-user.
 
-    It sits behind a PCI Express root port of its own, since real cards do. `options` are those of the simulated device."""
+    It sits behind a PCI Express root port of its own, since real cards do, on the bus `bus`. `options` are those of the simulated device."""
 
-    def __init__(self, name, slot, mac, options=""):
-        super().__init__(name, slot, mac, address="0000:01:00.0")
+    def __init__(self, name, slot, mac, options="", bus=1):
+        super().__init__(name, slot, mac, address=f"0000:{bus:02x}:00.0")
         self.options = options
         self.socket = None
         self._process = None
@@ -81,6 +81,10 @@ class SimulatedPort(Port):
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise GuestError(f"`{' '.join(command)}` does not serve: {log.read_text(errors='replace').strip()[-400:]}")
             time.sleep(0.02)
+
+    def violations(self):
+        """What drivers did so far that the datasheet forbids, a line each."""
+        return [line for line in self.log.read_text(errors="replace").splitlines() if "sim::violation" in line]
 
     def check_alive(self):
         """Fails where the process has ended."""
@@ -172,7 +176,8 @@ class Guest:
         line = "console=ttyS0 quiet panic=-1 tsc=reliable"
         if iommu:
             line += " intel_iommu=on"
-            command += ["-device", "intel-iommu,intremap=on"]
+            # A vfio-user device is told of the guest's mappings as they are made, and for that the guest has to flush what it adds.
+            command += ["-device", "intel-iommu,intremap=on" + (",caching-mode=on" if simulated else "")]
         command += ["-append", line]
         command += ["-chardev", f"file,id=console,path={self.console_log}", "-serial", "chardev:console"]
         command += ["-chardev", f"socket,id=control,path={sockets}/{self.name}-control,server=off"]

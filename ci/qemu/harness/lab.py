@@ -60,17 +60,22 @@ def _crossed(sockets):
     return [port]
 
 
-def _facing(name, options=""):
-    """A simulated 82599 that Linux's ixgbe drives, wired to a virtio card of the same guest."""
+def _facing(name, options="", *further):
+    """A simulated 82599, wired to a virtio card of the same guest, and `further` cards."""
 
     def cards(sockets):
         far = Port("far", 3, "52:54:00:82:59:03")
         far.near, far.far = sockets / f"{name}-far.qemu", sockets / f"{name}-far.card"
         near = SimulatedPort("near", 4, "02:00:00:82:59:90", options)
         near.near, near.far = far.far, far.near
-        return [far, near]
+        return [far, near, *(make() for make in further)]
 
     return cards
+
+
+def _simulated(slot, bus):
+    """A simulated 82599 whose wire ends at the host, on PCI bus `bus` of the guest."""
+    return SimulatedPort("host", slot, f"02:00:00:82:59:{slot:02x}", bus=bus)
 
 
 # name: (kernel, cards, whether there is a virtual IOMMU)
@@ -90,6 +95,9 @@ GUESTS = {
     "sim": (provide.ixgbe_kernel, _facing("sim"), False),
     "sim-x540": (provide.ixgbe_kernel, _facing("sim-x540", ",card=x540"), False),
     "sim-x550": (provide.ixgbe_kernel, _facing("sim-x550", ",card=x550"), False),
+    # Simulated cards behind a virtual IOMMU, for the project's own drivers.
+    "own": (provide.ixgbe_kernel, _facing("own", "", lambda: _simulated(5, 2)), True),
+    "own-iommufd": (provide.iommufd_kernel, lambda _sockets: [_simulated(4, 1)], True),
     "sim-hang": (provide.ixgbe_kernel, _facing("sim-hang", ",hang-tx=after:200"), False),
 }
 
