@@ -71,7 +71,7 @@ class SimulatedPort(Port):
         """Starts the process that is the card, and waits until it listens."""
         self.socket.unlink(missing_ok=True)
         self.log = log
-        command = [str(program), *commands.simulate(f"mac={self.mac}{self.options}", self.socket, self.near, self.far)]
+        command = [str(program), *self.command()]
         with open(log, "wb") as output:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, preexec_fn=_die_with_parent
@@ -81,6 +81,10 @@ class SimulatedPort(Port):
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise GuestError(f"`{' '.join(command)}` does not serve: {log.read_text(errors='replace').strip()[-400:]}")
             time.sleep(0.02)
+
+    def command(self):
+        """The arguments of `barewire` that serve the card."""
+        return commands.simulate(f"mac={self.mac}{self.options}", self.socket, self.near, self.far)
 
     def violations(self):
         """What drivers did so far that the datasheet forbids, a line each."""
@@ -110,7 +114,7 @@ class SimulatedPort(Port):
 class Guest:
     """A running guest. Ends with `close`, and in any case with the process that started it."""
 
-    def __init__(self, name, kernel, ports, programs, sockets, logs, iommu=True):
+    def __init__(self, name, kernel, ports, programs, sockets, logs, iommu=True, machine=None):
         self.name = name
         self.ports = {port.name: port for port in ports}
         self.console_log = logs / f"{name}-console.log"
@@ -123,7 +127,7 @@ class Guest:
             port.far = port.far or sockets / f"{name}-{port.name}.peer"
         self._simulated = [port for port in ports if isinstance(port, SimulatedPort)]
         for port in self._simulated:
-            port.socket = sockets / f"{name}-{port.name}.vfio"
+            port.socket = port.socket or sockets / f"{name}-{port.name}.vfio"
             port.serve(programs["barewire"], logs / f"{name}-{port.name}.log")
         initrd = sockets / f"{name}.initrd"
         initrd.write_bytes(kernel.archive.bytes() + _program_archive(programs))
@@ -131,7 +135,7 @@ class Guest:
         control = _listen(sockets / f"{name}-control")
         with open(logs / f"{name}-qemu.log", "wb") as output:
             self._process = subprocess.Popen(
-                self._command(kernel, initrd, ports, sockets, iommu),
+                self._command(kernel, initrd, sockets, iommu, machine),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -158,33 +162,34 @@ class Guest:
             raise GuestError(f"QEMU of guest {self.name}: {error}") from error
         self._answer(0, BOOT_SECONDS)
 
-    def _command(self, kernel, initrd, ports, sockets, iommu):
-        accelerator = os.environ.get("BAREWIRE_QEMU_ACCEL", "tcg")
-        # The process that simulates a card reaches the guest's memory by its descriptor. A second processor brings a second queue.
-        simulated = bool(self._simulated)
-        qemu = provide.vfio_user_qemu() if simulated else [provide.qemu()]
-        memory = ["-object", "memory-backend-memfd,id=ram,size=512M,share=on"] if simulated else []
-        machine = "q35,kernel-irqchip=split" + (",memory-backend=ram" if simulated else "")
-        command = [*qemu, "-accel", accelerator, *memory, "-M", machine]
-        # Where KVM itself runs in a guest, it may refuse to set the MSR of arch-capabilities, and QEMU aborts.
-        command += ["-cpu", "host,-arch-capabilities" if accelerator == "kvm" else "max", "-m", "512"]
-        # Two processors, since QEMU's TCG before 8.1 leaves the memory barriers of a guest with one away, although its devices run on other
-        # threads: now and then a virtio driver that asks whether it must notify then reads too early, and the queue stands still.
-        command += ["-smp", "2"]
-        command += ["-display", "none", "-no-reboot", "-nodefaults"]
-        command += ["-kernel", str(kernel.image), "-initrd", str(initrd)]
-        line = "console=ttyS0 quiet panic=-1 tsc=reliable"
-        if iommu:
-            line += " intel_iommu=on"
-            # A vfio-user device is told of the guest's mappings as they are made, and for that the guest has to flush what it adds.
-            command += ["-device", "intel-iommu,intremap=on" + (",caching-mode=on" if simulated else "")]
-        command += ["-append", line]
+    def _command(self, kernel, initrd, sockets, iommu, machine):
+        """QEMU's command line. `machine` takes the place of the machine and its cards, where a test brings its own."""
+        # The process that simulates a card reaches the guest's memory by its descriptor.
+        qemu = provide.vfio_user_qemu() if self._simulated else [provide.qemu()]
+        line = "console=ttyS0 quiet panic=-1 tsc=reliable" + (" intel_iommu=on" if iommu else "")
+        command = [*qemu, *(machine or self._machine(iommu)), "-display", "none", "-no-reboot", "-nodefaults"]
+        command += ["-kernel", str(kernel.image), "-initrd", str(initrd), "-append", line]
         command += ["-chardev", f"file,id=console,path={self.console_log}", "-serial", "chardev:console"]
         command += ["-chardev", f"socket,id=control,path={sockets}/{self.name}-control,server=off"]
         command += ["-serial", "chardev:control"]
         command += ["-chardev", f"socket,id=monitor,path={sockets}/{self.name}-monitor,server=off"]
-        command += ["-mon", "chardev=monitor,mode=control"]
-        for port in ports:
+        return [*command, "-mon", "chardev=monitor,mode=control"]
+
+    def _machine(self, iommu):
+        accelerator = os.environ.get("BAREWIRE_QEMU_ACCEL", "tcg")
+        simulated = bool(self._simulated)
+        memory = ["-object", "memory-backend-memfd,id=ram,size=512M,share=on"] if simulated else []
+        command = ["-accel", accelerator, *memory, "-M", "q35,kernel-irqchip=split" + (",memory-backend=ram" if simulated else "")]
+        # Where KVM itself runs in a guest, it may refuse to set the MSR of arch-capabilities, and QEMU aborts.
+        command += ["-cpu", "host,-arch-capabilities" if accelerator == "kvm" else "max", "-m", "512"]
+        # Two processors, since QEMU's TCG before 8.1 leaves the memory barriers of a guest with one away, although its devices run on other
+        # threads: now and then a virtio driver that asks whether it must notify then reads too early, and the queue stands still. A second
+        # processor also brings a second queue.
+        command += ["-smp", "2"]
+        if iommu:
+            # A vfio-user device is told of the guest's mappings as they are made, and for that the guest has to flush what it adds.
+            command += ["-device", "intel-iommu,intremap=on" + (",caching-mode=on" if simulated else "")]
+        for port in self.ports.values():
             command += port.arguments()
         return command
 

@@ -117,13 +117,20 @@ class Lab:
         """The guest of that name, booted where it does not run."""
         if name not in self._guests:
             kernel, cards, iommu = GUESTS[name]
-            self._boots += 1
-            logs = self._logs / f"{self._boots}-{name}"
-            logs.mkdir()
-            self._guests[name] = Guest(
-                name, kernel(), cards(self._sockets), self.programs, self._sockets, logs, iommu=iommu
-            )
+            self.boot(name, kernel(), cards(self._sockets), iommu=iommu)
         return self._guests[name]
+
+    def boot(self, name, kernel, cards, **options):
+        """Boots a guest that no other test shares."""
+        self._boots += 1
+        logs = self._logs / f"{self._boots}-{name}"
+        logs.mkdir()
+        self._guests[name] = Guest(name, kernel, cards, self.programs, self._sockets, logs, **options)
+        return self._guests[name]
+
+    def socket(self, name):
+        """A path for a socket."""
+        return self._sockets / name
 
     def peer(self, guest, port, address="10.9.0.1"):
         """The host's end of a port's wire, with nothing left in it from before."""

@@ -1,21 +1,27 @@
-"""The commands of README.md's section 'On your own hardware', as they stand there."""
+"""The commands of README.md's sections 'On your own hardware' and 'Use the simulated card', as they stand there."""
 
 import pathlib
 import re
+import shlex
 
-from harness import commands
+from harness import commands, provide
+from harness.guest import SimulatedPort
 from harness.lab import answering, check, stopped, test
 from harness.peer import Exchange
 
 README = pathlib.Path(__file__).resolve().parents[3] / "README.md"
-HEADING = "On your own hardware"
 ADDRESS = "0000:00:03.0"
 
 
+def _lines(heading):
+    """The section's command lines, without what a shell would not run."""
+    section = re.search(rf"^## {heading}\n(.*?)^## ", README.read_text(), re.S | re.M).group(1)
+    return [line.split("  #")[0].strip() for line in section.splitlines() if line.startswith("    ")]
+
+
 def _steps():
-    """The section's command lines, without what a shell would not run and without the folder that the programs are built into."""
-    section = re.search(rf"^## {HEADING}\n(.*?)^## ", README.read_text(), re.S | re.M).group(1)
-    lines = [line.split("  #")[0].strip() for line in section.splitlines() if line.startswith("    ")]
+    """What to do on one's own hardware, without the folder that the programs are built into."""
+    lines = _lines("On your own hardware")
     return [re.sub(r"^target/release/(examples/)?", "", line) for line in lines]
 
 
@@ -47,3 +53,38 @@ def readme(lab):
     check(guest.run(f"driver_of {ADDRESS}").strip() == "virtio-pci", "the former driver is back")
     guest.run("echo 0 >/proc/sys/vm/nr_hugepages")
     return f"{len(done)} commands; {report}"
+
+
+class _Served(SimulatedPort):
+    """The card of 'Use the simulated card', served by the command that stands there, on a wire that needs no privileges."""
+
+    def __init__(self, command):
+        super().__init__("card", 0, "02:00:00:00:00:01")
+        words = shlex.split(command)
+        check(words[:2] == ["cargo", "run"] and "--" in words, f"`{command}` runs the tool by cargo")
+        self._words = words[words.index("--") + 1 :]
+        check(re.fullmatch(r"tap=\w+", self._words[-1]), f"`{command}` ends with a tap as the wire")
+        # What QEMU's command names has to be what this one serves.
+        self.named = self._words[self._words.index("--socket") + 1]
+
+    def command(self):
+        return [str(self.socket) if word == self.named else word for word in self._words[:-1]] + [f"dgram={self.near}:{self.far}"]
+
+
+@test("readme-sim", needs=["barewire"])
+def readme_sim(lab):
+    """README's two commands that give any reader an 82599 in QEMU: Linux's ixgbe has a link and answers"""
+    lines = _lines("Use the simulated card")
+    serve = next(line for line in lines if line.startswith("cargo run"))
+    card = _Served(serve)
+    card.socket = lab.socket("readme.vfio")
+    program, *machine = shlex.split(next(line for line in lines if line.startswith("qemu-system-x86_64")))
+    check(card.named in " ".join(machine), f"the two commands name different sockets: {machine}")
+    check(machine.pop().endswith(".qcow2"), f"the last word of QEMU's command is the reader's own disk, in whose place the kernel comes: {program}")
+    machine = [word.replace(card.named, str(card.socket)) for word in machine]
+    guest = lab.boot("readme", provide.ixgbe_kernel(), [card], iommu=False, machine=machine)
+    name = guest.run("modprobe ixgbe; ls /sys/bus/pci/drivers/ixgbe/*/net").strip()
+    guest.run(f"ip link set {name} up; ip addr add 10.9.0.2/24 dev {name}")
+    peer, responder = lab.peer(guest, "card"), lab.responder(guest, "card")
+    peer.wait_ready(responder)
+    return f"{name}: {Exchange(peer, responder, ('arp', 'icmp')).run(200)}"
