@@ -25,5 +25,5 @@ pub use device::{Live, SimDevice};
 pub use dma::Dma;
 pub use function::{SimBar, SimDoorbell, SimFunction, SimInterrupt};
 pub use iommu::{DmaFault, Held, Iommu};
-pub use model::{Host, Model};
+pub use model::{Host, Legacy, Model};
 pub use violation::{Violation, Violations};

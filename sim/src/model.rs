@@ -28,6 +28,15 @@ impl Host<'_> {
     }
 }
 
+/// Interrupts of a function without MSI-X.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Legacy {
+    /// INTA# is asserted.
+    pub intx: bool,
+    /// An MSI message goes out.
+    pub msi: bool,
+}
+
 /// One simulated PCI function with one network port.
 ///
 /// A model knows nothing of threads or of who carries it: each call does a bounded piece of work. Models move data in [`Model::step`] only.
@@ -55,6 +64,11 @@ pub trait Model: Any + Send {
 
     /// The MSI-X table.
     fn msix(&mut self) -> &mut Msix;
+
+    /// Interrupts without MSI-X: the level of INTA#, and whether a message became due since the last call. To be asked after each access and step.
+    fn legacy(&mut self) -> Legacy {
+        Legacy::default()
+    }
 
     /// Moves some frames and lets timers expire. Returns whether it did something: false means that nothing will happen before a register is
     /// written, a frame arrives, or [`Model::next_event_us`] has come.

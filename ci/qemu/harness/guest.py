@@ -114,7 +114,7 @@ class SimulatedPort(Port):
 class Guest:
     """A running guest. Ends with `close`, and in any case with the process that started it."""
 
-    def __init__(self, name, kernel, ports, programs, sockets, logs, iommu=True, machine=None):
+    def __init__(self, name, kernel, ports, programs, sockets, logs, iommu=False, machine=None, parameters=""):
         self.name = name
         self.ports = {port.name: port for port in ports}
         self.console_log = logs / f"{name}-console.log"
@@ -135,7 +135,7 @@ class Guest:
         control = _listen(sockets / f"{name}-control")
         with open(logs / f"{name}-qemu.log", "wb") as output:
             self._process = subprocess.Popen(
-                self._command(kernel, initrd, sockets, iommu, machine),
+                self._command(kernel, initrd, sockets, iommu, machine, parameters),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -162,11 +162,12 @@ class Guest:
             raise GuestError(f"QEMU of guest {self.name}: {error}") from error
         self._answer(0, BOOT_SECONDS)
 
-    def _command(self, kernel, initrd, sockets, iommu, machine):
-        """QEMU's command line. `machine` takes the place of the machine and its cards, where a test brings its own."""
+    def _command(self, kernel, initrd, sockets, iommu, machine, parameters):
+        """QEMU's command line. `machine` takes the place of the machine and its cards, where a test brings its own; `parameters` are further ones
+        for the kernel."""
         # The process that simulates a card reaches the guest's memory by its descriptor.
         qemu = provide.vfio_user_qemu() if self._simulated else [provide.qemu()]
-        line = "console=ttyS0 quiet panic=-1 tsc=reliable" + (" intel_iommu=on" if iommu else "")
+        line = f"console=ttyS0 quiet panic=-1 tsc=reliable {parameters}" + (" intel_iommu=on" if iommu else "")
         command = [*qemu, *(machine or self._machine(iommu)), "-display", "none", "-no-reboot", "-nodefaults"]
         command += ["-kernel", str(kernel.image), "-initrd", str(initrd), "-append", line]
         command += ["-chardev", f"file,id=console,path={self.console_log}", "-serial", "chardev:console"]

@@ -78,7 +78,7 @@ def _simulated(slot, bus):
     return SimulatedPort("host", slot, f"02:00:00:82:59:{slot:02x}", bus=bus)
 
 
-# name: (kernel, cards, whether there is a virtual IOMMU)
+# name: (kernel, cards, what else is told to `Guest`)
 GUESTS = {
     "group": (
         provide.debian_kernel,
@@ -87,18 +87,19 @@ GUESTS = {
             (("cross", 6, "52:54:00:12:00:06"), {}),
             (("hot", 8, "52:54:00:12:00:08"), {"hotplug": True, "address": "0000:01:00.0"}),
         ),
-        True,
+        {"iommu": True},
     ),
-    "iommufd": (provide.iommufd_kernel, _cards(), True),
-    "noiommu": (provide.iommufd_kernel, _cards(), False),
-    "stack": (provide.debian_kernel, _crossed, True),
-    "sim": (provide.ixgbe_kernel, _facing("sim"), False),
-    "sim-x540": (provide.ixgbe_kernel, _facing("sim-x540", ",card=x540"), False),
-    "sim-x550": (provide.ixgbe_kernel, _facing("sim-x550", ",card=x550"), False),
+    "iommufd": (provide.iommufd_kernel, _cards(), {"iommu": True}),
+    "noiommu": (provide.iommufd_kernel, _cards(), {}),
+    "stack": (provide.debian_kernel, _crossed, {"iommu": True}),
+    "sim": (provide.ixgbe_kernel, _facing("sim"), {}),
+    "sim-intx": (provide.ixgbe_kernel, _facing("sim-intx"), {"parameters": "pci=nomsi"}),
+    "sim-x540": (provide.ixgbe_kernel, _facing("sim-x540", ",card=x540"), {}),
+    "sim-x550": (provide.ixgbe_kernel, _facing("sim-x550", ",card=x550"), {}),
     # Simulated cards behind a virtual IOMMU, for the project's own drivers.
-    "own": (provide.ixgbe_kernel, _facing("own", "", lambda: _simulated(5, 2)), True),
-    "own-iommufd": (provide.iommufd_kernel, lambda _sockets: [_simulated(4, 1)], True),
-    "sim-hang": (provide.ixgbe_kernel, _facing("sim-hang", ",hang-tx=after:200"), False),
+    "own": (provide.ixgbe_kernel, _facing("own", "", lambda: _simulated(5, 2)), {"iommu": True}),
+    "own-iommufd": (provide.iommufd_kernel, lambda _sockets: [_simulated(4, 1)], {"iommu": True}),
+    "sim-hang": (provide.ixgbe_kernel, _facing("sim-hang", ",hang-tx=after:200"), {}),
 }
 
 
@@ -116,8 +117,8 @@ class Lab:
     def guest(self, name):
         """The guest of that name, booted where it does not run."""
         if name not in self._guests:
-            kernel, cards, iommu = GUESTS[name]
-            self.boot(name, kernel(), cards(self._sockets), iommu=iommu)
+            kernel, cards, options = GUESTS[name]
+            self.boot(name, kernel(), cards(self._sockets), **options)
         return self._guests[name]
 
     def boot(self, name, kernel, cards, **options):

@@ -185,6 +185,25 @@ def reload(b):
     return f"{count} times, traffic after each third and the last"
 
 
+@test(f"{GROUP}/intx", needs=["barewire"])
+def intx(lab):
+    """without message-signalled interrupts: the line alone, with traffic, and the interrupt self-test, which Linux leaves out with MSI-X"""
+    b = bench(lab, guest="sim-intx")
+    lines = [line for line in b.guest.run("cat /proc/interrupts").splitlines() if line.endswith(b.name)]
+    check(len(lines) == 1 and "IO-APIC" in lines[0], f"not one level-triggered line: {lines}")
+    b.ping(1000)
+    b.stream("both", count=2_000_000)
+    # What it says of the interrupt test is of its message level "hw".
+    text = b.near("ethtool -s $if msglvl hw on; ethtool -t $if offline", timeout=120)
+    check("PASS" in text and re.search(r"Interrupt test.*\s0$", text, re.MULTILINE), text)
+    check("testing shared interrupt" in b.log() or "testing unshared interrupt" in b.log(), "the interrupt test did not run")
+    b.wait_carrier(1)
+    b.ping(100)
+    complaints = [line for line in b.complaints() if not re.search("Failed to allocate MSI(-X)? interrupt", line)]
+    check(not complaints, f"{complaints[:8]}")
+    return f"{' '.join(lines[0].split()[3:])}: 2,000,000 bytes each way, self-test passed"
+
+
 @test(f"{GROUP}/hang", needs=["barewire"])
 def hang(lab):
     """a transmitter that hangs on request: Linux sees it, resets the card, and traffic flows again"""

@@ -82,7 +82,7 @@ def readme_sim(lab):
     check(card.named in " ".join(machine), f"the two commands name different sockets: {machine}")
     check(machine.pop().endswith(".qcow2"), f"the last word of QEMU's command is the reader's own disk, in whose place the kernel comes: {program}")
     machine = [word.replace(card.named, str(card.socket)) for word in machine]
-    guest = lab.boot("readme", provide.ixgbe_kernel(), [card], iommu=False, machine=machine)
+    guest = lab.boot("readme", provide.ixgbe_kernel(), [card], machine=machine)
     name = guest.run("modprobe ixgbe; ls /sys/bus/pci/drivers/ixgbe/*/net").strip()
     guest.run(f"ip link set {name} up; ip addr add 10.9.0.2/24 dev {name}")
     peer, responder = lab.peer(guest, "card"), lab.responder(guest, "card")

@@ -3,6 +3,7 @@
 use super::file::name_of;
 use super::regs::*;
 use super::ring::{DCA, DCTL, ENABLE, SRRCTL, State};
+use super::writeback::SWFLSH;
 use super::{Ixgbe, Moving};
 use crate::model::Host;
 
@@ -74,12 +75,12 @@ impl Ixgbe {
             FDIRCMD => self.regs.at(FDIRCMD) & !FDIRCMD_CMD,
             SECRXSTAT => u32::from(self.regs.has(SECRXCTRL, SECRXCTRL_RX_DIS) && !self.faults.secrx_never_ready) * SEC_RDY,
             SECTXSTAT => u32::from(self.regs.has(SECTXCTRL, SECTXCTRL_TX_DIS)) * SEC_RDY,
-            _ => self.read_plain(offset),
+            _ => self.read_plain(host, offset),
         }
     }
 
-    fn read_plain(&mut self, offset: u32) -> u32 {
-        if let Some(value) = self.interrupts.read(offset).or_else(|| self.stats.read(offset)) {
+    fn read_plain(&mut self, host: &Host<'_>, offset: u32) -> u32 {
+        if let Some(value) = self.interrupts.read(host, offset).or_else(|| self.stats.read(offset)) {
             return value;
         }
         match self.regs.access(offset) {
@@ -137,7 +138,7 @@ impl Ixgbe {
     }
 
     fn write_plain(&mut self, host: &Host<'_>, offset: u32, value: u32) {
-        if self.interrupts.write(offset, value) {
+        if self.interrupts.write(host, offset, value) {
             return;
         }
         match self.regs.access(offset) {
@@ -223,8 +224,11 @@ impl Ixgbe {
     fn write_queue_control(&mut self, host: &Host<'_>, receives: bool, queue: usize, value: u32) {
         let name = if receives { "RXDCTL" } else { "TXDCTL" };
         let transmits = self.regs.has(DMATXCTL, DMATXCTL_TE);
+        if !receives && (value & SWFLSH != 0 || value & ENABLE == 0) {
+            self.flush_reports(queue);
+        }
         let ring = if receives { &mut self.rx[queue] } else { &mut self.tx[queue] };
-        ring.dctl = value;
+        ring.dctl = if receives { value } else { value & !SWFLSH };
         let (goes_up, section) = (value & ENABLE != 0, if receives { "4.6.7.1" } else { "4.6.8.1" });
         let next = match ring.state {
             State::Disabled | State::Disabling if goes_up => {

@@ -1,5 +1,6 @@
 //! Interrupt causes, masks, automatic clearing and masking, and moderation (7.3, 8.2.3.5).
 
+use super::moderation::Moderation;
 use super::regs::{EIAC, EIAM, EIAM_EX, EICR, EICS, EICS_EX, EIMC, EIMC_EX, EIMS, EIMS_EX, EITR_HIGH, EITR_LOW, GPIE, IVAR, IVAR_MISC};
 use crate::model::Host;
 use crate::msix::Msix;
@@ -20,8 +21,6 @@ const GPIE_OCD: u32 = 1 << 5;
 const GPIE_EIAME: u32 = 1 << 30;
 /// IVAR: the allocation is valid.
 const IVAR_VALID: u32 = 1 << 7;
-/// One unit of EITR's interval field (bits 3 to 11) is 2 us at 10 Gb/s and 1 Gb/s (8.2.3.5.12).
-const EITR_UNIT_US: u64 = 2;
 const VECTORS: usize = 64;
 
 /// The interrupt block: causes by vector for queues, by EICR bit for the rest.
@@ -40,9 +39,9 @@ pub(super) struct Interrupts {
     gpie: u32,
     ivar: [u32; 64],
     ivar_misc: u32,
-    eitr: [u32; 128],
-    /// When each vector may be signalled again.
-    ready_us: [u64; VECTORS],
+    moderation: Moderation,
+    /// Without MSI-X: a message that has not been sent, or a line that is asserted.
+    signalled: bool,
 }
 
 impl Interrupts {
@@ -58,8 +57,8 @@ impl Interrupts {
             gpie: 0,
             ivar: [0; 64],
             ivar_misc: 0,
-            eitr: [0; 128],
-            ready_us: [0; VECTORS],
+            moderation: Moderation::new(),
+            signalled: false,
         }
     }
 
@@ -67,23 +66,34 @@ impl Interrupts {
         self.gpie & GPIE_MULTIPLE_MSIX != 0
     }
 
-    /// A receive queue wrote back.
+    /// A queue wrote back.
     #[inline]
-    pub(super) fn rx(&mut self, queue: u32) {
-        self.allocated(self.ivar[(queue / 2) as usize & 63] >> (16 * (queue & 1)));
-    }
-
-    /// A transmit queue wrote back.
-    #[inline]
-    pub(super) fn tx(&mut self, queue: u32) {
-        self.allocated(self.ivar[(queue / 2) as usize & 63] >> (16 * (queue & 1) + 8));
-    }
-
-    fn allocated(&mut self, allocation: u32) {
-        if allocation & IVAR_VALID != 0 {
-            // Without MSI-X the allocation is a bit of EICR, of which there are 16.
-            self.set_queues(1 << (allocation & if self.is_msix() { 0x3F } else { 0xF }));
+    pub(super) fn queue(&mut self, receives: bool, queue: u32) {
+        if let Some(cause) = self.cause_of(receives, queue) {
+            self.set_queues(1 << cause);
         }
+    }
+
+    /// What IVAR allocates to a queue (8.2.3.5.16): a vector, or without MSI-X a bit of EICR, of which there are 16.
+    #[inline]
+    fn cause_of(&self, receives: bool, queue: u32) -> Option<u32> {
+        let allocation = self.ivar[(queue / 2) as usize & 63] >> (16 * (queue & 1) + if receives { 0 } else { 8 });
+        (allocation & IVAR_VALID != 0).then_some(allocation & if self.is_msix() { 0x3F } else { 0xF })
+    }
+
+    /// The vector whose EITR times a queue; without MSI-X there is one vector for all.
+    pub(super) fn vector_of(&self, receives: bool, queue: u32) -> Option<usize> {
+        self.cause_of(receives, queue).map(|cause| if self.is_msix() { cause as usize } else { 0 })
+    }
+
+    /// The counters that time write-backs and interrupts.
+    pub(super) fn moderation(&mut self) -> &mut Moderation {
+        &mut self.moderation
+    }
+
+    /// Whether a vector's message would go out now, were there a cause.
+    pub(super) fn is_open(&self, vector: usize) -> bool {
+        !self.is_msix() || self.mask >> vector & 1 != 0
     }
 
     fn set_queues(&mut self, vectors: u64) {
@@ -125,6 +135,16 @@ impl Interrupts {
         if self.due == 0 { false } else { self.signal_due(host, msix) }
     }
 
+    /// Whether INTA# is asserted, or an MSI message is due: a cause was signalled without MSI-X, and is still there and enabled.
+    pub(super) fn is_signalled(&self) -> bool {
+        self.signalled && self.asserted() != 0
+    }
+
+    /// An MSI message was sent.
+    pub(super) fn sent(&mut self) {
+        self.signalled = false;
+    }
+
     fn signal_due(&mut self, host: &Host<'_>, msix: &mut Msix) -> bool {
         let mut left = self.due & self.asserted();
         let mut signalled = false;
@@ -133,12 +153,11 @@ impl Interrupts {
             left &= left - 1;
             let vector = if self.is_msix() { cause } else { 0 };
             let index = vector as usize;
-            if host.now_us < self.ready_us[index] {
+            if !self.moderation.start(index, host.now_us) {
                 continue;
             }
-            self.ready_us[index] = host.now_us + u64::from(self.eitr[index] >> 3 & 0x1FF) * EITR_UNIT_US;
             self.due &= !(1 << cause);
-            signalled = true;
+            (signalled, self.signalled) = (true, !self.is_msix());
             self.after_signal(cause);
             msix.raise(host, vector as u16);
         }
@@ -165,7 +184,7 @@ impl Interrupts {
     /// When a throttled vector may be signalled.
     pub(super) fn next_event_us(&self) -> Option<u64> {
         let due = self.due & self.asserted();
-        let ready_us = |vector: usize| self.ready_us[if self.is_msix() { vector } else { 0 }];
+        let ready_us = |vector: usize| self.moderation.zero_us(if self.is_msix() { vector } else { 0 });
         (0..VECTORS).filter(|vector| due >> vector & 1 != 0).map(ready_us).min()
     }
 
@@ -174,7 +193,7 @@ impl Interrupts {
     }
 
     /// Reads a register of the block, `None` where `offset` is none.
-    pub(super) fn read(&mut self, offset: u32) -> Option<u32> {
+    pub(super) fn read(&mut self, host: &Host<'_>, offset: u32) -> Option<u32> {
         Some(match offset {
             EICR => {
                 let value = self.eicr();
@@ -192,18 +211,18 @@ impl Interrupts {
             EIAM => self.eiam[0] & QUEUES,
             GPIE => self.gpie,
             IVAR_MISC => self.ivar_misc,
-            _ => return self.read_array(offset),
+            _ => return self.read_array(host, offset),
         })
     }
 
-    fn read_array(&self, offset: u32) -> Option<u32> {
+    fn read_array(&self, host: &Host<'_>, offset: u32) -> Option<u32> {
         let index = |base: u32, count: u32| (offset >= base && offset < base + 4 * count).then(|| ((offset - base) / 4) as usize);
         if let Some(i) = index(IVAR, 64) {
             Some(self.ivar[i])
         } else if let Some(i) = index(EITR_LOW, 24) {
-            Some(self.eitr[i])
+            Some(self.moderation.read(i, host.now_us))
         } else if let Some(i) = index(EITR_HIGH, 104) {
-            Some(self.eitr[24 + i])
+            Some(self.moderation.read(24 + i, host.now_us))
         } else if let Some(i) = index(EIMS_EX, 2) {
             Some((self.mask >> (32 * i)) as u32)
         } else if let Some(i) = index(EIAM_EX, 2) {
@@ -214,7 +233,7 @@ impl Interrupts {
     }
 
     /// Writes a register of the block. Returns false where `offset` is none.
-    pub(super) fn write(&mut self, offset: u32, value: u32) -> bool {
+    pub(super) fn write(&mut self, host: &Host<'_>, offset: u32, value: u32) -> bool {
         match offset {
             EICR => {
                 self.clear(value);
@@ -234,20 +253,20 @@ impl Interrupts {
             EIAM => self.eiam[0] = self.eiam[0] & !QUEUES | value & QUEUES,
             GPIE => self.gpie = value,
             IVAR_MISC => self.ivar_misc = value,
-            _ => return self.write_array(offset, value),
+            _ => return self.write_array(host, offset, value),
         }
         true
     }
 
-    fn write_array(&mut self, offset: u32, value: u32) -> bool {
+    fn write_array(&mut self, host: &Host<'_>, offset: u32, value: u32) -> bool {
         let index = |base: u32, count: u32| (offset >= base && offset < base + 4 * count).then(|| ((offset - base) / 4) as usize);
         let wide = |i: usize| u64::from(value) << (32 * i);
         if let Some(i) = index(IVAR, 64) {
             self.ivar[i] = value;
         } else if let Some(i) = index(EITR_LOW, 24) {
-            self.eitr[i] = value;
+            self.moderation.write(i, host.now_us, value);
         } else if let Some(i) = index(EITR_HIGH, 104) {
-            self.eitr[24 + i] = value;
+            self.moderation.write(24 + i, host.now_us, value);
         } else if let Some(i) = index(EICS_EX, 2) {
             self.set_queues(wide(i));
         } else if let Some(i) = index(EIMS_EX, 2) {

@@ -10,6 +10,7 @@ mod hostif;
 mod i2c;
 mod interrupt;
 mod link;
+mod moderation;
 mod offload;
 mod parse;
 mod pci;
@@ -19,12 +20,13 @@ mod rss;
 mod rx;
 mod stats;
 mod tx;
+mod writeback;
 
 use std::collections::VecDeque;
 
 use crate::config::ConfigSpace;
 use crate::dma::Dma;
-use crate::model::{Host, Model};
+use crate::model::{Host, Legacy, Model};
 use crate::msix::Msix;
 use crate::wire::Wire;
 use file::{CSR_BYTES, RegFile};
@@ -131,6 +133,8 @@ pub struct Ixgbe {
     tx: Vec<Ring>,
     /// Transmit queues that are enabled.
     tx_running: u128,
+    /// Transmit queues that have something to report, later.
+    tx_waiting: u128,
     /// The transmit queue whose turn is next.
     tx_turn: u32,
     moving: Vec<Moving>,
@@ -178,6 +182,7 @@ impl Ixgbe {
             rx: vec![Ring::receive(); QUEUES],
             tx: vec![Ring::transmit(); QUEUES],
             tx_running: 0,
+            tx_waiting: 0,
             tx_turn: 0,
             moving: Vec::new(),
             contexts: vec![Default::default(); QUEUES],
@@ -257,7 +262,7 @@ impl Ixgbe {
         self.rx.fill(Ring::receive());
         self.tx.fill(Ring::transmit());
         self.contexts.fill(Default::default());
-        (self.tx_running, self.drop_queues, self.held_bytes, self.eerd_done_us) = (0, 0, 0, u64::MAX);
+        (self.tx_running, self.tx_waiting, self.drop_queues, self.held_bytes, self.eerd_done_us) = (0, 0, 0, 0, u64::MAX);
         self.hung = false;
         self.reset_host_interface();
         self.moving.clear();
@@ -314,7 +319,7 @@ impl Ixgbe {
             } else if ring.state == State::Disabling {
                 ring.state = State::Disabled;
             }
-            (ring.faulted, ring.segments_sent) = (false, 0);
+            (ring.faulted, ring.segments_sent, ring.unreported) = (false, 0, Default::default());
             if !receives {
                 *running = if ring.state == State::Enabled { *running | 1 << queue } else { *running & !(1 << queue) };
             }
@@ -327,7 +332,7 @@ impl Ixgbe {
 
 impl Model for Ixgbe {
     fn config_read(&mut self, _: &Host<'_>, offset: u16, width: u8) -> u32 {
-        self.config.read(offset, width)
+        self.read_config(offset, width)
     }
 
     fn config_write(&mut self, host: &Host<'_>, offset: u16, width: u8, value: u32) {
@@ -403,12 +408,17 @@ impl Model for Ixgbe {
         &mut self.msix
     }
 
+    fn legacy(&mut self) -> Legacy {
+        self.legacy_interrupts()
+    }
+
     fn step(&mut self, host: &Host<'_>, dma: &Dma<'_>, wire: &mut dyn Wire) -> bool {
         if self.faults.gone {
             return false;
         }
         let mut busy = self.expire(host);
         busy |= self.follow_link(host);
+        busy |= self.report_due(host, dma);
         if !self.moving.is_empty() {
             busy |= self.move_queues();
         }
@@ -423,7 +433,8 @@ impl Model for Ixgbe {
     }
 
     fn next_event_us(&self) -> Option<u64> {
-        let timers = [Some(self.timer_us), Some(self.link.up_us), Some(self.eerd_done_us), self.interrupts.next_event_us()];
-        timers.into_iter().flatten().filter(|&us| us != u64::MAX).min()
+        let own = [self.timer_us, self.link.up_us, self.eerd_done_us, self.next_report_us()];
+        let timers = own.into_iter().map(Some).chain([self.interrupts.next_event_us()]);
+        timers.flatten().filter(|&us| us != u64::MAX).min()
     }
 }

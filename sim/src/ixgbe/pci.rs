@@ -2,7 +2,7 @@
 
 use super::{Ixgbe, IxgbeOptions};
 use crate::config::{COMMAND, COMMAND_BUS_MASTER, ConfigSpace};
-use crate::model::{Host, Model};
+use crate::model::{Host, Legacy, Model};
 
 const INTEL: u16 = 0x8086;
 /// Ethernet controller.
@@ -16,6 +16,14 @@ pub(super) const MSIX_PENDING: u32 = 0x2000;
 /// 64 vectors (9.3.9).
 pub(super) const VECTORS: u16 = 64;
 
+/// The Status register's bit that shows INTA#, and the Command register's that keeps it silent.
+const STATUS: u16 = 0x06;
+const STATUS_INTERRUPT: u32 = 1 << 3;
+const COMMAND_INTERRUPT_DISABLE: u16 = 1 << 10;
+/// Message Control of MSI, and of MSI-X.
+const MSI_CONTROL: u16 = 0x52;
+const MSI_ENABLE: u16 = 1;
+const MSI_MASK: u16 = 0x60;
 const MSIX_CONTROL: u16 = 0x72;
 const MSIX_ENABLE: u16 = 1 << 15;
 const MSIX_FUNCTION_MASK: u16 = 1 << 14;
@@ -29,13 +37,10 @@ pub(super) fn config_space(options: &IxgbeOptions) -> ConfigSpace {
     config.add_bar64(4, MSIX_BYTES.into());
     // Power management: version 3, D3; the state and PME enable are writable (9.3.7).
     config.add_capability(0x01, 0x40, &[0x23, 0x48, 0x00, 0x20], &[0, 0, 0x03, 0x01]);
-    // MSI: one vector, 64-bit address, masking (9.3.8).
-    config.add_capability(
-        0x05,
-        0x50,
-        &[0x80, 0x01, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
-        &[0x01, 0, 0xFC, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF],
-    );
+    // MSI: one vector, 64-bit address, masking (9.3.8): control, address, data, mask, pending.
+    let mut msi = [0; 22];
+    (msi[0], msi[1]) = (0x80, 0x01);
+    config.add_capability(0x05, 0x50, &msi, &[0x01, 0, 0xFC, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0, 0x01]);
     // MSI-X: 64 vectors; table and pending bits in BAR 4 (9.3.9).
     let control = (VECTORS - 1).to_le_bytes();
     let pending = (MSIX_PENDING | 4).to_le_bytes();
@@ -77,6 +82,32 @@ const PCIE_WRITABLE: [u8; 0x32] = {
 };
 
 impl Ixgbe {
+    pub(super) fn read_config(&self, offset: u16, width: u8) -> u32 {
+        let value = self.config.read(offset, width);
+        let status = u32::from(self.interrupts.is_signalled() && !self.uses_messages()) * STATUS_INTERRUPT;
+        match STATUS.checked_sub(offset) {
+            Some(at) if at < u16::from(width) => value | status << (8 * at),
+            _ => value,
+        }
+    }
+
+    fn uses_messages(&self) -> bool {
+        self.config.read16(MSI_CONTROL) & MSI_ENABLE != 0 || self.config.read16(MSIX_CONTROL) & MSIX_ENABLE != 0
+    }
+
+    /// A cause that was signalled without MSI-X: by message where MSI is on, else by the line.
+    pub(super) fn legacy_interrupts(&mut self) -> Legacy {
+        if !self.interrupts.is_signalled() || self.config.read16(MSIX_CONTROL) & MSIX_ENABLE != 0 {
+            return Legacy::default();
+        }
+        let is_on = self.config.read16(MSI_CONTROL) & MSI_ENABLE != 0;
+        let msi = is_on && self.may_master() && self.config.read16(MSI_MASK) & 1 == 0;
+        if msi {
+            self.interrupts.sent();
+        }
+        Legacy { msi, intx: !is_on && self.config.read16(COMMAND) & COMMAND_INTERRUPT_DISABLE == 0 }
+    }
+
     pub(super) fn write_config(&mut self, host: &Host<'_>, offset: u16, width: u8, value: u32) {
         let msix_before = self.config.read16(MSIX_CONTROL) & (MSIX_ENABLE | MSIX_FUNCTION_MASK);
         self.config.write(offset, width, value);

@@ -3,6 +3,7 @@
 use driver_core::dma::Iova;
 
 use super::file::name_of;
+use super::writeback::Unreported;
 use crate::model::Host;
 
 /// RXDCTL.ENABLE and TXDCTL.ENABLE (8.2.3.8.6, 8.2.3.9.10).
@@ -51,6 +52,8 @@ pub(super) struct Ring {
     pub head: u32,
     pub tail: u32,
     pub state: State,
+    /// What a transmit queue has sent and not reported.
+    pub unreported: Unreported,
     /// Segments of the packet at the head that are on the wire already.
     pub segments_sent: usize,
     /// A DMA fault stopped the ring; it stands still until it is disabled.
@@ -76,6 +79,7 @@ impl Ring {
             head: 0,
             tail: 0,
             state: State::Disabled,
+            unreported: Unreported::default(),
             segments_sent: 0,
             faulted: false,
         }

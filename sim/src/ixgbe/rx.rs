@@ -99,7 +99,7 @@ impl Ixgbe {
             }
         }
         while touched != 0 {
-            self.interrupts.rx(touched.trailing_zeros());
+            self.interrupts.queue(true, touched.trailing_zeros());
             touched &= touched - 1;
         }
         busy

@@ -21,7 +21,7 @@ const LONGEST_PART: u64 = 15 * 1024 + 512;
 const LONGEST_SEGMENTED_PART: u64 = 16 * 1024;
 
 /// The upper word of a transmit descriptor (7.2.3.2.2, 7.2.3.2.3, 7.2.3.2.4).
-mod desc {
+pub(super) mod desc {
     pub(super) const DTYP_SHIFT: u32 = 20;
     pub(super) const DTYP_CONTEXT: u64 = 2;
     pub(super) const DTYP_DATA: u64 = 3;
@@ -29,17 +29,14 @@ mod desc {
     pub(super) const IFCS: u64 = 1 << 25;
     pub(super) const IC: u64 = 1 << 26;
     pub(super) const RS: u64 = 1 << 27;
-    pub(super) const DEXT: u64 = 1 << 29;
+    pub(in super::super) const DEXT: u64 = 1 << 29;
     pub(super) const VLE: u64 = 1 << 30;
     pub(super) const TSE: u64 = 1 << 31;
     pub(super) const STA: u64 = 0xF << 32;
-    pub(super) const DD: u64 = 1 << 32;
+    pub(in super::super) const DD: u64 = 1 << 32;
     pub(super) const IDX_SHIFT: u32 = 36;
     pub(super) const PAYLEN_SHIFT: u32 = 46;
 }
-
-/// TDWBAL: write the head back instead of DD (8.2.3.9.11).
-const HEAD_WRITE_BACK: u32 = 1;
 
 /// A packet that was fetched.
 struct Outbound {
@@ -150,27 +147,15 @@ impl Ixgbe {
         wire.send(frame)
     }
 
-    /// Moves the head past a packet, and reports it.
+    /// Moves the head past a packet, and reports it now or later.
     fn complete(&mut self, host: &Host<'_>, dma: &Dma<'_>, queue: u32, outbound: &Outbound) {
         let ring = &mut self.tx[queue as usize];
         if let Some(problem) = outbound.problem {
             host.violation(problem, format_args!("TX queue {queue}, descriptor {}", ring.head), 0, "7.2.3.2");
         }
+        let descs = if outbound.next > ring.head { outbound.next - ring.head } else { ring.slots() - ring.head + outbound.next };
         ring.head = outbound.next;
-        let Some((index, words)) = outbound.report else { return };
-        if !self.faults.tx_no_write_back {
-            let written = if ring.tdwb[0] & HEAD_WRITE_BACK != 0 {
-                let iova = Iova(u64::from(ring.tdwb[1]) << 32 | u64::from(ring.tdwb[0] & !3));
-                dma.store4(iova, ring.head)
-            } else if words[1] & desc::DEXT != 0 {
-                // Only the status is defined in the write-back of an advanced descriptor (7.2.3.2.4.1).
-                dma.store16(ring.desc(index), [0, desc::DD])
-            } else {
-                dma.store16(ring.desc(index), [words[0], words[1] | desc::DD])
-            };
-            ring.faulted |= written.is_err();
-        }
-        self.interrupts.tx(queue);
+        self.note_sent(host, dma, queue, descs, outbound.report);
     }
 
     /// Fetches the packet at the head into `outgoing`.

@@ -60,7 +60,11 @@ impl Card {
             }
         };
         let host = Host { now_us: self.now_us(), carrier: self.wire.carrier(), violations: &self.violations, interrupt: &interrupt };
-        f(&mut *self.model, &mut *self.wire, &host)
+        let result = f(&mut *self.model, &mut *self.wire, &host);
+        if let Some(irqs) = irqs {
+            irqs.follow_legacy(self.model.legacy());
+        }
+        result
     }
 
     /// The interrupts that the model has.
@@ -126,6 +130,7 @@ impl Card {
         let host = Host { now_us: self.now_us(), carrier: self.wire.carrier(), violations: &self.violations, interrupt: &interrupt };
         let result = irqs.set(&mut *self.model, &host, set, data, descriptors);
         sent.take().into_iter().for_each(|vector| irqs.fire(MSIX, vector.into()));
+        irqs.follow_legacy(self.model.legacy());
         result
     }
 
@@ -134,13 +139,11 @@ impl Card {
         self.with(Some(irqs), |model, _, host| {
             let bars: Vec<_> = BAR_REGISTERS.step_by(4).map(|at| (at, model.config_read(host, at, 4))).collect();
             let command = model.config_read(host, COMMAND, 2);
-            let control = irqs.msix_control().filter(|_| irqs.uses_msix()).map(|at| (at, model.config_read(host, at, 2)));
+            let controls: Vec<_> = irqs.controls_in_use().map(|at| (at, model.config_read(host, at, 2))).collect();
             model.reset(host);
             bars.into_iter().for_each(|(at, value)| model.config_write(host, at, 4, value));
             model.config_write(host, COMMAND, 2, command);
-            if let Some((at, value)) = control {
-                model.config_write(host, at, 2, value);
-            }
+            controls.into_iter().for_each(|(at, value)| model.config_write(host, at, 2, value));
             irqs.follow(model, host);
         });
     }

@@ -7,20 +7,21 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use super::proto::*;
-use crate::model::{Host, Model};
+use crate::model::{Host, Legacy, Model};
 
 /// Capabilities of PCI configuration space.
 const CAPABILITIES: u16 = 0x34;
 const INTERRUPT_PIN: u16 = 0x3d;
 const CAPABILITY_MSI: u32 = 0x05;
 const CAPABILITY_MSIX: u32 = 0x11;
-/// Message Control of MSI-X.
+/// Message Control of MSI, and of MSI-X.
+const MSI_ENABLE: u32 = 1;
 const MSIX_ENABLE: u32 = 1 << 15;
 
 #[derive(Default)]
 struct Vector {
     event: Option<OwnedFd>,
-    masked: bool,
+    masked: Cell<bool>,
     /// It fired while it was masked.
     pending: Cell<bool>,
 }
@@ -28,8 +29,8 @@ struct Vector {
 /// A card's interrupts, as a client sees them.
 pub(super) struct Irqs {
     types: [Vec<Vector>; IRQ_TYPES],
-    /// Where the MSI-X capability lies; 0: there is none.
-    msix_at: u16,
+    /// Where Message Control of MSI and of MSI-X lie, and the bits that turn them on; `None`: there is no such capability.
+    controls: [Option<(u16, u32)>; IRQ_TYPES],
 }
 
 /// The offset of a capability; 0: there is none.
@@ -49,15 +50,15 @@ impl Irqs {
     /// Those of `model`, without a descriptor.
     pub(super) fn new(model: &mut dyn Model, host: &Host<'_>) -> Self {
         let pin = model.config_read(host, INTERRUPT_PIN, 1);
-        let msi = match capability(model, host, CAPABILITY_MSI) {
-            0 => 0,
-            at => 1 << (model.config_read(host, at + 2, 2) >> 1 & 7).min(5),
-        };
+        let msi_at = capability(model, host, CAPABILITY_MSI);
+        let msi = if msi_at == 0 { 0 } else { 1 << (model.config_read(host, msi_at + 2, 2) >> 1 & 7).min(5) };
         let msix_at = capability(model, host, CAPABILITY_MSIX);
         let msix = if msix_at == 0 { 0 } else { model.msix().count() };
+        let control = |at: u16, enable: u32| (at != 0).then_some((at + 2, enable));
         // The models report no errors by interrupt, and never ask for the device back.
         let counts = [usize::from(pin != 0), msi, msix.into(), 0, 0];
-        Self { types: counts.map(|count| (0..count).map(|_| Vector::default()).collect()), msix_at }
+        let controls = [None, control(msi_at, MSI_ENABLE), control(msix_at, MSIX_ENABLE), None, None];
+        Self { types: counts.map(|count| (0..count).map(|_| Vector::default()).collect()), controls }
     }
 
     /// DEVICE_GET_IRQ_INFO.
@@ -104,9 +105,7 @@ impl Irqs {
         match (action, kind) {
             (ACTION_TRIGGER, DATA_NONE | DATA_EVENTFD) if count == 0 => {
                 vectors.fill_with(Vector::default);
-                if index == MSIX {
-                    self.enable_msix(model, host, false);
-                }
+                self.enable_messages(model, host, index, false);
             }
             (ACTION_TRIGGER, DATA_EVENTFD) => {
                 if !descriptors.iter().all(is_eventfd) {
@@ -115,16 +114,14 @@ impl Irqs {
                 let mut events = descriptors.into_iter();
                 // Without descriptors: these are not signalled any more.
                 vectors[range].iter_mut().for_each(|vector| vector.event = events.next());
-                if index == MSIX {
-                    self.enable_msix(model, host, true);
-                }
+                self.enable_messages(model, host, index, true);
             }
             (ACTION_TRIGGER, _) => range.filter(|&at| chosen(at)).for_each(|at| self.fire(index, at)),
             (_, DATA_EVENTFD) if !descriptors.is_empty() => return Err(Errno::OPNOTSUPP),
             (_, DATA_EVENTFD) => {}
             _ => {
                 for at in range.filter(|&at| chosen(at)) {
-                    vectors[at].masked = action == ACTION_MASK;
+                    vectors[at].masked.set(action == ACTION_MASK);
                     if action == ACTION_UNMASK && vectors[at].pending.take() {
                         vectors[at].signal();
                     }
@@ -138,9 +135,21 @@ impl Irqs {
     /// An interrupt: the eventfd is signalled now, or when it is unmasked.
     pub(super) fn fire(&self, index: usize, at: usize) {
         let Some(vector) = self.types.get(index).and_then(|vectors| vectors.get(at)) else { return };
-        if vector.masked {
+        if vector.masked.get() {
             vector.pending.set(true);
         } else {
+            vector.signal();
+        }
+    }
+
+    /// Interrupts without MSI-X. INTA# is a level: it masks itself when it is signalled, and is signalled again when the client unmasks it and it is
+    /// still asserted.
+    pub(super) fn follow_legacy(&self, legacy: Legacy) {
+        if legacy.msi {
+            self.fire(MSI, 0);
+        }
+        if let Some(vector) = self.types[INTX].first().filter(|vector| legacy.intx && vector.event.is_some() && !vector.masked.get()) {
+            vector.masked.set(true);
             vector.signal();
         }
     }
@@ -149,25 +158,21 @@ impl Irqs {
     /// have changed the table.
     pub(super) fn follow(&self, model: &mut dyn Model, host: &Host<'_>) {
         for (at, vector) in self.types[MSIX].iter().enumerate() {
-            model.msix().set_masked(host, at as u16, vector.event.is_none() || vector.masked);
+            model.msix().set_masked(host, at as u16, vector.event.is_none() || vector.masked.get());
         }
     }
 
-    /// Whether the client gave a descriptor for MSI-X.
-    pub(super) fn uses_msix(&self) -> bool {
-        self.types[MSIX].iter().any(|vector| vector.event.is_some())
+    /// Where Message Control lies of what the client gave descriptors for: MSI, MSI-X.
+    pub(super) fn controls_in_use(&self) -> impl Iterator<Item = u16> {
+        let in_use = |vectors: &[Vector]| vectors.iter().any(|vector| vector.event.is_some());
+        self.types.iter().zip(self.controls).filter(move |(vectors, _)| in_use(vectors)).filter_map(|(_, control)| Some(control?.0))
     }
 
-    /// Where Message Control of MSI-X lies; `None`: there is none.
-    pub(super) fn msix_control(&self) -> Option<u16> {
-        (self.msix_at != 0).then_some(self.msix_at + 2)
-    }
-
-    /// Turns MSI-X on or off in configuration space, as the kernel does for a client of its own.
-    fn enable_msix(&self, model: &mut dyn Model, host: &Host<'_>, on: bool) {
-        let Some(at) = self.msix_control() else { return };
+    /// Turns MSI or MSI-X on or off in configuration space, as the kernel does for a client of its own.
+    fn enable_messages(&self, model: &mut dyn Model, host: &Host<'_>, index: usize, on: bool) {
+        let Some((at, enable)) = self.controls[index] else { return };
         let control = model.config_read(host, at, 2);
-        model.config_write(host, at, 2, if on { control | MSIX_ENABLE } else { control & !MSIX_ENABLE });
+        model.config_write(host, at, 2, if on { control | enable } else { control & !enable });
     }
 }
 

@@ -122,6 +122,7 @@ pub(super) const CONFIG_BYTES: u64 = 4096;
 /// Interrupt types of a PCI device: INTx, MSI, MSI-X, errors, requests to give the device back.
 pub(super) const IRQ_TYPES: usize = 5;
 pub(super) const INTX: usize = 0;
+pub(super) const MSI: usize = 1;
 pub(super) const MSIX: usize = 2;
 
 /// DEVICE_GET_IRQ_INFO: signalled by eventfd, can be masked, masks itself when it fires.
