@@ -127,14 +127,14 @@ class Bench:
         self.near(f"ethtool -K $if {features}")
         return dict(re.findall(r"^\s*([a-z0-9-]+): (on|off)", self.near("ethtool -k $if"), re.MULTILINE))
 
-    def stream(self, ways, count=8_000_000, address=FAR, seed=1):
-        """A TCP stream from the near side. Every byte is compared."""
+    def stream(self, ways, count=8_000_000, address=FAR, seed=1, around="true"):
+        """A TCP stream from the near side. Every byte is compared. `around` is a script that runs just before and just after it."""
         host = f"[{address}]" if ":" in address else address
         bind = "[::]:5001" if ":" in address else f"{address}:5001"
         # A server of an earlier test was ended with it.
         self.far(f"tcp-stream serve {bind} >/run/stream.out 2>&1 & echo $! >/run/stream.pid; sleep 0.3")
         try:
-            return self.near(f"tcp-stream run {host}:5001 {seed} {count} {ways}", timeout=120).strip()
+            return self.near(f"{around}; tcp-stream run {host}:5001 {seed} {count} {ways} && {{ {around}; }}", timeout=120).strip()
         finally:
             self.guest.run("kill $(cat /run/stream.pid)", check=False)
 
