@@ -38,6 +38,8 @@ COMPLAINT = re.compile(
 class Bench:
     """The guest with ixgbe on one side and virtio_net on the other."""
 
+    VLAN_FAR = "10.9.7.1"
+
     def __init__(self, guest, card):
         self.guest = guest
         self.card = card
@@ -53,6 +55,8 @@ class Bench:
             f"ip link set lo up; sysctl -qw net.ipv6.conf.{far}.accept_dad=0 net.ipv6.conf.{far}.router_solicitations=0; ip link set {far} mtu 9000 up; "
             f"ip addr add {FAR}/24 dev {far}; ip addr add {FAR6}/64 dev {far}"
         )
+        # On from the start, it would be on in every test; `lro` looks at it.
+        self.near("ethtool -K $if lro off")
         self.up()
 
     def find(self):
@@ -137,6 +141,17 @@ class Bench:
             return self.near(f"{around}; tcp-stream run {host}:5001 {seed} {count} {ways} && {{ {around}; }}", timeout=120).strip()
         finally:
             self.guest.run("kill $(cat /run/stream.pid)", check=False)
+
+
+    def with_vlan(self, work):
+        """Runs `work` with VLAN 7 on both sides, on 10.9.7.0/24."""
+        self.near("ip link add link $if name v7 type vlan id 7; ip addr add 10.9.7.2/24 dev v7; ip link set v7 up")
+        self.far(f"ip link add link {self.far_name} name v7 type vlan id 7; ip addr add {self.VLAN_FAR}/24 dev v7; ip link set v7 up")
+        try:
+            return work()
+        finally:
+            self.near("ip link del v7")
+            self.far("ip link del v7")
 
 
 def bench(lab, card="82599", guest=None):

@@ -30,6 +30,7 @@ fn canonical(offset: u32) -> u32 {
         0x00004 => CTRL,
         RAL_ALIAS..0x05480 => RAL + (offset - RAL_ALIAS),
         SRRCTL_ALIAS..0x02140 => RX_QUEUES_LOW + (offset - SRRCTL_ALIAS) / 4 * 0x40 + SRRCTL,
+        PSRTYPE_ALIAS..0x054C0 => PSRTYPE + (offset - PSRTYPE_ALIAS),
         MRQC_ALIAS => MRQC,
         RSSRK_ALIAS..0x0EBA8 => RSSRK + (offset - RSSRK_ALIAS),
         RETA_ALIAS..0x0EB80 => RETA + (offset - RETA_ALIAS),
@@ -224,6 +225,7 @@ impl Ixgbe {
     fn write_queue_control(&mut self, host: &Host<'_>, receives: bool, queue: usize, value: u32) {
         let name = if receives { "RXDCTL" } else { "TXDCTL" };
         let transmits = self.regs.has(DMATXCTL, DMATXCTL_TE);
+        let unfit = if receives { self.unfit_to_coalesce(queue) } else { None };
         if !receives && (value & SWFLSH != 0 || value & ENABLE == 0) {
             self.flush_reports(queue);
         }
@@ -234,6 +236,9 @@ impl Ixgbe {
             State::Disabled | State::Disabling if goes_up => {
                 if let Some(unfit) = ring.unfit() {
                     host.violation(unfit, format_args!("{name}[{queue}]"), value.into(), section);
+                }
+                if let Some(unfit) = unfit {
+                    host.violation(unfit, format_args!("{name}[{queue}]"), value.into(), "7.11.1");
                 }
                 if !receives && !transmits {
                     host.violation("a transmit queue was enabled before DMATXCTL.TE", format_args!("{name}[{queue}]"), value.into(), "4.6.8");

@@ -87,8 +87,13 @@ impl Interrupts {
     }
 
     /// The counters that time write-backs and interrupts.
-    pub(super) fn moderation(&mut self) -> &mut Moderation {
-        &mut self.moderation
+    pub(super) fn moderation(&self) -> &Moderation {
+        &self.moderation
+    }
+
+    /// Starts a vector's counter anew, where it is at zero.
+    pub(super) fn restart(&mut self, vector: usize, now_us: u64) {
+        self.moderation.start(vector, now_us);
     }
 
     /// Whether a vector's message would go out now, were there a cause.

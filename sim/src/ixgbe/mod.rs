@@ -16,6 +16,7 @@ mod parse;
 mod pci;
 mod regs;
 mod ring;
+mod rsc;
 mod rss;
 mod rx;
 mod stats;
@@ -36,6 +37,7 @@ use link::Link;
 use offload::Context;
 use regs::*;
 use ring::{Ring, State};
+use rsc::Large;
 use rss::Toeplitz;
 use rx::Inbound;
 use stats::Stats;
@@ -148,6 +150,8 @@ pub struct Ixgbe {
     /// The receive packet buffer: frames that wait for descriptors.
     held: VecDeque<Inbound>,
     held_bytes: usize,
+    /// Large receives that are open, the oldest first.
+    large: Vec<Large>,
     /// Frames on their way from transmit to receive inside the MAC.
     looped: VecDeque<Vec<u8>>,
     /// Emptied buffers.
@@ -191,6 +195,7 @@ impl Ixgbe {
             toeplitz: None,
             held: VecDeque::new(),
             held_bytes: 0,
+            large: Vec::new(),
             looped: VecDeque::new(),
             spare: Vec::new(),
             outgoing: Vec::with_capacity(16 * 1024),
@@ -267,6 +272,7 @@ impl Ixgbe {
         self.reset_host_interface();
         self.moving.clear();
         self.held.clear();
+        self.large.clear();
         self.looped.clear();
         self.toeplitz = None;
         self.load_addresses();
@@ -307,7 +313,7 @@ impl Ixgbe {
     fn move_queues(&mut self) -> bool {
         let mut moved = false;
         let stuck = self.faults.queue_disable_stuck;
-        let (rx, tx, running) = (&mut self.rx, &mut self.tx, &mut self.tx_running);
+        let (rx, tx, running, large) = (&mut self.rx, &mut self.tx, &mut self.tx_running, &mut self.large);
         self.moving.retain(|&Moving { receives, queue }| {
             let ring = if receives { &mut rx[queue] } else { &mut tx[queue] };
             if ring.state == State::Disabling && stuck {
@@ -320,7 +326,9 @@ impl Ixgbe {
                 ring.state = State::Disabled;
             }
             (ring.faulted, ring.segments_sent, ring.unreported) = (false, 0, Default::default());
-            if !receives {
+            if receives {
+                large.retain(|large| large.queue as usize != queue);
+            } else {
                 *running = if ring.state == State::Enabled { *running | 1 << queue } else { *running & !(1 << queue) };
             }
             moved = true;
@@ -433,7 +441,7 @@ impl Model for Ixgbe {
     }
 
     fn next_event_us(&self) -> Option<u64> {
-        let own = [self.timer_us, self.link.up_us, self.eerd_done_us, self.next_report_us()];
+        let own = [self.timer_us, self.link.up_us, self.eerd_done_us, self.next_report_us(), self.next_large_us()];
         let timers = own.into_iter().map(Some).chain([self.interrupts.next_event_us()]);
         timers.flatten().filter(|&us| us != u64::MAX).min()
     }

@@ -55,7 +55,7 @@ impl Context {
 }
 
 /// The ones' complement sum of big-endian 16-bit words, folded.
-fn sum(bytes: &[u8], initial: u32) -> u16 {
+pub(super) fn sum(bytes: &[u8], initial: u32) -> u16 {
     let mut sum = initial;
     for pair in bytes.chunks(2) {
         sum += u32::from(pair[0]) << 8 | u32::from(pair.get(1).copied().unwrap_or(0));

@@ -36,7 +36,48 @@ pub(super) struct Headers {
     pub l4_checksum: Option<bool>,
 }
 
+/// A TCP segment that may be coalesced, by its places in the frame (7.11.1).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct TcpSegment {
+    pub ip_at: usize,
+    pub tcp_at: usize,
+    pub payload: Range<usize>,
+    pub seq: u32,
+    pub flags: u8,
+}
+
+/// TCP flags, and the options of a segment whose only one is the time stamp (RFC 7323, appendix A).
+const TCP_ACK: u8 = 1 << 4;
+const TCP_PSH: u8 = 1 << 3;
+const TIMESTAMP_OPTION: [u8; 4] = [1, 1, 8, 10];
+/// Congestion was experienced (RFC 3168).
+const ECN_CE: u8 = 3;
+
 impl Headers {
+    pub(super) fn is_tcp(&self) -> bool {
+        self.has(packet_type::TCP)
+    }
+
+    /// The segment that may be coalesced: right, with data, and nothing but ACK and PSH in its flags and a time stamp in its options.
+    pub(super) fn segment(&self, frame: &[u8]) -> Option<TcpSegment> {
+        let plain = self.is_tcp() && !self.has(packet_type::IPV4_OPTIONS | packet_type::IPV6_EXTENSIONS);
+        if !plain || self.ip_checksum == Some(false) || self.l4_checksum != Some(true) {
+            return None;
+        }
+        let (addresses, tcp_at) = (self.addresses.clone()?, self.ports.clone()?.start);
+        let is_v4 = addresses.len() == 8;
+        let ip_at = addresses.start - if is_v4 { 12 } else { 8 };
+        let class = u8::try_from(be16(frame, ip_at)? >> if is_v4 { 0 } else { 4 } & 0xFF).ok()?;
+        let end = ip_at + usize::from(if is_v4 { be16(frame, ip_at + 2)? } else { be16(frame, ip_at + 4)?.checked_add(40)? });
+        let tcp = frame.get(tcp_at..end)?;
+        let (words, flags) = (tcp.get(12)? >> 4, *tcp.get(13)?);
+        let has_fit_options = words == 5 || words == 8 && tcp.get(20..24)? == TIMESTAMP_OPTION;
+        let has_fit_flags = flags & !TCP_PSH == TCP_ACK && tcp.get(12)? & 0xF == 0;
+        let payload = tcp_at + 4 * usize::from(words)..end;
+        let fits = class & 3 != ECN_CE && has_fit_options && has_fit_flags && !payload.is_empty();
+        fits.then_some(TcpSegment { ip_at, tcp_at, payload, seq: u32::from_be_bytes(*tcp.get(4..)?.first_chunk()?), flags })
+    }
+
     pub(super) fn has(&self, bits: u32) -> bool {
         self.packet_type & bits != 0
     }

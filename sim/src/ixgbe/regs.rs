@@ -87,6 +87,8 @@ pub(super) const RXCTRL_RXEN: u32 = 1;
 pub(super) const RXPBSIZE: u32 = 0x03C00;
 pub(super) const TXPBSIZE: u32 = 0x0CC00;
 
+pub(super) const PSRTYPE: u32 = 0x0EA00;
+pub(super) const RFCTL: u32 = 0x05008;
 pub(super) const RXCSUM: u32 = 0x05000;
 pub(super) const RXCSUM_PCSD: u32 = 1 << 13;
 pub(super) const FCTRL: u32 = 0x05080;
@@ -103,6 +105,7 @@ pub(super) const RSSRK: u32 = 0x05C80;
 
 pub(super) const RSSRK_ALIAS: u32 = 0x0EB80;
 pub(super) const RETA_ALIAS: u32 = 0x0EB00;
+pub(super) const PSRTYPE_ALIAS: u32 = 0x05480;
 pub(super) const MRQC_ALIAS: u32 = 0x0EC80;
 pub(super) const FDIRCTRL: u32 = 0x0EE00;
 pub(super) const FDIRCMD: u32 = 0x0EE2C;
@@ -233,10 +236,10 @@ pub(super) static MAP: &[Row] = &[
     one(FCTRL, "FCTRL", "8.2.3.7.1", 0, Rw),
     one(VLNCTRL, "VLNCTRL", "8.2.3.7.2", 0x8100, Rw),
     one(MCSTCTRL, "MCSTCTRL", "8.2.3.7.3", 0, Rw),
-    many(0x05480, 4, 16, "PSRTYPE", "8.2.3.7.4", 0, Rw),
-    many(0x0EA00, 4, 64, "PSRTYPE", "8.2.3.7.4", 0, Rw),
+    many(PSRTYPE_ALIAS, 4, 16, "PSRTYPE", "8.2.3.7.4", 0, Rw),
+    many(PSRTYPE, 4, 64, "PSRTYPE", "8.2.3.7.4", 0, Rw),
     one(RXCSUM, "RXCSUM", "8.2.3.7.5", 0, Rw),
-    one(0x05008, "RFCTL", "8.2.3.7.6", 0, Rw),
+    one(RFCTL, "RFCTL", "8.2.3.7.6", 0, Rw),
     many(MTA, 4, 128, "MTA", "8.2.3.7.7", 0, Rw),
     many(RAL_ALIAS, 4, 32, "RAL/RAH", "8.2.3.7.8", 0, Rw),
     many(RAL, 4, 256, "RAL/RAH", "8.2.3.7.8", 0, Rw),

@@ -8,6 +8,7 @@ use crate::model::Host;
 
 /// RXDCTL.ENABLE and TXDCTL.ENABLE (8.2.3.8.6, 8.2.3.9.10).
 pub(super) const ENABLE: u32 = 1 << 25;
+const BSIZEPACKET_MASK: u32 = 0x1F;
 /// Descriptors have 16 bytes.
 const DESC_BYTES: u64 = 16;
 
@@ -95,6 +96,12 @@ impl Ring {
     #[inline]
     pub(super) fn runs(&self) -> bool {
         self.state == State::Enabled && !self.faulted
+    }
+
+    /// The size of a receive queue's buffers: SRRCTL.BSIZEPACKET, in KiB (8.2.3.8.7).
+    #[inline]
+    pub(super) fn buffer_bytes(&self) -> usize {
+        (self.srrctl & BSIZEPACKET_MASK) as usize * 1024
     }
 
     /// How many descriptors the card owns.

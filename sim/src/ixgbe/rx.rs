@@ -4,12 +4,13 @@ use driver_core::dma::Iova;
 
 use super::filter::Match;
 use super::interrupt::CAUSE_RX_MISS;
-use super::parse::{Headers, packet_type, parse};
+use super::parse::{Headers, TcpSegment, packet_type, parse};
 use super::regs::{
     CTRL, CTRL_GIO_DIS, HLREG0, HLREG0_RXCRCSTRP, MPC, QPRDC, ROC, RQSMR, RXCSUM, RXCSUM_PCSD, RXCTRL, RXCTRL_RXEN, RXPBSIZE, SECRXCTRL,
     SECRXCTRL_RX_DIS, VLNCTRL,
 };
 use super::ring::State;
+use super::rsc::Flow;
 use super::rss::Hash;
 use super::stats::Cast;
 use super::{Ixgbe, MIN_FRAME_BYTES};
@@ -22,18 +23,17 @@ const BUDGET: usize = 32;
 /// What a frame takes up in the packet buffer beside its bytes.
 const BUFFER_OVERHEAD: usize = 64;
 
-/// SRRCTL (8.2.3.8.7): the type "advanced, one buffer" in bits 25 to 27, the size of the buffer in KiB in bits 0 to 4.
+/// SRRCTL (8.2.3.8.7): the type "advanced, one buffer" in bits 25 to 27.
 const DESCTYPE_MASK: u32 = 7 << 25;
 const DESCTYPE_ADVANCED_ONE_BUFFER: u32 = 1 << 25;
-const BSIZEPACKET_MASK: u32 = 0x1F;
 const DROP_EN: u32 = 1 << 28;
 /// RXDCTL.VME: strip the VLAN tag (8.2.3.8.6).
 const RXDCTL_VME: u32 = 1 << 30;
 
 /// Extended status and extended error of the write-back (7.1.6.2).
-mod status {
-    pub(super) const DD: u32 = 1;
-    pub(super) const EOP: u32 = 1 << 1;
+pub(super) mod status {
+    pub(in super::super) const DD: u32 = 1;
+    pub(in super::super) const EOP: u32 = 1 << 1;
     pub(super) const VP: u32 = 1 << 3;
     pub(super) const UDPCS: u32 = 1 << 4;
     pub(super) const L4I: u32 = 1 << 5;
@@ -47,16 +47,19 @@ mod status {
 /// A frame on its way to a queue, with what the last descriptor will say of it.
 #[derive(Debug, Default)]
 pub(super) struct Inbound {
-    frame: Vec<u8>,
-    queue: u32,
+    pub(super) frame: Vec<u8>,
+    pub(super) queue: u32,
     /// The lower word of the write-back: RSS type, packet type, hash.
-    lower: u64,
-    status: u32,
-    vlan: u16,
+    pub(super) lower: u64,
+    pub(super) status: u32,
+    pub(super) vlan: u16,
+    /// Of a queue that coalesces: the connection, and the segment where it may be coalesced.
+    pub(super) tcp: Option<(Flow, Option<TcpSegment>)>,
 }
 
+/// What became of a frame that was offered to its queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Placed {
+pub(super) enum Placed {
     Done,
     NoDescriptors,
     Lost,
@@ -98,6 +101,7 @@ impl Ixgbe {
                 self.spare.push(inbound);
             }
         }
+        busy |= self.end_due(host, dma, &mut touched);
         while touched != 0 {
             self.interrupts.queue(true, touched.trailing_zeros());
             touched &= touched - 1;
@@ -120,7 +124,7 @@ impl Ixgbe {
 
     /// Counts, checks and filters a frame, and works out its queue and its write-back. Returns whether it passes.
     fn admit(&mut self, inbound: &mut Inbound) -> bool {
-        let Inbound { frame, queue, lower, status, vlan } = inbound;
+        let Inbound { frame, queue, lower, status, vlan, tcp } = inbound;
         if frame.len() < MIN_FRAME_BYTES {
             // On a wire no frame is shorter: the far end padded it.
             frame.resize(MIN_FRAME_BYTES, 0);
@@ -151,7 +155,14 @@ impl Ixgbe {
             frame.copy_within(16.., 12);
             frame.truncate(frame.len() - 4);
         }
+        *tcp = if self.coalesces(to) { self.tcp_of(frame, headers.vlan) } else { None };
         true
+    }
+
+    /// The frame's connection, read where memory will have it: behind the tag, or without.
+    fn tcp_of(&self, frame: &[u8], vlan: Option<u16>) -> Option<(Flow, Option<TcpSegment>)> {
+        let headers = parse(frame, self.regs.at(VLNCTRL) as u16);
+        Some((Flow::of(frame, &headers, vlan)?, headers.segment(frame)))
     }
 
     fn lower_word(&self, headers: &Headers, hash: Hash) -> u64 {
@@ -212,13 +223,19 @@ impl Ixgbe {
             }
             return Placed::Lost;
         }
-        let buffer_bytes = (ring.srrctl & BSIZEPACKET_MASK) as usize * 1024;
+        let buffer_bytes = ring.buffer_bytes();
         if buffer_bytes == 0 || ring.srrctl & DESCTYPE_MASK != DESCTYPE_ADVANCED_ONE_BUFFER {
             let what = "a receive queue runs with a descriptor type or buffer size that is not modelled";
             host.violation(what, format_args!("SRRCTL[{queue}]"), ring.srrctl.into(), "8.2.3.8.7");
             ring.faulted = true;
             return Placed::Lost;
         }
+        if inbound.tcp.is_some()
+            && let Some(placed) = self.coalesce(dma, inbound, touched)
+        {
+            return placed;
+        }
+        let ring = &mut self.rx[queue as usize];
         let parts = inbound.frame.len().div_ceil(buffer_bytes);
         if (ring.owned() as usize) < parts {
             return Placed::NoDescriptors;

@@ -51,7 +51,7 @@ impl Ixgbe {
 
     /// When a burst that begins now is reported though it is small: the first packet starts the counter where it stands still. A queue whose
     /// interrupt is not moderated waits until the burst is complete.
-    fn burst_ends_us(&mut self, host: &Host<'_>, queue: u32) -> u64 {
+    fn burst_ends_us(&self, host: &Host<'_>, queue: u32) -> u64 {
         let Some(vector) = self.interrupts.vector_of(false, queue) else { return u64::MAX };
         let moderation = self.interrupts.moderation();
         match (moderation.interval_us(vector), moderation.zero_us(vector)) {
@@ -84,7 +84,7 @@ impl Ixgbe {
     /// The counter of a vector that cannot fire is started anew by the write-back that it timed; that of another, by its interrupt.
     pub(super) fn restart_moderation(&mut self, host: &Host<'_>, receives: bool, queue: u32) {
         if let Some(vector) = self.interrupts.vector_of(receives, queue).filter(|&vector| !self.interrupts.is_open(vector)) {
-            self.interrupts.moderation().start(vector, host.now_us);
+            self.interrupts.restart(vector, host.now_us);
         }
     }
 
