@@ -20,9 +20,8 @@ def forward(one, other, seconds):
     return f"forward {one} {other} --seconds {seconds}"
 
 
-def simulate(options, socket, near, far):
-    """The arguments of `barewire` that serve a simulated 82599 over vfio-user, on a wire of unix datagrams."""
-    device = f"ixgbe,{options}"
+def simulate(device, socket, near, far):
+    """The arguments of `barewire` that serve a simulated card over vfio-user, on a wire of unix datagrams."""
     return ["sim", "--device", device, "--socket", str(socket), "--wire", f"dgram={near}:{far}"]
 
 

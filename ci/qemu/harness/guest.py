@@ -59,11 +59,11 @@ class Port:
 class SimulatedPort(Port):
     """A network card of the project's own, which a process beside QEMU simulates and serves over vfio-user.
 
-    It sits behind a PCI Express root port of its own, since real cards do, on the bus `bus`. `options` are those of the simulated device."""
+    It sits behind a PCI Express root port of its own, since real cards do, on the bus `bus`. `device` is the card, with its options."""
 
-    def __init__(self, name, slot, mac, options="", bus=1):
+    def __init__(self, name, slot, mac, device="ixgbe", bus=1):
         super().__init__(name, slot, mac, address=f"0000:{bus:02x}:00.0")
-        self.options = options
+        self.simulated = f"{device},mac={mac}"
         self.socket = None
         self._process = None
 
@@ -84,7 +84,7 @@ class SimulatedPort(Port):
 
     def command(self):
         """The arguments of `barewire` that serve the card."""
-        return commands.simulate(f"mac={self.mac}{self.options}", self.socket, self.near, self.far)
+        return commands.simulate(self.simulated, self.socket, self.near, self.far)
 
     def violations(self):
         """What drivers did so far that the datasheet forbids, a line each."""

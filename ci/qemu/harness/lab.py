@@ -60,13 +60,13 @@ def _crossed(sockets):
     return [port]
 
 
-def _facing(name, options="", *further):
-    """A simulated 82599, wired to a virtio card of the same guest, and `further` cards."""
+def _facing(name, device="ixgbe", *further):
+    """A simulated card, wired to a virtio card of the same guest, and `further` cards."""
 
     def cards(sockets):
         far = Port("far", 3, "52:54:00:82:59:03")
         far.near, far.far = sockets / f"{name}-far.qemu", sockets / f"{name}-far.card"
-        near = SimulatedPort("near", 4, "02:00:00:82:59:90", options)
+        near = SimulatedPort("near", 4, "02:00:00:82:59:90", device)
         near.near, near.far = far.far, far.near
         return [far, near, *(make() for make in further)]
 
@@ -94,12 +94,13 @@ GUESTS = {
     "stack": (provide.debian_kernel, _crossed, {"iommu": True}),
     "sim": (provide.ixgbe_kernel, _facing("sim"), {}),
     "sim-intx": (provide.ixgbe_kernel, _facing("sim-intx"), {"parameters": "pci=nomsi"}),
-    "sim-x540": (provide.ixgbe_kernel, _facing("sim-x540", ",card=x540"), {}),
-    "sim-x550": (provide.ixgbe_kernel, _facing("sim-x550", ",card=x550"), {}),
+    "sim-x540": (provide.ixgbe_kernel, _facing("sim-x540", "ixgbe,card=x540"), {}),
+    "sim-x550": (provide.ixgbe_kernel, _facing("sim-x550", "ixgbe,card=x550"), {}),
+    "sim-virtio": (provide.ixgbe_kernel, _facing("sim-virtio", "virtio-net"), {}),
     # Simulated cards behind a virtual IOMMU, for the project's own drivers.
-    "own": (provide.ixgbe_kernel, _facing("own", "", lambda: _simulated(5, 2)), {"iommu": True}),
+    "own": (provide.ixgbe_kernel, _facing("own", "ixgbe", lambda: _simulated(5, 2)), {"iommu": True}),
     "own-iommufd": (provide.iommufd_kernel, lambda _sockets: [_simulated(4, 1)], {"iommu": True}),
-    "sim-hang": (provide.ixgbe_kernel, _facing("sim-hang", ",hang-tx=after:200"), {}),
+    "sim-hang": (provide.ixgbe_kernel, _facing("sim-hang", "ixgbe,hang-tx=after:200"), {}),
 }
 
 

@@ -57,14 +57,14 @@ pub(super) fn config_space(options: &VirtioNetOptions) -> ConfigSpace {
 
 impl VirtioNet {
     pub(super) fn read_config_space(&mut self, host: &Host<'_>, offset: u16, width: u8) -> u32 {
-        match self.window(host, offset, width) {
+        match self.window(host, offset, width, false) {
             Some((bar, at)) => self.bar_read(host, bar, at, width) as u32,
             None => self.config.read(offset, width),
         }
     }
 
     pub(super) fn write_config_space(&mut self, host: &Host<'_>, offset: u16, width: u8, value: u32) {
-        if let Some((bar, at)) = self.window(host, offset, width) {
+        if let Some((bar, at)) = self.window(host, offset, width, true) {
             self.bar_write(host, bar, at, width, value.into());
             return;
         }
@@ -78,11 +78,15 @@ impl VirtioNet {
     }
 
     /// What an access to `pci_cfg_data` goes to: "the device MUST execute a read (write) access on the BAR selected by cap.bar at offset cap.offset".
-    fn window(&mut self, host: &Host<'_>, offset: u16, width: u8) -> Option<(u8, u32)> {
+    fn window(&mut self, host: &Host<'_>, offset: u16, width: u8, writes: bool) -> Option<(u8, u32)> {
         if !self.options.has_window || offset != WINDOW_DATA {
             return None;
         }
         let (bar, at, length) = (self.config.read(WINDOW + 4, 1) as u8, self.config.read(WINDOW + 8, 4), self.config.read(WINDOW + 12, 4));
+        // Whoever reads all of configuration space, as hosts do before a driver is there, reads this too.
+        if length == 0 && !writes {
+            return None;
+        }
         // 4.1.4.9.1: "the driver MUST NOT access pci_cfg_data unless pci_cfg_data has a valid cap.length, and cap.offset is aligned to it".
         let inside = usize::try_from(at).is_ok_and(|at| at + usize::from(width) <= STRUCTURES_BYTES);
         if !matches!(length, 1 | 2 | 4) || length != u32::from(width) || !at.is_multiple_of(length) || bar != STRUCTURES_BAR || !inside {
