@@ -41,6 +41,7 @@ fn canonical(offset: u32) -> u32 {
 fn not_modelled(offset: u32, value: u32) -> Option<(&'static str, &'static str)> {
     const PFVTCTL: u32 = 0x051B0;
     match offset {
+        FCCFG if value & 1 << 4 != 0 => Some(("priority flow control is not modelled", "8.2.3.3.7")),
         MRQC if value & 0xF > 1 => Some(("virtual machine queues and traffic classes are not modelled", "8.2.3.7.12")),
         PFVTCTL if value & 1 != 0 => Some(("virtualization is not modelled", "8.2.3.27.1")),
         FDIRCTRL if value & 3 != 0 => Some(("flow director is not modelled", "8.2.3.21.1")),
@@ -68,6 +69,7 @@ impl Ixgbe {
             ANLP1 => self.read_anlp1(),
             I2CCTL => self.read_i2cctl(),
             ESDP => self.read_esdp(),
+            TFCS => u32::from(!self.is_paused()),
             // The tables are initialized at once (8.2.3.21.1), and commands are done at once (8.2.3.21.11).
             FDIRCTRL => self.regs.at(FDIRCTRL) | FDIRCTRL_INIT_DONE,
             FDIRCMD => self.regs.at(FDIRCMD) & !FDIRCMD_CMD,
@@ -130,6 +132,7 @@ impl Ixgbe {
             RDRXCTL => self.regs.set(RDRXCTL, value & !RDRXCTL_DMAIDONE | self.regs.at(RDRXCTL) & RDRXCTL_DMAIDONE),
             QDE => self.write_qde(value),
             MAXFRS => self.write_maxfrs(host, value),
+            MFLCN => self.write_mflcn(host, value),
             _ => self.write_plain(host, offset, value),
         }
     }

@@ -6,6 +6,7 @@ mod access;
 mod eeprom;
 mod file;
 mod filter;
+mod flow;
 mod i2c;
 mod interrupt;
 mod link;
@@ -27,6 +28,7 @@ use crate::model::{Host, Model};
 use crate::msix::Msix;
 use crate::wire::Wire;
 use file::{CSR_BYTES, RegFile};
+use flow::Flow;
 use i2c::Module;
 use interrupt::Interrupts;
 use link::Link;
@@ -121,6 +123,7 @@ pub struct Ixgbe {
     stats: Stats,
     interrupts: Interrupts,
     link: Link,
+    flow: Flow,
     /// What sits in the SFP+ cage.
     module: Module,
     eeprom: Vec<u16>,
@@ -154,7 +157,7 @@ pub struct Ixgbe {
     reset_done_us: u64,
     auto_read_us: u64,
     dma_init_us: u64,
-    /// The earliest of the above.
+    /// The earliest of the above and of flow control's.
     timer_us: u64,
 }
 
@@ -169,6 +172,7 @@ impl Ixgbe {
             stats: Stats::default(),
             interrupts: Interrupts::new(),
             link: Link::new(),
+            flow: Flow::new(),
             module: Module::new(),
             eeprom: eeprom::image(options.device, options.mac),
             eerd_done_us: u64::MAX,
@@ -251,6 +255,7 @@ impl Ixgbe {
         self.stats = Stats::default();
         self.interrupts = Interrupts::new();
         self.link = Link::new();
+        self.flow = Flow::new();
         self.rx.fill(Ring::receive());
         self.tx.fill(Ring::transmit());
         self.contexts.fill(Default::default());
@@ -266,7 +271,7 @@ impl Ixgbe {
         self.timer_us = self.auto_read_us;
     }
 
-    /// Lets the timers of a reset expire.
+    /// Lets the timers of a reset and of flow control expire.
     #[inline]
     fn expire(&mut self, host: &Host<'_>) -> bool {
         let due = host.now_us >= self.timer_us;
@@ -291,7 +296,9 @@ impl Ixgbe {
             self.dma_init_us = u64::MAX;
             self.regs.change(RDRXCTL, RDRXCTL_DMAIDONE, !self.faults.no_dma_init);
         }
-        self.timer_us = self.reset_done_us.min(self.auto_read_us).min(self.dma_init_us);
+        self.expire_flow(now_us);
+        let timers = [self.reset_done_us, self.auto_read_us, self.dma_init_us, self.flow.resume_us, self.flow.refresh_us];
+        self.timer_us = timers.into_iter().fold(u64::MAX, u64::min);
     }
 
     /// Brings queues up and down.
@@ -408,8 +415,11 @@ impl Model for Ixgbe {
         if !self.moving.is_empty() {
             busy |= self.move_queues();
         }
+        // A pause frame that found the wire busy goes before the next frame.
+        busy |= self.control_flow(host.now_us, wire);
         busy |= self.transmit(host, dma, wire);
         busy |= self.receive(host, dma, wire);
+        busy |= self.control_flow(host.now_us, wire);
         busy |= self.interrupts.signal(host, &mut self.msix);
         busy
     }

@@ -3,6 +3,7 @@
 use driver_core::dma::Iova;
 
 use super::filter::Match;
+use super::flow::Control;
 use super::interrupt::CAUSE_RX_MISS;
 use super::parse::{Headers, packet_type, parse};
 use super::regs::{
@@ -92,7 +93,7 @@ impl Ixgbe {
                 break;
             }
             busy = true;
-            if self.admit(&mut inbound) {
+            if self.admit(host, &mut inbound) {
                 self.offer(host, dma, inbound, lossless, &mut touched);
             } else {
                 self.spare.push(inbound);
@@ -119,8 +120,9 @@ impl Ixgbe {
     }
 
     /// Counts, checks and filters a frame, and works out its queue and its write-back. Returns whether it passes.
-    fn admit(&mut self, inbound: &mut Inbound) -> bool {
+    fn admit(&mut self, host: &Host<'_>, inbound: &mut Inbound) -> bool {
         let Inbound { frame, queue, lower, status, vlan } = inbound;
+        let control = self.control_frame(frame);
         if frame.len() < MIN_FRAME_BYTES {
             // On a wire no frame is shorter: the far end padded it.
             frame.resize(MIN_FRAME_BYTES, 0);
@@ -131,10 +133,19 @@ impl Ixgbe {
             self.regs.count(ROC);
             return false;
         }
-        self.stats.well_formed(&mut self.regs, frame.len());
+        if control.is_some_and(|control| !self.obey(host.now_us, control)) {
+            return false;
+        }
+        // Counters of good frames leave received pause frames out (8.2.3.23), TPR and TOR do not.
+        let counts = !matches!(control, Some(Control::Pause(_)));
+        if counts {
+            self.stats.well_formed(&mut self.regs, frame.len());
+        }
         let cast = Cast::of(frame);
         let Some(matched) = self.filter(frame, cast, &headers) else { return false };
-        self.stats.accepted(&mut self.regs, frame.len(), cast);
+        if counts {
+            self.stats.accepted(&mut self.regs, frame.len(), cast);
+        }
         let (to, hash) = self.spread(frame, &headers);
         *queue = to;
         *lower = self.lower_word(&headers, hash);
