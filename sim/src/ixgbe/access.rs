@@ -62,7 +62,9 @@ impl Ixgbe {
         }
         match offset {
             STATUS => self.read_status(),
+            EEC => self.read_eec(),
             EERD => self.read_eerd(host),
+            EEWR => self.read_eewr(host),
             SWSM => self.read_swsm(),
             SW_FW_SYNC => self.read_sw_fw_sync(),
             LINKS => self.read_links(),
@@ -118,8 +120,9 @@ impl Ixgbe {
         }
         match offset {
             CTRL => self.write_ctrl(host, value),
-            EEC => self.regs.set(EEC, self.regs.at(EEC) & (EEC_PRES | EEC_AUTO_RD | 0x7C00) | value & 0x7F | (value & 1 << 6) << 1),
+            EEC => self.write_eec(host, value),
             EERD => self.write_eerd(host, value),
+            EEWR => self.write_eewr(host, value),
             SWSM => self.write_swsm(value),
             SW_FW_SYNC => self.write_sw_fw_sync(host, value),
             AUTOC => self.write_autoc(value),

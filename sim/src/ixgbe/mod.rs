@@ -17,6 +17,7 @@ mod regs;
 mod ring;
 mod rss;
 mod rx;
+mod spi;
 mod stats;
 mod tx;
 
@@ -37,6 +38,7 @@ use regs::*;
 use ring::{Ring, State};
 use rss::Toeplitz;
 use rx::Inbound;
+use spi::Spi;
 use stats::Stats;
 
 /// The shortest frame on a wire, without its check sequence.
@@ -55,7 +57,7 @@ const DMA_INIT_US: u64 = 40;
 pub struct IxgbeOptions {
     /// PCI device ID: 0x10FB (82599), 0x1528 (X540) or 0x1563 (X550).
     pub device: u16,
-    /// The address in the EEPROM.
+    /// The address in the EEPROM, until software writes another.
     pub mac: [u8; 6],
     /// How long link training takes after a reset or when the carrier comes, in microseconds.
     pub link_up_us: u64,
@@ -127,7 +129,9 @@ pub struct Ixgbe {
     /// What sits in the SFP+ cage.
     module: Module,
     eeprom: Vec<u16>,
+    spi: Spi,
     eerd_done_us: u64,
+    eewr_done_us: u64,
     rx: Vec<Ring>,
     tx: Vec<Ring>,
     /// Transmit queues that are enabled.
@@ -175,7 +179,9 @@ impl Ixgbe {
             flow: Flow::new(),
             module: Module::new(),
             eeprom: eeprom::image(options.device, options.mac),
+            spi: Spi::new(),
             eerd_done_us: u64::MAX,
+            eewr_done_us: 0,
             rx: vec![Ring::receive(); QUEUES],
             tx: vec![Ring::transmit(); QUEUES],
             tx_running: 0,
@@ -244,14 +250,10 @@ impl Ixgbe {
         }
         self.regs.set(RXPBSIZE, 512 << 10);
         self.regs.set(TXPBSIZE, 160 << 10);
-        for (i, half) in [u32::from_le_bytes([self.options.mac[0], self.options.mac[1], self.options.mac[2], self.options.mac[3]]), {
-            1 << 31 | u32::from(self.options.mac[5]) << 8 | u32::from(self.options.mac[4])
-        }]
-        .into_iter()
-        .enumerate()
-        {
-            self.regs.set(RAL + 4 * i as u32, half);
-        }
+        let [a, b, c, d, e, f] = eeprom::address(&self.eeprom);
+        self.regs.set(RAL, u32::from_le_bytes([a, b, c, d]));
+        self.regs.set(RAL + 4, 1 << 31 | u32::from_le_bytes([e, f, 0, 0]));
+        self.spi.drive(&mut self.eeprom, now_us, spi::CS);
         self.stats = Stats::default();
         self.interrupts = Interrupts::new();
         self.link = Link::new();

@@ -50,6 +50,7 @@ pub(super) const EEC: u32 = 0x10010;
 pub(super) const EEC_PRES: u32 = 1 << 8;
 pub(super) const EEC_AUTO_RD: u32 = 1 << 9;
 pub(super) const EERD: u32 = 0x10014;
+pub(super) const EEWR: u32 = 0x10018;
 pub(super) const SWSM: u32 = 0x10140;
 pub(super) const FWSM: u32 = 0x10148;
 pub(super) const SW_FW_SYNC: u32 = 0x10160;
@@ -196,9 +197,9 @@ pub(super) static MAP: &[Row] = &[
     one(0x00200, "LEDCTL", "8.2.3.1.6", 0x0404_4404, Rw),
     one(0x05078, "EXVET", "8.2.3.1.7", 0x8100_0000, Rw),
     one(0x0004C, "TCPTIMER", "8.2.3.5", 0, Rw),
-    one(EEC, "EEC", "8.2.3.2.1", 0x0000_2810 | EEC_PRES, Rw),
+    one(EEC, "EEC", "8.2.3.2.1", 0x0000_2C10 | EEC_PRES, Rw),
     one(EERD, "EERD", "8.2.3.2.2", 0, Rw),
-    one(0x10018, "EEWR", "8.2.3.2.2", 0, Rw),
+    one(EEWR, "EEWR", "8.2.3.2.2", 0, Rw),
     one(0x1001C, "FLA", "8.2.3.2.3", 0, Rw),
     many(0x10110, 4, 5, "EEMNGCTL", "8.2.3.2.4", 0, Rw),
     one(0x1013C, "FLOP", "8.2.3.2.7", 0, Rw),
