@@ -74,13 +74,22 @@ class SimulatedPort(Port):
         command = [str(program), *commands.simulate(f"mac={self.mac}{self.options}", self.socket, self.near, self.far)]
         with open(log, "wb") as output:
             self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, preexec_fn=_die_with_parent
+                command,
+                bufsize=0,
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                preexec_fn=_die_with_parent,
             )
         deadline = time.monotonic() + 10
         while not self.socket.exists():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise GuestError(f"`{' '.join(command)}` does not serve: {log.read_text(errors='replace').strip()[-400:]}")
             time.sleep(0.02)
+
+    def tell(self, line):
+        """Gives the process a line of standard input."""
+        self._process.stdin.write(f"{line}\n".encode())
 
     def check_alive(self):
         """Fails where the process has ended."""
@@ -94,6 +103,7 @@ class SimulatedPort(Port):
             self._process.kill()
         if self._process:
             self._process.wait()
+            self._process.stdin.close()
 
     def arguments(self):
         """QEMU's arguments for this port."""
