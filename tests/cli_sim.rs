@@ -4,8 +4,9 @@ mod common;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
 
 use common::Directory;
 use common::machine::barewire;
@@ -61,6 +62,95 @@ fn a_card_is_served_until_the_tool_is_told_to_end() {
         assert_eq!(rest, "2 client(s); what the datasheet forbids was done 0 time(s)\n");
         assert!(!std::path::Path::new(&socket).exists());
     }
+}
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// The lines of a stream, as they come.
+fn lines(stream: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, receiver) = channel();
+    std::thread::spawn(move || BufReader::new(stream).lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+    receiver
+}
+
+/// A card that is served at `socket`, with its standard input, and the lines of its output and of its errors.
+fn served(socket: &str, wire: &str, more: &[&str]) -> (Tool, ChildStdin, [Receiver<String>; 2]) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_barewire"));
+    command.args(["sim", "--device", "ixgbe", "--socket", socket, "--wire", wire]).args(more);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let streams = (child.stdin.take().unwrap(), child.stdout.take().unwrap(), child.stderr.take().unwrap());
+    (Tool(child), streams.0, [lines(streams.1), lines(streams.2)])
+}
+
+/// A client with memory decoding turned on.
+fn client(socket: &str) -> UnixStream {
+    let deadline = Instant::now() + LIMIT;
+    let mut stream = loop {
+        match UnixStream::connect(socket) {
+            Ok(stream) => break stream,
+            Err(error) => assert!(Instant::now() < deadline, "{error}"),
+        }
+    };
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    stream.write_all(&message(1, b"\0\0\0\0{}\0")).unwrap();
+    reply(&mut stream);
+    stream.write_all(&message(10, &[4, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 2, 0, 0, 0, 2, 0])).unwrap();
+    reply(&mut stream);
+    stream
+}
+
+/// LINKS says that the link is up.
+fn is_up(stream: &mut UnixStream) -> bool {
+    stream.write_all(&message(9, &[0xA4, 0x42, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0])).unwrap();
+    reply(stream)[19] & 0x40 != 0
+}
+
+#[track_caller]
+fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + LIMIT;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "{what} within {LIMIT:?}");
+    }
+}
+
+#[test]
+fn the_cable_is_pulled_by_a_line_of_input() {
+    let directory = Directory::new("cli-sim-cable");
+    let (socket, wire) = (directory.file("nic.sock"), format!("dgram={}:{}", directory.file("near"), directory.file("far")));
+    let (mut tool, mut input, [output, errors]) = served(&socket, &wire, &[]);
+    output.recv_timeout(LIMIT).unwrap();
+    let mut stream = client(&socket);
+    eventually("the link is up", || is_up(&mut stream));
+    input.write_all(b"link down\n").unwrap();
+    eventually("the link is down", || !is_up(&mut stream));
+    input.write_all(b"\nlink  up \n").unwrap();
+    eventually("the link is up again", || is_up(&mut stream));
+    input.write_all(b"help\n").unwrap();
+    let help = output.recv_timeout(LIMIT).unwrap();
+    assert_eq!(help, "commands on standard input: `link down` pulls the card's cable, `link up` plugs it in, `help` lists the commands");
+    input.write_all(b"link down now \xff\x1b\n").unwrap();
+    let complaint = errors.recv_timeout(LIMIT).unwrap();
+    assert_eq!(complaint, format!("unknown command \"link down now \u{fffd}\\u{{1b}}\"; {help}"));
+    assert!(is_up(&mut stream));
+    // The end of the input is not the card's.
+    drop((input, stream));
+    let mut stream = client(&socket);
+    eventually("the link of the next client is up", || is_up(&mut stream));
+    assert!(Command::new("kill").args(["-TERM", &tool.0.id().to_string()]).status().unwrap().success());
+    assert_eq!(tool.0.wait().unwrap().code(), Some(0));
+    assert_eq!(output.iter().collect::<Vec<_>>(), ["2 client(s); what the datasheet forbids was done 0 time(s)"]);
+    assert_eq!(errors.iter().count(), 0);
+}
+
+#[test]
+fn standard_output_is_kept_for_json() {
+    let directory = Directory::new("cli-sim-json");
+    let (tool, mut input, [output, errors]) = served(&directory.file("nic.sock"), "slow-us=1", &["--json"]);
+    input.write_all(b"help\n").unwrap();
+    assert!(errors.recv_timeout(LIMIT).unwrap().starts_with("commands on standard input: "));
+    assert!(Command::new("kill").args(["-TERM", &tool.0.id().to_string()]).status().unwrap().success());
+    let json: String = output.iter().collect();
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&json).unwrap()["clients"], 0, "{json}");
 }
 
 #[test]

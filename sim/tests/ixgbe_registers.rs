@@ -19,7 +19,7 @@ fn values_after_reset() {
     let card = Card::up();
     let values = [
         (0x00008, 1 << 19 | 1 << 7, "STATUS: master enable status, link up"),
-        (0x10010, 0x2810 | 1 << 8 | 1 << 9, "EEC: present, read, 2048 words"),
+        (0x10010, 0x2C10 | 1 << 8 | 1 << 9, "EEC: present, read, 2048 words, 16 bits of address"),
         (0x02F00, 0x10_0008, "RDRXCTL: DMAIDONE, RSCFRSTSIZE 8"),
         (0x04240, 0x0801_2C0B, "HLREG0"),
         (0x04268, 0x05EE_0000, "MAXFRS"),

@@ -3,7 +3,9 @@
 #[path = "common/vfio_user.rs"]
 mod client;
 
+use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use client::*;
@@ -272,4 +274,48 @@ fn dma_outside_the_mappings_is_a_violation() {
     drop(driver);
     let (violations, _) = served.stop();
     assert!(violations[0].starts_with("DMA outside the mappings at DMA read of 100 bytes"), "{violations:?}");
+}
+
+/// Frames that arrive, in the test's hands.
+struct Arriving(Arc<Mutex<VecDeque<Vec<u8>>>>);
+
+impl Wire for Arriving {
+    fn send(&mut self, _: &[u8]) -> Sent {
+        Sent::Taken
+    }
+    fn receive(&mut self, frame: &mut Vec<u8>) -> bool {
+        self.0.lock().unwrap().pop_front().map(|next| *frame = next).is_some()
+    }
+}
+
+#[test]
+fn a_pulled_cable_takes_the_link_and_the_frames_from_the_card() {
+    let arriving = Arc::new(Mutex::new(VecDeque::new()));
+    let model = Box::new(Ixgbe::new(IxgbeOptions { mac: MAC, ..Default::default() }));
+    let served = Served::new("cable", model, Box::new(Arriving(Arc::clone(&arriving))));
+    let mut driver = Driver::new(served.agreed(), false);
+    driver.start();
+    let is_up = |driver: &mut Driver| driver.r(LINKS) & 1 << 30 != 0;
+    served.cable.pull();
+    driver.until("the link is down", |driver| !is_up(driver));
+    arriving.lock().unwrap().push_back(frame(MAC, 60));
+    driver.until("the frame is lost", |_| arriving.lock().unwrap().is_empty());
+    assert!(!served.cable.is_plugged_in());
+    served.cable.plug_in();
+    driver.until("the link is up again", is_up);
+    let sent = frame(MAC, 100);
+    arriving.lock().unwrap().push_back(sent.clone());
+    driver.until("a frame is there", |driver| driver.get(RX_RING + 8, 1)[0] & 1 == 1);
+    assert_eq!((driver.get(RX_RING + 12, 1), driver.get(RX_BUFFER, 100)), (vec![100], sent));
+    // Who comes next finds the cable as it is.
+    served.cable.pull();
+    drop(driver);
+    let mut next = Driver::new(served.agreed(), false);
+    next.client.write(7, 4, &[6, 0]);
+    std::thread::sleep(Duration::from_millis(5));
+    assert!(!is_up(&mut next));
+    served.cable.plug_in();
+    next.until("the link is up", is_up);
+    drop(next);
+    assert_eq!(served.stop(), (Vec::new(), 2));
 }

@@ -16,6 +16,7 @@ class Card:
 
     def __init__(self, guest, device, mac_type, port):
         self.guest = guest
+        self.device = device
         self.firmware = f"0x8000{device}"
         # What the driver prints of the kinds of MAC, PHY and module that it found.
         self.kind = f"MAC: {mac_type}"
@@ -67,6 +68,13 @@ class Bench:
             check(time.monotonic() < deadline, f"ixgbe made no interface: {self.complaints() or self.log()[-600:]}")
             time.sleep(0.2)
         return name
+
+    def reload(self):
+        """Loads the driver again: rings, settings and counters are new."""
+        self.guest.run("rmmod ixgbe; modprobe ixgbe", timeout=60)
+        self.name = self.find()
+        self.near("ethtool -K $if lro off")
+        self.up()
 
     def near(self, script, timeout=30, **options):
         """Runs a script on the near side; `$if` is the card's interface."""

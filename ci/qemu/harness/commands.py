@@ -25,6 +25,11 @@ def simulate(device, socket, near, far):
     return ["sim", "--device", device, "--socket", str(socket), "--wire", f"dgram={near}:{far}"]
 
 
+# What the process that serves a simulated card does when it reads them.
+PULL_CABLE = "link down"
+PLUG_IN_CABLE = "link up"
+
+
 def tool(arguments):
     """The `barewire` tool.
 

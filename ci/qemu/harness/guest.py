@@ -74,7 +74,12 @@ class SimulatedPort(Port):
         command = [str(program), *self.command()]
         with open(log, "wb") as output:
             self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, preexec_fn=_die_with_parent
+                command,
+                bufsize=0,
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                preexec_fn=_die_with_parent,
             )
         deadline = time.monotonic() + 10
         while not self.socket.exists():
@@ -90,6 +95,10 @@ class SimulatedPort(Port):
         """What drivers did so far that the datasheet forbids, a line each."""
         return [line for line in self.log.read_text(errors="replace").splitlines() if "sim::violation" in line]
 
+    def tell(self, line):
+        """Gives the process a line of standard input."""
+        self._process.stdin.write(f"{line}\n".encode())
+
     def check_alive(self):
         """Fails where the process has ended."""
         if self._process.poll() is not None:
@@ -102,6 +111,7 @@ class SimulatedPort(Port):
             self._process.kill()
         if self._process:
             self._process.wait()
+            self._process.stdin.close()
 
     def arguments(self):
         """QEMU's arguments for this port."""

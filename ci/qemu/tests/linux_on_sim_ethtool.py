@@ -6,6 +6,9 @@ import time
 from harness.bench import CARDS, FAR, GROUP, MAC, NEAR, bench, capability
 from harness.lab import check, test
 
+# A word that no section of the EEPROM holds, by its bytes.
+OFFSET = 0x600
+
 
 def _self_test(b, mode):
     status, text = b.near(f"ethtool -t $if {mode}", timeout=120, check=False)
@@ -112,6 +115,39 @@ def eeprom(b):
     check(total & 0xFFFF == 0xBABA, f"the sum is {total & 0xFFFF:#06x}")
     check(bytes.fromhex(MAC.replace(":", "")) in data, "the address is not in it")
     return f"{len(data)} bytes, sum 0xBABA"
+
+
+def _dump(b, offset=0, length=4096):
+    """Bytes of the EEPROM, as `ethtool -e` shows them."""
+    text = b.near(f"ethtool -e $if offset {offset} length {length}")
+    return bytes(int(byte, 16) for row in re.findall(r"^0x[0-9a-f]+:\s+(.*)$", text, re.MULTILINE) for byte in row.split())
+
+
+def _write(b, data, wrong=0):
+    """`ethtool -E` at `OFFSET`: the exit status. The driver wants the vendor's and the device's number of whoever writes."""
+    magic = int(b.card.device, 16) << 16 | 0x8086 ^ wrong
+    octal = "".join(f"\\{byte:03o}" for byte in data)
+    line = f"ethtool -E $if magic {magic:#x} offset {OFFSET} length {len(data)}"
+    return b.near(f"printf '{octal}' | {line}", timeout=60, check=False)[0]
+
+
+@capability("eeprom-write", "x540", "x550")
+def eeprom_write(b):
+    """`ethtool -E` writes a word of the EEPROM, which is still there after the driver was loaded again"""
+    before = _dump(b)
+    old = before[OFFSET : OFFSET + 2]
+    check(_write(b, b"\x34\x12", wrong=1) != 0 and _dump(b) == before, "written in spite of a wrong magic number")
+    try:
+        check(_write(b, b"\x34\x12") == 0, "`ethtool -E` fails")
+        wanted = before[:OFFSET] + b"\x34\x12" + before[OFFSET + 2 :]
+        check(_dump(b) == wanted, f"the EEPROM shows {_dump(b, OFFSET, 2).hex()} there, or has changed elsewhere")
+        b.reload()
+        check(_dump(b) == wanted, f"after a reset the EEPROM shows {_dump(b, OFFSET, 2).hex()} there")
+    finally:
+        _write(b, old)
+    check(_dump(b) == before, "the old content did not come back")
+    check(not b.complaints(), f"{b.complaints()[:4]}")
+    return f"{old.hex()} became 3412 at {OFFSET:#x}, stayed over rmmod and modprobe, and was written back"
 
 
 @capability("module")

@@ -43,6 +43,7 @@ fn canonical(offset: u32) -> u32 {
 fn not_modelled(offset: u32, value: u32) -> Option<(&'static str, &'static str)> {
     const PFVTCTL: u32 = 0x051B0;
     match offset {
+        FCCFG if value & 1 << 4 != 0 => Some(("priority flow control is not modelled", "8.2.3.3.7")),
         MRQC if value & 0xF > 1 => Some(("virtual machine queues and traffic classes are not modelled", "8.2.3.7.12")),
         PFVTCTL if value & 1 != 0 => Some(("virtualization is not modelled", "8.2.3.27.1")),
         FDIRCTRL if value & 3 != 0 => Some(("flow director is not modelled", "8.2.3.21.1")),
@@ -63,7 +64,9 @@ impl Ixgbe {
         }
         match offset {
             STATUS => self.read_status(),
+            EEC => self.read_eec(),
             EERD => self.read_eerd(host),
+            EEWR => self.read_eewr(host),
             SWSM => self.read_swsm(),
             SW_FW_SYNC => self.read_sw_fw_sync(),
             LINKS => self.read_links(),
@@ -71,6 +74,7 @@ impl Ixgbe {
             I2CCTL => self.read_i2cctl(),
             HICR => self.read_hicr(host),
             ESDP => self.read_esdp(),
+            TFCS => u32::from(!self.is_paused()),
             // The tables are initialized at once (8.2.3.21.1), and commands are done at once (8.2.3.21.11).
             FDIRCTRL => self.regs.at(FDIRCTRL) | FDIRCTRL_INIT_DONE,
             FDIRCMD => self.regs.at(FDIRCMD) & !FDIRCMD_CMD,
@@ -119,8 +123,9 @@ impl Ixgbe {
         }
         match offset {
             CTRL => self.write_ctrl(host, value),
-            EEC => self.regs.set(EEC, self.regs.at(EEC) & (EEC_PRES | EEC_AUTO_RD | 0x7C00) | value & 0x7F | (value & 1 << 6) << 1),
+            EEC => self.write_eec(host, value),
             EERD => self.write_eerd(host, value),
+            EEWR => self.write_eewr(host, value),
             SWSM => self.write_swsm(value),
             SW_FW_SYNC => self.write_sw_fw_sync(host, value),
             AUTOC => self.write_autoc(value),
@@ -134,6 +139,7 @@ impl Ixgbe {
             RDRXCTL => self.regs.set(RDRXCTL, value & !RDRXCTL_DMAIDONE | self.regs.at(RDRXCTL) & RDRXCTL_DMAIDONE),
             QDE => self.write_qde(value),
             MAXFRS => self.write_maxfrs(host, value),
+            MFLCN => self.write_mflcn(host, value),
             _ => self.write_plain(host, offset, value),
         }
     }

@@ -1,10 +1,11 @@
 //! The EEPROM's content and how software reaches it, and the semaphores between software and firmware (3.4, 6, 10.5.4, 8.2.3.2).
 
 use super::Ixgbe;
-use super::regs::{EERD, SW_FW_SYNC, SWSM};
+use super::regs::{EEC, EEC_AUTO_RD, EEC_PRES, EERD, EEWR, SW_FW_SYNC, SWSM};
+use super::spi::{CS, DI, SK};
 use crate::model::Host;
 
-/// EERD (8.2.3.2.2).
+/// EERD, and EEWR alike (8.2.3.2.2).
 const EERD_START: u32 = 1;
 const EERD_DONE: u32 = 1 << 1;
 /// SWSM (8.2.3.4.9).
@@ -12,8 +13,18 @@ const SWSM_SMBI: u32 = 1;
 const SWSM_SWESMBI: u32 = 1 << 1;
 /// SW_FW_SYNC.REGSMP, of the X540.
 const REGSMP: u32 = 1 << 31;
-/// How long a read of a word takes, in microseconds.
+/// SW_FW_SYNC.SW_EEP_SM: software owns the EEPROM (8.2.3.4.11).
+const SW_EEP_SM: u32 = 1;
+/// EEC (8.2.3.2.1): software asks for the pins and gets them. Size, address size and whether flash may be written are fixed here.
+const EEC_REQ: u32 = 1 << 6;
+const EEC_GNT: u32 = 1 << 7;
+const EEC_FIXED: u32 = 0x7C00 | EEC_PRES | EEC_AUTO_RD;
+const EEC_FWE: u32 = 3 << 4;
+/// EEC of the X540, whose EEPROM is a copy of flash: the flash is up to date.
+const EEC_FLUDONE: u32 = 1 << 26;
+/// How long a word takes, in microseconds.
 const READ_US: u64 = 1;
+const WRITE_US: u64 = 20;
 
 /// The checksum's word (6.3.2.3), and the sum of all words that count.
 const CHECKSUM_WORD: usize = 0x3F;
@@ -26,6 +37,16 @@ const FIRMWARE: usize = 0x120;
 const PATCH: usize = 0x130;
 const PHY_INIT: usize = 0x140;
 const PHY_INIT_WORDS: usize = 0x150;
+
+/// The address in the section of core 0; zeros where there is no such section.
+pub(super) fn address(words: &[u16]) -> [u8; 6] {
+    let section = usize::from(words[0x09]);
+    let mut address = [0; 6];
+    for (pair, word) in address.as_chunks_mut::<2>().0.iter_mut().zip(words.get(section + 1..).unwrap_or_default()) {
+        *pair = word.to_le_bytes();
+    }
+    address
+}
 
 /// The content for a card with this address.
 pub(super) fn image(device: u16, mac: [u8; 6]) -> Vec<u16> {
@@ -92,6 +113,47 @@ impl Ixgbe {
             self.regs.set(EERD, u32::from(word) << 16 | asked | EERD_DONE);
         }
         self.regs.at(EERD)
+    }
+
+    /// Writes a word. What was written lasts as long as the card: no reset undoes it.
+    pub(super) fn write_eewr(&mut self, host: &Host<'_>, value: u32) {
+        self.regs.set(EEWR, value & !(EERD_START | EERD_DONE));
+        if value & EERD_START == 0 {
+            return;
+        }
+        self.demand_eeprom(host, "EEWR", value);
+        if let Some(word) = self.eeprom.get_mut((value & 0xFFFC) as usize >> 2) {
+            *word = (value >> 16) as u16;
+        }
+        self.eewr_done_us = host.now_us + WRITE_US;
+    }
+
+    /// EEWR is done when nothing is being written: software looks before it writes, too.
+    pub(super) fn read_eewr(&self, host: &Host<'_>) -> u32 {
+        self.regs.at(EEWR) | if host.now_us >= self.eewr_done_us { EERD_DONE } else { 0 }
+    }
+
+    /// EEC: who asks for the pins has them at once, since there is no firmware that would use them.
+    pub(super) fn write_eec(&mut self, host: &Host<'_>, value: u32) {
+        let before = self.regs.at(EEC);
+        let granted = if value & EEC_REQ != 0 { EEC_GNT } else { 0 };
+        self.regs.set(EEC, before & EEC_FIXED | value & (SK | CS | DI | EEC_FWE | EEC_REQ) | granted);
+        if value & !before & EEC_REQ != 0 {
+            self.demand_eeprom(host, "EEC", value);
+        }
+        // Without a grant the chip is not selected.
+        let pins = if granted != 0 { value & (SK | CS | DI) } else { CS };
+        self.spi.drive(&mut self.eeprom, host.now_us, pins);
+    }
+
+    pub(super) fn read_eec(&self) -> u32 {
+        self.regs.at(EEC) | self.spi.out() | if self.is_copper() { EEC_FLUDONE } else { 0 }
+    }
+
+    fn demand_eeprom(&self, host: &Host<'_>, register: &str, value: u32) {
+        if !self.regs.has(SW_FW_SYNC, SW_EEP_SM) {
+            host.violation("the EEPROM was used without SW_FW_SYNC.SW_EEP_SM", format_args!("{register}"), value.into(), "10.5.4");
+        }
     }
 
     /// A read of SWSM takes the semaphore SMBI where it is free.

@@ -1,6 +1,7 @@
 //! The link: carrier, forced states, status registers, and the copper PHY behind MDIO (3.7, 8.2.3.22).
 
 use super::Ixgbe;
+use super::flow::Flow;
 use super::interrupt::CAUSE_LSC;
 use super::regs::{
     AUTOC, AUTOC_FLU, AUTOC_RESTART_AN, AUTOC2, AUTOC2_FORCE_LINK_DOWN, ESDP, HLREG0, HLREG0_LPBK, LINKS, MSCA, MSRWD, STATUS, STATUS_LINK_UP,
@@ -87,6 +88,9 @@ impl Ixgbe {
         self.link.up = up;
         self.link.up_us = u64::MAX;
         self.link.was_down |= !up;
+        if !up {
+            self.flow = Flow::new();
+        }
         self.regs.change(STATUS, STATUS_LINK_UP, up);
         self.interrupts.misc(CAUSE_LSC);
     }

@@ -6,6 +6,7 @@ mod access;
 mod eeprom;
 mod file;
 mod filter;
+mod flow;
 mod hostif;
 mod i2c;
 mod interrupt;
@@ -19,6 +20,7 @@ mod ring;
 mod rsc;
 mod rss;
 mod rx;
+mod spi;
 mod stats;
 mod tx;
 mod writeback;
@@ -31,6 +33,7 @@ use crate::model::{Host, Legacy, Model};
 use crate::msix::Msix;
 use crate::wire::Wire;
 use file::{CSR_BYTES, RegFile};
+use flow::Flow;
 use i2c::Module;
 use interrupt::Interrupts;
 use link::Link;
@@ -40,6 +43,7 @@ use ring::{Ring, State};
 use rsc::Large;
 use rss::Toeplitz;
 use rx::Inbound;
+use spi::Spi;
 use stats::Stats;
 
 /// The shortest frame on a wire, without its check sequence.
@@ -58,7 +62,7 @@ const DMA_INIT_US: u64 = 40;
 pub struct IxgbeOptions {
     /// PCI device ID: 0x10FB (82599), 0x1528 (X540) or 0x1563 (X550).
     pub device: u16,
-    /// The address in the EEPROM.
+    /// The address in the EEPROM, until software writes another.
     pub mac: [u8; 6],
     /// How long link training takes after a reset or when the carrier comes, in microseconds.
     pub link_up_us: u64,
@@ -126,11 +130,14 @@ pub struct Ixgbe {
     stats: Stats,
     interrupts: Interrupts,
     link: Link,
+    flow: Flow,
     /// What sits in the SFP+ cage.
     module: Module,
     eeprom: Vec<u16>,
+    spi: Spi,
     eerd_done_us: u64,
     hicr_done_us: u64,
+    eewr_done_us: u64,
     rx: Vec<Ring>,
     tx: Vec<Ring>,
     /// Transmit queues that are enabled.
@@ -164,7 +171,7 @@ pub struct Ixgbe {
     reset_done_us: u64,
     auto_read_us: u64,
     dma_init_us: u64,
-    /// The earliest of the above.
+    /// The earliest of the above and of flow control's.
     timer_us: u64,
 }
 
@@ -179,10 +186,13 @@ impl Ixgbe {
             stats: Stats::default(),
             interrupts: Interrupts::new(),
             link: Link::new(),
+            flow: Flow::new(),
             module: Module::new(),
             eeprom: eeprom::image(options.device, options.mac),
+            spi: Spi::new(),
             eerd_done_us: u64::MAX,
             hicr_done_us: u64::MAX,
+            eewr_done_us: 0,
             rx: vec![Ring::receive(); QUEUES],
             tx: vec![Ring::transmit(); QUEUES],
             tx_running: 0,
@@ -253,17 +263,14 @@ impl Ixgbe {
         }
         self.regs.set(RXPBSIZE, if self.is_copper() { 384 << 10 } else { 512 << 10 });
         self.regs.set(TXPBSIZE, 160 << 10);
-        for (i, half) in [u32::from_le_bytes([self.options.mac[0], self.options.mac[1], self.options.mac[2], self.options.mac[3]]), {
-            1 << 31 | u32::from(self.options.mac[5]) << 8 | u32::from(self.options.mac[4])
-        }]
-        .into_iter()
-        .enumerate()
-        {
-            self.regs.set(RAL + 4 * i as u32, half);
-        }
+        let [a, b, c, d, e, f] = eeprom::address(&self.eeprom);
+        self.regs.set(RAL, u32::from_le_bytes([a, b, c, d]));
+        self.regs.set(RAL + 4, 1 << 31 | u32::from_le_bytes([e, f, 0, 0]));
+        self.spi.drive(&mut self.eeprom, now_us, spi::CS);
         self.stats = Stats::default();
         self.interrupts = Interrupts::new();
         self.link = Link::new();
+        self.flow = Flow::new();
         self.rx.fill(Ring::receive());
         self.tx.fill(Ring::transmit());
         self.contexts.fill(Default::default());
@@ -281,7 +288,7 @@ impl Ixgbe {
         self.timer_us = self.auto_read_us;
     }
 
-    /// Lets the timers of a reset expire.
+    /// Lets the timers of a reset and of flow control expire.
     #[inline]
     fn expire(&mut self, host: &Host<'_>) -> bool {
         let due = host.now_us >= self.timer_us;
@@ -306,7 +313,9 @@ impl Ixgbe {
             self.dma_init_us = u64::MAX;
             self.regs.change(RDRXCTL, RDRXCTL_DMAIDONE, !self.faults.no_dma_init);
         }
-        self.timer_us = self.reset_done_us.min(self.auto_read_us).min(self.dma_init_us);
+        self.expire_flow(now_us);
+        let timers = [self.reset_done_us, self.auto_read_us, self.dma_init_us, self.flow.resume_us, self.flow.refresh_us];
+        self.timer_us = timers.into_iter().fold(u64::MAX, u64::min);
     }
 
     /// Brings queues up and down.
@@ -430,8 +439,11 @@ impl Model for Ixgbe {
         if !self.moving.is_empty() {
             busy |= self.move_queues();
         }
+        // A pause frame that found the wire busy goes before the next frame.
+        busy |= self.control_flow(host.now_us, wire);
         busy |= self.transmit(host, dma, wire);
         busy |= self.receive(host, dma, wire);
+        busy |= self.control_flow(host.now_us, wire);
         busy |= self.interrupts.signal(host, &mut self.msix);
         busy
     }

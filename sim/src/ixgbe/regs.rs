@@ -50,6 +50,7 @@ pub(super) const EEC: u32 = 0x10010;
 pub(super) const EEC_PRES: u32 = 1 << 8;
 pub(super) const EEC_AUTO_RD: u32 = 1 << 9;
 pub(super) const EERD: u32 = 0x10014;
+pub(super) const EEWR: u32 = 0x10018;
 pub(super) const SWSM: u32 = 0x10140;
 pub(super) const FWSM: u32 = 0x10148;
 pub(super) const SW_FW_SYNC: u32 = 0x10160;
@@ -85,6 +86,19 @@ pub(super) const QDE: u32 = 0x02F04;
 pub(super) const RXCTRL: u32 = 0x03000;
 pub(super) const RXCTRL_RXEN: u32 = 1;
 pub(super) const RXPBSIZE: u32 = 0x03C00;
+
+pub(super) const FCTTV: u32 = 0x03200;
+pub(super) const FCRTL: u32 = 0x03220;
+pub(super) const FCRTH: u32 = 0x03260;
+pub(super) const FCRTV: u32 = 0x032A0;
+pub(super) const FCCFG: u32 = 0x03D00;
+pub(super) const TFCS: u32 = 0x0CE00;
+pub(super) const MFLCN: u32 = 0x04294;
+pub(super) const MFLCN_PMCF: u32 = 1;
+pub(super) const MFLCN_DPF: u32 = 1 << 1;
+pub(super) const MFLCN_RPFCE: u32 = 1 << 2;
+pub(super) const MFLCN_RFCE: u32 = 1 << 3;
+
 pub(super) const TXPBSIZE: u32 = 0x0CC00;
 
 pub(super) const PSRTYPE: u32 = 0x0EA00;
@@ -146,6 +160,10 @@ pub(super) const AUTOC2_FORCE_LINK_DOWN: u32 = 1 << 30;
 pub(super) const ANLP1: u32 = 0x042B0;
 
 pub(super) const MPC: u32 = 0x03FA0;
+pub(super) const LXONTXC: u32 = 0x03F60;
+pub(super) const LXOFFTXC: u32 = 0x03F68;
+pub(super) const LXONRXCNT: u32 = 0x041A4;
+pub(super) const LXOFFRXCNT: u32 = 0x041A8;
 pub(super) const PRC64: u32 = 0x0405C;
 pub(super) const PTC64: u32 = 0x040D8;
 pub(super) const GPRC: u32 = 0x04074;
@@ -184,21 +202,21 @@ pub(super) static MAP: &[Row] = &[
     one(0x00200, "LEDCTL", "8.2.3.1.6", 0x0404_4404, Rw),
     one(0x05078, "EXVET", "8.2.3.1.7", 0x8100_0000, Rw),
     one(0x0004C, "TCPTIMER", "8.2.3.5", 0, Rw),
-    one(EEC, "EEC", "8.2.3.2.1", 0x0000_2810 | EEC_PRES, Rw),
+    one(EEC, "EEC", "8.2.3.2.1", 0x0000_2C10 | EEC_PRES, Rw),
     one(EERD, "EERD", "8.2.3.2.2", 0, Rw),
-    one(0x10018, "EEWR", "8.2.3.2.2", 0, Rw),
+    one(EEWR, "EEWR", "8.2.3.2.2", 0, Rw),
     one(0x1001C, "FLA", "8.2.3.2.3", 0, Rw),
     many(0x10110, 4, 5, "EEMNGCTL", "8.2.3.2.4", 0, Rw),
     one(0x1013C, "FLOP", "8.2.3.2.7", 0, Rw),
     one(0x10200, "GRC", "8.2.3.2.8", 0, Rw),
     one(0x10210, "SRAMREL", "8.2.3.2.9", 0, Rw),
     one(0x03008, "PFCTOP", "8.2.3.3.1", 0, Rw),
-    many(0x03200, 4, 4, "FCTTV", "8.2.3.3.2", 0, Rw),
-    many(0x03220, 4, 8, "FCRTL", "8.2.3.3.3", 0, Rw),
-    many(0x03260, 4, 8, "FCRTH", "8.2.3.3.4", 0, Rw),
-    one(0x032A0, "FCRTV", "8.2.3.3.5", 0, Rw),
-    one(0x0CE00, "TFCS", "8.2.3.3.6", 1, Ro),
-    one(0x03D00, "FCCFG", "8.2.3.3.7", 0, Rw),
+    many(FCTTV, 4, 4, "FCTTV", "8.2.3.3.2", 0, Rw),
+    many(FCRTL, 4, 8, "FCRTL", "8.2.3.3.3", 0, Rw),
+    many(FCRTH, 4, 8, "FCRTH", "8.2.3.3.4", 0, Rw),
+    one(FCRTV, "FCRTV", "8.2.3.3.5", 0, Rw),
+    one(TFCS, "TFCS", "8.2.3.3.6", 1, Ro),
+    one(FCCFG, "FCCFG", "8.2.3.3.7", 0, Rw),
     one(0x11000, "GCR", "8.2.3.4.1", 0, Rw),
     many(0x11010, 4, 12, "GSCL/GSCN", "8.2.3.4.2", 0, Rw),
     one(0x10150, "FACTPS", "8.2.3.4.8", 0, Ro),
@@ -316,7 +334,7 @@ pub(super) static MAP: &[Row] = &[
     one(0x04288, "PCSS1", "8.2.3.22.14", 0, Ro),
     one(0x0428C, "PCSS2", "8.2.3.22.15", 0, Ro),
     one(0x04290, "XPCSS", "8.2.3.22.16", 0, Ro),
-    one(0x04294, "MFLCN", "8.2.3.22.34", 0, Rw),
+    one(MFLCN, "MFLCN", "8.2.3.22.34", 0, Rw),
     one(0x04298, "SERDESC", "8.2.3.22.17", 0, Rw),
     one(0x0429C, "MACS", "8.2.3.22.18", 0, Rw),
     // Link mode 3: 10 GbE serial, with the serial interface SFI in AUTOC2, as the EEPROM of an SFP+ card has it.
@@ -339,11 +357,11 @@ pub(super) static MAP: &[Row] = &[
     one(0x04040, "RLEC", "8.2.3.23", 0, Rc),
     many(0x03F00, 4, 16, "PXONTXC/PXOFFTXC", "8.2.3.23", 0, Rc),
     many(0x0CF00, 4, 16, "PXONRXC/PXOFFRXC", "8.2.3.23", 0, Rc),
-    one(0x03F60, "LXONTXC", "8.2.3.23", 0, Rc),
-    one(0x03F68, "LXOFFTXC", "8.2.3.23", 0, Rc),
+    one(LXONTXC, "LXONTXC", "8.2.3.23", 0, Rc),
+    one(LXOFFTXC, "LXOFFTXC", "8.2.3.23", 0, Rc),
     one(0x0CF60, "LXONRXC", "8.2.3.23", 0, Rc),
     one(0x0CF68, "LXOFFRXC", "8.2.3.23", 0, Rc),
-    many(0x041A4, 4, 2, "LXONRXCNT/LXOFFRXCNT", "8.2.3.23", 0, Rc),
+    many(LXONRXCNT, 4, 2, "LXONRXCNT/LXOFFRXCNT", "8.2.3.23", 0, Rc),
     many(0x04140, 4, 16, "PXONRXCNT/PXOFFRXCNT", "8.2.3.23", 0, Rc),
     many(0x03240, 4, 8, "PXON2OFFCNT", "8.2.3.23", 0, Rc),
     many(PRC64, 4, 6, "PRC", "8.2.3.23", 0, Rc),

@@ -41,14 +41,14 @@ const PSH: u8 = 1 << 3;
 
 /// A TCP connection: what has to be equal for segments to belong together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Flow {
+pub(super) struct Connection {
     addresses: [u8; 32],
     ports: [u8; 4],
     is_v4: bool,
     vlan: Option<u16>,
 }
 
-impl Flow {
+impl Connection {
     /// `None`: no TCP, or a fragment.
     pub(super) fn of(frame: &[u8], headers: &Headers, vlan: Option<u16>) -> Option<Self> {
         let (from, ports) = (headers.addresses.clone()?, headers.ports.clone()?);
@@ -65,7 +65,7 @@ impl Flow {
 #[derive(Debug)]
 pub(super) struct Large {
     pub(super) queue: u32,
-    flow: Flow,
+    connection: Connection,
     /// The headers, as far as they are known.
     header: Vec<u8>,
     ip_at: usize,
@@ -99,11 +99,11 @@ impl Large {
     }
 
     /// Starts with a whole frame.
-    fn open(ring: &mut Ring, dma: &Dma<'_>, inbound: &Inbound, flow: Flow, segment: &TcpSegment) -> Result<Self, DmaFault> {
+    fn open(ring: &mut Ring, dma: &Dma<'_>, inbound: &Inbound, connection: Connection, segment: &TcpSegment) -> Result<Self, DmaFault> {
         let (index, buffer) = Self::take(ring, dma)?;
         let mut large = Self {
             queue: inbound.queue,
-            flow,
+            connection,
             header: inbound.frame[..segment.payload.start].to_vec(),
             ip_at: segment.ip_at,
             tcp_at: segment.tcp_at,
@@ -133,7 +133,7 @@ impl Large {
     fn takes(&self, ring: &Ring, inbound: &Inbound, segment: &TcpSegment) -> bool {
         let most_descs = [1, 4, 8, 16][(ring.rscctl >> MAXDESC_SHIFT & 3) as usize];
         // Type of service, flags, time to live; or traffic class with flow label, and hop limit.
-        let fields: &[std::ops::Range<usize>] = if self.flow.is_v4 { &[1..2, 6..7, 8..9] } else { &[0..4, 7..8] };
+        let fields: &[std::ops::Range<usize>] = if self.connection.is_v4 { &[1..2, 6..7, 8..9] } else { &[0..4, 7..8] };
         let at = |range: &std::ops::Range<usize>| self.ip_at + range.start..self.ip_at + range.end;
         segment.seq == self.next_seq
             && segment.payload.start == self.header.len()
@@ -204,7 +204,7 @@ impl Large {
     /// The length, and where there is one the checksum. The TCP checksum stays the first segment's: the write-back says that it was right.
     fn update_ip(&mut self) {
         let ip = &mut self.header[self.ip_at..self.tcp_at];
-        if !self.flow.is_v4 {
+        if !self.connection.is_v4 {
             let payload_bytes = (self.packet_bytes - 40) as u16;
             return ip[4..6].copy_from_slice(&payload_bytes.to_be_bytes());
         }
@@ -244,8 +244,8 @@ impl Ixgbe {
 
     /// Gives a TCP frame to a large receive. `None`: it goes to memory as any frame.
     pub(super) fn coalesce(&mut self, dma: &Dma<'_>, inbound: &Inbound, touched: &mut u128) -> Option<Placed> {
-        let (flow, segment) = inbound.tcp.as_ref()?;
-        let found = self.large.iter().position(|large| large.queue == inbound.queue && large.flow == *flow);
+        let (connection, segment) = inbound.tcp.as_ref()?;
+        let found = self.large.iter().position(|large| large.queue == inbound.queue && large.connection == *connection);
         if let Some(at) = found {
             let (large, ring) = (&mut self.large[at], &mut self.rx[inbound.queue as usize]);
             match segment {
@@ -265,7 +265,7 @@ impl Ixgbe {
         if (ring.owned() as usize) < segment.payload.end.div_ceil(ring.buffer_bytes()) {
             return Some(Placed::NoDescriptors);
         }
-        let opened = Large::open(ring, dma, inbound, *flow, segment);
+        let opened = Large::open(ring, dma, inbound, *connection, segment);
         if self.large.len() == CONTEXTS {
             self.end_large(dma, 0, touched);
         }

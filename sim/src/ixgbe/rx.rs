@@ -3,6 +3,7 @@
 use driver_core::dma::Iova;
 
 use super::filter::Match;
+use super::flow::Control;
 use super::interrupt::CAUSE_RX_MISS;
 use super::parse::{Headers, TcpSegment, packet_type, parse};
 use super::regs::{
@@ -10,7 +11,7 @@ use super::regs::{
     SECRXCTRL_RX_DIS, VLNCTRL,
 };
 use super::ring::State;
-use super::rsc::Flow;
+use super::rsc::Connection;
 use super::rss::Hash;
 use super::stats::Cast;
 use super::{Ixgbe, MIN_FRAME_BYTES};
@@ -54,7 +55,7 @@ pub(super) struct Inbound {
     pub(super) status: u32,
     pub(super) vlan: u16,
     /// Of a queue that coalesces: the connection, and the segment where it may be coalesced.
-    pub(super) tcp: Option<(Flow, Option<TcpSegment>)>,
+    pub(super) tcp: Option<(Connection, Option<TcpSegment>)>,
 }
 
 /// What became of a frame that was offered to its queue.
@@ -95,7 +96,7 @@ impl Ixgbe {
                 break;
             }
             busy = true;
-            if self.admit(&mut inbound) {
+            if self.admit(host, &mut inbound) {
                 self.offer(host, dma, inbound, lossless, &mut touched);
             } else {
                 self.spare.push(inbound);
@@ -123,8 +124,9 @@ impl Ixgbe {
     }
 
     /// Counts, checks and filters a frame, and works out its queue and its write-back. Returns whether it passes.
-    fn admit(&mut self, inbound: &mut Inbound) -> bool {
+    fn admit(&mut self, host: &Host<'_>, inbound: &mut Inbound) -> bool {
         let Inbound { frame, queue, lower, status, vlan, tcp } = inbound;
+        let control = self.control_frame(frame);
         if frame.len() < MIN_FRAME_BYTES {
             // On a wire no frame is shorter: the far end padded it.
             frame.resize(MIN_FRAME_BYTES, 0);
@@ -135,10 +137,19 @@ impl Ixgbe {
             self.regs.count(ROC);
             return false;
         }
-        self.stats.well_formed(&mut self.regs, frame.len());
+        if control.is_some_and(|control| !self.obey(host.now_us, control)) {
+            return false;
+        }
+        // Counters of good frames leave received pause frames out (8.2.3.23), TPR and TOR do not.
+        let counts = !matches!(control, Some(Control::Pause(_)));
+        if counts {
+            self.stats.well_formed(&mut self.regs, frame.len());
+        }
         let cast = Cast::of(frame);
         let Some(matched) = self.filter(frame, cast, &headers) else { return false };
-        self.stats.accepted(&mut self.regs, frame.len(), cast);
+        if counts {
+            self.stats.accepted(&mut self.regs, frame.len(), cast);
+        }
         let (to, hash) = self.spread(frame, &headers);
         *queue = to;
         *lower = self.lower_word(&headers, hash);
@@ -160,9 +171,9 @@ impl Ixgbe {
     }
 
     /// The frame's connection, read where memory will have it: behind the tag, or without.
-    fn tcp_of(&self, frame: &[u8], vlan: Option<u16>) -> Option<(Flow, Option<TcpSegment>)> {
+    fn tcp_of(&self, frame: &[u8], vlan: Option<u16>) -> Option<(Connection, Option<TcpSegment>)> {
         let headers = parse(frame, self.regs.at(VLNCTRL) as u16);
-        Some((Flow::of(frame, &headers, vlan)?, headers.segment(frame)))
+        Some((Connection::of(frame, &headers, vlan)?, headers.segment(frame)))
     }
 
     fn lower_word(&self, headers: &Headers, hash: Hash) -> u64 {

@@ -147,20 +147,25 @@ impl Stats {
         self.qbrc[index as usize].add(len as u64);
     }
 
-    /// A frame went out.
+    /// A frame went out, whether the host or the MAC made it.
     #[inline]
-    pub(super) fn sent(&mut self, regs: &mut RegFile, queue: u32, len: usize, cast: Cast) {
+    pub(super) fn sent(&mut self, regs: &mut RegFile, len: usize, cast: Cast) {
         regs.count(TPT);
         regs.count(GPTC);
-        regs.count(TXDGPC);
         regs.count(PTC64 + 4 * size_class(len + FCS_BYTES as usize));
         self.gotc.add(len as u64 + FCS_BYTES);
-        self.txdgbc.add(len as u64);
         match cast {
             Cast::Unicast => {}
             Cast::Multicast => regs.count(MPTC),
             Cast::Broadcast => regs.count(BPTC),
         }
+    }
+
+    /// It came from host memory.
+    #[inline]
+    pub(super) fn fetched(&mut self, regs: &mut RegFile, queue: u32, len: usize) {
+        regs.count(TXDGPC);
+        self.txdgbc.add(len as u64);
         let index = regs.at(TQSM + (queue & !3)) >> (8 * (queue & 3)) & 0xF;
         regs.count(QPTC + 0x40 * index);
         self.qbtc[index as usize].add(len as u64);

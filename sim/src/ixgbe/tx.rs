@@ -65,7 +65,8 @@ impl Ixgbe {
         let sends = self.regs.has(DMATXCTL, DMATXCTL_TE)
             && !self.regs.has(SECTXCTRL, SECTXCTRL_TX_DIS)
             && !self.regs.has(CTRL, CTRL_GIO_DIS)
-            && self.port_is_up();
+            && self.port_is_up()
+            && !self.is_paused();
         if !sends || self.faults.hang_tx || self.hung {
             return false;
         }
@@ -126,7 +127,8 @@ impl Ixgbe {
             }
             let sent = self.send(wire, &frame);
             if sent != Sent::Busy {
-                self.stats.sent(&mut self.regs, queue, frame.len(), Cast::of(&frame));
+                self.stats.fetched(&mut self.regs, queue, frame.len());
+                self.stats.sent(&mut self.regs, frame.len(), Cast::of(&frame));
             }
             self.segment = frame;
             if sent == Sent::Busy {
@@ -139,7 +141,7 @@ impl Ixgbe {
         true
     }
 
-    fn send(&mut self, wire: &mut dyn Wire, frame: &[u8]) -> Sent {
+    pub(super) fn send(&mut self, wire: &mut dyn Wire, frame: &[u8]) -> Sent {
         if self.is_looped() {
             self.looped.push_back(frame.to_vec());
             return Sent::Taken;

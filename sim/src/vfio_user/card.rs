@@ -1,6 +1,7 @@
 //! A model with its wire and its clock, apart from any client.
 
 use std::cell::RefCell;
+use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,6 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
+use super::cable::{Cable, Pulled};
 use super::irq::Irqs;
 use super::proto::{BARS, CONFIG_BYTES, CONFIG_REGION, IrqSet, MSIX};
 use crate::config::{COMMAND, COMMAND_MEMORY};
@@ -24,6 +26,7 @@ const BAR_REGISTERS: std::ops::Range<u16> = 0x10..0x28;
 pub(super) struct Card {
     model: Box<dyn Model>,
     pub(super) wire: Box<dyn Wire>,
+    pub(super) cable: Cable,
     pub(super) violations: Arc<Violations>,
     start: Instant,
     /// The wire was readable when the card last slept, and the card took nothing: do not spin on it.
@@ -44,8 +47,10 @@ fn pieces(offset: u64, count: usize, widest: usize) -> impl Iterator<Item = (u64
 }
 
 impl Card {
-    pub(super) fn new(model: Box<dyn Model>, wire: Box<dyn Wire>) -> Self {
-        Self { model, wire, violations: Arc::default(), start: Instant::now(), wire_waits: false }
+    /// # Errors
+    /// No descriptor for the cable.
+    pub(super) fn new(model: Box<dyn Model>, wire: Box<dyn Wire>) -> io::Result<Self> {
+        Ok(Self { model, wire, cable: Cable::new()?, violations: Arc::default(), start: Instant::now(), wire_waits: false })
     }
 
     fn now_us(&self) -> u64 {
@@ -59,8 +64,11 @@ impl Card {
                 irqs.fire(MSIX, vector.into());
             }
         };
-        let host = Host { now_us: self.now_us(), carrier: self.wire.carrier(), violations: &self.violations, interrupt: &interrupt };
-        let result = f(&mut *self.model, &mut *self.wire, &host);
+        let is_plugged_in = self.cable.is_plugged_in();
+        let carrier = is_plugged_in && self.wire.carrier();
+        let host = Host { now_us: self.now_us(), carrier, violations: &self.violations, interrupt: &interrupt };
+        let result =
+            if is_plugged_in { f(&mut *self.model, &mut *self.wire, &host) } else { f(&mut *self.model, &mut Pulled(&mut *self.wire), &host) };
         if let Some(irqs) = irqs {
             irqs.follow_legacy(self.model.legacy());
         }
@@ -127,7 +135,8 @@ impl Card {
     pub(super) fn set_irqs(&mut self, irqs: &mut Irqs, set: &IrqSet, data: &[u8], descriptors: Vec<OwnedFd>) -> Result<(), Errno> {
         let sent = RefCell::new(Vec::new());
         let interrupt = |vector: u16| sent.borrow_mut().push(vector);
-        let host = Host { now_us: self.now_us(), carrier: self.wire.carrier(), violations: &self.violations, interrupt: &interrupt };
+        let carrier = self.cable.is_plugged_in() && self.wire.carrier();
+        let host = Host { now_us: self.now_us(), carrier, violations: &self.violations, interrupt: &interrupt };
         let result = irqs.set(&mut *self.model, &host, set, data, descriptors);
         sent.take().into_iter().for_each(|vector| irqs.fire(MSIX, vector.into()));
         irqs.follow_legacy(self.model.legacy());
@@ -162,7 +171,7 @@ impl Card {
         busy
     }
 
-    /// Sleeps until one of `fds` is readable, the wire has a frame, or a timer of the model expires.
+    /// Sleeps until one of `fds` is readable, the cable is moved, the wire has a frame, or a timer of the model expires.
     pub(super) fn sleep(&mut self, fds: [BorrowedFd<'_>; 2]) {
         let wire: Option<OwnedFd> = self.wire.fd().filter(|_| !self.wire_waits).and_then(|fd| fd.try_clone_to_owned().ok());
         let longest = if wire.is_some() { EVENT_SLEEP } else { POLL_SLEEP };
@@ -170,10 +179,60 @@ impl Card {
         let until = |next_us: u64| longest.min(Duration::from_micros(next_us.saturating_sub(now_us).max(1)));
         let pause = self.model.next_event_us().map_or(longest, until);
         let timeout = Timespec { tv_sec: 0, tv_nsec: pause.subsec_nanos().into() };
-        let mut polled: Vec<_> = fds.iter().map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
+        let [one, other] = fds;
+        let mut polled: Vec<_> = [one, other, self.cable.fd()].map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).into();
         polled.extend(wire.as_ref().map(|fd| PollFd::new(fd, PollFlags::IN)));
         // An interrupted or failed poll is an early wake-up.
         let _ = poll(&mut polled, Some(&timeout));
-        self.wire_waits = polled.get(2).is_some_and(|fd| !fd.revents().is_empty());
+        self.wire_waits = polled.get(3).is_some_and(|fd| !fd.revents().is_empty());
+        self.cable.rest();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+
+    use super::*;
+    use crate::ixgbe::{Ixgbe, IxgbeOptions};
+    use crate::wire::dgram::Dgram;
+    use crate::wire::{Sent, peer};
+
+    #[test]
+    fn a_moved_cable_ends_a_sleep_once() {
+        let [near, far] = ["near", "far"].map(|end| std::env::temp_dir().join(format!("barewire-cable-{}-{end}", std::process::id())));
+        let wire = Dgram::open(&near, &far).unwrap();
+        let mut card = Card::new(Box::new(Ixgbe::new(IxgbeOptions::default())), Box::new(wire)).unwrap();
+        let nothing = rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC).unwrap();
+        // Until no timer of the card's is left that would end a sleep.
+        while card.step(None, &[], None) || card.model.next_event_us().is_some() {}
+        let cable = card.cable.clone();
+        let mut slept = || {
+            let start = Instant::now();
+            card.sleep([nothing.as_fd(); 2]);
+            start.elapsed()
+        };
+        assert!(slept() >= EVENT_SLEEP / 2, "nothing wakes it");
+        let woken: Duration = (0..20)
+            .map(|_| {
+                cable.pull();
+                slept()
+            })
+            .sum();
+        assert!(woken < 10 * EVENT_SLEEP, "20 sleeps took {woken:?}");
+        assert!(slept() >= EVENT_SLEEP / 2, "nothing wakes it any more");
+    }
+
+    #[test]
+    fn a_model_never_reaches_the_wire_of_a_pulled_cable() {
+        let (near, mut far) = peer::pair(1);
+        let mut card = Card::new(Box::new(Ixgbe::new(IxgbeOptions::default())), Box::new(near)).unwrap();
+        let send = |card: &mut Card| card.with(None, |_, wire, host| (wire.send(&[0; 60]), host.carrier));
+        card.cable.pull();
+        assert_eq!(send(&mut card), (Sent::Taken, false));
+        assert!(!far.receive(&mut Vec::new()));
+        card.cable.plug_in();
+        assert_eq!(send(&mut card), (Sent::Taken, true));
+        assert!(far.receive(&mut Vec::new()));
     }
 }

@@ -20,6 +20,7 @@
 //! must not shorten a file that it shares, for that is a bus error in whoever reads the memory.
 
 mod asking;
+mod cable;
 mod card;
 mod channel;
 mod irq;
@@ -28,4 +29,5 @@ mod proto;
 mod server;
 mod session;
 
+pub use cable::Cable;
 pub use server::{ServeError, Server, Stopper};

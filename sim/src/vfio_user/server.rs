@@ -13,6 +13,7 @@ use std::time::Instant;
 
 use rustix::event::{EventfdFlags, eventfd};
 
+use super::cable::Cable;
 use super::card::Card;
 use super::channel::Closed;
 use super::session::Session;
@@ -112,9 +113,10 @@ impl Server {
         let refused = |cause| ServeError::Socket { tried: "listen at the socket", path: path.into(), cause };
         clear_the_way(path).map_err(refused)?;
         let stopper = Stopper::new().map_err(refused)?;
+        let card = Card::new(model, wire).map_err(refused)?;
         let listener = UnixListener::bind(path).map_err(refused)?;
         // From here on the drop of the server removes the socket file.
-        let server = Self { listener, path: path.into(), card: Card::new(model, wire), stopper, clients: 0 };
+        let server = Self { listener, path: path.into(), card, stopper, clients: 0 };
         server.listener.set_nonblocking(true).map_err(refused)?;
         Ok(server)
     }
@@ -122,6 +124,11 @@ impl Server {
     /// Ends [`Server::run`].
     pub fn stopper(&self) -> Stopper {
         self.stopper.clone()
+    }
+
+    /// The card's cable.
+    pub fn cable(&self) -> Cable {
+        self.card.cable.clone()
     }
 
     /// What drivers did that the datasheet forbids, whichever client they came with.

@@ -13,7 +13,7 @@ use rustix::event::{EventfdFlags, eventfd};
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use sim::Model;
-use sim::vfio_user::{Server, Stopper};
+use sim::vfio_user::{Cable, Server, Stopper};
 use sim::wire::Wire;
 
 pub const EINVAL: u32 = 22;
@@ -22,6 +22,7 @@ pub const NO_REPLY: u32 = 0x10;
 /// A server on a thread of its own; stopped and looked at in the end.
 pub struct Served {
     pub path: PathBuf,
+    pub cable: Cable,
     stopper: Stopper,
     thread: Option<JoinHandle<Server>>,
 }
@@ -30,12 +31,12 @@ impl Served {
     pub fn new(test: &str, model: Box<dyn Model>, wire: Box<dyn Wire>) -> Self {
         let path = std::env::temp_dir().join(format!("barewire-vfio-user-{}-{test}", std::process::id()));
         let mut server = Server::bind(&path, model, wire).unwrap();
-        let stopper = server.stopper();
+        let (stopper, cable) = (server.stopper(), server.cable());
         let thread = std::thread::spawn(move || {
             server.run().unwrap();
             server
         });
-        Self { path, stopper, thread: Some(thread) }
+        Self { path, cable, stopper, thread: Some(thread) }
     }
 
     /// Stops the server: violations, and how many clients it had.

@@ -1,6 +1,7 @@
 //! The `barewire` tool: which network functions a machine has, how they are given to this framework, and what keeps one from it.
 
 mod binding;
+mod commands;
 mod device;
 mod doctor;
 mod list;
@@ -81,6 +82,9 @@ enum Command {
     /// Serve a simulated card at a vfio-user socket, for QEMU and other clients, until the process is told to end
     ///
     /// Clients come one after the other; the card is reset between them. Exit status 1 where a driver did what the datasheet forbids.
+    ///
+    /// Lines on standard input meanwhile: `link down` pulls the card's cable, `link up` plugs it in, `help` lists these commands. The end of
+    /// standard input changes nothing.
     Sim {
         /// The card: ixgbe or virtio-net, with ,key=value options (card, mac)
         #[arg(long, value_name = "CARD")]

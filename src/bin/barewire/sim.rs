@@ -1,5 +1,6 @@
 //! `barewire sim`: a simulated card behind a vfio-user socket.
 
+use std::io::IsTerminal;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use barewire::sim::wire::spec::WireSpec;
 use barewire::{Error, Spec, SpecError};
 use serde_json::json;
 
+use crate::commands;
 use crate::output::Report;
 
 /// The card's address where none is given.
@@ -34,7 +36,11 @@ pub(crate) fn sim(device: &str, socket: &Path, wire: &str, quiet: bool) -> Resul
             "{name} at {0}; QEMU: -device '{{\"driver\":\"vfio-user-pci\",\"socket\":{{\"path\":\"{0}\",\"type\":\"unix\"}}}}'",
             socket.display()
         );
+        if std::io::stdin().is_terminal() && std::io::stdout().is_terminal() {
+            println!("{}", commands::HELP);
+        }
     }
+    commands::obey_standard_input(server.cable(), quiet);
     server.run().map_err(Error::Serve)?;
     let (clients, violations) = (server.clients(), server.violations());
     let list: Vec<_> = violations.to_vec().iter().map(ToString::to_string).collect();

@@ -1,0 +1,140 @@
+"""The simulated card under Linux's own ixgbe, where the harness has a hand in it: frames put on the card's wire from outside, and
+its cable pulled."""
+
+import contextlib
+import re
+import threading
+import time
+
+from harness import commands, frames
+from harness.bench import FAR, MAC, NEAR, capability
+from harness.lab import check
+from harness.peer import Peer
+
+# IEEE 802.3 annex 31: no bridge forwards what goes to this address.
+CONTROL = frames.mac("01:80:c2:00:00:01")
+ETHERTYPE_CONTROL = 0x8808
+HAND = frames.mac("02:00:00:00:00:01")
+
+
+def pause_frame(quanta):
+    """A pause frame; 0 quanta end a pause."""
+    return frames.ethernet(CONTROL, HAND, ETHERTYPE_CONTROL, b"\0\1" + quanta.to_bytes(2, "big"))
+
+
+@contextlib.contextmanager
+def hand_on(b):
+    """A hand on the card's wire: what it sends arrives at the card as if its far end had sent it."""
+    card = b.guest.ports["near"].near
+    hand = Peer(card.with_suffix(".hand"), card)
+    try:
+        yield hand
+    finally:
+        hand.close()
+
+
+def wait_grown(b, before, names, wanted, timeout=10):
+    """Waits until `ethtool -S` says that the named counters have grown as `wanted` says, and returns by how much."""
+    deadline = time.monotonic() + timeout
+    while True:
+        grown = b.grown(before)
+        seen = [grown.get(name, 0) for name in names]
+        if wanted(*seen):
+            return seen
+        check(time.monotonic() < deadline, f"{dict(zip(names, seen))} after {timeout} s")
+        time.sleep(0.3)
+
+
+def slowest(b, count=8):
+    """The longest round trip of so many pings, one after the other, in milliseconds. Each has to be answered."""
+    output = b.near(f"for i in $(seq {count}); do ping -q -c 1 -W 5 {FAR} || exit 1; done", timeout=60)
+    return max(float(time) for time in re.findall(r"= [\d.]+/[\d.]+/([\d.]+) ms", output))
+
+
+def send_train(hand, over, seconds):
+    """XOFF after XOFF for so long, then XON. `over` ends it early."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and not over.wait(0.0005):
+        hand.send(pause_frame(0xFFFF))
+    hand.send(pause_frame(0))
+
+
+def slowest_in_a_pause(b, hand):
+    """The longest round trip while XOFF frames come for a second."""
+    over = threading.Event()
+    train = threading.Thread(target=send_train, args=(hand, over, 1))
+    train.start()
+    try:
+        return slowest(b, 30)
+    finally:
+        over.set()
+        train.join()
+
+
+@capability("pause-received")
+def pause_received(b):
+    """pause frames are counted; a train of XOFF holds pings back, and XON lets them go"""
+    names = ("rx_flow_control_xoff", "rx_flow_control_xon")
+    b.ping(100)
+    with hand_on(b) as hand:
+        before = b.statistics()
+        for frame in [pause_frame(100)] * 7 + [pause_frame(0)] * 3:
+            hand.send(frame)
+        xoff, xon = wait_grown(b, before, names, lambda xoff, xon: xoff >= 7 and xon >= 3)
+        check((xoff, xon) == (7, 3), f"of 7 XOFF and 3 XON {xoff} and {xon} are counted")
+        free = slowest(b)
+        # An XOFF holds for 3.4 ms at most. Where the train itself is held up for longer, the pings slip through: it may try again.
+        for _ in range(5):
+            held = slowest_in_a_pause(b, hand)
+            if held > 300:
+                break
+        after = slowest(b)
+    check(max(free, after) < 300 < held, f"the slowest ping took {free} ms before, {held} ms in a pause, {after} ms after it")
+    check(not b.complaints(), f"{b.complaints()[:4]}")
+    return f"7 XOFF and 3 XON counted; the slowest ping: {free:.0f} ms, in a pause {held:.0f} ms, after it {after:.0f} ms"
+
+
+@capability("pause-sent")
+def pause_sent(b):
+    """while the guest stands still, frames fill its small ring and the packet buffer: XOFF; when it goes on, XON"""
+    count = 2000
+    frame = frames.ethernet(frames.mac(MAC), HAND, frames.ETHERTYPE_EXPERIMENTAL, b"\x5a" * 1486)
+    b.near("ethtool -G $if rx 64", timeout=60)
+    try:
+        b.wait_carrier(1)
+        b.ping(100)
+        before = b.statistics()
+        with hand_on(b) as hand:
+            b.guest.qmp.execute("stop")
+            try:
+                for _ in range(count):
+                    hand.send(frame)
+            finally:
+                b.guest.qmp.execute("cont")
+        names = ("tx_flow_control_xoff", "tx_flow_control_xon", "rx_packets", "rx_missed_errors")
+        xoff, xon, taken, missed = wait_grown(b, before, names, lambda xoff, xon, taken, missed: xoff and xon and taken + missed >= count)
+        check(300 < taken < 400, f"{taken} frames of 1500 bytes lay in 64 buffers and 448 KiB")
+        b.ping(1000)
+    finally:
+        b.reload()
+    return f"{count} frames, of which {taken} had room: {xoff} XOFF and {xon} XON sent"
+
+
+@capability("cable", "x540")
+def cable(b):
+    """the card's cable is pulled and plugged in again: Linux sees the carrier go and come"""
+    port = b.guest.ports["near"]
+    counts = lambda: [b.log().count(f"NIC Link is {state}") for state in ("Down", "Up")]
+    before = counts()
+    port.tell(commands.PULL_CABLE)
+    try:
+        b.wait_carrier(0)
+        check(counts()[0] > before[0], f"Linux does not say that the link is down: {b.log()[-300:]}")
+        status, output = b.far(f"ping -q -c 2 -i 0.2 -W 1 {NEAR}", check=False)
+        check(status != 0, f"an answer came over a pulled cable: {output}")
+    finally:
+        port.tell(commands.PLUG_IN_CABLE)
+    b.wait_carrier(1)
+    check(counts()[1] > before[1], f"Linux does not say that the link is up: {b.log()[-300:]}")
+    b.ping(1000)
+    return "NIC Link is Down, NIC Link is Up; 10 pings answered"
