@@ -1,11 +1,12 @@
 //! What a driver did that the datasheet forbids.
 
+use std::collections::HashMap;
 use std::fmt;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// How many violations are kept; later ones are only counted.
-const KEPT: usize = 256;
+/// How many violations of a kind are kept; later ones are only counted, so that a flood of one does not hide the first of another.
+const KEPT_OF_A_KIND: usize = 64;
 
 /// One thing that a driver did and the datasheet forbids.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,11 +27,18 @@ impl fmt::Display for Violation {
     }
 }
 
-/// The violations that one device has seen, oldest first. Bounded: beyond a few hundred they are only counted.
+/// The violations that one device has seen, oldest first. Bounded: beyond some of a kind they are only counted.
 #[derive(Debug, Default)]
 pub struct Violations {
-    list: Mutex<Vec<Violation>>,
+    kept: Mutex<Kept>,
     total: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    list: Vec<Violation>,
+    /// How many of each kind there are in the list.
+    kinds: HashMap<&'static str, usize>,
 }
 
 impl Violations {
@@ -38,23 +46,30 @@ impl Violations {
     #[cold]
     pub fn record(&self, what: &'static str, location: fmt::Arguments<'_>, value: u64, section: &'static str) {
         self.total.fetch_add(1, Ordering::Relaxed);
-        let mut list = self.list.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if list.len() < KEPT {
+        let mut kept = self.lock();
+        let Kept { list, kinds } = &mut *kept;
+        let of_this_kind = kinds.entry(what).or_default();
+        if *of_this_kind < KEPT_OF_A_KIND {
+            *of_this_kind += 1;
             let violation = Violation { what, location: location.to_string(), value, section };
             log::warn!("{violation}");
             list.push(violation);
         }
     }
 
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Those that were kept.
     pub fn to_vec(&self) -> Vec<Violation> {
-        self.list.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+        self.lock().list.clone()
     }
 
     /// Takes those that were kept, and starts to count from zero: for tests that provoke one.
     pub fn take(&self) -> Vec<Violation> {
         self.total.store(0, Ordering::Relaxed);
-        std::mem::take(&mut self.list.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+        std::mem::take(&mut *self.lock()).list
     }
 
     /// How many there were, kept or not.

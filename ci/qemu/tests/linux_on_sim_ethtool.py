@@ -1,11 +1,13 @@
 """The simulated card under Linux's own ixgbe: what `ethtool` asks of it, settings, restarts, and a hang."""
 
+import pathlib
 import re
 import time
 
 from harness.bench import CARDS, FAR, GROUP, MAC, NEAR, bench, capability
 from harness.lab import check, test
 
+FIDELITY = pathlib.Path(__file__).resolve().parents[3] / "sim" / "FIDELITY.md"
 # A word that no section of the EEPROM holds, by its bytes.
 OFFSET = 0x600
 
@@ -221,6 +223,19 @@ def reload(b):
     b.ping(1000)
     check(not b.complaints(), f"{b.complaints()[:8]}")
     return f"{count} times, traffic after each third and the last"
+
+
+@capability("violations", "x540", "x550")
+def violations(b):
+    """what the card recorded as forbidden is what sim/FIDELITY.md lists of Linux, and nothing else"""
+    listed = set(re.findall(r"^- \*(.+?)\*", FIDELITY.read_text().split("## What Linux does that the datasheet forbids")[1], re.MULTILINE))
+    # The acts that are listed, should this be the only test.
+    b.near("ethtool -A $if rx off tx off; ethtool -A $if rx on tx on", check=False, timeout=60)
+    b.near("ethtool -t $if offline", timeout=120)
+    b.wait_carrier(1)
+    seen = {line.split("violation] ")[1].split(" at ")[0] for line in b.guest.ports["near"].violations()}
+    check(seen == listed, f"not listed: {sorted(seen - listed)}; listed and not seen: {sorted(listed - seen)}")
+    return f"{len(seen)} kinds, as listed"
 
 
 @test(f"{GROUP}/intx", needs=["barewire"])
