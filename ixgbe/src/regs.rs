@@ -233,7 +233,7 @@ reg_flags! {
 reg_flags! {
     /// Bits of [`MFLCN`].
     pub struct Mflcn {
-        /// Discard pause frames instead of handing them up.
+        /// Discard pause frames instead of handing them up, where RFCE is on.
         const DPF = 1 << 1;
         /// Obey priority pause frames.
         const RPFCE = 1 << 2;

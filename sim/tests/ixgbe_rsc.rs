@@ -406,4 +406,28 @@ proptest! {
         prop_assert!(sent == seen, "streams differ");
         receiver.card.expect_violations(&[]);
     }
+
+    /// Frames that are cut short or have wrong bytes: whatever is not coalesced comes out as it came.
+    #[test]
+    fn broken_segments(
+        arrivals in prop::collection::vec((0u32..4, prop::collection::vec((0usize..120, any::<u8>()), 0..3), prop::option::of(14usize..120)), 1..60),
+    ) {
+        let mut receiver = Receiver::new().moderated();
+        let mut seq = 0;
+        for (flags, wrong, cut) in arrivals {
+            let mut frame = Segment { flags: ACK | flags as u8 & PSH, v6: flags & 1 != 0, ..Segment::new(seq, &bytes(60, seq as u8)) }.frame();
+            seq += 60;
+            for &(at, value) in wrong.iter().filter(|(at, _)| *at >= 6) {
+                frame.get_mut(at).into_iter().for_each(|byte| *byte = value);
+            }
+            frame.truncate(cut.unwrap_or(usize::MAX));
+            receiver.card.arrive(&frame);
+            receiver.card.device.advance_us(20);
+            for packet in receiver.take() {
+                prop_assert!(packet.bytes.len() >= 54);
+            }
+        }
+        receiver.end();
+        receiver.card.expect_violations(&[]);
+    }
 }
