@@ -13,10 +13,16 @@ use crate::violation::Violations;
 pub(crate) trait Remote {
     /// How many of the bytes from `iova` on lie in one such mapping that may be read, or written.
     fn reach(&self, iova: u64, write: bool) -> u64;
-    /// Reads. `false`: the owner did not answer.
-    fn read(&self, iova: u64, into: &mut [u8]) -> bool;
-    /// Writes. `false`: the owner did not answer.
-    fn write(&self, iova: u64, from: &[u8]) -> bool;
+    /// Reads.
+    ///
+    /// # Errors
+    /// [`FaultCause::Refused`] or [`FaultCause::Later`].
+    fn read(&self, iova: u64, into: &mut [u8]) -> Result<(), FaultCause>;
+    /// Writes. What was sent to the owner counts as written: a write is not made again later.
+    ///
+    /// # Errors
+    /// [`FaultCause::Refused`].
+    fn write(&self, iova: u64, from: &[u8]) -> Result<(), FaultCause>;
 }
 
 /// One device's access to memory for a bounded piece of work. Every fault is recorded as a violation.
@@ -92,34 +98,31 @@ impl<'a> Dma<'a> {
     }
 
     /// Passes an access that does not lie in one window on in pieces, where all of it is mapped: `each` takes the place of a piece and which of the
-    /// bytes it holds, and says whether the owner answered.
+    /// bytes it holds, and accesses them.
     #[inline(never)]
     fn in_pieces(
         &self,
         iova: Iova,
         len_bytes: usize,
         write: bool,
-        mut each: impl FnMut(Place, u64, std::ops::Range<usize>) -> bool,
+        mut each: impl FnMut(Place, u64, std::ops::Range<usize>) -> Result<(), FaultCause>,
     ) -> Result<(), DmaFault> {
         if !self.bus_master {
             return Err(self.fault(iova, len_bytes, write, FaultCause::BusMasterOff));
         }
-        let walk = |each: &mut dyn FnMut(Place, u64, std::ops::Range<usize>) -> bool| {
+        let walk = |each: &mut dyn FnMut(Place, u64, std::ops::Range<usize>) -> Result<(), FaultCause>| {
             let mut done = 0;
             while done < len_bytes {
                 let piece = iova.0.checked_add(done as u64).and_then(|at| Some((at, self.piece(at, write)?)));
-                let Some((at, (place, reach))) = piece else { return Some(FaultCause::Unmapped) };
+                let Some((at, (place, reach))) = piece else { return Err(FaultCause::Unmapped) };
                 let end = len_bytes.min(done.saturating_add(usize::try_from(reach).unwrap_or(usize::MAX)));
-                if !each(place, at, done..end) {
-                    return Some(FaultCause::Silent);
-                }
+                each(place, at, done..end)?;
                 done = end;
             }
-            None
+            Ok(())
         };
         // An access that faults at its end does nothing at its beginning.
-        let fault = walk(&mut |_, _, _| true).or_else(|| walk(&mut each));
-        fault.map_or(Ok(()), |why| Err(self.fault(iova, len_bytes, write, why)))
+        walk(&mut |_, _, _| Ok(())).and_then(|()| walk(&mut each)).map_err(|why| self.fault(iova, len_bytes, write, why))
     }
 
     #[inline(never)]
@@ -130,10 +133,10 @@ impl<'a> Dma<'a> {
                 (Place::Here(from), _) => {
                     // SAFETY: `piece` found as many bytes from `from` on in one window as `range` is long; for the rest see `read`.
                     unsafe { from.as_ptr().copy_to_nonoverlapping(into.as_mut_ptr(), into.len()) }
-                    true
+                    Ok(())
                 }
                 (Place::Remote, Some(remote)) => remote.read(at, into),
-                (Place::Remote, None) => false,
+                (Place::Remote, None) => Err(FaultCause::Unmapped),
             }
         })
     }
@@ -146,10 +149,10 @@ impl<'a> Dma<'a> {
                 (Place::Here(to), _) => {
                     // SAFETY: as in `read_pieces`, with the direction reversed.
                     unsafe { to.as_ptr().copy_from_nonoverlapping(from.as_ptr(), from.len()) }
-                    true
+                    Ok(())
                 }
                 (Place::Remote, Some(remote)) => remote.write(at, from),
-                (Place::Remote, None) => false,
+                (Place::Remote, None) => Err(FaultCause::Unmapped),
             }
         })
     }
@@ -157,8 +160,8 @@ impl<'a> Dma<'a> {
     #[cold]
     fn fault(&self, iova: Iova, len_bytes: usize, write: bool, why: FaultCause) -> DmaFault {
         let verb = if write { "write" } else { "read" };
-        // A silent owner is no mistake of the driver's.
-        if why != FaultCause::Silent {
+        // What the owner of the memory says is no mistake of the driver's.
+        if !matches!(why, FaultCause::Refused | FaultCause::Later) {
             self.violations.record(why.what(), format_args!("DMA {verb} of {len_bytes} bytes"), iova.0, "PCI, IOMMU");
         }
         DmaFault { iova, len_bytes, write, why }
@@ -213,6 +216,8 @@ impl<'a> Dma<'a> {
 
     #[inline(never)]
     fn append_pieces(&self, iova: Iova, len_bytes: usize, into: &mut Vec<u8>) -> Result<(), DmaFault> {
+        // Looked at first: a length that is not mapped costs no memory.
+        self.in_pieces(iova, len_bytes, false, |_, _, _| Ok(()))?;
         let len = into.len();
         into.resize(len + len_bytes, 0);
         self.read_pieces(iova, &mut into[len..]).inspect_err(|_| into.truncate(len))

@@ -199,8 +199,17 @@ pub enum FaultCause {
     BusMasterOff,
     /// A descriptor is not aligned to its size.
     Misaligned,
-    /// The memory is mapped, but its owner did not answer.
-    Silent,
+    /// The memory is mapped, and its owner refused the access.
+    Refused,
+    /// The memory is mapped, and its owner has to be asked again later: nothing was done.
+    Later,
+}
+
+impl DmaFault {
+    /// Whether the same access may be made again later, as if it had not been tried.
+    pub fn is_passing(&self) -> bool {
+        self.why == FaultCause::Later
+    }
 }
 
 impl FaultCause {
@@ -209,7 +218,8 @@ impl FaultCause {
             Self::Unmapped => "DMA outside the mappings",
             Self::BusMasterOff => "DMA while bus mastering is off",
             Self::Misaligned => "DMA of a descriptor that is not aligned",
-            Self::Silent => "DMA to memory whose owner does not answer",
+            Self::Refused => "DMA to memory whose owner refuses",
+            Self::Later => "DMA to memory whose owner does not answer now",
         }
     }
 }

@@ -237,7 +237,7 @@ fn packets_that_are_too_much() {
         card.settle();
         card.expect_violations(what);
     }
-    assert_eq!(card.sent().iter().map(Vec::len).collect::<Vec<_>>(), [1514, 1515, 800, 820]);
+    assert_eq!(card.sent().iter().map(Vec::len).collect::<Vec<_>>(), [1514, 1515, 800], "the queue stands still at the last");
 }
 
 #[test]

@@ -36,7 +36,7 @@ fn the_attach_sequence() {
         let info = client.ask(5, &words(&[32, 0, region, 0, 0, 0, 0, 0])).good();
         assert_eq!(info, words(&[32, if size > 0 { 3 } else { 0 }, region, 0, size, 0, 0, 0]), "region {region}");
     }
-    assert_eq!(client.ask(7, &words(&[16, 0, 3, 0])).good(), words(&[16, 0, 3, 0]));
+    assert_eq!(client.ask(7, &words(&[16, 0, 3, 0])).good(), words(&[16, 1, 3, 1]));
     let config = client.read(7, 0, 4096);
     assert_eq!((config.len(), &config[..4]), (4096, &[0x86, 0x80, 0xfb, 0x10][..]));
     // BAR sizing: 512 KiB, 64 bits.

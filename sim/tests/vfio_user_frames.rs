@@ -232,35 +232,6 @@ fn a_client_that_does_not_answer() {
     }
 }
 
-/// QEMU answers no DMA message while a processor of its guest waits for a write to be acknowledged.
-#[test]
-fn a_write_is_acknowledged_while_the_card_waits() {
-    let (served, mut wire) = served("waits");
-    let mut driver = Driver::new(served.agreed(), true);
-    driver.start();
-    driver.client.answer_all();
-    let out = frame([2, 0, 0, 0, 0, 9], 300);
-    let data = 300u64 | 3 << 20 | 1 << 29 | 1 << 25 | 1 << 24 | 1 << 27 | 300 << 46;
-    driver.put(TX_BUFFER, &out);
-    driver.put(TX_RING, &[TX_BUFFER.to_le_bytes(), data.to_le_bytes()].concat());
-    driver.w(0x6018, 1);
-    let asked = driver.client.receive().unwrap();
-    assert_eq!((asked.command, asked.flags), (11, 0));
-    let began = Instant::now();
-    for value in 1..=3 {
-        let id = driver.client.command(10, 0, &access(0, 0x5400, 4, &[value, 0, 0, 0]), &[]);
-        let reply = driver.client.receive().unwrap();
-        assert_eq!((reply.id, reply.command, reply.good()), (id, 10, access(0, 0x5400, 4, &[])));
-    }
-    assert!(began.elapsed() < Duration::from_secs(1));
-    driver.client.answer(&asked);
-    driver.until("the descriptor is written back", |driver| driver.get(TX_RING + 12, 1)[0] & 1 == 1);
-    assert_eq!(driver.r(0x5400), 3);
-    let mut seen = Vec::new();
-    assert!(wire.receive(&mut seen));
-    assert_eq!(seen, out);
-}
-
 #[test]
 fn dma_outside_the_mappings_is_a_violation() {
     let (served, _wire) = served("outside");
@@ -318,4 +289,173 @@ fn a_pulled_cable_takes_the_link_and_the_frames_from_the_card() {
     next.until("the link is up", is_up);
     drop(next);
     assert_eq!(served.stop(), (Vec::new(), 2));
+}
+
+/// A driver that has told the card of one frame, and the DMA message with which the card asks for it.
+fn asked_for_a_frame(driver: &mut Driver) -> (Vec<u8>, Message) {
+    driver.start();
+    driver.client.answer_all();
+    let out = frame([2, 0, 0, 0, 0, 9], 300);
+    let data = 300u64 | 3 << 20 | 1 << 29 | 1 << 25 | 1 << 24 | 1 << 27 | 300 << 46;
+    driver.put(TX_BUFFER, &out);
+    driver.put(TX_RING, &[TX_BUFFER.to_le_bytes(), data.to_le_bytes()].concat());
+    driver.w(0x6018, 1);
+    let asked = driver.client.receive().unwrap();
+    assert_eq!((asked.command, asked.flags), (11, 0));
+    (out, asked)
+}
+
+/// The reply to a command of a client that answers no DMA message before it; those that came meanwhile.
+fn reply_first(driver: &mut Driver, id: u16, command: u16) -> (Message, Vec<Message>) {
+    let mut later = Vec::new();
+    loop {
+        let message = driver.client.receive().unwrap();
+        if message.flags & 0xf == 1 {
+            assert_eq!((message.id, message.command), (id, command));
+            return (message, later);
+        }
+        later.push(message);
+    }
+}
+
+/// QEMU answers no DMA message while a processor of its guest waits for a register: the processor holds QEMU's big lock, and DMA messages are answered
+/// by the main loop, which takes it. So the server answers first, and asks again.
+#[test]
+fn commands_are_answered_while_the_card_waits() {
+    let (served, mut wire) = served("waits");
+    let mut driver = Driver::new(served.agreed(), true);
+    let (out, asked) = asked_for_a_frame(&mut driver);
+    let (began, mut later) = (Instant::now(), vec![asked]);
+    for value in 1..=3 {
+        let id = driver.client.command(10, 0, &access(0, 0x5400, 4, &[value, 0, 0, 0]), &[]);
+        let (reply, mut more) = reply_first(&mut driver, id, 10);
+        assert_eq!(reply.good(), access(0, 0x5400, 4, &[]));
+        later.append(&mut more);
+        let id = driver.client.command(9, 0, &access(0, 0x5400, 4, &[]), &[]);
+        let (reply, mut more) = reply_first(&mut driver, id, 9);
+        assert_eq!(reply.good()[16..], [value, 0, 0, 0], "served in order, and at once");
+        later.append(&mut more);
+    }
+    assert!(began.elapsed() < Duration::from_secs(1));
+    // What is not there any more is refused, not acknowledged unseen.
+    let id = driver.client.command(10, 0, &access(0, 1 << 30, 4, &[0; 4]), &[]);
+    let (reply, mut more) = reply_first(&mut driver, id, 10);
+    assert_eq!(reply.error(), EINVAL);
+    later.append(&mut more);
+    for message in later {
+        driver.client.answer(&message);
+    }
+    driver.until("the descriptor is written back", |driver| driver.get(TX_RING + 12, 1)[0] & 1 == 1);
+    let mut seen = Vec::new();
+    assert!(wire.receive(&mut seen));
+    assert_eq!(seen, out);
+    assert!(!wire.receive(&mut seen), "once");
+    drop(driver);
+    assert_eq!(served.stop().0, Vec::<String>::new());
+}
+
+/// An interrupt does not overtake what it tells of, though nobody waits for that to be written.
+#[test]
+fn interrupts_wait_for_what_was_written() {
+    let (served, _wire) = served("posted-irq");
+    let mut driver = Driver::new(served.agreed(), true);
+    let vector = driver.start();
+    // Transmit queue 0 on vector 1, too.
+    driver.w(0x900, 0x81 | 0x81 << 8);
+    driver.client.answer_all();
+    fired(&vector);
+    let data = 100u64 | 3 << 20 | 1 << 29 | 1 << 25 | 1 << 24 | 1 << 27 | 100 << 46;
+    driver.put(TX_BUFFER, &frame([2, 0, 0, 0, 0, 9], 100));
+    driver.put(TX_RING, &[TX_BUFFER.to_le_bytes(), data.to_le_bytes()].concat());
+    driver.client.post32(0, 0x6018, 1);
+    // Every read is answered, until the first write comes: the report.
+    let report = loop {
+        let message = driver.client.receive().unwrap();
+        if message.command == 12 {
+            break message;
+        }
+        driver.client.answer(&message);
+    };
+    let id = driver.client.command(9, 0, &access(0, LINKS, 4, &[]), &[]);
+    let (_, more) = reply_first(&mut driver, id, 9);
+    std::thread::sleep(Duration::from_millis(20));
+    // The report's second word goes out at once; then the card stands still, and keeps its interrupt back.
+    let written: Vec<_> = [report].into_iter().chain(more).collect();
+    assert!(written.iter().all(|message| message.command == 12));
+    driver.client.answer(&written[0]);
+    std::thread::sleep(Duration::from_millis(20));
+    assert_eq!(fired(&vector), 0);
+    written[1..].iter().for_each(|message| driver.client.answer(message));
+    let deadline = Instant::now() + Duration::from_secs(2);
+    while fired(&vector) == 0 {
+        assert!(Instant::now() < deadline, "the interrupt does not come");
+        driver.client.answer_all();
+    }
+    assert_eq!(driver.get(TX_RING + 12, 1)[0] & 1, 1);
+    drop(driver);
+    assert_eq!(served.stop().0, Vec::<String>::new());
+}
+
+/// More posted writes than are kept, while an answer is on its way: none of them is a mistake of the client's.
+#[test]
+fn many_posted_writes_while_the_card_waits() {
+    let (served, _wire) = served("posted");
+    let mut driver = Driver::new(served.agreed(), true);
+    let (_, asked) = asked_for_a_frame(&mut driver);
+    for value in 0..1100 {
+        driver.client.post32(0, 0x5400, value);
+    }
+    driver.client.answer(&asked);
+    driver.until("the descriptor is written back", |driver| driver.get(TX_RING + 12, 1)[0] & 1 == 1);
+    assert_eq!(driver.r(0x5400), 1099);
+}
+
+/// A client that answers each DMA message at once, and posts 100 writes with each: the card serves 64 commands for all that one turn asks.
+#[test]
+fn posted_writes_with_each_answer() {
+    let (served, mut wire) = served("stream");
+    let mut driver = Driver::new(served.agreed(), true);
+    driver.start();
+    driver.client.answer_all();
+    let data = 300u64 | 3 << 20 | 1 << 29 | 1 << 25 | 1 << 24 | 1 << 27 | 300 << 46;
+    driver.put(TX_BUFFER, &frame([2, 0, 0, 0, 0, 9], 300));
+    for slot in 0..7 {
+        driver.put(TX_RING + 16 * slot, &[TX_BUFFER.to_le_bytes(), data.to_le_bytes()].concat());
+    }
+    driver.client.post32(0, 0x6018, 7);
+    let mut value = 0;
+    while driver.get(TX_RING + 6 * 16 + 12, 1)[0] & 1 == 0 {
+        let message = driver.client.receive().unwrap_or_else(|| panic!("the server closed the connection after {value} writes"));
+        for _ in 0..100 {
+            value += 1;
+            driver.client.post32(0, 0x5400, value);
+        }
+        driver.client.answer(&message);
+    }
+    assert_eq!(driver.r(0x5400), value);
+    let mut seen = Vec::new();
+    assert!(wire.receive(&mut seen));
+}
+
+/// A client that owes an answer must not make the server hold a gigabyte.
+#[test]
+fn what_a_waiting_card_holds_is_bounded() {
+    let resident = || {
+        let text = std::fs::read_to_string("/proc/self/statm").unwrap();
+        (text.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096) >> 20
+    };
+    let (served, _wire) = served("memory");
+    let mut driver = Driver::new(served.agreed(), true);
+    let (_, _asked) = asked_for_a_frame(&mut driver);
+    let before = resident();
+    let message = message_bytes(1, 10, NO_REPLY, &access(0, 0, 1 << 20, &vec![0x5a; 1 << 20]));
+    let began = Instant::now();
+    let mut most = 0;
+    for _ in 0..900 {
+        if std::io::Write::write_all(&mut driver.client.stream, &message).is_err() {
+            break;
+        }
+        most = most.max(resident().saturating_sub(before));
+    }
+    assert!(most < 128, "{most} MiB in {:?}", began.elapsed());
 }

@@ -24,6 +24,7 @@ const MSI: u32 = 1;
 const TRIGGER_EVENTFD: u32 = 0x24;
 const TRIGGER_NONE: u32 = 0x21;
 const UNMASK_NONE: u32 = 0x11;
+const UNMASK_EVENTFD: u32 = 0x14;
 
 fn served(test: &str) -> (Served, Client) {
     // The far end is gone: no carrier, and no cause but those that a test sets.
@@ -70,6 +71,32 @@ fn the_line_is_a_level_that_masks_itself() {
     assert_eq!((soon(&mut client, &line), shows_interrupt(&mut client)), (0, false), "taken");
     client.write32(0, EICS, 1);
     assert_eq!(soon(&mut client, &line), 1);
+    drop(client);
+    assert_eq!(served.stop().0, Vec::<String>::new());
+}
+
+/// KVM unmasks the line by a descriptor of its own when the guest has acknowledged it, and QEMU hears nothing of it.
+#[test]
+fn the_line_is_unmasked_by_a_descriptor() {
+    let (served, mut client) = served("intx-unmask");
+    let (line, unmask) = (event(), event());
+    client.set_irqs(TRIGGER_EVENTFD, INTX, 0, 1, &[], &[&line]).good();
+    client.set_irqs(UNMASK_EVENTFD, INTX, 0, 1, &[], &[&unmask]).good();
+    let acknowledge = || rustix::io::write(&unmask, &1u64.to_ne_bytes()).unwrap();
+    client.write32(0, EICS, 1 << 2);
+    assert_eq!(soon(&mut client, &line), 1);
+    acknowledge();
+    // No command comes that would wake the card.
+    std::thread::sleep(Duration::from_millis(20));
+    assert_eq!(fired(&line), 1, "asserted still");
+    client.read32(0, EICR);
+    acknowledge();
+    assert_eq!(soon(&mut client, &line), 0);
+    client.write32(0, EICS, 1 << 3);
+    assert_eq!(soon(&mut client, &line), 1, "unmasked for the next");
+    client.set_irqs(UNMASK_EVENTFD, INTX, 0, 1, &[], &[]).good();
+    acknowledge();
+    assert_eq!(soon(&mut client, &line), 0, "taken away, it unmasks nothing");
     drop(client);
     assert_eq!(served.stop().0, Vec::<String>::new());
 }

@@ -334,7 +334,7 @@ impl Ixgbe {
             } else if ring.state == State::Disabling {
                 ring.state = State::Disabled;
             }
-            (ring.faulted, ring.segments_sent, ring.unreported) = (false, 0, Default::default());
+            (ring.faulted, ring.segments_sent, ring.unreported) = (up && !ring.fits(), 0, Default::default());
             if receives {
                 large.retain(|large| large.queue as usize != queue);
             } else {

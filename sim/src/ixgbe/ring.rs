@@ -4,10 +4,15 @@ use driver_core::dma::Iova;
 
 use super::file::name_of;
 use super::writeback::Unreported;
+use crate::dma::Dma;
+use crate::iommu::DmaFault;
 use crate::model::Host;
+use crate::wire::MAX_FRAME_BYTES;
 
 /// RXDCTL.ENABLE and TXDCTL.ENABLE (8.2.3.8.6, 8.2.3.9.10).
 pub(super) const ENABLE: u32 = 1 << 25;
+/// Buffers of the longest frame, of 1 KiB each.
+pub(super) const MOST_BUFFERS: usize = MAX_FRAME_BYTES / 1024 + 1;
 const BSIZEPACKET_MASK: u32 = 0x1F;
 /// Descriptors have 16 bytes.
 const DESC_BYTES: u64 = 16;
@@ -107,13 +112,35 @@ impl Ring {
     /// How many descriptors the card owns.
     #[inline]
     pub(super) fn owned(&self) -> u32 {
-        if self.tail >= self.head { self.tail - self.head } else { self.slots() - self.head + self.tail }
+        match self.tail.checked_sub(self.head) {
+            Some(owned) => owned,
+            None => (self.slots() + self.tail).saturating_sub(self.head),
+        }
+    }
+
+    /// The buffers of the next `count` descriptors, none of which is taken.
+    ///
+    /// # Errors
+    /// The descriptors cannot be read, all of them.
+    pub(super) fn buffers(&self, dma: &Dma<'_>, count: usize) -> Result<[Iova; MOST_BUFFERS], DmaFault> {
+        let (mut buffers, mut index) = ([Iova(0); MOST_BUFFERS], self.head);
+        for buffer in buffers.iter_mut().take(count) {
+            *buffer = Iova(dma.load16(self.desc(index))?[0]);
+            index = self.next(index);
+        }
+        Ok(buffers)
+    }
+
+    /// A DMA fault stops the ring, unless the access may be made again.
+    pub(super) fn stopped_by<T>(&mut self, fault: DmaFault, outcome: T) -> T {
+        self.faulted |= !fault.is_passing();
+        outcome
     }
 
     /// Where descriptor `index` lies.
     #[inline]
     pub(super) fn desc(&self, index: u32) -> Iova {
-        Iova((u64::from(self.bah) << 32 | u64::from(self.bal)) + u64::from(index) * DESC_BYTES)
+        Iova(u64::from(self.bah) << 32 | u64::from(self.bal)).offset(u64::from(index) * DESC_BYTES)
     }
 
     /// The index behind `index`.
@@ -172,7 +199,14 @@ impl Ring {
             TDWBAH if !self.receives => self.tdwb[1] = value,
             _ => return false,
         }
+        // What a card would make of it is anybody's guess; this one stands still.
+        self.faulted |= self.state != State::Disabled && !self.fits();
         true
+    }
+
+    /// Whether head and tail lie in the ring.
+    pub(super) fn fits(&self) -> bool {
+        self.head < self.slots() && self.tail < self.slots()
     }
 
     fn write_tail(&mut self, value: u32, forbid: impl Fn(&'static str)) {
@@ -182,9 +216,7 @@ impl Ring {
                 forbid("the tail was written while the queue is not enabled");
             }
             State::Enabled if value >= self.slots() => {
-                // The register takes it all the same; what a card would then fetch is nobody's descriptor.
                 forbid("the tail was written beyond the ring");
-                self.faulted = true;
             }
             _ => {}
         }
@@ -197,7 +229,7 @@ impl Ring {
             Some("a queue was enabled without a ring length")
         } else if self.bal == 0 && self.bah == 0 {
             Some("a queue was enabled without a ring base")
-        } else if self.head >= self.slots() || self.tail >= self.slots() {
+        } else if !self.fits() {
             Some("a queue was enabled with its head or tail beyond the ring")
         } else {
             None

@@ -9,7 +9,7 @@ use driver_core::dma::Iova;
 use super::Ixgbe;
 use super::parse::{Headers, TcpSegment};
 use super::regs::{HLREG0, HLREG0_RXCRCSTRP, PSRTYPE, RDRXCTL, RFCTL};
-use super::ring::Ring;
+use super::ring::{MOST_BUFFERS, Ring};
 use super::rx::{Inbound, Placed, status};
 use crate::dma::Dma;
 use crate::iommu::DmaFault;
@@ -61,6 +61,17 @@ impl Connection {
     }
 }
 
+/// Buffers of the ring's next descriptors, read before anything is written.
+type Buffers = [Iova; MOST_BUFFERS];
+
+/// Takes the ring's next descriptor, with its buffer.
+fn take(ring: &mut Ring, buffers: &mut impl Iterator<Item = Iova>) -> (u32, Iova) {
+    let index = ring.head;
+    ring.head = ring.next(index);
+    // As many were read as there are taken.
+    (index, buffers.next().unwrap_or(Iova(0)))
+}
+
 /// A large receive that is open.
 #[derive(Debug)]
 pub(super) struct Large {
@@ -90,17 +101,17 @@ pub(super) struct Large {
 }
 
 impl Large {
-    /// Takes the next descriptor of the ring.
-    fn take(ring: &mut Ring, dma: &Dma<'_>) -> Result<(u32, Iova), DmaFault> {
-        let index = ring.head;
-        let [buffer, _] = dma.load16(ring.desc(index))?;
-        ring.head = ring.next(index);
-        Ok((index, Iova(buffer)))
-    }
-
-    /// Starts with a whole frame.
-    fn open(ring: &mut Ring, dma: &Dma<'_>, inbound: &Inbound, connection: Connection, segment: &TcpSegment) -> Result<Self, DmaFault> {
-        let (index, buffer) = Self::take(ring, dma)?;
+    /// Starts with a whole frame, in the ring's next descriptors, whose buffers are `buffers`.
+    fn open(
+        ring: &mut Ring,
+        dma: &Dma<'_>,
+        buffers: Buffers,
+        inbound: &Inbound,
+        connection: Connection,
+        segment: &TcpSegment,
+    ) -> Result<Self, DmaFault> {
+        let mut buffers = buffers.into_iter();
+        let (index, buffer) = take(ring, &mut buffers);
         let mut large = Self {
             queue: inbound.queue,
             connection,
@@ -120,7 +131,7 @@ impl Large {
             status: inbound.status,
             vlan: inbound.vlan,
         };
-        large.put(ring, dma, &inbound.frame[..segment.payload.end])?;
+        large.put(ring, dma, &mut buffers, &inbound.frame[..segment.payload.end])?;
         Ok(large)
     }
 
@@ -143,10 +154,11 @@ impl Large {
             && self.descs + self.descs_for(ring, segment.payload.len()) <= most_descs
     }
 
-    fn append(&mut self, ring: &mut Ring, dma: &Dma<'_>, inbound: &Inbound, segment: &TcpSegment) -> Result<(), DmaFault> {
+    fn append(&mut self, ring: &mut Ring, dma: &Dma<'_>, buffers: Buffers, inbound: &Inbound, segment: &TcpSegment) -> Result<(), DmaFault> {
+        let mut buffers = buffers.into_iter();
         // A segment starts where its first byte lies.
         if self.filled == ring.buffer_bytes() {
-            self.advance(ring, dma)?;
+            self.advance(ring, dma, &mut buffers)?;
         }
         self.starts += 1;
         self.segments += 1;
@@ -158,14 +170,14 @@ impl Large {
         for range in [tcp + 8..tcp + 12, tcp + 13..tcp + 16, tcp + 20..end] {
             self.header[range.clone()].copy_from_slice(&inbound.frame[range]);
         }
-        self.put(ring, dma, &inbound.frame[segment.payload.clone()])
+        self.put(ring, dma, &mut buffers, &inbound.frame[segment.payload.clone()])
     }
 
     /// Writes bytes behind those that are there.
-    fn put(&mut self, ring: &mut Ring, dma: &Dma<'_>, mut bytes: &[u8]) -> Result<(), DmaFault> {
+    fn put(&mut self, ring: &mut Ring, dma: &Dma<'_>, buffers: &mut impl Iterator<Item = Iova>, mut bytes: &[u8]) -> Result<(), DmaFault> {
         while !bytes.is_empty() {
             if self.filled == ring.buffer_bytes() {
-                self.advance(ring, dma)?;
+                self.advance(ring, dma, buffers)?;
             }
             let (part, rest) = bytes.split_at(bytes.len().min(ring.buffer_bytes() - self.filled));
             dma.write(self.buffer.offset(self.filled as u64), part)?;
@@ -176,8 +188,8 @@ impl Large {
     }
 
     /// Goes on in the next descriptor: the full one is written back and names it.
-    fn advance(&mut self, ring: &mut Ring, dma: &Dma<'_>) -> Result<(), DmaFault> {
-        let (index, buffer) = Self::take(ring, dma)?;
+    fn advance(&mut self, ring: &mut Ring, dma: &Dma<'_>, buffers: &mut impl Iterator<Item = Iova>) -> Result<(), DmaFault> {
+        let (index, buffer) = take(ring, buffers);
         let status = status::DD | index << NEXTP_SHIFT;
         dma.store16(ring.desc(self.index), [self.count(), (self.filled as u64) << 32 | u64::from(status)])?;
         (self.index, self.buffer, self.filled, self.starts) = (index, buffer, 0, 0);
@@ -215,6 +227,14 @@ impl Large {
     }
 }
 
+/// The buffers of so many descriptors; or what becomes of the frame that would need them.
+fn next_buffers(ring: &mut Ring, dma: &Dma<'_>, count: u32) -> Result<Buffers, Placed> {
+    if ring.owned() < count {
+        return Err(Placed::NoDescriptors);
+    }
+    ring.buffers(dma, count as usize).map_err(|fault| if fault.is_passing() { Placed::Later } else { ring.stopped_by(fault, Placed::Lost) })
+}
+
 impl Ixgbe {
     /// Whether a queue coalesces.
     pub(super) fn coalesces(&self, queue: u32) -> bool {
@@ -250,10 +270,11 @@ impl Ixgbe {
             let (large, ring) = (&mut self.large[at], &mut self.rx[inbound.queue as usize]);
             match segment {
                 Some(segment) if large.takes(ring, inbound, segment) => {
-                    if ring.owned() < large.descs_for(ring, segment.payload.len()) {
-                        return Some(Placed::NoDescriptors);
-                    }
-                    let written = large.append(ring, dma, inbound, segment);
+                    let buffers = match next_buffers(ring, dma, large.descs_for(ring, segment.payload.len())) {
+                        Ok(buffers) => buffers,
+                        Err(placed) => return Some(placed),
+                    };
+                    let written = large.append(ring, dma, buffers, inbound, segment);
                     return Some(self.coalesced(dma, at, written, inbound, segment, touched));
                 }
                 // Whatever it is, what came before it comes first.
@@ -262,10 +283,11 @@ impl Ixgbe {
         }
         let segment = segment.as_ref().filter(|segment| segment.flags & PSH == 0)?;
         let ring = &mut self.rx[inbound.queue as usize];
-        if (ring.owned() as usize) < segment.payload.end.div_ceil(ring.buffer_bytes()) {
-            return Some(Placed::NoDescriptors);
-        }
-        let opened = Large::open(ring, dma, inbound, *connection, segment);
+        let buffers = match next_buffers(ring, dma, segment.payload.end.div_ceil(ring.buffer_bytes()) as u32) {
+            Ok(buffers) => buffers,
+            Err(placed) => return Some(placed),
+        };
+        let opened = Large::open(ring, dma, buffers, inbound, *connection, segment);
         if self.large.len() == CONTEXTS {
             self.end_large(dma, 0, touched);
         }

@@ -1,7 +1,5 @@
 //! Receiving: from the wire through the filters into advanced descriptors with one buffer (7.1.5, 7.1.6).
 
-use driver_core::dma::Iova;
-
 use super::filter::Match;
 use super::flow::Control;
 use super::interrupt::CAUSE_RX_MISS;
@@ -63,6 +61,8 @@ pub(super) struct Inbound {
 pub(super) enum Placed {
     Done,
     NoDescriptors,
+    /// Its turn comes later: another waits before it, or memory cannot be reached now.
+    Later,
     Lost,
 }
 
@@ -77,8 +77,8 @@ impl Ixgbe {
             return self.ignore(wire);
         }
         let mut touched = 0u128;
-        let mut busy = self.place_held(host, dma, &mut touched);
         let lossless = wire.is_lossless();
+        let mut busy = self.place_held(host, dma, lossless, &mut touched);
         for _ in 0..BUDGET {
             if lossless && !self.held.is_empty() {
                 break;
@@ -184,23 +184,27 @@ impl Ixgbe {
 
     /// Gives a frame to its queue, or keeps or drops it where there are no descriptors.
     fn offer(&mut self, host: &Host<'_>, dma: &Dma<'_>, inbound: Inbound, lossless: bool, touched: &mut u128) {
-        let placed = if self.held.is_empty() { self.place(host, dma, &inbound, touched) } else { Placed::NoDescriptors };
-        if placed == Placed::NoDescriptors {
-            let drops = self.rx[inbound.queue as usize].srrctl & DROP_EN != 0 || self.drop_queues >> inbound.queue & 1 != 0;
-            let size = inbound.frame.len() + BUFFER_OVERHEAD;
-            if lossless || !drops && self.held_bytes + size <= (self.regs.at(RXPBSIZE) & 0xF_FC00) as usize {
+        let placed = if self.held.is_empty() { self.place(host, dma, &inbound, touched) } else { Placed::Later };
+        let size = inbound.frame.len() + BUFFER_OVERHEAD;
+        match placed {
+            Placed::Done | Placed::Lost => {}
+            Placed::NoDescriptors if !lossless && self.drops(inbound.queue) => self.count_queue_drop(inbound.queue),
+            _ if lossless || self.held_bytes + size <= (self.regs.at(RXPBSIZE) & 0xF_FC00) as usize => {
                 self.held_bytes += size;
                 self.held.push_back(inbound);
                 return;
             }
-            if drops {
-                self.count_queue_drop(inbound.queue);
-            } else {
+            _ => {
                 self.regs.count(MPC);
                 self.interrupts.misc(CAUSE_RX_MISS);
             }
         }
         self.spare.push(inbound);
+    }
+
+    /// Whether a frame for a queue without descriptors is dropped, lest it hold up those of other queues.
+    fn drops(&self, queue: u32) -> bool {
+        self.rx[queue as usize].srrctl & DROP_EN != 0 || self.drop_queues >> queue & 1 != 0
     }
 
     fn count_queue_drop(&mut self, queue: u32) {
@@ -209,13 +213,17 @@ impl Ixgbe {
     }
 
     /// Gives queues what waits in the packet buffer, in order.
-    fn place_held(&mut self, host: &Host<'_>, dma: &Dma<'_>, touched: &mut u128) -> bool {
+    fn place_held(&mut self, host: &Host<'_>, dma: &Dma<'_>, lossless: bool, touched: &mut u128) -> bool {
         let mut moved = false;
         for _ in 0..BUDGET {
             let Some(inbound) = self.held.pop_front() else { break };
-            if self.place(host, dma, &inbound, touched) == Placed::NoDescriptors {
-                self.held.push_front(inbound);
-                break;
+            match self.place(host, dma, &inbound, touched) {
+                Placed::Done | Placed::Lost => {}
+                Placed::NoDescriptors if !lossless && self.drops(inbound.queue) => self.count_queue_drop(inbound.queue),
+                Placed::NoDescriptors | Placed::Later => {
+                    self.held.push_front(inbound);
+                    break;
+                }
             }
             self.held_bytes -= inbound.frame.len() + BUFFER_OVERHEAD;
             self.spare.push(inbound);
@@ -251,13 +259,13 @@ impl Ixgbe {
         if (ring.owned() as usize) < parts {
             return Placed::NoDescriptors;
         }
-        for (i, part) in inbound.frame.chunks(buffer_bytes).enumerate() {
+        let buffers = match ring.buffers(dma, parts) {
+            Ok(buffers) => buffers,
+            Err(fault) => return if fault.is_passing() { Placed::Later } else { ring.stopped_by(fault, Placed::Lost) },
+        };
+        for ((i, part), buffer) in inbound.frame.chunks(buffer_bytes).enumerate().zip(buffers) {
             let at = ring.desc(ring.head);
-            let Ok([buffer, _]) = dma.load16(at) else {
-                ring.faulted = true;
-                return Placed::Lost;
-            };
-            if buffer == 0 {
+            if buffer.0 == 0 {
                 host.violation("a receive descriptor has no buffer", format_args!("RX queue {queue}, descriptor {}", ring.head), 0, "7.1.6.1");
             }
             let is_last = i + 1 == parts;
@@ -272,7 +280,7 @@ impl Ixgbe {
             } else {
                 [0, upper << 32 | u64::from(status::DD)]
             };
-            let written = dma.write(Iova(buffer), part).and_then(|()| if self.faults.rx_no_write_back { Ok(()) } else { dma.store16(at, words) });
+            let written = dma.write(buffer, part).and_then(|()| if self.faults.rx_no_write_back { Ok(()) } else { dma.store16(at, words) });
             if written.is_err() {
                 ring.faulted = true;
                 return Placed::Lost;

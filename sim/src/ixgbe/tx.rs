@@ -88,7 +88,7 @@ impl Ixgbe {
     fn transmit_queue(&mut self, host: &Host<'_>, dma: &Dma<'_>, wire: &mut dyn Wire, queue: u32, budget: &mut usize) -> bool {
         let mut moved = false;
         while *budget > 0 && self.tx[queue as usize].owned() > 0 {
-            let outbound = match self.fetch(dma, queue) {
+            let outbound = match self.fetch(host, dma, queue) {
                 Fetched::Nothing => break,
                 Fetched::Context(outbound) => outbound,
                 Fetched::Packet(outbound) => {
@@ -161,7 +161,7 @@ impl Ixgbe {
     }
 
     /// Fetches the packet at the head into `outgoing`.
-    fn fetch(&mut self, dma: &Dma<'_>, queue: u32) -> Fetched {
+    fn fetch(&mut self, host: &Host<'_>, dma: &Dma<'_>, queue: u32) -> Fetched {
         let ring = &mut self.tx[queue as usize];
         if ring.faulted {
             return Fetched::Nothing;
@@ -174,9 +174,9 @@ impl Ixgbe {
             if index == ring.tail {
                 return Fetched::Nothing;
             }
-            let Ok([address, word]) = dma.load16(ring.desc(index)) else {
-                ring.faulted = true;
-                return Fetched::Nothing;
+            let [address, word] = match dma.load16(ring.desc(index)) {
+                Ok(words) => words,
+                Err(fault) => return ring.stopped_by(fault, Fetched::Nothing),
             };
             let words = [address, word];
             if word & desc::DEXT != 0 && word >> desc::DTYP_SHIFT & 0xF == desc::DTYP_CONTEXT {
@@ -192,14 +192,17 @@ impl Ixgbe {
             }
             problem = problem.or_else(|| unfit_part(word, first));
             parts += 1;
-            if dma.append(Iova(address), (word & 0xFFFF) as usize, &mut self.outgoing).is_err() {
+            if parts > MAX_PARTS {
+                host.violation("a packet has more than 40 descriptors", format_args!("TX queue {queue}, descriptor {}", ring.head), 0, "7.2.1.1");
                 ring.faulted = true;
                 return Fetched::Nothing;
+            }
+            if let Err(fault) = dma.append(Iova(address), (word & 0xFFFF) as usize, &mut self.outgoing) {
+                return ring.stopped_by(fault, Fetched::Nothing);
             }
             index = ring.next(index);
             if word & desc::EOP != 0 {
                 let report = (word & desc::RS != 0).then(|| (if index == 0 { ring.slots() - 1 } else { index - 1 }, words));
-                problem = problem.or((parts > MAX_PARTS).then_some("a packet has more than 40 descriptors"));
                 let mut outbound = Outbound { next: index, report, segmentation: None, tag: None, problem };
                 self.finish(queue, first, &mut outbound);
                 return Fetched::Packet(outbound);

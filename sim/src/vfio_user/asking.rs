@@ -1,22 +1,29 @@
 //! DMA by message: memory that a client maps without a descriptor.
+//!
+//! A client may be unable to answer while it waits for a reply itself: QEMU holds its lock while a register is read, and answers DMA under the same
+//! lock. So a command that wants a reply ends the wait: a read is to be made again later, and a write counts as posted, as it is on PCI. Until writes
+//! that nobody waited for are answered, the card stands still and its interrupts are kept back: an interrupt must not overtake what it tells of.
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
 use zerocopy::IntoBytes;
 
 use super::channel::{Channel, Closed, Message};
+use super::irq::Irqs;
 use super::memory::AddressSpace;
 use super::proto::*;
 use super::session::Terms;
 use crate::dma::Remote;
+use crate::iommu::FaultCause;
 
-/// How long a client may take to answer. Shorter than QEMU waits for a command's reply (5 s): a client that answers nothing while it waits for a reply
-/// itself gets that reply.
+/// How long a client may take to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How many commands may arrive while a reply is waited for.
+/// How much may arrive while a reply is waited for: commands, and bytes of them. Beyond that they are served first.
 const MAX_DEFERRED: usize = 1024;
+const MAX_DEFERRED_BYTES: usize = 4 << 20;
 /// How many words are looked at to see how a client lays out its data.
 const PROBES: u64 = 16;
 
@@ -47,92 +54,134 @@ impl Layout {
 const EARLY: usize = 4;
 const HEAD: usize = size_of::<DmaAccess>();
 
+/// Writes that were sent and are not answered yet, by their messages' ids, and since when the oldest is waited for.
+#[derive(Default)]
+pub(super) struct Posted {
+    ids: VecDeque<u16>,
+    since: Option<Instant>,
+}
+
+impl Posted {
+    fn add(&mut self, id: u16) {
+        self.ids.push_back(id);
+        self.since.get_or_insert_with(Instant::now);
+    }
+
+    /// Takes an answer. What the client says of the write comes too late to change anything.
+    pub(super) fn answered(&mut self, header: &Header) {
+        if header.flags.get() & ERROR != 0 {
+            log::warn!("vfio-user: the client refused a DMA write: error {}", header.error);
+        }
+        self.ids.retain(|&id| id != header.id.get());
+        self.since = (!self.ids.is_empty()).then(Instant::now);
+    }
+
+    /// Whether there are any. A client that does not answer is not waited for longer than [`PATIENCE`].
+    pub(super) fn wait(&mut self) -> bool {
+        if self.since.is_some_and(|since| since.elapsed() > PATIENCE) {
+            log::warn!("vfio-user: the client did not answer {} DMA writes within {} s", self.ids.len(), PATIENCE.as_secs());
+            *self = Self::default();
+        }
+        self.since.is_some()
+    }
+}
+
 /// A client that is asked for its memory, during one step of the card.
 pub(super) struct Asking<'a> {
     channel: &'a RefCell<Channel>,
     space: &'a AddressSpace,
     terms: &'a Cell<Terms>,
     next_id: &'a Cell<u16>,
-    /// The client did not answer in time: it is not asked again in this step.
-    silent: Cell<bool>,
+    posted: &'a RefCell<Posted>,
+    irqs: &'a Irqs,
+    /// Nothing is waited for any more in this step: the client wants something itself, or does not answer.
+    stopped: Cell<bool>,
     closed: RefCell<Option<Closed>>,
 }
 
 impl<'a> Asking<'a> {
-    pub(super) fn new(channel: &'a RefCell<Channel>, space: &'a AddressSpace, terms: &'a Cell<Terms>, next_id: &'a Cell<u16>) -> Self {
-        Self { channel, space, terms, next_id, silent: Cell::new(false), closed: RefCell::new(None) }
+    pub(super) fn new(
+        channel: &'a RefCell<Channel>,
+        space: &'a AddressSpace,
+        terms: &'a Cell<Terms>,
+        next_id: &'a Cell<u16>,
+        posted: &'a RefCell<Posted>,
+        irqs: &'a Irqs,
+    ) -> Self {
+        Self { channel, space, terms, next_id, posted, irqs, stopped: Cell::new(false), closed: RefCell::new(None) }
     }
 
-    /// What went wrong with the connection.
-    pub(super) fn finish(self) -> Result<(), Closed> {
-        self.closed.into_inner().map_or(Ok(()), Err)
+    /// What went wrong with the connection; else whether the step is to be made again.
+    pub(super) fn finish(self) -> Result<bool, Closed> {
+        self.closed.into_inner().map_or(Ok(self.stopped.get()), Err)
     }
 
-    /// Sends a command and waits for its reply. `None`: there is none, or it is an error.
-    fn ask(&self, command: u16, address: u64, count: usize, data: &[&[u8]]) -> Option<Vec<u8>> {
-        if self.silent.get() || self.closed.borrow().is_some() {
-            return None;
+    /// Sends a command and waits for its reply.
+    fn ask(&self, command: u16, address: u64, count: usize, data: &[&[u8]]) -> Result<Vec<u8>, FaultCause> {
+        let reads = command == command::DMA_READ;
+        if self.closed.borrow().is_some() || self.stopped.get() && reads {
+            return Err(FaultCause::Later);
         }
-        match self.try_ask(command, address, count, data) {
-            Ok(reply) => reply,
+        let asked = self.send(command, address, count, data).and_then(|id| if self.stopped.get() { Ok(Err(id)) } else { self.wait_for(id, command) });
+        match asked {
+            Ok(Ok(reply)) if reply.header.flags.get() & ERROR != 0 => {
+                log::warn!("vfio-user: the client refuses DMA of {count} bytes at {address:#x}: error {}", reply.header.error);
+                Err(FaultCause::Refused)
+            }
+            Ok(Ok(reply)) => Ok(reply.payload),
+            Ok(Err(_)) if reads => Err(FaultCause::Later),
+            Ok(Err(id)) => {
+                self.posted.borrow_mut().add(id);
+                self.irqs.hold();
+                Ok(Vec::new())
+            }
             Err(closed) => {
                 *self.closed.borrow_mut() = Some(closed);
-                None
+                Err(FaultCause::Later)
             }
         }
     }
 
-    fn try_ask(&self, command: u16, address: u64, count: usize, data: &[&[u8]]) -> Result<Option<Vec<u8>>, Closed> {
+    fn send(&self, command: u16, address: u64, count: usize, data: &[&[u8]]) -> Result<u16, Closed> {
         let id = self.next_id.get();
         self.next_id.set(id.wrapping_add(1));
         let header = Header { id: id.into(), command: command.into(), size: 0.into(), flags: TYPE_COMMAND.into(), error: 0.into() };
         let access = DmaAccess { address: address.into(), count: (count as u64).into() };
-        let head = if data.is_empty() || self.terms.get().layout != Layout::Early { HEAD } else { HEAD - EARLY };
+        let early = matches!(self.terms.get().layout, Layout::Early | Layout::Unknown { early: true });
+        let head = if data.is_empty() || !early { HEAD } else { HEAD - EARLY };
         let mut parts = vec![&access.as_bytes()[..head]];
         parts.extend_from_slice(data);
         parts.push(&[0; EARLY][..HEAD - head]);
+        self.channel.borrow_mut().send(header, &parts)?;
+        Ok(id)
+    }
+
+    /// The reply to a command; or its id, where it is not waited for any longer.
+    fn wait_for(&self, id: u16, command: u16) -> Result<Result<Message, u16>, Closed> {
         let mut channel = self.channel.borrow_mut();
-        channel.send(header, &parts)?;
         let deadline = Instant::now() + PATIENCE;
-        loop {
+        while !self.stopped.get() {
             match channel.receive_new()? {
-                Some(message) if message.header.flags.get() & TYPE_MASK != TYPE_REPLY => self.postpone(&mut channel, message)?,
-                Some(message) if message.header.id.get() == id && message.header.command.get() == command => {
-                    let refused = message.header.flags.get() & ERROR != 0;
-                    if refused {
-                        log::warn!("vfio-user: the client refuses DMA of {count} bytes at {address:#x}: error {}", message.header.error);
-                    }
-                    return Ok((!refused).then_some(message.payload));
-                }
-                // A reply that came too late.
-                Some(_) => {}
+                Some(message) if message.header.flags.get() & TYPE_MASK != TYPE_REPLY => self.postpone(&mut channel, message),
+                Some(message) if message.header.id.get() == id && message.header.command.get() == command => return Ok(Ok(message)),
+                Some(message) => self.posted.borrow_mut().answered(&message.header),
                 None if channel.wait(PollFlags::IN, deadline) => {}
                 None => {
-                    log::warn!("vfio-user: the client did not answer DMA of {count} bytes at {address:#x} within {} s", PATIENCE.as_secs());
-                    self.silent.set(true);
-                    return Ok(None);
+                    log::warn!("vfio-user: the client does not answer DMA within {} s", PATIENCE.as_secs());
+                    self.stopped.set(true);
                 }
             }
         }
+        Ok(Err(id))
     }
 
-    /// Keeps a command until the card has made its step. A write is acknowledged now: it is posted on PCI, and the client may wait for it before it
-    /// answers.
-    fn postpone(&self, channel: &mut Channel, mut message: Message) -> Result<(), Closed> {
-        let is_write = message.header.command.get() == command::REGION_WRITE && message.header.flags.get() & NO_REPLY == 0;
-        if let (true, Some((access, data))) = (is_write, head::<RegionAccess>(&message.payload))
-            && data.len() == access.count.get() as usize
-            && message.descriptors.is_empty()
-        {
-            let header = Header { flags: TYPE_REPLY.into(), ..message.header };
-            channel.send(header, &[access.as_bytes()])?;
-            message.replied = true;
-        }
+    /// Keeps a command until the card has made its step. One that wants a reply ends the step's waits, and so do many.
+    fn postpone(&self, channel: &mut Channel, message: Message) {
+        let wants_reply = message.header.flags.get() & NO_REPLY == 0;
         channel.defer(message);
-        if channel.deferred() > MAX_DEFERRED {
-            return Err(Closed::Protocol(format!("{MAX_DEFERRED} commands while an answer was waited for")));
+        if wants_reply || channel.deferred() > MAX_DEFERRED || channel.deferred_bytes() > MAX_DEFERRED_BYTES {
+            self.stopped.set(true);
         }
-        Ok(())
     }
 
     fn set_layout(&self, layout: Layout) {
@@ -140,11 +189,11 @@ impl<'a> Asking<'a> {
     }
 
     /// Reads what fits in a message.
-    fn read_some(&self, address: u64, into: &mut [u8]) -> bool {
-        let Some(reply) = self.ask(command::DMA_READ, address, into.len(), &[]) else { return false };
+    fn read_some(&self, address: u64, into: &mut [u8]) -> Result<(), FaultCause> {
+        let reply = self.ask(command::DMA_READ, address, into.len(), &[])?;
         let Some(data) = reply.get(HEAD - EARLY..).filter(|data| data.len() == EARLY + into.len()) else {
             log::warn!("vfio-user: a reply of {} bytes to DMA of {}", reply.len(), into.len());
-            return false;
+            return Err(FaultCause::Refused);
         };
         let (early, late) = (&data[..into.len()], &data[EARLY..]);
         if let Layout::Unknown { .. } = self.terms.get().layout {
@@ -155,7 +204,7 @@ impl<'a> Asking<'a> {
             }
         }
         into.copy_from_slice(if self.terms.get().layout == Layout::Early { early } else { late });
-        true
+        Ok(())
     }
 
     /// The most that one message reads or writes.
@@ -164,13 +213,16 @@ impl<'a> Asking<'a> {
         if reads && matches!(layout, Layout::Unknown { .. }) { EARLY.min(max_data) } else { max_data }
     }
 
-    /// Finds out how the client lays out data, before the first data go to it.
+    /// Finds out how the client lays out data, before the first data go to it. Where it cannot be asked now, what is likely serves until it can.
     fn learn(&self, address: u64, len: usize) {
         for word in 0..PROBES.min(len as u64 / 4) {
             let Layout::Unknown { early } = self.terms.get().layout else { return };
             let readable = self.space.asked(address).is_some_and(|asked| asked.readable);
-            if !readable || !self.read_some(address + 4 * word, &mut [0; 4]) {
-                return self.set_layout(if early { Layout::Early } else { Layout::Protocol });
+            let read = if readable { self.read_some(address + 4 * word, &mut [0; 4]) } else { Err(FaultCause::Refused) };
+            match read {
+                Ok(()) => {}
+                Err(FaultCause::Later) => return,
+                Err(_) => return self.set_layout(if early { Layout::Early } else { Layout::Protocol }),
             }
         }
         if let Layout::Unknown { early } = self.terms.get().layout {
@@ -185,22 +237,27 @@ impl Remote for Asking<'_> {
         asked.map_or(0, |asked| asked.len - (iova - asked.first))
     }
 
-    fn read(&self, iova: u64, into: &mut [u8]) -> bool {
+    fn read(&self, iova: u64, into: &mut [u8]) -> Result<(), FaultCause> {
         let mut done = 0;
         while done < into.len() {
             let end = into.len().min(done + self.most(true));
-            if !self.read_some(iova + done as u64, &mut into[done..end]) {
-                return false;
-            }
+            self.read_some(iova + done as u64, &mut into[done..end])?;
             done = end;
         }
-        true
+        Ok(())
     }
 
-    fn write(&self, iova: u64, from: &[u8]) -> bool {
+    fn write(&self, iova: u64, from: &[u8]) -> Result<(), FaultCause> {
         self.learn(iova, from.len());
         let most = self.most(false);
-        from.chunks(most).zip(0u64..).all(|(data, at)| self.ask(command::DMA_WRITE, iova + at * most as u64, data.len(), &[data]).is_some())
+        for (data, at) in from.chunks(most).zip(0u64..) {
+            match self.ask(command::DMA_WRITE, iova + at * most as u64, data.len(), &[data]) {
+                // The connection has ended, and the step with it.
+                Ok(_) | Err(FaultCause::Later) => {}
+                Err(cause) => return Err(cause),
+            }
+        }
+        Ok(())
     }
 }
 
@@ -251,11 +308,13 @@ mod tests {
             space.map(&map, &[]).unwrap();
             let terms = Cell::new(Terms { max_data: 24, layout: Layout::unknown(minor) });
             let next_id = Cell::new(7);
-            let asking = Asking::new(&channel, &space, &terms, &next_id);
+            let posted = RefCell::default();
+            let irqs = Irqs::default();
+            let asking = Asking::new(&channel, &space, &terms, &next_id, &posted, &irqs);
             let new: Vec<_> = (100..140).collect();
-            assert!(asking.write(4096, &new));
+            asking.write(4096, &new).unwrap();
             let mut seen = [0; 64];
-            assert!(asking.read(4096, &mut seen));
+            asking.read(4096, &mut seen).unwrap();
             let wanted: Vec<_> = (100..140).chain(40..64).collect();
             assert_eq!(seen[..], wanted);
             assert!(asking.finish().is_ok());

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -172,27 +172,24 @@ impl Card {
     }
 
     /// Sleeps until one of `fds` is readable, the cable is moved, the wire has a frame, or a timer of the model expires.
-    pub(super) fn sleep(&mut self, fds: [BorrowedFd<'_>; 2]) {
+    pub(super) fn sleep(&mut self, fds: &[BorrowedFd<'_>]) {
         let wire: Option<OwnedFd> = self.wire.fd().filter(|_| !self.wire_waits).and_then(|fd| fd.try_clone_to_owned().ok());
         let longest = if wire.is_some() { EVENT_SLEEP } else { POLL_SLEEP };
         let now_us = self.now_us();
         let until = |next_us: u64| longest.min(Duration::from_micros(next_us.saturating_sub(now_us).max(1)));
         let pause = self.model.next_event_us().map_or(longest, until);
         let timeout = Timespec { tv_sec: 0, tv_nsec: pause.subsec_nanos().into() };
-        let [one, other] = fds;
-        let mut polled: Vec<_> = [one, other, self.cable.fd()].map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).into();
-        polled.extend(wire.as_ref().map(|fd| PollFd::new(fd, PollFlags::IN)));
+        let all = wire.iter().map(AsFd::as_fd).chain(fds.iter().copied()).chain([self.cable.fd()]);
+        let mut polled: Vec<_> = all.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
         // An interrupted or failed poll is an early wake-up.
         let _ = poll(&mut polled, Some(&timeout));
-        self.wire_waits = polled.get(3).is_some_and(|fd| !fd.revents().is_empty());
+        self.wire_waits = wire.is_some() && polled.first().is_some_and(|fd| !fd.revents().is_empty());
         self.cable.rest();
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::os::fd::AsFd;
-
     use super::*;
     use crate::ixgbe::{Ixgbe, IxgbeOptions};
     use crate::wire::dgram::Dgram;
@@ -209,7 +206,7 @@ mod tests {
         let cable = card.cable.clone();
         let mut slept = || {
             let start = Instant::now();
-            card.sleep([nothing.as_fd(); 2]);
+            card.sleep(&[nothing.as_fd(); 2]);
             start.elapsed()
         };
         assert!(slept() >= EVENT_SLEEP / 2, "nothing wakes it");

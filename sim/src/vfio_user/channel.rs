@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendFlags, recvmsg, sendmsg};
 use zerocopy::{FromBytes, IntoBytes};
 
-use super::proto::{HEADER_BYTES, Header, MAX_DESCRIPTORS, MAX_MESSAGE_BYTES};
+use super::proto::{HEADER_BYTES, Header, MAX_DESCRIPTORS, MAX_MESSAGE_BYTES, command};
 
 /// How long a client may leave a full socket unread.
 const SEND_PATIENCE: Duration = Duration::from_secs(5);
@@ -36,8 +36,13 @@ pub(super) struct Message {
     pub(super) descriptors: Vec<OwnedFd>,
     /// More descriptors came along than a message may carry; the surplus is closed.
     pub(super) lost_descriptors: bool,
-    /// The reply was sent when the message arrived.
-    pub(super) replied: bool,
+}
+
+impl Message {
+    /// Whether descriptors may come with it.
+    pub(super) fn takes_descriptors(&self) -> bool {
+        matches!(self.header.command.get(), command::DMA_MAP | command::DEVICE_SET_IRQS)
+    }
 }
 
 /// The message that is arriving.
@@ -52,8 +57,9 @@ struct Partial {
 pub(super) struct Channel {
     stream: UnixStream,
     partial: Partial,
-    /// Messages that arrived while a reply was waited for.
+    /// Messages that arrived while a reply was waited for, and how much they carry.
     deferred: VecDeque<Message>,
+    deferred_bytes: usize,
 }
 
 impl Channel {
@@ -61,7 +67,7 @@ impl Channel {
     /// The system refuses.
     pub(super) fn new(stream: UnixStream) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
-        Ok(Self { stream, partial: Partial::default(), deferred: VecDeque::new() })
+        Ok(Self { stream, partial: Partial::default(), deferred: VecDeque::new(), deferred_bytes: 0 })
     }
 
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
@@ -69,7 +75,13 @@ impl Channel {
     }
 
     /// Keeps a message for a later [`Channel::receive`].
-    pub(super) fn defer(&mut self, message: Message) {
+    pub(super) fn defer(&mut self, mut message: Message) {
+        if !message.takes_descriptors() {
+            // It will be refused for them; they need not be kept.
+            message.lost_descriptors |= !message.descriptors.is_empty();
+            message.descriptors.clear();
+        }
+        self.deferred_bytes += message.payload.len();
         self.deferred.push_back(message);
     }
 
@@ -78,10 +90,18 @@ impl Channel {
         self.deferred.len()
     }
 
+    /// How many bytes they carry.
+    pub(super) fn deferred_bytes(&self) -> usize {
+        self.deferred_bytes
+    }
+
     /// The next message, if all of it is there.
     pub(super) fn receive(&mut self) -> Result<Option<Message>, Closed> {
         match self.deferred.pop_front() {
-            Some(message) => Ok(Some(message)),
+            Some(message) => {
+                self.deferred_bytes -= message.payload.len();
+                Ok(Some(message))
+            }
             None => self.receive_new(),
         }
     }
@@ -119,7 +139,7 @@ impl Channel {
     fn complete(&mut self, header: Header) -> Message {
         let Partial { mut bytes, descriptors, lost_descriptors } = std::mem::take(&mut self.partial);
         bytes.drain(..HEADER_BYTES);
-        Message { header, payload: bytes, descriptors, lost_descriptors, replied: false }
+        Message { header, payload: bytes, descriptors, lost_descriptors }
     }
 
     /// Receives at most `wanted` bytes and the descriptors that come with them. `false`: nothing is there.

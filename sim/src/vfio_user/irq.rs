@@ -1,9 +1,10 @@
 //! Interrupts of a client: which eventfd is signalled for what.
 
 use std::cell::Cell;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use super::proto::*;
@@ -21,16 +22,23 @@ const MSIX_ENABLE: u32 = 1 << 15;
 #[derive(Default)]
 struct Vector {
     event: Option<OwnedFd>,
+    /// The client made it so; it is not for the server to change, since both ends share the flag.
+    never_blocks: bool,
     masked: Cell<bool>,
     /// It fired while it was masked.
     pending: Cell<bool>,
 }
 
 /// A card's interrupts, as a client sees them.
+#[derive(Default)]
 pub(super) struct Irqs {
     types: [Vec<Vector>; IRQ_TYPES],
     /// Where Message Control of MSI and of MSI-X lie, and the bits that turn them on; `None`: there is no such capability.
     controls: [Option<(u16, u32)>; IRQ_TYPES],
+    /// Interrupts are kept back: what they tell of is still on its way.
+    held: Cell<bool>,
+    /// Unmasks INTA# when the client, or KVM for it, signals it.
+    unmask: Option<OwnedFd>,
 }
 
 /// The offset of a capability; 0: there is none.
@@ -55,10 +63,10 @@ impl Irqs {
         let msix_at = capability(model, host, CAPABILITY_MSIX);
         let msix = if msix_at == 0 { 0 } else { model.msix().count() };
         let control = |at: u16, enable: u32| (at != 0).then_some((at + 2, enable));
-        // The models report no errors by interrupt, and never ask for the device back.
-        let counts = [usize::from(pin != 0), msi, msix.into(), 0, 0];
+        // The models report no errors by interrupt, and never ask for the device back; clients want a place for both.
+        let counts = [usize::from(pin != 0), msi, msix.into(), 1, 1];
         let controls = [None, control(msi_at, MSI_ENABLE), control(msix_at, MSIX_ENABLE), None, None];
-        Self { types: counts.map(|count| (0..count).map(|_| Vector::default()).collect()), controls }
+        Self { types: counts.map(|count| (0..count).map(|_| Vector::default()).collect()), controls, held: Cell::new(false), unmask: None }
     }
 
     /// DEVICE_GET_IRQ_INFO.
@@ -105,6 +113,9 @@ impl Irqs {
         match (action, kind) {
             (ACTION_TRIGGER, DATA_NONE | DATA_EVENTFD) if count == 0 => {
                 vectors.fill_with(Vector::default);
+                if index == INTX {
+                    self.unmask = None;
+                }
                 self.enable_messages(model, host, index, false);
             }
             (ACTION_TRIGGER, DATA_EVENTFD) => {
@@ -113,16 +124,20 @@ impl Irqs {
                 }
                 let mut events = descriptors.into_iter();
                 // Without descriptors: these are not signalled any more.
-                vectors[range].iter_mut().for_each(|vector| vector.event = events.next());
+                for vector in &mut vectors[range] {
+                    vector.event = events.next();
+                    vector.never_blocks = vector.event.as_ref().is_some_and(|event| flags_of(event).contains(OFlags::NONBLOCK));
+                }
                 self.enable_messages(model, host, index, true);
             }
             (ACTION_TRIGGER, _) => range.filter(|&at| chosen(at)).for_each(|at| self.fire(index, at)),
+            (ACTION_UNMASK, DATA_EVENTFD) if index == INTX => self.unmask = descriptors.into_iter().next().map(unmasking).transpose()?,
             (_, DATA_EVENTFD) if !descriptors.is_empty() => return Err(Errno::OPNOTSUPP),
             (_, DATA_EVENTFD) => {}
             _ => {
                 for at in range.filter(|&at| chosen(at)) {
                     vectors[at].masked.set(action == ACTION_MASK);
-                    if action == ACTION_UNMASK && vectors[at].pending.take() {
+                    if action == ACTION_UNMASK && !self.held.get() && vectors[at].pending.take() {
                         vectors[at].signal();
                     }
                 }
@@ -132,13 +147,42 @@ impl Irqs {
         Ok(())
     }
 
+    /// Unmasks INTA# where its descriptor was signalled.
+    pub(super) fn take_unmask(&self) {
+        let (Some(unmask), [line]) = (&self.unmask, &self.types[INTX][..]) else { return };
+        if line.masked.get() && rustix::io::read(unmask, &mut [0; 8]) == Ok(8) {
+            line.masked.set(false);
+            if !self.held.get() && line.pending.take() {
+                line.signal();
+            }
+        }
+    }
+
+    /// What [`Irqs::take_unmask`] waits for.
+    pub(super) fn unmask(&self) -> Option<BorrowedFd<'_>> {
+        self.unmask.as_ref().map(OwnedFd::as_fd)
+    }
+
     /// An interrupt: the eventfd is signalled now, or when it is unmasked.
     pub(super) fn fire(&self, index: usize, at: usize) {
         let Some(vector) = self.types.get(index).and_then(|vectors| vectors.get(at)) else { return };
-        if vector.masked.get() {
+        if vector.masked.get() || self.held.get() {
             vector.pending.set(true);
         } else {
             vector.signal();
+        }
+    }
+
+    /// Keeps interrupts back.
+    pub(super) fn hold(&self) {
+        self.held.set(true);
+    }
+
+    /// Signals those that were kept back. INTA# follows with the next [`Irqs::follow_legacy`].
+    pub(super) fn release(&self) {
+        if self.held.replace(false) {
+            let open = self.types.iter().flatten().filter(|vector| !vector.masked.get());
+            open.filter(|vector| vector.pending.take()).for_each(Vector::signal);
         }
     }
 
@@ -148,7 +192,8 @@ impl Irqs {
         if legacy.msi {
             self.fire(MSI, 0);
         }
-        if let Some(vector) = self.types[INTX].first().filter(|vector| legacy.intx && vector.event.is_some() && !vector.masked.get()) {
+        let asserted = legacy.intx && !self.held.get();
+        if let Some(vector) = self.types[INTX].first().filter(|vector| asserted && vector.event.is_some() && !vector.masked.get()) {
             vector.masked.set(true);
             vector.signal();
         }
@@ -179,12 +224,25 @@ impl Irqs {
 impl Vector {
     fn signal(&self) {
         let Some(event) = &self.event else { return };
-        // A counter that is full, because the client has long not looked, is left as it is: the write would block.
-        let writable = poll(&mut [PollFd::new(event, PollFlags::OUT)], Some(&Timespec::default()));
-        if writable == Ok(1) {
+        // A counter that is full, because the client has long not looked, is left as it is: where it blocks, the write would wait.
+        let writable = || poll(&mut [PollFd::new(event, PollFlags::OUT)], Some(&Timespec::default())) == Ok(1);
+        if self.never_blocks || writable() {
             let _ = rustix::io::write(event, &1u64.to_ne_bytes());
         }
     }
+}
+
+/// A descriptor that is read when it is signalled. Reading it never blocks, whoever else reads it.
+fn unmasking(descriptor: OwnedFd) -> Result<OwnedFd, Errno> {
+    if !is_eventfd(&descriptor) {
+        return Err(Errno::INVAL);
+    }
+    rustix::fs::fcntl_setfl(&descriptor, flags_of(&descriptor) | OFlags::NONBLOCK)?;
+    Ok(descriptor)
+}
+
+fn flags_of(descriptor: &OwnedFd) -> OFlags {
+    rustix::fs::fcntl_getfl(descriptor).unwrap_or(OFlags::empty())
 }
 
 /// Whether a descriptor is an eventfd: a write of 8 bytes to anything else might block, or do harm.

@@ -20,6 +20,8 @@ pub(super) mod command {
     pub(crate) const DMA_WRITE: u16 = 12;
     pub(crate) const DEVICE_RESET: u16 = 13;
     pub(crate) const DIRTY_PAGES: u16 = 14;
+    pub(crate) const REGION_WRITE_MULTI: u16 = 15;
+    pub(crate) const DEVICE_FEATURE: u16 = 16;
     pub(crate) const MIG_DATA_WRITE: u16 = 18;
 }
 
@@ -89,6 +91,10 @@ message!(
 message!(
     /// REGION_READ and REGION_WRITE: the data follow.
     RegionAccess { offset: U64, region: U32, count: U32 }
+);
+message!(
+    /// One of the writes of REGION_WRITE_MULTI, of at most 8 bytes. Their number, of 64 bits, is in front of them, and is the reply.
+    OneWrite { access: RegionAccess, data: [u8; 8] }
 );
 message!(
     /// DMA_READ and DMA_WRITE: the data follow.

@@ -9,9 +9,10 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, eventfd};
+use rustix::io::Errno;
 
 use super::cable::Cable;
 use super::card::Card;
@@ -21,6 +22,9 @@ use crate::device::{CROWDED_YIELD_US, IDLE_YIELDS, STEPS_PER_TURN};
 use crate::model::Model;
 use crate::violation::Violations;
 use crate::wire::{Wire, WireError};
+
+/// How long to wait where a client could not be accepted.
+const BETWEEN_TRIES: Duration = Duration::from_millis(100);
 
 /// Why a card cannot be served, or no longer.
 #[derive(Debug)]
@@ -151,7 +155,10 @@ impl Server {
             match self.listener.accept() {
                 Ok((stream, _)) => self.serve(stream),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.wait_for_a_client(),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted || error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(error) if is_passing(&error) => {
+                    log::warn!("{}: a client cannot be accepted now: {error}", self.path.display());
+                    std::thread::sleep(BETWEEN_TRIES);
+                }
                 Err(cause) => return Err(ServeError::Socket { tried: "accept a client", path: self.path.clone(), cause }),
             }
         }
@@ -160,7 +167,7 @@ impl Server {
 
     fn wait_for_a_client(&mut self) {
         if !self.card.step(None, &[], None) {
-            self.card.sleep([self.listener.as_fd(), self.stopper.event.as_fd()]);
+            self.card.sleep(&[self.listener.as_fd(), self.stopper.event.as_fd()]);
         }
     }
 
@@ -177,6 +184,12 @@ impl Server {
         }
         self.card.reset();
     }
+}
+
+/// Whether a client may be accepted later, when others have given back what this process lacks.
+fn is_passing(error: &io::Error) -> bool {
+    let lacks = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM].map(|errno| Some(errno.raw_os_error()));
+    matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted) || lacks.contains(&error.raw_os_error())
 }
 
 /// Serves a client and moves the card, until the client goes or the server is stopped.

@@ -6,8 +6,9 @@ use std::os::unix::net::UnixStream;
 use rustix::io::Errno;
 use serde_json::{Map, Value, json};
 use zerocopy::IntoBytes;
+use zerocopy::little_endian::U64;
 
-use super::asking::{Asking, Layout};
+use super::asking::{Asking, Layout, Posted};
 use super::card::Card;
 use super::channel::{Channel, Closed, Message};
 use super::irq::Irqs;
@@ -33,6 +34,8 @@ pub(super) struct Session {
     /// `None` until VERSION has come.
     terms: Option<Cell<Terms>>,
     next_id: Cell<u16>,
+    /// DMA writes that the client has not answered.
+    posted: RefCell<Posted>,
 }
 
 /// What a reply carries behind its header.
@@ -43,49 +46,62 @@ impl Session {
     /// The socket cannot be used.
     pub(super) fn new(card: &mut Card, stream: UnixStream) -> std::io::Result<Self> {
         let channel = RefCell::new(Channel::new(stream)?);
-        Ok(Self { channel, space: AddressSpace::default(), irqs: card.irqs(), terms: None, next_id: Cell::new(0) })
+        Ok(Self { channel, space: AddressSpace::default(), irqs: card.irqs(), terms: None, next_id: Cell::new(0), posted: RefCell::default() })
     }
 
-    /// Serves the commands that are there, a bounded number. Returns whether there was one.
+    /// Serves the commands that are there, a bounded number, and all that arrived during the last step. Returns whether there was one.
     pub(super) fn serve(&mut self, card: &mut Card) -> Result<bool, Closed> {
-        for served in 0..COMMANDS_PER_TURN {
-            let message = self.channel.get_mut().receive()?;
-            let Some(message) = message else { return Ok(served > 0) };
+        self.irqs.take_unmask();
+        let mut served = 0;
+        while served < COMMANDS_PER_TURN || self.channel.get_mut().deferred() > 0 {
+            let Some(message) = self.channel.get_mut().receive()? else { break };
             self.handle(card, message)?;
+            served += 1;
         }
-        Ok(true)
+        Ok(served > 0)
     }
 
-    /// Moves the card.
+    /// Moves the card, unless commands wait or it waits itself for answers to what it wrote.
     pub(super) fn step(&mut self, card: &mut Card) -> Result<bool, Closed> {
+        if self.channel.get_mut().deferred() > 0 {
+            return Ok(true);
+        }
         let Some(terms) = &self.terms else { return Ok(card.step(None, &[], None)) };
-        let asking = Asking::new(&self.channel, &self.space, terms, &self.next_id);
+        if self.posted.get_mut().wait() {
+            return Ok(false);
+        }
+        self.irqs.release();
+        let asking = Asking::new(&self.channel, &self.space, terms, &self.next_id, &self.posted, &self.irqs);
         let busy = card.step(Some(&self.irqs), self.space.windows(), Some(&asking));
-        asking.finish()?;
-        Ok(busy)
+        let again = asking.finish()?;
+        Ok(busy || again)
     }
 
     /// Sleeps until there is something to do, or `stop` is readable.
     pub(super) fn sleep(&self, card: &mut Card, stop: std::os::fd::BorrowedFd<'_>) {
         let channel = self.channel.borrow();
         if channel.deferred() == 0 {
-            card.sleep([channel.fd(), stop]);
+            let fds: Vec<_> = [channel.fd(), stop].into_iter().chain(self.irqs.unmask()).collect();
+            card.sleep(&fds);
         }
     }
 
     fn handle(&mut self, card: &mut Card, mut message: Message) -> Result<(), Closed> {
-        let (header, replied) = (message.header, message.replied);
+        let header = message.header;
         match header.flags.get() & TYPE_MASK {
             TYPE_COMMAND => {}
-            // A reply that came too late.
-            TYPE_REPLY if matches!(header.command.get(), command::DMA_READ | command::DMA_WRITE) => return Ok(()),
+            // To a write that was not waited for; or too late, to a read that will be made again.
+            TYPE_REPLY if matches!(header.command.get(), command::DMA_READ | command::DMA_WRITE) => {
+                self.posted.get_mut().answered(&header);
+                return Ok(());
+            }
             _ => return Err(Closed::Protocol(format!("a message of type {:#x} (command {})", header.flags, header.command))),
         }
         let reply = self.execute(card, &mut message);
         if let Err(errno) = &reply {
             log::debug!("vfio-user: command {} of {} bytes: {errno}", header.command, header.size);
         }
-        if header.flags.get() & NO_REPLY == 0 && !replied {
+        if header.flags.get() & NO_REPLY == 0 {
             self.reply(&header, &reply)?;
         }
         match (header.command.get(), reply) {
@@ -106,8 +122,7 @@ impl Session {
 
     fn execute(&mut self, card: &mut Card, message: &mut Message) -> Reply {
         let (command, payload) = (message.header.command.get(), &message.payload[..]);
-        let takes_descriptors = matches!(command, command::DMA_MAP | command::DEVICE_SET_IRQS);
-        if message.lost_descriptors || !takes_descriptors && !message.descriptors.is_empty() {
+        if message.lost_descriptors || !message.takes_descriptors() && !message.descriptors.is_empty() {
             return Err(Errno::INVAL);
         }
         if self.terms.is_none() && command != command::VERSION {
@@ -149,14 +164,24 @@ impl Session {
                 card.write(&self.irqs, access.region.get(), access.offset.get(), data);
                 Ok(access.as_bytes().to_vec())
             }
+            command::REGION_WRITE_MULTI => {
+                let writes = many_writes(card, payload)?;
+                for write in &writes {
+                    let (access, count) = (&write.access, write.access.count.get() as usize);
+                    card.write(&self.irqs, access.region.get(), access.offset.get(), &write.data[..count]);
+                }
+                Ok((writes.len() as u64).to_le_bytes().to_vec())
+            }
             command::DEVICE_RESET if payload.is_empty() => {
                 card.reset_for(&self.irqs);
                 Ok(Vec::new())
             }
             command::DEVICE_RESET => Err(Errno::INVAL),
-            command::DEVICE_GET_REGION_IO_FDS | command::DMA_READ | command::DMA_WRITE | command::DIRTY_PAGES..=command::MIG_DATA_WRITE => {
-                Err(Errno::OPNOTSUPP)
-            }
+            command::DEVICE_GET_REGION_IO_FDS
+            | command::DMA_READ
+            | command::DMA_WRITE
+            | command::DIRTY_PAGES
+            | command::DEVICE_FEATURE..=command::MIG_DATA_WRITE => Err(Errno::OPNOTSUPP),
             _ => Err(Errno::NOSYS),
         }
     }
@@ -187,11 +212,8 @@ impl Session {
         let mut offered = Map::new();
         offered.insert("max_msg_fds".into(), MAX_DESCRIPTORS.into());
         offered.insert("max_data_xfer_size".into(), MAX_DATA_BYTES.into());
-        for (name, value) in [("pgsizes", 4096), ("max_dma_maps", MAX_DMA_MAPS)] {
-            if proposed.contains_key(name) {
-                offered.insert(name.into(), value.into());
-            }
-        }
+        let further = [("pgsizes", 4096.into()), ("max_dma_maps", MAX_DMA_MAPS.into()), ("write_multiple", true.into())];
+        offered.extend(further.into_iter().filter(|(name, _)| proposed.contains_key(*name)).map(|(name, value): (_, Value)| (name.into(), value)));
         let version = Version { major: 0.into(), minor: version.minor.get().min(1).into() };
         let data = json!({ "capabilities": offered }).to_string();
         Ok([version.as_bytes(), data.as_bytes(), &[0]].concat())
@@ -220,6 +242,21 @@ fn region_info(card: &Card, payload: &[u8]) -> Reply {
     let info =
         RegionInfo { argsz: argsz.into(), flags: flags.into(), index: request.index, cap_offset: 0.into(), size: size.into(), offset: 0.into() };
     Ok(info.as_bytes().to_vec())
+}
+
+/// The writes of REGION_WRITE_MULTI, each of which can be made.
+fn many_writes(card: &Card, payload: &[u8]) -> Result<Vec<OneWrite>, Errno> {
+    let (count, mut rest): (U64, _) = head(payload).ok_or(Errno::INVAL)?;
+    let mut writes = Vec::new();
+    while !rest.is_empty() {
+        let (write, behind): (OneWrite, _) = head(rest).ok_or(Errno::INVAL)?;
+        if check_access(card, &write.access)? > write.data.len() {
+            return Err(Errno::INVAL);
+        }
+        writes.push(write);
+        rest = behind;
+    }
+    if count.get() == writes.len() as u64 { Ok(writes) } else { Err(Errno::INVAL) }
 }
 
 /// The length of an access that lies inside its region.

@@ -170,6 +170,8 @@ pub struct VirtioNet {
     stash: VecDeque<Chain>,
     /// The frame that waits for buffers.
     waiting: Option<Vec<u8>>,
+    /// A chain that was taken and is not fetched yet.
+    fetching: Option<Chain>,
     /// A frame that the wire had no room for, with its chain.
     unsent: Option<(Chain, Vec<u8>)>,
     /// Chains that were sent and are not given back.
@@ -223,6 +225,7 @@ impl VirtioNet {
             has_buffers: false,
             stash: VecDeque::new(),
             waiting: None,
+            fetching: None,
             unsent: None,
             sent: Vec::new(),
             counters: Counters::default(),
@@ -306,8 +309,8 @@ impl VirtioNet {
     fn signal(&mut self, host: &Host<'_>, dma: &Dma<'_>, queue: usize) {
         let rules = self.rules();
         let Some(end) = self.queues.get_mut(queue) else { return };
-        // A fault is recorded by the IOMMU.
-        if end.wants_interrupt(dma, rules).unwrap_or(false) {
+        // A fault is recorded by the IOMMU. Where the driver's wish cannot be read now, an interrupt too many does no harm.
+        if end.wants_interrupt(dma, rules).unwrap_or_else(|fault| fault.is_passing()) {
             self.isr |= 1;
             if end.vector != NO_VECTOR {
                 let vector = end.vector;

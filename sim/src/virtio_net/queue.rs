@@ -72,11 +72,11 @@ impl Queue {
     }
 
     fn driver(&self, offset: u64) -> Iova {
-        Iova(self.areas[1] + offset)
+        Iova(self.areas[1]).offset(offset)
     }
 
     fn device(&self, offset: u64) -> Iova {
-        Iova(self.areas[2] + offset)
+        Iova(self.areas[2]).offset(offset)
     }
 
     /// 2.7.4, 2.7.5, 2.7.6, 2.7.8: what must hold when the queue is enabled.
@@ -106,25 +106,24 @@ impl Queue {
         Ok(waiting)
     }
 
-    /// Takes the next chain. One is waiting.
+    /// Takes the next chain. One is waiting. After a fault that passes nothing is taken.
     pub(super) fn take(&mut self, host: &Host<'_>, dma: &Dma<'_>, rules: Rules) -> Result<Chain, DmaFault> {
         let at = 4 + 2 * u64::from(self.taken % self.size);
         let head = dma.load2(self.driver(at))?;
-        self.taken = self.taken.wrapping_add(1);
         let mut chain = Chain { head, pieces: Vec::new() };
-        match self.held.get_mut(usize::from(head)) {
-            Some(held) if head < self.size => {
-                if std::mem::replace(held, true) {
-                    host.violation("a descriptor is made available while the device has it", format_args!("descriptor {head}"), 0, "2.7.13.1");
-                }
-            }
-            _ => {
-                host.violation("a descriptor beyond the queue is made available", format_args!("available ring"), head.into(), "2.7.6");
-                self.dead = true;
-                return Ok(chain);
-            }
+        let known = head < self.size && usize::from(head) < self.held.len();
+        if known {
+            self.follow(host, dma, rules, &mut chain)?;
+        } else {
+            host.violation("a descriptor beyond the queue is made available", format_args!("available ring"), head.into(), "2.7.6");
+            self.dead = true;
         }
-        self.follow(host, dma, rules, &mut chain)?;
+        self.taken = self.taken.wrapping_add(1);
+        if let Some(held) = self.held.get_mut(usize::from(head))
+            && std::mem::replace(held, true)
+        {
+            host.violation("a descriptor is made available while the device has it", format_args!("descriptor {head}"), 0, "2.7.13.1");
+        }
         Ok(chain)
     }
 

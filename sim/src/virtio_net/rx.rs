@@ -17,15 +17,16 @@ impl VirtioNet {
     /// Delivers what arrives. Returns whether something moved.
     pub(super) fn receive(&mut self, host: &Host<'_>, dma: &Dma<'_>, wire: &mut dyn Wire) -> bool {
         let moved = self.try_receive(host, dma, wire);
-        moved.unwrap_or_else(|_| {
-            self.queues[RECEIVEQ].dead = true;
-            true
+        moved.unwrap_or_else(|fault| {
+            self.queues[RECEIVEQ].dead |= !fault.is_passing();
+            !fault.is_passing()
         })
     }
 
     fn try_receive(&mut self, host: &Host<'_>, dma: &Dma<'_>, wire: &mut dyn Wire) -> Result<bool, DmaFault> {
         let mut entries = Vec::new();
         let mut busy = std::mem::take(&mut self.queues[RECEIVEQ].notified);
+        let mut stopped = Ok(());
         self.has_buffers |= busy;
         for _ in 0..BUDGET {
             let mut frame = match self.waiting.take() {
@@ -39,13 +40,17 @@ impl VirtioNet {
                     frame
                 }
             };
-            if !self.gather_buffers(host, dma, HEADER_BYTES + frame.len())? {
-                if wire.is_lossless() {
-                    self.waiting = Some(frame);
-                } else {
+            match self.gather_buffers(host, dma, HEADER_BYTES + frame.len()) {
+                Ok(true) => {}
+                Ok(false) if !wire.is_lossless() => {
                     self.counters.dropped += 1;
+                    break;
                 }
-                break;
+                gathered => {
+                    self.waiting = Some(frame);
+                    stopped = gathered.map(|_| ());
+                    break;
+                }
             }
             busy = true;
             self.deliver(dma, &mut frame, &mut entries)?;
@@ -64,7 +69,7 @@ impl VirtioNet {
             self.queues[RECEIVEQ].give_back(dma, &entries, jump)?;
             self.signal(host, dma, RECEIVEQ);
         }
-        Ok(busy)
+        stopped.map(|()| busy)
     }
 
     /// Takes buffers for `needed` bytes into the stash, and says whether there are enough. Where not, the driver is asked to notify.

@@ -10,6 +10,8 @@ use crate::wire::{Sent, Wire};
 
 /// How many frames one step sends.
 const BUDGET: usize = 32;
+/// The most that a chain may hold: no frame is longer, since segmentation is not negotiated.
+const LONGEST_CHAIN_BYTES: usize = HEADER_BYTES + 65_536;
 /// Ethernet header and VLAN tag.
 const ETHERNET_BYTES: usize = 14 + 4;
 
@@ -17,10 +19,10 @@ impl VirtioNet {
     /// Sends what waits. Returns whether something moved.
     pub(super) fn transmit(&mut self, host: &Host<'_>, dma: &Dma<'_>, wire: &mut dyn Wire) -> bool {
         let moved = self.try_transmit(host, dma, wire);
-        // A fault was recorded as a violation: the card has lost its way.
-        moved.unwrap_or_else(|_| {
-            self.queues[TRANSMITQ].dead = true;
-            true
+        // A fault that does not pass was recorded as a violation: the card has lost its way.
+        moved.unwrap_or_else(|fault| {
+            self.queues[TRANSMITQ].dead |= !fault.is_passing();
+            !fault.is_passing()
         })
     }
 
@@ -33,20 +35,21 @@ impl VirtioNet {
             busy = true;
         }
         // The queue is looked at after a notification alone: a driver that forgets one waits for ever.
-        if self.queues[TRANSMITQ].notified {
-            busy |= self.take_chains(host, dma, wire)?;
-        }
+        let taken = if self.queues[TRANSMITQ].notified { self.take_chains(host, dma, wire) } else { Ok(false) };
         if !self.hold_tx && !self.sent.is_empty() {
             self.complete(host, dma)?;
             busy = true;
         }
-        Ok(busy)
+        Ok(taken? || busy)
     }
 
     fn take_chains(&mut self, host: &Host<'_>, dma: &Dma<'_>, wire: &mut dyn Wire) -> Result<bool, DmaFault> {
         let rules = self.rules();
         let mut busy = false;
         self.queues[TRANSMITQ].want_notification(dma, rules, false)?;
+        if !self.send_fetched(host, dma, wire)? {
+            return Ok(true);
+        }
         for _ in 0..BUDGET {
             if self.queues[TRANSMITQ].waiting(host, dma, rules)? == 0 {
                 // Ask for the next notification, then look once more: the driver may have been faster.
@@ -61,20 +64,33 @@ impl VirtioNet {
             if self.queues[TRANSMITQ].dead {
                 return Ok(true);
             }
-            let mut bytes = Vec::new();
-            for piece in &chain.pieces {
-                if piece.writable {
-                    host.violation("a writable descriptor in the transmit queue", format_args!("descriptor {}", chain.head), piece.at.0, "5.1.6.2");
-                }
-                dma.append(piece.at, piece.len as usize, &mut bytes)?;
-            }
-            self.counters.chained += u64::from(chain.pieces.len() > 1);
-            let frame = self.unwrap_frame(host, &chain, bytes);
-            if !self.put_on_wire(wire, chain, frame) {
+            self.fetching = Some(chain);
+            if !self.send_fetched(host, dma, wire)? {
                 break;
             }
         }
         Ok(busy)
+    }
+
+    /// Fetches the chain that was taken, and puts it on the wire. Whether the wire took it.
+    fn send_fetched(&mut self, host: &Host<'_>, dma: &Dma<'_>, wire: &mut dyn Wire) -> Result<bool, DmaFault> {
+        let Some(chain) = &self.fetching else { return Ok(true) };
+        let mut bytes = Vec::new();
+        for piece in &chain.pieces {
+            if piece.writable {
+                host.violation("a writable descriptor in the transmit queue", format_args!("descriptor {}", chain.head), piece.at.0, "5.1.6.2");
+            }
+            if bytes.len() + piece.len as usize > LONGEST_CHAIN_BYTES {
+                host.violation("a chain is longer than any frame", format_args!("descriptor {}", chain.head), piece.len.into(), "5.1.6.2");
+                self.queues[TRANSMITQ].dead = true;
+                return Ok(false);
+            }
+            dma.append(piece.at, piece.len as usize, &mut bytes)?;
+        }
+        let Some(chain) = self.fetching.take() else { return Ok(true) };
+        self.counters.chained += u64::from(chain.pieces.len() > 1);
+        let frame = self.unwrap_frame(host, &chain, bytes);
+        Ok(self.put_on_wire(wire, chain, frame))
     }
 
     /// Takes the header off, checks it, and does what it asks for (5.1.6.2.1).
