@@ -124,7 +124,7 @@ class SimulatedPort(Port):
 class Guest:
     """A running guest. Ends with `close`, and in any case with the process that started it."""
 
-    def __init__(self, name, kernel, ports, programs, sockets, logs, iommu=False, machine=None, parameters=""):
+    def __init__(self, name, kernel, ports, programs, sockets, logs, iommu=False, machine=None, parameters="", shared=True):
         self.name = name
         self.ports = {port.name: port for port in ports}
         self.console_log = logs / f"{name}-console.log"
@@ -145,7 +145,7 @@ class Guest:
         control = _listen(sockets / f"{name}-control")
         with open(logs / f"{name}-qemu.log", "wb") as output:
             self._process = subprocess.Popen(
-                self._command(kernel, initrd, sockets, iommu, machine, parameters),
+                self._command(kernel, initrd, sockets, machine or self._machine(iommu, shared), parameters),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -172,13 +172,11 @@ class Guest:
             raise GuestError(f"QEMU of guest {self.name}: {error}") from error
         self._answer(0, BOOT_SECONDS)
 
-    def _command(self, kernel, initrd, sockets, iommu, machine, parameters):
-        """QEMU's command line. `machine` takes the place of the machine and its cards, where a test brings its own; `parameters` are further ones
-        for the kernel."""
-        # The process that simulates a card reaches the guest's memory by its descriptor.
+    def _command(self, kernel, initrd, sockets, machine, parameters):
+        """QEMU's command line: `machine` is the machine with its cards, `parameters` are further ones for the kernel."""
         qemu = provide.vfio_user_qemu() if self._simulated else [provide.qemu()]
-        line = f"console=ttyS0 quiet panic=-1 tsc=reliable {parameters}" + (" intel_iommu=on" if iommu else "")
-        command = [*qemu, *(machine or self._machine(iommu)), "-display", "none", "-no-reboot", "-nodefaults"]
+        line = f"console=ttyS0 quiet panic=-1 tsc=reliable {parameters}"
+        command = [*qemu, *machine, "-display", "none", "-no-reboot", "-nodefaults"]
         command += ["-kernel", str(kernel.image), "-initrd", str(initrd), "-append", line]
         command += ["-chardev", f"file,id=console,path={self.console_log}", "-serial", "chardev:console"]
         command += ["-chardev", f"socket,id=control,path={sockets}/{self.name}-control,server=off"]
@@ -186,9 +184,11 @@ class Guest:
         command += ["-chardev", f"socket,id=monitor,path={sockets}/{self.name}-monitor,server=off"]
         return [*command, "-mon", "chardev=monitor,mode=control"]
 
-    def _machine(self, iommu):
+    def _machine(self, iommu, shared):
+        """The machine and its cards. Where a card is simulated, its process reaches the guest's memory by its descriptor; or, not `shared`, by asking
+        QEMU for each piece."""
         accelerator = os.environ.get("BAREWIRE_QEMU_ACCEL", "tcg")
-        simulated = bool(self._simulated)
+        simulated = bool(self._simulated) and shared
         memory = ["-object", "memory-backend-memfd,id=ram,size=512M,share=on"] if simulated else []
         command = ["-accel", accelerator, *memory, "-M", "q35,kernel-irqchip=split" + (",memory-backend=ram" if simulated else "")]
         # Where KVM itself runs in a guest, it may refuse to set the MSR of arch-capabilities, and QEMU aborts.
@@ -199,7 +199,7 @@ class Guest:
         command += ["-smp", "2"]
         if iommu:
             # A vfio-user device is told of the guest's mappings as they are made, and for that the guest has to flush what it adds.
-            command += ["-device", "intel-iommu,intremap=on" + (",caching-mode=on" if simulated else "")]
+            command += ["-device", "intel-iommu,intremap=on" + (",caching-mode=on" if self._simulated else "")]
         for port in self.ports.values():
             command += port.arguments()
         return command

@@ -78,6 +78,8 @@ def _simulated(slot, bus):
     return SimulatedPort("host", slot, f"02:00:00:82:59:{slot:02x}", bus=bus)
 
 
+# A virtual IOMMU, and a kernel that uses it.
+IOMMU = {"iommu": True, "parameters": "intel_iommu=on"}
 # name: (kernel, cards, what else is told to `Guest`)
 GUESTS = {
     "group": (
@@ -87,19 +89,21 @@ GUESTS = {
             (("cross", 6, "52:54:00:12:00:06"), {}),
             (("hot", 8, "52:54:00:12:00:08"), {"hotplug": True, "address": "0000:01:00.0"}),
         ),
-        {"iommu": True},
+        IOMMU,
     ),
-    "iommufd": (provide.iommufd_kernel, _cards(), {"iommu": True}),
+    "iommufd": (provide.iommufd_kernel, _cards(), IOMMU),
     "noiommu": (provide.iommufd_kernel, _cards(), {}),
-    "stack": (provide.debian_kernel, _crossed, {"iommu": True}),
+    "stack": (provide.debian_kernel, _crossed, IOMMU),
     "sim": (provide.ixgbe_kernel, _facing("sim"), {}),
     "sim-intx": (provide.ixgbe_kernel, _facing("sim-intx"), {"parameters": "pci=nomsi"}),
+    "sim-private": (provide.ixgbe_kernel, _facing("sim-private"), {"shared": False}),
     "sim-x540": (provide.ixgbe_kernel, _facing("sim-x540", "ixgbe,card=x540"), {}),
     "sim-x550": (provide.ixgbe_kernel, _facing("sim-x550", "ixgbe,card=x550"), {}),
     "sim-virtio": (provide.ixgbe_kernel, _facing("sim-virtio", "virtio-net"), {}),
+    "sim-virtio-private": (provide.ixgbe_kernel, _facing("sim-virtio-private", "virtio-net"), {"shared": False}),
     # Simulated cards behind a virtual IOMMU, for the project's own drivers.
-    "own": (provide.ixgbe_kernel, _facing("own", "ixgbe", lambda: _simulated(5, 2)), {"iommu": True}),
-    "own-iommufd": (provide.iommufd_kernel, lambda _sockets: [_simulated(4, 1)], {"iommu": True}),
+    "own": (provide.ixgbe_kernel, _facing("own", "ixgbe", lambda: _simulated(5, 2)), IOMMU),
+    "own-iommufd": (provide.iommufd_kernel, lambda _sockets: [_simulated(4, 1)], IOMMU),
     "sim-hang": (provide.ixgbe_kernel, _facing("sim-hang", "ixgbe,hang-tx=after:200"), {}),
 }
 

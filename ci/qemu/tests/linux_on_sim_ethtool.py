@@ -257,6 +257,27 @@ def intx(lab):
     return f"{' '.join(lines[0].split()[3:])}: 2,000,000 bytes each way, self-test passed"
 
 
+@test(f"{GROUP}/private-memory", needs=["barewire"])
+def private_memory(lab):
+    """a guest whose memory the card's process does not share: every descriptor and every byte asked of QEMU, while processors wait for registers"""
+    b = bench(lab, guest="sim-private")
+    for size in (0, 56, 1472):
+        b.ping(size)
+    seen = b.stream("both", count=300_000, seed=13)
+    # `ethtool` reads registers by the hundred while frames are under way.
+    reads = "for i in 1 2 3 4 5; do ethtool -d $if >/dev/null; ethtool -S $if >/dev/null; done"
+    output = b.near(f"({reads}) & ping -q -c 100 -i 0.01 -W 5 -s 1000 {FAR}; wait", timeout=60)
+    check("100 packets received" in output, output)
+    text = b.near("ethtool -t $if offline", timeout=120)
+    check("PASS" in text, text)
+    b.wait_carrier(1)
+    b.ping(100)
+    check(not b.complaints(), f"{b.complaints()[:8]}")
+    log = b.guest.ports["near"].log.read_text()
+    check("does not answer" not in log and "did not answer" not in log, f"the card: {log[-400:]}")
+    return f"{seen}; self-test passed"
+
+
 @test(f"{GROUP}/hang", needs=["barewire"])
 def hang(lab):
     """a transmitter that hangs on request: Linux sees it, resets the card, and traffic flows again"""

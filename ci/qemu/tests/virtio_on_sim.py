@@ -8,12 +8,12 @@ from harness.lab import check, test
 GROUP = "virtio-on-sim"
 
 
-def capability(name):
+def capability(name, guest=None):
     """Registers a test of the group, whose function takes a `Bench`."""
 
     def register(function):
         def run(lab):
-            b = bench(lab, "virtio-net")
+            b = bench(lab, "virtio-net", guest)
             seen = function(b)
             violations = b.guest.ports["near"].violations()
             check(not violations, f"the card: {violations[:4]}")
@@ -85,3 +85,11 @@ def rebind(b):
         b.ping(1000)
     check(not b.complaints(), f"{b.complaints()[:8]}")
     return "five times"
+
+
+@capability("private-memory", "sim-virtio-private")
+def private_memory(b):
+    """a guest whose memory the card's process does not share: every descriptor and every byte asked of QEMU"""
+    for size in (0, 56, 1472):
+        b.ping(size)
+    return b.stream("both", count=300_000, seed=14)

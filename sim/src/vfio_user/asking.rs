@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
+use rustix::io::Errno;
 use zerocopy::IntoBytes;
 
 use super::channel::{Channel, Closed, Message};
@@ -29,8 +30,9 @@ const PROBES: u64 = 16;
 
 /// Where the data of DMA messages begin.
 ///
-/// The protocol has an address and a length of 64 bits each, and the data behind them. QEMU has a length of 32 bits, the data behind it, and 4 bytes
-/// of padding at the end. A reply with anything but zeros tells the two apart.
+/// The protocol has an address and a length of 64 bits each, and the data behind them. QEMU before 11.1 has a length of 32 bits, the data behind it,
+/// and 4 bytes of padding at the end. A reply with anything but zeros tells the two apart, and so does the answer to data that are not zero in QEMU's
+/// layout: in the protocol's they are the upper half of the length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Layout {
     /// As the protocol has it.
@@ -39,7 +41,7 @@ pub(super) enum Layout {
     Early,
     /// Not seen yet. QEMU proposes version 0.0, others 0.1.
     Unknown {
-        /// Whether it is likely QEMU.
+        /// Whether it is likely QEMU, of whatever version.
         early: bool,
     },
 }
@@ -52,6 +54,8 @@ impl Layout {
 
 /// Bytes of a length that belong to the data where they begin early.
 const EARLY: usize = 4;
+/// What clients answer that take data for a length: QEMU the former.
+const TOO_LONG: [u32; 2] = [Errno::TOOBIG.raw_os_error() as u32, Errno::INVAL.raw_os_error() as u32];
 const HEAD: usize = size_of::<DmaAccess>();
 
 /// Writes that were sent and are not answered yet, by their messages' ids, and since when the oldest is waited for.
@@ -122,24 +126,25 @@ impl<'a> Asking<'a> {
         if self.closed.borrow().is_some() || self.stopped.get() && reads {
             return Err(FaultCause::Later);
         }
-        let asked = self.send(command, address, count, data).and_then(|id| if self.stopped.get() { Ok(Err(id)) } else { self.wait_for(id, command) });
-        match asked {
-            Ok(Ok(reply)) if reply.header.flags.get() & ERROR != 0 => {
-                log::warn!("vfio-user: the client refuses DMA of {count} bytes at {address:#x}: error {}", reply.header.error);
-                Err(FaultCause::Refused)
-            }
-            Ok(Ok(reply)) => Ok(reply.payload),
+        match self.exchange(command, address, count, data) {
+            Ok(Ok(reply)) => refusal(&reply).map_or(Ok(reply.payload), |error| Err(refused(error, count, address))),
             Ok(Err(_)) if reads => Err(FaultCause::Later),
             Ok(Err(id)) => {
                 self.posted.borrow_mut().add(id);
                 self.irqs.hold();
                 Ok(Vec::new())
             }
-            Err(closed) => {
-                *self.closed.borrow_mut() = Some(closed);
-                Err(FaultCause::Later)
-            }
+            Err(cause) => Err(cause),
         }
+    }
+
+    /// Sends a command. Its reply; or its id, where that is not waited for. [`FaultCause::Later`]: the connection has ended.
+    fn exchange(&self, command: u16, address: u64, count: usize, data: &[&[u8]]) -> Result<Result<Message, u16>, FaultCause> {
+        let asked = self.send(command, address, count, data).and_then(|id| if self.stopped.get() { Ok(Err(id)) } else { self.wait_for(id, command) });
+        asked.map_err(|closed| {
+            *self.closed.borrow_mut() = Some(closed);
+            FaultCause::Later
+        })
     }
 
     fn send(&self, command: u16, address: u64, count: usize, data: &[&[u8]]) -> Result<u16, Closed> {
@@ -213,22 +218,60 @@ impl<'a> Asking<'a> {
         if reads && matches!(layout, Layout::Unknown { .. }) { EARLY.min(max_data) } else { max_data }
     }
 
-    /// Finds out how the client lays out data, before the first data go to it. Where it cannot be asked now, what is likely serves until it can.
-    fn learn(&self, address: u64, len: usize) {
-        for word in 0..PROBES.min(len as u64 / 4) {
-            let Layout::Unknown { early } = self.terms.get().layout else { return };
-            let readable = self.space.asked(address).is_some_and(|asked| asked.readable);
-            let read = if readable { self.read_some(address + 4 * word, &mut [0; 4]) } else { Err(FaultCause::Refused) };
-            match read {
+    /// Finds out how the client lays out data by reading what is where the first data go. [`FaultCause::Later`]: it cannot be asked now.
+    fn learn_by_reading(&self, address: u64, len: usize) -> Result<(), FaultCause> {
+        let first = address & !(EARLY as u64 - 1);
+        for word in 0..PROBES.min(len.div_ceil(EARLY) as u64) {
+            let Layout::Unknown { .. } = self.terms.get().layout else { return Ok(()) };
+            let at = first + EARLY as u64 * word;
+            if self.reach(at, false) < EARLY as u64 {
+                break;
+            }
+            match self.read_some(at, &mut [0; EARLY]) {
+                Err(FaultCause::Later) => return Err(FaultCause::Later),
+                Err(_) => break,
                 Ok(()) => {}
-                Err(FaultCause::Later) => return,
-                Err(_) => return self.set_layout(if early { Layout::Early } else { Layout::Protocol }),
             }
         }
-        if let Layout::Unknown { early } = self.terms.get().layout {
-            self.set_layout(if early { Layout::Early } else { Layout::Protocol });
+        if let Layout::Unknown { early: false } = self.terms.get().layout {
+            self.set_layout(Layout::Protocol);
         }
+        Ok(())
     }
+
+    /// Writes until the layout is known, and says how much that was. Zeros are the same in both. Made again after [`FaultCause::Later`], it does no harm.
+    fn learn_by_writing(&self, address: u64, from: &[u8]) -> Result<usize, FaultCause> {
+        let mut done = 0;
+        for word in from.chunks(EARLY) {
+            let Layout::Unknown { .. } = self.terms.get().layout else { break };
+            if self.stopped.get() {
+                return Err(FaultCause::Later);
+            }
+            let reply = self.exchange(command::DMA_WRITE, address + done as u64, word.len(), &[word])?.map_err(|_| FaultCause::Later)?;
+            let (tells, error) = (word.iter().any(|&byte| byte != 0), refusal(&reply));
+            match error {
+                Some(error) if tells && TOO_LONG.contains(&error) => {
+                    self.set_layout(Layout::Protocol);
+                    break;
+                }
+                Some(error) => return Err(refused(error, word.len(), address + done as u64)),
+                None if tells => self.set_layout(Layout::Early),
+                None => {}
+            }
+            done += word.len();
+        }
+        Ok(done)
+    }
+}
+
+/// The error of a reply, if it is one.
+fn refusal(reply: &Message) -> Option<u32> {
+    (reply.header.flags.get() & ERROR != 0).then(|| reply.header.error.get())
+}
+
+fn refused(error: u32, count: usize, address: u64) -> FaultCause {
+    log::warn!("vfio-user: the client refuses DMA of {count} bytes at {address:#x}: error {error}");
+    FaultCause::Refused
 }
 
 impl Remote for Asking<'_> {
@@ -248,8 +291,9 @@ impl Remote for Asking<'_> {
     }
 
     fn write(&self, iova: u64, from: &[u8]) -> Result<(), FaultCause> {
-        self.learn(iova, from.len());
-        let most = self.most(false);
+        self.learn_by_reading(iova, from.len())?;
+        let known = self.learn_by_writing(iova, from)?;
+        let (iova, from, most) = (iova + known as u64, &from[known..], self.most(false));
         for (data, at) in from.chunks(most).zip(0u64..) {
             match self.ask(command::DMA_WRITE, iova + at * most as u64, data.len(), &[data]) {
                 // The connection has ended, and the step with it.
@@ -270,56 +314,76 @@ mod tests {
     use super::*;
 
     /// A client of 64 bytes at address 4096, until its connection ends: what its memory is then.
-    fn client(mut stream: UnixStream, data_at: usize) -> JoinHandle<[u8; 64]> {
+    fn client(mut stream: UnixStream, mut memory: [u8; 64], data_at: usize) -> JoinHandle<[u8; 64]> {
         std::thread::spawn(move || {
-            let mut memory: [u8; 64] = std::array::from_fn(|at| at as u8);
             let mut head = [0; HEADER_BYTES + HEAD];
             while stream.read_exact(&mut head).is_ok() {
                 let (at, count) = (usize::from(head[16]) | usize::from(head[17]) << 8, usize::from(head[24]));
                 let (at, is_write) = (at - 4096, head[2] == 12);
                 let mut message = head.to_vec();
+                let too_long = data_at == 32 && head[25..32].iter().any(|&byte| byte != 0);
                 if is_write {
                     message.resize(HEADER_BYTES + HEAD + count, 0);
                     stream.read_exact(&mut message[HEADER_BYTES + HEAD..]).unwrap();
-                    memory[at..at + count].copy_from_slice(&message[data_at..data_at + count]);
-                    message.truncate(HEADER_BYTES + HEAD);
+                    if !too_long {
+                        memory[at..at + count].copy_from_slice(&message[data_at..data_at + count]);
+                    }
+                    message.truncate(HEADER_BYTES);
                 } else {
                     message.truncate(data_at);
                     message.extend_from_slice(&memory[at..at + count]);
                     message.resize(HEADER_BYTES + HEAD + count, 0);
                 }
                 message[4] = message.len() as u8;
-                message[8] = 1;
+                message[8] = if too_long { 0x21 } else { 1 };
+                message[12] = if too_long { 7 } else { 0 };
                 stream.write_all(&message).unwrap();
             }
             memory
         })
     }
 
+    /// What a client's memory is after `writes`, and that reads agree with it.
+    fn written(memory: [u8; 64], data_at: usize, minor: u16, writes: &[(usize, &[u8])]) {
+        let (near, far) = UnixStream::pair().unwrap();
+        let client = client(far, memory, data_at);
+        let channel = RefCell::new(Channel::new(near).unwrap());
+        let mut space = AddressSpace::default();
+        let map = DmaMap { argsz: 32.into(), flags: 3.into(), offset: 0.into(), address: 4096.into(), size: 64.into() };
+        space.map(&map, &[]).unwrap();
+        let terms = Cell::new(Terms { max_data: 24, layout: Layout::unknown(minor) });
+        let (next_id, posted, irqs) = (Cell::new(7), RefCell::default(), Irqs::default());
+        let asking = Asking::new(&channel, &space, &terms, &next_id, &posted, &irqs);
+        let mut wanted = memory;
+        for &(at, bytes) in writes {
+            asking.write(4096 + at as u64, bytes).unwrap();
+            wanted[at..at + bytes.len()].copy_from_slice(bytes);
+        }
+        let mut seen = [0; 64];
+        asking.read(4096, &mut seen).unwrap();
+        assert_eq!(seen, wanted, "what is read, with data at {data_at}, minor version {minor}");
+        assert!(asking.finish().is_ok());
+        drop(channel);
+        assert_eq!(client.join().unwrap(), wanted, "data at {data_at}, minor version {minor}");
+    }
+
     /// Data go where the client looks for them, from the first write on, whatever its version makes one believe.
     #[test]
     fn the_layout_is_learnt_before_the_first_write() {
         for (data_at, minor) in [(28, 0), (28, 1), (32, 0), (32, 1)] {
-            let (near, far) = UnixStream::pair().unwrap();
-            let client = client(far, data_at);
-            let channel = RefCell::new(Channel::new(near).unwrap());
-            let mut space = AddressSpace::default();
-            let map = DmaMap { argsz: 32.into(), flags: 3.into(), offset: 0.into(), address: 4096.into(), size: 64.into() };
-            space.map(&map, &[]).unwrap();
-            let terms = Cell::new(Terms { max_data: 24, layout: Layout::unknown(minor) });
-            let next_id = Cell::new(7);
-            let posted = RefCell::default();
-            let irqs = Irqs::default();
-            let asking = Asking::new(&channel, &space, &terms, &next_id, &posted, &irqs);
             let new: Vec<_> = (100..140).collect();
-            asking.write(4096, &new).unwrap();
-            let mut seen = [0; 64];
-            asking.read(4096, &mut seen).unwrap();
-            let wanted: Vec<_> = (100..140).chain(40..64).collect();
-            assert_eq!(seen[..], wanted);
-            assert!(asking.finish().is_ok());
-            drop(channel);
-            assert_eq!(client.join().unwrap()[..], wanted, "data at {data_at}, minor version {minor}");
+            written(std::array::from_fn(|at| at as u8), data_at, minor, &[(0, &new)]);
+            written(std::array::from_fn(|at| at as u8), data_at, minor, &[(6, &[255; 2])]);
+        }
+    }
+
+    /// Memory of zeros tells nothing: what is written does.
+    #[test]
+    fn the_layout_is_learnt_by_the_first_write_that_tells() {
+        for (data_at, minor) in [(28, 0), (32, 0), (32, 1)] {
+            let new: Vec<_> = [0; 9].into_iter().chain(1..30).collect();
+            written([0; 64], data_at, minor, &[(2, &new)]);
+            written([0; 64], data_at, minor, &[(6, &[0; 2]), (8, &[255; 2]), (10, &[1, 2, 3, 4, 5, 6])]);
         }
     }
 }
