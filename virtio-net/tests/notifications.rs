@@ -102,6 +102,32 @@ fn a_card_that_ran_out_of_buffers_hears_of_new_ones_and_no_other_does() {
     }
 }
 
+/// The last buffers do not hold a long frame, and hold the short one behind it: the card has still run out.
+#[test]
+fn a_card_that_ran_out_of_buffers_hears_of_new_ones_though_a_frame_fitted_since() {
+    for features in [Features::empty(), Features::EVENT_IDX] {
+        let mut rig = Rig::with(without(features));
+        let mut parts = rig.parts(&Config { mtu: 9000, ..small() });
+        for round in 1..20 {
+            (0..62).for_each(|number| rig.send(&numbered(number, 60)));
+            rig.send(&numbered(62, 9000));
+            rig.run_us(20);
+            rig.send(&numbered(63, 60));
+            rig.run_us(20);
+            let wanted: Vec<_> = (0..64).filter(|&number| number != 62).map(|number| numbered(number, 60)).collect();
+            assert_eq!(parts.receive(), wanted, "round {round}");
+            rig.run_us(20);
+            // One of the two buffers is used since, the other is still with the card.
+            (0..63).for_each(|number| rig.send(&numbered(number, 60)));
+            rig.run_us(20);
+            assert_eq!(parts.receive().len(), 63);
+            assert_eq!(rig.model(|m| m.counters().dropped), round);
+        }
+        drop(parts);
+        rig.assert_clean();
+    }
+}
+
 #[test]
 fn every_frame_goes_out_whatever_the_moment_of_its_notification() {
     for features in [Features::empty(), Features::EVENT_IDX] {

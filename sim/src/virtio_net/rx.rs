@@ -81,7 +81,10 @@ impl VirtioNet {
             let room: usize = self.stash.iter().map(room_of).sum();
             // A frame that one buffer does not hold is cut where buffers are not merged.
             if room >= needed || !merges && !self.stash.is_empty() {
-                self.queues[RECEIVEQ].want_notification(dma, rules, false)?;
+                // A card that has run out goes on waiting for more, though these were enough.
+                if self.has_buffers {
+                    self.queues[RECEIVEQ].want_notification(dma, rules, false)?;
+                }
                 return Ok(true);
             }
             if !self.has_buffers {
