@@ -97,6 +97,21 @@ fn registers_are_messages_and_writes_are_posted() {
     assert_eq!((posted.len(), posted.iter().all(|write| write.flags == 0x10)), (5, true), "{posted:?}");
 }
 
+/// rust-vmm's crate does it.
+#[test]
+fn a_server_may_acknowledge_posted_writes() {
+    let acknowledge = |seen: &Seen| {
+        let reply = [words(&[u32::from(REGION_WRITE) << 16, 32, 1, 0]), seen.body[..16].to_vec()].concat();
+        (seen.command == REGION_WRITE && seen.flags & 0x10 != 0).then_some(Instead::Raw(reply))
+    };
+    let (mut function, _server) = open(Make { hook: Box::new(acknowledge), ..Make::default() });
+    let bar = function.open_bar(0).unwrap();
+    for n in 0..100 {
+        bar.write32(0x20, n);
+        assert_eq!(bar.read32(0x14), 0x1716_1514, "read {n}: {:?}", function.pending_event());
+    }
+}
+
 #[test]
 fn areas_with_a_descriptor_are_mapped() {
     // The last page has the table of MSI-X vectors.

@@ -75,12 +75,28 @@ impl From<io::Error> for Loss {
     }
 }
 
+/// The id of commands that want no reply, and of no other: some servers acknowledge those too.
+const POSTED_ID: u16 = 0;
+
 /// Who waits for replies, and whether any can still come.
 #[derive(Debug, Default)]
 struct Waiting {
-    next_id: u16,
+    last_id: u16,
     replies: HashMap<u16, SyncSender<Message>>,
     lost: Option<Loss>,
+}
+
+impl Waiting {
+    /// An id for one more reply. Each waiting thread holds one: there are always free ones.
+    fn expect(&mut self, sender: SyncSender<Message>) -> u16 {
+        loop {
+            self.last_id = self.last_id.wrapping_add(1);
+            if self.last_id != POSTED_ID && !self.replies.contains_key(&self.last_id) {
+                self.replies.insert(self.last_id, sender);
+                return self.last_id;
+            }
+        }
+    }
 }
 
 /// What the callers and the receiving thread share.
@@ -160,14 +176,7 @@ impl Connection {
             if let Some(lost) = &waiting.lost {
                 return Err(gone(lost));
             }
-            let mut id = waiting.next_id;
-            // Each waiting thread holds one: there are always free ones.
-            while waiting.replies.contains_key(&id) {
-                id = id.wrapping_add(1);
-            }
-            waiting.next_id = id.wrapping_add(1);
-            waiting.replies.insert(id, sender);
-            id
+            waiting.expect(sender)
         };
         if let Err(error) = link.send(id, command as u16, wire::TYPE_COMMAND, 0, body, fds) {
             link.lose(error.into());
@@ -197,7 +206,7 @@ impl Connection {
         if let Some(lost) = &self.link.lock().lost {
             return Err(gone(lost));
         }
-        let sent = self.link.send(0, command as u16, wire::TYPE_COMMAND | wire::NO_REPLY, 0, body, &[]);
+        let sent = self.link.send(POSTED_ID, command as u16, wire::TYPE_COMMAND | wire::NO_REPLY, 0, body, &[]);
         sent.map_err(|error| {
             let loss = error.into();
             let cause = gone(&loss);
@@ -292,7 +301,7 @@ impl Link {
         let (header, id) = (message.header, message.header.id.get());
         match header.flags.get() & wire::TYPE_MASK {
             wire::TYPE_REPLY => {
-                // A reply that nobody waits for belongs to a command that was given up.
+                // A reply that nobody waits for belongs to a command that was given up, or acknowledges one that wanted none.
                 if let Some(waiter) = self.lock().replies.remove(&id) {
                     let _ = waiter.send(message);
                 }
@@ -332,4 +341,21 @@ fn answer(header: &Header, body: &[u8], space: &Space) -> Result<Vec<u8>, i32> {
     space.write(access.addr.get(), data).ok_or(libc::EFAULT)?;
     // The protocol's text had a count of zero here; libvfio-user takes the reply for an error unless the count is that of the request.
     Ok(access.as_bytes().to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A call that had it would take what acknowledges a posted write for its reply.
+    #[test]
+    fn no_call_has_the_id_of_posted_writes_or_of_one_that_waits() {
+        let (mut waiting, sender) = (Waiting::default(), sync_channel(1).0);
+        let kept = waiting.expect(sender.clone());
+        for _ in 0..200_000 {
+            let id = waiting.expect(sender.clone());
+            assert!(id != POSTED_ID && id != kept, "{id}");
+            assert!(waiting.replies.remove(&id).is_some());
+        }
+    }
 }
