@@ -146,6 +146,16 @@ fn what_the_servers_file_lacks_is_not_mapped() {
 }
 
 #[test]
+fn a_descriptor_that_cannot_be_mapped_is_done_without() {
+    let (mut function, server) = open(Make { areas: vec![(0x1000, 0x1000)], is_read_only: true, ..Make::default() });
+    let bar = function.open_bar(2).unwrap();
+    assert_eq!((bar.len_bytes(), bar.mapped_bytes()), (BAR_LEN, 0));
+    bar.doorbell(0x1010).unwrap().ring(0xaabb_ccdd);
+    assert_eq!(bar.read32(0x1010), 0xaabb_ccdd);
+    assert_eq!(server.seen(REGION_WRITE).last().unwrap().body, [words(&[0x1010, 0, 2, 4]), words(&[0xaabb_ccdd])].concat());
+}
+
+#[test]
 fn memory_is_shared_by_its_descriptor() {
     let (mut function, server) = open(Make::default());
     let bar = function.open_bar(0).unwrap();

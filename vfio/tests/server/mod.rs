@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
@@ -71,6 +71,8 @@ pub(crate) struct Make {
     pub(crate) areas: Vec<(u64, u64)>,
     /// Length of the file behind BAR 2.
     pub(crate) file_len: u64,
+    /// The client's descriptor of BAR 2 is for reading alone.
+    pub(crate) is_read_only: bool,
     pub(crate) device_flags: u32,
     pub(crate) hook: Hook,
 }
@@ -78,7 +80,7 @@ pub(crate) struct Make {
 impl Default for Make {
     fn default() -> Self {
         let capabilities = "{\"capabilities\":{\"max_msg_fds\":8,\"pgsizes\":4096}}\0";
-        Self { capabilities, areas: Vec::new(), file_len: BAR_LEN as u64, device_flags: 3, hook: Box::new(|_| None) }
+        Self { capabilities, areas: Vec::new(), file_len: BAR_LEN as u64, is_read_only: false, device_flags: 3, hook: Box::new(|_| None) }
     }
 }
 
@@ -275,7 +277,9 @@ impl Device {
             0 => info(32, 3, 0, BAR_LEN),
             2 if !areas.is_empty() => {
                 let argsz = 32 + 16 + 16 * areas.len() as u32;
-                *fd = Some(self.bar_2.try_clone().unwrap().into());
+                let path = format!("/proc/self/fd/{}", self.bar_2.as_raw_fd());
+                let options = std::fs::OpenOptions::new().read(true).write(!self.make.is_read_only).clone();
+                *fd = Some(options.open(path).unwrap().into());
                 let info = info(argsz, 0xf, 32, BAR_LEN);
                 if argsz > room {
                     return info;
