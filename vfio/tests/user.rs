@@ -248,6 +248,39 @@ fn interrupts_are_event_descriptors() {
     assert_eq!(function.enable_interrupts(1).unwrap().len(), 1);
 }
 
+/// What SET_IRQS did to MSI-X: flags, first vector, how many.
+fn irq_sets(server: &Server) -> Vec<(u32, u32, u32)> {
+    let sets = server.seen(SET_IRQS).into_iter().filter(|set| u32_at(&set.body, 8) == 2);
+    sets.map(|set| (u32_at(&set.body, 4), u32_at(&set.body, 12), u32_at(&set.body, 16))).collect()
+}
+
+#[test]
+fn vectors_are_all_on_or_all_off() {
+    let capabilities = "{\"capabilities\":{\"max_msg_fds\":2}}";
+    let third = |seen: &Seen| (seen.command == SET_IRQS && u32_at(&seen.body, 12) == 2).then_some(Instead::Error(28));
+    let (mut function, server) = open(Make { capabilities, hook: Box::new(third), ..Make::default() });
+    let error = function.enable_interrupts(3).unwrap_err().to_string();
+    assert!(error.contains("turning on 3 interrupt vectors: ") && error.contains("refused DEVICE_SET_IRQS: No space left"), "{error}");
+    assert_eq!(irq_sets(&server), [(0x24, 0, 2), (0x24, 2, 1), (0x21, 0, 0)]);
+    assert_eq!(function.config_read(MSIX + 2, 2), Ok(0x0002), "MSI-X stays off");
+    assert_eq!(function.enable_interrupts(2).unwrap().len(), 2);
+}
+
+#[test]
+fn vectors_go_off_where_msix_cannot_be_turned_on() {
+    let mut refused = 0;
+    let once = move |seen: &Seen| {
+        let is_control = seen.command == REGION_WRITE && u32_at(&seen.body, 8) == 7 && u64_at(&seen.body, 0) == u64::from(MSIX) + 2;
+        refused += u32::from(is_control);
+        (is_control && refused == 1).then_some(Instead::Error(5))
+    };
+    let (mut function, server) = open(Make { hook: Box::new(once), ..Make::default() });
+    let error = function.enable_interrupts(3).unwrap_err().to_string();
+    assert!(error.contains("writing configuration offset 0x42") && error.contains("refused REGION_WRITE"), "{error}");
+    assert_eq!(irq_sets(&server), [(0x24, 0, 3), (0x21, 0, 0)]);
+    assert_eq!(function.enable_interrupts(1).unwrap().len(), 1);
+}
+
 #[test]
 fn a_reset_leaves_dma_off_and_registers_on() {
     let (mut function, server) = open(Make::default());

@@ -247,7 +247,12 @@ impl PciFunction for UserFunction {
         let fds: Vec<_> = vectors.iter().map(AsFd::as_fd).collect();
         self.connection.set_irqs(index, &fds).map_err(|cause| self.error(&tried, cause))?;
         self.interrupts_on = Some(index);
-        self.message_control(index, true)?;
+        if let Err(error) = self.message_control(index, true) {
+            if let Err(error) = self.disable_interrupts() {
+                log::warn!("{error}");
+            }
+            return Err(error);
+        }
         Ok(vectors)
     }
 
