@@ -40,6 +40,7 @@ fn the_first_message_proposes_the_protocol() {
     assert_eq!((seen[0].command, seen[0].flags, &seen[0].body[..4]), (VERSION, 0, &[0; 4][..]));
     let json: serde_json::Value = serde_json::from_slice(seen[0].body[4..].strip_suffix(b"\0").unwrap()).unwrap();
     assert!(json["capabilities"]["max_msg_fds"].as_u64().unwrap() >= 1 && json["capabilities"]["max_data_xfer_size"].as_u64().unwrap() >= 4096);
+    assert_eq!(json["capabilities"]["twin_socket"], serde_json::json!({ "supported": true }));
     assert_eq!(seen[1], Seen { command: GET_INFO, flags: 0, body: words(&[16, 0, 0, 0]), fds: 0 });
 }
 
