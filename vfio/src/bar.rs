@@ -111,7 +111,14 @@ impl VfioBar {
         for (range, fd) in fd.iter().flat_map(|fd| region.mappable.iter().map(move |range| (range, fd))) {
             let mut options = MmapOptions::new();
             options.offset(region.offset + range.start).len(size(range.end - range.start)?);
-            areas.push(Area { start: size(range.start)?, map: options.map_raw(fd).map_err(|e| failed(&e))? });
+            match options.map_raw(fd) {
+                Ok(map) => areas.push(Area { start: size(range.start)?, map }),
+                // A server answers messages for all of a BAR: its descriptor saves them and is not needed.
+                Err(error) if matches!(through, Through::Server { .. }) => {
+                    log::warn!("{}: {range:#x?} of a BAR cannot be mapped and is reached by messages: {error}", through.name());
+                }
+                Err(error) => return Err(failed(&error)),
+            }
         }
         let len = size(region.len)?;
         areas.sort_by_key(|area| std::cmp::Reverse(area.map.len()));

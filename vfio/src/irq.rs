@@ -104,7 +104,7 @@ impl Events {
 
     /// What has happened, the gravest first.
     pub fn pending(&self) -> Option<Event> {
-        let raised = |fd: &OwnedFd| ready(&[fd.as_fd()], Some(0)).is_ok_and(|ready| ready[0]);
+        let raised = |fd: &OwnedFd| ready([fd.as_fd()], end_of(Some(0))).is_ok_and(|[ready]| ready);
         match () {
             () if self.0.gone.load(Ordering::Acquire) => Some(Event::Gone),
             () if raised(&self.0.requested) => Some(Event::RemovalRequested),
@@ -118,7 +118,7 @@ impl Events {
     /// # Errors
     /// [`PciError`] where the system cannot wait.
     pub fn wait(&self, timeout_us: Option<u64>) -> Result<Option<Event>, PciError> {
-        let waited = ready(&[self.0.either.as_fd()], timeout_us);
+        let waited = ready([self.0.either.as_fd()], end_of(timeout_us));
         waited.map_err(|error| host(&self.0.name, "waiting for an event", &error))?;
         Ok(self.pending())
     }
@@ -142,15 +142,19 @@ fn host(name: &str, tried: &str, error: &io::Error) -> PciError {
     PciError::new(name, tried, PciErrorKind::Host(error.to_string()))
 }
 
-/// Waits until one of the descriptors is readable, and says which are.
-fn ready(fds: &[BorrowedFd<'_>], timeout_us: Option<u64>) -> io::Result<Vec<bool>> {
-    let until = timeout_us.map(|us| Instant::now() + Duration::from_micros(us));
+/// When a wait of so many microseconds is over; `None`: never.
+fn end_of(timeout_us: Option<u64>) -> Option<Instant> {
+    timeout_us.map(|us| Instant::now() + Duration::from_micros(us))
+}
+
+/// Waits until one of the descriptors is readable or has ended, and says which; none where the time was over.
+pub(crate) fn ready<const N: usize>(fds: [BorrowedFd<'_>; N], until: Option<Instant>) -> io::Result<[bool; N]> {
     loop {
-        let mut polled: Vec<_> = fds.iter().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
+        let mut polled = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
         let left = until.map(|until| until.saturating_duration_since(Instant::now()));
         let left = left.map(|left| Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() });
         match poll(&mut polled, left.as_ref()) {
-            Ok(_) => return Ok(polled.iter().map(|fd| fd.revents().contains(PollFlags::IN)).collect()),
+            Ok(_) => return Ok(polled.map(|fd| !fd.revents().is_empty())),
             // A signal: the time that is left is waited for again.
             Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
@@ -182,7 +186,8 @@ impl Interrupt for VfioInterrupt {
     /// As the trait says; a device that failed or is wanted back ends the wait with [`PciErrorKind::Gone`].
     fn wait(&mut self, timeout_us: Option<u64>) -> Result<u64, PciError> {
         let name = || self.events.0.name.clone();
-        let ready = ready(&[self.fired.as_fd(), self.events.as_fd()], timeout_us).map_err(|e| host(&name(), "waiting for an interrupt", &e))?;
+        let ready =
+            ready([self.fired.as_fd(), self.events.as_fd()], end_of(timeout_us)).map_err(|e| host(&name(), "waiting for an interrupt", &e))?;
         if ready[1] && self.events.pending().is_some() {
             return Err(PciError::new(&name(), "waiting for an interrupt", PciErrorKind::Gone));
         }

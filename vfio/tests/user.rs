@@ -40,6 +40,7 @@ fn the_first_message_proposes_the_protocol() {
     assert_eq!((seen[0].command, seen[0].flags, &seen[0].body[..4]), (VERSION, 0, &[0; 4][..]));
     let json: serde_json::Value = serde_json::from_slice(seen[0].body[4..].strip_suffix(b"\0").unwrap()).unwrap();
     assert!(json["capabilities"]["max_msg_fds"].as_u64().unwrap() >= 1 && json["capabilities"]["max_data_xfer_size"].as_u64().unwrap() >= 4096);
+    assert_eq!(json["capabilities"]["twin_socket"], serde_json::json!({ "supported": true }));
     assert_eq!(seen[1], Seen { command: GET_INFO, flags: 0, body: words(&[16, 0, 0, 0]), fds: 0 });
 }
 
@@ -97,6 +98,21 @@ fn registers_are_messages_and_writes_are_posted() {
     assert_eq!((posted.len(), posted.iter().all(|write| write.flags == 0x10)), (5, true), "{posted:?}");
 }
 
+/// rust-vmm's crate does it.
+#[test]
+fn a_server_may_acknowledge_posted_writes() {
+    let acknowledge = |seen: &Seen| {
+        let reply = [words(&[u32::from(REGION_WRITE) << 16, 32, 1, 0]), seen.body[..16].to_vec()].concat();
+        (seen.command == REGION_WRITE && seen.flags & 0x10 != 0).then_some(Instead::Raw(reply))
+    };
+    let (mut function, _server) = open(Make { hook: Box::new(acknowledge), ..Make::default() });
+    let bar = function.open_bar(0).unwrap();
+    for n in 0..100 {
+        bar.write32(0x20, n);
+        assert_eq!(bar.read32(0x14), 0x1716_1514, "read {n}: {:?}", function.pending_event());
+    }
+}
+
 #[test]
 fn areas_with_a_descriptor_are_mapped() {
     // The last page has the table of MSI-X vectors.
@@ -128,6 +144,16 @@ fn what_the_servers_file_lacks_is_not_mapped() {
     let (mut function, _server) = open(Make { areas: vec![(0, 0x1000), (0x1000, 0x1000)], file_len: 0x1800, ..Make::default() });
     let bar = function.open_bar(2).unwrap();
     assert_eq!((bar.mapped_bytes(), bar.read32(0x1800)), (0x1000, 0x0302_0100));
+}
+
+#[test]
+fn a_descriptor_that_cannot_be_mapped_is_done_without() {
+    let (mut function, server) = open(Make { areas: vec![(0x1000, 0x1000)], is_read_only: true, ..Make::default() });
+    let bar = function.open_bar(2).unwrap();
+    assert_eq!((bar.len_bytes(), bar.mapped_bytes()), (BAR_LEN, 0));
+    bar.doorbell(0x1010).unwrap().ring(0xaabb_ccdd);
+    assert_eq!(bar.read32(0x1010), 0xaabb_ccdd);
+    assert_eq!(server.seen(REGION_WRITE).last().unwrap().body, [words(&[0x1010, 0, 2, 4]), words(&[0xaabb_ccdd])].concat());
 }
 
 #[test]
@@ -220,6 +246,39 @@ fn interrupts_are_event_descriptors() {
     function.disable_interrupts().unwrap();
     assert_eq!(function.config_read(MSIX + 2, 2), Ok(0x0002));
     assert_eq!(server.seen(SET_IRQS).last().unwrap().body, words(&[20, 0x21, 2, 0, 0]));
+    assert_eq!(function.enable_interrupts(1).unwrap().len(), 1);
+}
+
+/// What SET_IRQS did to MSI-X: flags, first vector, how many.
+fn irq_sets(server: &Server) -> Vec<(u32, u32, u32)> {
+    let sets = server.seen(SET_IRQS).into_iter().filter(|set| u32_at(&set.body, 8) == 2);
+    sets.map(|set| (u32_at(&set.body, 4), u32_at(&set.body, 12), u32_at(&set.body, 16))).collect()
+}
+
+#[test]
+fn vectors_are_all_on_or_all_off() {
+    let capabilities = "{\"capabilities\":{\"max_msg_fds\":2}}";
+    let third = |seen: &Seen| (seen.command == SET_IRQS && u32_at(&seen.body, 12) == 2).then_some(Instead::Error(28));
+    let (mut function, server) = open(Make { capabilities, hook: Box::new(third), ..Make::default() });
+    let error = function.enable_interrupts(3).unwrap_err().to_string();
+    assert!(error.contains("turning on 3 interrupt vectors: ") && error.contains("refused DEVICE_SET_IRQS: No space left"), "{error}");
+    assert_eq!(irq_sets(&server), [(0x24, 0, 2), (0x24, 2, 1), (0x21, 0, 0)]);
+    assert_eq!(function.config_read(MSIX + 2, 2), Ok(0x0002), "MSI-X stays off");
+    assert_eq!(function.enable_interrupts(2).unwrap().len(), 2);
+}
+
+#[test]
+fn vectors_go_off_where_msix_cannot_be_turned_on() {
+    let mut refused = 0;
+    let once = move |seen: &Seen| {
+        let is_control = seen.command == REGION_WRITE && u32_at(&seen.body, 8) == 7 && u64_at(&seen.body, 0) == u64::from(MSIX) + 2;
+        refused += u32::from(is_control);
+        (is_control && refused == 1).then_some(Instead::Error(5))
+    };
+    let (mut function, server) = open(Make { hook: Box::new(once), ..Make::default() });
+    let error = function.enable_interrupts(3).unwrap_err().to_string();
+    assert!(error.contains("writing configuration offset 0x42") && error.contains("refused REGION_WRITE"), "{error}");
+    assert_eq!(irq_sets(&server), [(0x24, 0, 3), (0x21, 0, 0)]);
     assert_eq!(function.enable_interrupts(1).unwrap().len(), 1);
 }
 

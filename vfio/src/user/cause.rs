@@ -33,6 +33,11 @@ pub enum ServerCause {
         /// Its version.
         minor: u16,
     },
+    /// It says that its commands come over a second socket, and gives none.
+    TwinSocket {
+        /// What is wrong.
+        saw: String,
+    },
     /// It serves something that is no PCI device.
     NotPci,
     /// It maps no memory in pages as small as this machine's.
@@ -69,6 +74,9 @@ impl ServerCause {
             Self::PathTooLong(_) => "give a path of at most 107 bytes, for example a relative one".into(),
             Self::Silent { .. } => "end the server's other client first, since a server serves one at a time; or see whether it hangs".into(),
             Self::Version { .. } => format!("use a server that speaks vfio-user {}.x", super::wire::MAJOR),
+            Self::TwinSocket { .. } => {
+                "update the server, or report it to who makes it: fd_index has to name a stream socket that comes with its reply to VERSION".into()
+            }
             Self::NotPci => "give the socket of a server that serves a PCI device".into(),
             Self::Pages { .. } => "configure the server for smaller pages".into(),
             Self::Refused { .. } => "see what the server reports".into(),
@@ -87,6 +95,7 @@ impl fmt::Display for ServerCause {
             Self::NotVfioUser { saw } => write!(f, "what listens there does not speak vfio-user: {saw}"),
             Self::Silent { limit_ms } => write!(f, "the server took the connection and did not answer within {limit_ms} ms"),
             Self::Version { major, minor } => write!(f, "the server speaks vfio-user {major}.{minor}, this client {}.x", super::wire::MAJOR),
+            Self::TwinSocket { saw } => write!(f, "the server announces a second socket (twin_socket) that cannot be used: {saw}"),
             Self::NotPci => f.write_str("the server serves no PCI device"),
             Self::Pages { page_bytes } => write!(f, "the server maps memory in pages of {page_bytes} bytes and more, larger than this machine's"),
             Self::Refused { command, errno: 0 } => write!(f, "the server refused {command}"),

@@ -68,7 +68,7 @@ impl Connection {
         Ok(reply.read::<IrqInfo>(Command::DeviceGetIrqInfo)?.0.count.get())
     }
 
-    /// Vectors 0 and on of an interrupt trigger these event descriptors. None: the interrupt is turned off.
+    /// Vectors 0 and on of an interrupt trigger these event descriptors. None: the interrupt is turned off, as it is where not all could be set.
     pub(super) fn set_irqs(&self, index: u32, eventfds: &[BorrowedFd<'_>]) -> Result<(), ServerCause> {
         let set = |data: u32, start: usize, fds: &[BorrowedFd<'_>]| {
             let flags = U32::new(data | VFIO_IRQ_SET_ACTION_TRIGGER);
@@ -81,7 +81,14 @@ impl Connection {
         }
         let at_once = self.capabilities().max_msg_fds;
         for (i, fds) in eventfds.chunks(at_once).enumerate() {
-            set(VFIO_IRQ_SET_DATA_EVENTFD, i * at_once, fds)?;
+            if let Err(cause) = set(VFIO_IRQ_SET_DATA_EVENTFD, i * at_once, fds) {
+                if i > 0
+                    && let Err(cause) = set(VFIO_IRQ_SET_DATA_NONE, 0, &[])
+                {
+                    log::warn!("{}: the vectors below {} of interrupt {index} stay on: {cause}", self.name(), i * at_once);
+                }
+                return Err(cause);
+            }
         }
         Ok(())
     }

@@ -28,6 +28,9 @@ const CAPABILITY_MSI: u8 = 0x05;
 ///
 /// Registers lie in shared memory where the server gives a descriptor, else each access is a message; writes of registers are not waited for, as on a bus.
 /// Dropping it forbids DMA; the connection closes when its last BAR is gone too.
+///
+/// Shared memory is trust: the file behind a BAR is seen to be long enough before it is mapped, but a server that shortens it later ends this process with
+/// a bus error (SIGBUS) at the next access. A server whose memfd is sealed (`F_SEAL_SHRINK`) cannot.
 #[derive(Debug)]
 pub struct UserFunction {
     config_len: u64,
@@ -247,7 +250,12 @@ impl PciFunction for UserFunction {
         let fds: Vec<_> = vectors.iter().map(AsFd::as_fd).collect();
         self.connection.set_irqs(index, &fds).map_err(|cause| self.error(&tried, cause))?;
         self.interrupts_on = Some(index);
-        self.message_control(index, true)?;
+        if let Err(error) = self.message_control(index, true) {
+            if let Err(error) = self.disable_interrupts() {
+                log::warn!("{error}");
+            }
+            return Err(error);
+        }
         Ok(vectors)
     }
 

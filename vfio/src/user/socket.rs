@@ -3,12 +3,14 @@
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Instant;
 
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
 
 use super::wire::MAX_FDS;
+use crate::irq::ready;
 
 /// Sends all of `message`; `fds`, at most [`MAX_FDS`], go with its first byte.
 pub(super) fn send(socket: impl AsFd, message: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
@@ -27,10 +29,13 @@ pub(super) fn send(socket: impl AsFd, message: &[u8], fds: &[BorrowedFd<'_>]) ->
     Ok(())
 }
 
-/// Fills `buffer`, never taking a byte more: descriptors stay with their message. Those that came are added to `fds`.
-pub(super) fn receive(socket: impl AsFd, buffer: &mut [u8], fds: &mut Vec<OwnedFd>) -> io::Result<()> {
+/// Fills `buffer`, never taking a byte more: descriptors stay with their message. Those that came are added to `fds`. `until`: when it is given up.
+pub(super) fn receive(socket: impl AsFd, buffer: &mut [u8], fds: &mut Vec<OwnedFd>, until: Option<Instant>) -> io::Result<()> {
     let mut filled = 0;
     while filled < buffer.len() {
+        if until.is_some() && ready([socket.as_fd()], until)? == [false] {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
         let mut beside = RecvAncillaryBuffer::new(&mut space);
         let got = loop {

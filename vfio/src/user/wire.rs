@@ -174,13 +174,16 @@ pub(super) struct Capabilities {
     pub(super) max_msg_fds: usize,
     /// The sizes of pages that it maps, one bit each; 0 where it does not say.
     pub(super) pgsizes: u64,
+    /// Which of the reply's descriptors is the socket for the server's own commands; `None`: they come over this side's. `Err`: what makes no sense.
+    pub(super) twin_fd_index: Result<Option<usize>, &'static str>,
 }
 
 impl Capabilities {
     /// What this side proposes.
     pub(super) fn proposal() -> String {
         format!(
-            "{{\"capabilities\":{{\"max_msg_fds\":{MAX_FDS},\"max_data_xfer_size\":{MAX_DATA_BYTES},\"pgsizes\":{}}}}}\0",
+            "{{\"capabilities\":{{\"max_msg_fds\":{MAX_FDS},\"max_data_xfer_size\":{MAX_DATA_BYTES},\"pgsizes\":{},\
+             \"twin_socket\":{{\"supported\":true}}}}}}\0",
             rustix::param::page_size()
         )
     }
@@ -189,9 +192,23 @@ impl Capabilities {
     pub(super) fn read(text: &[u8]) -> Option<Self> {
         let text = text.strip_suffix(b"\0").unwrap_or(text);
         let all = if text.is_empty() { serde_json::Value::Null } else { serde_json::from_slice(text).ok()? };
-        let number = |name: &str| all.get("capabilities").and_then(|capabilities| capabilities.get(name)).and_then(serde_json::Value::as_u64);
+        let named = |name: &str| all.get("capabilities").and_then(|capabilities| capabilities.get(name));
+        let number = |name| named(name).and_then(serde_json::Value::as_u64);
         let fds = number("max_msg_fds").and_then(|fds| usize::try_from(fds).ok()).unwrap_or(1);
-        Some(Self { max_msg_fds: fds.clamp(1, MAX_FDS), pgsizes: number("pgsizes").unwrap_or(0) })
+        let twin_fd_index = named("twin_socket").map_or(Ok(None), twin_fd_index);
+        Some(Self { max_msg_fds: fds.clamp(1, MAX_FDS), pgsizes: number("pgsizes").unwrap_or(0), twin_fd_index })
+    }
+}
+
+/// What a server's `twin_socket` says.
+fn twin_fd_index(twin: &serde_json::Value) -> Result<Option<usize>, &'static str> {
+    match twin.get("supported") {
+        None | Some(serde_json::Value::Null | serde_json::Value::Bool(false)) => Ok(None),
+        Some(serde_json::Value::Bool(true)) => {
+            let index = twin.get("fd_index").and_then(serde_json::Value::as_u64).and_then(|index| usize::try_from(index).ok());
+            index.map(Some).ok_or("it has no fd_index, or one that is no number of a descriptor")
+        }
+        Some(_) => Err("its \"supported\" is neither true nor false"),
     }
 }
 
@@ -208,14 +225,28 @@ mod tests {
 
     #[test]
     fn capabilities_are_read_or_have_their_defaults() {
-        let defaults = Capabilities { max_msg_fds: 1, pgsizes: 0 };
+        let defaults = Capabilities { max_msg_fds: 1, pgsizes: 0, twin_fd_index: Ok(None) };
         for text in [&b""[..], b"\0", b"{}", b"{\"capabilities\":{}}\0", b"{\"capabilities\":{\"max_msg_fds\":0,\"pgsizes\":\"x\"}}"] {
             assert_eq!(Capabilities::read(text), Some(defaults.clone()), "{}", String::from_utf8_lossy(text));
         }
         let text = b"{\"capabilities\":{\"max_msg_fds\":8,\"max_data_xfer_size\":1048576,\"pgsizes\":4096,\"migration\":{\"pgsize\":4096}}}\0";
-        assert_eq!(Capabilities::read(text), Some(Capabilities { max_msg_fds: 8, pgsizes: 4096 }));
-        assert_eq!(Capabilities::read(b"{\"capabilities\":{\"max_msg_fds\":9999}}"), Some(Capabilities { max_msg_fds: MAX_FDS, pgsizes: 0 }));
+        assert_eq!(Capabilities::read(text), Some(Capabilities { max_msg_fds: 8, pgsizes: 4096, ..defaults.clone() }));
+        assert_eq!(Capabilities::read(b"{\"capabilities\":{\"max_msg_fds\":9999}}"), Some(Capabilities { max_msg_fds: MAX_FDS, ..defaults }));
         assert_eq!(Capabilities::read(b"220 mail.example.org\r\n"), None);
         assert_eq!(Capabilities::read(Capabilities::proposal().as_bytes()).map(|c| c.max_msg_fds), Some(MAX_FDS));
+    }
+
+    #[test]
+    fn a_second_socket_is_announced_with_its_descriptor_or_not_at_all() {
+        let read = |twin: &str| Capabilities::read(format!("{{\"capabilities\":{{\"twin_socket\":{twin}}}}}").as_bytes()).unwrap().twin_fd_index;
+        for none in ["{}", "null", "true", "{\"supported\":false,\"fd_index\":0}", "{\"supported\":null}", "{\"fd_index\":0}"] {
+            assert_eq!(read(none), Ok(None), "{none}");
+        }
+        assert_eq!(read("{\"supported\":true,\"fd_index\":3}"), Ok(Some(3)));
+        for index in ["-1", "0.5", "\"0\"", "null", "1e99"] {
+            assert!(read(&format!("{{\"supported\":true,\"fd_index\":{index}}}")).unwrap_err().contains("no fd_index"), "{index}");
+        }
+        assert!(read("{\"supported\":true}").unwrap_err().contains("no fd_index"));
+        assert!(read("{\"supported\":1,\"fd_index\":0}").unwrap_err().contains("neither true nor false"));
     }
 }

@@ -1,15 +1,17 @@
 //! A vfio-user server of a few lines, typed from the protocol's text: one device with configuration space, BAR 0 by messages and BAR 2 in shared memory.
 //! What a test wants of the device it asks by writing to registers of BAR 0.
+#![allow(dead_code, reason = "each test uses a part")]
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, recvmsg, sendmsg};
 
@@ -34,6 +36,10 @@ pub(crate) const COPY: u32 = 0x108;
 pub(crate) const CLOSE: u32 = 0x110;
 /// Raises this interrupt of index 3 (error) or 4 (request).
 pub(crate) const EVENT: u32 = 0x114;
+/// By a message that wants no reply, writes this value to the start of the newest mapping.
+pub(crate) const POST: u32 = 0x118;
+/// The next Copy begins when so many bytes wait to be read from the client's socket.
+pub(crate) const BACKLOG: u32 = 0x11c;
 pub(crate) const BAR_LEN: usize = 0x4000;
 /// Where the capability MSI-X lies: three vectors, table in BAR 2 at 0x3000.
 pub(crate) const MSIX: u16 = 0x40;
@@ -56,6 +62,7 @@ struct Message {
 /// What a test does to a reply. `None`: what is right.
 pub(crate) enum Instead {
     Body(Vec<u8>),
+    With(Vec<u8>, Vec<OwnedFd>),
     Error(u32),
     Raw(Vec<u8>),
     Silence,
@@ -71,22 +78,38 @@ pub(crate) struct Make {
     pub(crate) areas: Vec<(u64, u64)>,
     /// Length of the file behind BAR 2.
     pub(crate) file_len: u64,
+    /// The client's descriptor of BAR 2 is for reading alone.
+    pub(crate) is_read_only: bool,
     pub(crate) device_flags: u32,
+    /// It has a second socket for its own commands, where the client knows of such a thing.
+    pub(crate) has_twin: bool,
     pub(crate) hook: Hook,
 }
 
 impl Default for Make {
     fn default() -> Self {
         let capabilities = "{\"capabilities\":{\"max_msg_fds\":8,\"pgsizes\":4096}}\0";
-        Self { capabilities, areas: Vec::new(), file_len: BAR_LEN as u64, device_flags: 3, hook: Box::new(|_| None) }
+        Self {
+            capabilities,
+            areas: Vec::new(),
+            file_len: BAR_LEN as u64,
+            is_read_only: false,
+            device_flags: 3,
+            has_twin: false,
+            hook: Box::new(|_| None),
+        }
     }
 }
+
+/// The socket of the server's own commands, once there is one.
+pub(crate) type Twin = Arc<Mutex<Option<UnixStream>>>;
 
 /// A server on a socket of its own, which serves one client.
 pub(crate) struct Server {
     pub(crate) path: PathBuf,
     pub(crate) seen: Arc<Mutex<Vec<Seen>>>,
     pub(crate) bar_2: std::fs::File,
+    pub(crate) twin: Twin,
     thread: Option<JoinHandle<()>>,
     _directory: tempfile::TempDir,
 }
@@ -99,12 +122,13 @@ impl Server {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let bar_2 = std::fs::File::from(rustix::fs::memfd_create("bar 2", rustix::fs::MemfdFlags::CLOEXEC).unwrap());
         bar_2.set_len(make.file_len).unwrap();
-        let (log, file) = (Arc::clone(&seen), bar_2.try_clone().unwrap());
+        let twin = Twin::default();
+        let (log, file, twin_of_device) = (Arc::clone(&seen), bar_2.try_clone().unwrap(), Arc::clone(&twin));
         let serve = move || {
             let (socket, _) = listener.accept().unwrap();
-            Device::new(socket, log, file, make).serve();
+            Device::new(socket, log, file, twin_of_device, make).serve();
         };
-        Self { path, seen, bar_2, thread: Some(std::thread::spawn(serve)), _directory: directory }
+        Self { path, seen, bar_2, twin, thread: Some(std::thread::spawn(serve)), _directory: directory }
     }
 
     /// The messages so far with this command.
@@ -126,6 +150,7 @@ struct Device {
     config: Vec<u8>,
     bar: Vec<u8>,
     bar_2: std::fs::File,
+    twin: Twin,
     maps: Vec<(u64, u64, std::fs::File)>,
     irqs: BTreeMap<(u32, u32), OwnedFd>,
     /// Commands that came while the device waited for a reply of the client's.
@@ -146,41 +171,49 @@ pub(crate) fn words(words: &[u32]) -> Vec<u8> {
     words.iter().flat_map(|word| word.to_le_bytes()).collect()
 }
 
+/// The next message, or `None` where none comes any more.
+fn receive(mut socket: &UnixStream) -> Option<Message> {
+    let mut header = [0; 16];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(64))];
+    let mut beside = RecvAncillaryBuffer::new(&mut space);
+    let got = recvmsg(socket, &mut [IoSliceMut::new(&mut header)], &mut beside, RecvFlags::CMSG_CLOEXEC).ok()?.bytes;
+    let mut fds = Vec::new();
+    for message in beside.drain() {
+        if let RecvAncillaryMessage::ScmRights(rights) = message {
+            fds.extend(rights);
+        }
+    }
+    socket.read_exact(&mut header[got..]).ok()?;
+    let mut body = vec![0; u32_at(&header, 4) as usize - 16];
+    socket.read_exact(&mut body).ok()?;
+    let seen = Seen { command: u16_at(&header, 2), flags: u32_at(&header, 8), body, fds: fds.len() };
+    Some(Message { id: u16_at(&header, 0), seen, fds })
+}
+
+/// A message as bytes.
+pub(crate) fn message(id: u16, command: u16, flags: u32, errno: u32, body: &[u8]) -> Vec<u8> {
+    let head = [&id.to_le_bytes()[..], &command.to_le_bytes()].concat();
+    [&head, &words(&[16 + body.len() as u32, flags, errno])[..], body].concat()
+}
+
 impl Device {
-    fn new(socket: UnixStream, log: Arc<Mutex<Vec<Seen>>>, bar_2: std::fs::File, make: Make) -> Self {
+    fn new(socket: UnixStream, log: Arc<Mutex<Vec<Seen>>>, bar_2: std::fs::File, twin: Twin, make: Make) -> Self {
         let mut config = vec![0; 256];
         config[..4].copy_from_slice(&[0x86, 0x80, 0xfb, 0x10]);
         config[6] = 0x10;
         config[0x34] = MSIX as u8;
         let table = words(&[0x11 | 2 << 16, 2 | 0x3000, 0]);
         config[usize::from(MSIX)..usize::from(MSIX) + 12].copy_from_slice(&table);
-        let bar = (0..BAR_LEN).map(|i| i as u8).collect();
-        Self { socket, log, make, config, bar, bar_2, maps: Vec::new(), irqs: BTreeMap::new(), later: VecDeque::new() }
-    }
-
-    fn receive(&mut self) -> Option<Message> {
-        let mut header = [0; 16];
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(64))];
-        let mut beside = RecvAncillaryBuffer::new(&mut space);
-        let got = recvmsg(&self.socket, &mut [IoSliceMut::new(&mut header)], &mut beside, RecvFlags::CMSG_CLOEXEC).ok()?.bytes;
-        let mut fds = Vec::new();
-        for message in beside.drain() {
-            if let RecvAncillaryMessage::ScmRights(rights) = message {
-                fds.extend(rights);
-            }
-        }
-        self.socket.read_exact(&mut header[got..]).ok()?;
-        let mut body = vec![0; u32_at(&header, 4) as usize - 16];
-        self.socket.read_exact(&mut body).ok()?;
-        let seen = Seen { command: u16_at(&header, 2), flags: u32_at(&header, 8), body, fds: fds.len() };
-        Some(Message { id: u16_at(&header, 0), seen, fds })
+        let mut bar: Vec<_> = (0..BAR_LEN).map(|i| i as u8).collect();
+        bar[BACKLOG as usize..][..4].fill(0);
+        Self { socket, log, make, config, bar, bar_2, twin, maps: Vec::new(), irqs: BTreeMap::new(), later: VecDeque::new() }
     }
 
     fn serve(mut self) {
-        while let Some(mut message) = self.later.pop_front().or_else(|| self.receive()) {
+        while let Some(mut message) = self.later.pop_front().or_else(|| receive(&self.socket)) {
             self.log.lock().unwrap().push(message.seen.clone());
             let instead = (self.make.hook)(&message.seen);
-            let mut fd = None;
+            let mut fds = Vec::new();
             let outcome = match instead {
                 Some(Instead::Close) => return,
                 Some(Instead::Silence) => continue,
@@ -189,37 +222,40 @@ impl Device {
                     continue;
                 }
                 Some(Instead::Body(body)) => Ok(body),
+                Some(Instead::With(body, beside)) => {
+                    fds = beside;
+                    Ok(body)
+                }
                 Some(Instead::Error(errno)) => Err(errno),
-                None => match self.handle(&mut message, &mut fd) {
+                None => match self.handle(&mut message, &mut fds) {
                     Some(outcome) => outcome,
                     None => return,
                 },
             };
             if message.seen.flags & 0x10 == 0 {
                 let (flags, errno, body) = outcome.map_or_else(|errno| (0x21, errno, Vec::new()), |body| (0x01, 0, body));
-                self.send(message.id, message.seen.command, flags, errno, &body, fd.as_ref());
+                self.send(&self::message(message.id, message.seen.command, flags, errno, &body), &fds);
             }
         }
     }
 
-    fn send(&self, id: u16, command: u16, flags: u32, errno: u32, body: &[u8], fd: Option<&OwnedFd>) {
-        let head = [&id.to_le_bytes()[..], &command.to_le_bytes()].concat();
-        let message = [&head, &words(&[16 + body.len() as u32, flags, errno])[..], body].concat();
-        let fds: Vec<_> = fd.iter().map(|fd| fd.as_fd()).collect();
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    fn send(&self, message: &[u8], fds: &[OwnedFd]) {
+        let fds: Vec<_> = fds.iter().map(|fd| fd.as_fd()).collect();
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
         let mut beside = SendAncillaryBuffer::new(&mut space);
         assert!(fds.is_empty() || beside.push(SendAncillaryMessage::ScmRights(&fds)));
         // A client that has gone is seen when the next command is waited for.
-        let _ = sendmsg(&self.socket, &[IoSlice::new(&message)], &mut beside, SendFlags::NOSIGNAL);
+        let _ = sendmsg(&self.socket, &[IoSlice::new(message)], &mut beside, SendFlags::NOSIGNAL);
     }
 
     /// The reply's body or errno; `None`: the connection ends.
-    fn handle(&mut self, message: &mut Message, fd: &mut Option<OwnedFd>) -> Option<Result<Vec<u8>, u32>> {
+    fn handle(&mut self, message: &mut Message, fds: &mut Vec<OwnedFd>) -> Option<Result<Vec<u8>, u32>> {
         let body = &message.seen.body;
         Some(Ok(match message.seen.command {
+            VERSION if self.make.has_twin && String::from_utf8_lossy(body).contains("\"twin_socket\":{\"supported\":true}") => self.offer_twin(fds),
             VERSION => [&[0; 4], self.make.capabilities.as_bytes()].concat(),
             GET_INFO => words(&[16, self.make.device_flags, 9, 5]),
-            GET_REGION_INFO => self.region(body, fd),
+            GET_REGION_INFO => self.region(body, fds),
             GET_IRQ_INFO => {
                 let index = u32_at(body, 8);
                 words(&[16, 1, index, [1, 0, 3, 1, 1][index as usize]])
@@ -267,7 +303,16 @@ impl Device {
         }))
     }
 
-    fn region(&self, body: &[u8], fd: &mut Option<OwnedFd>) -> Vec<u8> {
+    /// The second of two descriptors, and of a kind that does not block, as a server may make it for its own end and forget at the other.
+    fn offer_twin(&self, fds: &mut Vec<OwnedFd>) -> Vec<u8> {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        theirs.set_nonblocking(true).unwrap();
+        *self.twin.lock().unwrap() = Some(ours);
+        fds.extend([std::fs::File::open("/dev/null").unwrap().into(), theirs.into()]);
+        [&[0; 4], &b"{\"capabilities\":{\"twin_socket\":{\"supported\":true,\"fd_index\":1}}}\0"[..]].concat()
+    }
+
+    fn region(&self, body: &[u8], fds: &mut Vec<OwnedFd>) -> Vec<u8> {
         let (room, index) = (u32_at(body, 0), u32_at(body, 8));
         let areas = &self.make.areas;
         let info = |argsz: u32, flags: u32, cap: u32, len: usize| [words(&[argsz, flags, index, cap]), words(&[len as u32, 0, 0, 0])].concat();
@@ -275,7 +320,9 @@ impl Device {
             0 => info(32, 3, 0, BAR_LEN),
             2 if !areas.is_empty() => {
                 let argsz = 32 + 16 + 16 * areas.len() as u32;
-                *fd = Some(self.bar_2.try_clone().unwrap().into());
+                let path = format!("/proc/self/fd/{}", self.bar_2.as_raw_fd());
+                let options = std::fs::OpenOptions::new().read(true).write(!self.make.is_read_only).clone();
+                fds.push(options.open(path).unwrap().into());
                 let info = info(argsz, 0xf, 32, BAR_LEN);
                 if argsz > room {
                     return info;
@@ -304,6 +351,10 @@ impl Device {
                 let outcome = self.copy(iova).err().unwrap_or(0);
                 self.bar[COPY as usize..COPY as usize + 8].copy_from_slice(&u64::from(outcome).to_le_bytes());
             }
+            POST => {
+                let body = [&self.maps.last().unwrap().0.to_le_bytes()[..], &4u64.to_le_bytes(), &words(&[value as u32])].concat();
+                self.tell(&message(0x7777, DMA_WRITE, 0x10, 0, &body));
+            }
             CLOSE => return false,
             _ => {}
         }
@@ -311,6 +362,7 @@ impl Device {
     }
 
     fn copy(&mut self, iova: u64) -> Result<(), u32> {
+        self.wait_for_backlog();
         let access = |iova: u64| [iova.to_le_bytes(), 16u64.to_le_bytes()].concat();
         let read = self.ask(DMA_READ, &access(iova))?;
         assert_eq!((read.len(), &read[..16]), (32, &access(iova)[..]));
@@ -320,11 +372,21 @@ impl Device {
         Ok(())
     }
 
+    /// Something to the client, where the device's own commands go.
+    fn tell(&self, message: &[u8]) {
+        match &*self.twin.lock().unwrap() {
+            Some(twin) => drop((&*twin).write_all(message)),
+            None => self.send(message, &[]),
+        }
+    }
+
     /// A request to the client.
     fn ask(&mut self, command: u16, body: &[u8]) -> Result<Vec<u8>, u32> {
-        self.send(0x7777, command, 0, 0, body, None);
+        self.tell(&message(0x7777, command, 0, 0, body));
         loop {
-            let message = self.receive().ok_or(5u32)?;
+            let twin = self.twin.lock().unwrap();
+            // As in libvfio-user: what comes next is the reply. Only without a second socket is anything else expected, and libvfio-user breaks then.
+            let message = receive(twin.as_ref().unwrap_or(&self.socket)).ok_or(5u32)?;
             let (flags, body) = (message.seen.flags, &message.seen.body);
             match flags & 0xf {
                 1 if flags & 0x20 != 0 => return Err(14),
@@ -332,8 +394,19 @@ impl Device {
                     assert_eq!((message.id, message.seen.command), (0x7777, command));
                     return Ok(body.clone());
                 }
-                _ => self.later.push_back(message),
+                _ => {
+                    assert!(twin.is_none(), "the client's commands do not belong here");
+                    self.later.push_back(message);
+                }
             }
+        }
+    }
+
+    fn wait_for_backlog(&self) {
+        let until = Instant::now() + Duration::from_secs(5);
+        while rustix::io::ioctl_fionread(&self.socket).unwrap() < u64::from(u32_at(&self.bar, BACKLOG as usize)) {
+            assert!(Instant::now() < until, "the client sends no more");
+            std::thread::yield_now();
         }
     }
 }
