@@ -4,4 +4,6 @@
 #[path = "../../sim/tests/common/vfio_user_bytes.rs"]
 mod bytes;
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| bytes::serve_bytes(input));
+libfuzzer_sys::fuzz_target!(|input: &[u8]| {
+    bytes::serve_bytes(input);
+});
