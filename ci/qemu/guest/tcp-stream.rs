@@ -3,9 +3,9 @@
 //! `tcp-stream serve ADDRESS:PORT` takes connections. A connection starts with a seed and two counts, of eight bytes each:
 //! how many bytes the caller sends, and how many it receives. Both ways run at once, and each end compares what it receives;
 //! the server's last byte says that all was equal.
-//! `tcp-stream run ADDRESS:PORT SEED COUNT in|out|both` is the other end.
+//! `tcp-stream run ADDRESS:PORT SEED COUNT in|out|both` is the other end. It tries for ten seconds to reach a server that has just been started.
 
-use std::io::{BufReader, Error, Read, Write};
+use std::io::{BufReader, Error, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 const EQUAL: &[u8] = b"=";
 /// A stream that stands still so long has failed.
 const SILENCE: Duration = Duration::from_secs(20);
+/// How long a server may take to start.
+const START: Duration = Duration::from_secs(10);
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -112,6 +114,16 @@ fn serve(address: &str) -> Result<(), Error> {
     }
 }
 
+fn connect(address: &str) -> Result<TcpStream, Error> {
+    let start = Instant::now();
+    loop {
+        match TcpStream::connect(address) {
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused && start.elapsed() < START => std::thread::sleep(Duration::from_millis(20)),
+            outcome => return outcome,
+        }
+    }
+}
+
 fn run(address: &str, seed: u64, count: u64, ways: &str) -> Result<(), Error> {
     let [out, taken] = match ways {
         "in" => [0, count],
@@ -119,7 +131,7 @@ fn run(address: &str, seed: u64, count: u64, ways: &str) -> Result<(), Error> {
         "both" => [count, count],
         _ => return Err(Error::other("the last argument is in, out or both")),
     };
-    let mut stream = TcpStream::connect(address)?;
+    let mut stream = connect(address)?;
     stream.set_read_timeout(Some(SILENCE))?;
     let start = Instant::now();
     stream.write_all(&[seed, out, taken].map(u64::to_le_bytes).concat())?;

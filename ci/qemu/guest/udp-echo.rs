@@ -2,15 +2,17 @@
 //!
 //! `udp-echo serve ADDRESS:PORT` sends every datagram back to where it came from.
 //! `udp-echo ask ADDRESS:PORT COUNT` sends COUNT numbered datagrams of 0 to 1472 bytes, one after the other, and
-//! fails at the first that does not come back equal within two seconds.
+//! fails at the first that does not come back equal within ten seconds. A server that has just been started is asked again.
 
 use std::io::{Error, ErrorKind};
 use std::net::UdpSocket;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// UDP payload of a full Ethernet frame of 1514 bytes: 1500 less 20 of IPv4 and 8 of UDP.
 const MAX_PAYLOAD: usize = 1472;
+/// How long an answer may take, and a server to start.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -44,8 +46,15 @@ fn serve(address: &str) -> Result<(), Error> {
 fn ask(address: &str, count: u32) -> Result<(), Error> {
     let socket = UdpSocket::bind("0.0.0.0:0")?;
     socket.connect(address)?;
-    socket.set_read_timeout(Some(Duration::from_secs(2)))?;
+    socket.set_read_timeout(Some(PATIENCE))?;
     let mut received = [0; MAX_PAYLOAD + 1];
+    let start = Instant::now();
+    while let Err(error) = socket.send(b"?").and_then(|_| socket.recv(&mut received)) {
+        if error.kind() != ErrorKind::ConnectionRefused || start.elapsed() > PATIENCE {
+            return Err(Error::other(format!("no answer to the first datagram: {error}")));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
     for number in 0..count {
         let length = number as usize * 601 % (MAX_PAYLOAD + 1);
         let sent: Vec<u8> = (0..length).map(|at| (number as usize * 31 + at * 7 + at / 256) as u8).collect();

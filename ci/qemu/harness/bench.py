@@ -30,7 +30,11 @@ CARDS = {
     "x550": Card("sim-x550", "1563", "4", "Twisted Pair"),
     "virtio-net": Card("sim-virtio", "", "", "Other"),
 }
-# What dmesg may hold of the driver: a probe's usual words, and those of actions that a test asks for.
+# Written into the kernel's log where the tests begin.
+MARK = "barewire: the tests begin"
+# Levels of the kernel's log from here down are warnings and worse.
+WARNING = 4
+# What the driver may not say at whatever level.
 COMPLAINT = re.compile(
     r"warn|fail|error|hang|unable|timed? ?out|timeout|not (?:supported|complete|initialized)|pre-production|bug:|call trace",
     re.IGNORECASE,
@@ -45,13 +49,15 @@ class Bench:
     def __init__(self, guest, card):
         self.guest = guest
         self.card = card
+        # Warnings that a test brings about on purpose.
+        self.expected = []
         self.address = guest.ports["near"].address
-        guest.run("modprobe 8021q; modprobe ixgbe", timeout=60)
+        guest.run(f"modprobe 8021q; echo '{MARK}' >/dev/kmsg; modprobe ixgbe", timeout=120)
         self.name = self.find()
         far = guest.run(f"interface_of {guest.ports['far'].address}").strip()
         # The holder of the far end's namespace lives as long as the guest.
-        self.holder = guest.run("unshare -n sleep 1000000 >/dev/null 2>&1 & echo $!").strip()
-        guest.run(f"sleep 0.3; ip link set {far} netns {self.holder}")
+        self.holder = guest.run("new_namespace").strip()
+        guest.run(f"ip link set {far} netns {self.holder}")
         self.far_name = far
         self.far(
             f"ip link set lo up; sysctl -qw net.ipv6.conf.{far}.accept_dad=0 net.ipv6.conf.{far}.router_solicitations=0; ip link set {far} mtu 9000 up; "
@@ -71,7 +77,7 @@ class Bench:
 
     def reload(self):
         """Loads the driver again: rings, settings and counters are new."""
-        self.guest.run("rmmod ixgbe; modprobe ixgbe", timeout=60)
+        self.guest.run("rmmod ixgbe && modprobe ixgbe", timeout=60)
         self.name = self.find()
         self.near("ethtool -K $if lro off")
         self.up()
@@ -104,8 +110,12 @@ class Bench:
         return "\n".join(line for line in self.guest.kernel_log().splitlines() if "ixgbe" in line or self.address in line)
 
     def complaints(self):
-        """Lines of the kernel's log that complain."""
-        return [line for line in self.log().splitlines() if COMPLAINT.search(line)]
+        """Lines of the kernel's log since the tests began that complain: the driver's by their words, anybody's by their level."""
+        lines = self.guest.run("dmesg -r").split(MARK, 1)[-1].splitlines()[1:]
+        levelled = [(int(found[1]) & 7, found[2]) for line in lines if (found := re.match(r"<(\d+)>(.*)", line))]
+        check(levelled, "the kernel's log is empty")
+        bad = [line for level, line in levelled if level <= WARNING or COMPLAINT.search(line) and ("ixgbe" in line or self.address in line)]
+        return [line for line in bad if not any(words in line for words in self.expected)]
 
     def statistics(self):
         """`ethtool -S` as numbers."""
@@ -132,8 +142,10 @@ class Bench:
 
     def ping(self, size, address=FAR, count=10, options=""):
         """Pings the far end; every answer has to come."""
-        output = self.near(f"ping -q -c {count} -i 0.02 -W 3 {options} -s {size} {address}", timeout=60)
-        check(f"{count} packets received" in output, f"{size} bytes to {address}: {output.strip()[-200:]}")
+        # Each by itself: once an answer has come, ping waits for late ones a second only.
+        one = f"ping -q -c 1 -W 10 {options} -s {size} {address}"
+        status, output = self.near(f"for i in $(seq {count}); do {one} >/run/ping.out || {{ cat /run/ping.out; exit 1; }}; done", timeout=60, check=False)
+        check(status == 0, f"{size} bytes to {address}: {output.strip()[-200:]}")
 
     def offloads(self, features):
         """Sets features, and returns what the driver then says that it has."""
@@ -144,13 +156,11 @@ class Bench:
         """A TCP stream from the near side. Every byte is compared. `around` is a script that runs just before and just after it."""
         host = f"[{address}]" if ":" in address else address
         bind = "[::]:5001" if ":" in address else f"{address}:5001"
-        # A server of an earlier test was ended with it.
-        self.far(f"tcp-stream serve {bind} >/run/stream.out 2>&1 & echo $! >/run/stream.pid; sleep 0.3")
+        self.far(f"tcp-stream serve {bind} >/run/stream.out 2>&1 & echo $! >/run/stream.pid")
         try:
             return self.near(f"{around}; tcp-stream run {host}:5001 {seed} {count} {ways} && {{ {around}; }}", timeout=120).strip()
         finally:
-            self.guest.run("kill $(cat /run/stream.pid)", check=False)
-
+            self.guest.run("end $(cat /run/stream.pid)", check=False)
 
     def with_vlan(self, work):
         """Runs `work` with VLAN 7 on both sides, on 10.9.7.0/24."""

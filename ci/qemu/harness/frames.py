@@ -1,4 +1,4 @@
-"""Ethernet, ARP, IPv4, ICMP and UDP frames: what the host side of a test builds and checks. No frame carries an FCS."""
+"""Ethernet, ARP, IPv4, ICMP, UDP and TCP frames: what the host side of a test builds and checks. No frame carries an FCS."""
 
 import socket
 import struct
@@ -10,13 +10,15 @@ MIN_FRAME = 60
 MAX_FRAME = 1514
 BROADCAST = b"\xff" * 6
 ICMP_ECHO_REPLY, ICMP_ECHO = 0, 8
-PROTOCOL_ICMP, PROTOCOL_UDP = 1, 17
+PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP = 1, 6, 17
 ARP_REQUEST, ARP_REPLY = 1, 2
 
 _ETHERNET = struct.Struct("!6s6sH")
 _IPV4 = struct.Struct("!BBHHHBBH4s4s")
 _ICMP = struct.Struct("!BBHHH")
 _UDP = struct.Struct("!HHHH")
+_TCP = struct.Struct("!HHIIBBHHH")
+_TCP_ACK = 16
 _ARP = struct.Struct("!HHBBH6s4s6s4s")
 
 
@@ -71,6 +73,14 @@ def udp(source, destination, source_port, destination_port, payload):
     # A sum of zero is sent as all ones: zero says that there is no checksum (RFC 768).
     total = checksum(pseudo + datagram) or 0xFFFF
     return _UDP.pack(source_port, destination_port, length, total) + payload
+
+
+def tcp(source, destination, source_port, destination_port, payload):
+    """A TCP segment of no connection, with its checksum over the pseudo header."""
+    fields = (source_port, destination_port, 1, 1, _TCP.size // 4 << 4, _TCP_ACK, 0x1000)
+    pseudo = source + destination + struct.pack("!HH", PROTOCOL_TCP, _TCP.size + len(payload))
+    total = checksum(pseudo + _TCP.pack(*fields, 0, 0) + payload)
+    return _TCP.pack(*fields, total, 0) + payload
 
 
 def arp(operation, sender_mac, sender_ip, target_mac, target_ip):

@@ -175,7 +175,9 @@ class Guest:
     def _command(self, kernel, initrd, sockets, machine, parameters):
         """QEMU's command line: `machine` is the machine with its cards, `parameters` are further ones for the kernel."""
         qemu = provide.vfio_user_qemu() if self._simulated else [provide.qemu()]
-        line = f"console=ttyS0 quiet panic=-1 tsc=reliable {parameters}"
+        # An emulated processor stands still for as long as the host gives it no time; that is no lockup.
+        patience = "watchdog_thresh=60 rcupdate.rcu_cpu_stall_timeout=240"
+        line = f"console=ttyS0 quiet panic=-1 tsc=reliable {patience} {parameters}"
         command = [*qemu, *machine, "-display", "none", "-no-reboot", "-nodefaults"]
         command += ["-kernel", str(kernel.image), "-initrd", str(initrd), "-append", line]
         command += ["-chardev", f"file,id=console,path={self.console_log}", "-serial", "chardev:console"]

@@ -3,10 +3,12 @@
 Every frame carries a sequence number and bytes that depend on it, so that a lost, doubled, changed or misplaced
 frame is told from a right one. Nothing is sent again: one lost frame fails the test."""
 
+import fcntl
 import random
 import select
 import socket
 import struct
+import termios
 import time
 import zlib
 
@@ -92,6 +94,14 @@ class Peer:
         while self.receive() is not None:
             count += 1
         return count
+
+    def flush(self, timeout=10):
+        """Waits until the other end has taken all that was sent."""
+        deadline = time.monotonic() + timeout
+        while struct.unpack("i", fcntl.ioctl(self._socket, termios.TIOCOUTQ, bytes(4)))[0]:
+            if time.monotonic() > deadline:
+                raise PeerError("the guest does not take what was sent")
+            time.sleep(0.005)
 
     def wait_ready(self, responder, timeout=20):
         """Sends ARP requests until the responder answers, which says that its driver and its link are up."""

@@ -7,33 +7,43 @@ import time
 from harness.bench import CARDS, FAR, GROUP, MAC, NEAR, bench, capability
 from harness.lab import check, test
 
+from .linux_on_sim import rss_tcp
+
 FIDELITY = pathlib.Path(__file__).resolve().parents[3] / "sim" / "FIDELITY.md"
 # A word that no section of the EEPROM holds, by its bytes.
 OFFSET = 0x600
 
 
-def _self_test(b, mode):
-    status, text = b.near(f"ethtool -t $if {mode}", timeout=120, check=False)
-    check(status == 0 and "PASS" in text, f"status {status}: {text} {b.complaints()[-3:]}")
-    failed = [line for line in re.findall(r"^(.*\))\s+(\d+)$", text, re.MULTILINE) if line[1] != "0"]
-    check(not failed, f"failed: {failed}")
-    b.wait_carrier(1)
+# What the driver waits for by the clock: 10 to 20 ms for each interrupt, 200 ms for 64 frames in its loopback. An emulated processor may miss that.
+BY_THE_CLOCK = ("Interrupt test", "Loopback test")
+
+
+def self_test(b, mode):
+    """`ethtool -t`, which has to pass. Where only tests by the clock failed, it may try again."""
+    for _ in range(4):
+        status, text = b.near(f"ethtool -t $if {mode}", timeout=120, check=False)
+        lines = re.findall(r"^(\S.*\))\s+(-?\d+)$", text, re.MULTILINE)
+        failed = [name for name, result in lines if result != "0"]
+        b.wait_carrier(1)
+        if not failed or not all(name.startswith(BY_THE_CLOCK) for name in failed):
+            break
+    check(status == 0 and "PASS" in text and len(lines) == 5 and not failed, f"status {status}: {text} {b.complaints()[-3:]}")
     return " ".join(text.split())
 
 
-@capability("self-test-online")
+@capability("self-test-online", "x540")
 def self_test_online(b):
     """`ethtool -t online`: the link"""
-    return _self_test(b, "online")
+    return self_test(b, "online")
 
 
 @capability("self-test-offline", "x540", "x550")
 def self_test_offline(b):
     """`ethtool -t offline`: registers, EEPROM, interrupts, loopback, link"""
-    return _self_test(b, "offline")
+    return self_test(b, "offline")
 
 
-@capability("rings")
+@capability("rings", "x540")
 def rings(b):
     """`ethtool -g` and `-G`: other ring sizes, with traffic"""
     try:
@@ -49,40 +59,24 @@ def rings(b):
     return f"64 and 4096 descriptors; {seen}"
 
 
-@capability("channels")
+@capability("channels", "x540")
 def channels(b):
-    """`ethtool -l` and `-L`: one queue, then two, with traffic"""
+    """`ethtool -l` and `-L`: one queue, then two, with traffic: flows go where RSS says"""
+    seen = []
     try:
         for count in (1, 2):
             b.near(f"ethtool -L $if combined {count}", timeout=60)
             b.wait_carrier(1)
             check(re.findall(r"^Combined:\s+(\d+)$", b.near("ethtool -l $if"), re.MULTILINE)[1] == str(count), "`ethtool -l` differs")
-            seen = b.stream("both", count=1_000_000, seed=count)
+            b.stream("both", count=1_000_000, seed=count)
+            seen.append(rss_tcp(b, count))
     finally:
-        b.up()
-    return f"1 and 2 queues; {seen}"
-
-
-@capability("coalescing")
-def coalescing(b):
-    """`ethtool -C rx-usecs`: no vector fires more often than the interval allows, and at a short one interrupts come more often"""
-    interrupts = "awk '/TxRx/ { total += $2 + $3 } END { print total + 0 }' /proc/interrupts"
-    rates = []
-    for microseconds in (10, 900):
-        b.near(f"ethtool -C $if rx-usecs {microseconds}", timeout=60)
+        b.near("ethtool -L $if combined 2", timeout=60)
         b.wait_carrier(1)
-        lines = b.stream("both", count=3_000_000, around=f"cat /proc/uptime; {interrupts}").splitlines()
-        start, before, end, after = (float(lines[at].split()[0]) for at in (0, 1, -2, -1))
-        count, most = after - before, (end - start + 0.02) * 1e6 / microseconds * 2 + 2
-        check(0 < count <= most, f"{count:.0f} interrupts of two vectors in {end - start:.2f} s at {microseconds} us")
-        rates.append(count / (end - start))
-    b.near("ethtool -C $if rx-usecs 1", timeout=60)
-    b.wait_carrier(1)
-    check(rates[0] > rates[1], f"no more interrupts at a shorter interval: {rates}")
-    return f"{rates[0]:.0f} interrupts a second at 10 us, {rates[1]:.0f} at 900 us"
+    return f"1 and 2 queues; {seen[-1]}"
 
 
-@capability("pause")
+@capability("pause", "x540")
 def pause(b):
     """`ethtool -a` and `-A`: flow control off and on"""
     try:
@@ -97,12 +91,17 @@ def pause(b):
     return "off and on"
 
 
-@capability("registers", "x540")
+@capability("registers", "x540", "x550")
 def registers(b):
-    """`ethtool -d` dumps the registers"""
+    """`ethtool -d` dumps the registers: the link is up, and receive address 0 is the card's"""
     text = b.near("ethtool -d $if")
-    check(re.search(r"LINKS.*0x7|Link Up|up", text), text[:400])
-    return f"{len(text.splitlines())} lines"
+    check(re.search(r"Link Status:\s+up", text), text[:400])
+    value = lambda name: int(re.search(rf"^0x\w+: {name} .*0x(\w+)$", text, re.MULTILINE)[1], 16)
+    address = value("RAL00").to_bytes(4, "little") + (value("RAH00") & 0xFFFF).to_bytes(2, "little")
+    check(address.hex(":") == MAC, f"receive address 0 is {address.hex(':')}")
+    lengths = [value(name) for name in ("RDLEN00", "TDLEN00")]
+    check(lengths == [512 * 16] * 2, f"the rings are {lengths} bytes long")
+    return f"{len(text.splitlines())} lines; link up, RAL and RAH 0 hold the address, RDLEN and TDLEN 0 rings of 512"
 
 
 @capability("eeprom", "x540", "x550")
@@ -161,11 +160,15 @@ def module(b):
     return "10GBASE-SR, Barewire SIM-10G-SR, diagnostics"
 
 
-@capability("identify")
+@capability("identify", "x540")
 def identify(b):
-    """`ethtool -p` blinks"""
-    b.near("ethtool -p $if 1")
-    return "one second"
+    """`ethtool -p` blinks: LEDCTL changes while it runs, and is as before afterwards"""
+    ledctl = "ethtool -d $if raw on | dd bs=4 skip=5 count=1 2>/dev/null | hexdump -v -e '1/4 \"%08x\\n\"'"
+    before = b.near(ledctl).strip()
+    seen = set(b.near(f"ethtool -p $if 2 & while kill -0 $! 2>/dev/null; do {ledctl}; usleep 100000; done").split())
+    after = b.near(ledctl).strip()
+    check(len(seen | {before}) > 1 and after == before, f"LEDCTL was {before}, {seen} meanwhile, {after} afterwards")
+    return f"LEDCTL was {before}, and {' and '.join(sorted(seen))} meanwhile"
 
 
 @capability("address", "x540")
@@ -183,7 +186,7 @@ def address(b):
     return "02:00:00:00:55:66 and back"
 
 
-@capability("down-up")
+@capability("down-up", "x540")
 def down_up(b):
     """the interface goes down and up ten times"""
     for _ in range(10):
@@ -193,7 +196,7 @@ def down_up(b):
     return "ten times"
 
 
-@capability("restart")
+@capability("restart", "x540")
 def restart(b):
     """`ethtool -r` restarts the link"""
     b.near("ethtool -r $if", timeout=60)
@@ -214,7 +217,7 @@ def reload(b):
     """rmmod and modprobe, ten times (three times for the X540 and the X550)"""
     count = 10 if b.card is CARDS["82599"] else 3
     for number in range(count):
-        b.guest.run("rmmod ixgbe; modprobe ixgbe", timeout=60)
+        b.guest.run("rmmod ixgbe && modprobe ixgbe", timeout=60)
         b.name = b.find()
         if number % 3 == 0:
             b.up()
@@ -231,8 +234,7 @@ def violations(b):
     listed = set(re.findall(r"^- \*(.+?)\*", FIDELITY.read_text().split("## What Linux does that the datasheet forbids")[1], re.MULTILINE))
     # The acts that are listed, should this be the only test.
     b.near("ethtool -A $if rx off tx off; ethtool -A $if rx on tx on", check=False, timeout=60)
-    b.near("ethtool -t $if offline", timeout=120)
-    b.wait_carrier(1)
+    self_test(b, "offline")
     seen = {line.split("violation] ")[1].split(" at ")[0] for line in b.guest.ports["near"].violations()}
     check(seen == listed, f"not listed: {sorted(seen - listed)}; listed and not seen: {sorted(listed - seen)}")
     return f"{len(seen)} kinds, as listed"
@@ -247,13 +249,12 @@ def intx(lab):
     b.ping(1000)
     b.stream("both", count=2_000_000)
     # What it says of the interrupt test is of its message level "hw".
-    text = b.near("ethtool -s $if msglvl hw on; ethtool -t $if offline", timeout=120)
-    check("PASS" in text and re.search(r"Interrupt test.*\s0$", text, re.MULTILINE), text)
+    b.near("ethtool -s $if msglvl hw on")
+    self_test(b, "offline")
     check("testing shared interrupt" in b.log() or "testing unshared interrupt" in b.log(), "the interrupt test did not run")
-    b.wait_carrier(1)
     b.ping(100)
-    complaints = [line for line in b.complaints() if not re.search("Failed to allocate MSI(-X)? interrupt", line)]
-    check(not complaints, f"{complaints[:8]}")
+    b.expected += ["Failed to allocate MSI", "Disabling SR-IOV support", "Disabling RSS support"]
+    check(not b.complaints(), f"{b.complaints()[:8]}")
     return f"{' '.join(lines[0].split()[3:])}: 2,000,000 bytes each way, self-test passed"
 
 
@@ -268,9 +269,7 @@ def private_memory(lab):
     reads = "for i in 1 2 3 4 5; do ethtool -d $if >/dev/null; ethtool -S $if >/dev/null; done"
     output = b.near(f"({reads}) & ping -q -c 100 -i 0.01 -W 5 -s 1000 {FAR}; wait", timeout=60)
     check("100 packets received" in output, output)
-    text = b.near("ethtool -t $if offline", timeout=120)
-    check("PASS" in text, text)
-    b.wait_carrier(1)
+    self_test(b, "offline")
     b.ping(100)
     check(not b.complaints(), f"{b.complaints()[:8]}")
     log = b.guest.ports["near"].log.read_text()
@@ -289,7 +288,8 @@ def hang(lab):
     while not ((found := hung.search(b.log())) and "Reset adapter" in b.log()):
         check(time.monotonic() < deadline, f"Linux sees no hang, or does not reset: {b.log()[-400:]}")
         b.near(f"ping -q -i 0.2 -c 5 -W 1 {FAR}", check=False)
-    time.sleep(1)
-    b.wait_carrier(1, timeout=30)
+    while "NIC Link is Up" not in b.log().rsplit("Reset adapter", 1)[1]:
+        check(time.monotonic() < deadline + 30, f"the link does not come back: {b.log()[-400:]}")
+        time.sleep(0.2)
     b.ping(1000)
     return f"Linux: {found[0]}, Reset adapter; then 10 pings answered"

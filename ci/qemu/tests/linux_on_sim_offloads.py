@@ -16,7 +16,8 @@ def tcp_out(b):
         b.stream("out", count=100_000)
         used[state] = (b.used(tails), b.grown(before)["tx_packets"])
     (plain, frames_plain), (cut, frames_cut) = used["off"], used["on"]
-    check(plain >= frames_plain and cut < frames_cut, f"descriptors and frames: without TSO {used['off']}, with {used['on']}")
+    # Without segmentation a frame is three descriptors: a context, the headers, and data.
+    check(plain >= frames_plain and cut < plain * 2 // 3, f"descriptors and frames: without TSO {used['off']}, with {used['on']}")
     return f"{b.stream('out')}; {frames_cut} frames from {cut} descriptors, {frames_plain} from {plain} without TSO"
 
 
@@ -25,7 +26,7 @@ def tcp_in(b):
     """TCP to the card, with checksums checked by it"""
     before = b.statistics()
     seen = b.stream("in", count=6_000_000)
-    errors = {k: v for k, v in b.grown(before).items() if "error" in k or "csum" in k}
+    errors = {k: v for k, v in b.grown(before).items() if ("error" in k or "csum" in k) and "missed" not in k}
     check(not errors, f"errors were counted: {errors}")
     return seen
 
@@ -43,7 +44,7 @@ def tcp_ipv6(b):
     before, tails = b.statistics(), b.tails()
     b.stream("out", count=100_000, address=FAR6)
     used, frames = b.used(tails), b.grown(before)["tx_packets"]
-    check(used < frames, f"nothing was segmented: {frames} frames from {used} descriptors")
+    check(used < 2 * frames, f"nothing was segmented: {frames} frames from {used} descriptors")
     return f"{b.stream('both', count=5_000_000, address=FAR6, seed=4)}; {frames} frames from {used} descriptors"
 
 
@@ -52,7 +53,7 @@ def offloads_off(b):
     """the same with checksums and segmentation in software"""
     try:
         has = b.offloads("tso off gso off tx off rx off gro off")
-        check(has["tcp-segmentation-offload"] == has["rx-checksumming"] == "off", f"offloads stayed on: {has}")
+        check(has["tcp-segmentation-offload"] == has["rx-checksumming"] == has["tx-checksumming"] == "off", f"offloads stayed on: {has}")
         return b.stream("both", count=3_000_000, seed=5)
     finally:
         b.offloads("tx on rx on tso on gso on gro on")
@@ -75,9 +76,13 @@ def lro(b):
             b.stream("in", count=1_000_000, address=FAR6, seed=7)
             grown = b.grown(before)
             merged[state] = [grown.get(f"hw_rsc_{what}", 0) for what in ("aggregated", "flushed")]
-            errors = {k: v for k, v in grown.items() if "error" in k or "csum" in k or "missed" in k}
+            errors = {k: v for k, v in grown.items() if ("error" in k or "csum" in k) and "missed" not in k}
             check(not errors, f"errors were counted: {errors}")
         check("suspect GRO" not in b.guest.kernel_log(), "the card's count of segments is wrong")
+        # The driver's usual way: headers and data in one buffer.
+        b.near("ethtool --set-priv-flags $if legacy-rx off")
+        b.wait_carrier(1)
+        b.stream("in", count=2_000_000, seed=9)
     finally:
         b.near("ethtool --set-priv-flags $if legacy-rx off")
         b.offloads("lro off")
@@ -105,7 +110,8 @@ def jumbo(b):
 @capability("vlan", "x540", "x550")
 def vlan(b):
     """VLAN tags inserted and stripped by the card, with TCP and segmentation"""
-    b.offloads("rxvlan on txvlan on")
+    has = b.offloads("rxvlan on txvlan on")
+    check(has["rx-vlan-offload"] == has["tx-vlan-offload"] == "on", f"{has}")
 
     def work():
         b.ping(1472, b.VLAN_FAR)

@@ -67,11 +67,11 @@ def tcp(b):
 @capability("udp")
 def udp(b):
     """UDP echo through sockets, every datagram compared"""
-    b.far(f"udp-echo serve {FAR}:7 >/dev/null 2>&1 & echo $! >/run/udp.pid; sleep 0.3")
+    b.far(f"udp-echo serve {FAR}:7 >/dev/null 2>&1 & echo $! >/run/udp.pid")
     try:
         return b.near(f"udp-echo ask {FAR}:7 500", timeout=60).strip()
     finally:
-        b.guest.run("kill $(cat /run/udp.pid)", check=False)
+        b.guest.run("end $(cat /run/udp.pid)", check=False)
 
 
 @capability("rebind")
