@@ -1,7 +1,7 @@
 //! Interrupt vectors and device events as event descriptors.
 
 use std::fmt;
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use driver_core::pci::{Interrupt, PciError, PciErrorKind};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, epoll, eventfd, poll};
+use rustix::io::{Errno, ReadWriteFlags, preadv2, read, retry_on_intr};
 use vfio_bindings::bindings::vfio::{VFIO_PCI_ERR_IRQ_INDEX, VFIO_PCI_REQ_IRQ_INDEX};
 
 use crate::domain::Device;
@@ -19,12 +20,18 @@ pub(crate) fn event() -> io::Result<OwnedFd> {
     Ok(eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?)
 }
 
-/// Takes what is pending: how often the event was raised.
+/// Takes what is pending: how often the event was raised. Never waits: a vfio-user server has the descriptor too, and may have turned `O_NONBLOCK` off.
 fn take(fd: &OwnedFd) -> io::Result<u64> {
     let mut count = [0; 8];
-    match rustix::io::retry_on_intr(|| rustix::io::read(fd, &mut count)) {
+    let nowhere = u64::MAX;
+    let taken = match retry_on_intr(|| preadv2(fd, &mut [IoSliceMut::new(&mut count)], nowhere, ReadWriteFlags::NOWAIT)) {
+        // Linux before 5.8 knows no such read of an event. There the flag is trusted.
+        Err(Errno::OPNOTSUPP | Errno::NOSYS) => retry_on_intr(|| read(fd, &mut count)),
+        other => other,
+    };
+    match taken {
         Ok(_) => Ok(u64::from_ne_bytes(count)),
-        Err(rustix::io::Errno::AGAIN) => Ok(0),
+        Err(Errno::AGAIN) => Ok(0),
         Err(error) => Err(error.into()),
     }
 }
@@ -156,7 +163,7 @@ pub(crate) fn ready<const N: usize>(fds: [BorrowedFd<'_>; N], until: Option<Inst
         match poll(&mut polled, left.as_ref()) {
             Ok(_) => return Ok(polled.map(|fd| !fd.revents().is_empty())),
             // A signal: the time that is left is waited for again.
-            Err(rustix::io::Errno::INTR) => {}
+            Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
     }
@@ -211,6 +218,17 @@ mod tests {
         let null = std::fs::File::open("/dev/null").unwrap();
         let device = Device::made_up(null.into(), "01:00.0".parse().unwrap());
         VfioInterrupt::new(Events::listen(&device).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn nothing_is_taken_at_once_where_the_descriptor_blocks() {
+        let (sender, taken) = std::sync::mpsc::channel();
+        let blocking = Arc::new(eventfd(0, EventfdFlags::CLOEXEC).unwrap());
+        let fd = Arc::clone(&blocking);
+        std::thread::spawn(move || sender.send(take(&fd).unwrap()));
+        assert_eq!(taken.recv_timeout(Duration::from_secs(30)), Ok(0));
+        raise(&blocking);
+        assert_eq!(take(&blocking).unwrap(), 1);
     }
 
     #[test]
