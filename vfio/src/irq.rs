@@ -4,7 +4,6 @@ use std::fmt;
 use std::io::{self, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use driver_core::pci::{Interrupt, PciError, PciErrorKind};
@@ -65,11 +64,11 @@ pub struct Events(Arc<EventFds>);
 struct EventFds {
     name: String,
     failed: OwnedFd,
-    /// Raised for [`Event::Gone`] too.
     requested: OwnedFd,
-    gone: AtomicBool,
-    /// Readable when one of the two is.
-    either: OwnedFd,
+    /// Of this process alone. The other two a vfio-user server has as well: it could take from them what it must not, and fill them so that raising waits.
+    gone: OwnedFd,
+    /// Readable when one of the three is.
+    any: OwnedFd,
 }
 
 impl Events {
@@ -88,12 +87,12 @@ impl Events {
 
     /// Events that nothing raises yet.
     pub(crate) fn of_server(name: &str) -> io::Result<Self> {
-        let (failed, requested) = (event()?, event()?);
-        let either = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        for fd in [&failed, &requested] {
-            epoll::add(&either, fd, epoll::EventData::new_u64(0), epoll::EventFlags::IN)?;
+        let (failed, requested, gone) = (event()?, event()?, event()?);
+        let any = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        for fd in [&failed, &requested, &gone] {
+            epoll::add(&any, fd, epoll::EventData::new_u64(0), epoll::EventFlags::IN)?;
         }
-        Ok(Self(Arc::new(EventFds { name: name.into(), failed, requested, gone: AtomicBool::new(false), either })))
+        Ok(Self(Arc::new(EventFds { name: name.into(), failed, requested, gone, any })))
     }
 
     /// The interrupts of a device that raise events, each with its descriptor.
@@ -103,20 +102,19 @@ impl Events {
 
     /// The device does not come back.
     pub(crate) fn raise_gone(&self) {
-        self.0.gone.store(true, Ordering::Release);
-        if let Err(error) = rustix::io::write(&self.0.requested, &1u64.to_ne_bytes()) {
+        if let Err(error) = rustix::io::write(&self.0.gone, &1u64.to_ne_bytes()) {
             log::debug!("{}: {error}", self.0.name);
         }
     }
 
     /// What has happened, the gravest first.
     pub fn pending(&self) -> Option<Event> {
-        let raised = |fd: &OwnedFd| ready([fd.as_fd()], end_of(Some(0))).is_ok_and(|[ready]| ready);
-        match () {
-            () if self.0.gone.load(Ordering::Acquire) => Some(Event::Gone),
-            () if raised(&self.0.requested) => Some(Event::RemovalRequested),
-            () if raised(&self.0.failed) => Some(Event::Failed),
-            () => None,
+        let EventFds { failed, requested, gone, .. } = &*self.0;
+        match ready([gone.as_fd(), requested.as_fd(), failed.as_fd()], end_of(Some(0))) {
+            Ok([true, ..]) => Some(Event::Gone),
+            Ok([_, true, _]) => Some(Event::RemovalRequested),
+            Ok([.., true]) => Some(Event::Failed),
+            _ => None,
         }
     }
 
@@ -125,7 +123,7 @@ impl Events {
     /// # Errors
     /// [`PciError`] where the system cannot wait.
     pub fn wait(&self, timeout_us: Option<u64>) -> Result<Option<Event>, PciError> {
-        let waited = ready([self.0.either.as_fd()], end_of(timeout_us));
+        let waited = ready([self.0.any.as_fd()], end_of(timeout_us));
         waited.map_err(|error| host(&self.0.name, "waiting for an event", &error))?;
         Ok(self.pending())
     }
@@ -141,7 +139,7 @@ impl Events {
 impl AsFd for Events {
     /// Readable while an event is pending.
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.either.as_fd()
+        self.0.any.as_fd()
     }
 }
 

@@ -4,15 +4,18 @@
 mod server;
 
 use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
 
-use driver_core::pci::{Interrupt, PciFunction};
+use driver_core::bar::Bar;
+use driver_core::pci::{Interrupt, PciErrorKind, PciFunction};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use server::*;
-use vfio::UserFunction;
+use vfio::{Event, UserFunction};
 
 /// Interrupts by their index.
 const MSIX_IRQ: u32 = 2;
 const ERROR_IRQ: u32 = 3;
+const REQUEST_IRQ: u32 = 4;
 
 fn open() -> (UserFunction, Server) {
     let server = Server::start(Make::default());
@@ -49,4 +52,40 @@ fn a_reset_ends_though_the_descriptor_of_errors_blocks() {
     let reset = soon(move || function.reset());
     raise(&event);
     assert_eq!(reset, Some(Ok(())));
+}
+
+/// The thread that sees the end of the connection tells of it under the lock that each call takes.
+#[test]
+fn the_end_of_a_connection_is_seen_though_the_descriptor_of_requests_is_full() {
+    let (mut function, server) = open();
+    let event = server.event(REQUEST_IRQ);
+    make_blocking(&event);
+    rustix::io::write(&event, &(u64::MAX - 1).to_ne_bytes()).unwrap();
+    function.open_bar(0).unwrap().write32(CLOSE, 1);
+    let until = Instant::now() + Duration::from_secs(30);
+    // The request is there already: only looking tells when there is more.
+    while function.pending_event() != Some(Event::Gone) {
+        assert!(Instant::now() < until, "the end is not seen");
+        std::thread::yield_now();
+    }
+    let read = soon(move || function.config_read(0, 2).map_err(|error| error.kind));
+    // A call that hangs ends with this, and the test with it.
+    rustix::io::read(&event, &mut [0; 8]).unwrap();
+    assert_eq!(read, Some(Err(PciErrorKind::Gone)));
+}
+
+/// The server's process may live on when the connection has ended.
+#[test]
+fn a_server_stays_gone_though_it_takes_what_was_raised() {
+    let (mut function, server) = open();
+    let (bar, mut vector) = (function.open_bar(0).unwrap(), function.enable_interrupts(1).unwrap().remove(0));
+    let shared = [MSIX_IRQ, ERROR_IRQ, REQUEST_IRQ].map(|index| server.event(index));
+    bar.write32(CLOSE, 1);
+    assert_eq!(function.events().wait(Some(30_000_000)), Ok(Some(Event::Gone)));
+    for event in &shared {
+        // There may be nothing to take.
+        let _ = rustix::io::read(event, &mut [0; 8]);
+    }
+    assert_eq!(vector.wait(Some(0)).map_err(|error| error.kind), Err(PciErrorKind::Gone));
+    assert_eq!(function.events().wait(Some(0)), Ok(Some(Event::Gone)));
 }
