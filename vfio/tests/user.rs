@@ -3,7 +3,8 @@
 mod server;
 
 use std::os::unix::fs::FileExt;
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use driver_core::bar::{Bar, Doorbell};
@@ -358,6 +359,38 @@ fn opening_says_what_is_at_the_path() {
         assert!(error.starts_with("vfio-user:/") && error.contains("connecting to the server: "), "{error}");
         assert!(error.contains(cause) && error.contains(remedy) && error.lines().count() == 1, "{error}");
     }
+}
+
+/// A server that listens with a backlog of 0, as libvfio-user does, and the one client that it lets wait.
+fn busy_server() -> (tempfile::TempDir, PathBuf, UnixListener, UnixStream) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("nic.sock");
+    let listener = UnixListener::bind(&path).unwrap();
+    rustix::net::listen(&listener, 0).unwrap();
+    let waiting = UnixStream::connect(&path).unwrap();
+    (directory, path, listener, waiting)
+}
+
+#[test]
+fn a_server_that_takes_no_connection_is_given_up() {
+    let (_directory, path, _listener, _waiting) = busy_server();
+    let before = Instant::now();
+    let opened = soon(move || UserDomain::with_answer_limit(Duration::from_millis(300)).open(&path).map(drop));
+    let error = opened.expect("opening ends").unwrap_err();
+    assert!(before.elapsed() >= Duration::from_millis(300));
+    assert!(matches!(*error.cause, Cause::Server(ServerCause::Silent { limit_ms: 300 })), "{error}");
+    let error = error.to_string();
+    assert!(error.contains("connecting to the server: the server did not answer within 300 ms") && error.contains("other client first"), "{error}");
+}
+
+#[test]
+fn a_server_that_is_busy_for_a_while_is_waited_for() {
+    let (_directory, path, listener, _waiting) = busy_server();
+    let opening = std::thread::spawn(move || UserDomain::with_answer_limit(Duration::from_secs(60)).open(&path).map(drop));
+    // The client that waited already, and then the one that is tested: both are sent away.
+    (0..2).for_each(|_| drop(listener.accept().unwrap()));
+    let error = opening.join().unwrap().unwrap_err();
+    assert!(matches!(*error.cause, Cause::Server(ServerCause::NotVfioUser { .. })), "{error}");
 }
 
 #[test]
