@@ -109,13 +109,17 @@ impl Events {
 
     /// What has happened, the gravest first.
     pub fn pending(&self) -> Option<Event> {
+        self.look().unwrap_or(None)
+    }
+
+    fn look(&self) -> io::Result<Option<Event>> {
         let EventFds { failed, requested, gone, .. } = &*self.0;
-        match ready([gone.as_fd(), requested.as_fd(), failed.as_fd()], end_of(Some(0))) {
-            Ok([true, ..]) => Some(Event::Gone),
-            Ok([_, true, _]) => Some(Event::RemovalRequested),
-            Ok([.., true]) => Some(Event::Failed),
+        Ok(match ready([gone.as_fd(), requested.as_fd(), failed.as_fd()], end_of(Some(0)))? {
+            [true, ..] => Some(Event::Gone),
+            [_, true, _] => Some(Event::RemovalRequested),
+            [.., true] => Some(Event::Failed),
             _ => None,
-        }
+        })
     }
 
     /// Waits until something happens, at most `timeout_us` (`None`: without limit).
@@ -123,9 +127,16 @@ impl Events {
     /// # Errors
     /// [`PciError`] where the system cannot wait.
     pub fn wait(&self, timeout_us: Option<u64>) -> Result<Option<Event>, PciError> {
-        let waited = ready([self.0.any.as_fd()], end_of(timeout_us));
-        waited.map_err(|error| host(&self.0.name, "waiting for an event", &error))?;
-        Ok(self.pending())
+        let until = end_of(timeout_us);
+        let failed = |error| host(&self.0.name, "waiting for an event", &error);
+        loop {
+            ready([self.0.any.as_fd()], until).map_err(failed)?;
+            let event = self.look().map_err(failed)?;
+            // A vfio-user server may have taken back what it raised: that ends no wait.
+            if event.is_some() || is_over(until) {
+                return Ok(event);
+            }
+        }
     }
 
     /// Forgets an error, after a reset.
@@ -150,6 +161,10 @@ fn host(name: &str, tried: &str, error: &io::Error) -> PciError {
 /// When a wait of so many microseconds is over; `None`: never.
 fn end_of(timeout_us: Option<u64>) -> Option<Instant> {
     timeout_us.map(|us| Instant::now() + Duration::from_micros(us))
+}
+
+fn is_over(until: Option<Instant>) -> bool {
+    until.is_some_and(|until| until <= Instant::now())
 }
 
 /// Waits until one of the descriptors is readable or has ended, and says which; none where the time was over.
@@ -190,13 +205,20 @@ impl AsFd for VfioInterrupt {
 impl Interrupt for VfioInterrupt {
     /// As the trait says; a device that failed or is wanted back ends the wait with [`PciErrorKind::Gone`].
     fn wait(&mut self, timeout_us: Option<u64>) -> Result<u64, PciError> {
-        let name = || self.events.0.name.clone();
-        let ready =
-            ready([self.fired.as_fd(), self.events.as_fd()], end_of(timeout_us)).map_err(|e| host(&name(), "waiting for an interrupt", &e))?;
-        if ready[1] && self.events.pending().is_some() {
-            return Err(PciError::new(&name(), "waiting for an interrupt", PciErrorKind::Gone));
+        let name = &self.events.0.name;
+        let until = end_of(timeout_us);
+        let failed = |error| host(name, "waiting for an interrupt", &error);
+        loop {
+            let [fired, happened] = ready([self.fired.as_fd(), self.events.as_fd()], until).map_err(failed)?;
+            if happened && self.events.look().map_err(failed)?.is_some() {
+                return Err(PciError::new(name, "waiting for an interrupt", PciErrorKind::Gone));
+            }
+            let count = if fired { take(&self.fired).map_err(|error| host(name, "taking an interrupt", &error))? } else { 0 };
+            // As with events: what was taken back ends no wait.
+            if count > 0 || is_over(until) {
+                return Ok(count);
+            }
         }
-        take(&self.fired).map_err(|e| host(&name(), "taking an interrupt", &e))
     }
 
     fn raw_fd(&self) -> i32 {

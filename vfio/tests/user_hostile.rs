@@ -4,6 +4,7 @@
 mod server;
 
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use driver_core::bar::Bar;
@@ -88,4 +89,41 @@ fn a_server_stays_gone_though_it_takes_what_was_raised() {
     }
     assert_eq!(vector.wait(Some(0)).map_err(|error| error.kind), Err(PciErrorKind::Gone));
     assert_eq!(function.events().wait(Some(0)), Ok(Some(Event::Gone)));
+}
+
+/// Does `f` again and again, while another thread raises the event and takes it back, sometimes before the client has seen to it.
+fn while_taken_back(event: &OwnedFd, mut f: impl FnMut()) {
+    let enough = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !enough.load(Ordering::Relaxed) {
+                raise(event);
+                // The client may have been faster.
+                let _ = rustix::io::read(event, &mut [0; 8]);
+            }
+        });
+        let until = Instant::now() + Duration::from_millis(500);
+        while Instant::now() < until {
+            f();
+        }
+        enough.store(true, Ordering::Relaxed);
+    });
+}
+
+#[test]
+fn what_a_server_takes_back_ends_no_wait() {
+    let (mut function, server) = open();
+    let (events, mut vector) = (function.events(), function.enable_interrupts(1).unwrap().remove(0));
+    let limit_us = 50_000;
+    let is_early = |before: Instant| before.elapsed() < Duration::from_micros(limit_us);
+    let mut early = [0; 2];
+    while_taken_back(&server.event(MSIX_IRQ), || {
+        let before = Instant::now();
+        early[0] += u32::from(vector.wait(Some(limit_us)) == Ok(0) && is_early(before));
+    });
+    while_taken_back(&server.event(REQUEST_IRQ), || {
+        let before = Instant::now();
+        early[1] += u32::from(events.wait(Some(limit_us)) == Ok(None) && is_early(before));
+    });
+    assert_eq!(early, [0, 0], "waits that ended early, with nothing");
 }
