@@ -420,7 +420,7 @@ impl Device {
     }
 
     fn wait_for_backlog(&self) {
-        let until = Instant::now() + Duration::from_secs(5);
+        let until = Instant::now() + Duration::from_secs(30);
         while rustix::io::ioctl_fionread(&self.socket).unwrap() < u64::from(u32_at(&self.bar, BACKLOG as usize)) {
             assert!(Instant::now() < until, "the client sends no more");
             std::thread::yield_now();
