@@ -1,14 +1,14 @@
 //! Interrupt vectors and device events as event descriptors.
 
 use std::fmt;
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use driver_core::pci::{Interrupt, PciError, PciErrorKind};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, epoll, eventfd, poll};
+use rustix::io::{Errno, ReadWriteFlags, preadv2, read, retry_on_intr};
 use vfio_bindings::bindings::vfio::{VFIO_PCI_ERR_IRQ_INDEX, VFIO_PCI_REQ_IRQ_INDEX};
 
 use crate::domain::Device;
@@ -19,12 +19,18 @@ pub(crate) fn event() -> io::Result<OwnedFd> {
     Ok(eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?)
 }
 
-/// Takes what is pending: how often the event was raised.
+/// Takes what is pending: how often the event was raised. Never waits: a vfio-user server has the descriptor too, and may have turned `O_NONBLOCK` off.
 fn take(fd: &OwnedFd) -> io::Result<u64> {
     let mut count = [0; 8];
-    match rustix::io::retry_on_intr(|| rustix::io::read(fd, &mut count)) {
+    let nowhere = u64::MAX;
+    let taken = match retry_on_intr(|| preadv2(fd, &mut [IoSliceMut::new(&mut count)], nowhere, ReadWriteFlags::NOWAIT)) {
+        // Linux before 5.8 knows no such read of an event. There the flag is trusted.
+        Err(Errno::OPNOTSUPP | Errno::NOSYS) => retry_on_intr(|| read(fd, &mut count)),
+        other => other,
+    };
+    match taken {
         Ok(_) => Ok(u64::from_ne_bytes(count)),
-        Err(rustix::io::Errno::AGAIN) => Ok(0),
+        Err(Errno::AGAIN) => Ok(0),
         Err(error) => Err(error.into()),
     }
 }
@@ -58,11 +64,11 @@ pub struct Events(Arc<EventFds>);
 struct EventFds {
     name: String,
     failed: OwnedFd,
-    /// Raised for [`Event::Gone`] too.
     requested: OwnedFd,
-    gone: AtomicBool,
-    /// Readable when one of the two is.
-    either: OwnedFd,
+    /// Of this process alone. The other two a vfio-user server has as well: it could take from them what it must not, and fill them so that raising waits.
+    gone: OwnedFd,
+    /// Readable when one of the three is.
+    any: OwnedFd,
 }
 
 impl Events {
@@ -81,12 +87,12 @@ impl Events {
 
     /// Events that nothing raises yet.
     pub(crate) fn of_server(name: &str) -> io::Result<Self> {
-        let (failed, requested) = (event()?, event()?);
-        let either = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        for fd in [&failed, &requested] {
-            epoll::add(&either, fd, epoll::EventData::new_u64(0), epoll::EventFlags::IN)?;
+        let (failed, requested, gone) = (event()?, event()?, event()?);
+        let any = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        for fd in [&failed, &requested, &gone] {
+            epoll::add(&any, fd, epoll::EventData::new_u64(0), epoll::EventFlags::IN)?;
         }
-        Ok(Self(Arc::new(EventFds { name: name.into(), failed, requested, gone: AtomicBool::new(false), either })))
+        Ok(Self(Arc::new(EventFds { name: name.into(), failed, requested, gone, any })))
     }
 
     /// The interrupts of a device that raise events, each with its descriptor.
@@ -96,21 +102,24 @@ impl Events {
 
     /// The device does not come back.
     pub(crate) fn raise_gone(&self) {
-        self.0.gone.store(true, Ordering::Release);
-        if let Err(error) = rustix::io::write(&self.0.requested, &1u64.to_ne_bytes()) {
+        if let Err(error) = rustix::io::write(&self.0.gone, &1u64.to_ne_bytes()) {
             log::debug!("{}: {error}", self.0.name);
         }
     }
 
     /// What has happened, the gravest first.
     pub fn pending(&self) -> Option<Event> {
-        let raised = |fd: &OwnedFd| ready([fd.as_fd()], end_of(Some(0))).is_ok_and(|[ready]| ready);
-        match () {
-            () if self.0.gone.load(Ordering::Acquire) => Some(Event::Gone),
-            () if raised(&self.0.requested) => Some(Event::RemovalRequested),
-            () if raised(&self.0.failed) => Some(Event::Failed),
-            () => None,
-        }
+        self.look().unwrap_or(None)
+    }
+
+    fn look(&self) -> io::Result<Option<Event>> {
+        let EventFds { failed, requested, gone, .. } = &*self.0;
+        Ok(match ready([gone.as_fd(), requested.as_fd(), failed.as_fd()], end_of(Some(0)))? {
+            [true, ..] => Some(Event::Gone),
+            [_, true, _] => Some(Event::RemovalRequested),
+            [.., true] => Some(Event::Failed),
+            _ => None,
+        })
     }
 
     /// Waits until something happens, at most `timeout_us` (`None`: without limit).
@@ -118,9 +127,16 @@ impl Events {
     /// # Errors
     /// [`PciError`] where the system cannot wait.
     pub fn wait(&self, timeout_us: Option<u64>) -> Result<Option<Event>, PciError> {
-        let waited = ready([self.0.either.as_fd()], end_of(timeout_us));
-        waited.map_err(|error| host(&self.0.name, "waiting for an event", &error))?;
-        Ok(self.pending())
+        let until = end_of(timeout_us);
+        let failed = |error| host(&self.0.name, "waiting for an event", &error);
+        loop {
+            ready([self.0.any.as_fd()], until).map_err(failed)?;
+            let event = self.look().map_err(failed)?;
+            // A vfio-user server may have taken back what it raised: that ends no wait.
+            if event.is_some() || is_over(until) {
+                return Ok(event);
+            }
+        }
     }
 
     /// Forgets an error, after a reset.
@@ -134,7 +150,7 @@ impl Events {
 impl AsFd for Events {
     /// Readable while an event is pending.
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.either.as_fd()
+        self.0.any.as_fd()
     }
 }
 
@@ -147,6 +163,10 @@ fn end_of(timeout_us: Option<u64>) -> Option<Instant> {
     timeout_us.map(|us| Instant::now() + Duration::from_micros(us))
 }
 
+fn is_over(until: Option<Instant>) -> bool {
+    until.is_some_and(|until| until <= Instant::now())
+}
+
 /// Waits until one of the descriptors is readable or has ended, and says which; none where the time was over.
 pub(crate) fn ready<const N: usize>(fds: [BorrowedFd<'_>; N], until: Option<Instant>) -> io::Result<[bool; N]> {
     loop {
@@ -156,7 +176,7 @@ pub(crate) fn ready<const N: usize>(fds: [BorrowedFd<'_>; N], until: Option<Inst
         match poll(&mut polled, left.as_ref()) {
             Ok(_) => return Ok(polled.map(|fd| !fd.revents().is_empty())),
             // A signal: the time that is left is waited for again.
-            Err(rustix::io::Errno::INTR) => {}
+            Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
     }
@@ -185,13 +205,20 @@ impl AsFd for VfioInterrupt {
 impl Interrupt for VfioInterrupt {
     /// As the trait says; a device that failed or is wanted back ends the wait with [`PciErrorKind::Gone`].
     fn wait(&mut self, timeout_us: Option<u64>) -> Result<u64, PciError> {
-        let name = || self.events.0.name.clone();
-        let ready =
-            ready([self.fired.as_fd(), self.events.as_fd()], end_of(timeout_us)).map_err(|e| host(&name(), "waiting for an interrupt", &e))?;
-        if ready[1] && self.events.pending().is_some() {
-            return Err(PciError::new(&name(), "waiting for an interrupt", PciErrorKind::Gone));
+        let name = &self.events.0.name;
+        let until = end_of(timeout_us);
+        let failed = |error| host(name, "waiting for an interrupt", &error);
+        loop {
+            let [fired, happened] = ready([self.fired.as_fd(), self.events.as_fd()], until).map_err(failed)?;
+            if happened && self.events.look().map_err(failed)?.is_some() {
+                return Err(PciError::new(name, "waiting for an interrupt", PciErrorKind::Gone));
+            }
+            let count = if fired { take(&self.fired).map_err(|error| host(name, "taking an interrupt", &error))? } else { 0 };
+            // As with events: what was taken back ends no wait.
+            if count > 0 || is_over(until) {
+                return Ok(count);
+            }
         }
-        take(&self.fired).map_err(|e| host(&name(), "taking an interrupt", &e))
     }
 
     fn raw_fd(&self) -> i32 {
@@ -211,6 +238,17 @@ mod tests {
         let null = std::fs::File::open("/dev/null").unwrap();
         let device = Device::made_up(null.into(), "01:00.0".parse().unwrap());
         VfioInterrupt::new(Events::listen(&device).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn nothing_is_taken_at_once_where_the_descriptor_blocks() {
+        let (sender, taken) = std::sync::mpsc::channel();
+        let blocking = Arc::new(eventfd(0, EventfdFlags::CLOEXEC).unwrap());
+        let fd = Arc::clone(&blocking);
+        std::thread::spawn(move || sender.send(take(&fd).unwrap()));
+        assert_eq!(taken.recv_timeout(Duration::from_secs(30)), Ok(0));
+        raise(&blocking);
+        assert_eq!(take(&blocking).unwrap(), 1);
     }
 
     #[test]

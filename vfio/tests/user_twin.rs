@@ -22,7 +22,7 @@ fn open() -> (UserFunction, Server) {
 /// The server's end, for the test to speak in the server's place.
 fn twin(server: &Server) -> UnixStream {
     let twin = server.twin.lock().unwrap().as_ref().unwrap().try_clone().unwrap();
-    twin.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    twin.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
     twin
 }
 
@@ -68,7 +68,7 @@ fn requests_are_answered_while_the_first_socket_is_full() {
     bar.write32(BACKLOG, backlog);
     bar.write64(COPY, region.iova().0);
     // From here on the server reads nothing: a full socket from which something is read stays so for a while.
-    let until = Instant::now() + Duration::from_secs(5);
+    let until = Instant::now() + Duration::from_secs(30);
     while !server.seen(REGION_WRITE).iter().any(|write| u64_at(&write.body, 0) == u64::from(COPY)) {
         assert!(Instant::now() < until, "the server does not take the command");
         std::thread::yield_now();
@@ -118,13 +118,13 @@ fn both_sockets_end_together() {
 
     let (function, server) = open();
     drop(server.twin.lock().unwrap().take());
-    assert_eq!(function.events().wait(Some(5_000_000)), Ok(Some(Event::Gone)));
+    assert_eq!(function.events().wait(Some(30_000_000)), Ok(Some(Event::Gone)));
     assert_eq!(function.config_read(0, 4).unwrap_err().kind, PciErrorKind::Gone);
     server.join();
 
     let (mut function, server) = open();
     function.open_bar(0).unwrap().write32(CLOSE, 1);
-    assert_eq!(function.events().wait(Some(5_000_000)), Ok(Some(Event::Gone)));
+    assert_eq!(function.events().wait(Some(30_000_000)), Ok(Some(Event::Gone)));
     assert_eq!(twin(&server).read(&mut [0]).unwrap(), 0);
 }
 

@@ -21,7 +21,7 @@ pub enum ServerCause {
         /// What it did instead.
         saw: String,
     },
-    /// It took the connection and said nothing.
+    /// It took no connection, or took it and said nothing.
     Silent {
         /// How long it was waited for, in milliseconds.
         limit_ms: u64,
@@ -93,7 +93,7 @@ impl fmt::Display for ServerCause {
             Self::NobodyListens(path) => write!(f, "no server listens at {}", path.display()),
             Self::PathTooLong(path) => write!(f, "the path has {} bytes, more than a unix socket's may have", path.as_os_str().len()),
             Self::NotVfioUser { saw } => write!(f, "what listens there does not speak vfio-user: {saw}"),
-            Self::Silent { limit_ms } => write!(f, "the server took the connection and did not answer within {limit_ms} ms"),
+            Self::Silent { limit_ms } => write!(f, "the server did not answer within {limit_ms} ms"),
             Self::Version { major, minor } => write!(f, "the server speaks vfio-user {major}.{minor}, this client {}.x", super::wire::MAJOR),
             Self::TwinSocket { saw } => write!(f, "the server announces a second socket (twin_socket) that cannot be used: {saw}"),
             Self::NotPci => f.write_str("the server serves no PCI device"),

@@ -2,14 +2,15 @@
 
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use driver_core::dma::{DmaDomain, DmaError, DmaMapper, Mapping};
 use driver_core::iova::IovaAllocator;
 use rustix::io::Errno;
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 
 use super::cause::ServerCause;
@@ -82,7 +83,7 @@ impl UserDomain {
         let path = path.as_ref();
         let name = format!("vfio-user:{}", path.display());
         let failed = |cause: ServerCause, step: &str| Cause::Server(cause).error(&name, step);
-        let socket = connect_to(path).map_err(|cause| cause.error(&name, "connecting to the server"))?;
+        let socket = connect_to(path, self.shared.limit).map_err(|cause| cause.error(&name, "connecting to the server"))?;
         let connection = Connection::start(name.clone(), socket, self.shared.limit, Arc::clone(&self.shared.space));
         let connection = Arc::new(connection.map_err(|cause| failed(cause, "agreeing on the protocol"))?);
         let page_bytes = 1u64.checked_shl(connection.capabilities().pgsizes.trailing_zeros()).unwrap_or(0);
@@ -106,17 +107,28 @@ impl fmt::Debug for UserDomain {
     }
 }
 
-/// A connected socket, or why there is none.
-fn connect_to(path: &Path) -> Result<OwnedFd, Cause> {
+/// A connected socket, or why there is none. `limit`: for how long a server may take no connection, as one does that serves another client.
+fn connect_to(path: &Path, limit: Duration) -> Result<OwnedFd, Cause> {
+    let until = Instant::now() + limit;
     let address = SocketAddrUnix::new(path).map_err(|_| Cause::Server(ServerCause::PathTooLong(path.into())))?;
     let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None);
     let socket = socket.map_err(|error| Cause::kernel(&error.into(), "making a socket"))?;
-    let connected = rustix::io::retry_on_intr(|| connect(socket.as_fd(), &address));
+    let connected = loop {
+        // What limits sending limits connecting too. Zero would be no limit.
+        let left = until.saturating_duration_since(Instant::now()).max(Duration::from_micros(1));
+        set_socket_timeout(&socket, Timeout::Send, Some(left)).map_err(|error| Cause::kernel(&error.into(), "limiting the wait"))?;
+        match connect(&socket, &address) {
+            // A signal: the time that is left is waited for again.
+            Err(Errno::INTR) => {}
+            other => break other,
+        }
+    };
     connected.map(|()| socket).map_err(|error| match error {
         Errno::NOENT | Errno::NOTDIR => Cause::Server(ServerCause::NoSocket(path.into())),
         Errno::CONNREFUSED if is_socket(path) => Cause::Server(ServerCause::NobodyListens(path.into())),
         Errno::CONNREFUSED | Errno::PROTOTYPE => Cause::Server(ServerCause::NotASocket(path.into())),
         Errno::ACCESS => diagnose::permission_on(&Root::system(), path),
+        Errno::AGAIN => Cause::Server(ServerCause::Silent { limit_ms: limit.as_millis() as u64 }),
         error => Cause::kernel(&error.into(), ""),
     })
 }

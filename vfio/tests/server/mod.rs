@@ -104,12 +104,16 @@ impl Default for Make {
 /// The socket of the server's own commands, once there is one.
 pub(crate) type Twin = Arc<Mutex<Option<UnixStream>>>;
 
+/// The event descriptors that the client gave, by the interrupt's index and the vector.
+pub(crate) type Irqs = Arc<Mutex<BTreeMap<(u32, u32), OwnedFd>>>;
+
 /// A server on a socket of its own, which serves one client.
 pub(crate) struct Server {
     pub(crate) path: PathBuf,
     pub(crate) seen: Arc<Mutex<Vec<Seen>>>,
     pub(crate) bar_2: std::fs::File,
     pub(crate) twin: Twin,
+    irqs: Irqs,
     thread: Option<JoinHandle<()>>,
     _directory: tempfile::TempDir,
 }
@@ -123,17 +127,23 @@ impl Server {
         let bar_2 = std::fs::File::from(rustix::fs::memfd_create("bar 2", rustix::fs::MemfdFlags::CLOEXEC).unwrap());
         bar_2.set_len(make.file_len).unwrap();
         let twin = Twin::default();
-        let (log, file, twin_of_device) = (Arc::clone(&seen), bar_2.try_clone().unwrap(), Arc::clone(&twin));
+        let irqs = Irqs::default();
+        let (log, file, twin_of_device, irqs_of_device) = (Arc::clone(&seen), bar_2.try_clone().unwrap(), Arc::clone(&twin), Arc::clone(&irqs));
         let serve = move || {
             let (socket, _) = listener.accept().unwrap();
-            Device::new(socket, log, file, twin_of_device, make).serve();
+            Device::new(socket, log, file, twin_of_device, irqs_of_device, make).serve();
         };
-        Self { path, seen, bar_2, twin, thread: Some(std::thread::spawn(serve)), _directory: directory }
+        Self { path, seen, bar_2, twin, irqs, thread: Some(std::thread::spawn(serve)), _directory: directory }
     }
 
     /// The messages so far with this command.
     pub(crate) fn seen(&self, command: u16) -> Vec<Seen> {
         self.seen.lock().unwrap().iter().filter(|seen| seen.command == command).cloned().collect()
+    }
+
+    /// The server's copy of the descriptor of an interrupt's first vector.
+    pub(crate) fn event(&self, index: u32) -> OwnedFd {
+        self.irqs.lock().unwrap()[&(index, 0)].try_clone().unwrap()
     }
 
     /// Waits until the client has gone.
@@ -152,7 +162,7 @@ struct Device {
     bar_2: std::fs::File,
     twin: Twin,
     maps: Vec<(u64, u64, std::fs::File)>,
-    irqs: BTreeMap<(u32, u32), OwnedFd>,
+    irqs: Irqs,
     /// Commands that came while the device waited for a reply of the client's.
     later: VecDeque<Message>,
 }
@@ -165,6 +175,12 @@ pub(crate) fn u32_at(bytes: &[u8], at: usize) -> u32 {
 }
 pub(crate) fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap())
+}
+/// What `f` gives, or `None` where it hangs: half a minute is more than a slow machine takes for anything that ends.
+pub(crate) fn soon<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let (sender, done) = std::sync::mpsc::channel();
+    std::thread::spawn(move || sender.send(f()));
+    done.recv_timeout(Duration::from_secs(30)).ok()
 }
 /// 32-bit words as bytes.
 pub(crate) fn words(words: &[u32]) -> Vec<u8> {
@@ -197,7 +213,7 @@ pub(crate) fn message(id: u16, command: u16, flags: u32, errno: u32, body: &[u8]
 }
 
 impl Device {
-    fn new(socket: UnixStream, log: Arc<Mutex<Vec<Seen>>>, bar_2: std::fs::File, twin: Twin, make: Make) -> Self {
+    fn new(socket: UnixStream, log: Arc<Mutex<Vec<Seen>>>, bar_2: std::fs::File, twin: Twin, irqs: Irqs, make: Make) -> Self {
         let mut config = vec![0; 256];
         config[..4].copy_from_slice(&[0x86, 0x80, 0xfb, 0x10]);
         config[6] = 0x10;
@@ -206,7 +222,7 @@ impl Device {
         config[usize::from(MSIX)..usize::from(MSIX) + 12].copy_from_slice(&table);
         let mut bar: Vec<_> = (0..BAR_LEN).map(|i| i as u8).collect();
         bar[BACKLOG as usize..][..4].fill(0);
-        Self { socket, log, make, config, bar, bar_2, twin, maps: Vec::new(), irqs: BTreeMap::new(), later: VecDeque::new() }
+        Self { socket, log, make, config, bar, bar_2, twin, maps: Vec::new(), irqs, later: VecDeque::new() }
     }
 
     fn serve(mut self) {
@@ -263,9 +279,10 @@ impl Device {
             SET_IRQS => {
                 let (flags, index, start, count) = (u32_at(body, 4), u32_at(body, 8), u32_at(body, 12), u32_at(body, 16));
                 match (flags, count) {
-                    (0x21, 0) => self.irqs.retain(|&(of, _), _| of != index),
+                    (0x21, 0) => self.irqs.lock().unwrap().retain(|&(of, _), _| of != index),
                     (0x24, count) if count as usize == message.fds.len() => {
-                        self.irqs.extend(message.fds.drain(..).zip(start..).map(|(fd, vector)| ((index, vector), fd)));
+                        let given = message.fds.drain(..).zip(start..).map(|(fd, vector)| ((index, vector), fd));
+                        self.irqs.lock().unwrap().extend(given);
                     }
                     _ => return Some(Err(22)),
                 }
@@ -340,8 +357,8 @@ impl Device {
         let value = u64_at(&self.bar, at as usize & !7) >> (8 * (at & 7)) & 0xffff_ffff;
         let fire = |fd: &OwnedFd| assert_eq!(rustix::io::write(fd, &1u64.to_ne_bytes()), Ok(8));
         match at {
-            FIRE => fire(&self.irqs[&(2, value as u32)]),
-            EVENT => fire(&self.irqs[&(value as u32, 0)]),
+            FIRE => fire(&self.irqs.lock().unwrap()[&(2, value as u32)]),
+            EVENT => fire(&self.irqs.lock().unwrap()[&(value as u32, 0)]),
             FILL => {
                 let (_, len, file) = self.maps.last().unwrap();
                 file.write_all_at(&vec![value as u8; *len as usize], 0).unwrap();
@@ -403,7 +420,7 @@ impl Device {
     }
 
     fn wait_for_backlog(&self) {
-        let until = Instant::now() + Duration::from_secs(5);
+        let until = Instant::now() + Duration::from_secs(30);
         while rustix::io::ioctl_fionread(&self.socket).unwrap() < u64::from(u32_at(&self.bar, BACKLOG as usize)) {
             assert!(Instant::now() < until, "the client sends no more");
             std::thread::yield_now();
