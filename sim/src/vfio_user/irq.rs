@@ -22,8 +22,6 @@ const MSIX_ENABLE: u32 = 1 << 15;
 #[derive(Default)]
 struct Vector {
     event: Option<OwnedFd>,
-    /// The client made it so; it is not for the server to change, since both ends share the flag.
-    never_blocks: bool,
     masked: Cell<bool>,
     /// It fired while it was masked.
     pending: Cell<bool>,
@@ -126,7 +124,6 @@ impl Irqs {
                 // Without descriptors: these are not signalled any more.
                 for vector in &mut vectors[range] {
                     vector.event = events.next();
-                    vector.never_blocks = vector.event.as_ref().is_some_and(|event| flags_of(event).contains(OFlags::NONBLOCK));
                 }
                 self.enable_messages(model, host, index, true);
             }
@@ -224,9 +221,10 @@ impl Irqs {
 impl Vector {
     fn signal(&self) {
         let Some(event) = &self.event else { return };
-        // A counter that is full, because the client has long not looked, is left as it is: where it blocks, the write would wait.
-        let writable = || poll(&mut [PollFd::new(event, PollFlags::OUT)], Some(&Timespec::default())) == Ok(1);
-        if self.never_blocks || writable() {
+        // A counter that is full, because the client has long not looked, is left as it is: the write would wait where it blocks. Whether it blocks is
+        // nothing to remember: both ends share the flag, and the client may change it at any time.
+        let mut polled = [PollFd::new(event, PollFlags::OUT)];
+        if poll(&mut polled, Some(&Timespec::default())) == Ok(1) && polled[0].revents().contains(PollFlags::OUT) {
             let _ = rustix::io::write(event, &1u64.to_ne_bytes());
         }
     }

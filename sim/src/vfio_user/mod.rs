@@ -17,8 +17,8 @@
 //! and waits for the next. Memory that comes with a descriptor is mapped, and DMA to it costs no message; other memory is read and written by message.
 //!
 //! A client's mistakes end in an error reply, or in the end of its connection where the next message cannot be found. What a client is trusted with: it
-//! must not shorten a file that it shares, for that is a bus error in whoever reads the memory; nor race to fill an eventfd that blocks, for then the
-//! server waits for it.
+//! must not shorten a file that it shares, for that is a bus error in whoever reads the memory; nor make an eventfd blocking and fill it just between the
+//! server's look at it and its write to it, for then the server waits. Full before that, whether it blocks or not, it costs only the signal.
 
 mod asking;
 mod cable;

@@ -1,0 +1,47 @@
+//! Eventfds of a vfio-user client that keep nothing running but the client: both ends share the descriptor's flags and its counter.
+
+#[path = "common/vfio_user.rs"]
+mod client;
+
+use std::io::Read;
+use std::os::fd::OwnedFd;
+
+use client::*;
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::io::{read, write};
+use sim::ixgbe::{Ixgbe, IxgbeOptions};
+use sim::wire::peer;
+
+const MSIX: u32 = 2;
+/// SET_IRQS: eventfds to trigger, and a trigger by hand.
+const TRIGGER_EVENTFD: u32 = 0x24;
+const TRIGGER_NONE: u32 = 0x21;
+
+fn served(test: &str) -> Served {
+    Served::new(test, Box::new(Ixgbe::new(IxgbeOptions::default())), Box::new(peer::pair(16).0))
+}
+
+fn make_blocking(event: &OwnedFd) {
+    fcntl_setfl(event, fcntl_getfl(event).unwrap() - OFlags::NONBLOCK).unwrap();
+}
+
+/// Whether the server answers a command. One that waits for its client would do so for ever.
+fn answers(client: &mut Client) -> bool {
+    client.command(4, 0, &words(&[16, 0, 0, 0]), &[]);
+    client.stream.read_exact(&mut [0; 16]).is_ok()
+}
+
+#[test]
+fn a_full_eventfd_that_was_made_blocking_is_not_waited_for() {
+    let served = served("full");
+    let mut client = served.agreed();
+    let vector = event();
+    client.set_irqs(TRIGGER_EVENTFD, MSIX, 0, 1, &[], &[&vector]).good();
+    make_blocking(&vector);
+    write(&vector, &(u64::MAX - 1).to_ne_bytes()).unwrap();
+    client.command(8, NO_REPLY, &words(&[20, TRIGGER_NONE, MSIX, 0, 1]), &[]);
+    let alive = answers(&mut client);
+    // Frees a server that waits, so that the test ends.
+    read(&vector, &mut [0; 8]).unwrap();
+    assert!(alive, "the server waits for a client to empty its eventfd");
+}
