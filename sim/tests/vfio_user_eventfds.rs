@@ -5,6 +5,7 @@ mod client;
 
 use std::io::Read;
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use client::*;
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
@@ -12,10 +13,13 @@ use rustix::io::{read, write};
 use sim::ixgbe::{Ixgbe, IxgbeOptions};
 use sim::wire::peer;
 
+const INTX: u32 = 0;
 const MSIX: u32 = 2;
-/// SET_IRQS: eventfds to trigger, and a trigger by hand.
+/// SET_IRQS: eventfds to trigger, a trigger by hand, mask, and a descriptor that unmasks.
 const TRIGGER_EVENTFD: u32 = 0x24;
 const TRIGGER_NONE: u32 = 0x21;
+const MASK_NONE: u32 = 0x09;
+const UNMASK_EVENTFD: u32 = 0x14;
 
 fn served(test: &str) -> Served {
     Served::new(test, Box::new(Ixgbe::new(IxgbeOptions::default())), Box::new(peer::pair(16).0))
@@ -44,4 +48,21 @@ fn a_full_eventfd_that_was_made_blocking_is_not_waited_for() {
     // Frees a server that waits, so that the test ends.
     read(&vector, &mut [0; 8]).unwrap();
     assert!(alive, "the server waits for a client to empty its eventfd");
+}
+
+#[test]
+fn a_descriptor_that_unmasks_and_was_made_blocking_is_not_waited_for() {
+    let served = served("unmask");
+    let mut client = served.agreed();
+    let (line, unmask) = (event(), event());
+    client.set_irqs(TRIGGER_EVENTFD, INTX, 0, 1, &[], &[&line]).good();
+    client.set_irqs(UNMASK_EVENTFD, INTX, 0, 1, &[], &[&unmask]).good();
+    make_blocking(&unmask);
+    client.set_irqs(MASK_NONE, INTX, 0, 1, &[], &[]).good();
+    // The server looks at the descriptor now, and not only after the next command.
+    std::thread::sleep(Duration::from_millis(50));
+    let alive = answers(&mut client);
+    // As above.
+    write(&unmask, &1u64.to_ne_bytes()).unwrap();
+    assert!(alive, "the server waits for a client to signal its eventfd");
 }

@@ -1,11 +1,11 @@
 //! Interrupts of a client: which eventfd is signalled for what.
 
 use std::cell::Cell;
+use std::io::IoSliceMut;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::OFlags;
-use rustix::io::Errno;
+use rustix::io::{Errno, ReadWriteFlags, preadv2};
 
 use super::proto::*;
 use crate::model::{Host, Legacy, Model};
@@ -147,7 +147,7 @@ impl Irqs {
     /// Unmasks INTA# where its descriptor was signalled.
     pub(super) fn take_unmask(&self) {
         let (Some(unmask), [line]) = (&self.unmask, &self.types[INTX][..]) else { return };
-        if line.masked.get() && rustix::io::read(unmask, &mut [0; 8]) == Ok(8) {
+        if line.masked.get() && take(unmask) == Ok(8) {
             line.masked.set(false);
             if !self.held.get() && line.pending.take() {
                 line.signal();
@@ -230,17 +230,22 @@ impl Vector {
     }
 }
 
-/// A descriptor that is read when it is signalled. Reading it never blocks, whoever else reads it.
+/// Takes what an eventfd counted, if anything. It never waits, whoever else reads it and whatever the client makes of the descriptor's flags.
+fn take(event: &OwnedFd) -> Result<usize, Errno> {
+    // An offset of -1 is none: an eventfd has no place to read at.
+    preadv2(event, &mut [IoSliceMut::new(&mut [0; 8])], u64::MAX, ReadWriteFlags::NOWAIT)
+}
+
+/// A descriptor that [`Irqs::take_unmask`] can take from. What it counted so far means nothing.
 fn unmasking(descriptor: OwnedFd) -> Result<OwnedFd, Errno> {
     if !is_eventfd(&descriptor) {
         return Err(Errno::INVAL);
     }
-    rustix::fs::fcntl_setfl(&descriptor, flags_of(&descriptor) | OFlags::NONBLOCK)?;
-    Ok(descriptor)
-}
-
-fn flags_of(descriptor: &OwnedFd) -> OFlags {
-    rustix::fs::fcntl_getfl(descriptor).unwrap_or(OFlags::empty())
+    match take(&descriptor) {
+        // Linux before 5.8 knows no such reads of eventfds: the client is to unmask by message.
+        Err(Errno::OPNOTSUPP) => Err(Errno::OPNOTSUPP),
+        _ => Ok(descriptor),
+    }
 }
 
 /// Whether a descriptor is an eventfd: a write of 8 bytes to anything else might block, or do harm.
