@@ -66,3 +66,30 @@ fn a_descriptor_that_unmasks_and_was_made_blocking_is_not_waited_for() {
     write(&unmask, &1u64.to_ne_bytes()).unwrap();
     assert!(alive, "the server waits for a client to signal its eventfd");
 }
+
+/// Makes the server look at the descriptor, which it does at least before each 64 commands.
+fn look(client: &mut Client) {
+    (0..128).for_each(|_| _ = client.ask(4, &words(&[16, 0, 0, 0])).good());
+}
+
+/// KVM signals the descriptor at each end of interrupt of a line that several devices share.
+#[test]
+fn an_unmasking_of_an_open_line_does_not_undo_a_later_mask() {
+    let served = served("stale");
+    let mut client = served.agreed();
+    let (line, unmask) = (event(), event());
+    client.set_irqs(TRIGGER_EVENTFD, INTX, 0, 1, &[], &[&line]).good();
+    client.set_irqs(UNMASK_EVENTFD, INTX, 0, 1, &[], &[&unmask]).good();
+    // Long before the mask, and just before it.
+    for pause in [Duration::from_millis(50), Duration::ZERO] {
+        write(&unmask, &1u64.to_ne_bytes()).unwrap();
+        std::thread::sleep(pause);
+        client.set_irqs(MASK_NONE, INTX, 0, 1, &[], &[]).good();
+        client.set_irqs(TRIGGER_NONE, INTX, 0, 1, &[], &[]).good();
+        look(&mut client);
+        assert_eq!(fired(&line), 0, "masked after the unmasking, and not unmasked since");
+        write(&unmask, &1u64.to_ne_bytes()).unwrap();
+        look(&mut client);
+        assert_eq!(fired(&line), 1, "unmasked");
+    }
+}

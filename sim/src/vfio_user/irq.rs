@@ -91,6 +91,8 @@ impl Irqs {
     /// # Errors
     /// EINVAL for what cannot be, EOPNOTSUPP where a descriptor would mask or unmask.
     pub(super) fn set(&mut self, model: &mut dyn Model, host: &Host<'_>, set: &IrqSet, data: &[u8], descriptors: Vec<OwnedFd>) -> Result<(), Errno> {
+        // What was signalled before the command was sent comes before it.
+        self.take_unmask();
         let (flags, index) = (set.flags.get(), set.index.get() as usize);
         let (kind, action) = (flags & (DATA_NONE | DATA_BOOL | DATA_EVENTFD), flags & (ACTION_MASK | ACTION_UNMASK | ACTION_TRIGGER));
         let vectors = self.types.get_mut(index).ok_or(Errno::INVAL)?;
@@ -144,14 +146,12 @@ impl Irqs {
         Ok(())
     }
 
-    /// Unmasks INTA# where its descriptor was signalled.
+    /// Unmasks INTA# where its descriptor was signalled. For an open line that means nothing and is forgotten: KVM signals at each end of interrupt of a
+    /// line that several devices share.
     pub(super) fn take_unmask(&self) {
         let (Some(unmask), [line]) = (&self.unmask, &self.types[INTX][..]) else { return };
-        if line.masked.get() && take(unmask) == Ok(8) {
-            line.masked.set(false);
-            if !self.held.get() && line.pending.take() {
-                line.signal();
-            }
+        if take(unmask) == Ok(8) && line.masked.replace(false) && !self.held.get() && line.pending.take() {
+            line.signal();
         }
     }
 
