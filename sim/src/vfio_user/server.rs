@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 
 use super::cable::Cable;
 use super::card::Card;
@@ -231,8 +232,10 @@ fn clear_the_way(path: &Path) -> io::Result<()> {
     if !is_socket {
         return Err(io::Error::new(io::ErrorKind::AlreadyExists, "a file that is no socket is there"));
     }
-    match UnixStream::connect(path) {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
+    // A listener whose queue is full would keep a blocking connection waiting.
+    let probe = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)?;
+    match SocketAddrUnix::new(path).and_then(|address| connect(&probe, &address)) {
+        Err(Errno::CONNREFUSED) => fs::remove_file(path),
         _ => Ok(()),
     }
 }
