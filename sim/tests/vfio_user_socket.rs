@@ -44,3 +44,15 @@ fn a_socket_that_nobody_listens_at_is_replaced() {
     drop(server);
     assert!(!path.exists());
 }
+
+#[test]
+fn a_server_that_ends_leaves_the_socket_of_the_next_one_alone() {
+    let path = path("next");
+    let first = bind(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    let second = bind(&path).unwrap();
+    drop(first);
+    assert!(path.exists(), "the second one listens there");
+    drop(second);
+    assert!(!path.exists());
+}

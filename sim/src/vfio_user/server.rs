@@ -4,7 +4,7 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -98,6 +98,8 @@ impl Stopper {
 pub struct Server {
     listener: UnixListener,
     path: PathBuf,
+    /// The socket's file: device and inode. While the listener lives, no other file has its number.
+    file: (u64, u64),
     card: Card,
     stopper: Stopper,
     clients: u64,
@@ -120,8 +122,9 @@ impl Server {
         let stopper = Stopper::new().map_err(refused)?;
         let card = Card::new(model, wire).map_err(refused)?;
         let listener = UnixListener::bind(path).map_err(refused)?;
+        let file = file_at(path).map_err(refused)?;
         // From here on the drop of the server removes the socket file.
-        let server = Self { listener, path: path.into(), card, stopper, clients: 0 };
+        let server = Self { listener, path: path.into(), file, card, stopper, clients: 0 };
         server.listener.set_nonblocking(true).map_err(refused)?;
         Ok(server)
     }
@@ -217,9 +220,16 @@ fn attend(card: &mut Card, mut session: Session, stopper: &Stopper) -> Result<()
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // The file may be gone already, which is as well.
-        let _ = fs::remove_file(&self.path);
+        // The file may be gone already, and another server's be in its place.
+        if file_at(&self.path).is_ok_and(|file| file == self.file) {
+            let _ = fs::remove_file(&self.path);
+        }
     }
+}
+
+/// Which file lies at `path`: device and inode.
+fn file_at(path: &Path) -> io::Result<(u64, u64)> {
+    fs::symlink_metadata(path).map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
 /// Removes a socket that no process listens at any more. Anything else at `path` is left alone, so that binding fails.
