@@ -169,8 +169,12 @@ impl<'a> Asking<'a> {
             match channel.receive_new()? {
                 Some(message) if message.header.flags.get() & TYPE_MASK != TYPE_REPLY => self.postpone(&mut channel, message),
                 Some(message) if message.header.id.get() == id && message.header.command.get() == command => return Ok(Ok(message)),
-                Some(message) => self.posted.borrow_mut().answered(&message.header),
-                None if channel.wait(PollFlags::IN, deadline) => {}
+                Some(message) => {
+                    self.posted.borrow_mut().answered(&message.header);
+                    // Replies that nobody asked for may come without an end.
+                    self.stopped.set(Instant::now() > deadline);
+                }
+                None if channel.wait(PollFlags::IN, deadline)? => {}
                 None => {
                     log::warn!("vfio-user: the client does not answer DMA within {} s", PATIENCE.as_secs());
                     self.stopped.set(true);
@@ -311,6 +315,7 @@ mod tests {
     use std::os::unix::net::UnixStream;
     use std::thread::JoinHandle;
 
+    use super::super::server::Stopper;
     use super::*;
 
     /// A client of 64 bytes at address 4096, until its connection ends: what its memory is then.
@@ -347,7 +352,7 @@ mod tests {
     fn written(memory: [u8; 64], data_at: usize, minor: u16, writes: &[(usize, &[u8])]) {
         let (near, far) = UnixStream::pair().unwrap();
         let client = client(far, memory, data_at);
-        let channel = RefCell::new(Channel::new(near).unwrap());
+        let channel = RefCell::new(Channel::new(near, Stopper::new().unwrap()).unwrap());
         let mut space = AddressSpace::default();
         let map = DmaMap { argsz: 32.into(), flags: 3.into(), offset: 0.into(), address: 4096.into(), size: 64.into() };
         space.map(&map, &[]).unwrap();

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -78,7 +78,7 @@ pub struct Stopper {
 }
 
 impl Stopper {
-    fn new() -> io::Result<Self> {
+    pub(super) fn new() -> io::Result<Self> {
         let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         Ok(Self { stop: Arc::default(), event: Arc::new(event) })
     }
@@ -89,8 +89,13 @@ impl Stopper {
         let _ = rustix::io::write(&*self.event, &1u64.to_ne_bytes());
     }
 
-    fn is_stopped(&self) -> bool {
+    pub(super) fn is_stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
+    }
+
+    /// What is readable once it was stopped.
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        self.event.as_fd()
     }
 }
 
@@ -171,7 +176,7 @@ impl Server {
 
     fn wait_for_a_client(&mut self) {
         if !self.card.step(None, &[], None) {
-            self.card.sleep(&[self.listener.as_fd(), self.stopper.event.as_fd()]);
+            self.card.sleep(&[self.listener.as_fd(), self.stopper.fd()]);
         }
     }
 
@@ -181,8 +186,10 @@ impl Server {
         let number = self.clients;
         log::info!("{}: client {number} has come", self.path.display());
         let path = self.path.display();
-        match Session::new(&mut self.card, stream).map_err(Closed::Broken).and_then(|session| attend(&mut self.card, session, &self.stopper)) {
+        let session = Session::new(&mut self.card, stream, self.stopper.clone()).map_err(Closed::Broken);
+        match session.and_then(|session| attend(&mut self.card, session, &self.stopper)) {
             Ok(()) | Err(Closed::ByClient) => log::info!("{path}: client {number} has gone"),
+            Err(Closed::ByServer) => log::info!("{path}: client {number} loses its connection: the server is stopped"),
             Err(Closed::Broken(error)) => log::warn!("{path}: the connection of client {number} broke: {error}"),
             Err(Closed::Protocol(what)) => log::warn!("{path}: client {number} broke the protocol, its connection is closed: {what}"),
         }
@@ -212,7 +219,7 @@ fn attend(card: &mut Card, mut session: Session, stopper: &Stopper) -> Result<()
             // Where others want the processor, yielding costs a time slice; who sleeps is woken sooner.
             idle = if before.elapsed().as_micros() > CROWDED_YIELD_US.into() { IDLE_YIELDS } else { idle + 1 };
         } else {
-            session.sleep(card, stopper.event.as_fd());
+            session.sleep(card, stopper.fd());
         }
     }
     Ok(())

@@ -1,7 +1,7 @@
 //! A vfio-user client of a few lines: messages as bytes, so that a test can send wrong ones too.
 #![allow(dead_code, unreachable_pub)]
 
-use std::io::{IoSlice, Read};
+use std::io::{IoSlice, Read, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -242,8 +242,8 @@ impl Client {
             Answers::WithErrors => (0x21, Vec::new()),
             _ => (1, reply),
         };
-        let bytes = message_bytes(message.id, message.command, flags, &reply);
-        self.send(&bytes, &[]);
+        // The server may have closed the connection meanwhile.
+        let _ = self.stream.write_all(&message_bytes(message.id, message.command, flags, &reply));
     }
 
     /// Answers DMA messages while there are any, and a little longer.
