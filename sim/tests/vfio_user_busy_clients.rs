@@ -8,9 +8,9 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use client::*;
-use rustix::io::pwrite;
+use rustix::io::{pread, pwrite};
 use sim::ixgbe::{Ixgbe, IxgbeOptions};
-use sim::wire::peer;
+use sim::wire::{Sent, Wire, peer};
 
 const RING: u64 = 0x1000;
 const SLOTS: u64 = 16;
@@ -74,4 +74,54 @@ fn a_slow_client_does_not_keep_the_server_from_stopping() {
     }
     let took = stopping.join().unwrap();
     assert!(took < Duration::from_secs(8), "{took:?}");
+}
+
+/// Waits for a DMA message, and answers it when it has read a register; so with all that come meanwhile.
+fn register_first(client: &mut Client) {
+    let mut asked = vec![client.receive().expect("a DMA message")];
+    let id = client.command(9, 0, &access(0, 8, 4, &[]), &[]);
+    loop {
+        let message = client.receive().expect("the register");
+        if message.flags & 0xf == 1 {
+            assert_eq!((message.id, message.command), (id, 9));
+            break;
+        }
+        asked.push(message);
+    }
+    asked.iter().for_each(|message| client.answer(message));
+}
+
+/// Of a client that cannot say now how it lays out data, as QEMU while a processor of its guest reads a register, a frame goes where it belongs.
+#[test]
+fn a_register_that_is_read_during_the_first_write() {
+    for answers in [Answers::AsQemu, Answers::AsTheProtocol] {
+        let (_served, mut client, file, mut far) = attached(&format!("first-{answers:?}"), answers);
+        for slot in 0..SLOTS {
+            pwrite(&file, &(BUFFERS + 2048 * slot).to_le_bytes(), RING + 16 * slot).unwrap();
+        }
+        client.write32(0, 0x5080, 0x702);
+        client.write32(0, 0x1014, 1 << 25 | 2);
+        enable(&mut client, 0x1000);
+        client.write32(0, 0x3000, 1);
+        client.write32(0, 0x1018, SLOTS as u32 - 1);
+        let frames: Vec<Vec<u8>> = (0..2).map(|n| (0..300u32).map(|at| if at < 6 { 0xff } else { (at * 7) as u8 ^ n }).collect()).collect();
+        assert_eq!(far.send(&frames[0]), Sent::Taken);
+        register_first(&mut client);
+        for (slot, frame) in frames.iter().enumerate() {
+            if slot > 0 {
+                assert_eq!(far.send(frame), Sent::Taken);
+            }
+            let deadline = Instant::now() + Duration::from_secs(60);
+            let mut status = [0; 4];
+            while status[0] & 1 == 0 {
+                assert!(Instant::now() < deadline, "frame {slot} arrives, {answers:?}");
+                client.answer_all();
+                pread(&file, &mut status, RING + 16 * slot as u64 + 8).unwrap();
+            }
+            client.answer_all();
+            let buffer = &client.memory[2048 * slot..2048 * (slot + 1)];
+            assert_eq!(buffer[..300], frame[..], "{answers:?}");
+            assert!(buffer[300..].iter().all(|&byte| byte == 0x77), "{answers:?}");
+        }
+    }
 }

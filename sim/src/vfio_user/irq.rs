@@ -146,8 +146,8 @@ impl Irqs {
         Ok(())
     }
 
-    /// Unmasks INTA# where its descriptor was signalled. For an open line that means nothing and is forgotten: KVM signals at each end of interrupt of a
-    /// line that several devices share.
+    /// Unmasks INTA# where its descriptor was signalled. For an open line that means nothing and is forgotten: KVM signals at each end of interrupt of
+    /// a line that several devices share.
     pub(super) fn take_unmask(&self) {
         let (Some(unmask), [line]) = (&self.unmask, &self.types[INTX][..]) else { return };
         if take(unmask) == Ok(8) && line.masked.replace(false) && !self.held.get() && line.pending.take() {
@@ -221,7 +221,7 @@ impl Irqs {
 impl Vector {
     fn signal(&self) {
         let Some(event) = &self.event else { return };
-        // A counter that is full, because the client has long not looked, is left as it is: the write would wait where it blocks. Whether it blocks is
+        // A counter that is full, because the client has long not looked, is left as it is: the write would wait where it blocks. Whether it does is
         // nothing to remember: both ends share the flag, and the client may change it at any time.
         let mut polled = [PollFd::new(event, PollFlags::OUT)];
         if poll(&mut polled, Some(&Timespec::default())) == Ok(1) && polled[0].revents().contains(PollFlags::OUT) {
