@@ -50,18 +50,23 @@ fn enable(client: &mut Client, block: u64) {
     wait_for(client, block + 0x28, ENABLE);
 }
 
+/// The card sends frames whose bytes it asks the client for; the first message of those.
+fn asked_for_frames(client: &mut Client, file: &OwnedFd) -> Option<Message> {
+    for slot in 0..SLOTS {
+        let data = 60 | 3 << 20 | (1 << 29 | 1 << 27 | 1 << 25 | 1 << 24) | 60 << 46u64;
+        pwrite(file, &[(BUFFERS + 64 * slot).to_le_bytes(), u64::to_le_bytes(data)].concat(), RING + 16 * slot).unwrap();
+    }
+    client.write32(0, 0x4A80, 1);
+    enable(client, 0x6000);
+    client.write32(0, 0x6018, SLOTS as u32 - 1);
+    client.receive()
+}
+
 /// Each answer comes well within the server's patience.
 #[test]
 fn a_slow_client_does_not_keep_the_server_from_stopping() {
     let (served, mut client, file, _far) = attached("stop", Answers::AsTheProtocol);
-    for slot in 0..SLOTS {
-        let data = 60 | 3 << 20 | (1 << 29 | 1 << 27 | 1 << 25 | 1 << 24) | 60 << 46u64;
-        pwrite(&file, &[(BUFFERS + 64 * slot).to_le_bytes(), u64::to_le_bytes(data)].concat(), RING + 16 * slot).unwrap();
-    }
-    client.write32(0, 0x4A80, 1);
-    enable(&mut client, 0x6000);
-    client.write32(0, 0x6018, SLOTS as u32 - 1);
-    let mut asked = client.receive();
+    let mut asked = asked_for_frames(&mut client, &file);
     let stopping = std::thread::spawn(move || {
         let start = Instant::now();
         served.stop();
@@ -124,4 +129,25 @@ fn a_register_that_is_read_during_the_first_write() {
             assert!(buffer[300..].iter().all(|&byte| byte == 0x77), "{answers:?}");
         }
     }
+}
+
+/// A client that owes an answer must not make the server run out of descriptors.
+#[test]
+fn the_descriptors_that_a_waiting_card_holds_are_bounded() {
+    let (_served, mut client, file, _far) = attached("descriptors", Answers::AsTheProtocol);
+    let open = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+    let before = open();
+    let _owed = asked_for_frames(&mut client, &file).expect("a DMA message");
+    let vectors: Vec<_> = (0..16).map(|_| event()).collect();
+    for _ in 0..20 {
+        client.command(8, NO_REPLY, &words(&[20, 0x24, 2, 0, 16]), &vectors.iter().collect::<Vec<_>>());
+    }
+    // The server waits for up to two seconds.
+    let end = Instant::now() + Duration::from_secs(1);
+    let mut most = 0;
+    while Instant::now() < end {
+        most = most.max(open().saturating_sub(before));
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert!(most < 200, "{most} more descriptors than before");
 }

@@ -22,9 +22,10 @@ use crate::iommu::FaultCause;
 
 /// How long a client may take to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How much may arrive while a reply is waited for: commands, and bytes of them. Beyond that they are served first.
+/// How much may arrive while a reply is waited for: commands, bytes of them, and descriptors. Beyond that they are served first.
 const MAX_DEFERRED: usize = 1024;
 const MAX_DEFERRED_BYTES: usize = 4 << 20;
+const MAX_DEFERRED_DESCRIPTORS: usize = 64;
 /// How many words are looked at to see how a client lays out its data.
 const PROBES: u64 = 16;
 
@@ -206,7 +207,8 @@ impl<'a> Asking<'a> {
     fn postpone(&self, channel: &mut Channel, message: Message) {
         let wants_reply = message.header.flags.get() & NO_REPLY == 0;
         channel.defer(message);
-        if wants_reply || channel.deferred() > MAX_DEFERRED || channel.deferred_bytes() > MAX_DEFERRED_BYTES {
+        let (bytes, descriptors) = channel.deferred_load();
+        if wants_reply || channel.deferred() > MAX_DEFERRED || bytes > MAX_DEFERRED_BYTES || descriptors > MAX_DEFERRED_DESCRIPTORS {
             self.stopped.set(true);
         }
     }

@@ -63,6 +63,7 @@ pub(super) struct Channel {
     /// Messages that arrived while a reply was waited for, and how much they carry.
     deferred: VecDeque<Message>,
     deferred_bytes: usize,
+    deferred_descriptors: usize,
     stopper: Stopper,
 }
 
@@ -71,7 +72,7 @@ impl Channel {
     /// The system refuses.
     pub(super) fn new(stream: UnixStream, stopper: Stopper) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
-        Ok(Self { stream, partial: Partial::default(), deferred: VecDeque::new(), deferred_bytes: 0, stopper })
+        Ok(Self { stream, partial: Partial::default(), deferred: VecDeque::new(), deferred_bytes: 0, deferred_descriptors: 0, stopper })
     }
 
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
@@ -86,6 +87,7 @@ impl Channel {
             message.descriptors.clear();
         }
         self.deferred_bytes += message.payload.len();
+        self.deferred_descriptors += message.descriptors.len();
         self.deferred.push_back(message);
     }
 
@@ -94,9 +96,9 @@ impl Channel {
         self.deferred.len()
     }
 
-    /// How many bytes they carry.
-    pub(super) fn deferred_bytes(&self) -> usize {
-        self.deferred_bytes
+    /// How many bytes and how many descriptors they carry.
+    pub(super) fn deferred_load(&self) -> (usize, usize) {
+        (self.deferred_bytes, self.deferred_descriptors)
     }
 
     /// The next message, if all of it is there.
@@ -104,6 +106,7 @@ impl Channel {
         match self.deferred.pop_front() {
             Some(message) => {
                 self.deferred_bytes -= message.payload.len();
+                self.deferred_descriptors -= message.descriptors.len();
                 Ok(Some(message))
             }
             None => self.receive_new(),
