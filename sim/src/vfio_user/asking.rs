@@ -22,9 +22,10 @@ use crate::iommu::FaultCause;
 
 /// How long a client may take to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How much may arrive while a reply is waited for: commands, and bytes of them. Beyond that they are served first.
+/// How much may arrive while a reply is waited for: commands, bytes of them, and descriptors. Beyond that they are served first.
 const MAX_DEFERRED: usize = 1024;
 const MAX_DEFERRED_BYTES: usize = 4 << 20;
+const MAX_DEFERRED_DESCRIPTORS: usize = 64;
 /// How many words are looked at to see how a client lays out its data.
 const PROBES: u64 = 16;
 
@@ -61,22 +62,25 @@ const HEAD: usize = size_of::<DmaAccess>();
 /// Writes that were sent and are not answered yet, by their messages' ids, and since when the oldest is waited for.
 #[derive(Default)]
 pub(super) struct Posted {
-    ids: VecDeque<u16>,
+    /// With each whether it was a guess at the layout, which may be refused.
+    ids: VecDeque<(u16, bool)>,
     since: Option<Instant>,
 }
 
 impl Posted {
-    fn add(&mut self, id: u16) {
-        self.ids.push_back(id);
+    fn add(&mut self, id: u16, is_guess: bool) {
+        self.ids.push_back((id, is_guess));
         self.since.get_or_insert_with(Instant::now);
     }
 
     /// Takes an answer. What the client says of the write comes too late to change anything.
     pub(super) fn answered(&mut self, header: &Header) {
-        if header.flags.get() & ERROR != 0 {
+        let at = self.ids.iter().position(|&(id, _)| id == header.id.get());
+        // Others are late answers, which say nothing any more.
+        let is_guess = at.and_then(|at| self.ids.remove(at)).is_none_or(|(_, is_guess)| is_guess);
+        if header.flags.get() & ERROR != 0 && !is_guess {
             log::warn!("vfio-user: the client refused a DMA write: error {}", header.error);
         }
-        self.ids.retain(|&id| id != header.id.get());
         self.since = (!self.ids.is_empty()).then(Instant::now);
     }
 
@@ -130,7 +134,7 @@ impl<'a> Asking<'a> {
             Ok(Ok(reply)) => refusal(&reply).map_or(Ok(reply.payload), |error| Err(refused(error, count, address))),
             Ok(Err(_)) if reads => Err(FaultCause::Later),
             Ok(Err(id)) => {
-                self.posted.borrow_mut().add(id);
+                self.posted.borrow_mut().add(id, false);
                 self.irqs.hold();
                 Ok(Vec::new())
             }
@@ -138,21 +142,36 @@ impl<'a> Asking<'a> {
         }
     }
 
+    /// Sends a write in a layout that is a guess, and waits for nothing.
+    fn post(&self, layout: Layout, address: u64, data: &[u8]) {
+        if self.closed.borrow().is_some() {
+            return;
+        }
+        match self.send(layout, command::DMA_WRITE, address, data.len(), &[data]) {
+            Ok(id) => {
+                self.posted.borrow_mut().add(id, true);
+                self.irqs.hold();
+            }
+            Err(closed) => *self.closed.borrow_mut() = Some(closed),
+        }
+    }
+
     /// Sends a command. Its reply; or its id, where that is not waited for. [`FaultCause::Later`]: the connection has ended.
     fn exchange(&self, command: u16, address: u64, count: usize, data: &[&[u8]]) -> Result<Result<Message, u16>, FaultCause> {
-        let asked = self.send(command, address, count, data).and_then(|id| if self.stopped.get() { Ok(Err(id)) } else { self.wait_for(id, command) });
+        let asked = self.send(self.terms.get().layout, command, address, count, data);
+        let asked = asked.and_then(|id| if self.stopped.get() { Ok(Err(id)) } else { self.wait_for(id, command) });
         asked.map_err(|closed| {
             *self.closed.borrow_mut() = Some(closed);
             FaultCause::Later
         })
     }
 
-    fn send(&self, command: u16, address: u64, count: usize, data: &[&[u8]]) -> Result<u16, Closed> {
+    fn send(&self, layout: Layout, command: u16, address: u64, count: usize, data: &[&[u8]]) -> Result<u16, Closed> {
         let id = self.next_id.get();
         self.next_id.set(id.wrapping_add(1));
         let header = Header { id: id.into(), command: command.into(), size: 0.into(), flags: TYPE_COMMAND.into(), error: 0.into() };
         let access = DmaAccess { address: address.into(), count: (count as u64).into() };
-        let early = matches!(self.terms.get().layout, Layout::Early | Layout::Unknown { early: true });
+        let early = matches!(layout, Layout::Early | Layout::Unknown { early: true });
         let head = if data.is_empty() || !early { HEAD } else { HEAD - EARLY };
         let mut parts = vec![&access.as_bytes()[..head]];
         parts.extend_from_slice(data);
@@ -169,8 +188,12 @@ impl<'a> Asking<'a> {
             match channel.receive_new()? {
                 Some(message) if message.header.flags.get() & TYPE_MASK != TYPE_REPLY => self.postpone(&mut channel, message),
                 Some(message) if message.header.id.get() == id && message.header.command.get() == command => return Ok(Ok(message)),
-                Some(message) => self.posted.borrow_mut().answered(&message.header),
-                None if channel.wait(PollFlags::IN, deadline) => {}
+                Some(message) => {
+                    self.posted.borrow_mut().answered(&message.header);
+                    // Replies that nobody asked for may come without an end.
+                    self.stopped.set(Instant::now() > deadline);
+                }
+                None if channel.wait(PollFlags::IN, deadline)? => {}
                 None => {
                     log::warn!("vfio-user: the client does not answer DMA within {} s", PATIENCE.as_secs());
                     self.stopped.set(true);
@@ -184,7 +207,8 @@ impl<'a> Asking<'a> {
     fn postpone(&self, channel: &mut Channel, message: Message) {
         let wants_reply = message.header.flags.get() & NO_REPLY == 0;
         channel.defer(message);
-        if wants_reply || channel.deferred() > MAX_DEFERRED || channel.deferred_bytes() > MAX_DEFERRED_BYTES {
+        let (bytes, descriptors) = channel.deferred_load();
+        if wants_reply || channel.deferred() > MAX_DEFERRED || bytes > MAX_DEFERRED_BYTES || descriptors > MAX_DEFERRED_DESCRIPTORS {
             self.stopped.set(true);
         }
     }
@@ -218,17 +242,17 @@ impl<'a> Asking<'a> {
         if reads && matches!(layout, Layout::Unknown { .. }) { EARLY.min(max_data) } else { max_data }
     }
 
-    /// Finds out how the client lays out data by reading what is where the first data go. [`FaultCause::Later`]: it cannot be asked now.
-    fn learn_by_reading(&self, address: u64, len: usize) -> Result<(), FaultCause> {
+    /// Finds out how the client lays out data by reading what is where the first data go, unless it cannot be asked now.
+    fn learn_by_reading(&self, address: u64, len: usize) {
         let first = address & !(EARLY as u64 - 1);
         for word in 0..PROBES.min(len.div_ceil(EARLY) as u64) {
-            let Layout::Unknown { .. } = self.terms.get().layout else { return Ok(()) };
+            let Layout::Unknown { .. } = self.terms.get().layout else { return };
             let at = first + EARLY as u64 * word;
             if self.reach(at, false) < EARLY as u64 {
                 break;
             }
             match self.read_some(at, &mut [0; EARLY]) {
-                Err(FaultCause::Later) => return Err(FaultCause::Later),
+                Err(FaultCause::Later) => return,
                 Err(_) => break,
                 Ok(()) => {}
             }
@@ -236,18 +260,23 @@ impl<'a> Asking<'a> {
         if let Layout::Unknown { early: false } = self.terms.get().layout {
             self.set_layout(Layout::Protocol);
         }
-        Ok(())
     }
 
-    /// Writes until the layout is known, and says how much that was. Zeros are the same in both. Made again after [`FaultCause::Later`], it does no harm.
+    /// Writes until the layout is known or the client is not waited for any longer, and says how much that was. Zeros are the same in both layouts.
     fn learn_by_writing(&self, address: u64, from: &[u8]) -> Result<usize, FaultCause> {
         let mut done = 0;
-        for word in from.chunks(EARLY) {
+        for word in from.chunks(self.most(true)) {
             let Layout::Unknown { .. } = self.terms.get().layout else { break };
             if self.stopped.get() {
-                return Err(FaultCause::Later);
+                break;
             }
-            let reply = self.exchange(command::DMA_WRITE, address + done as u64, word.len(), &[word])?.map_err(|_| FaultCause::Later)?;
+            let reply = match self.exchange(command::DMA_WRITE, address + done as u64, word.len(), &[word]) {
+                Ok(Ok(reply)) => reply,
+                // Nobody will say what became of it: it is written once more.
+                Ok(Err(_)) => break,
+                // The connection has ended, and the step with it.
+                Err(_) => return Ok(from.len()),
+            };
             let (tells, error) = (word.iter().any(|&byte| byte != 0), refusal(&reply));
             match error {
                 Some(error) if tells && TOO_LONG.contains(&error) => {
@@ -261,6 +290,22 @@ impl<'a> Asking<'a> {
             done += word.len();
         }
         Ok(done)
+    }
+
+    /// Writes for clients of both layouts, without an answer: as the protocol has it, then early. Who looks for early data puts the former a word too
+    /// far to the end, inside the same range, and mends that by the latter. Who does not takes the latter's beginning for a length and refuses it: so
+    /// that must not be zero, but zeros are the same in both layouts.
+    fn post_both_ways(&self, mut address: u64, mut from: &[u8]) {
+        while !from.is_empty() {
+            let zeros = from.iter().take_while(|&&byte| byte == 0).count() / EARLY * EARLY;
+            let most = if zeros > 0 { zeros } else { from.len() }.min(self.most(false));
+            let (part, rest) = from.split_at(most);
+            self.post(Layout::Protocol, address, part);
+            if zeros == 0 {
+                self.post(Layout::Early, address, part);
+            }
+            (address, from) = (address + part.len() as u64, rest);
+        }
     }
 }
 
@@ -291,9 +336,13 @@ impl Remote for Asking<'_> {
     }
 
     fn write(&self, iova: u64, from: &[u8]) -> Result<(), FaultCause> {
-        self.learn_by_reading(iova, from.len())?;
+        self.learn_by_reading(iova, from.len());
         let known = self.learn_by_writing(iova, from)?;
         let (iova, from, most) = (iova + known as u64, &from[known..], self.most(false));
+        if let Layout::Unknown { early: true } = self.terms.get().layout {
+            self.post_both_ways(iova, from);
+            return Ok(());
+        }
         for (data, at) in from.chunks(most).zip(0u64..) {
             match self.ask(command::DMA_WRITE, iova + at * most as u64, data.len(), &[data]) {
                 // The connection has ended, and the step with it.
@@ -311,6 +360,7 @@ mod tests {
     use std::os::unix::net::UnixStream;
     use std::thread::JoinHandle;
 
+    use super::super::server::Stopper;
     use super::*;
 
     /// A client of 64 bytes at address 4096, until its connection ends: what its memory is then.
@@ -343,22 +393,26 @@ mod tests {
         })
     }
 
-    /// What a client's memory is after `writes`, and that reads agree with it.
-    fn written(memory: [u8; 64], data_at: usize, minor: u16, writes: &[(usize, &[u8])]) {
+    /// What a client's memory is after `writes`, and that reads agree with it. Where it `hurries`, nobody waits for it while they are made.
+    fn written(hurries: bool, memory: [u8; 64], data_at: usize, minor: u16, writes: &[(usize, &[u8])]) {
         let (near, far) = UnixStream::pair().unwrap();
         let client = client(far, memory, data_at);
-        let channel = RefCell::new(Channel::new(near).unwrap());
+        let channel = RefCell::new(Channel::new(near, Stopper::new().unwrap()).unwrap());
         let mut space = AddressSpace::default();
         let map = DmaMap { argsz: 32.into(), flags: 3.into(), offset: 0.into(), address: 4096.into(), size: 64.into() };
         space.map(&map, &[]).unwrap();
         let terms = Cell::new(Terms { max_data: 24, layout: Layout::unknown(minor) });
         let (next_id, posted, irqs) = (Cell::new(7), RefCell::default(), Irqs::default());
-        let asking = Asking::new(&channel, &space, &terms, &next_id, &posted, &irqs);
+        let step = || Asking::new(&channel, &space, &terms, &next_id, &posted, &irqs);
+        let asking = step();
+        asking.stopped.set(hurries);
         let mut wanted = memory;
         for &(at, bytes) in writes {
             asking.write(4096 + at as u64, bytes).unwrap();
             wanted[at..at + bytes.len()].copy_from_slice(bytes);
         }
+        assert_eq!(asking.finish().ok(), Some(hurries));
+        let asking = step();
         let mut seen = [0; 64];
         asking.read(4096, &mut seen).unwrap();
         assert_eq!(seen, wanted, "what is read, with data at {data_at}, minor version {minor}");
@@ -372,8 +426,8 @@ mod tests {
     fn the_layout_is_learnt_before_the_first_write() {
         for (data_at, minor) in [(28, 0), (28, 1), (32, 0), (32, 1)] {
             let new: Vec<_> = (100..140).collect();
-            written(std::array::from_fn(|at| at as u8), data_at, minor, &[(0, &new)]);
-            written(std::array::from_fn(|at| at as u8), data_at, minor, &[(6, &[255; 2])]);
+            written(false, std::array::from_fn(|at| at as u8), data_at, minor, &[(0, &new)]);
+            written(false, std::array::from_fn(|at| at as u8), data_at, minor, &[(6, &[255; 2])]);
         }
     }
 
@@ -382,8 +436,20 @@ mod tests {
     fn the_layout_is_learnt_by_the_first_write_that_tells() {
         for (data_at, minor) in [(28, 0), (32, 0), (32, 1)] {
             let new: Vec<_> = [0; 9].into_iter().chain(1..30).collect();
-            written([0; 64], data_at, minor, &[(2, &new)]);
-            written([0; 64], data_at, minor, &[(6, &[0; 2]), (8, &[255; 2]), (10, &[1, 2, 3, 4, 5, 6])]);
+            written(false, [0; 64], data_at, minor, &[(2, &new)]);
+            written(false, [0; 64], data_at, minor, &[(6, &[0; 2]), (8, &[255; 2]), (10, &[1, 2, 3, 4, 5, 6])]);
+        }
+    }
+
+    /// Data go where the client looks for them though it cannot be asked where that is.
+    #[test]
+    fn the_layout_need_not_be_known() {
+        for (data_at, minor) in [(28, 0), (32, 0), (32, 1)] {
+            for memory in [[0; 64], [7; 64]] {
+                let new: Vec<_> = [0; 9].into_iter().chain(1..40).collect();
+                written(true, memory, data_at, minor, &[(2, &new)]);
+                written(true, memory, data_at, minor, &[(6, &[0; 2]), (8, &[255; 2]), (10, &[0; 7]), (20, &[0, 0, 0, 1, 0, 0, 0, 0, 2])]);
+            }
         }
     }
 }

@@ -13,6 +13,7 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFl
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::proto::{HEADER_BYTES, Header, MAX_DESCRIPTORS, MAX_MESSAGE_BYTES, command};
+use super::server::Stopper;
 
 /// How long a client may leave a full socket unread.
 const SEND_PATIENCE: Duration = Duration::from_secs(5);
@@ -22,6 +23,8 @@ const SEND_PATIENCE: Duration = Duration::from_secs(5);
 pub(super) enum Closed {
     /// The client closed it between two messages.
     ByClient,
+    /// The server is stopped, and does not wait for its client any more.
+    ByServer,
     /// It broke, in the system's words.
     Broken(io::Error),
     /// The client broke the protocol so that the next message cannot be found, or trusted.
@@ -60,14 +63,16 @@ pub(super) struct Channel {
     /// Messages that arrived while a reply was waited for, and how much they carry.
     deferred: VecDeque<Message>,
     deferred_bytes: usize,
+    deferred_descriptors: usize,
+    stopper: Stopper,
 }
 
 impl Channel {
     /// # Errors
     /// The system refuses.
-    pub(super) fn new(stream: UnixStream) -> io::Result<Self> {
+    pub(super) fn new(stream: UnixStream, stopper: Stopper) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
-        Ok(Self { stream, partial: Partial::default(), deferred: VecDeque::new(), deferred_bytes: 0 })
+        Ok(Self { stream, partial: Partial::default(), deferred: VecDeque::new(), deferred_bytes: 0, deferred_descriptors: 0, stopper })
     }
 
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
@@ -82,6 +87,7 @@ impl Channel {
             message.descriptors.clear();
         }
         self.deferred_bytes += message.payload.len();
+        self.deferred_descriptors += message.descriptors.len();
         self.deferred.push_back(message);
     }
 
@@ -90,9 +96,9 @@ impl Channel {
         self.deferred.len()
     }
 
-    /// How many bytes they carry.
-    pub(super) fn deferred_bytes(&self) -> usize {
-        self.deferred_bytes
+    /// How many bytes and how many descriptors they carry.
+    pub(super) fn deferred_load(&self) -> (usize, usize) {
+        (self.deferred_bytes, self.deferred_descriptors)
     }
 
     /// The next message, if all of it is there.
@@ -100,6 +106,7 @@ impl Channel {
         match self.deferred.pop_front() {
             Some(message) => {
                 self.deferred_bytes -= message.payload.len();
+                self.deferred_descriptors -= message.descriptors.len();
                 Ok(Some(message))
             }
             None => self.receive_new(),
@@ -188,7 +195,7 @@ impl Channel {
                 Ok(bytes) => sent += bytes,
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => {
-                    if !self.wait(PollFlags::OUT, deadline) {
+                    if !self.wait(PollFlags::OUT, deadline)? {
                         return Err(Closed::Protocol(format!("the client left its socket unread for {} s", SEND_PATIENCE.as_secs())));
                     }
                 }
@@ -199,10 +206,15 @@ impl Channel {
     }
 
     /// Sleeps until the socket is ready. `false`: it is not by the deadline.
-    pub(super) fn wait(&self, flags: PollFlags, deadline: Instant) -> bool {
+    ///
+    /// # Errors
+    /// [`Closed::ByServer`]
+    pub(super) fn wait(&self, flags: PollFlags, deadline: Instant) -> Result<bool, Closed> {
         let left = deadline.saturating_duration_since(Instant::now());
         let timeout = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
+        let mut fds = [PollFd::new(&self.stream, flags), PollFd::from_borrowed_fd(self.stopper.fd(), PollFlags::IN)];
         // An interrupted poll looks like a ready socket, and the caller tries once more.
-        poll(&mut [PollFd::new(&self.stream, flags)], Some(&timeout)) != Ok(0)
+        let is_ready = poll(&mut fds, Some(&timeout)) != Ok(0);
+        if self.stopper.is_stopped() { Err(Closed::ByServer) } else { Ok(is_ready) }
     }
 }

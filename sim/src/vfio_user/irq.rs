@@ -1,11 +1,11 @@
 //! Interrupts of a client: which eventfd is signalled for what.
 
 use std::cell::Cell;
+use std::io::IoSliceMut;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::OFlags;
-use rustix::io::Errno;
+use rustix::io::{Errno, ReadWriteFlags, preadv2};
 
 use super::proto::*;
 use crate::model::{Host, Legacy, Model};
@@ -22,8 +22,6 @@ const MSIX_ENABLE: u32 = 1 << 15;
 #[derive(Default)]
 struct Vector {
     event: Option<OwnedFd>,
-    /// The client made it so; it is not for the server to change, since both ends share the flag.
-    never_blocks: bool,
     masked: Cell<bool>,
     /// It fired while it was masked.
     pending: Cell<bool>,
@@ -93,6 +91,8 @@ impl Irqs {
     /// # Errors
     /// EINVAL for what cannot be, EOPNOTSUPP where a descriptor would mask or unmask.
     pub(super) fn set(&mut self, model: &mut dyn Model, host: &Host<'_>, set: &IrqSet, data: &[u8], descriptors: Vec<OwnedFd>) -> Result<(), Errno> {
+        // What was signalled before the command was sent comes before it.
+        self.take_unmask();
         let (flags, index) = (set.flags.get(), set.index.get() as usize);
         let (kind, action) = (flags & (DATA_NONE | DATA_BOOL | DATA_EVENTFD), flags & (ACTION_MASK | ACTION_UNMASK | ACTION_TRIGGER));
         let vectors = self.types.get_mut(index).ok_or(Errno::INVAL)?;
@@ -126,7 +126,6 @@ impl Irqs {
                 // Without descriptors: these are not signalled any more.
                 for vector in &mut vectors[range] {
                     vector.event = events.next();
-                    vector.never_blocks = vector.event.as_ref().is_some_and(|event| flags_of(event).contains(OFlags::NONBLOCK));
                 }
                 self.enable_messages(model, host, index, true);
             }
@@ -147,14 +146,12 @@ impl Irqs {
         Ok(())
     }
 
-    /// Unmasks INTA# where its descriptor was signalled.
+    /// Unmasks INTA# where its descriptor was signalled. For an open line that means nothing and is forgotten: KVM signals at each end of interrupt of
+    /// a line that several devices share.
     pub(super) fn take_unmask(&self) {
         let (Some(unmask), [line]) = (&self.unmask, &self.types[INTX][..]) else { return };
-        if line.masked.get() && rustix::io::read(unmask, &mut [0; 8]) == Ok(8) {
-            line.masked.set(false);
-            if !self.held.get() && line.pending.take() {
-                line.signal();
-            }
+        if take(unmask) == Ok(8) && line.masked.replace(false) && !self.held.get() && line.pending.take() {
+            line.signal();
         }
     }
 
@@ -224,25 +221,31 @@ impl Irqs {
 impl Vector {
     fn signal(&self) {
         let Some(event) = &self.event else { return };
-        // A counter that is full, because the client has long not looked, is left as it is: where it blocks, the write would wait.
-        let writable = || poll(&mut [PollFd::new(event, PollFlags::OUT)], Some(&Timespec::default())) == Ok(1);
-        if self.never_blocks || writable() {
+        // A counter that is full, because the client has long not looked, is left as it is: the write would wait where it blocks. Whether it does is
+        // nothing to remember: both ends share the flag, and the client may change it at any time.
+        let mut polled = [PollFd::new(event, PollFlags::OUT)];
+        if poll(&mut polled, Some(&Timespec::default())) == Ok(1) && polled[0].revents().contains(PollFlags::OUT) {
             let _ = rustix::io::write(event, &1u64.to_ne_bytes());
         }
     }
 }
 
-/// A descriptor that is read when it is signalled. Reading it never blocks, whoever else reads it.
+/// Takes what an eventfd counted, if anything. It never waits, whoever else reads it and whatever the client makes of the descriptor's flags.
+fn take(event: &OwnedFd) -> Result<usize, Errno> {
+    // An offset of -1 is none: an eventfd has no place to read at.
+    preadv2(event, &mut [IoSliceMut::new(&mut [0; 8])], u64::MAX, ReadWriteFlags::NOWAIT)
+}
+
+/// A descriptor that [`Irqs::take_unmask`] can take from. What it counted so far means nothing.
 fn unmasking(descriptor: OwnedFd) -> Result<OwnedFd, Errno> {
     if !is_eventfd(&descriptor) {
         return Err(Errno::INVAL);
     }
-    rustix::fs::fcntl_setfl(&descriptor, flags_of(&descriptor) | OFlags::NONBLOCK)?;
-    Ok(descriptor)
-}
-
-fn flags_of(descriptor: &OwnedFd) -> OFlags {
-    rustix::fs::fcntl_getfl(descriptor).unwrap_or(OFlags::empty())
+    match take(&descriptor) {
+        // Linux before 5.8 knows no such reads of eventfds: the client is to unmask by message.
+        Err(Errno::OPNOTSUPP) => Err(Errno::OPNOTSUPP),
+        _ => Ok(descriptor),
+    }
 }
 
 /// Whether a descriptor is an eventfd: a write of 8 bytes to anything else might block, or do harm.

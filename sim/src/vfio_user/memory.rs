@@ -119,7 +119,7 @@ impl AddressSpace {
         if !overlap(&self.windows, first, end, window_range).is_empty() || !overlap(&self.asked, first, end, asked_range).is_empty() {
             return Err(Errno::EXIST);
         }
-        if self.windows.len() + self.asked.len() >= MAX_DMA_MAPS {
+        if self.is_full() {
             return Err(Errno::NOSPC);
         }
         let Some(file) = descriptors.first() else {
@@ -168,7 +168,8 @@ impl AddressSpace {
     /// DMA_UNMAP. Ranges that nobody mapped are left alone; of a mapping that lies partly inside, the rest stays.
     ///
     /// # Errors
-    /// As the reply's error field: EINVAL for a range that cannot be, EOPNOTSUPP where a bitmap of written pages is asked for.
+    /// As the reply's error field: EINVAL for a range that cannot be, EOPNOTSUPP where a bitmap of written pages is asked for, ENOSPC where too many
+    /// mappings would be left.
     pub(super) fn unmap(&mut self, unmap: &DmaUnmap) -> Result<(), Errno> {
         let (flags, first, len) = (unmap.flags.get(), unmap.address.get(), unmap.size.get());
         if flags & DMA_UNMAP_GET_DIRTY_BITMAP != 0 {
@@ -186,8 +187,24 @@ impl AddressSpace {
         }
         // The last range may end with the address space, where nothing can be mapped.
         len.checked_sub(1).and_then(|rest| first.checked_add(rest)).ok_or(Errno::INVAL)?;
-        self.cut(first, first.saturating_add(len));
+        let end = first.saturating_add(len);
+        if self.is_full() && self.splits(first, end) {
+            return Err(Errno::NOSPC);
+        }
+        self.cut(first, end);
         Ok(())
+    }
+
+    fn is_full(&self) -> bool {
+        self.windows.len() + self.asked.len() >= MAX_DMA_MAPS
+    }
+
+    /// Whether taking `first..end` away makes two mappings of one. Else there are no more than before.
+    fn splits(&self, first: u64, end: u64) -> bool {
+        let windows = &self.windows[overlap(&self.windows, first, end, window_range)];
+        let asked = &self.asked[overlap(&self.asked, first, end, asked_range)];
+        let mut hit = windows.iter().map(window_range).chain(asked.iter().map(asked_range));
+        hit.any(|(from, to)| from < first && end < to)
     }
 
     fn cut(&mut self, first: u64, end: u64) {
@@ -268,6 +285,29 @@ mod tests {
         assert_eq!([0x13000, 0x137ff, 0x14000].map(|at| space.asked(at).map(|asked| asked.len)), [Some(0x800), Some(0x800), Some(0x1000)]);
         unmap(&mut space, 0, 1 << 63);
         assert!(windows(&space).is_empty() && space.asked(0x13000).is_none());
+    }
+
+    /// A hole in a mapping makes two of it: holes count.
+    #[test]
+    fn there_is_a_most_that_is_kept() {
+        let mut space = AddressSpace::default();
+        let unmap = |space: &mut AddressSpace, first: u64, len: u64| {
+            space.unmap(&DmaUnmap { argsz: 24.into(), flags: 0.into(), address: first.into(), size: len.into() })
+        };
+        map(&mut space, 3, 0, 0, 1 << 40, None).unwrap();
+        for hole in 0..MAX_DMA_MAPS as u64 - 1 {
+            unmap(&mut space, 0x2000 * hole + 0x1000, 0x1000).unwrap();
+        }
+        assert_eq!(space.asked.len(), MAX_DMA_MAPS);
+        assert_eq!(unmap(&mut space, 1 << 39, 0x1000), Err(Errno::NOSPC));
+        assert_eq!(map(&mut space, 3, 0, 1 << 40, 0x1000, None), Err(Errno::NOSPC));
+        assert!(space.asked(1 << 39).is_some(), "what is refused changes nothing");
+        // What leaves no more than before is not refused.
+        unmap(&mut space, (1 << 40) - 0x1000, 0x1000).unwrap();
+        unmap(&mut space, 0x800, 0x2000).unwrap();
+        unmap(&mut space, 0x4000, 0x1000).unwrap();
+        unmap(&mut space, 1 << 39, 0x1000).unwrap();
+        assert_eq!(space.asked.len(), MAX_DMA_MAPS);
     }
 
     #[test]

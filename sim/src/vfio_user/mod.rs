@@ -16,9 +16,9 @@
 //! The protocol is that of libvfio-user's docs/vfio-user.rst, as far as QEMU 10.1 to 11.1 uses it. One client at a time: when it goes, the card is reset
 //! and waits for the next. Memory that comes with a descriptor is mapped, and DMA to it costs no message; other memory is read and written by message.
 //!
-//! A client's mistakes end in an error reply, or in the end of its connection where the next message cannot be found. What a client is trusted with: it
-//! must not shorten a file that it shares, for that is a bus error in whoever reads the memory; nor race to fill an eventfd that blocks, for then the
-//! server waits for it.
+//! A client's mistakes end in an error reply, or in the end of its connection where the next message cannot be found. What a client is trusted with:
+//! it must not shorten a file that it shares, for that is a bus error in whoever reads the memory; nor make an eventfd blocking and fill it just
+//! between the server's look at it and the write that follows, for then the server waits. One that is full before costs only the signal.
 
 mod asking;
 mod cable;

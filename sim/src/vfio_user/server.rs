@@ -3,8 +3,8 @@
 use std::fmt;
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::FileTypeExt;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 
 use super::cable::Cable;
 use super::card::Card;
@@ -77,7 +78,7 @@ pub struct Stopper {
 }
 
 impl Stopper {
-    fn new() -> io::Result<Self> {
+    pub(super) fn new() -> io::Result<Self> {
         let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         Ok(Self { stop: Arc::default(), event: Arc::new(event) })
     }
@@ -88,8 +89,13 @@ impl Stopper {
         let _ = rustix::io::write(&*self.event, &1u64.to_ne_bytes());
     }
 
-    fn is_stopped(&self) -> bool {
+    pub(super) fn is_stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
+    }
+
+    /// What is readable once it was stopped.
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        self.event.as_fd()
     }
 }
 
@@ -97,6 +103,8 @@ impl Stopper {
 pub struct Server {
     listener: UnixListener,
     path: PathBuf,
+    /// The socket's file: device and inode. While the listener lives, no other file has its number.
+    file: (u64, u64),
     card: Card,
     stopper: Stopper,
     clients: u64,
@@ -119,8 +127,9 @@ impl Server {
         let stopper = Stopper::new().map_err(refused)?;
         let card = Card::new(model, wire).map_err(refused)?;
         let listener = UnixListener::bind(path).map_err(refused)?;
+        let file = file_at(path).map_err(refused)?;
         // From here on the drop of the server removes the socket file.
-        let server = Self { listener, path: path.into(), card, stopper, clients: 0 };
+        let server = Self { listener, path: path.into(), file, card, stopper, clients: 0 };
         server.listener.set_nonblocking(true).map_err(refused)?;
         Ok(server)
     }
@@ -167,7 +176,7 @@ impl Server {
 
     fn wait_for_a_client(&mut self) {
         if !self.card.step(None, &[], None) {
-            self.card.sleep(&[self.listener.as_fd(), self.stopper.event.as_fd()]);
+            self.card.sleep(&[self.listener.as_fd(), self.stopper.fd()]);
         }
     }
 
@@ -177,8 +186,10 @@ impl Server {
         let number = self.clients;
         log::info!("{}: client {number} has come", self.path.display());
         let path = self.path.display();
-        match Session::new(&mut self.card, stream).map_err(Closed::Broken).and_then(|session| attend(&mut self.card, session, &self.stopper)) {
+        let session = Session::new(&mut self.card, stream, self.stopper.clone()).map_err(Closed::Broken);
+        match session.and_then(|session| attend(&mut self.card, session, &self.stopper)) {
             Ok(()) | Err(Closed::ByClient) => log::info!("{path}: client {number} has gone"),
+            Err(Closed::ByServer) => log::info!("{path}: client {number} loses its connection: the server is stopped"),
             Err(Closed::Broken(error)) => log::warn!("{path}: the connection of client {number} broke: {error}"),
             Err(Closed::Protocol(what)) => log::warn!("{path}: client {number} broke the protocol, its connection is closed: {what}"),
         }
@@ -208,7 +219,7 @@ fn attend(card: &mut Card, mut session: Session, stopper: &Stopper) -> Result<()
             // Where others want the processor, yielding costs a time slice; who sleeps is woken sooner.
             idle = if before.elapsed().as_micros() > CROWDED_YIELD_US.into() { IDLE_YIELDS } else { idle + 1 };
         } else {
-            session.sleep(card, stopper.event.as_fd());
+            session.sleep(card, stopper.fd());
         }
     }
     Ok(())
@@ -216,9 +227,16 @@ fn attend(card: &mut Card, mut session: Session, stopper: &Stopper) -> Result<()
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // The file may be gone already, which is as well.
-        let _ = fs::remove_file(&self.path);
+        // The file may be gone already, and another server's be in its place.
+        if file_at(&self.path).is_ok_and(|file| file == self.file) {
+            let _ = fs::remove_file(&self.path);
+        }
     }
+}
+
+/// Which file lies at `path`: device and inode.
+fn file_at(path: &Path) -> io::Result<(u64, u64)> {
+    fs::symlink_metadata(path).map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
 /// Removes a socket that no process listens at any more. Anything else at `path` is left alone, so that binding fails.
@@ -231,8 +249,10 @@ fn clear_the_way(path: &Path) -> io::Result<()> {
     if !is_socket {
         return Err(io::Error::new(io::ErrorKind::AlreadyExists, "a file that is no socket is there"));
     }
-    match UnixStream::connect(path) {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
+    // A listener whose queue is full would keep a blocking connection waiting.
+    let probe = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)?;
+    match SocketAddrUnix::new(path).and_then(|address| connect(&probe, &address)) {
+        Err(Errno::CONNREFUSED) => fs::remove_file(path),
         _ => Ok(()),
     }
 }

@@ -14,6 +14,7 @@ use super::channel::{Channel, Closed, Message};
 use super::irq::Irqs;
 use super::memory::AddressSpace;
 use super::proto::*;
+use super::server::Stopper;
 
 /// How many commands are served before the card moves on.
 const COMMANDS_PER_TURN: usize = 64;
@@ -44,8 +45,8 @@ type Reply = Result<Vec<u8>, Errno>;
 impl Session {
     /// # Errors
     /// The socket cannot be used.
-    pub(super) fn new(card: &mut Card, stream: UnixStream) -> std::io::Result<Self> {
-        let channel = RefCell::new(Channel::new(stream)?);
+    pub(super) fn new(card: &mut Card, stream: UnixStream, stopper: Stopper) -> std::io::Result<Self> {
+        let channel = RefCell::new(Channel::new(stream, stopper)?);
         Ok(Self { channel, space: AddressSpace::default(), irqs: card.irqs(), terms: None, next_id: Cell::new(0), posted: RefCell::default() })
     }
 
