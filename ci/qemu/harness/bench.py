@@ -126,10 +126,10 @@ class Bench:
         """What of `ethtool -S` has grown since `before`."""
         return {name: value - before.get(name, 0) for name, value in self.statistics().items() if value != before.get(name, 0)}
 
-    def far_packets(self):
-        """How many frames the far end received and sent."""
-        columns = self.far(f"grep {self.far_name}: /proc/net/dev").split(":")[1].split()
-        return int(columns[1]), int(columns[9])
+    def far_counts(self):
+        """How many frames and bytes the far end received and sent, as the card's driver names what it sent and received."""
+        columns = [int(column) for column in self.far(f"grep {self.far_name}: /proc/net/dev").split(":")[1].split()]
+        return {"tx_bytes_nic": columns[0], "tx_pkts_nic": columns[1], "rx_bytes_nic": columns[8], "rx_pkts_nic": columns[9]}
 
     def tails(self):
         """TDT of the first two queues, out of the register dump."""

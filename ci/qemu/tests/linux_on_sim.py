@@ -190,9 +190,9 @@ def vlan_filter(b):
     b.far(f"ip link add link {b.far_name} name v9 type vlan id 9; ip addr add 10.9.9.1/24 dev v9; ip link set v9 up")
     try:
         b.far(f"arp -i v9 -s 10.9.9.2 {MAC}; ping -c 1 -W 1 10.9.9.2", check=False)
-        sent = b.far_packets()[1]
+        sent = b.far_counts()["rx_pkts_nic"]
         without = received(b, "10.9.9.2")
-        check(b.far_packets()[1] - sent >= ALL, "the far end sent fewer than 50 frames")
+        check(b.far_counts()["rx_pkts_nic"] - sent >= ALL, "the far end sent fewer than 50 frames")
         b.near("ip link add link $if name v9 type vlan id 9; ip link set v9 up")
         try:
             joined = received(b, "10.9.9.2")
@@ -206,26 +206,46 @@ def vlan_filter(b):
 
 def _both_ends(b):
     """What the card's driver and the far end have counted, once neither counts any more: the driver reads the card every two seconds."""
-    near, far = b.statistics(), b.far_packets()
-    deadline = time.monotonic() + 30
+    near, far = b.statistics(), b.far_counts()
+    deadline = time.monotonic() + 60
     while True:
         time.sleep(2.5)
-        before, (near, far) = (near, far), (b.statistics(), b.far_packets())
+        before, (near, far) = (near, far), (b.statistics(), b.far_counts())
         if (near, far) == before:
             return near, far
         check(time.monotonic() < deadline, "the wire does not become quiet")
 
 
-@capability("statistics", "x540", "x550")
-def statistics(b):
-    """`ethtool -S` agrees with what the other end of the wire counted"""
-    before, (rx, tx) = _both_ends(b)
+def _compare_counts(b):
+    before, far = _both_ends(b)
     for size in (60, 200, 1400):
         b.ping(size, count=50)
-    after, (rx_after, tx_after) = _both_ends(b)
-    seen = {name: after[name] - before[name] for name in ("tx_pkts_nic", "rx_pkts_nic")}
-    wire = {"tx_pkts_nic": rx_after - rx, "rx_pkts_nic": tx_after - tx}
-    check(seen == wire and min(wire.values()) >= 150, f"the card counted {seen}, the far end {wire}")
-    errors = {k: v for k, v in after.items() if v and re.search("error|missed|dropped|no_buffer|timeout", k)}
+    b.far("ping -q -c 10 -i 0.02 -W 1 10.9.0.255", check=False)
+    after, far_after = _both_ends(b)
+    grown = {name: after[name] - before[name] for name in after}
+    wire = {name: far_after[name] - far[name] for name in far}
+    for way in ("tx", "rx"):
+        # The card counts the FCS too.
+        wire[f"{way}_bytes_nic"] += 4 * wire[f"{way}_pkts_nic"]
+    seen = {name: grown[name] for name in wire}
+    check(seen == wire and wire["tx_pkts_nic"] >= 150 and wire["rx_pkts_nic"] >= 160, f"the card counted {seen}, the far end {wire}")
+    check(grown["broadcast"] == 10, f"{grown['broadcast']} of 10 broadcasts are counted")
+    queues = {way: sum(value for name, value in grown.items() if re.fullmatch(rf"{way}_queue_\d+_packets", name)) for way in ("rx", "tx")}
+    check(queues == {way: wire[f"{way}_pkts_nic"] for way in queues}, f"the queues counted {queues}")
+    errors = {k: v for k, v in grown.items() if v and re.search("error|missed|dropped|no_buffer|timeout", k)}
     check(not errors, f"errors: {errors}")
-    return f"{wire['tx_pkts_nic']} frames out and {wire['rx_pkts_nic']} in on both ends, no errors"
+    sizes = f"{wire['tx_bytes_nic']} and {wire['rx_bytes_nic']} bytes"
+    return f"{wire['tx_pkts_nic']} frames out and {wire['rx_pkts_nic']} in, {sizes}, 10 broadcasts, on both ends; no errors"
+
+
+@capability("statistics", "x540", "x550")
+def statistics(b):
+    """`ethtool -S` agrees with what the other end of the wire counted: frames, bytes, broadcasts, queues"""
+    # Neighbours are looked for by frames shorter than the shortest, which the card pads and the far end does not.
+    b.near(f"arp -i $if -s {FAR} {b.guest.ports['far'].mac}")
+    b.far(f"arp -i {b.far_name} -s {NEAR} {MAC}")
+    try:
+        return _compare_counts(b)
+    finally:
+        b.near(f"arp -i $if -d {FAR}")
+        b.far(f"arp -i {b.far_name} -d {NEAR}")
