@@ -255,11 +255,18 @@ impl Client {
 
     /// Answers DMA messages while there are any, and a little longer.
     pub fn answer_all(&mut self) {
-        self.stream.set_read_timeout(Some(Duration::from_millis(5))).unwrap();
+        self.stream.set_read_timeout(Some(Duration::from_millis(30))).unwrap();
         while let Some(message) = self.receive() {
             self.answer(&message);
         }
         self.stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    }
+
+    /// Lets the card move on, on however slow a machine: it does at the latest after 64 commands.
+    pub fn let_the_card_move(&mut self) {
+        for _ in 0..200 {
+            self.read(7, 0, 2);
+        }
     }
 
     pub fn ask_with(&mut self, command: u16, payload: &[u8], descriptors: &[&OwnedFd]) -> Message {
