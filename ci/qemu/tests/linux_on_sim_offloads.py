@@ -53,7 +53,7 @@ def offloads_off(b):
     """the same with checksums and segmentation in software"""
     try:
         has = b.offloads("tso off gso off tx off rx off gro off")
-        check(has["tcp-segmentation-offload"] == has["rx-checksumming"] == has["tx-checksumming"] == "off", f"offloads stayed on: {has}")
+        check(has["tcp-segmentation-offload"] == has["rx-checksumming"] == has["tx-checksum-ip-generic"] == "off", f"offloads stayed on: {has}")
         return b.stream("both", count=3_000_000, seed=5)
     finally:
         b.offloads("tx on rx on tso on gso on gro on")
@@ -79,7 +79,8 @@ def lro(b):
             errors = {k: v for k, v in grown.items() if ("error" in k or "csum" in k) and "missed" not in k}
             check(not errors, f"errors were counted: {errors}")
         check("suspect GRO" not in b.guest.kernel_log(), "the card's count of segments is wrong")
-        # The driver's usual way: headers and data in one buffer.
+        # The driver's usual way, with headers and data in one buffer: of segments that fill no second one it computes no size, and TCP complains.
+        b.expected.append("suspect GRO")
         b.near("ethtool --set-priv-flags $if legacy-rx off")
         b.wait_carrier(1)
         b.stream("in", count=2_000_000, seed=9)

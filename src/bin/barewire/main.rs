@@ -86,7 +86,7 @@ enum Command {
     /// Lines on standard input meanwhile: `link down` pulls the card's cable, `link up` plugs it in, `help` lists these commands. The end of
     /// standard input changes nothing.
     Sim {
-        /// The card: ixgbe or virtio-net, with ,key=value options (card, mac)
+        /// The card: ixgbe or virtio-net, with ,key=value options (card, mac, hang-tx)
         #[arg(long, value_name = "CARD")]
         device: String,
         /// Where clients connect
