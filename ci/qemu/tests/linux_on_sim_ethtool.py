@@ -76,7 +76,7 @@ def channels(b):
     return f"1 and 2 queues; {seen[-1]}"
 
 
-@capability("pause", "x540")
+@capability("pause")
 def pause(b):
     """`ethtool -a` and `-A`: flow control off and on"""
     try:
