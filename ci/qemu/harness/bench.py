@@ -91,9 +91,10 @@ class Bench:
         return self.guest.run(f"nsenter -t {self.holder} -n sh -c '{script}'", timeout=timeout, **options)
 
     def up(self):
-        """Brings the near interface up with its addresses, and waits for the carrier."""
+        """Brings the near interface up with its addresses, beside the kernel's link-local one, and waits for the carrier."""
         self.near(
-            f"sysctl -qw net.ipv6.conf.$if.accept_dad=0 net.ipv6.conf.$if.router_solicitations=0; ip link set $if up; ip addr flush dev $if; "
+            f"sysctl -qw net.ipv6.conf.$if.accept_dad=0 net.ipv6.conf.$if.router_solicitations=0; ip link set $if up; "
+            f"ip -4 addr flush dev $if; ip -6 addr flush dev $if scope global; "
             f"ip addr add {NEAR}/24 dev $if; ip addr add {NEAR6}/64 dev $if"
         )
         self.wait_carrier(1)

@@ -41,10 +41,9 @@ def ping_ipv6(b):
     """IPv6 echo of 0 to 1452 bytes, to the address and to all nodes' multicast"""
     for size in (0, 1, 18, 56, 219, 512, 1000, 1452):
         b.ping(size, FAR6, options="-6")
-    # The far end is itself one of the nodes, and answers first.
-    own = f"from fe80::ff:fe{MAC[9:11]}:{MAC[12:14]}{MAC[15:17]}"
-    output = b.far(f"ping -6 -c 3 -I {b.far_name} ff02::1")
-    check(own in output, f"no answer {own}: {output}")
+    # The far end is itself one of the nodes, so that its ping says nothing of the near end.
+    taken = received(b, f"-6 -I {b.far_name} ff02::1")
+    check(taken >= ALL, f"of 50 to all nodes {taken} came")
     return "8 sizes, 10 each"
 
 
