@@ -1,7 +1,7 @@
 //! The control side of a started device, whatever its driver.
 
-use driver_core::device::{DeviceInfo, Link, MacAddr, NetDevice, RxMode};
-use driver_core::stats::Stats;
+use driver_core::device::{DeviceInfo, Link, NetDevice, RxMode, Stats};
+use driver_core::ether::MacAddr;
 
 use crate::error::Error;
 

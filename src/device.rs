@@ -3,9 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use driver_core::clock::Clock;
 use driver_core::device::{Config, DeviceInfo, NetDevice, Started};
-use driver_core::pci::{Interrupt, PciFunction};
+use driver_core::host::{Clock, Interrupt, PciFunction};
 use driver_core::queue::{RxQueue, TxQueue};
 use sim::{Live, Model, SimDevice};
 use vfio::{Events, UserFunction, VfioFunction, Way};

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use driver_core::device::DeviceInfo;
-use driver_core::pci::PciId;
+use driver_core::host::PciId;
 use driver_core::queue::QueueFault;
 use sim::wire::WireError;
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use driver_core::clock::Clock;
+use driver_core::host::Clock;
 use sim::wire::Wire;
 use sim::{HostClock, Iommu, SimDevice};
 use vfio::sysfs::{Root, diagnose};

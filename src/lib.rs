@@ -36,13 +36,10 @@ pub use host::{Host, open, open_all};
 pub use port::{Port, Report};
 pub use spec::{Spec, SpecError};
 
-pub use driver_core::batch::Batch;
-pub use driver_core::device::{Config, DeviceInfo, Link, MacAddr, RxMode};
-pub use driver_core::frame::Frame;
-pub use driver_core::poller::Poller;
-pub use driver_core::pool::{BufPool, PoolConfig};
-pub use driver_core::queue::{DEFAULT_BUDGET, QueueFault, RxQueue, TxQueue, TxState};
-pub use driver_core::stats::Stats;
+pub use driver_core::buf::{Batch, BufPool, Frame, PoolConfig};
+pub use driver_core::device::{Config, DeviceInfo, Link, RxMode, Stats};
+pub use driver_core::ether::MacAddr;
+pub use driver_core::queue::{DEFAULT_BUDGET, Poller, QueueFault, RxQueue, TxQueue, TxState};
 
 pub use vfio::Event;
 

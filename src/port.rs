@@ -3,10 +3,10 @@
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use driver_core::pci::Interrupt;
-use driver_core::pool::BufPool;
+use driver_core::buf::BufPool;
+use driver_core::device::Stats;
+use driver_core::host::Interrupt;
 use driver_core::queue::{RxQueue, TxQueue};
-use driver_core::stats::Stats;
 use sim::wire::WireError;
 use vfio::Event;
 
@@ -176,9 +176,8 @@ impl Report {
 mod tests {
     use std::sync::Arc;
 
-    use driver_core::bar::Bar;
     use driver_core::device::Config;
-    use driver_core::pci::PciFunction;
+    use driver_core::host::{Bar, PciFunction};
     use sim::wire::peer;
     use sim::{HostClock, Iommu, SimDevice};
 

@@ -13,7 +13,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use driver_core::device::MacAddr;
+use driver_core::ether::MacAddr;
 use sim::Model;
 use sim::wire::spec::{OPTIONS as WIRE_OPTIONS, WireSpec};
 use vfio::{PciAddress, Way};

@@ -1,16 +1,17 @@
 //! What every Barewire driver shares. `no_std` and `alloc`, no system calls: the host gives memory, registers, interrupts and time.
 //!
-//! | module | what is in it |
-//! | --- | --- |
-//! | [`bar`], [`reg`] | register access: a trait over one BAR, and registers as one line each |
-//! | [`pci`], [`clock`] | what a host gives: one PCI function, interrupts, time |
-//! | [`dma`], [`iova`] | memory that devices reach, and the addresses they reach it at |
-//! | [`frame`], [`pool`], [`batch`] | the sk_buff, where it comes from, and how many travel together |
-//! | [`ring`], [`rxring`], [`txring`] | descriptors in DMA memory, and the shadow that says who owns which buffer |
-//! | [`split`], [`words`] | split virtqueues, and the 16- and 32-bit words that they are made of |
-//! | [`gate`], [`queue`], [`poller`] | stop and wake, the contracts of queues, NAPI |
-//! | [`device`], [`config`], [`stats`] | the control side |
-//! | [`barrier`], [`lane`] | every fence, and two 64-bit words at a time |
+//! | wing | what is in it | for whom |
+//! | --- | --- | --- |
+//! | [`ether`] | addresses and lengths of Ethernet | everybody |
+//! | [`host`] | one PCI function, DMA memory, interrupts, time | who brings drivers to a platform |
+//! | [`barrier`] | every fence | who writes rings |
+//! | [`reg`] | registers as one line each | who writes drivers |
+//! | [`buf`] | the sk_buff, where it comes from, and how many travel together | applications |
+//! | [`ring`] | descriptors in DMA memory, and the shadow that says who owns which buffer | who writes drivers |
+//! | [`queue`] | the contracts of queues, stop and wake, NAPI | applications and drivers |
+//! | [`device`] | the control side: configuration, information, statistics | applications and drivers |
+//!
+//! Each imports from those above it alone.
 #![no_std]
 
 #[cfg(not(all(target_pointer_width = "64", target_endian = "little")))]
@@ -20,31 +21,13 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
-pub mod bar;
 pub mod barrier;
-pub mod batch;
-pub mod clock;
-pub mod config;
+pub mod buf;
 pub mod device;
-pub mod dma;
-pub mod frame;
-pub mod gate;
-#[cfg(test)]
-mod gate_tests;
-pub mod iova;
-pub mod lane;
-pub mod pci;
-pub mod poller;
-pub mod pool;
+pub mod ether;
+pub mod host;
 pub mod queue;
 pub mod reg;
 pub mod ring;
 #[cfg(test)]
-mod ring_tests;
-pub mod rxring;
-pub mod split;
-pub mod stats;
-#[cfg(test)]
 mod testing;
-pub mod txring;
-pub mod words;

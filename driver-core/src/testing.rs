@@ -6,7 +6,7 @@ use alloc::sync::Arc;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::dma::{DmaDomain, DmaError, DmaMapper, Iova, Mapping};
+use crate::host::dma::{DmaDomain, DmaError, DmaMapper, Iova, Mapping};
 
 /// How far a device address lies from the pointer.
 const DISTANCE: u64 = 0x55_0000_0000_0000;

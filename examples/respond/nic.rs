@@ -2,7 +2,7 @@
 
 use crate::common::refused::Refused;
 use crate::common::warn;
-use barewire::driver_core::pci::Interrupt;
+use barewire::driver_core::host::Interrupt;
 use barewire::{Batch, BufPool, Error, Frame, Poller, RxQueue, TxQueue, TxState};
 use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
 use smoltcp::time::Instant;

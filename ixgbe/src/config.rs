@@ -1,10 +1,10 @@
 //! What a device may be started with.
 
-use driver_core::config::{self, ConfigError, Limits};
-use driver_core::device::Config;
-use driver_core::dma::DmaDomain;
-use driver_core::pool::BLOCK;
-use driver_core::txring::REPORT_EVERY;
+use driver_core::buf::CHUNK;
+use driver_core::device::config::{self, Limits};
+use driver_core::device::{Config, ConfigError};
+use driver_core::host::DmaDomain;
+use driver_core::ring::REPORT_EVERY;
 
 use crate::desc::{FCS_BYTES, HEADER_BYTES};
 
@@ -49,7 +49,7 @@ pub(crate) fn check(config: &Config, domain: &DmaDomain, vectors: u16) -> Result
 /// The fewest buffers that a pool must have. Each receive queue fills its slots and takes fresh ones by the block; each transmit queue keeps up to
 /// [`REPORT_EVERY`] frames whose report was not asked for yet.
 pub(crate) fn min_buffers(config: &Config) -> u32 {
-    u32::from(config.rx_queues) * (config.rx_ring + BLOCK as u32) + u32::from(config.tx_queues) * REPORT_EVERY
+    u32::from(config.rx_queues) * (config.rx_ring + CHUNK as u32) + u32::from(config.tx_queues) * REPORT_EVERY
 }
 
 /// What SRRCTL.BSIZEPACKET says for buffers of `data_bytes`. Buffers that the card would use in part only would make every bound a matter of which

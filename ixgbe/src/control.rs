@@ -4,9 +4,9 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
-use driver_core::device::{Config, DeviceInfo, Link, MacAddr, NetDevice, RxMode};
-use driver_core::pci::PciFunction;
-use driver_core::stats::Stats;
+use driver_core::device::{Config, DeviceInfo, Link, NetDevice, RxMode, Stats};
+use driver_core::ether::MacAddr;
+use driver_core::host::PciFunction;
 
 use crate::device::Ixgbe;
 use crate::error::Error;

@@ -3,8 +3,7 @@
 //! The read format of a receive descriptor (7.1.6.1) is the buffer's address in word 0 and 0 in word 1 (no header buffer), so that the done bit of
 //! a descriptor that the card has not touched is clear. Of a transmit descriptor word 0 is the buffer's address, and word 1 is made here.
 
-use driver_core::rxring::RxRules;
-use driver_core::txring::TxRules;
+use driver_core::ring::{RxRules, TxRules};
 
 /// Length of the check sequence, in bytes.
 pub const FCS_BYTES: u32 = 4;
@@ -70,7 +69,7 @@ pub mod rx {
     }
 }
 
-/// What [`RxRing`](driver_core::rxring::RxRing) takes in blocks: whole frames without error or VLAN tag.
+/// What [`RxRing`](driver_core::ring::RxRing) takes in blocks: whole frames without error or VLAN tag.
 pub const RX_RULES: RxRules = RxRules { done: rx::DD, end: rx::EOP, unusual: rx::ERRORS | rx::VP };
 
 /// Transmit data descriptor, word 1 (7.2.3.2.4): DTALEN in 15:0, DTYP in 23:20, DCMD in 31:24, STA in 35:32, POPTS in 45:40, PAYLEN in 63:46.
@@ -105,7 +104,7 @@ pub mod tx {
     }
 }
 
-/// What [`TxRing`](driver_core::txring::TxRing) sends in blocks: whole frames of one buffer, up to `max_frame_bytes` without check sequence.
+/// What [`TxRing`](driver_core::ring::TxRing) sends in blocks: whole frames of one buffer, up to `max_frame_bytes` without check sequence.
 pub const fn tx_rules(max_frame_bytes: u16) -> TxRules {
     TxRules { command: tx::DATA | tx::EOP, report: tx::RS, done: tx::DD, min_len: MIN_FRAME_BYTES, max_len: max_frame_bytes }
 }
@@ -149,8 +148,8 @@ mod tests {
         assert_eq!(word & rx::L4E, rx::L4E);
         assert_eq!(word & rx::IPE, rx::IPE);
         assert_eq!(word & RX_RULES.unusual, 0);
-        assert_eq!(word & driver_core::frame::meta::L4_BAD, rx::L4E);
-        assert_eq!(word & driver_core::frame::meta::IP_BAD, rx::IPE);
+        assert_eq!(word & driver_core::buf::meta::L4_BAD, rx::L4E);
+        assert_eq!(word & driver_core::buf::meta::IP_BAD, rx::IPE);
     }
 
     #[test]

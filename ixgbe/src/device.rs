@@ -4,15 +4,11 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
-use driver_core::bar::Bar;
-use driver_core::clock::Clock;
-use driver_core::config::ConfigError;
-use driver_core::device::{Config, DeviceInfo};
-use driver_core::gate::TxGate;
-use driver_core::pci::PciFunction;
-use driver_core::pool::{BufPool, PoolConfig, PoolError};
-use driver_core::rxring::{RxRing, RxRingError};
-use driver_core::txring::TxRing;
+use driver_core::buf::{BufPool, PoolConfig, PoolError};
+use driver_core::device::{Config, ConfigError, DeviceInfo};
+use driver_core::host::{Bar, Clock, PciFunction};
+use driver_core::queue::TxGate;
+use driver_core::ring::{RxRing, RxRingError, TxRing};
 
 use crate::config::{self, MAX_MTU, MAX_QUEUES, MAX_RING, MIN_RING, STANDARD_MTU, VLAN_BYTES, buffer_kb, max_frame_bytes};
 use crate::control::Control;

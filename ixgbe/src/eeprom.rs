@@ -1,7 +1,7 @@
 //! The EEPROM: the hardware reads it after a reset; the driver checks that it did, and takes the address that it left in RAL0/RAH0.
 
-use driver_core::bar::Bar;
-use driver_core::device::MacAddr;
+use driver_core::ether::MacAddr;
+use driver_core::host::Bar;
 
 use crate::error::Error;
 use crate::filter::mac_from_registers;

@@ -3,12 +3,10 @@
 use alloc::string::String;
 use core::fmt;
 
-use driver_core::bar::BarError;
-use driver_core::config::ConfigError;
-use driver_core::device::MacAddr;
-use driver_core::dma::DmaError;
-use driver_core::gate::GateError;
-use driver_core::pci::{PciError, PciFunction, PciId};
+use driver_core::device::ConfigError;
+use driver_core::ether::MacAddr;
+use driver_core::host::{BarError, DmaError, PciError, PciFunction, PciId};
+use driver_core::queue::GateError;
 use driver_core::reg::{NoSuchRegister, Timeout};
 
 use crate::device::Ixgbe;
@@ -175,7 +173,7 @@ impl From<NoSuchRegister> for Error {
 }
 
 /// A device could not be started: why, and the device, stopped, to be started otherwise.
-pub type StartError<F> = driver_core::config::StartError<Error, Ixgbe<F>>;
+pub type StartError<F> = driver_core::device::config::StartError<Error, Ixgbe<F>>;
 
 impl<F: PciFunction> From<StartError<F>> for Error {
     fn from(error: StartError<F>) -> Self {

@@ -2,8 +2,9 @@
 
 use alloc::vec;
 
-use driver_core::bar::Bar;
-use driver_core::device::{MacAddr, RxMode};
+use driver_core::device::RxMode;
+use driver_core::ether::MacAddr;
+use driver_core::host::Bar;
 
 use crate::error::Error;
 use crate::hw::Hw;

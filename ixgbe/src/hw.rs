@@ -6,8 +6,7 @@
 use alloc::string::String;
 use alloc::sync::Arc;
 
-use driver_core::bar::Bar;
-use driver_core::clock::Clock;
+use driver_core::host::{Bar, Clock};
 use driver_core::reg::{Pure, Reg, RegValue, Timeout, wait_until};
 
 use crate::error::Error;

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use driver_core::pci::PciId;
+use driver_core::host::PciId;
 
 /// Intel.
 pub const VENDOR: u16 = 0x8086;

@@ -1,6 +1,6 @@
 //! Initialisation in the datasheet's order (4.6.3), for DCB off and virtualisation off (4.6.11.3.4). Queues are in [`queues`](crate::queues).
 
-use driver_core::bar::Bar;
+use driver_core::host::Bar;
 
 use crate::config::STANDARD_MTU;
 use crate::desc::{FCS_BYTES, HEADER_BYTES};

@@ -1,6 +1,6 @@
 //! Interrupts by MSI-X: one vector a receive queue, and one for the link and all else (4.6.6.2, 7.3.1).
 
-use driver_core::bar::Bar;
+use driver_core::host::Bar;
 
 use crate::error::Error;
 use crate::hw::Hw;

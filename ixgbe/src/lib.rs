@@ -48,7 +48,7 @@ pub mod tx;
 
 pub use control::Control;
 pub use device::{Ixgbe, Started, open};
-pub use driver_core::config::ConfigError;
+pub use driver_core::device::ConfigError;
 pub use error::{Error, StartError};
 pub use filter::UNICAST_FILTERS;
 pub use rx::Rx;

@@ -1,7 +1,7 @@
 //! Link: bringing it up (4.6.4), and what it is now.
 
-use driver_core::bar::Bar;
 use driver_core::device::Link;
+use driver_core::host::Bar;
 
 use crate::error::Error;
 use crate::hw::Hw;

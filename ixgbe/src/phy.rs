@@ -1,6 +1,6 @@
 //! The copper PHY of X540 and X550, behind MDIO (clause 45 of IEEE 802.3; 3.7.3 of the X540 datasheet).
 
-use driver_core::bar::Bar;
+use driver_core::host::Bar;
 
 use crate::error::Error;
 use crate::hw::Hw;
@@ -125,7 +125,7 @@ mod tests {
             }
         });
         let model =
-            Model::find(&driver_core::pci::PciId { vendor: 0x8086, device: 0x1563, revision: 0, class: 0, subsystem_vendor: 0, subsystem: 0 })
+            Model::find(&driver_core::host::PciId { vendor: 0x8086, device: 0x1563, revision: 0, class: 0, subsystem_vendor: 0, subsystem: 0 })
                 .unwrap();
         let hw = Hw::new(bar.clone(), Arc::new(FakeClock::default()), model, "test");
         (bar, hw)

@@ -1,8 +1,6 @@
 //! The hardware queues: setting one up, turning it on and off (4.6.7, 4.6.8).
 
-use driver_core::bar::Bar;
-use driver_core::clock::Clock;
-use driver_core::dma::Iova;
+use driver_core::host::{Bar, Clock, Iova};
 use driver_core::reg::{NoSuchRegister, Timeout, wait_until};
 use driver_core::ring::DESC_BYTES;
 

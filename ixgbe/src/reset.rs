@@ -1,7 +1,6 @@
 //! Master disable (5.2.5.3.2) and reset (4.2.1.6, 4.6.3.2).
 
-use driver_core::bar::Bar;
-use driver_core::pci::{PciError, PciFunction};
+use driver_core::host::{Bar, PciError, PciFunction};
 
 use crate::config::MAX_QUEUES;
 use crate::error::Error;

@@ -4,13 +4,12 @@ use alloc::sync::Arc;
 use core::fmt;
 use core::mem::ManuallyDrop;
 
-use driver_core::bar::{Bar, Doorbell};
 use driver_core::barrier;
-use driver_core::batch::Batch;
-use driver_core::frame::Frame;
-use driver_core::frame::meta::VLAN_SHIFT;
+use driver_core::buf::meta::VLAN_SHIFT;
+use driver_core::buf::{Batch, Frame};
+use driver_core::host::{Bar, Doorbell};
 use driver_core::queue::{QueueFault, RxCounters, RxQueue};
-use driver_core::rxring::{BLOCK, RxRing, RxTakeError};
+use driver_core::ring::{BLOCK, RxRing, RxTakeError};
 
 use crate::desc::rx as bits;
 use crate::shared::Shared;

@@ -1,6 +1,6 @@
 //! What software shares with the firmware and with the driver of the other port (10.5.4, "Software and Firmware Synchronization").
 
-use driver_core::bar::Bar;
+use driver_core::host::Bar;
 
 use crate::error::Error;
 use crate::hw::Hw;

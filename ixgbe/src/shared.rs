@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 use core::fmt;
 use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
-use driver_core::clock::Clock;
+use driver_core::host::Clock;
 
 /// How far a device is from writing to memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

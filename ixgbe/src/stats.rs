@@ -1,8 +1,8 @@
 //! The card's counters (8.2.3.23), accumulated in 64 bits, under Linux's names.
 
-use driver_core::bar::Bar;
+use driver_core::device::Stats;
+use driver_core::host::Bar;
 use driver_core::reg::{ReadToClear, Reg};
-use driver_core::stats::Stats;
 
 use crate::desc::FCS_BYTES;
 use crate::error::Error;

@@ -6,8 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::vec::Vec;
 
-use driver_core::bar::{Bar, BarError, Doorbell};
-use driver_core::clock::Clock;
+use driver_core::host::{Bar, BarError, Clock, Doorbell};
 
 type Hook = Arc<dyn Fn(&FakeBar, u32) + Send + Sync>;
 

@@ -4,13 +4,11 @@ use alloc::sync::Arc;
 use core::fmt;
 use core::mem::ManuallyDrop;
 
-use driver_core::bar::{Bar, Doorbell};
 use driver_core::barrier;
-use driver_core::batch::Batch;
-use driver_core::frame::{Frame, FrameError};
-use driver_core::gate::TxGate;
-use driver_core::queue::{QueueFault, Refusal, TxCounters, TxQueue, TxState, WakeFn};
-use driver_core::txring::{BLOCK, TxRing};
+use driver_core::buf::{Batch, Frame, FrameError};
+use driver_core::host::{Bar, Doorbell};
+use driver_core::queue::{QueueFault, Refusal, TxCounters, TxGate, TxQueue, TxState, WakeFn};
+use driver_core::ring::{BLOCK, TxRing};
 
 use crate::config::VLAN_BYTES;
 use crate::desc::tx::MAX_SEGMENTS;

@@ -3,9 +3,9 @@
 mod common;
 
 use common::{Card, Liar, refused};
+use driver_core::buf::PoolConfig;
 use driver_core::device::Config;
-use driver_core::gate::GateConfig;
-use driver_core::pool::PoolConfig;
+use driver_core::queue::GateConfig;
 use ixgbe::{ConfigError, Error};
 
 fn error_of(config: &Config) -> Error {

@@ -2,9 +2,8 @@
 
 mod rig;
 
-use driver_core::bar::Bar;
 use driver_core::device::Config;
-use driver_core::pci::PciFunction;
+use driver_core::host::{Bar, PciFunction};
 use rig::{Rig, numbered};
 
 // Offsets by the datasheet's sections 8.2.3.8.5, 8.2.3.9.9, 8.2.3.9.5 and 8.2.3.9.6.
@@ -61,6 +60,6 @@ fn dma_to_an_address_that_is_not_mapped() {
     // The other queues go on.
     rig.send(&numbered(1, 60));
     rig.run_us(1_000);
-    let (mut port, mut batch) = (port, driver_core::batch::Batch::new(4));
+    let (mut port, mut batch) = (port, driver_core::buf::Batch::new(4));
     assert_eq!(driver_core::queue::RxQueue::poll(&mut port.rx[0], &mut batch, 4), 1);
 }

@@ -3,9 +3,9 @@
 mod common;
 
 use common::{Card, I82599, MAC, X540, X550, frame, received, transmit};
-use driver_core::device::{Config, MacAddr, NetDevice};
+use driver_core::device::{Config, NetDevice, Stats};
+use driver_core::ether::MacAddr;
 use driver_core::queue::TxState;
-use driver_core::stats::Stats;
 
 #[test]
 fn frames_and_bytes_of_both_directions_add_up() {

@@ -2,9 +2,8 @@
 
 mod rig;
 
-use driver_core::batch::Batch;
+use driver_core::buf::{Batch, BufPool, PoolConfig};
 use driver_core::device::{Config, NetDevice};
-use driver_core::pool::{BufPool, PoolConfig};
 use driver_core::queue::{TxQueue, TxState};
 use rig::{Rig, numbered, queue};
 

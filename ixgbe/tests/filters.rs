@@ -3,7 +3,8 @@
 mod common;
 
 use common::{Card, MAC, frame, received};
-use driver_core::device::{Config, MacAddr, NetDevice, RxMode};
+use driver_core::device::{Config, NetDevice, RxMode};
+use driver_core::ether::MacAddr;
 use ixgbe::{Error, UNICAST_FILTERS};
 
 const BROADCAST: MacAddr = MacAddr([0xff; 6]);

@@ -4,10 +4,8 @@ mod rig;
 
 use std::sync::mpsc::channel;
 
-use driver_core::batch::Batch;
+use driver_core::buf::{Batch, BufPool, Frame, PoolConfig};
 use driver_core::device::{Config, NetDevice};
-use driver_core::frame::Frame;
-use driver_core::pool::{BufPool, PoolConfig};
 use driver_core::queue::RxQueue;
 use rig::{Rig, bytes_of, number_in, numbered};
 

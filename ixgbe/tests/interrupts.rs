@@ -3,9 +3,8 @@
 mod common;
 
 use common::{Card, MAC, frame, received};
-use driver_core::bar::Bar;
 use driver_core::device::{Config, NetDevice};
-use driver_core::pci::{Interrupt, PciFunction};
+use driver_core::host::{Bar, Interrupt, PciFunction};
 use driver_core::queue::RxQueue;
 
 fn config() -> Config {

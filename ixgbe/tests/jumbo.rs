@@ -3,9 +3,8 @@
 mod common;
 
 use common::{Card, I82599, MAC, PEER, X540, X550, frame, received, transmit};
-use driver_core::batch::Batch;
+use driver_core::buf::{Batch, PoolConfig};
 use driver_core::device::{Config, NetDevice};
-use driver_core::pool::PoolConfig;
 use driver_core::queue::{Refusal, RxQueue, TxQueue, TxState};
 
 #[test]

@@ -2,7 +2,7 @@
 
 mod rig;
 
-use driver_core::batch::Batch;
+use driver_core::buf::Batch;
 use driver_core::device::{Config, NetDevice};
 use driver_core::queue::{QueueFault, RxQueue};
 use rig::{Rig, numbered};

@@ -3,9 +3,8 @@
 mod common;
 
 use common::{Card, I82599, Liar, MAC, X540, X550};
-use driver_core::bar::Bar;
 use driver_core::device::{Config, NetDevice};
-use driver_core::pci::PciFunction;
+use driver_core::host::{Bar, PciFunction};
 use ixgbe::Error;
 
 #[test]

@@ -2,10 +2,8 @@
 
 mod rig;
 
-use driver_core::batch::Batch;
+use driver_core::buf::{Batch, BufPool, Checksum, PoolConfig};
 use driver_core::device::{Config, NetDevice};
-use driver_core::frame::Checksum;
-use driver_core::pool::{BufPool, PoolConfig};
 use driver_core::queue::{QueueFault, Refusal, TxQueue, TxState};
 use rig::{Rig, number_in, numbered, queue};
 use sim::Iommu;

@@ -3,9 +3,9 @@
 mod common;
 
 use common::{Card, I82599, MAC, X540, X550};
-use driver_core::bar::Bar;
-use driver_core::device::{Config, MacAddr, NetDevice};
-use driver_core::pci::PciFunction;
+use driver_core::device::{Config, NetDevice};
+use driver_core::ether::MacAddr;
+use driver_core::host::{Bar, PciFunction};
 
 /// A second look at the card's registers.
 fn registers(card: &Card) -> impl Fn(u32) -> u32 {

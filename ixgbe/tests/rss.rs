@@ -3,9 +3,8 @@
 mod common;
 
 use common::{Card, I82599, MAC, X540, X550, frame, received};
-use driver_core::batch::Batch;
+use driver_core::buf::{Batch, RssKind};
 use driver_core::device::Config;
-use driver_core::frame::RssKind;
 use driver_core::queue::RxQueue;
 
 /// A UDP frame of a flow, with a payload that names it.

@@ -3,10 +3,10 @@
 mod common;
 
 use common::{Card, I82599, Liar, MAC, X540, X550, frame, received, transmit};
-use driver_core::batch::Batch;
-use driver_core::device::{Config, Link, MacAddr, NetDevice, RxMode};
-use driver_core::pci::PciFunction;
-use driver_core::pool::{BufPool, PoolConfig};
+use driver_core::buf::{Batch, BufPool, PoolConfig};
+use driver_core::device::{Config, Link, NetDevice, RxMode};
+use driver_core::ether::MacAddr;
+use driver_core::host::PciFunction;
 use driver_core::queue::{QueueFault, RxQueue, TxQueue, TxState};
 use ixgbe::Error;
 

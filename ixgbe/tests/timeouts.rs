@@ -3,8 +3,8 @@
 mod common;
 
 use common::{Card, Liar, refused};
+use driver_core::buf::PoolConfig;
 use driver_core::device::Config;
-use driver_core::pool::PoolConfig;
 use ixgbe::Error;
 
 /// What `open` says of a card with a fault.

@@ -5,10 +5,9 @@ mod rig;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use driver_core::batch::Batch;
+use driver_core::buf::Batch;
 use driver_core::device::{Config, NetDevice};
-use driver_core::gate::GateConfig;
-use driver_core::queue::{TxQueue, TxState};
+use driver_core::queue::{GateConfig, TxQueue, TxState};
 use rig::{Rig, number_in, queue};
 
 const FRAMES: u32 = 400;

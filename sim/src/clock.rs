@@ -5,7 +5,7 @@ use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use driver_core::clock::Clock;
+use driver_core::host::Clock;
 
 use crate::device::SimDevice;
 

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
 
-use driver_core::dma::Iova;
+use driver_core::host::Iova;
 
 use crate::iommu::{DmaFault, FaultCause, Window};
 use crate::violation::Violations;

@@ -4,9 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use driver_core::bar::{Bar, BarError, Doorbell};
-use driver_core::dma::DmaDomain;
-use driver_core::pci::{Interrupt, PciError, PciErrorKind, PciFunction};
+use driver_core::host::{Bar, BarError, DmaDomain, Doorbell, Interrupt, PciError, PciErrorKind, PciFunction};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::AsRawFd;
 

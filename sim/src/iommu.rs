@@ -9,8 +9,7 @@ use std::ptr::NonNull;
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
-use driver_core::dma::{DmaDomain, DmaError, DmaMapper, Iova, Mapping};
-use driver_core::iova::IovaAllocator;
+use driver_core::host::{DmaDomain, DmaError, DmaMapper, Iova, IovaAllocator, Mapping};
 
 use crate::dma::Dma;
 use crate::violation::Violations;

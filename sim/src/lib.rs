@@ -2,7 +2,7 @@
 //!
 //! A [`Model`] is a card: configuration space, registers, DMA through an [`Iommu`] that faults, interrupt vectors, and a port that is
 //! plugged into a [`wire::Wire`]. [`SimDevice`] carries a model inside this process and presents it as a
-//! [`PciFunction`](driver_core::pci::PciFunction), stepped by hand in tests or on a thread of its own when a wire is live.
+//! [`PciFunction`](driver_core::host::PciFunction), stepped by hand in tests or on a thread of its own when a wire is live.
 //!
 //! A model is stricter than the hardware where the datasheet forbids something: it records a [`Violation`]. A test ends by asserting that there is none.
 

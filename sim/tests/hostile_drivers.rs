@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use client::{Served, dma_map, memfd};
 use common::{Card, MAC, data_word, frame};
-use driver_core::pci::PciFunction;
+use driver_core::host::PciFunction;
 use sim::virtio_net::{VirtioNet, VirtioNetOptions};
 use sim::wire::peer;
 

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Card, MAC};
-use driver_core::pci::PciFunction;
+use driver_core::host::PciFunction;
 use sim::ixgbe::IxgbeOptions;
 
 const EEC: u32 = 0x10010;

@@ -3,8 +3,7 @@
 mod common;
 
 use common::{Card, MAC, TestRing, data_word, frame};
-use driver_core::dma::DmaRegion;
-use driver_core::pci::PciFunction;
+use driver_core::host::{DmaRegion, PciFunction};
 use sim::Model;
 use sim::ixgbe::Ixgbe;
 

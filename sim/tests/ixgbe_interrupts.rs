@@ -3,9 +3,7 @@
 mod common;
 
 use common::{Card, MAC, TestRing, data_word, frame};
-use driver_core::bar::Bar;
-use driver_core::dma::DmaRegion;
-use driver_core::pci::{Interrupt, PciFunction};
+use driver_core::host::{Bar, DmaRegion, Interrupt, PciFunction};
 use sim::SimInterrupt;
 use sim::ixgbe::IxgbeOptions;
 

@@ -3,8 +3,7 @@
 mod common;
 
 use common::{Card, TestRing, data_word, frame};
-use driver_core::dma::DmaRegion;
-use driver_core::pci::{Interrupt, PciFunction};
+use driver_core::host::{DmaRegion, Interrupt, PciFunction};
 use sim::SimInterrupt;
 
 const EITR_3: u32 = 0x820 + 4 * 3;

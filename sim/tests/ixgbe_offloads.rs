@@ -3,8 +3,7 @@
 mod common;
 
 use common::{Card, MAC, TestRing, data_word};
-use driver_core::dma::DmaRegion;
-use driver_core::pci::PciFunction;
+use driver_core::host::{DmaRegion, PciFunction};
 
 const IXSM: u64 = 1 << 40;
 const TXSM: u64 = 1 << 41;

@@ -3,8 +3,7 @@
 mod common;
 
 use common::{Card, MAC};
-use driver_core::bar::Bar;
-use driver_core::pci::PciFunction;
+use driver_core::host::{Bar, PciFunction};
 use sim::ixgbe::{Faults, Ixgbe, IxgbeOptions};
 
 const CTRL: u32 = 0x0;

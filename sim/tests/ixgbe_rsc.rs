@@ -7,8 +7,7 @@ mod tcp;
 use std::collections::HashMap;
 
 use common::{Card, TestRing};
-use driver_core::dma::{DmaRegion, Iova};
-use driver_core::pci::PciFunction;
+use driver_core::host::{DmaRegion, Iova, PciFunction};
 use proptest::prelude::*;
 use tcp::{ACK, FIN, PSH, Segment, sum};
 

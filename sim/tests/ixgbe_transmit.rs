@@ -3,11 +3,11 @@
 mod common;
 
 use common::{Card, MAC, TestRing, data_word, frame};
-use driver_core::dma::DmaRegion;
+use driver_core::host::DmaRegion;
 
 /// Puts `bytes` into memory of their own.
 fn place(card: &Card, bytes: &[u8]) -> DmaRegion {
-    use driver_core::pci::PciFunction;
+    use driver_core::host::PciFunction;
     let region = card.function.dma().allocate(bytes.len()).unwrap();
     card.device.iommu().write(region.iova(), bytes).unwrap();
     region
@@ -180,7 +180,7 @@ fn unmapped_data_stops_the_queue() {
 
 #[test]
 fn without_bus_mastering_nothing_moves() {
-    use driver_core::pci::PciFunction;
+    use driver_core::host::PciFunction;
     let mut card = Card::up();
     let ring = card.transmit_queue(0, 64);
     let _buffer = queue_one(&card, &ring, 0, &frame(MAC, 60), true);

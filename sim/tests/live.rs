@@ -7,10 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use common::{Card, MAC, data_word, frame};
-use driver_core::bar::{Bar, Doorbell};
-use driver_core::clock::Clock;
-use driver_core::dma::Iova;
-use driver_core::pci::{Interrupt, PciFunction};
+use driver_core::host::{Bar, Clock, Doorbell, Interrupt, Iova, PciFunction};
 use sim::ixgbe::Ixgbe;
 use sim::{HostClock, Iommu, SimClock, Violations};
 

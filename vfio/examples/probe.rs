@@ -6,9 +6,7 @@
 
 use std::process::ExitCode;
 
-use driver_core::bar::Bar;
-use driver_core::dma::DmaRegion;
-use driver_core::pci::{Interrupt, PciFunction};
+use driver_core::host::{Bar, DmaRegion, Interrupt, PciFunction};
 use vfio::{Domain, Error, PciAddress, VfioFunction, Way};
 
 type Failure = Box<dyn std::error::Error>;

@@ -5,7 +5,7 @@ use std::os::fd::BorrowedFd;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
-use driver_core::bar::{Bar, BarError, Doorbell};
+use driver_core::host::{Bar, BarError, Doorbell};
 use memmap2::{MmapOptions, MmapRaw};
 use volatile::VolatilePtr;
 

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use driver_core::pci::{PciError, PciErrorKind};
+use driver_core::host::{PciError, PciErrorKind};
 use vfio_bindings::bindings::vfio::VFIO_PCI_CONFIG_REGION_INDEX;
 
 use crate::domain::Device;

@@ -7,8 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use driver_core::dma::{DmaDomain, DmaError, DmaMapper, Mapping};
-use driver_core::iova::IovaAllocator;
+use driver_core::host::{DmaDomain, DmaError, DmaMapper, IovaAllocator, Mapping};
 
 use crate::address::PciAddress;
 use crate::container::Container;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use driver_core::pci::{PciError, PciErrorKind};
+use driver_core::host::{PciError, PciErrorKind};
 
 use crate::address::PciAddress;
 use crate::domain::Way;

@@ -4,8 +4,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
-use driver_core::dma::DmaDomain;
-use driver_core::pci::{PciError, PciErrorKind, PciFunction};
+use driver_core::host::{DmaDomain, PciError, PciErrorKind, PciFunction};
 use vfio_bindings::bindings::vfio::*;
 
 use crate::address::PciAddress;

@@ -8,7 +8,7 @@
 //! | `NoIommu` | `/dev/vfio/noiommu-N` | physical addresses of huge pages, no protection | Linux 4.5 |
 //!
 //! ```no_run
-//! use driver_core::pci::PciFunction;
+//! use driver_core::host::PciFunction;
 //! let mut nic = vfio::VfioFunction::open("0000:01:00.0".parse().unwrap(), None)?;
 //! let registers = nic.open_bar(0).unwrap();
 //! let rings = nic.dma().allocate(65536).unwrap();
@@ -21,7 +21,7 @@
 //! The module [`sysfs`] has the same looks as a list of checks, lists network functions, and binds them to vfio-pci.
 //!
 //! # Order of things
-//! A function's descriptor and every [`driver_core::dma::DmaRegion`] keep the domain open, a BAR keeps the function's descriptor open, and a group
+//! A function's descriptor and every [`driver_core::host::DmaRegion`] keep the domain open, a BAR keeps the function's descriptor open, and a group
 //! stays in its domain until that goes. So: dropping the function forbids DMA, dropping a region unmaps it before it is freed, and whatever is
 //! dropped first, no device reaches freed memory.
 

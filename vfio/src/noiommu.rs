@@ -6,8 +6,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::ptr::NonNull;
 
-use driver_core::dma::{Iova, Mapping};
-use driver_core::iova::IovaAllocator;
+use driver_core::host::{Iova, IovaAllocator, Mapping};
 use rustix::fs::MemfdFlags;
 use rustix::mm::{MapFlags, ProtFlags};
 

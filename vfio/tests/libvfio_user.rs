@@ -4,8 +4,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
-use driver_core::bar::Bar;
-use driver_core::pci::{Interrupt, PciFunction};
+use driver_core::host::{Bar, Interrupt, PciFunction};
 use vfio::UserFunction;
 
 /// Registers of the server's BAR 0.

@@ -7,8 +7,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::time::{Duration, Instant};
 
-use driver_core::bar::Bar;
-use driver_core::pci::{PciErrorKind, PciFunction};
+use driver_core::host::{Bar, PciErrorKind, PciFunction};
 use server::*;
 use vfio::{Event, UserDomain, UserFunction};
 

@@ -1,9 +1,9 @@
 //! What a device may be started with.
 
-use driver_core::config::{self, ConfigError};
-use driver_core::device::Config;
-use driver_core::dma::DmaDomain;
-use driver_core::pool::{BufPool, PoolConfig};
+use driver_core::buf::{BufPool, PoolConfig};
+use driver_core::device::config::{self};
+use driver_core::device::{Config, ConfigError};
+use driver_core::host::DmaDomain;
 
 use crate::desc::HEADER_BYTES;
 

@@ -6,14 +6,12 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
 
-use driver_core::clock::Clock;
-use driver_core::config::ConfigError;
-use driver_core::device::{Config, DeviceInfo, MacAddr};
-use driver_core::dma::DmaDomain;
-use driver_core::gate::TxGate;
-use driver_core::pci::PciFunction;
-use driver_core::pool::{BufPool, PoolError};
-use driver_core::split::{SplitQueue, SplitRx, SplitTx};
+use driver_core::buf::{BufPool, PoolError};
+use driver_core::device::{Config, ConfigError, DeviceInfo};
+use driver_core::ether::MacAddr;
+use driver_core::host::{Clock, DmaDomain, PciFunction};
+use driver_core::queue::TxGate;
+use driver_core::ring::split::{SplitQueue, SplitRx, SplitTx};
 
 use crate::config::{self, Limits, MAX_MTU, MAX_RING, MIN_MTU, MIN_RING, max_frame_bytes};
 use crate::control::Control;

@@ -3,11 +3,10 @@
 use alloc::string::String;
 use core::fmt;
 
-use driver_core::config::ConfigError;
-use driver_core::device::MacAddr;
-use driver_core::dma::DmaError;
-use driver_core::gate::GateError;
-use driver_core::pci::{PciError, PciFunction, PciId};
+use driver_core::device::ConfigError;
+use driver_core::ether::MacAddr;
+use driver_core::host::{DmaError, PciError, PciFunction, PciId};
+use driver_core::queue::GateError;
 use driver_core::reg::Timeout;
 
 use crate::device::VirtioNet;
@@ -206,7 +205,7 @@ impl From<DmaError> for Error {
 }
 
 /// A device could not be started: why, and the device, stopped, to be started otherwise.
-pub type StartError<F> = driver_core::config::StartError<Error, VirtioNet<F>>;
+pub type StartError<F> = driver_core::device::config::StartError<Error, VirtioNet<F>>;
 
 impl<F: PciFunction> From<StartError<F>> for Error {
     fn from(error: StartError<F>) -> Self {

@@ -3,7 +3,7 @@
 //! A device without VIRTIO_NET_F_CTRL_RX has no filters: it delivers every frame that reaches it (5.1.6.5.1), which satisfies any receive mode and any
 //! list of addresses. What is asked for is checked all the same.
 
-use driver_core::device::MacAddr;
+use driver_core::ether::MacAddr;
 
 use crate::error::Error;
 

@@ -7,7 +7,7 @@
 //! | --- | --- |
 //! | [`device`], [`control`] | opening, starting, stopping; what `NetDevice` asks for |
 //! | `transport` | the modern PCI transport: where the structures lie, registers, the reset, feature bits |
-//! | [`rx`], [`tx`] | the data path over [`driver_core::split`] |
+//! | [`rx`], [`tx`] | the data path over [`driver_core::ring::split`] |
 //! | `filter`, `link`, `stats` | one function of the device each |
 //! | [`regs`], [`desc`] | registers, feature bits, descriptors and headers, with the specification's names |
 //! | [`shared`] | what queues and control handle know of one another |
@@ -40,7 +40,7 @@ pub mod tx;
 
 pub use control::Control;
 pub use device::{Started, VirtioNet, open};
-pub use driver_core::config::ConfigError;
+pub use driver_core::device::ConfigError;
 pub use error::{Error, StartError};
 pub use regs::Features;
 pub use rx::Rx;

@@ -1,7 +1,7 @@
 //! The state of the link (5.1.4).
 
 use driver_core::device::Link;
-use driver_core::pci::PciFunction;
+use driver_core::host::PciFunction;
 
 use crate::error::Error;
 use crate::regs::{Features, net};

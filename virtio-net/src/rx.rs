@@ -7,12 +7,11 @@ use alloc::sync::Arc;
 use core::fmt;
 
 use driver_core::barrier;
-use driver_core::batch::Batch;
-use driver_core::frame::Frame;
-use driver_core::frame::meta::{Checksum, L4_CHECKED, LEN_SHIFT};
-use driver_core::pci::PciFunction;
+use driver_core::buf::meta::{Checksum, L4_CHECKED, LEN_SHIFT};
+use driver_core::buf::{Batch, Frame};
+use driver_core::host::PciFunction;
 use driver_core::queue::{QueueFault, RxCounters, RxQueue};
-use driver_core::split::{SplitRx, SplitTaken};
+use driver_core::ring::split::{SplitRx, SplitTaken};
 
 use crate::desc::{HDR_F_DATA_VALID, HDR_F_NEEDS_CSUM, HDR_GSO_NONE, HEADER_BYTES, Header};
 use crate::regs::{Features, net};

@@ -5,7 +5,7 @@ use core::fmt;
 use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use driver_core::queue::QueueFault;
-use driver_core::split::{SplitRx, SplitTx};
+use driver_core::ring::split::{SplitRx, SplitTx};
 
 use crate::desc::HEADER_BYTES;
 

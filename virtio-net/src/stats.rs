@@ -1,6 +1,6 @@
 //! Statistics. A virtio device has no counters of its own: the queues count.
 
-use driver_core::stats::Stats;
+use driver_core::device::Stats;
 
 use crate::shared::Shared;
 

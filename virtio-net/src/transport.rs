@@ -4,9 +4,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use driver_core::bar::{Bar, Doorbell};
-use driver_core::clock::Clock;
-use driver_core::pci::{PciError, PciErrorKind, PciFunction};
+use driver_core::host::{Bar, Clock, Doorbell, PciError, PciErrorKind, PciFunction};
 use driver_core::reg::Timeout;
 
 use crate::error::Error;

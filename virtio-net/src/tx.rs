@@ -6,13 +6,11 @@
 use alloc::sync::Arc;
 use core::fmt;
 
-use driver_core::batch::Batch;
-use driver_core::frame::meta::Checksum;
-use driver_core::frame::{Frame, FrameError};
-use driver_core::gate::TxGate;
-use driver_core::pci::PciFunction;
-use driver_core::queue::{QueueFault, Refusal, TxCounters, TxQueue, TxState, WakeFn};
-use driver_core::split::SplitTx;
+use driver_core::buf::meta::Checksum;
+use driver_core::buf::{Batch, Frame, FrameError};
+use driver_core::host::PciFunction;
+use driver_core::queue::{QueueFault, Refusal, TxCounters, TxGate, TxQueue, TxState, WakeFn};
+use driver_core::ring::split::SplitTx;
 
 use crate::config::VLAN_BYTES;
 use crate::desc::{HDR_F_NEEDS_CSUM, HEADER_BYTES, Header};

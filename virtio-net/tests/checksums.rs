@@ -2,9 +2,8 @@
 
 mod rig;
 
-use driver_core::batch::Batch;
+use driver_core::buf::{Batch, Checksum};
 use driver_core::device::NetDevice;
-use driver_core::frame::Checksum;
 use driver_core::queue::{Refusal, RxQueue, TxQueue, TxState};
 use rig::{Rig, bytes_of, numbered, small, without};
 use sim::virtio_net::RxChecksum;

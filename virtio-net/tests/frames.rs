@@ -2,10 +2,8 @@
 
 mod rig;
 
-use driver_core::batch::Batch;
+use driver_core::buf::{Batch, BufPool, PoolConfig, meta};
 use driver_core::device::NetDevice;
-use driver_core::frame::meta;
-use driver_core::pool::{BufPool, PoolConfig};
 use driver_core::queue::{Refusal, RxQueue, TxQueue, TxState};
 use rig::{Rig, bytes_of, numbered, pool, small, without};
 use sim::Iommu;
@@ -81,7 +79,7 @@ fn what_cannot_be_sent_is_refused_and_stays() {
     let mut parts = rig.parts(&small());
     let mut batch = Batch::new(4);
     let pool = parts.pool.clone();
-    let mut refuse = |change: &dyn Fn(&mut driver_core::frame::Frame), len, wanted: Refusal| {
+    let mut refuse = |change: &dyn Fn(&mut driver_core::buf::Frame), len, wanted: Refusal| {
         let mut frame = pool.frame_from(&numbered(9, len)).unwrap();
         change(&mut frame);
         batch.push(frame).unwrap();
@@ -96,9 +94,9 @@ fn what_cannot_be_sent_is_refused_and_stays() {
     // A tag that another card took out on receive, which its frame's words tell.
     let words = [0, 5 << meta::VLAN_SHIFT | 100 << meta::LEN_SHIFT | meta::VLAN_VALID];
     refuse(&|frame| frame.set_received(words).unwrap(), 100, vlan);
-    let partial = driver_core::frame::Checksum::Partial { start: 14, offset: 4 };
+    let partial = driver_core::buf::Checksum::Partial { start: 14, offset: 4 };
     refuse(&|frame| frame.set_checksum(partial), 100, Refusal::Offload("checksum insertion (the device has no VIRTIO_NET_F_CSUM)"));
-    let pieces = |frame: &mut driver_core::frame::Frame| {
+    let pieces = |frame: &mut driver_core::buf::Frame| {
         for _ in 0..32 {
             frame.append(pool.frame_from(&[1; 10]).unwrap());
         }

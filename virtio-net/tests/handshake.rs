@@ -2,9 +2,10 @@
 
 mod rig;
 
-use driver_core::device::{Config, MacAddr, NetDevice};
-use driver_core::dma::DmaDomain;
-use driver_core::pool::{BufPool, PoolConfig};
+use driver_core::buf::{BufPool, PoolConfig};
+use driver_core::device::{Config, NetDevice};
+use driver_core::ether::MacAddr;
+use driver_core::host::DmaDomain;
 use driver_core::queue::RxQueue;
 use rig::{Rig, numbered, small, start_error, without};
 use sim::virtio_net::VirtioNetOptions as Options;
@@ -97,7 +98,7 @@ fn a_device_without_features_still_works() {
     assert!(started.control.link().up);
     rig.send(&numbered(1, 60));
     rig.run_us(50);
-    let mut batch = driver_core::batch::Batch::new(4);
+    let mut batch = driver_core::buf::Batch::new(4);
     assert_eq!(started.rx[0].poll(&mut batch, 4), 1);
     rig.assert_clean();
 }

@@ -2,9 +2,8 @@
 
 mod rig;
 
-use driver_core::batch::Batch;
+use driver_core::buf::{Batch, BufPool, PoolConfig};
 use driver_core::device::{Config, NetDevice};
-use driver_core::pool::{BufPool, PoolConfig};
 use driver_core::queue::{RxQueue, TxQueue, TxState};
 use rig::{Rig, bytes_of, numbered, small, without};
 use sim::virtio_net::{RxChecksum, VirtioNetOptions as Options};
@@ -94,7 +93,7 @@ fn a_merged_frame_keeps_what_its_header_says() {
     rig.run_us(20);
     let mut batch = Batch::new(4);
     assert_eq!(parts.rx.poll(&mut batch, 4), 1);
-    assert_eq!(batch.frames()[0].checksum(), driver_core::frame::Checksum::Unnecessary);
+    assert_eq!(batch.frames()[0].checksum(), driver_core::buf::Checksum::Unnecessary);
     drop((parts, batch));
     rig.assert_clean();
 }

@@ -4,9 +4,8 @@ mod rig;
 
 use std::sync::atomic::Ordering;
 
-use driver_core::batch::Batch;
+use driver_core::buf::{Batch, BufPool};
 use driver_core::device::{Config, NetDevice};
-use driver_core::pool::BufPool;
 use driver_core::queue::{QueueFault, RxQueue, TxQueue, TxState};
 use rig::{Parts, Rig, numbered, pool, small};
 use sim::virtio_net::{Faults, VirtioNet as Model};
@@ -220,7 +219,7 @@ fn a_device_that_loses_its_way_is_reported_and_breaks_the_queues() {
 
 #[test]
 fn a_vector_tells_that_the_device_lost_its_way() {
-    use driver_core::pci::Interrupt;
+    use driver_core::host::Interrupt;
     let rig = Rig::new();
     let mut started = rig.start(&Config { interrupts: true, ..small() });
     rig.model(Model::lose_its_way);

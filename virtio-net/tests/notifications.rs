@@ -2,12 +2,10 @@
 
 mod rig;
 
-use driver_core::batch::Batch;
-use driver_core::clock::Clock;
+use driver_core::buf::Batch;
 use driver_core::device::{Config, NetDevice};
-use driver_core::pci::Interrupt;
-use driver_core::poller::Poller;
-use driver_core::queue::{RxQueue, TxQueue, TxState};
+use driver_core::host::{Clock, Interrupt};
+use driver_core::queue::{Poller, RxQueue, TxQueue, TxState};
 use rig::{Parts, Rig, bytes_of, numbered, small, without};
 use virtio_net::Features;
 

@@ -5,11 +5,10 @@ mod rig;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use driver_core::batch::Batch;
-use driver_core::clock::Clock;
+use driver_core::buf::Batch;
 use driver_core::device::{Config, NetDevice};
-use driver_core::gate::GateConfig;
-use driver_core::queue::{QueueFault, RxQueue, TxQueue, TxState};
+use driver_core::host::Clock;
+use driver_core::queue::{GateConfig, QueueFault, RxQueue, TxQueue, TxState};
 use rig::{Rig, bytes_of, numbered, pool, small};
 use sim::virtio_net::{VirtioNet as Model, VirtioNetOptions as Options};
 use sim::wire::peer;
@@ -188,7 +187,8 @@ fn stop_is_confirmed_and_the_queues_know() {
 
 #[test]
 fn filters_take_what_they_should() {
-    use driver_core::device::{MacAddr, RxMode};
+    use driver_core::device::RxMode;
+    use driver_core::ether::MacAddr;
     let rig = Rig::new();
     let mut control = rig.start(&small()).control;
     let (unicast, group) = (MacAddr([2, 0, 0, 0, 0, 1]), MacAddr([1, 0, 0x5e, 0, 0, 1]));

@@ -5,10 +5,9 @@ use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use driver_core::bar::{Bar, BarError, Doorbell};
-use driver_core::clock::Clock;
-use driver_core::dma::{DmaDomain, DmaError, DmaMapper, Iova, Mapping};
-use driver_core::pci::{Interrupt, PciError, PciErrorKind, PciFunction};
+use driver_core::host::{
+    Bar, BarError, Clock, DmaDomain, DmaError, DmaMapper, Doorbell, Interrupt, Iova, Mapping, PciError, PciErrorKind, PciFunction,
+};
 
 /// Device addresses differ from pointers by this, so that a driver that confuses them fails at once.
 const DISTANCE: u64 = 1 << 40;

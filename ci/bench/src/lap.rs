@@ -1,7 +1,6 @@
 //! One lap: the stub receives, the driver forwards, the stub sends.
 
-use driver_core::batch::Batch;
-use driver_core::frame::Frame;
+use driver_core::buf::{Batch, Frame};
 use driver_core::queue::{RxQueue, TxQueue, TxState};
 
 /// The card's side of a lap.

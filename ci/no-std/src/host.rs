@@ -7,10 +7,7 @@ use core::cell::UnsafeCell;
 use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::{AtomicUsize, Ordering};
 
-use driver_core::bar::{Bar, BarError, Doorbell};
-use driver_core::clock::Clock;
-use driver_core::dma::{DmaDomain, DmaError, DmaMapper, Iova, Mapping};
-use driver_core::pci::{Interrupt, PciError, PciErrorKind, PciFunction};
+use driver_core::host::{Bar, BarError, Doorbell, Clock, DmaDomain, DmaError, DmaMapper, Iova, Mapping, Interrupt, PciError, PciErrorKind, PciFunction};
 
 const ARENA_BYTES: usize = 1 << 20;
 

@@ -9,13 +9,10 @@ mod host;
 
 use alloc::sync::Arc;
 
-use driver_core::batch::Batch;
+use driver_core::buf::{Batch, BufPool, PoolConfig};
 use driver_core::device::{Config, NetDevice};
-use driver_core::dma::DmaDomain;
-use driver_core::pci::PciFunction;
-use driver_core::poller::Poller;
-use driver_core::pool::{BufPool, PoolConfig};
-use driver_core::queue::{RxQueue, TxQueue, TxState};
+use driver_core::host::{DmaDomain, PciFunction};
+use driver_core::queue::{Poller, RxQueue, TxQueue, TxState};
 
 use crate::host::{Card, Line, Memory, Ticks};
 

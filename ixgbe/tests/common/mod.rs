@@ -5,13 +5,10 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use driver_core::bar::{Bar, BarError};
-use driver_core::batch::Batch;
-use driver_core::clock::Clock;
-use driver_core::device::{Config, MacAddr};
-use driver_core::dma::DmaDomain;
-use driver_core::pci::{PciError, PciFunction};
-use driver_core::pool::{BufPool, PoolConfig};
+use driver_core::buf::{Batch, BufPool, PoolConfig};
+use driver_core::device::Config;
+use driver_core::ether::MacAddr;
+use driver_core::host::{Bar, BarError, Clock, DmaDomain, PciError, PciFunction};
 use driver_core::queue::{RxQueue, TxQueue, TxState};
 use ixgbe::device::Started;
 use ixgbe::{Error, Ixgbe, StartError};

@@ -4,12 +4,9 @@
 
 use std::sync::Arc;
 
-use driver_core::batch::Batch;
-use driver_core::clock::Clock;
+use driver_core::buf::{Batch, BufPool, Frame};
 use driver_core::device::Config;
-use driver_core::dma::DmaDomain;
-use driver_core::frame::Frame;
-use driver_core::pool::BufPool;
+use driver_core::host::{Clock, DmaDomain};
 use ixgbe::device::Started;
 use sim::ixgbe::{Faults, Ixgbe as Model, IxgbeOptions};
 use sim::wire::peer::{self, Peer};

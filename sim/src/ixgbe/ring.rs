@@ -1,6 +1,6 @@
 //! What receive and transmit rings share: base, length, head, tail, and the enable handshake (7.1.9, 7.2.3.3).
 
-use driver_core::dma::Iova;
+use driver_core::host::Iova;
 
 use super::file::name_of;
 use super::writeback::Unreported;

@@ -4,7 +4,7 @@
 //! names the next (NEXTP, 7.1.6.2). Its header is updated in the first buffer when it ends. It ends with what cannot follow, with a pushed segment, at
 //! its limits, and when the counter of its queue's interrupt runs out.
 
-use driver_core::dma::Iova;
+use driver_core::host::Iova;
 
 use super::Ixgbe;
 use super::parse::{Headers, TcpSegment};

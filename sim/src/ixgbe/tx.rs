@@ -1,6 +1,6 @@
 //! Transmitting: descriptors are fetched, gathered into frames, sent, and reported where software asked for it (7.2).
 
-use driver_core::dma::Iova;
+use driver_core::host::Iova;
 
 use super::offload::{Context, Segmentation, insert_checksums};
 use super::regs::{CTRL, CTRL_GIO_DIS, DMATXCTL, DMATXCTL_TE, DTXTCPFLGH, DTXTCPFLGL, HLREG0, HLREG0_TXPADEN, SECTXCTRL, SECTXCTRL_TX_DIS};

@@ -1,6 +1,6 @@
 //! When sent descriptors are reported: at once, in bursts of TXDCTL.WTHRESH, or when the interrupt's counter runs out (7.2.3.4).
 
-use driver_core::dma::Iova;
+use driver_core::host::Iova;
 
 use super::Ixgbe;
 use super::tx::desc;

@@ -331,7 +331,7 @@ mod tests {
     fn a_device_that_may_only_read_does_not_write() {
         use crate::dma::Dma;
         use crate::violation::Violations;
-        use driver_core::dma::Iova;
+        use driver_core::host::Iova;
         let (file, violations) = (numbered(2), Violations::default());
         let mut space = AddressSpace::default();
         map(&mut space, 1, 0, 0, 4096, Some(&file)).unwrap();

@@ -1,6 +1,6 @@
 //! The device's end of a split virtqueue (2.7), strict about what a driver must do.
 
-use driver_core::dma::Iova;
+use driver_core::host::Iova;
 
 use super::regs::*;
 use crate::dma::Dma;

@@ -6,7 +6,7 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use driver_core::clock::Clock;
+use driver_core::host::Clock;
 
 use super::random::{GOLDEN, Random};
 use super::{Sent, Wire, WireError};

@@ -3,7 +3,7 @@
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
-use driver_core::clock::Clock;
+use driver_core::host::Clock;
 
 use super::{Sent, Wire, WireError};
 

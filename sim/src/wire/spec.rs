@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use driver_core::clock::Clock;
+use driver_core::host::Clock;
 
 use super::dgram::Dgram;
 use super::impair::{Impair, ImpairConfig};

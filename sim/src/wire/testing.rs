@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use driver_core::clock::Clock;
+use driver_core::host::Clock;
 
 /// A clock that only moves when somebody sleeps.
 #[derive(Debug, Default)]

@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::path::Path;
 use std::sync::Arc;
 
-use barewire::driver_core::clock::Clock;
+use barewire::driver_core::host::Clock;
 use barewire::sim::HostClock;
 use barewire::sim::vfio_user::Server;
 use barewire::sim::wire::WireError;

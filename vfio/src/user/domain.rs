@@ -7,8 +7,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use driver_core::dma::{DmaDomain, DmaError, DmaMapper, Mapping};
-use driver_core::iova::IovaAllocator;
+use driver_core::host::{DmaDomain, DmaError, DmaMapper, IovaAllocator, Mapping};
 use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
@@ -29,7 +28,7 @@ const IOVA_BITS: u32 = 48;
 /// another without a copy. Each server maps all memory of the domain, and is trusted not to disturb the frames of the others.
 ///
 /// ```no_run
-/// use driver_core::pci::PciFunction;
+/// use driver_core::host::PciFunction;
 /// let domain = vfio::UserDomain::new();
 /// let mut nic = domain.open("/run/nic.sock")?;
 /// let registers = nic.open_bar(0).unwrap();

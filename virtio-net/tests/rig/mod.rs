@@ -5,12 +5,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use driver_core::batch::Batch;
-use driver_core::clock::Clock;
+use driver_core::buf::{Batch, BufPool, Frame, PoolConfig};
 use driver_core::device::Config;
-use driver_core::dma::DmaDomain;
-use driver_core::frame::Frame;
-use driver_core::pool::{BufPool, PoolConfig};
+use driver_core::host::{Clock, DmaDomain};
 use driver_core::queue::{RxQueue, TxQueue, TxState};
 use sim::virtio_net::{VirtioNet as Model, VirtioNetOptions as Options};
 use sim::wire::peer::{self, Peer};

@@ -2,9 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use driver_core::bar::Bar;
-use driver_core::dma::Iova;
-use driver_core::pci::{PciError, PciErrorKind, PciFunction};
+use driver_core::host::{Bar, Iova, PciError, PciErrorKind, PciFunction};
 
 /// Entries of the queue that is set up.
 pub(crate) const QUEUE_SIZE: u16 = 8;

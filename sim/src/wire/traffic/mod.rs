@@ -11,7 +11,7 @@ use std::ops::Add;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use driver_core::clock::Clock;
+use driver_core::host::Clock;
 
 use super::{Sent, Wire, WireError};
 use format::Format;

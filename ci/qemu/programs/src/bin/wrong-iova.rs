@@ -10,10 +10,8 @@ use std::error::Error;
 use std::fmt;
 use std::process::ExitCode;
 
-use driver_core::bar::Bar;
 use driver_core::barrier;
-use driver_core::dma::{DmaRegion, Iova};
-use driver_core::pci::{Interrupt, PciFunction};
+use driver_core::host::{Bar, DmaRegion, Interrupt, Iova, PciFunction};
 use vfio::{VfioFunction, Way};
 
 #[path = "../virtio.rs"]

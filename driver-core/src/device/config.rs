@@ -1,12 +1,52 @@
-//! What every driver checks of a [`Config`] before it starts a device, and what it says where that fails.
+//! How a device is started, what every driver checks of that first, and what it says where it fails.
 
 use alloc::boxed::Box;
 use core::fmt;
 use core::ops::RangeInclusive;
 
-use crate::device::Config;
-use crate::dma::DmaDomain;
-use crate::gate::{GateError, TxGate};
+use crate::buf::pool::BufPool;
+use crate::device::info::RxMode;
+use crate::host::dma::DmaDomain;
+use crate::queue::gate::{GateConfig, GateError, TxGate};
+
+/// How to start a device.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Receive queues.
+    pub rx_queues: u16,
+    /// Transmit queues.
+    pub tx_queues: u16,
+    /// Descriptors in each receive ring, a power of two.
+    pub rx_ring: u32,
+    /// Descriptors in each transmit ring, a power of two.
+    pub tx_ring: u32,
+    /// The largest payload of a frame in bytes; the frame itself has 14 more, and 4 more for a VLAN tag.
+    pub mtu: u32,
+    /// Which frames come in.
+    pub rx_mode: RxMode,
+    /// When transmit queues stop and wake.
+    pub gate: GateConfig,
+    /// Where buffers come from. `None`: a pool of the device's own, in its own domain, large enough to fill every ring.
+    pub pool: Option<BufPool>,
+    /// Whether receive queues get an interrupt each, to be waited on by [`Poller`](crate::queue::poller::Poller).
+    pub interrupts: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            rx_queues: 1,
+            tx_queues: 1,
+            rx_ring: 512,
+            tx_ring: 512,
+            mtu: 1500,
+            rx_mode: RxMode::default(),
+            gate: GateConfig::default(),
+            pool: None,
+            interrupts: false,
+        }
+    }
+}
 
 /// A configuration that the device cannot be started with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

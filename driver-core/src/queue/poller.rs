@@ -1,8 +1,8 @@
 //! NAPI: poll within a budget; done early, arm the interrupt and wait; busy, stay in polling.
 
-use crate::batch::Batch;
-use crate::pci::{Interrupt, PciError};
-use crate::queue::{DEFAULT_BUDGET, RxQueue};
+use crate::buf::batch::Batch;
+use crate::host::pci::{Interrupt, PciError};
+use crate::queue::contract::{DEFAULT_BUDGET, RxQueue};
 
 /// How long a stalled queue sleeps before it looks for buffers again, in microseconds.
 const STALL_US: u64 = 100;
@@ -97,8 +97,8 @@ mod tests {
     use std::vec::Vec;
 
     use super::*;
-    use crate::pool::{BufPool, PoolConfig};
-    use crate::queue::{QueueFault, RxCounters};
+    use crate::buf::pool::{BufPool, PoolConfig};
+    use crate::queue::contract::{QueueFault, RxCounters};
     use crate::testing::domain;
 
     /// Each poll gives as many frames as the script says, each arming what it says.

@@ -18,8 +18,8 @@
 use core::fmt;
 use core::marker::PhantomData;
 
-use crate::bar::Bar;
-use crate::clock::Clock;
+use crate::host::bar::Bar;
+use crate::host::clock::Clock;
 
 /// A register may be read and written.
 #[derive(Debug, Clone, Copy)]

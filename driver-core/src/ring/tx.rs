@@ -9,15 +9,13 @@ use core::fmt;
 use core::ptr::NonNull;
 
 use crate::barrier;
-use crate::batch::Batch;
-use crate::dma::{DmaError, Iova};
-use crate::frame::Frame;
-use crate::lane::{self, Pair};
-use crate::pool::{self, BufPool, PoolInner, RawBuf};
-use crate::ring::{self, DescRing};
+use crate::buf::batch::Batch;
+use crate::buf::frame::Frame;
+use crate::buf::pool::{self, BufPool, PoolInner, RawBuf};
+use crate::host::dma::{DmaError, Iova};
+use crate::ring::desc::{self as words, BLOCK, DescRing};
+use crate::ring::lane::{self, Pair};
 
-/// Descriptors in one block.
-pub const BLOCK: usize = 8;
 /// Descriptors between two reports.
 pub const REPORT_EVERY: u32 = 32;
 
@@ -200,12 +198,12 @@ impl TxRing {
                 }
                 for (k, &pair) in words.iter().enumerate() {
                     let (even, odd) = (2 * k, 2 * k + 1);
-                    ring::store(desc.add(even), sums[even].low_low(pair));
+                    words::store(desc.add(even), sums[even].low_low(pair));
                     let last = sums[odd].low_high(pair);
                     if odd == BLOCK - 1 {
                         self.last = last;
                     }
-                    ring::store(desc.add(odd), if odd == BLOCK - 1 { last.or(Pair::new(0, report)) } else { last });
+                    words::store(desc.add(odd), if odd == BLOCK - 1 { last.or(Pair::new(0, report)) } else { last });
                 }
                 for (k, owner) in owners.into_iter().enumerate() {
                     shadow.add(k).cast::<u64>().write(owner.low());
@@ -264,7 +262,7 @@ impl TxRing {
         // SAFETY: `tail` is always below the number of slots and descriptors.
         unsafe {
             *self.shadow.get_unchecked_mut(at as usize) = RawBuf(ptr);
-            ring::store(self.desc.at_unmasked(at), Pair::new(iova, self.rules.command | u64::from(len) | u64::from(len) << 46));
+            words::store(self.desc.at_unmasked(at), Pair::new(iova, self.rules.command | u64::from(len) | u64::from(len) << 46));
         }
         self.unreported = unreported;
         self.tail = (at + 1) & mask;

@@ -1,14 +1,16 @@
 //! A ring of 16-byte descriptors in DMA memory, read and written as whole naturally aligned words.
 //!
-//! A ring knows nothing of who owns a descriptor: [`RxRing`](crate::rxring::RxRing) and [`TxRing`](crate::txring::TxRing) do, in private memory.
+//! A ring knows nothing of who owns a descriptor: [`RxRing`](crate::ring::rx::RxRing) and [`TxRing`](crate::ring::tx::TxRing) do, in private memory.
 
 use core::ptr::NonNull;
 
-use crate::dma::{DmaDomain, DmaError, DmaRegion, Iova};
-use crate::lane::Pair;
+use crate::host::dma::{DmaDomain, DmaError, DmaRegion, Iova};
+use crate::ring::lane::Pair;
 
 /// The size of one descriptor.
 pub const DESC_BYTES: usize = 16;
+/// Descriptors that the kernels of the rings handle in one step.
+pub const BLOCK: usize = 8;
 
 /// `N` descriptors of two little-endian 64-bit words each, `N` a power of two.
 #[derive(Debug)]

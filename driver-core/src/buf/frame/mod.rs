@@ -12,8 +12,8 @@ use core::fmt;
 use core::mem::ManuallyDrop;
 use core::ptr::NonNull;
 
-use crate::dma::{DmaDomain, Iova};
-use crate::pool::{self, PoolInner, RawBuf};
+use crate::buf::pool::{self, PoolInner, RawBuf};
+use crate::host::dma::{DmaDomain, Iova};
 
 pub use chain::Segments;
 pub use meta::{Checksum, Rss, RssKind, Segmentation, SegmentationKind};

@@ -1,8 +1,8 @@
 //! Frames of several buffers.
 
 use super::{Frame, FrameError};
-use crate::dma::Iova;
-use crate::pool::BufPool;
+use crate::buf::pool::BufPool;
+use crate::host::dma::Iova;
 
 /// Tag protocol identifiers (IEEE 802.1Q, table 9-1).
 const VLAN_TAG: [u8; 2] = [0x81, 0x00];

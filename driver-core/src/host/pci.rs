@@ -5,8 +5,8 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
-use crate::bar::Bar;
-use crate::dma::DmaDomain;
+use crate::host::bar::Bar;
+use crate::host::dma::DmaDomain;
 
 /// What a function says it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

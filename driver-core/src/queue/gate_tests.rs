@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::vec;
 use std::vec::Vec;
 
-use crate::gate::{GateConfig, GateError, TxGate};
+use crate::queue::gate::{GateConfig, GateError, TxGate};
 
 /// A ring's state as the gate sees it: how many of its descriptors are pending, and whether the gate is stopped.
 type State = (u32, bool);

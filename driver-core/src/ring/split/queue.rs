@@ -1,28 +1,13 @@
-//! Split virtqueues (virtio 1.2, section 2.7): two rings and a descriptor table in DMA memory, the indexes that are believed in private memory, and
-//! for each direction the slots that say which buffer lies behind which descriptor.
-//!
-//! | type | what it is |
-//! | --- | --- |
-//! | [`SplitQueue`] | the memory and its indexes |
-//! | [`SplitRx`] | every descriptor stands for one slot that holds one empty buffer |
-//! | [`SplitTx`] | frames in flight, and which descriptors are free |
-//!
-//! Of what the device can write only the used ring is ever read, each word once for each decision, and every index is checked before it is used.
-
-mod rx;
-mod tx;
-
-pub use rx::{SplitRx, SplitTaken};
-pub use tx::SplitTx;
+//! The memory of one virtqueue and its indexes.
 
 use core::ptr::NonNull;
 
 use crate::barrier;
-use crate::dma::{DmaDomain, DmaError, Iova};
-use crate::lane::Pair;
-use crate::queue::QueueFault;
-use crate::ring::DescRing;
-use crate::words::DmaWords;
+use crate::host::dma::{DmaDomain, DmaError, Iova};
+use crate::queue::contract::QueueFault;
+use crate::ring::desc::DescRing;
+use crate::ring::lane::Pair;
+use crate::ring::words::DmaWords;
 
 /// VIRTQ_DESC_F_NEXT: the buffer goes on in the descriptor `next` (2.7.5).
 pub const F_NEXT: u16 = 1;
@@ -58,18 +43,18 @@ pub const fn need_event(event: u16, new: u16, old: u16) -> bool {
 /// The memory of one virtqueue.
 #[derive(Debug)]
 pub struct SplitQueue {
-    desc: DescRing,
+    pub(super) desc: DescRing,
     /// `flags`, `idx`, `ring`, `used_event`. Written here, read by the device.
     avail: DmaWords<u16>,
     /// `flags` and `idx`, pairs of `id` and `len`, `avail_event`. Written by the device.
     used: DmaWords<u32>,
     size: u16,
     /// `idx` of the available ring, counting entries that the device was not told of yet.
-    next_avail: u16,
+    pub(super) next_avail: u16,
     /// `idx` of the available ring as the device sees it.
     published: u16,
     /// Used entries taken.
-    next_used: u16,
+    pub(super) next_used: u16,
     event_idx: bool,
     /// Whether the device is asked to interrupt.
     armed: bool,
@@ -117,7 +102,7 @@ impl SplitQueue {
 
     /// Entries of the available ring that the device has and did not return.
     #[inline(always)]
-    fn outstanding(&self) -> u16 {
+    pub(super) fn outstanding(&self) -> u16 {
         self.published.wrapping_sub(self.next_used)
     }
 
@@ -137,28 +122,28 @@ impl SplitQueue {
 
     /// The next used entry, one of those that [`SplitQueue::ready`] counted: `id` and `len` as the device wrote them.
     #[inline(always)]
-    fn used_entry(&self) -> (u32, u32) {
+    pub(super) fn used_entry(&self) -> (u32, u32) {
         let at = USED_RING + 2 * self.slot(self.next_used);
         (self.used.load(at), self.used.load(at + 1))
     }
 
     /// Where the next used entry lies, and how many lie behind one another from there to the end of the ring.
     #[inline(always)]
-    fn used_run(&self) -> (NonNull<u32>, usize) {
+    pub(super) fn used_run(&self) -> (NonNull<u32>, usize) {
         let slot = self.slot(self.next_used);
         (self.used.at(USED_RING + 2 * slot), usize::from(self.size) - slot as usize)
     }
 
     /// Where the next entry of the available ring lies, and how many lie behind one another from there to the end of the ring.
     #[inline(always)]
-    fn avail_run(&self) -> (NonNull<u16>, usize) {
+    pub(super) fn avail_run(&self) -> (NonNull<u16>, usize) {
         let slot = self.slot(self.next_avail);
         (self.avail.at(AVAIL_RING + slot), usize::from(self.size) - slot as usize)
     }
 
     /// Puts a descriptor chain's head into the available ring. The device sees it after [`SplitQueue::publish`].
     #[inline(always)]
-    fn make_available(&mut self, head: u16) {
+    pub(super) fn make_available(&mut self, head: u16) {
         self.avail.store(AVAIL_RING + self.slot(self.next_avail), head);
         self.next_avail = self.next_avail.wrapping_add(1);
     }

@@ -1,4 +1,4 @@
-//! Two 64-bit words at a time: a descriptor, or half a [`Frame`](crate::frame::Frame).
+//! Two 64-bit words at a time: a descriptor, or half a [`Frame`](crate::buf::frame::Frame).
 //!
 //! On x86-64 a [`Pair`] is an SSE2 register, elsewhere two integers. The two are twins: the tests compare them.
 

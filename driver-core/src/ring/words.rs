@@ -3,7 +3,7 @@
 use core::marker::PhantomData;
 use core::ptr::NonNull;
 
-use crate::dma::{DmaDomain, DmaError, DmaRegion, Iova};
+use crate::host::dma::{DmaDomain, DmaError, DmaRegion, Iova};
 
 /// A word that is read and written in one access: `u16` or `u32`.
 pub trait Word: Copy + sealed::Sealed {
@@ -83,7 +83,7 @@ impl<W: Word> DmaWords<W> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dma::{DmaMapper, Mapping};
+    use crate::host::dma::{DmaMapper, Mapping};
     use alloc::boxed::Box;
     use alloc::sync::Arc;
     use core::ptr::NonNull;

@@ -5,16 +5,16 @@ use core::fmt;
 use core::mem::ManuallyDrop;
 use core::ptr::{self, NonNull};
 
-use super::{F_INDIRECT, F_NEXT, SplitQueue, descriptor};
+use super::queue::{F_INDIRECT, F_NEXT, SplitQueue, descriptor};
 use crate::barrier;
-use crate::batch::Batch;
-use crate::dma::{DmaDomain, DmaError, Iova};
-use crate::frame::Frame;
-use crate::pool::{BufPool, RawBuf};
-use crate::queue::QueueFault;
-use crate::ring::{DESC_BYTES, DescRing};
-use crate::txring::Reclaimed;
-use crate::words::DmaWords;
+use crate::buf::batch::Batch;
+use crate::buf::frame::Frame;
+use crate::buf::pool::{BufPool, RawBuf};
+use crate::host::dma::{DmaDomain, DmaError, Iova};
+use crate::queue::contract::QueueFault;
+use crate::ring::desc::{DESC_BYTES, DescRing};
+use crate::ring::tx::Reclaimed;
+use crate::ring::words::DmaWords;
 
 /// Descriptors of one indirect table; longer chains lie in the queue itself.
 const TABLE: usize = 16;

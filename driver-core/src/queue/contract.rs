@@ -3,7 +3,7 @@
 use alloc::boxed::Box;
 use core::fmt;
 
-use crate::batch::Batch;
+use crate::buf::batch::Batch;
 
 /// How many frames a poll takes unless the caller says otherwise (Linux's NAPI weight).
 pub const DEFAULT_BUDGET: usize = 64;

@@ -1,7 +1,7 @@
 //! Where frames come from: equal buffers in one DMA region, and private memory that says which are free.
 //!
 //! Buffers move in blocks. A buffer that is not in the pool's free list is owned by exactly one holder: a [`Frame`], a slot of a ring, or a
-//! [`Batch`](crate::batch::Batch) that keeps empty buffers between transmit and receive. The free list's length therefore says how much is lent
+//! [`Batch`](crate::buf::batch::Batch) that keeps empty buffers between transmit and receive. The free list's length therefore says how much is lent
 //! out, and the pool's memory goes when no handle is left and every buffer is back: no count per frame.
 
 use alloc::boxed::Box;
@@ -11,14 +11,14 @@ use core::fmt;
 use core::mem::ManuallyDrop;
 use core::ptr::NonNull;
 
-use crate::dma::{DmaDomain, DmaError, DmaRegion, Iova};
-use crate::frame::{Ext, Frame};
+use crate::buf::frame::{Ext, Frame};
+use crate::host::dma::{DmaDomain, DmaError, DmaRegion, Iova};
 
 /// The unit of address tags and of all offsets in a buffer.
 const LINE_BYTES: u32 = 64;
 
 /// How many buffers are moved at once between the pool and a holder.
-pub const BLOCK: usize = 64;
+pub const CHUNK: usize = 64;
 
 /// What a pool is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -238,7 +238,7 @@ impl BufPool {
 
     /// Takes one empty frame: no data, all of its headroom. `None` where every buffer is lent out.
     ///
-    /// For many frames [`Batch::fill`](crate::batch::Batch::fill) is cheaper: it takes the lock once a block.
+    /// For many frames [`Batch::fill`](crate::buf::batch::Batch::fill) is cheaper: it takes the lock once a block.
     pub fn take(&self) -> Option<Frame> {
         let mut one = [core::mem::MaybeUninit::uninit()];
         if take_block(self.inner(), &mut one) == 0 {

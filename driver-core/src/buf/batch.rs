@@ -8,8 +8,8 @@ use core::fmt;
 use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 
-use crate::frame::Frame;
-use crate::pool::{self, BLOCK, BufPool, PoolInner, RawBuf};
+use crate::buf::frame::Frame;
+use crate::buf::pool::{self, BufPool, CHUNK, PoolInner, RawBuf};
 
 /// Frames in order, oldest first.
 pub struct Batch {
@@ -37,7 +37,7 @@ impl Batch {
             frames: (0..capacity).map(|_| MaybeUninit::uninit()).collect(),
             head: 0,
             tail: 0,
-            spares: (0..2 * capacity.max(BLOCK)).map(|_| MaybeUninit::uninit()).collect(),
+            spares: (0..2 * capacity.max(CHUNK)).map(|_| MaybeUninit::uninit()).collect(),
             spare_count: 0,
             spare_pool: core::ptr::null_mut(),
         }
@@ -293,7 +293,7 @@ impl Batch {
     #[inline]
     pub fn stock(&mut self, pool: &BufPool, count: usize) -> usize {
         if self.spares_of(pool.as_ptr()).1 < count {
-            self.refill(pool, count.max(BLOCK));
+            self.refill(pool, count.max(CHUNK));
         }
         self.spares_of(pool.as_ptr()).1
     }
@@ -309,7 +309,7 @@ impl Batch {
     /// Takes one empty buffer of `pool`: from the stack, which is filled from the pool by the block.
     #[inline(always)]
     pub(crate) fn take_spare(&mut self, pool: &BufPool) -> Option<RawBuf> {
-        if (self.spare_count == 0 || self.spare_pool != pool.as_ptr().as_ptr()) && !self.refill(pool, BLOCK) {
+        if (self.spare_count == 0 || self.spare_pool != pool.as_ptr().as_ptr()) && !self.refill(pool, CHUNK) {
             return None;
         }
         self.spare_count -= 1;

@@ -5,14 +5,14 @@ use std::vec::Vec;
 
 use proptest::prelude::*;
 
-use crate::batch::Batch;
-use crate::dma::Iova;
-use crate::frame::Frame;
-use crate::frame::meta::LEN_SHIFT;
-use crate::pool::{BufPool, PoolConfig};
-use crate::rxring::{RxRing, RxRules, RxTakeError};
+use crate::buf::batch::Batch;
+use crate::buf::frame::Frame;
+use crate::buf::frame::meta::LEN_SHIFT;
+use crate::buf::pool::{BufPool, PoolConfig};
+use crate::host::dma::Iova;
+use crate::ring::rx::{RxRing, RxRules, RxTakeError};
+use crate::ring::tx::{REPORT_EVERY, TxRing, TxRules};
 use crate::testing::{device_ptr, domain};
-use crate::txring::{REPORT_EVERY, TxRing, TxRules};
 
 const RX: RxRules = RxRules { done: 0b01, end: 0b10, unusual: 1 << 20 };
 const TX: TxRules = TxRules { command: 1 << 24, report: 1 << 27, done: 1 << 32, min_len: 60, max_len: 1514 };

@@ -5,12 +5,12 @@ use core::fmt;
 use core::mem::ManuallyDrop;
 use core::ptr::{self, NonNull};
 
-use super::{F_WRITE, SplitQueue, descriptor};
-use crate::batch::Batch;
-use crate::frame::Frame;
-use crate::frame::meta::LEN_SHIFT;
-use crate::pool::{self, BufPool, PoolInner, RawBuf};
-use crate::queue::QueueFault;
+use super::queue::{F_WRITE, SplitQueue, descriptor};
+use crate::buf::batch::Batch;
+use crate::buf::frame::Frame;
+use crate::buf::frame::meta::LEN_SHIFT;
+use crate::buf::pool::{self, BufPool, PoolInner, RawBuf};
+use crate::queue::contract::QueueFault;
 
 /// A receive queue full of lent buffers. Descriptor `id` always stands for slot `id`.
 ///
@@ -122,7 +122,7 @@ impl<const HEADER: usize> SplitRx<HEADER> {
     ///
     /// `count` is no more than what [`SplitQueue::ready`] and [`SplitRx::covered`] said, the former with an [`after_done`](crate::barrier::after_done)
     /// barrier behind. An ordinary frame has `min_used..=max_used` used bytes, and `ordinary` finds its header to be one: it gives what is known of the frame
-    /// as the low half of its second word (see [`meta`](crate::frame::meta)).
+    /// as the low half of its second word (see [`meta`](crate::buf::frame::meta)).
     #[inline]
     pub fn take_ordinary(
         &mut self,

@@ -5,8 +5,8 @@ use std::vec::Vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::batch::Batch;
-use crate::pool::{BufPool, PoolConfig};
+use crate::buf::batch::Batch;
+use crate::buf::pool::{BufPool, PoolConfig};
 use crate::testing::domain;
 
 /// 32 buffers of 64 bytes with 64 bytes of headroom: small enough that chains and exhaustion are common.

@@ -4,12 +4,12 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::ops::RangeInclusive;
 
-use crate::dma::Iova;
+use crate::host::dma::Iova;
 
 /// Hands out ranges of device addresses, lowest first.
 ///
 /// ```
-/// use driver_core::iova::IovaAllocator;
+/// use driver_core::host::IovaAllocator;
 /// let mut iovas = IovaAllocator::new(4096, [0x1000..=0xffff]).unwrap();
 /// let a = iovas.take(5000, 4096).unwrap();
 /// assert_eq!(a.0, 0x1000);

@@ -8,21 +8,18 @@ use core::fmt;
 use core::ptr::NonNull;
 
 use crate::barrier;
-use crate::batch::Batch;
-use crate::dma::{DmaError, Iova};
-use crate::frame::Frame;
-use crate::frame::meta::{LEN_SHIFT, QUEUE_SHIFT};
-use crate::lane::Pair;
-use crate::pool::{self, BufPool, RawBuf};
-use crate::ring::{self, DescRing};
+use crate::buf::batch::Batch;
+use crate::buf::frame::Frame;
+use crate::buf::frame::meta::{LEN_SHIFT, QUEUE_SHIFT};
+use crate::buf::pool::{self, BufPool, RawBuf};
+use crate::host::dma::{DmaError, Iova};
+use crate::ring::desc::{self as words, BLOCK, DescRing};
+use crate::ring::lane::Pair;
 
 /// Where word 0 has the queue's number.
 const QUEUE_MASK: u64 = 0x3ff << QUEUE_SHIFT;
 /// Where word 1 has the length.
 const LEN_MASK: u64 = 0xffff << LEN_SHIFT;
-
-/// Descriptors in one block.
-pub const BLOCK: usize = 8;
 
 /// Which bits of a completion's second word say what.
 #[derive(Debug, Clone, Copy)]
@@ -207,7 +204,7 @@ impl RxRing {
         // SAFETY: `next` is always below the number of descriptors and slots.
         let (desc, slot) = unsafe { (self.desc.at_unmasked(at), NonNull::new_unchecked(self.shadow.as_mut_ptr()).add(at as usize)) };
         // SAFETY: the ring is alive.
-        let words = unsafe { ring::load(desc) };
+        let words = unsafe { words::load(desc) };
         if words.high() & self.tested != self.ordinary {
             return false;
         }
@@ -221,7 +218,7 @@ impl RxRing {
             let mut frame = Frame::fresh(filled, pool);
             frame.set_words([words.low() & !QUEUE_MASK | self.queue, words.high()]);
             place.write(frame);
-            ring::store(desc, Pair::new((fresh.0.addr().get() as u64).wrapping_add(self.delta), 0));
+            words::store(desc, Pair::new((fresh.0.addr().get() as u64).wrapping_add(self.delta), 0));
         }
         self.next = (at + 1) & self.desc.mask();
         true
@@ -278,7 +275,7 @@ impl RxRing {
             unsafe {
                 let mut words = [Pair::new(0, 0); BLOCK];
                 for (k, word) in words.iter_mut().enumerate() {
-                    *word = ring::load(desc.add(k));
+                    *word = words::load(desc.add(k));
                 }
                 let all = words[1..].iter().fold(words[0], |a, &b| a.and(b));
                 let any = words[1..].iter().fold(words[0], |a, &b| a.or(b));
@@ -296,7 +293,7 @@ impl RxRing {
                     to.add(1).write(word.or(queue));
                     let fresh = Pair::new(top.add(k).cast::<u64>().read(), 0);
                     shadow.add(k).cast::<u64>().write(fresh.low());
-                    ring::store(desc.add(k), fresh.plus(delta));
+                    words::store(desc.add(k), fresh.plus(delta));
                 }
                 places = places.add(BLOCK);
                 desc = desc.add(BLOCK);

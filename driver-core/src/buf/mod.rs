@@ -1,0 +1,9 @@
+//! The sk_buff, where it comes from, and how many travel together.
+
+pub(crate) mod batch;
+pub(crate) mod frame;
+pub(crate) mod pool;
+
+pub use batch::Batch;
+pub use frame::{Checksum, Frame, FrameError, Rss, RssKind, Segmentation, SegmentationKind, Segments, meta};
+pub use pool::{BufPool, CHUNK, PoolConfig, PoolError};

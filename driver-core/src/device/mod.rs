@@ -1,0 +1,11 @@
+//! The control side of a network device: how it is configured, what it is, what it counted.
+
+pub mod config;
+pub(crate) mod contract;
+pub(crate) mod info;
+pub(crate) mod stats;
+
+pub use config::{Config, ConfigError, StartError};
+pub use contract::{NetDevice, Started};
+pub use info::{DeviceInfo, Link, RxMode};
+pub use stats::Stats;

@@ -1,0 +1,15 @@
+//! What a platform gives: one PCI function with its registers, memory that devices reach, interrupts and time.
+//!
+//! Whoever brings drivers to a new host (an operating system, a hypervisor's guest, no system at all) implements what is here and nothing else.
+
+pub(crate) mod bar;
+pub(crate) mod clock;
+pub(crate) mod dma;
+pub(crate) mod iova;
+pub(crate) mod pci;
+
+pub use bar::{Bar, BarError, Doorbell};
+pub use clock::Clock;
+pub use dma::{DmaDomain, DmaError, DmaMapper, DmaRegion, Iova, Mapping};
+pub use iova::{IovaAllocator, IovaExhausted};
+pub use pci::{Interrupt, PciError, PciErrorKind, PciFunction, PciId};

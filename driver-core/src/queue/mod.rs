@@ -1,0 +1,11 @@
+//! The contracts of receive and transmit queues, stop and wake, NAPI.
+
+pub(crate) mod contract;
+pub(crate) mod gate;
+#[cfg(test)]
+mod gate_tests;
+pub(crate) mod poller;
+
+pub use contract::{DEFAULT_BUDGET, QueueFault, Refusal, RxCounters, RxQueue, TxCounters, TxQueue, TxState, WakeFn};
+pub use gate::{GateConfig, GateError, TxGate};
+pub use poller::Poller;

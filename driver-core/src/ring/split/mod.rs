@@ -1,0 +1,18 @@
+//! Split virtqueues (virtio 1.2, section 2.7): two rings and a descriptor table in DMA memory, the indexes that are believed in private memory, and
+//! for each direction the slots that say which buffer lies behind which descriptor.
+//!
+//! | type | what it is |
+//! | --- | --- |
+//! | [`SplitQueue`] | the memory and its indexes |
+//! | [`SplitRx`] | every descriptor stands for one slot that holds one empty buffer |
+//! | [`SplitTx`] | frames in flight, and which descriptors are free |
+//!
+//! Of what the device can write only the used ring is ever read, each word once for each decision, and every index is checked before it is used.
+
+mod queue;
+mod rx;
+mod tx;
+
+pub use queue::{F_INDIRECT, F_NEXT, F_WRITE, SplitQueue, descriptor, need_event};
+pub use rx::{SplitRx, SplitTaken};
+pub use tx::SplitTx;
