@@ -177,7 +177,7 @@ mod tests {
     use std::sync::Arc;
 
     use driver_core::device::Config;
-    use driver_core::host::{Bar, PciFunction};
+    use driver_core::host::{PciFunction, RegSpace};
     use sim::wire::peer;
     use sim::{HostClock, Iommu, SimDevice};
 

@@ -6,7 +6,7 @@ use core::fmt;
 
 use driver_core::buf::{BufPool, PoolConfig, PoolError};
 use driver_core::device::{Config, ConfigError, DeviceInfo};
-use driver_core::host::{Bar, Clock, PciFunction};
+use driver_core::host::{Bar, Clock, PciFunction, RegSpace};
 use driver_core::queue::TxGate;
 use driver_core::ring::{RxRing, RxRingError, TxRing};
 

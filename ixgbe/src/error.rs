@@ -7,7 +7,7 @@ use driver_core::device::ConfigError;
 use driver_core::ether::MacAddr;
 use driver_core::host::{BarError, DmaError, PciError, PciFunction, PciId};
 use driver_core::queue::GateError;
-use driver_core::reg::{NoSuchRegister, Timeout};
+use driver_core::reg::{NoSuchRegister, WaitError};
 
 use crate::device::Ixgbe;
 
@@ -34,7 +34,7 @@ pub enum Error {
         /// The function's name.
         function: String,
         /// Which register, what for, and the last value.
-        timeout: Timeout,
+        timeout: WaitError,
     },
     /// The EEPROM is missing or was rejected by the card.
     Eeprom {

@@ -7,7 +7,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 
 use driver_core::host::{Bar, Clock};
-use driver_core::reg::{Pure, Reg, RegValue, Timeout, wait_until};
+use driver_core::reg::{Pure, Reg, RegValue, WaitError, wait_until};
 
 use crate::error::Error;
 use crate::id::Model;
@@ -40,7 +40,7 @@ impl<B: Bar> Hw<B> {
         wait_until(&self.bar, reg, what, &*self.clock, limit_us, done).map_err(|timeout| self.timeout(timeout))
     }
 
-    pub(crate) fn timeout(&self, timeout: Timeout) -> Error {
+    pub(crate) fn timeout(&self, timeout: WaitError) -> Error {
         Error::Timeout { function: self.name.clone(), timeout }
     }
 

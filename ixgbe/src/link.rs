@@ -1,7 +1,11 @@
 //! Link: bringing it up (4.6.4), and what it is now.
 
+use core::convert::Infallible;
+use core::ops::ControlFlow;
+
 use driver_core::device::Link;
 use driver_core::host::Bar;
+use driver_core::reg::{Pace, look_until};
 
 use crate::error::Error;
 use crate::hw::Hw;
@@ -9,10 +13,8 @@ use crate::id::{Family, Media};
 use crate::regs::*;
 use crate::semaphore::Resource;
 
-/// How long two reads of LINKS must agree.
-const SETTLE_US: u64 = 100;
-/// How often they are compared.
-const SETTLE_TRIES: u32 = 10;
+/// For how long LINKS is read until two reads agree, and how far apart they are. What it says after that is taken as it is.
+const SETTLING: Pace = Pace::within(1_000).every(100);
 
 impl<B: Bar> Hw<B> {
     /// 4.6.4: starts the link. It comes up on its own, later; nothing waits for it.
@@ -54,13 +56,14 @@ impl<B: Bar> Hw<B> {
     pub(crate) fn link(&self) -> Link {
         let state = |links: Links| links & (Links::LINK_UP | Links::LINK_SPEED | Links::SPEED_NON_STD);
         let mut before = state(LINKS.read(&self.bar));
-        for _ in 0..SETTLE_TRIES {
+        let Ok(settled) = look_until(LINKS, "two reads to agree", &*self.clock, SETTLING, || {
             let now = state(LINKS.read(&self.bar));
-            if now == before {
-                break;
-            }
+            let same = now == before;
             before = now;
-            self.clock.sleep_us(SETTLE_US);
+            Ok::<_, Infallible>(if same { ControlFlow::Break(()) } else { ControlFlow::Continue(now) })
+        });
+        if let Err(wait) = settled {
+            log::debug!("{}: {wait}", self.name);
         }
         decode(before, self.model.family)
     }

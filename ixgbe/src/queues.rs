@@ -1,7 +1,9 @@
 //! The hardware queues: setting one up, turning it on and off (4.6.7, 4.6.8).
 
+use core::fmt;
+
 use driver_core::host::{Bar, Clock, Iova};
-use driver_core::reg::{NoSuchRegister, Timeout, wait_until};
+use driver_core::reg::{NoSuchRegister, WaitError, wait_until};
 use driver_core::ring::DESC_BYTES;
 
 use crate::error::Error;
@@ -119,8 +121,8 @@ impl<B: Bar> Hw<B> {
 }
 
 /// 4.6.7.1.2: turns a receive queue off. When it returns without error the card writes to neither the ring nor its buffers any more.
-pub(crate) fn stop_rx(bar: &impl Bar, clock: &dyn Clock, index: u16) -> Result<(), Timeout> {
-    let control = RXDCTL.at(index.into()).map_err(missing)?;
+pub(crate) fn stop_rx(bar: &impl Bar, clock: &dyn Clock, index: u16) -> Result<(), StopError> {
+    let control = RXDCTL.at(index.into())?;
     if !control.read(bar).contains(Rxdctl::ENABLE) {
         // Whoever cleared it, on another thread perhaps, may not have waited yet.
         clock.sleep_us(RX_SETTLE_US);
@@ -136,18 +138,18 @@ pub(crate) fn stop_rx(bar: &impl Bar, clock: &dyn Clock, index: u16) -> Result<(
 
 /// 4.6.8.1.2: lets what was handed over go out, within limits, and turns a transmit queue off. When it returns without error the card reads
 /// neither the ring nor its buffers any more. Returns how many descriptors were given up, unsent.
-pub(crate) fn stop_tx(bar: &impl Bar, clock: &dyn Clock, index: u16) -> Result<u32, Timeout> {
-    let control = TXDCTL.at(index.into()).map_err(missing)?;
+pub(crate) fn stop_tx(bar: &impl Bar, clock: &dyn Clock, index: u16) -> Result<u32, StopError> {
+    let control = TXDCTL.at(index.into())?;
     if !control.read(bar).contains(Txdctl::ENABLE) {
         return Ok(0);
     }
     let mut unsent = 0;
-    let tail = TDT.at(index.into()).map_err(missing)?.read(bar);
-    let head = TDH.at(index.into()).map_err(missing)?;
+    let tail = TDT.at(index.into())?.read(bar);
+    let head = TDH.at(index.into())?;
     // Without a link nothing goes out: what is left then is given up with the queue.
     if let Err(timeout) = wait_until(bar, head, "a transmit queue to drain (TDH = TDT)", clock, DRAIN_US, |head: u32| head == tail) {
-        let len = TDLEN.at(index.into()).map_err(missing)?.read(bar) / DESC_BYTES as u32;
-        unsent = tail.wrapping_sub(timeout.last) & len.wrapping_sub(1);
+        let len = TDLEN.at(index.into())?.read(bar) / DESC_BYTES as u32;
+        unsent = tail.wrapping_sub(timeout.last as u32) & len.wrapping_sub(1);
         log::warn!("{unsent} descriptors were not sent before their queue stopped: {timeout}");
     }
     control.modify(bar, |v| v - Txdctl::ENABLE);
@@ -155,7 +157,38 @@ pub(crate) fn stop_tx(bar: &impl Bar, clock: &dyn Clock, index: u16) -> Result<u
     Ok(unsent)
 }
 
-/// A queue that the card does not have never confirms anything.
-fn missing(error: NoSuchRegister) -> Timeout {
-    Timeout { register: error.name, offset: u32::MAX, section: "8.2.3", what: "a queue that the card does not have", last: error.index, waited_us: 0 }
+/// Why a queue is not known to be off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StopError {
+    /// It does not confirm it.
+    Wait(WaitError),
+    /// The card has no such queue.
+    Register(NoSuchRegister),
+}
+
+impl StopError {
+    /// Whether the card does not answer at all.
+    pub(crate) fn is_gone(&self) -> bool {
+        matches!(self, Self::Wait(wait) if wait.is_all_ones())
+    }
+}
+
+impl fmt::Display for StopError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Wait(error) => error.fmt(f),
+            Self::Register(error) => error.fmt(f),
+        }
+    }
+}
+
+impl From<WaitError> for StopError {
+    fn from(error: WaitError) -> Self {
+        Self::Wait(error)
+    }
+}
+impl From<NoSuchRegister> for StopError {
+    fn from(error: NoSuchRegister) -> Self {
+        Self::Register(error)
+    }
 }

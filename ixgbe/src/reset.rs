@@ -1,6 +1,10 @@
 //! Master disable (5.2.5.3.2) and reset (4.2.1.6, 4.6.3.2).
 
-use driver_core::host::{Bar, PciError, PciFunction};
+use core::ops::ControlFlow;
+
+use driver_core::host::{Bar, ConfigSpace, PciError, PciFunction};
+use driver_core::reg::{Pace, Reg, Ro, look_until};
+use driver_core::reg_flags;
 
 use crate::config::MAX_QUEUES;
 use crate::error::Error;
@@ -20,10 +24,16 @@ const RESET_US: u64 = 100_000;
 
 /// PCI Express capability (PCI Express base specification 7.5.3), and its Device Status register.
 const PCI_CAP_EXPRESS: u8 = 0x10;
-const PCIE_DEVICE_STATUS: u16 = 0x0a;
-const PCIE_TRANSACTIONS_PENDING: u32 = 1 << 5;
+const PCIE_DEVICE_STATUS: u32 = 0x0a;
 /// How long pending transactions are waited for before the reset is done in spite of them.
-const PENDING_TRIES: u32 = 100;
+const PENDING_US: u64 = 100_000;
+
+reg_flags! {
+    /// Bits of the Device Status register.
+    struct PcieStatus: u16 {
+        const TRANSACTIONS_PENDING = 1 << 5;
+    }
+}
 
 /// How [`Hw::master_disable`] ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,7 +72,7 @@ impl<B: Bar> Hw<B> {
         match quiet {
             Ok(_) => Ok(Quiet::Confirmed),
             // All ones: the card is gone, and no reset will bring it back.
-            Err(Error::Timeout { timeout, .. }) if timeout.last == u32::MAX => Err(self.timeout(timeout)),
+            Err(Error::Timeout { timeout, .. }) if timeout.is_all_ones() => Err(self.timeout(timeout)),
             Err(_) => Ok(Quiet::DoubleReset),
         }
     }
@@ -79,7 +89,7 @@ impl<B: Bar> Hw<B> {
                 // What it may still write is covered by Master Disable; the timeout only costs time.
                 if let Err(timeout) = queues::stop_rx(&self.bar, &*self.clock, index as u16) {
                     log::warn!("{}: {timeout}", self.name);
-                    if timeout.last == u32::MAX {
+                    if timeout.is_gone() {
                         // All ones: the card is gone, and each further queue would be waited for in vain.
                         return;
                     }
@@ -108,13 +118,19 @@ impl<B: Bar> Hw<B> {
     /// 5.2.5.3.2: "the driver should check that the Transaction Pending bit (bit 5) in the Device Status register in the PCI config space is clear".
     fn wait_for_transactions(&self, function: &impl PciFunction) -> Result<(), PciError> {
         let Some(express) = function.find_capability(PCI_CAP_EXPRESS, 0)? else { return Ok(()) };
-        for _ in 0..PENDING_TRIES {
-            if function.config_read(express + PCIE_DEVICE_STATUS, 2)? & PCIE_TRANSACTIONS_PENDING == 0 {
-                return Ok(());
+        let space = ConfigSpace::new(function);
+        let status: Reg<PcieStatus, Ro> = Reg::new(u32::from(express) + PCIE_DEVICE_STATUS, "Device Status", "PCI Express 7.5.3.5");
+        let quiet = look_until(status, "bus transactions to end (Transactions Pending clear)", &*self.clock, Pace::within(PENDING_US), || {
+            let value = status.read(&space);
+            match space.take_error() {
+                Some(error) => Err(error),
+                None if value.contains(PcieStatus::TRANSACTIONS_PENDING) => Ok(ControlFlow::Continue(value)),
+                None => Ok(ControlFlow::Break(())),
             }
-            self.clock.sleep_us(1_000);
+        })?;
+        if let Err(wait) = quiet {
+            log::warn!("{}: {wait}; resetting in spite of it", self.name);
         }
-        log::warn!("{}: bus transactions stay pending; resetting in spite of them", self.name);
         Ok(())
     }
 

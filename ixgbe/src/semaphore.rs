@@ -1,6 +1,9 @@
 //! What software shares with the firmware and with the driver of the other port (10.5.4, "Software and Firmware Synchronization").
 
+use core::ops::ControlFlow;
+
 use driver_core::host::Bar;
+use driver_core::reg::{Pace, look_until};
 
 use crate::error::Error;
 use crate::hw::Hw;
@@ -9,8 +12,8 @@ use crate::regs::*;
 
 /// NO-LIMITS: how long another owner may hold SWSM. 10.5.4 asks for more than 10 ms.
 const SWSM_US: u64 = 100_000;
-/// How often a resource is asked for, 5 ms apart: one second in all, which is what 10.5.4 allows the firmware.
-const TRIES: u32 = 200;
+/// For how long a resource is asked for, every 5 ms: one second, which is what 10.5.4 allows the firmware.
+const ASKING: Pace = Pace::within(1_000_000).every(5_000);
 
 /// A resource that SW_FW_SYNC guards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,8 +44,7 @@ impl<B: Bar> Hw<B> {
     }
 
     fn acquire(&self, resource: Resource) -> Result<(), Error> {
-        let mut last = SwFwSync::empty();
-        for _ in 0..TRIES {
+        let outcome = look_until(SW_FW_SYNC, "the firmware or another driver to release a resource", &*self.clock, ASKING, || {
             self.lock_sync()?;
             let sync = SW_FW_SYNC.read(&self.bar);
             let free = !sync.intersects(resource.both());
@@ -50,13 +52,9 @@ impl<B: Bar> Hw<B> {
                 SW_FW_SYNC.write(&self.bar, sync | resource.0);
             }
             self.unlock_sync();
-            if free {
-                return Ok(());
-            }
-            last = sync;
-            self.clock.sleep_us(5_000);
-        }
-        Err(Error::Semaphore { function: self.name.clone(), bits: resource.both().bits(), last: last.bits() })
+            Ok::<_, Error>(if free { ControlFlow::Break(()) } else { ControlFlow::Continue(sync) })
+        })?;
+        outcome.map_err(|wait| Error::Semaphore { function: self.name.clone(), bits: resource.both().bits(), last: wait.last as u32 })
     }
 
     fn release(&self, resource: Resource) {
@@ -80,16 +78,18 @@ impl<B: Bar> Hw<B> {
         }
         match self.model.family {
             Family::I82599 => {
+                // Asked for again at each look: the bit stays set only where the firmware agrees. One that is set before we asked is not ours.
                 let mut asked = false;
-                let granted = self.wait(SWSM, "the firmware to grant SWESMBI", SWSM_US, |v| {
-                    let granted = asked && v.contains(Swsm::SWESMBI);
-                    if !granted {
-                        asked = true;
-                        SWSM.write(&self.bar, v | Swsm::SWESMBI);
+                let granted = look_until(SWSM, "the firmware to grant SWESMBI", &*self.clock, Pace::within(SWSM_US), || {
+                    let value = SWSM.read(&self.bar);
+                    if asked && value.contains(Swsm::SWESMBI) {
+                        return Ok::<_, Error>(ControlFlow::Break(()));
                     }
-                    granted
-                });
-                granted.map(|_| ())
+                    asked = true;
+                    SWSM.write(&self.bar, value | Swsm::SWESMBI);
+                    Ok(ControlFlow::Continue(value))
+                })?;
+                granted.map_err(|wait| self.timeout(wait))
             }
             Family::X540 | Family::X550 => {
                 self.wait(SW_FW_SYNC, "the firmware to release REGSMP", SWSM_US, |v| !v.contains(SwFwSync::REGSMP)).map(|_| ())

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::vec::Vec;
 
-use driver_core::host::{Bar, BarError, Clock, Doorbell};
+use driver_core::host::{Bar, BarError, Clock, Doorbell, RegSpace};
 
 type Hook = Arc<dyn Fn(&FakeBar, u32) + Send + Sync>;
 
@@ -56,8 +56,7 @@ impl FakeBar {
     }
 }
 
-impl Bar for FakeBar {
-    type Doorbell = Box<FakeDoorbell>;
+impl RegSpace for FakeBar {
     fn len_bytes(&self) -> usize {
         crate::regs::BAR_BYTES
     }
@@ -72,9 +71,6 @@ impl Bar for FakeBar {
         let once = self.state().clearing.remove(&offset);
         once.unwrap_or_else(|| self.get(offset)) | stuck
     }
-    fn read64(&self, offset: u32) -> u64 {
-        u64::from(self.read32(offset)) | u64::from(self.read32(offset + 4)) << 32
-    }
     fn write8(&self, offset: u32, value: u8) {
         self.write32(offset, value.into());
     }
@@ -88,10 +84,11 @@ impl Bar for FakeBar {
             hook(self, value);
         }
     }
-    fn write64(&self, offset: u32, value: u64) {
-        self.write32(offset, value as u32);
-        self.write32(offset + 4, (value >> 32) as u32);
-    }
+}
+
+impl Bar for FakeBar {
+    type Doorbell = Box<FakeDoorbell>;
+
     fn doorbell(&self, offset: u32) -> Result<Self::Doorbell, BarError> {
         Ok(Box::new(FakeDoorbell(self.clone(), offset)))
     }

@@ -3,7 +3,7 @@
 mod rig;
 
 use driver_core::device::Config;
-use driver_core::host::{Bar, PciFunction};
+use driver_core::host::{PciFunction, RegSpace};
 use rig::{Rig, numbered};
 
 // Offsets by the datasheet's sections 8.2.3.8.5, 8.2.3.9.9, 8.2.3.9.5 and 8.2.3.9.6.

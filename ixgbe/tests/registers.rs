@@ -5,7 +5,7 @@ mod common;
 use common::{Card, I82599, MAC, X540, X550};
 use driver_core::device::{Config, NetDevice};
 use driver_core::ether::MacAddr;
-use driver_core::host::{Bar, PciFunction};
+use driver_core::host::{PciFunction, RegSpace};
 
 /// A second look at the card's registers.
 fn registers(card: &Card) -> impl Fn(u32) -> u32 {

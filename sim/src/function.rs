@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use driver_core::host::{Bar, BarError, DmaDomain, Doorbell, Interrupt, PciError, PciErrorKind, PciFunction};
+use driver_core::host::{Bar, BarError, DmaDomain, Doorbell, Interrupt, PciError, PciErrorKind, PciFunction, RegSpace};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::AsRawFd;
 
@@ -141,9 +141,7 @@ impl SimBar {
     }
 }
 
-impl Bar for SimBar {
-    type Doorbell = SimDoorbell;
-
+impl RegSpace for SimBar {
     fn len_bytes(&self) -> usize {
         self.len_bytes
     }
@@ -171,6 +169,11 @@ impl Bar for SimBar {
     fn write64(&self, offset: u32, value: u64) {
         self.write(offset, 8, value);
     }
+}
+
+impl Bar for SimBar {
+    type Doorbell = SimDoorbell;
+
     fn doorbell(&self, offset: u32) -> Result<SimDoorbell, BarError> {
         if self.is_inside(offset, 4) {
             Ok(SimDoorbell { shared: Arc::clone(&self.shared), bar: self.index, offset })

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Card, MAC, TestRing, data_word, frame};
-use driver_core::host::{Bar, DmaRegion, Interrupt, PciFunction};
+use driver_core::host::{DmaRegion, Interrupt, PciFunction, RegSpace};
 use sim::SimInterrupt;
 use sim::ixgbe::IxgbeOptions;
 

@@ -6,7 +6,7 @@
 
 use std::process::ExitCode;
 
-use driver_core::host::{Bar, DmaRegion, Interrupt, PciFunction};
+use driver_core::host::{Bar, DmaRegion, Interrupt, PciFunction, RegSpace};
 use vfio::{Domain, Error, PciAddress, VfioFunction, Way};
 
 type Failure = Box<dyn std::error::Error>;

@@ -5,7 +5,7 @@ use std::os::fd::BorrowedFd;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
-use driver_core::host::{Bar, BarError, Doorbell};
+use driver_core::host::{Bar, BarError, Doorbell, RegSpace};
 use memmap2::{MmapOptions, MmapRaw};
 use volatile::VolatilePtr;
 
@@ -196,9 +196,7 @@ macro_rules! access {
     };
 }
 
-impl Bar for VfioBar {
-    type Doorbell = VfioDoorbell;
-
+impl RegSpace for VfioBar {
     fn len_bytes(&self) -> usize {
         self.window.len
     }
@@ -206,6 +204,10 @@ impl Bar for VfioBar {
     access!(read16, write16, u16);
     access!(read32, write32, u32);
     access!(read64, write64, u64);
+}
+
+impl Bar for VfioBar {
+    type Doorbell = VfioDoorbell;
 
     fn doorbell(&self, offset: u32) -> Result<VfioDoorbell, BarError> {
         if !self.has::<4>(offset) {

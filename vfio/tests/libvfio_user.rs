@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
-use driver_core::host::{Bar, Interrupt, PciFunction};
+use driver_core::host::{Interrupt, PciFunction, RegSpace};
 use vfio::UserFunction;
 
 /// Registers of the server's BAR 0.

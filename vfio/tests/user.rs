@@ -7,7 +7,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use driver_core::host::{Bar, Doorbell, Interrupt, PciErrorKind, PciFunction};
+use driver_core::host::{Bar, Doorbell, Interrupt, PciErrorKind, PciFunction, RegSpace};
 use server::*;
 use vfio::{Cause, Event, ServerCause, UserDomain, UserFunction};
 

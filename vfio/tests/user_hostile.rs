@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use driver_core::host::{Bar, Interrupt, PciErrorKind, PciFunction};
+use driver_core::host::{Interrupt, PciErrorKind, PciFunction, RegSpace};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use server::*;
 use vfio::{Event, UserFunction};

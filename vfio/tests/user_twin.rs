@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::time::{Duration, Instant};
 
-use driver_core::host::{Bar, PciErrorKind, PciFunction};
+use driver_core::host::{PciErrorKind, PciFunction, RegSpace};
 use server::*;
 use vfio::{Event, UserDomain, UserFunction};
 

@@ -86,7 +86,7 @@ fn greet<F: PciFunction>(transport: &Transport<F>) -> Result<(), Error> {
 
 /// How many bytes of the device configuration these features need.
 fn config_len_bytes(features: Features) -> u32 {
-    let ends = [(Features::MAC, net::MAC.offset() + 6), (Features::STATUS, net::STATUS.offset() + 2), (Features::MTU, net::MTU.offset() + 2)];
+    let ends = [(Features::MAC, net::MAC.end()), (Features::STATUS, net::STATUS.end()), (Features::MTU, net::MTU.end())];
     ends.into_iter().filter(|&(feature, _)| features.contains(feature)).map(|(_, end)| end).max().unwrap_or(0)
 }
 
@@ -94,7 +94,11 @@ fn permanent_mac<F: PciFunction>(transport: &Transport<F>, features: Features) -
     if !features.contains(Features::MAC) {
         return Ok(local_mac(&transport.name, transport.clock.now_us()));
     }
-    let mac = MacAddr(transport.config(|device| device.read_bytes(net::MAC))?);
+    let mac = transport.config(|device| {
+        let mut mac = [0; 6];
+        mac.iter_mut().zip(net::MAC.iter()).for_each(|(byte, register)| *byte = register.read(device));
+        MacAddr(mac)
+    })?;
     if mac.is_valid_unicast() { Ok(mac) } else { Err(Error::DeviceConfig { function: transport.name.clone(), what: "mac is no unicast address" }) }
 }
 
@@ -102,15 +106,15 @@ fn device_mtu<F: PciFunction>(transport: &Transport<F>, features: Features) -> R
     if !features.contains(Features::MTU) {
         return Ok(None);
     }
-    let mtu = transport.config(|device| device.read16(net::MTU))?.into();
+    let mtu = transport.config(|device| net::MTU.read(device))?.into();
     // 5.1.4.1: "The device MUST set mtu to between 68 and 65535 inclusive, if it offers VIRTIO_NET_F_MTU."
     if mtu < MIN_MTU { Err(Error::DeviceConfig { function: transport.name.clone(), what: "mtu is below 68" }) } else { Ok(Some(mtu)) }
 }
 
 /// The largest size of a queue, which it has after a reset; the queue stays selected.
 fn queue_size<F: PciFunction>(transport: &Transport<F>, index: u16) -> Result<u16, Error> {
-    transport.common.write16(common::QUEUE_SELECT, index);
-    let size = transport.common.read16(common::QUEUE_SIZE);
+    common::QUEUE_SELECT.write(&transport.common, index);
+    let size = common::QUEUE_SIZE.read(&transport.common);
     if !size.is_power_of_two() || u32::from(size) > MAX_RING {
         return Err(Error::Queue { function: transport.name.clone(), index, size });
     }
@@ -223,14 +227,14 @@ impl<F: PciFunction> VirtioNet<F> {
     fn set_up_vectors(&self, config: &Config) -> Result<Vec<F::Interrupt>, Error> {
         let common = &self.transport.common;
         if !config.interrupts {
-            common.write16(common::CONFIG_MSIX_VECTOR, common::NO_VECTOR);
+            common::CONFIG_MSIX_VECTOR.write(common, common::NO_VECTOR);
             return Ok(Vec::new());
         }
         let last = config.rx_queues;
         let interrupts = self.function.lock().enable_interrupts(last + 1)?;
-        common.write16(common::CONFIG_MSIX_VECTOR, last);
+        common::CONFIG_MSIX_VECTOR.write(common, last);
         // "After mapping an event to vector, the driver MUST verify success by reading the Vector field value".
-        if common.read16(common::CONFIG_MSIX_VECTOR) != last {
+        if common::CONFIG_MSIX_VECTOR.read(common) != last {
             return Err(Error::Vector { function: self.transport.name.clone(), what: "configuration changes", vector: last });
         }
         Ok(interrupts)
@@ -250,19 +254,19 @@ impl<F: PciFunction> VirtioNet<F> {
             log::info!("{}: queue {index} has {size} descriptors, the most that the device has, not {wanted}", transport.name);
         }
         let queue = SplitQueue::new(&self.domain, size, features.contains(Features::EVENT_IDX))?;
-        common.write16(common::QUEUE_SIZE, size);
+        common::QUEUE_SIZE.write(common, size);
         let [desc, driver, device] = queue.areas();
-        common.write64(common::QUEUE_DESC, desc.0);
-        common.write64(common::QUEUE_DRIVER, driver.0);
-        common.write64(common::QUEUE_DEVICE, device.0);
+        common::QUEUE_DESC.write(common, desc.0);
+        common::QUEUE_DRIVER.write(common, driver.0);
+        common::QUEUE_DEVICE.write(common, device.0);
         // The receive queue's vector has its number.
         let vector = if interrupts { index } else { common::NO_VECTOR };
-        common.write16(common::QUEUE_MSIX_VECTOR, vector);
-        if common.read16(common::QUEUE_MSIX_VECTOR) != vector {
+        common::QUEUE_MSIX_VECTOR.write(common, vector);
+        if common::QUEUE_MSIX_VECTOR.read(common) != vector {
             return Err(Error::Vector { function: transport.name.clone(), what: "the receive queue", vector });
         }
         let notify = transport.notify()?;
-        common.write16(common::QUEUE_ENABLE, 1);
+        common::QUEUE_ENABLE.write(common, 1);
         Ok((queue, notify))
     }
 }

@@ -7,7 +7,7 @@ use driver_core::device::ConfigError;
 use driver_core::ether::MacAddr;
 use driver_core::host::{DmaError, PciError, PciFunction, PciId};
 use driver_core::queue::GateError;
-use driver_core::reg::Timeout;
+use driver_core::reg::WaitError;
 
 use crate::device::VirtioNet;
 use crate::regs::Features;
@@ -46,7 +46,7 @@ pub enum Error {
         /// The function's name.
         function: String,
         /// Which register, what for, and the last value.
-        timeout: Timeout,
+        timeout: WaitError,
     },
     /// The device took FEATURES_OK back.
     FeaturesRefused {

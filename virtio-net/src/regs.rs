@@ -1,8 +1,7 @@
 //! Registers, status and feature bits, with the names of the specification. Sections are those of virtio 1.2.
 
-use core::fmt;
-
 use driver_core::reg::bitflags;
+use driver_core::reg_flags;
 
 /// PCI identification (4.1.2).
 pub mod pci {
@@ -49,94 +48,68 @@ pub mod pci {
     pub const CFG_PCI: u8 = 5;
 }
 
-/// One register of a structure: its offset there, its width by type, and the specification's name and section.
-pub struct Field<W> {
-    pub(crate) offset: u32,
-    pub(crate) name: &'static str,
-    pub(crate) section: &'static str,
-    width: core::marker::PhantomData<fn() -> W>,
-}
-
-impl<W> Clone for Field<W> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-impl<W> Copy for Field<W> {}
-
-impl<W> Field<W> {
-    const fn new(offset: u32, name: &'static str, section: &'static str) -> Self {
-        Self { offset, name, section, width: core::marker::PhantomData }
-    }
-    /// The offset in its structure, in bytes.
-    pub const fn offset(self) -> u32 {
-        self.offset
-    }
-    /// The specification's name.
-    pub const fn name(self) -> &'static str {
-        self.name
-    }
-}
-
-impl<W> fmt::Display for Field<W> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} (offset {:#04x}, section {})", self.name, self.offset, self.section)
-    }
-}
-
 /// struct virtio_pci_common_cfg (4.1.4.3).
 pub mod common {
-    use super::Field;
+    use driver_core::reg::{Reg, Ro, Rw};
+
+    use super::Status;
     const S: &str = "4.1.4.3";
     /// Selects which 32 feature bits `device_feature` shows.
-    pub const DEVICE_FEATURE_SELECT: Field<u32> = Field::new(0x00, "device_feature_select", S);
+    pub const DEVICE_FEATURE_SELECT: Reg<u32, Rw> = Reg::new(0x00, "device_feature_select", S);
     /// Feature bits that the device offers.
-    pub const DEVICE_FEATURE: Field<u32> = Field::new(0x04, "device_feature", S);
+    pub const DEVICE_FEATURE: Reg<u32, Ro> = Reg::new(0x04, "device_feature", S);
     /// Selects which 32 feature bits `driver_feature` takes.
-    pub const DRIVER_FEATURE_SELECT: Field<u32> = Field::new(0x08, "driver_feature_select", S);
+    pub const DRIVER_FEATURE_SELECT: Reg<u32, Rw> = Reg::new(0x08, "driver_feature_select", S);
     /// Feature bits that the driver accepts.
-    pub const DRIVER_FEATURE: Field<u32> = Field::new(0x0C, "driver_feature", S);
+    pub const DRIVER_FEATURE: Reg<u32, Rw> = Reg::new(0x0C, "driver_feature", S);
     /// The vector of configuration changes.
-    pub const CONFIG_MSIX_VECTOR: Field<u16> = Field::new(0x10, "config_msix_vector", S);
+    pub const CONFIG_MSIX_VECTOR: Reg<u16, Rw> = Reg::new(0x10, "config_msix_vector", S);
     /// How many queues the device has.
-    pub const NUM_QUEUES: Field<u16> = Field::new(0x12, "num_queues", S);
+    pub const NUM_QUEUES: Reg<u16, Ro> = Reg::new(0x12, "num_queues", S);
     /// See [`Status`](super::Status).
-    pub const DEVICE_STATUS: Field<u8> = Field::new(0x14, "device_status", S);
+    pub const DEVICE_STATUS: Reg<Status, Rw> = Reg::new(0x14, "device_status", S);
     /// Changes each time the device configuration changes.
-    pub const CONFIG_GENERATION: Field<u8> = Field::new(0x15, "config_generation", S);
+    pub const CONFIG_GENERATION: Reg<u8, Ro> = Reg::new(0x15, "config_generation", S);
     /// Selects the queue that the fields below are about.
-    pub const QUEUE_SELECT: Field<u16> = Field::new(0x16, "queue_select", S);
+    pub const QUEUE_SELECT: Reg<u16, Rw> = Reg::new(0x16, "queue_select", S);
     /// On reset the largest queue size; 0: no such queue.
-    pub const QUEUE_SIZE: Field<u16> = Field::new(0x18, "queue_size", S);
+    pub const QUEUE_SIZE: Reg<u16, Rw> = Reg::new(0x18, "queue_size", S);
     /// The vector of the queue.
-    pub const QUEUE_MSIX_VECTOR: Field<u16> = Field::new(0x1A, "queue_msix_vector", S);
+    pub const QUEUE_MSIX_VECTOR: Reg<u16, Rw> = Reg::new(0x1A, "queue_msix_vector", S);
     /// 1: the device uses the queue.
-    pub const QUEUE_ENABLE: Field<u16> = Field::new(0x1C, "queue_enable", S);
+    pub const QUEUE_ENABLE: Reg<u16, Rw> = Reg::new(0x1C, "queue_enable", S);
     /// Where the queue is notified, in units of the notify capability's multiplier.
-    pub const QUEUE_NOTIFY_OFF: Field<u16> = Field::new(0x1E, "queue_notify_off", S);
+    pub const QUEUE_NOTIFY_OFF: Reg<u16, Ro> = Reg::new(0x1E, "queue_notify_off", S);
     /// The descriptor table's address, 64 bits.
-    pub const QUEUE_DESC: Field<u64> = Field::new(0x20, "queue_desc", S);
+    pub const QUEUE_DESC: Reg<u64, Rw> = Reg::new(0x20, "queue_desc", S);
     /// The available ring's address, 64 bits.
-    pub const QUEUE_DRIVER: Field<u64> = Field::new(0x28, "queue_driver", S);
+    pub const QUEUE_DRIVER: Reg<u64, Rw> = Reg::new(0x28, "queue_driver", S);
     /// The used ring's address, 64 bits.
-    pub const QUEUE_DEVICE: Field<u64> = Field::new(0x30, "queue_device", S);
+    pub const QUEUE_DEVICE: Reg<u64, Rw> = Reg::new(0x30, "queue_device", S);
     /// Bytes of the structure as far as this driver uses it.
-    pub const LEN_BYTES: u32 = 0x38;
+    pub const LEN_BYTES: u32 = QUEUE_DEVICE.end();
 
     /// VIRTIO_MSI_NO_VECTOR (4.1.5.1.2).
     pub const NO_VECTOR: u16 = 0xFFFF;
 }
 
+/// What the notification structure holds (4.1.4.4).
+pub mod notify {
+    use driver_core::reg::{Reg, Wo};
+    /// A queue's notification address, the offset being that of the queue.
+    pub const QUEUE_NOTIFY: Reg<u16, Wo> = Reg::new(0, "Queue Notify", "4.1.5.2");
+}
+
 /// struct virtio_net_config (5.1.4).
 pub mod net {
-    use super::Field;
+    use driver_core::reg::{Reg, RegArray, Ro};
     const S: &str = "5.1.4";
-    /// Offset of `mac`, six bytes, valid with [`Features::MAC`](super::Features::MAC).
-    pub const MAC: Field<[u8; 6]> = Field::new(0x00, "mac", S);
+    /// The address, six bytes, each read alone (4.1.3.1). Valid with [`Features::MAC`](super::Features::MAC).
+    pub const MAC: RegArray<u8, Ro> = RegArray::new(0x00, 1, 6, "mac", S);
     /// Valid with [`Features::STATUS`](super::Features::STATUS).
-    pub const STATUS: Field<u16> = Field::new(0x06, "status", S);
+    pub const STATUS: Reg<u16, Ro> = Reg::new(0x06, "status", S);
     /// Valid with [`Features::MTU`](super::Features::MTU).
-    pub const MTU: Field<u16> = Field::new(0x0A, "mtu", S);
+    pub const MTU: Reg<u16, Ro> = Reg::new(0x0A, "mtu", S);
 
     /// VIRTIO_NET_S_LINK_UP.
     pub const S_LINK_UP: u16 = 1;
@@ -147,9 +120,8 @@ pub mod net {
     pub const TRANSMITQ: u16 = 1;
 }
 
-bitflags! {
+reg_flags! {
     /// Device status field (2.1).
-    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     pub struct Status: u8 {
         /// The driver has noticed the device.
         const ACKNOWLEDGE = 1;
@@ -163,7 +135,6 @@ bitflags! {
         const DEVICE_NEEDS_RESET = 64;
         /// The driver has given the device up.
         const FAILED = 128;
-        const _ = !0;
     }
 }
 

@@ -3,16 +3,20 @@
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::convert::Infallible;
+use core::ops::ControlFlow;
 
-use driver_core::host::{Bar, Clock, Doorbell, PciError, PciErrorKind, PciFunction};
-use driver_core::reg::Timeout;
+use driver_core::host::{Bar, Clock, Doorbell, PciError, PciErrorKind, PciFunction, RegSpace};
+use driver_core::reg::{Pace, look_until, wait_until};
 
 use crate::error::Error;
-use crate::regs::common::{self, DEVICE_STATUS};
-use crate::regs::{Features, Field, Status, pci};
+use crate::regs::common::{self, CONFIG_GENERATION, DEVICE_STATUS};
+use crate::regs::{Features, Status, notify, pci};
 
 /// How long a device may take for its reset, in microseconds. The specification sets no limit; a device with I/O in flight may need a while.
 const RESET_LIMIT_US: u64 = 2_000_000;
+/// For how long a device configuration that changes at every look is looked at again, in microseconds: enough for any number of changes that a person makes.
+const CONFIG_LIMIT_US: u64 = 50_000;
 /// BARs of a function.
 const BARS: usize = 6;
 
@@ -51,14 +55,18 @@ impl<F: PciFunction> Clone for Structure<F> {
 }
 
 impl<F: PciFunction> Structure<F> {
-    fn read(&self, offset: u32, width: u8) -> u32 {
-        let at = self.offset.wrapping_add(offset);
+    /// Where `width` bytes at `offset` of the structure lie in its BAR. `None` where they are not inside of it, or not naturally aligned.
+    fn at(&self, offset: u32, width: u8) -> Option<u32> {
+        let end = offset.checked_add(width.into())?;
+        let at = self.offset.checked_add(offset)?;
+        (end <= self.len_bytes && at.is_multiple_of(width.into())).then_some(at)
+    }
+
+    /// Reads through `bar`, or in the window `width` bytes.
+    fn read(&self, offset: u32, width: u8, bar: impl FnOnce(&F::Bar, u32) -> u32) -> u32 {
+        let Some(at) = self.at(offset, width) else { return u32::MAX };
         match &self.way {
-            Way::Bar(bar) => match width {
-                1 => bar.read8(at).into(),
-                2 => bar.read16(at).into(),
-                _ => bar.read32(at),
-            },
+            Way::Bar(through) => bar(through, at),
             Way::Window { function, cap, bar } => {
                 let mut function = function.lock();
                 let read = aim(&mut *function, *cap, *bar, at, width).and_then(|()| function.config_read(cap + pci::CAP_PCI_CFG_DATA, width));
@@ -71,14 +79,11 @@ impl<F: PciFunction> Structure<F> {
         }
     }
 
-    fn write(&self, offset: u32, width: u8, value: u32) {
-        let at = self.offset.wrapping_add(offset);
+    /// Writes through `bar`, or in the window `width` bytes.
+    fn write(&self, offset: u32, width: u8, value: u32, bar: impl FnOnce(&F::Bar, u32)) {
+        let Some(at) = self.at(offset, width) else { return };
         match &self.way {
-            Way::Bar(bar) => match width {
-                1 => bar.write8(at, value as u8),
-                2 => bar.write16(at, value as u16),
-                _ => bar.write32(at, value),
-            },
+            Way::Bar(through) => bar(through, at),
             Way::Window { function, cap, bar } => {
                 let mut function = function.lock();
                 let written =
@@ -89,33 +94,31 @@ impl<F: PciFunction> Structure<F> {
             }
         }
     }
+}
 
-    pub(crate) fn read8(&self, field: Field<u8>) -> u8 {
-        self.read(field.offset, 1) as u8
+/// 64-bit fields go by the default's two accesses. 4.1.3.1: "For 64-bit fields, the driver MAY access each of the high and low 32-bit parts of the field
+/// independently."
+impl<F: PciFunction> RegSpace for Structure<F> {
+    fn len_bytes(&self) -> usize {
+        self.len_bytes as usize
     }
-    pub(crate) fn read16(&self, field: Field<u16>) -> u16 {
-        self.read(field.offset, 2) as u16
+    fn read8(&self, offset: u32) -> u8 {
+        self.read(offset, 1, |bar, at| bar.read8(at).into()) as u8
     }
-    pub(crate) fn read32(&self, field: Field<u32>) -> u32 {
-        self.read(field.offset, 4)
+    fn read16(&self, offset: u32) -> u16 {
+        self.read(offset, 2, |bar, at| bar.read16(at).into()) as u16
     }
-    /// 4.1.3.1: fields of bytes are read by the byte.
-    pub(crate) fn read_bytes<const N: usize>(&self, field: Field<[u8; N]>) -> [u8; N] {
-        core::array::from_fn(|i| self.read(field.offset + i as u32, 1) as u8)
+    fn read32(&self, offset: u32) -> u32 {
+        self.read(offset, 4, F::Bar::read32)
     }
-    pub(crate) fn write8(&self, field: Field<u8>, value: u8) {
-        self.write(field.offset, 1, value.into());
+    fn write8(&self, offset: u32, value: u8) {
+        self.write(offset, 1, value.into(), |bar, at| bar.write8(at, value));
     }
-    pub(crate) fn write16(&self, field: Field<u16>, value: u16) {
-        self.write(field.offset, 2, value.into());
+    fn write16(&self, offset: u32, value: u16) {
+        self.write(offset, 2, value.into(), |bar, at| bar.write16(at, value));
     }
-    pub(crate) fn write32(&self, field: Field<u32>, value: u32) {
-        self.write(field.offset, 4, value);
-    }
-    /// 4.1.3.1: "For 64-bit fields, the driver MAY access each of the high and low 32-bit parts of the field independently."
-    pub(crate) fn write64(&self, field: Field<u64>, value: u64) {
-        self.write(field.offset, 4, value as u32);
-        self.write(field.offset + 4, 4, (value >> 32) as u32);
+    fn write32(&self, offset: u32, value: u32) {
+        self.write(offset, 4, value, |bar, at| bar.write32(at, value));
     }
 }
 
@@ -140,7 +143,7 @@ impl<F: PciFunction> Notify<F> {
     pub(crate) fn ring(&self, queue: u16) {
         match self {
             Self::Doorbell(doorbell) => doorbell.ring16(queue),
-            Self::Register(structure) => structure.write(0, 2, queue.into()),
+            Self::Register(structure) => notify::QUEUE_NOTIFY.write(structure, queue),
         }
     }
 }
@@ -206,69 +209,55 @@ impl<F: PciFunction> Transport<F> {
     }
 
     pub(crate) fn status(&self) -> Status {
-        Status::from_bits_retain(self.common.read8(DEVICE_STATUS))
+        DEVICE_STATUS.read(&self.common)
     }
 
     /// Adds bits to the status. "The driver MUST NOT clear a device status bit" (2.1.1).
     pub(crate) fn add_status(&self, bits: Status) {
-        self.common.write8(DEVICE_STATUS, (self.status() | bits).bits());
+        DEVICE_STATUS.modify(&self.common, |status| status | bits);
     }
 
     /// 4.1.4.3.2: "After writing 0 to device_status, the driver MUST wait for a read of device_status to return 0 before reinitializing the device."
     /// When it returns, the device uses no memory any more (2.4.1).
     pub(crate) fn reset(&self) -> Result<(), Error> {
-        self.common.write8(DEVICE_STATUS, 0);
-        let start_us = self.clock.now_us();
-        let mut pause_us = 1;
-        loop {
-            let waited_us = self.clock.now_us().saturating_sub(start_us);
-            let last = self.status();
-            if last.is_empty() {
-                return Ok(());
-            }
-            if waited_us >= RESET_LIMIT_US {
-                let Field { offset, name: register, section, .. } = DEVICE_STATUS;
-                let timeout = Timeout { register, offset, section, what: "the reset", last: last.bits().into(), waited_us };
-                return Err(Error::Timeout { function: self.name.clone(), timeout });
-            }
-            self.clock.sleep_us(pause_us);
-            pause_us = (pause_us * 2).min(1000);
-        }
+        DEVICE_STATUS.write(&self.common, Status::empty());
+        wait_until(&self.common, DEVICE_STATUS, "the reset", &*self.clock, RESET_LIMIT_US, |status| status.is_empty())
+            .map(|_| ())
+            .map_err(|timeout| Error::Timeout { function: self.name.clone(), timeout })
     }
 
     pub(crate) fn offered(&self) -> Features {
         let half = |select| {
-            self.common.write32(common::DEVICE_FEATURE_SELECT, select);
-            u64::from(self.common.read32(common::DEVICE_FEATURE))
+            common::DEVICE_FEATURE_SELECT.write(&self.common, select);
+            u64::from(common::DEVICE_FEATURE.read(&self.common))
         };
         Features::from_bits_retain(half(0) | half(1) << 32)
     }
 
     pub(crate) fn accept(&self, features: Features) {
         for (select, half) in [(0, features.bits() as u32), (1, (features.bits() >> 32) as u32)] {
-            self.common.write32(common::DRIVER_FEATURE_SELECT, select);
-            self.common.write32(common::DRIVER_FEATURE, half);
+            common::DRIVER_FEATURE_SELECT.write(&self.common, select);
+            common::DRIVER_FEATURE.write(&self.common, half);
         }
     }
 
     /// 2.5.1: "Drivers MUST NOT assume reads from fields greater than 32 bits wide are atomic, nor are reads from multiple fields": what `read` reads
     /// is taken only where `config_generation` is the same before and after.
     pub(crate) fn config<T>(&self, read: impl Fn(&Structure<F>) -> T) -> Result<T, Error> {
-        /// Enough for any number of changes that a person makes.
-        const TRIES: usize = 64;
-        for _ in 0..TRIES {
-            let before = self.common.read8(common::CONFIG_GENERATION);
+        let pace = Pace::within(CONFIG_LIMIT_US);
+        let look = || {
+            let before = CONFIG_GENERATION.read(&self.common);
             let value = read(&self.device);
-            if self.common.read8(common::CONFIG_GENERATION) == before {
-                return Ok(value);
-            }
-        }
-        Err(Error::ConfigUnstable { function: self.name.clone(), tries: TRIES })
+            let after = CONFIG_GENERATION.read(&self.common);
+            Ok::<_, Infallible>(if after == before { ControlFlow::Break(value) } else { ControlFlow::Continue(after) })
+        };
+        let Ok(outcome) = look_until(CONFIG_GENERATION, "the device configuration to stay the same", &*self.clock, pace, look);
+        outcome.map_err(|wait| Error::ConfigUnstable { function: self.name.clone(), tries: wait.reads as usize })
     }
 
     /// The notification address of the selected queue (4.1.4.4): `cap.offset + queue_notify_off * notify_off_multiplier`.
     pub(crate) fn notify(&self) -> Result<Notify<F>, Error> {
-        let steps = u32::from(self.common.read16(common::QUEUE_NOTIFY_OFF));
+        let steps = u32::from(common::QUEUE_NOTIFY_OFF.read(&self.common));
         let outside =
             || Error::Structure { function: self.name.clone(), structure: "notification", len_bytes: self.notify.len_bytes, needed_bytes: u32::MAX };
         let offset = steps.checked_mul(self.notify_off_multiplier).ok_or_else(outside)?;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use driver_core::host::{
-    Bar, BarError, Clock, DmaDomain, DmaError, DmaMapper, Doorbell, Interrupt, Iova, Mapping, PciError, PciErrorKind, PciFunction,
+    Bar, BarError, Clock, DmaDomain, DmaError, DmaMapper, Doorbell, Interrupt, Iova, Mapping, PciError, PciErrorKind, PciFunction, RegSpace,
 };
 
 /// Device addresses differ from pointers by this, so that a driver that confuses them fails at once.
@@ -94,8 +94,7 @@ impl PlainBar {
     }
 }
 
-impl Bar for PlainBar {
-    type Doorbell = PlainDoorbell;
+impl RegSpace for PlainBar {
     fn len_bytes(&self) -> usize {
         self.len_bytes
     }
@@ -108,9 +107,6 @@ impl Bar for PlainBar {
     fn read32(&self, offset: u32) -> u32 {
         (self.answer)(self, offset)
     }
-    fn read64(&self, offset: u32) -> u64 {
-        u64::from(self.read32(offset)) | u64::from(self.read32(offset + 4)) << 32
-    }
     fn write8(&self, offset: u32, value: u8) {
         self.store(offset, 1, value.into());
     }
@@ -120,10 +116,11 @@ impl Bar for PlainBar {
     fn write32(&self, offset: u32, value: u32) {
         self.store(offset, 4, value);
     }
-    fn write64(&self, offset: u32, value: u64) {
-        self.write32(offset, value as u32);
-        self.write32(offset + 4, (value >> 32) as u32);
-    }
+}
+
+impl Bar for PlainBar {
+    type Doorbell = PlainDoorbell;
+
     fn doorbell(&self, offset: u32) -> Result<PlainDoorbell, BarError> {
         self.at(offset).map(PlainDoorbell).ok_or(BarError { offset, len_bytes: self.len_bytes })
     }

@@ -7,7 +7,9 @@ use core::cell::UnsafeCell;
 use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::{AtomicUsize, Ordering};
 
-use driver_core::host::{Bar, BarError, Doorbell, Clock, DmaDomain, DmaError, DmaMapper, Iova, Mapping, Interrupt, PciError, PciErrorKind, PciFunction};
+use driver_core::host::{
+    Bar, BarError, Clock, DmaDomain, DmaError, DmaMapper, Doorbell, Interrupt, Iova, Mapping, PciError, PciErrorKind, PciFunction, RegSpace,
+};
 
 const ARENA_BYTES: usize = 1 << 20;
 
@@ -71,8 +73,7 @@ unsafe impl DmaMapper for Memory {
 #[derive(Clone)]
 pub struct NoBar;
 
-impl Bar for NoBar {
-    type Doorbell = NoBar;
+impl RegSpace for NoBar {
     fn len_bytes(&self) -> usize {
         0
     }
@@ -92,6 +93,11 @@ impl Bar for NoBar {
     fn write16(&self, _offset: u32, _value: u16) {}
     fn write32(&self, _offset: u32, _value: u32) {}
     fn write64(&self, _offset: u32, _value: u64) {}
+}
+
+impl Bar for NoBar {
+    type Doorbell = NoBar;
+
     fn doorbell(&self, offset: u32) -> Result<NoBar, BarError> {
         Err(BarError { offset, len_bytes: 0 })
     }

@@ -1,21 +1,18 @@
-//! Access to one base address register's window, as a trait so that a simulated card sees each access.
+//! Access to registers: any space that has some, and a base address register's window, which a data path writes to.
+//!
+//! Both are traits, so that a simulated card sees each access.
 
 use core::fmt;
 
-/// Bounds-checked access to one BAR. Offsets are in bytes from the start of the BAR.
+/// Registers at byte offsets from the start of some space: a BAR, a structure inside of one, PCI configuration space.
 ///
 /// An access that is out of range or not naturally aligned behaves as a PCI Express master abort does: it reads all ones, and a write is lost.
-/// Drivers therefore compare [`Bar::len_bytes`] once against what the datasheet promises when they open a device,
+/// Drivers therefore compare [`RegSpace::len_bytes`] once against what the datasheet promises when they open a device,
 /// and take a validated [`Doorbell`] for registers that a data path writes.
 ///
 /// Values are in the processor's byte order; implementations convert, since PCI is little endian.
-///
-/// A `Bar` is a cheap handle: queues on different threads each own a clone.
-pub trait Bar: Clone + Send + 'static {
-    /// What [`Bar::doorbell`] gives.
-    type Doorbell: Doorbell;
-
-    /// The size of the window in bytes.
+pub trait RegSpace {
+    /// The size of the space in bytes.
     fn len_bytes(&self) -> usize;
     /// Reads 8 bits.
     fn read8(&self, offset: u32) -> u8;
@@ -23,16 +20,35 @@ pub trait Bar: Clone + Send + 'static {
     fn read16(&self, offset: u32) -> u16;
     /// Reads 32 bits.
     fn read32(&self, offset: u32) -> u32;
-    /// Reads 64 bits.
-    fn read64(&self, offset: u32) -> u64;
+    /// Reads 64 bits. Unless an implementation has one access for it, these are two of 32 bits, the low half first: the device may change the value between them.
+    fn read64(&self, offset: u32) -> u64 {
+        let low = u64::from(self.read32(offset));
+        low | u64::from(self.read32(upper_half(offset))) << 32
+    }
     /// Writes 8 bits.
     fn write8(&self, offset: u32, value: u8);
     /// Writes 16 bits.
     fn write16(&self, offset: u32, value: u16);
     /// Writes 32 bits.
     fn write32(&self, offset: u32, value: u32);
-    /// Writes 64 bits.
-    fn write64(&self, offset: u32, value: u64);
+    /// Writes 64 bits. Unless an implementation has one access for it, these are two of 32 bits, the low half first.
+    fn write64(&self, offset: u32, value: u64) {
+        self.write32(offset, value as u32);
+        self.write32(upper_half(offset), (value >> 32) as u32);
+    }
+}
+
+/// Where the upper half of a 64-bit register lies. Behind the last offset there is nothing, and certainly not offset 0 again.
+fn upper_half(offset: u32) -> u32 {
+    offset.saturating_add(4)
+}
+
+/// Bounds-checked access to one BAR, a [`RegSpace`] that also gives [`Doorbell`]s. Offsets are in bytes from the start of the BAR.
+///
+/// A `Bar` is a cheap handle: queues on different threads each own a clone.
+pub trait Bar: RegSpace + Clone + Send + 'static {
+    /// What [`Bar::doorbell`] gives.
+    type Doorbell: Doorbell;
 
     /// A handle to one register that was validated once and costs one store from then on.
     ///

@@ -4,12 +4,14 @@
 
 pub(crate) mod bar;
 pub(crate) mod clock;
+pub(crate) mod config_space;
 pub(crate) mod dma;
 pub(crate) mod iova;
 pub(crate) mod pci;
 
-pub use bar::{Bar, BarError, Doorbell};
+pub use bar::{Bar, BarError, Doorbell, RegSpace};
 pub use clock::Clock;
+pub use config_space::ConfigSpace;
 pub use dma::{DmaDomain, DmaError, DmaMapper, DmaRegion, Iova, Mapping};
 pub use iova::{IovaAllocator, IovaExhausted};
 pub use pci::{Interrupt, PciError, PciErrorKind, PciFunction, PciId};

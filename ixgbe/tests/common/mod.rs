@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use driver_core::buf::{Batch, BufPool, PoolConfig};
 use driver_core::device::Config;
 use driver_core::ether::MacAddr;
-use driver_core::host::{Bar, BarError, Clock, DmaDomain, PciError, PciFunction};
+use driver_core::host::{Bar, BarError, Clock, DmaDomain, PciError, PciFunction, RegSpace};
 use driver_core::queue::{RxQueue, TxQueue, TxState};
 use ixgbe::device::Started;
 use ixgbe::{Error, Ixgbe, StartError};
@@ -244,9 +244,7 @@ impl PciFunction for Lying {
     }
 }
 
-impl Bar for LyingBar {
-    type Doorbell = <<SimFunction as PciFunction>::Bar as Bar>::Doorbell;
-
+impl RegSpace for LyingBar {
     fn len_bytes(&self) -> usize {
         self.liar.lies().bar_len.unwrap_or_else(|| self.inner.len_bytes())
     }
@@ -275,6 +273,11 @@ impl Bar for LyingBar {
     fn write64(&self, offset: u32, value: u64) {
         self.inner.write64(offset, value);
     }
+}
+
+impl Bar for LyingBar {
+    type Doorbell = <<SimFunction as PciFunction>::Bar as Bar>::Doorbell;
+
     fn doorbell(&self, offset: u32) -> Result<Self::Doorbell, BarError> {
         self.inner.doorbell(offset)
     }
