@@ -7,9 +7,11 @@ pub(crate) mod clock;
 pub(crate) mod dma;
 pub(crate) mod iova;
 pub(crate) mod pci;
+pub(crate) mod vectors;
 
 pub use bar::{Bar, BarError, Doorbell};
 pub use clock::Clock;
 pub use dma::{DmaDomain, DmaError, DmaMapper, DmaRegion, Iova, Mapping};
 pub use iova::{IovaAllocator, IovaExhausted};
 pub use pci::{Interrupt, PciError, PciErrorKind, PciFunction, PciId};
+pub use vectors::{VectorPlan, Vectors, VectorsIter};
