@@ -6,7 +6,7 @@ use core::fmt;
 
 use driver_core::buf::{BufPool, PoolConfig, PoolError};
 use driver_core::device::{Config, ConfigError, DeviceInfo};
-use driver_core::host::{Bar, Clock, PciFunction, RegSpace};
+use driver_core::host::{Bar, Clock, PciFunction, RegSpace, VectorPlan, Vectors};
 use driver_core::queue::TxGate;
 use driver_core::ring::{RxRing, RxRingError, TxRing};
 
@@ -88,10 +88,11 @@ impl<F: PciFunction> Ixgbe<F> {
     /// [`StartError`] with the reason and the card, stopped. Where the card does not even confirm that it stopped, the buffers it was lent leak.
     pub fn start(mut self, config: &Config) -> Result<Started<F>, StartError<F>> {
         match self.prepare(config).and_then(|queues| self.bring_up(config, queues)) {
-            Ok(Up { queues, mut interrupts }) => {
-                let last = interrupts.pop();
+            Ok(Up { queues, mut vectors }) => {
+                let plan = VectorPlan::new(config.rx_queues);
                 let Queues { rx, tx, pool, shared, .. } = queues;
-                let control = Control::new(self, config, shared, last);
+                let control = Control::new(self, config, shared, vectors.take(plan.control()));
+                let interrupts = plan.all_rx().filter_map(|vector| vectors.take(vector)).collect();
                 Ok(Started::new(control, rx, tx, interrupts, pool))
             }
             Err(error) => Err(StartError::new(error, self)),
@@ -122,7 +123,7 @@ impl<F: PciFunction> Ixgbe<F> {
     /// Sets the card up; after an error it is silent again, and the queues are gone.
     fn bring_up(&mut self, config: &Config, queues: Queues<F::Bar>) -> Result<Up<F>, Error> {
         match self.init(config, &queues) {
-            Ok(interrupts) => Ok(Up { queues, interrupts }),
+            Ok(vectors) => Ok(Up { queues, vectors }),
             Err(error) => {
                 // From here on the queues give their buffers back only where the card confirmed its silence.
                 queues.shared.set(State::Stopping);
@@ -139,7 +140,7 @@ impl<F: PciFunction> Ixgbe<F> {
     }
 
     /// 4.6.3, from "Setup the PHY and the link" on.
-    fn init(&mut self, config: &Config, queues: &Queues<F::Bar>) -> Result<Vec<F::Interrupt>, Error> {
+    fn init(&mut self, config: &Config, queues: &Queues<F::Bar>) -> Result<Vectors<F::Interrupt>, Error> {
         let hw = &mut self.hw;
         // The card is as `open` or a failed start left it: reset, with nothing pending.
         self.function.set_bus_master(true)?;
@@ -171,11 +172,12 @@ impl<F: PciFunction> Ixgbe<F> {
         hw.enable_receive()?;
         // "Enable interrupts (see Section 4.6.3.1)."
         if !config.interrupts {
-            return Ok(Vec::new());
+            return Ok(Vectors::default());
         }
-        let interrupts = self.function.enable_interrupts(config.rx_queues + 1)?;
-        self.hw.init_interrupts(config.rx_queues)?;
-        Ok(interrupts)
+        let plan = VectorPlan::new(config.rx_queues);
+        let vectors = self.function.enable_interrupts(plan.count())?;
+        self.hw.init_interrupts(plan)?;
+        Ok(vectors)
     }
 }
 
@@ -188,7 +190,7 @@ impl<F: PciFunction> fmt::Debug for Ixgbe<F> {
 /// What a card that came up is used through.
 struct Up<F: PciFunction> {
     queues: Queues<F::Bar>,
-    interrupts: Vec<F::Interrupt>,
+    vectors: Vectors<F::Interrupt>,
 }
 
 /// Queues on their way into the card.
@@ -212,7 +214,8 @@ impl<B: Bar> Queues<B> {
             drop: config.rx_queues > 1,
         });
         let doorbell = hw.bar.doorbell(RDT.at(index.into())?.offset())?;
-        let interrupt = if config.interrupts { 1 << index } else { 0 };
+        let vector = VectorPlan::new(config.rx_queues).rx(index).filter(|_| config.interrupts);
+        let interrupt = vector.map_or(0, |vector| 1 << vector);
         // MFS-VLAN: without jumbo frames the card lets 1518 bytes through whatever the MTU is.
         let longest = (max_frame_bytes(config.mtu.max(STANDARD_MTU)) + VLAN_BYTES) as usize;
         self.rx.push(Rx::new(ring, hw.bar.clone(), doorbell, self.shared.clone(), (index, interrupt), longest));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use driver_core::host::{Bar, BarError, DmaDomain, Doorbell, Interrupt, PciError, PciErrorKind, PciFunction, RegSpace};
+use driver_core::host::{Bar, BarError, DmaDomain, Doorbell, Interrupt, PciError, PciErrorKind, PciFunction, RegSpace, Vectors};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::AsRawFd;
 
@@ -83,7 +83,7 @@ impl PciFunction for SimFunction {
         self.shared.vectors.len() as u16
     }
 
-    fn enable_interrupts(&mut self, count: u16) -> Result<Vec<SimInterrupt>, PciError> {
+    fn enable_interrupts(&mut self, count: u16) -> Result<Vectors<SimInterrupt>, PciError> {
         let tried = format!("turning on {count} interrupt vectors");
         if count > self.interrupt_count() {
             return Err(self.error(&tried, PciErrorKind::Missing("so many interrupt vectors")));
@@ -96,7 +96,7 @@ impl PciFunction for SimFunction {
         // What fired while nobody held the vectors is stale.
         let vectors: Vec<_> = vectors.collect();
         vectors.iter().for_each(|interrupt: &SimInterrupt| _ = interrupt.take());
-        Ok(vectors)
+        Ok(Vectors::new(vectors))
     }
 
     fn reset(&mut self) -> Result<(), PciError> {
@@ -253,8 +253,8 @@ impl Interrupt for SimInterrupt {
         }
     }
 
-    fn raw_fd(&self) -> i32 {
-        self.shared.vectors[self.vector].as_raw_fd()
+    fn raw_fd(&self) -> Option<i32> {
+        Some(self.shared.vectors[self.vector].as_raw_fd())
     }
 }
 

@@ -27,7 +27,7 @@ impl Sender {
     /// Transmit queue 0 on vector 3 with bursts of `wthresh`; the vector waits `interval` times 2 us, and is let through.
     fn new(wthresh: u32, interval: u32) -> Self {
         let mut card = Card::up();
-        let vectors = card.function.enable_interrupts(5).unwrap();
+        let vectors = card.function.enable_interrupts(5).unwrap().into_iter().collect();
         let _ = card.r(0x800);
         card.w(0x898, 1 << 4 | 1 << 31);
         card.w(0x900, (0x80 | 3) << 8);

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
-use driver_core::host::{DmaDomain, PciError, PciErrorKind, PciFunction};
+use driver_core::host::{DmaDomain, PciError, PciErrorKind, PciFunction, Vectors};
 use vfio_bindings::bindings::vfio::*;
 
 use crate::address::PciAddress;
@@ -182,7 +182,7 @@ impl PciFunction for VfioFunction {
         self.vectors().map_or(0, |(_, count)| count.try_into().unwrap_or(u16::MAX))
     }
 
-    fn enable_interrupts(&mut self, count: u16) -> Result<Vec<VfioInterrupt>, PciError> {
+    fn enable_interrupts(&mut self, count: u16) -> Result<Vectors<VfioInterrupt>, PciError> {
         let wrong = |kind| PciError::new(&self.name, &format!("turning on {count} interrupt vectors"), kind);
         if self.interrupts_on.is_some() {
             return Err(wrong(PciErrorKind::Argument("they are on already")));
@@ -199,7 +199,7 @@ impl PciFunction for VfioFunction {
         let fds: Vec<_> = vectors.iter().map(AsFd::as_fd).collect();
         ioctl::set_irqs(self.device.fd(), index, &fds).map_err(|error| self.host("turning interrupt vectors on", &error))?;
         self.interrupts_on = Some(index);
-        Ok(vectors)
+        Ok(Vectors::new(vectors))
     }
 
     /// A function-level reset where the function has one, else one of its slot or bus where that hits nobody else.

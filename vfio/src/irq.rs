@@ -221,8 +221,8 @@ impl Interrupt for VfioInterrupt {
         }
     }
 
-    fn raw_fd(&self) -> i32 {
-        self.fired.as_raw_fd()
+    fn raw_fd(&self) -> Option<i32> {
+        Some(self.fired.as_raw_fd())
     }
 }
 

@@ -60,7 +60,7 @@ fn libvfio_user_serves_every_command_twice() {
         assert_eq!((mapped.read32(0x1004), mapped.read32(0x3004)), (7, 8));
         bar.write64(0x20, 0x1122_3344_5566_7788);
         assert_eq!((bar.read64(0x20), bar.read8(0x21), bar.read16(0x22)), (0x1122_3344_5566_7788, 0x77, 0x5566));
-        let mut vectors = function.enable_interrupts(4).unwrap();
+        let mut vectors = function.enable_interrupts(4).unwrap().into_iter().collect::<Vec<_>>();
         for vector in [3, 0, 2] {
             bar.write32(FIRE, vector);
             assert_eq!(vectors[vector as usize].wait(Some(5_000_000)), Ok(1));

@@ -237,7 +237,7 @@ fn interrupts_are_event_descriptors() {
     assert_eq!(function.interrupt_count(), 3);
     assert!(matches!(function.enable_interrupts(4).unwrap_err().kind, PciErrorKind::Missing(_)));
     assert!(matches!(function.enable_interrupts(0).unwrap_err().kind, PciErrorKind::Argument(_)));
-    let mut vectors = function.enable_interrupts(3).unwrap();
+    let mut vectors = function.enable_interrupts(3).unwrap().into_iter().collect::<Vec<_>>();
     assert!(matches!(function.enable_interrupts(1).unwrap_err().kind, PciErrorKind::Argument(_)), "they are on already");
     assert_eq!(function.config_read(MSIX + 2, 2), Ok(0x8002), "MSI-X is on");
     let bar = function.open_bar(0).unwrap();
@@ -252,7 +252,7 @@ fn interrupts_are_event_descriptors() {
     function.disable_interrupts().unwrap();
     assert_eq!(function.config_read(MSIX + 2, 2), Ok(0x0002));
     assert_eq!(server.seen(SET_IRQS).last().unwrap().body, words(&[20, 0x21, 2, 0, 0]));
-    assert_eq!(function.enable_interrupts(1).unwrap().len(), 1);
+    assert_eq!(function.enable_interrupts(1).unwrap().left(), 1);
 }
 
 /// What SET_IRQS did to MSI-X: flags, first vector, how many.
@@ -270,7 +270,7 @@ fn vectors_are_all_on_or_all_off() {
     assert!(error.contains("turning on 3 interrupt vectors: ") && error.contains("refused DEVICE_SET_IRQS: No space left"), "{error}");
     assert_eq!(irq_sets(&server), [(0x24, 0, 2), (0x24, 2, 1), (0x21, 0, 0)]);
     assert_eq!(function.config_read(MSIX + 2, 2), Ok(0x0002), "MSI-X stays off");
-    assert_eq!(function.enable_interrupts(2).unwrap().len(), 2);
+    assert_eq!(function.enable_interrupts(2).unwrap().left(), 2);
 }
 
 #[test]
@@ -285,7 +285,7 @@ fn vectors_go_off_where_msix_cannot_be_turned_on() {
     let error = function.enable_interrupts(3).unwrap_err().to_string();
     assert!(error.contains("writing configuration offset 0x42") && error.contains("refused REGION_WRITE"), "{error}");
     assert_eq!(irq_sets(&server), [(0x24, 0, 3), (0x21, 0, 0)]);
-    assert_eq!(function.enable_interrupts(1).unwrap().len(), 1);
+    assert_eq!(function.enable_interrupts(1).unwrap().left(), 1);
 }
 
 #[test]
@@ -318,7 +318,7 @@ fn a_server_that_ends_takes_the_device_with_it() {
     let mut function = UserDomain::with_answer_limit(AMPLE).open(&server.path).unwrap();
     let bar = function.open_bar(0).unwrap();
     let region = function.dma().allocate(4096).unwrap();
-    let mut vector = function.enable_interrupts(1).unwrap().remove(0);
+    let mut vector = function.enable_interrupts(1).unwrap().take(0).unwrap();
     let waiter = std::thread::spawn(move || vector.wait(Some(60_000_000)));
     let before = Instant::now();
     bar.write32(CLOSE, 1);

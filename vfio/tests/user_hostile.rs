@@ -34,7 +34,7 @@ fn raise(event: &OwnedFd) {
 #[test]
 fn a_wait_for_an_interrupt_ends_in_time_though_its_descriptor_blocks() {
     let (mut function, server) = open();
-    let mut vector = function.enable_interrupts(1).unwrap().remove(0);
+    let mut vector = function.enable_interrupts(1).unwrap().take(0).unwrap();
     let event = server.event(MSIX_IRQ);
     make_blocking(&event);
     let waited = soon(move || (vector.wait(Some(10_000)), vector));
@@ -78,7 +78,7 @@ fn the_end_of_a_connection_is_seen_though_the_descriptor_of_requests_is_full() {
 #[test]
 fn a_server_stays_gone_though_it_takes_what_was_raised() {
     let (mut function, server) = open();
-    let (bar, mut vector) = (function.open_bar(0).unwrap(), function.enable_interrupts(1).unwrap().remove(0));
+    let (bar, mut vector) = (function.open_bar(0).unwrap(), function.enable_interrupts(1).unwrap().take(0).unwrap());
     let shared = [MSIX_IRQ, ERROR_IRQ, REQUEST_IRQ].map(|index| server.event(index));
     bar.write32(CLOSE, 1);
     assert_eq!(function.events().wait(Some(30_000_000)), Ok(Some(Event::Gone)));
@@ -112,7 +112,7 @@ fn while_taken_back(event: &OwnedFd, mut f: impl FnMut()) {
 #[test]
 fn what_a_server_takes_back_ends_no_wait() {
     let (mut function, server) = open();
-    let (events, mut vector) = (function.events(), function.enable_interrupts(1).unwrap().remove(0));
+    let (events, mut vector) = (function.events(), function.enable_interrupts(1).unwrap().take(0).unwrap());
     let limit_us = 50_000;
     let is_early = |before: Instant| before.elapsed() < Duration::from_micros(limit_us);
     let mut early = [0; 2];

@@ -3,13 +3,12 @@
 use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec;
-use alloc::vec::Vec;
 use core::fmt;
 
 use driver_core::buf::{BufPool, PoolError};
 use driver_core::device::{Config, ConfigError, DeviceInfo};
 use driver_core::ether::MacAddr;
-use driver_core::host::{Clock, DmaDomain, PciFunction};
+use driver_core::host::{Clock, DmaDomain, PciFunction, VectorPlan, Vectors};
 use driver_core::queue::TxGate;
 use driver_core::ring::split::{SplitQueue, SplitRx, SplitTx};
 
@@ -145,9 +144,10 @@ impl<F: PciFunction> VirtioNet<F> {
     pub fn start(mut self, config: &Config) -> Result<Started<F>, StartError<F>> {
         let shared = Arc::new(Shared::new());
         match self.bring_up(config, &shared) {
-            Ok(Running { rx, tx, pool, mut interrupts, features }) => {
-                let events = interrupts.pop();
-                let control = Control::new(self, config, features, shared, events);
+            Ok(Running { rx, tx, pool, mut vectors, features }) => {
+                let plan = VectorPlan::new(config.rx_queues);
+                let control = Control::new(self, config, features, shared, vectors.take(plan.control()));
+                let interrupts = plan.all_rx().filter_map(|vector| vectors.take(vector)).collect();
                 Ok(Started::new(control, vec![rx], vec![tx], interrupts, pool))
             }
             Err(error) => {
@@ -183,16 +183,17 @@ impl<F: PciFunction> VirtioNet<F> {
         greet(&self.transport)?;
         let features = self.negotiate(&pool)?;
         self.function.lock().set_bus_master(true)?;
-        let interrupts = self.set_up_vectors(config)?;
+        let vectors = self.set_up_vectors(config)?;
         let max_frame_bytes = max_frame_bytes(config.mtu) as usize;
 
-        let (queue, notify) = self.set_up_queue(net::RECEIVEQ, config.rx_ring, features, config.interrupts)?;
+        let rx_vector = VectorPlan::new(config.rx_queues).rx(0).filter(|_| config.interrupts);
+        let (queue, notify) = self.set_up_queue(net::RECEIVEQ, config.rx_ring, features, rx_vector)?;
         let needed = queue.size().into();
         let ring = SplitRx::new(queue, &pool).ok_or_else(|| ConfigError::PoolCount { buffers: pool.available(), needed })?;
         let parts = RxParts { ring, notify, shared: shared.clone(), features, interrupts: config.interrupts, max_frame_bytes };
         let mut rx = Rx::new(parts);
 
-        let (queue, notify) = self.set_up_queue(net::TRANSMITQ, config.tx_ring, features, false)?;
+        let (queue, notify) = self.set_up_queue(net::TRANSMITQ, config.tx_ring, features, None)?;
         let gate = TxGate::new(config.gate, queue.size().into())?;
         let ring = SplitTx::new(queue, &self.domain, &pool, features.contains(Features::INDIRECT_DESC))?;
         let tx = Tx::new(TxParts { ring, notify, shared: shared.clone(), features, gate, max_frame_bytes });
@@ -203,7 +204,7 @@ impl<F: PciFunction> VirtioNet<F> {
             return Err(Error::NeedsReset { function: self.transport.name.clone() });
         }
         rx.kick();
-        Ok(Running { rx, tx, pool, interrupts, features })
+        Ok(Running { rx, tx, pool, vectors, features })
     }
 
     /// Steps 4 to 6: accept features, set FEATURES_OK, "Re-read device status to ensure the FEATURES_OK bit is still set".
@@ -223,21 +224,22 @@ impl<F: PciFunction> VirtioNet<F> {
         Ok(features)
     }
 
-    /// One vector for the receive queue, and the last for configuration changes (4.1.5.1.2).
-    fn set_up_vectors(&self, config: &Config) -> Result<Vec<F::Interrupt>, Error> {
+    /// Turns the vectors on and gives the control vector to configuration changes (4.1.5.1.2).
+    fn set_up_vectors(&self, config: &Config) -> Result<Vectors<F::Interrupt>, Error> {
         let common = &self.transport.common;
         if !config.interrupts {
             common::CONFIG_MSIX_VECTOR.write(common, common::NO_VECTOR);
-            return Ok(Vec::new());
+            return Ok(Vectors::default());
         }
-        let last = config.rx_queues;
-        let interrupts = self.function.lock().enable_interrupts(last + 1)?;
-        common::CONFIG_MSIX_VECTOR.write(common, last);
+        let plan = VectorPlan::new(config.rx_queues);
+        let vectors = self.function.lock().enable_interrupts(plan.count())?;
+        let vector = plan.control();
+        common::CONFIG_MSIX_VECTOR.write(common, vector);
         // "After mapping an event to vector, the driver MUST verify success by reading the Vector field value".
-        if common::CONFIG_MSIX_VECTOR.read(common) != last {
-            return Err(Error::Vector { function: self.transport.name.clone(), what: "configuration changes", vector: last });
+        if common::CONFIG_MSIX_VECTOR.read(common) != vector {
+            return Err(Error::Vector { function: self.transport.name.clone(), what: "configuration changes", vector });
         }
-        Ok(interrupts)
+        Ok(vectors)
     }
 
     /// 4.1.5.1.3: select, size, addresses, vector, enable.
@@ -246,7 +248,7 @@ impl<F: PciFunction> VirtioNet<F> {
         index: u16,
         wanted: u32,
         features: Features,
-        interrupts: bool,
+        vector: Option<u16>,
     ) -> Result<(SplitQueue, crate::transport::Notify<F>), Error> {
         let (transport, common) = (&self.transport, &self.transport.common);
         let size = queue_size(transport, index)?.min(wanted.min(MAX_RING) as u16);
@@ -259,8 +261,7 @@ impl<F: PciFunction> VirtioNet<F> {
         common::QUEUE_DESC.write(common, desc.0);
         common::QUEUE_DRIVER.write(common, driver.0);
         common::QUEUE_DEVICE.write(common, device.0);
-        // The receive queue's vector has its number.
-        let vector = if interrupts { index } else { common::NO_VECTOR };
+        let vector = vector.unwrap_or(common::NO_VECTOR);
         common::QUEUE_MSIX_VECTOR.write(common, vector);
         if common::QUEUE_MSIX_VECTOR.read(common) != vector {
             return Err(Error::Vector { function: transport.name.clone(), what: "the receive queue", vector });
@@ -282,7 +283,7 @@ struct Running<F: PciFunction> {
     rx: Rx<F>,
     tx: Tx<F>,
     pool: BufPool,
-    interrupts: Vec<F::Interrupt>,
+    vectors: Vectors<F::Interrupt>,
     features: Features,
 }
 

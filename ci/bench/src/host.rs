@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use driver_core::host::{
-    Bar, BarError, Clock, DmaDomain, DmaError, DmaMapper, Doorbell, Interrupt, Iova, Mapping, PciError, PciErrorKind, PciFunction, RegSpace,
+    Bar, BarError, Clock, DmaDomain, DmaError, DmaMapper, Doorbell, Interrupt, Iova, Mapping, PciError, PciErrorKind, PciFunction, RegSpace, Vectors,
 };
 
 /// Device addresses differ from pointers by this, so that a driver that confuses them fails at once.
@@ -203,7 +203,7 @@ impl PciFunction for StubFunction {
     fn interrupt_count(&self) -> u16 {
         0
     }
-    fn enable_interrupts(&mut self, _count: u16) -> Result<Vec<NoInterrupt>, PciError> {
+    fn enable_interrupts(&mut self, _count: u16) -> Result<Vectors<NoInterrupt>, PciError> {
         Err(PciError::new("stub", "turning on interrupts", PciErrorKind::Missing("interrupts")))
     }
     fn reset(&mut self) -> Result<(), PciError> {

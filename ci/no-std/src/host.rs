@@ -1,15 +1,12 @@
 //! The host's side without std: memory from a fixed block, a PCI function that is not there, a panic that stops.
 
 use alloc::string::String;
-use alloc::vec::Vec;
 use core::alloc::{GlobalAlloc, Layout};
 use core::cell::UnsafeCell;
 use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::{AtomicUsize, Ordering};
 
-use driver_core::host::{
-    Bar, BarError, Clock, DmaDomain, DmaError, DmaMapper, Doorbell, Interrupt, Iova, Mapping, PciError, PciErrorKind, PciFunction, RegSpace,
-};
+use driver_core::host::{Bar, BarError, Clock, DmaDomain, DmaError, DmaMapper, Doorbell, Interrupt, Iova, Mapping, PciError, PciErrorKind, PciFunction, RegSpace, Vectors};
 
 const ARENA_BYTES: usize = 1 << 20;
 
@@ -164,7 +161,7 @@ impl PciFunction for Card {
     fn interrupt_count(&self) -> u16 {
         0
     }
-    fn enable_interrupts(&mut self, _count: u16) -> Result<Vec<Line>, PciError> {
+    fn enable_interrupts(&mut self, _count: u16) -> Result<Vectors<Line>, PciError> {
         Err(PciError::new("card", "turning on interrupts", PciErrorKind::Missing("interrupt vector")))
     }
     fn reset(&mut self) -> Result<(), PciError> {

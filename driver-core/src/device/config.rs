@@ -7,6 +7,7 @@ use core::ops::RangeInclusive;
 use crate::buf::pool::BufPool;
 use crate::device::info::RxMode;
 use crate::host::dma::DmaDomain;
+use crate::host::vectors::VectorPlan;
 use crate::queue::gate::{GateConfig, GateError, TxGate};
 
 /// How to start a device.
@@ -165,7 +166,7 @@ pub struct Limits {
     pub vectors: u16,
 }
 
-/// Checks everything of `config` that does not depend on a pool's buffers. A receive queue takes one interrupt vector, and the link another.
+/// Checks everything of `config` that does not depend on a pool's buffers.
 ///
 /// # Errors
 /// [`ConfigError`], the first that is found.
@@ -189,7 +190,7 @@ pub fn check(config: &Config, domain: &DmaDomain, limits: &Limits) -> Result<(),
     if config.pool.as_ref().is_some_and(|pool| !pool.domain().is_same(domain)) {
         return Err(ConfigError::PoolDomain);
     }
-    let needed = config.rx_queues + 1;
+    let needed = VectorPlan::new(config.rx_queues).count();
     if config.interrupts && limits.vectors < needed {
         return Err(ConfigError::Vectors { available: limits.vectors, needed });
     }

@@ -79,7 +79,6 @@ impl<F: PciFunction> RegSpace for ConfigSpace<'_, F> {
 #[cfg(test)]
 mod tests {
     use alloc::string::ToString;
-    use alloc::vec::Vec;
 
     use super::*;
     use crate::host::bar::{Bar, BarError, Doorbell};
@@ -163,8 +162,8 @@ mod tests {
         fn interrupt_count(&self) -> u16 {
             0
         }
-        fn enable_interrupts(&mut self, _: u16) -> Result<Vec<Nothing>, PciError> {
-            Ok(Vec::new())
+        fn enable_interrupts(&mut self, _: u16) -> Result<crate::host::vectors::Vectors<Nothing>, PciError> {
+            Ok(crate::host::vectors::Vectors::default())
         }
         fn reset(&mut self) -> Result<(), PciError> {
             Ok(())

@@ -8,6 +8,7 @@ pub(crate) mod config_space;
 pub(crate) mod dma;
 pub(crate) mod iova;
 pub(crate) mod pci;
+pub(crate) mod vectors;
 
 pub use bar::{Bar, BarError, Doorbell, RegSpace};
 pub use clock::Clock;
@@ -15,3 +16,4 @@ pub use config_space::ConfigSpace;
 pub use dma::{DmaDomain, DmaError, DmaMapper, DmaRegion, Iova, Mapping};
 pub use iova::{IovaAllocator, IovaExhausted};
 pub use pci::{Interrupt, PciError, PciErrorKind, PciFunction, PciId};
+pub use vectors::{VectorPlan, Vectors, VectorsIter};

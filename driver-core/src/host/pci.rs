@@ -2,11 +2,11 @@
 
 use alloc::boxed::Box;
 use alloc::string::String;
-use alloc::vec::Vec;
 use core::fmt;
 
 use crate::host::bar::Bar;
 use crate::host::dma::DmaDomain;
+use crate::host::vectors::Vectors;
 
 /// What a function says it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,11 +73,11 @@ pub trait PciFunction: Send + 'static {
     /// How many MSI-X (or, failing that, MSI) vectors the function has.
     fn interrupt_count(&self) -> u16;
 
-    /// Turns on `count` vectors and returns one object for each.
+    /// Turns on `count` vectors, those of the numbers from 0 on. [`VectorPlan`](crate::host::VectorPlan) says how many a driver needs and what for.
     ///
     /// # Errors
     /// [`PciError`] where there are fewer, or they are on already.
-    fn enable_interrupts(&mut self, count: u16) -> Result<Vec<Self::Interrupt>, PciError>;
+    fn enable_interrupts(&mut self, count: u16) -> Result<Vectors<Self::Interrupt>, PciError>;
 
     /// Resets the function (function-level reset, or what the host has in its place).
     ///
@@ -133,9 +133,10 @@ pub trait Interrupt: Send + 'static {
     /// [`PciError`] where the function is gone.
     fn wait(&mut self, timeout_us: Option<u64>) -> Result<u64, PciError>;
 
-    /// A file descriptor that becomes readable when the vector fires, for `epoll` and its kin; -1 where there is none.
-    fn raw_fd(&self) -> i32 {
-        -1
+    /// A file descriptor that becomes readable when the vector fires, for `epoll` and its kin; `None` where the host has no such thing. It is the
+    /// vector's own: to be watched, and neither read nor closed.
+    fn raw_fd(&self) -> Option<i32> {
+        None
     }
 }
 
@@ -143,7 +144,7 @@ impl<I: Interrupt + ?Sized> Interrupt for Box<I> {
     fn wait(&mut self, timeout_us: Option<u64>) -> Result<u64, PciError> {
         (**self).wait(timeout_us)
     }
-    fn raw_fd(&self) -> i32 {
+    fn raw_fd(&self) -> Option<i32> {
         (**self).raw_fd()
     }
 }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use driver_core::buf::{Batch, BufPool, PoolConfig};
 use driver_core::device::Config;
 use driver_core::ether::MacAddr;
-use driver_core::host::{Bar, BarError, Clock, DmaDomain, PciError, PciFunction, RegSpace};
+use driver_core::host::{Bar, BarError, Clock, DmaDomain, PciError, PciFunction, RegSpace, Vectors};
 use driver_core::queue::{RxQueue, TxQueue, TxState};
 use ixgbe::device::Started;
 use ixgbe::{Error, Ixgbe, StartError};
@@ -236,7 +236,7 @@ impl PciFunction for Lying {
     fn interrupt_count(&self) -> u16 {
         self.liar.lies().vectors.unwrap_or_else(|| self.inner.interrupt_count())
     }
-    fn enable_interrupts(&mut self, count: u16) -> Result<Vec<Self::Interrupt>, PciError> {
+    fn enable_interrupts(&mut self, count: u16) -> Result<Vectors<Self::Interrupt>, PciError> {
         self.inner.enable_interrupts(count)
     }
     fn reset(&mut self) -> Result<(), PciError> {

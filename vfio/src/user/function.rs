@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 
-use driver_core::host::{DmaDomain, PciError, PciErrorKind, PciFunction};
+use driver_core::host::{DmaDomain, PciError, PciErrorKind, PciFunction, Vectors};
 use vfio_bindings::bindings::vfio::*;
 
 use super::cause::ServerCause;
@@ -231,7 +231,7 @@ impl PciFunction for UserFunction {
         self.vectors().map_or(0, |(_, count)| count.try_into().unwrap_or(u16::MAX))
     }
 
-    fn enable_interrupts(&mut self, count: u16) -> Result<Vec<VfioInterrupt>, PciError> {
+    fn enable_interrupts(&mut self, count: u16) -> Result<Vectors<VfioInterrupt>, PciError> {
         let tried = format!("turning on {count} interrupt vectors");
         let wrong = |kind| PciError::new(self.connection.name(), &tried, kind);
         if self.interrupts_on.is_some() {
@@ -255,7 +255,7 @@ impl PciFunction for UserFunction {
             }
             return Err(error);
         }
-        Ok(vectors)
+        Ok(Vectors::new(vectors))
     }
 
     /// What the server does for a reset, where it can.

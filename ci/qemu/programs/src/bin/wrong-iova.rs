@@ -55,7 +55,7 @@ fn run() -> Result<(), Box<dyn Error>> {
     println!("{address} by {}", function.domain().way());
     let region = function.dma().allocate(0x4000)?;
     function.set_bus_master(true)?;
-    let mut vector = function.enable_interrupts(1)?.pop().ok_or("no interrupt vector, and no error")?;
+    let mut vector = function.enable_interrupts(1)?.take(0).ok_or("no interrupt vector, and no error")?;
     let mut card = Card::find(&mut function)?;
 
     let gone = function.dma().allocate(0x1000)?;
