@@ -3,10 +3,9 @@
 use driver_core::buf::CHUNK;
 use driver_core::device::config::{self, Limits};
 use driver_core::device::{Config, ConfigError};
+use driver_core::ether::{FCS_BYTES, FrameLimits, HEADER_BYTES, MIN_MTU, STANDARD_MTU};
 use driver_core::host::DmaDomain;
 use driver_core::ring::REPORT_EVERY;
-
-use crate::desc::{FCS_BYTES, HEADER_BYTES};
 
 /// Queues of each direction. The card has 128; RSS without virtualisation spreads over 16 (7.1.2.8).
 pub const MAX_QUEUES: u16 = 16;
@@ -14,22 +13,14 @@ pub const MAX_QUEUES: u16 = 16;
 pub const MIN_RING: u32 = 64;
 /// Descriptors of the largest ring. The card could do 8192 ("Validated Lengths up to 128K (8K descriptors)", 8.2.3.8.3).
 pub const MAX_RING: u32 = 4096;
-/// The smallest MTU, in bytes: what IPv4 demands.
-pub const MIN_MTU: u32 = 68;
 /// The largest MTU, in bytes: a frame of 9728 bytes (8.2.3.22.13: MAXFRS.MFS up to 0x2600) less header and check sequence.
-pub const MAX_MTU: u32 = 9728 - HEADER_BYTES - FCS_BYTES;
-/// The largest MTU that needs no jumbo frames, in bytes.
-pub(crate) const STANDARD_MTU: u32 = 1500;
+pub const MAX_MTU: u32 = 9728 - HEADER_BYTES as u32 - FCS_BYTES as u32;
 /// SRRCTL.BSIZEPACKET counts KB, from 1 to 16.
 const BUFFER_KB: core::ops::RangeInclusive<u32> = 1..=16;
 
-/// What a VLAN header adds to a frame, in bytes.
-pub(crate) const VLAN_BYTES: u32 = 4;
-
-/// The longest frame of an MTU without check sequence, in bytes. A frame with a VLAN header may have [`VLAN_BYTES`] more, which MAXFRS lets through
-/// by itself (8.2.3.22.13).
-pub(crate) const fn max_frame_bytes(mtu: u32) -> u32 {
-    mtu + HEADER_BYTES
+/// What the card lets in. MFS-VLAN: without jumbo frames that is the standard's 1518 bytes, whatever the MTU is.
+pub(crate) fn rx_limits(mtu: u32) -> FrameLimits {
+    FrameLimits::of(mtu.max(STANDARD_MTU))
 }
 
 /// Checks all of `config` that does not depend on memory. `vectors` is how many interrupt vectors the function has.
@@ -78,6 +69,11 @@ mod tests {
     #[test]
     fn the_largest_frame_is_what_maxfrs_allows() {
         assert_eq!(MAX_MTU, 9710);
-        assert_eq!(max_frame_bytes(1500), 1514);
+        assert_eq!(rx_limits(MAX_MTU).untagged_bytes() + 4, 9728);
+    }
+
+    #[test]
+    fn the_card_lets_standard_frames_in_whatever_the_mtu_is() {
+        assert_eq!([68, 1500, 1501].map(|mtu| rx_limits(mtu).tagged_bytes()), [1518, 1518, 1519]);
     }
 }

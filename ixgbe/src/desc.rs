@@ -3,14 +3,8 @@
 //! The read format of a receive descriptor (7.1.6.1) is the buffer's address in word 0 and 0 in word 1 (no header buffer), so that the done bit of
 //! a descriptor that the card has not touched is clear. Of a transmit descriptor word 0 is the buffer's address, and word 1 is made here.
 
+use driver_core::ether::MIN_FRAME_BYTES;
 use driver_core::ring::{RxRules, TxRules};
-
-/// Length of the check sequence, in bytes.
-pub const FCS_BYTES: u32 = 4;
-/// Length of an Ethernet header, in bytes.
-pub const HEADER_BYTES: u32 = 14;
-/// Frames are padded to this length by the driver; the check sequence makes 64 of it.
-pub const MIN_FRAME_BYTES: u16 = 60;
 
 /// Receive write-back, word 1 (7.1.6.2): extended status in 19:0, extended error in 31:20, PKT_LEN in 47:32, VLAN tag in 63:48.
 pub mod rx {
@@ -104,9 +98,9 @@ pub mod tx {
     }
 }
 
-/// What [`TxRing`](driver_core::ring::TxRing) sends in blocks: whole frames of one buffer, up to `max_frame_bytes` without check sequence.
-pub const fn tx_rules(max_frame_bytes: u16) -> TxRules {
-    TxRules { command: tx::DATA | tx::EOP, report: tx::RS, done: tx::DD, min_len: MIN_FRAME_BYTES, max_len: max_frame_bytes }
+/// What [`TxRing`](driver_core::ring::TxRing) sends in blocks: whole frames of one buffer, up to `max_len` bytes.
+pub const fn tx_rules(max_len: u16) -> TxRules {
+    TxRules { command: tx::DATA | tx::EOP, report: tx::RS, done: tx::DD, min_len: MIN_FRAME_BYTES as u16, max_len }
 }
 
 #[cfg(test)]
@@ -179,7 +173,7 @@ mod tests {
 
     #[test]
     fn the_largest_frame_fits_its_fields() {
-        const { assert!(crate::config::max_frame_bytes(crate::config::MAX_MTU) <= tx::PAYLEN_MAX) }
+        const { assert!(driver_core::ether::FrameLimits::of(crate::config::MAX_MTU).tagged_bytes() <= tx::PAYLEN_MAX) }
         assert_eq!(tx::data_word(u16::MAX, tx::PAYLEN_MAX, true) >> tx::PAYLEN_SHIFT, u64::from(tx::PAYLEN_MAX));
     }
 }

@@ -6,11 +6,12 @@ use core::fmt;
 
 use driver_core::buf::{BufPool, PoolConfig, PoolError};
 use driver_core::device::{Config, ConfigError, DeviceInfo};
+use driver_core::ether::FrameLimits;
 use driver_core::host::{Bar, Clock, PciFunction};
 use driver_core::queue::TxGate;
 use driver_core::ring::{RxRing, RxRingError, TxRing};
 
-use crate::config::{self, MAX_MTU, MAX_QUEUES, MAX_RING, MIN_RING, STANDARD_MTU, VLAN_BYTES, buffer_kb, max_frame_bytes};
+use crate::config::{self, MAX_MTU, MAX_QUEUES, MAX_RING, MIN_RING, buffer_kb, rx_limits};
 use crate::control::Control;
 use crate::desc::{RX_RULES, tx_rules};
 use crate::error::{Error, StartError};
@@ -213,21 +214,19 @@ impl<B: Bar> Queues<B> {
         });
         let doorbell = hw.bar.doorbell(RDT.at(index.into())?.offset())?;
         let interrupt = if config.interrupts { 1 << index } else { 0 };
-        // MFS-VLAN: without jumbo frames the card lets 1518 bytes through whatever the MTU is.
-        let longest = (max_frame_bytes(config.mtu.max(STANDARD_MTU)) + VLAN_BYTES) as usize;
-        self.rx.push(Rx::new(ring, hw.bar.clone(), doorbell, self.shared.clone(), (index, interrupt), longest));
+        self.rx.push(Rx::new(ring, hw.bar.clone(), doorbell, self.shared.clone(), (index, interrupt), rx_limits(config.mtu)));
         Ok(())
     }
 
     fn add_tx(&mut self, hw: &Hw<B>, config: &Config, index: u16) -> Result<(), Error> {
-        let longest = max_frame_bytes(config.mtu);
+        let limits = FrameLimits::of(config.mtu);
         // Frames of one buffer at most: what is longer takes the scalar way.
-        let rules = tx_rules(longest.min(self.pool.data_bytes()) as u16);
+        let rules = tx_rules(limits.untagged_bytes().min(self.pool.data_bytes()) as u16);
         let gate = TxGate::new(config.gate, config.tx_ring)?;
         let ring = TxRing::new(&self.pool, config.tx_ring, rules, config.gate.byte_limit.is_some())?;
         self.tx_rings.push(RingAt { iova: ring.iova(), len: ring.len() });
         let doorbell = hw.bar.doorbell(TDT.at(index.into())?.offset())?;
-        self.tx.push(Tx::new(ring, hw.bar.clone(), doorbell, self.shared.clone(), index, gate, longest as usize));
+        self.tx.push(Tx::new(ring, hw.bar.clone(), doorbell, self.shared.clone(), index, gate, limits));
         Ok(())
     }
 }

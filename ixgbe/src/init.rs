@@ -1,9 +1,9 @@
 //! Initialisation in the datasheet's order (4.6.3), for DCB off and virtualisation off (4.6.11.3.4). Queues are in [`queues`](crate::queues).
 
+use driver_core::ether::{STANDARD_MTU, VLAN_TAG_BYTES};
 use driver_core::host::Bar;
 
-use crate::config::STANDARD_MTU;
-use crate::desc::{FCS_BYTES, HEADER_BYTES};
+use crate::config::rx_limits;
 use crate::error::Error;
 use crate::hw::Hw;
 use crate::id::Family;
@@ -70,7 +70,7 @@ impl<B: Bar> Hw<B> {
             v
         });
         // MFS-VLAN, 8.2.3.22.13: from destination address to check sequence; VLAN headers come on top by themselves.
-        let mfs = mtu.max(STANDARD_MTU) + HEADER_BYTES + FCS_BYTES;
+        let mfs = rx_limits(mtu).wire_bytes() - VLAN_TAG_BYTES as u32;
         MAXFRS.modify(&self.bar, |v| v & 0xffff | mfs << 16);
     }
 

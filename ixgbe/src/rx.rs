@@ -7,6 +7,7 @@ use core::mem::ManuallyDrop;
 use driver_core::barrier;
 use driver_core::buf::meta::VLAN_SHIFT;
 use driver_core::buf::{Batch, Frame};
+use driver_core::ether::FrameLimits;
 use driver_core::host::{Bar, Doorbell};
 use driver_core::queue::{QueueFault, RxCounters, RxQueue};
 use driver_core::ring::{BLOCK, RxRing, RxTakeError};
@@ -28,7 +29,7 @@ pub struct Rx<B: Bar> {
     interrupt: u32,
     /// The first buffers of a frame whose last descriptor is not done yet.
     partial: Option<Frame>,
-    max_frame_bytes: usize,
+    limits: FrameLimits,
     fault: Option<QueueFault>,
     counters: RxCounters,
 }
@@ -45,7 +46,7 @@ enum One {
 
 impl<B: Bar> Rx<B> {
     /// A queue on a ring whose hardware is set up and enabled. `interrupt`: the queue's bit in EIMS.
-    pub(crate) fn new(ring: RxRing, bar: B, tail: B::Doorbell, shared: Arc<Shared>, (index, interrupt): (u16, u32), max_frame_bytes: usize) -> Self {
+    pub(crate) fn new(ring: RxRing, bar: B, tail: B::Doorbell, shared: Arc<Shared>, (index, interrupt): (u16, u32), limits: FrameLimits) -> Self {
         Self {
             ring: ManuallyDrop::new(ring),
             tail,
@@ -54,7 +55,7 @@ impl<B: Bar> Rx<B> {
             index,
             interrupt,
             partial: None,
-            max_frame_bytes,
+            limits,
             fault: None,
             counters: RxCounters::default(),
         }
@@ -110,8 +111,9 @@ impl<B: Bar> Rx<B> {
             }
             None => frame,
         };
-        let most = self.max_frame_bytes / self.ring.pool().data_bytes() as usize + 1;
-        if frame.len() > self.max_frame_bytes || frame.segments().count() > most {
+        let longest = self.limits.longest(true);
+        let most = longest / self.ring.pool().data_bytes() as usize + 1;
+        if frame.len() > longest || frame.segments().count() > most {
             self.break_queue(QueueFault::Protocol("the device reports a frame longer, or in more pieces, than MAXFRS lets through"));
             return One::Stop;
         }

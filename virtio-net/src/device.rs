@@ -8,12 +8,12 @@ use core::fmt;
 
 use driver_core::buf::{BufPool, PoolError};
 use driver_core::device::{Config, ConfigError, DeviceInfo};
-use driver_core::ether::MacAddr;
+use driver_core::ether::{FrameLimits, MIN_MTU, MacAddr};
 use driver_core::host::{Clock, DmaDomain, PciFunction};
 use driver_core::queue::TxGate;
 use driver_core::ring::split::{SplitQueue, SplitRx, SplitTx};
 
-use crate::config::{self, Limits, MAX_MTU, MAX_RING, MIN_MTU, MIN_RING, max_frame_bytes};
+use crate::config::{self, Limits, MAX_MTU, MAX_RING, MIN_RING};
 use crate::control::Control;
 use crate::error::{Error, StartError};
 use crate::filter::local_mac;
@@ -167,31 +167,31 @@ impl<F: PciFunction> VirtioNet<F> {
 
     /// 3.1.1 from the start to DRIVER_OK.
     fn bring_up(&mut self, config: &Config, shared: &Arc<Shared>) -> Result<Running<F>, Error> {
-        let limits = self.limits();
-        config::check(config, &self.domain, &limits)?;
+        let allowed = self.limits();
+        config::check(config, &self.domain, &allowed)?;
         if !self.features.contains(Features::ACCESS_PLATFORM) && !self.physical {
             return Err(Error::NoAccessPlatform { function: self.transport.name.clone() });
         }
         let pool = match &config.pool {
             Some(pool) => pool.clone(),
-            None => BufPool::new(&self.domain, config::own_pool(config, &limits, config.rx_ring + config.tx_ring)).map_err(pool_error)?,
+            None => BufPool::new(&self.domain, config::own_pool(config, &allowed, config.rx_ring + config.tx_ring)).map_err(pool_error)?,
         };
         greet(&self.transport)?;
         let features = self.negotiate(&pool)?;
         self.function.lock().set_bus_master(true)?;
         let interrupts = self.set_up_vectors(config)?;
-        let max_frame_bytes = max_frame_bytes(config.mtu) as usize;
+        let limits = FrameLimits::of(config.mtu);
 
         let (queue, notify) = self.set_up_queue(net::RECEIVEQ, config.rx_ring, features, config.interrupts)?;
         let needed = queue.size().into();
         let ring = SplitRx::new(queue, &pool).ok_or_else(|| ConfigError::PoolCount { buffers: pool.available(), needed })?;
-        let parts = RxParts { ring, notify, shared: shared.clone(), features, interrupts: config.interrupts, max_frame_bytes };
+        let parts = RxParts { ring, notify, shared: shared.clone(), features, interrupts: config.interrupts, limits };
         let mut rx = Rx::new(parts);
 
         let (queue, notify) = self.set_up_queue(net::TRANSMITQ, config.tx_ring, features, false)?;
         let gate = TxGate::new(config.gate, queue.size().into())?;
         let ring = SplitTx::new(queue, &self.domain, &pool, features.contains(Features::INDIRECT_DESC))?;
-        let tx = Tx::new(TxParts { ring, notify, shared: shared.clone(), features, gate, max_frame_bytes });
+        let tx = Tx::new(TxParts { ring, notify, shared: shared.clone(), features, gate, limits });
 
         // Step 8: "Set the DRIVER_OK status bit. At this point the device is “live”."
         self.transport.add_status(Status::DRIVER_OK);
@@ -206,8 +206,8 @@ impl<F: PciFunction> VirtioNet<F> {
     fn negotiate(&self, pool: &BufPool) -> Result<Features, Error> {
         let mut features = self.features;
         // 5.1.4.2: with VIRTIO_NET_F_MTU the driver "MUST supply enough receive buffers to receive at least one receive packet of size mtu".
-        let longest = max_frame_bytes(self.device_mtu.unwrap_or(0));
-        if !features.contains(Features::MRG_RXBUF) && pool.data_bytes() < longest {
+        let limits = FrameLimits::of(self.device_mtu.unwrap_or(0));
+        if !features.contains(Features::MRG_RXBUF) && pool.data_bytes() < limits.tagged_bytes() {
             features.remove(Features::MTU);
         }
         self.transport.accept(features);

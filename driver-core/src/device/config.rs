@@ -6,6 +6,7 @@ use core::ops::RangeInclusive;
 
 use crate::buf::pool::BufPool;
 use crate::device::info::RxMode;
+use crate::ether::STANDARD_MTU;
 use crate::host::dma::DmaDomain;
 use crate::queue::gate::{GateConfig, GateError, TxGate};
 
@@ -39,7 +40,7 @@ impl Default for Config {
             tx_queues: 1,
             rx_ring: 512,
             tx_ring: 512,
-            mtu: 1500,
+            mtu: STANDARD_MTU,
             rx_mode: RxMode::default(),
             gate: GateConfig::default(),
             pool: None,

@@ -4,7 +4,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
-use crate::ether::MacAddr;
+use crate::ether::{MacAddr, STANDARD_MTU};
 
 /// The state of the link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -67,7 +67,7 @@ impl DeviceInfo {
             max_rx_queues: 1,
             max_tx_queues: 1,
             ring_limits: (64, 4096),
-            max_mtu: 1500,
+            max_mtu: STANDARD_MTU,
             features: Vec::new(),
             unused_features: Vec::new(),
         }
