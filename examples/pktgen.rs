@@ -59,7 +59,7 @@ fn run(args: &Args) -> Result<bool, Error> {
     if mtu > device.info().max_mtu {
         return Err(SpecError::new("--size", format!("a frame of {} bytes is longer than {} sends", args.size, args.device)).into());
     }
-    let mut port = device.start(&Config { mtu, ..Config::default() })?;
+    let mut port = device.start(&Config::new().mtu(mtu))?;
     let mut run = Run::new(None);
     run.wait_for_links(&mut [&mut port]);
     let Some((rx, tx)) = port.take_queues() else { unreachable!("a started port has queues") };

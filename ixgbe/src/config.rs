@@ -3,7 +3,7 @@
 use driver_core::buf::CHUNK;
 use driver_core::device::config::{self, Limits};
 use driver_core::device::{Config, ConfigError};
-use driver_core::ether::{FCS_BYTES, FrameLimits, HEADER_BYTES, MIN_MTU, STANDARD_MTU};
+use driver_core::ether::{FCS_BYTES, FrameLimits, HEADER_BYTES, STANDARD_MTU};
 use driver_core::host::DmaDomain;
 use driver_core::ring::REPORT_EVERY;
 
@@ -23,11 +23,10 @@ pub(crate) fn rx_limits(mtu: u32) -> FrameLimits {
     FrameLimits::of(mtu.max(STANDARD_MTU))
 }
 
-/// Checks all of `config` that does not depend on memory. `vectors` is how many interrupt vectors the function has.
-pub(crate) fn check(config: &Config, domain: &DmaDomain, vectors: u16) -> Result<(), ConfigError> {
-    let limits = Limits { queues: MAX_QUEUES, ring: MIN_RING..=MAX_RING, mtu: MIN_MTU..=MAX_MTU, vectors };
-    config::check(config, domain, &limits)?;
-    if let Some(pool) = &config.pool {
+/// Checks all of `config` that does not depend on memory.
+pub(crate) fn check(config: &Config, domain: &DmaDomain, limits: &Limits) -> Result<(), ConfigError> {
+    config::check(config, domain, limits)?;
+    if let Some(pool) = config.given_pool() {
         buffer_kb(pool.data_bytes())?;
         let (buffers, needed) = (pool.len(), min_buffers(config));
         if buffers < needed {
@@ -40,7 +39,8 @@ pub(crate) fn check(config: &Config, domain: &DmaDomain, vectors: u16) -> Result
 /// The fewest buffers that a pool must have. Each receive queue fills its slots and takes fresh ones by the block; each transmit queue keeps up to
 /// [`REPORT_EVERY`] frames whose report was not asked for yet.
 pub(crate) fn min_buffers(config: &Config) -> u32 {
-    u32::from(config.rx_queues) * (config.rx_ring + CHUNK as u32) + u32::from(config.tx_queues) * REPORT_EVERY
+    let (rx, tx) = (config.rx_config(), config.tx_config());
+    u32::from(rx.queue_count()) * (rx.ring_len() + CHUNK as u32) + u32::from(tx.queue_count()) * REPORT_EVERY
 }
 
 /// What SRRCTL.BSIZEPACKET says for buffers of `data_bytes`. Buffers that the card would use in part only would make every bound a matter of which

@@ -31,6 +31,9 @@ pub mod rx {
     /// The IPv4 header checksum is wrong.
     pub const IPE: u64 = 1 << 31;
 
+    /// What the card says of checksums.
+    pub const VERDICTS: u64 = UDPCS | L4CS | IPCS | L4E | IPE;
+
     /// The length that the card wrote, in bytes.
     #[inline(always)]
     pub const fn len(word1: u64) -> u16 {
@@ -63,8 +66,10 @@ pub mod rx {
     }
 }
 
-/// What [`RxRing`](driver_core::ring::RxRing) takes in blocks: whole frames without error or VLAN tag.
-pub const RX_RULES: RxRules = RxRules { done: rx::DD, end: rx::EOP, unusual: rx::ERRORS | rx::VP };
+/// What [`RxRing`](driver_core::ring::RxRing) takes in blocks: whole frames without error, VLAN tag, or any of the bits that are to be `hidden`.
+pub const fn rx_rules(hidden: u64) -> RxRules {
+    RxRules { done: rx::DD, end: rx::EOP, unusual: rx::ERRORS | rx::VP | hidden }
+}
 
 /// Transmit data descriptor, word 1 (7.2.3.2.4): DTALEN in 15:0, DTYP in 23:20, DCMD in 31:24, STA in 35:32, POPTS in 45:40, PAYLEN in 63:46.
 pub mod tx {
@@ -107,6 +112,7 @@ pub const fn tx_rules(max_len: u16) -> TxRules {
 mod tests {
     use super::*;
 
+    const RX_RULES: RxRules = rx_rules(0);
     const WHOLE: u64 = RX_RULES.done | RX_RULES.end;
 
     /// A write-back typed in from figure 7-9, field by field: VLAN tag, length, errors, status.
@@ -144,6 +150,17 @@ mod tests {
         assert_eq!(word & RX_RULES.unusual, 0);
         assert_eq!(word & driver_core::buf::meta::L4_BAD, rx::L4E);
         assert_eq!(word & driver_core::buf::meta::IP_BAD, rx::IPE);
+    }
+
+    #[test]
+    fn a_verdict_that_is_to_be_hidden_is_out_of_the_ordinary() {
+        let rules = rx_rules(rx::VERDICTS);
+        for (error, status) in [(0x400, 0b011), (0x800, 0b011), (0, 0b1_0011), (0, 0b10_0011), (0, 0b100_0011)] {
+            let word = write_back(0, 60, error, status);
+            assert_ne!(word & rules.unusual, 0, "{error:#x} {status:#b}");
+            assert_eq!(word & !rx::VERDICTS, write_back(0, 60, 0, 0b11));
+        }
+        assert_eq!(write_back(0xffff, 0xffff, 0, 0b11) & rules.unusual, 0);
     }
 
     #[test]

@@ -27,6 +27,8 @@ pub struct Rx<B: Bar> {
     index: u16,
     /// Written to EIMS to let the queue's vector fire; 0 without interrupts.
     interrupt: u32,
+    /// Bits of a descriptor that no frame is to show.
+    hidden: u64,
     /// The first buffers of a frame whose last descriptor is not done yet.
     partial: Option<Frame>,
     limits: FrameLimits,
@@ -46,7 +48,15 @@ enum One {
 
 impl<B: Bar> Rx<B> {
     /// A queue on a ring whose hardware is set up and enabled. `interrupt`: the queue's bit in EIMS.
-    pub(crate) fn new(ring: RxRing, bar: B, tail: B::Doorbell, shared: Arc<Shared>, (index, interrupt): (u16, u32), limits: FrameLimits) -> Self {
+    pub(crate) fn new(
+        ring: RxRing,
+        bar: B,
+        tail: B::Doorbell,
+        shared: Arc<Shared>,
+        (index, interrupt): (u16, u32),
+        limits: FrameLimits,
+        hidden: u64,
+    ) -> Self {
         Self {
             ring: ManuallyDrop::new(ring),
             tail,
@@ -54,6 +64,8 @@ impl<B: Bar> Rx<B> {
             shared,
             index,
             interrupt,
+            // The card sets VP for every tagged frame; the tag is still in the frame, since stripping is off (section 7.4.3).
+            hidden: hidden | bits::VP | 0xffff << VLAN_SHIFT,
             partial: None,
             limits,
             fault: None,
@@ -99,8 +111,7 @@ impl<B: Bar> Rx<B> {
         if self.fault.is_some() {
             return One::Stop;
         }
-        // The card sets VP for every tagged frame; the tag is still in the frame, since stripping is off (section 7.4.3).
-        let (frame, ended) = match self.ring.take(batch, bits::ERRORS, bits::VP | 0xffff << VLAN_SHIFT) {
+        let (frame, ended) = match self.ring.take(batch, bits::ERRORS, self.hidden) {
             Ok(taken) => taken,
             Err(error) => return self.not_taken(error),
         };

@@ -185,7 +185,7 @@ impl Outlet {
             return Err(Refusal::TooManySegments { segments, max: MAX_SEGMENTS });
         }
         match frame.checksum() {
-            Checksum::Partial { .. } if !self.csum => Err(Refusal::Offload("checksum insertion (the device has no VIRTIO_NET_F_CSUM)")),
+            Checksum::Partial { .. } if !self.csum => Err(Refusal::Offload("checksum insertion (VIRTIO_NET_F_CSUM is not in use)")),
             Checksum::Partial { start, offset } if usize::from(start) + usize::from(offset) + 2 > len_bytes => {
                 Err(Refusal::Offload("a checksum whose place is outside the frame"))
             }

@@ -4,6 +4,8 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
+use bitflags::bitflags;
+
 use crate::ether::{MacAddr, STANDARD_MTU};
 
 /// The state of the link.
@@ -74,11 +76,13 @@ impl DeviceInfo {
     }
 }
 
-/// Which frames the receiver lets through beside its own unicast addresses and broadcast.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct RxMode {
-    /// Every frame.
-    pub promiscuous: bool,
-    /// Every multicast frame.
-    pub all_multicast: bool,
+bitflags! {
+    /// Which frames the receiver lets through beside those for its own addresses and to everybody.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+    pub struct RxMode: u32 {
+        /// Every frame.
+        const PROMISCUOUS = 1 << 0;
+        /// Every multicast frame.
+        const ALL_MULTICAST = 1 << 1;
+    }
 }
