@@ -40,8 +40,7 @@ fn run(args: &Args) -> Result<bool, Error> {
     let format = Format::by_name(&args.write).unwrap_or(Format::PcapNg);
     let output = Output::create(&args.write, format).map_err(|error| Error::Wire { device: "--write".into(), error })?;
     let mtu = args.mtu.unwrap_or_else(|| longest_mtu(&[&device]));
-    let rx_mode = RxMode { promiscuous: true, all_multicast: true };
-    let mut port = device.start(&Config { mtu, rx_mode, ..Config::default() })?;
+    let mut port = device.start(&Config::new().mtu(mtu).rx_mode(RxMode::all()))?;
     let Some((rx, _tx)) = port.take_queues() else { unreachable!("a started port has queues") };
 
     let mut run = Run::new(None);

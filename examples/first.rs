@@ -7,7 +7,7 @@ use barewire::{Batch, Config, Error, SpecError, TxState};
 fn main() -> Result<(), Error> {
     let spec = std::env::args().nth(1).filter(|spec| !spec.starts_with('-'));
     let spec = spec.ok_or(SpecError::new("first DEVICE", "give a device, for instance sim:ixgbe,tap=tap0"))?;
-    let mut port = barewire::open(&spec)?.start(&Config::default())?;
+    let mut port = barewire::open(&spec)?.start(&Config::new())?;
     let (mut rx, mut tx) = port.take_queues().expect("a started port has queues");
     let mut batch = Batch::new(64);
     loop {

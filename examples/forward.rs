@@ -45,9 +45,8 @@ fn run(args: &Args) -> Result<bool, Error> {
         [a, b] => ([host.open(a)?, host.open(b)?], None),
         _ => with_traffic(&mut host, args.size).map(|(devices, flows)| (devices, Some(flows)))?,
     };
-    let rx_mode = RxMode { promiscuous: true, all_multicast: true };
     let mtu = args.mtu.unwrap_or_else(|| longest_mtu(&[&a, &b]));
-    let config = Config { mtu, rx_mode, ..Config::default() };
+    let config = Config::new().mtu(mtu).rx_mode(RxMode::all());
     let (mut a, mut b) = (a.start(&config)?, b.start(&config)?);
     let mut run = Run::new(args.seconds.or(flows.is_some().then_some(Duration::from_secs(5))));
     run.wait_for_links(&mut [&mut a, &mut b]);

@@ -5,6 +5,7 @@ mod common;
 use std::process::ExitCode;
 use std::time::Instant;
 
+use barewire::driver_core::ether::{HEADER_BYTES, STANDARD_MTU};
 use barewire::{Batch, BufPool, Config, Error, Frame, MacAddr, Port, RxQueue, SpecError, TxQueue, TxState};
 use clap::Parser;
 use common::{Drained, Run, finish, say};
@@ -43,7 +44,6 @@ fn rate(text: &str) -> Result<Rate, String> {
     }
 }
 
-const HEADER_BYTES: usize = 14;
 /// Ethernet, IPv4, UDP and the number.
 const MIN_BYTES: usize = HEADER_BYTES + 20 + 8 + 8;
 /// Frames handed over at once, at most.
@@ -54,12 +54,12 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<bool, Error> {
-    let mtu = u32::from(args.size).saturating_sub(HEADER_BYTES as u32).max(1500);
+    let mtu = u32::from(args.size).saturating_sub(HEADER_BYTES as u32).max(STANDARD_MTU);
     let device = barewire::open(&args.device)?;
     if mtu > device.info().max_mtu {
         return Err(SpecError::new("--size", format!("a frame of {} bytes is longer than {} sends", args.size, args.device)).into());
     }
-    let mut port = device.start(&Config { mtu, ..Config::default() })?;
+    let mut port = device.start(&Config::new().mtu(mtu))?;
     let mut run = Run::new(None);
     run.wait_for_links(&mut [&mut port]);
     let Some((rx, tx)) = port.take_queues() else { unreachable!("a started port has queues") };

@@ -4,7 +4,7 @@
 //! use barewire::{Batch, Config};
 //!
 //! # fn main() -> Result<(), barewire::Error> {
-//! let mut port = barewire::open("sim:ixgbe")?.start(&Config::default())?;
+//! let mut port = barewire::open("sim:ixgbe")?.start(&Config::new())?;
 //! let (mut rx, mut tx) = port.take_queues().expect("a started port has queues");
 //! let mut batch = Batch::new(64);
 //! for _ in 0..10 {

@@ -189,7 +189,7 @@ mod tests {
         let (near, _far) = peer::pair(4);
         let model = crate::device::model(Card::I82599, [2, 0, 0, 0, 0, 1], None);
         let card = SimDevice::new("sim:ixgbe", model, Box::new(near), Iommu::new());
-        let port = Device::simulated(card.clone(), Arc::new(HostClock::new())).unwrap().start(&Config::default()).unwrap();
+        let port = Device::simulated(card.clone(), Arc::new(HostClock::new())).unwrap().start(&Config::new()).unwrap();
         let mut function = card.function();
         // Receive descriptor tail of queue 0 (RDT, 0x01018), beyond the ring of 512.
         function.open_bar(0).unwrap().write32(0x01018, 9999);

@@ -203,7 +203,7 @@ impl SimSpec {
             ("card", "x540") => self.card = Card::X540,
             ("card", "x550") => self.card = Card::X550,
             ("mac", value) => {
-                let mac = value.parse::<MacAddr>().map_err(|wanted| format!("mac={value}: {wanted}"))?;
+                let mac = value.parse::<MacAddr>().map_err(|error| format!("mac={value}: {error}"))?;
                 if !mac.is_valid_unicast() {
                     return Err(format!("mac={mac}: a card's address is a unicast one and not zero: take 02:00:00:00:00:01"));
                 }

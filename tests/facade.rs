@@ -10,7 +10,7 @@ use common::Directory;
 use common::ports::{self, PROMISCUOUS, until};
 
 fn start(host: &mut Host, spec: &str, wire: impl Wire + 'static) -> Port {
-    let mut port = host.plug(spec, Box::new(wire)).unwrap().start(&Config { rx_mode: PROMISCUOUS, ..Config::default() }).unwrap();
+    let mut port = host.plug(spec, Box::new(wire)).unwrap().start(&Config::new().rx_mode(PROMISCUOUS)).unwrap();
     until("a link", || port.control.link().up);
     port
 }

@@ -75,7 +75,7 @@ fn forward(from: &str, to: &str) {
     let directory = Directory::new(&format!("vfio-user-{}-{}", from.replace([':', '='], "-"), to.replace([':', '='], "-")));
     let ((a_near, a_far), (b_near, b_far)) = (peer::pair(64), peer::pair(64));
     let (served_a, served_b) = (Served::start(&directory, "a", from, a_near), Served::start(&directory, "b", to, b_near));
-    let (mut host, config) = (Host::new(), Config { rx_mode: PROMISCUOUS, ..Config::default() });
+    let (mut host, config) = (Host::new(), Config::new().rx_mode(PROMISCUOUS));
     let (a, b) = (start(&mut host, &served_a, &config), start(&mut host, &served_b, &config));
     ports::forward((a, a_far), (b, b_far), &frames());
 }
@@ -93,7 +93,7 @@ fn an_interrupt_wakes_the_program() {
         let directory = Directory::new(&format!("vfio-user-interrupt-{}", &card[4..]));
         let (near, mut far) = peer::pair(64);
         let served = Served::start(&directory, "nic", card, near);
-        let config = Config { rx_mode: PROMISCUOUS, interrupts: true, ..Config::default() };
+        let config = Config::new().rx_mode(PROMISCUOUS).interrupts(true);
         let mut port = start(&mut Host::new(), &served, &config);
         let (mut rx, _tx) = port.take_queues().unwrap();
         let (mut interrupt, mut batch) = (port.interrupts.remove(0), Batch::new(8));
@@ -115,7 +115,7 @@ fn a_server_is_opened_again_and_again() {
     let (near, _far) = peer::pair(4);
     let served = Served::start(&directory, "nic", "sim:ixgbe", near);
     for _ in 0..3 {
-        start(&mut Host::new(), &served, &Config::default()).finish().check().unwrap();
+        start(&mut Host::new(), &served, &Config::new()).finish().check().unwrap();
     }
 }
 
@@ -124,7 +124,7 @@ fn a_server_that_ends_is_an_event_and_the_port_still_ends() {
     let directory = Directory::new("vfio-user-gone");
     let (near, _far) = peer::pair(4);
     let mut served = Served::start(&directory, "nic", "sim:ixgbe", near);
-    let mut port = start(&mut Host::new(), &served, &Config::default());
+    let mut port = start(&mut Host::new(), &served, &Config::new());
     assert_eq!(port.event(), None);
     served.stop();
     until("the event", || port.event() == Some(Event::Gone));

@@ -96,10 +96,10 @@ fn every_application_explains_itself() {
 #[test]
 fn a_wrong_configuration_is_told() {
     let table = [
-        (Config { rx_ring: 500, ..Config::default() }, "power of two"),
-        (Config { tx_ring: 1 << 20, ..Config::default() }, "power of two from 64 to 4096"),
-        (Config { mtu: 9711, ..Config::default() }, "an MTU of 9711 bytes asked for: take 68 to 9710"),
-        (Config { rx_queues: 0, ..Config::default() }, "0 receive queues asked for"),
+        (Config::new().rx_ring(500), "power of two"),
+        (Config::new().tx_ring(1 << 20), "power of two from 64 to 4096"),
+        (Config::new().mtu(9711), "an MTU of 9711 bytes asked for: take 68 to 9710"),
+        (Config::new().rx_queues(0), "0 receive queues asked for"),
     ];
     for (config, wanted) in table {
         let error = barewire::open("sim:ixgbe").unwrap().start(&config).unwrap_err();
@@ -107,8 +107,8 @@ fn a_wrong_configuration_is_told() {
         assert!(error.to_string().contains(wanted) && error.to_string().starts_with("sim:ixgbe: starting: "), "{error}");
     }
     // A pool of another host's domain is memory that the card does not reach.
-    let other = barewire::open("sim:ixgbe").unwrap().start(&Config::default()).unwrap();
+    let other = barewire::open("sim:ixgbe").unwrap().start(&Config::new()).unwrap();
     let pool = barewire::BufPool::new(other.pool.domain(), PoolConfig::new(2048)).unwrap();
-    let error = barewire::open("sim:ixgbe").unwrap().start(&Config { pool: Some(pool), ..Config::default() }).unwrap_err();
+    let error = barewire::open("sim:ixgbe").unwrap().start(&Config::new().pool(pool)).unwrap_err();
     assert!(error.to_string().contains("DMA domain"), "{error}");
 }

@@ -57,7 +57,7 @@ fn main() -> ExitCode {
 
 fn run(args: &Args) -> Result<bool, Error> {
     let device = barewire::open(&args.device)?;
-    let config = Config { mtu: args.mtu, interrupts: args.interrupts, ..Config::default() };
+    let config = Config::new().mtu(args.mtu).interrupts(args.interrupts);
     let mut port = device.start(&config)?;
     let Some((rx, tx)) = port.take_queues() else { unreachable!("a started port has queues") };
     let source = Source::new(rx, port.interrupts.pop());

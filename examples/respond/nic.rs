@@ -2,6 +2,7 @@
 
 use crate::common::refused::Refused;
 use crate::common::warn;
+use barewire::driver_core::ether::FrameLimits;
 use barewire::driver_core::host::Interrupt;
 use barewire::{Batch, BufPool, Error, Frame, Poller, RxQueue, TxQueue, TxState};
 use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
@@ -9,7 +10,6 @@ use smoltcp::time::Instant;
 
 /// Frames under way in each direction.
 const BATCH: usize = 64;
-const HEADER_BYTES: usize = 14;
 /// How long to sleep for an interrupt at most: Ctrl-C and timers are looked at in between.
 const SLEEP_US: u64 = 50_000;
 
@@ -47,7 +47,7 @@ pub(crate) struct Nic {
     whole: Vec<u8>,
     /// A frame that is being made.
     made: Vec<u8>,
-    max_frame_bytes: usize,
+    limits: FrameLimits,
     pub(crate) refused: Refused,
 }
 
@@ -62,7 +62,7 @@ impl Nic {
             outbox: Batch::new(BATCH),
             whole: Vec::new(),
             made: Vec::new(),
-            max_frame_bytes: mtu as usize + HEADER_BYTES,
+            limits: FrameLimits::of(mtu),
             refused: Refused::default(),
         }
     }
@@ -101,7 +101,7 @@ impl Nic {
 
     /// Whether the longest frame can be taken from smoltcp: a promise that [`Made`] keeps.
     fn has_room(&mut self) -> bool {
-        let needed = self.max_frame_bytes.div_ceil(self.pool.data_bytes() as usize) as u32;
+        let needed = self.limits.untagged_bytes().div_ceil(self.pool.data_bytes());
         self.outbox.room() > 0 && (self.pool.available() >= needed || self.tx.reclaim() > 0 && self.pool.available() >= needed)
     }
 }
@@ -127,7 +127,7 @@ impl Device for Nic {
         let mut capabilities = DeviceCapabilities::default();
         capabilities.medium = Medium::Ethernet;
         // smoltcp counts the Ethernet header in.
-        capabilities.max_transmission_unit = self.max_frame_bytes;
+        capabilities.max_transmission_unit = self.limits.longest(false);
         capabilities
     }
 }

@@ -3,10 +3,9 @@
 use driver_core::buf::CHUNK;
 use driver_core::device::config::{self, Limits};
 use driver_core::device::{Config, ConfigError};
+use driver_core::ether::{FCS_BYTES, FrameLimits, HEADER_BYTES, STANDARD_MTU};
 use driver_core::host::DmaDomain;
 use driver_core::ring::REPORT_EVERY;
-
-use crate::desc::{FCS_BYTES, HEADER_BYTES};
 
 /// Queues of each direction. The card has 128; RSS without virtualisation spreads over 16 (7.1.2.8).
 pub const MAX_QUEUES: u16 = 16;
@@ -14,29 +13,20 @@ pub const MAX_QUEUES: u16 = 16;
 pub const MIN_RING: u32 = 64;
 /// Descriptors of the largest ring. The card could do 8192 ("Validated Lengths up to 128K (8K descriptors)", 8.2.3.8.3).
 pub const MAX_RING: u32 = 4096;
-/// The smallest MTU, in bytes: what IPv4 demands.
-pub const MIN_MTU: u32 = 68;
 /// The largest MTU, in bytes: a frame of 9728 bytes (8.2.3.22.13: MAXFRS.MFS up to 0x2600) less header and check sequence.
-pub const MAX_MTU: u32 = 9728 - HEADER_BYTES - FCS_BYTES;
-/// The largest MTU that needs no jumbo frames, in bytes.
-pub(crate) const STANDARD_MTU: u32 = 1500;
+pub const MAX_MTU: u32 = 9728 - HEADER_BYTES as u32 - FCS_BYTES as u32;
 /// SRRCTL.BSIZEPACKET counts KB, from 1 to 16.
 const BUFFER_KB: core::ops::RangeInclusive<u32> = 1..=16;
 
-/// What a VLAN header adds to a frame, in bytes.
-pub(crate) const VLAN_BYTES: u32 = 4;
-
-/// The longest frame of an MTU without check sequence, in bytes. A frame with a VLAN header may have [`VLAN_BYTES`] more, which MAXFRS lets through
-/// by itself (8.2.3.22.13).
-pub(crate) const fn max_frame_bytes(mtu: u32) -> u32 {
-    mtu + HEADER_BYTES
+/// What the card lets in. MFS-VLAN: without jumbo frames that is the standard's 1518 bytes, whatever the MTU is.
+pub(crate) fn rx_limits(mtu: u32) -> FrameLimits {
+    FrameLimits::of(mtu.max(STANDARD_MTU))
 }
 
-/// Checks all of `config` that does not depend on memory. `vectors` is how many interrupt vectors the function has.
-pub(crate) fn check(config: &Config, domain: &DmaDomain, vectors: u16) -> Result<(), ConfigError> {
-    let limits = Limits { queues: MAX_QUEUES, ring: MIN_RING..=MAX_RING, mtu: MIN_MTU..=MAX_MTU, vectors };
-    config::check(config, domain, &limits)?;
-    if let Some(pool) = &config.pool {
+/// Checks all of `config` that does not depend on memory.
+pub(crate) fn check(config: &Config, domain: &DmaDomain, limits: &Limits) -> Result<(), ConfigError> {
+    config::check(config, domain, limits)?;
+    if let Some(pool) = config.given_pool() {
         buffer_kb(pool.data_bytes())?;
         let (buffers, needed) = (pool.len(), min_buffers(config));
         if buffers < needed {
@@ -49,7 +39,8 @@ pub(crate) fn check(config: &Config, domain: &DmaDomain, vectors: u16) -> Result
 /// The fewest buffers that a pool must have. Each receive queue fills its slots and takes fresh ones by the block; each transmit queue keeps up to
 /// [`REPORT_EVERY`] frames whose report was not asked for yet.
 pub(crate) fn min_buffers(config: &Config) -> u32 {
-    u32::from(config.rx_queues) * (config.rx_ring + CHUNK as u32) + u32::from(config.tx_queues) * REPORT_EVERY
+    let (rx, tx) = (config.rx_config(), config.tx_config());
+    u32::from(rx.queue_count()) * (rx.ring_len() + CHUNK as u32) + u32::from(tx.queue_count()) * REPORT_EVERY
 }
 
 /// What SRRCTL.BSIZEPACKET says for buffers of `data_bytes`. Buffers that the card would use in part only would make every bound a matter of which
@@ -78,6 +69,11 @@ mod tests {
     #[test]
     fn the_largest_frame_is_what_maxfrs_allows() {
         assert_eq!(MAX_MTU, 9710);
-        assert_eq!(max_frame_bytes(1500), 1514);
+        assert_eq!(rx_limits(MAX_MTU).untagged_bytes() + 4, 9728);
+    }
+
+    #[test]
+    fn the_card_lets_standard_frames_in_whatever_the_mtu_is() {
+        assert_eq!([68, 1500, 1501].map(|mtu| rx_limits(mtu).tagged_bytes()), [1518, 1518, 1519]);
     }
 }

@@ -43,7 +43,7 @@ impl<F: PciFunction> Control<F> {
             info,
             shared,
             interrupt,
-            mtu: config.mtu,
+            mtu: config.mtu_bytes(),
             unicast: Vec::new(),
             counters: Counters::default(),
             link: Link::default(),

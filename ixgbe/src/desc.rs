@@ -3,14 +3,8 @@
 //! The read format of a receive descriptor (7.1.6.1) is the buffer's address in word 0 and 0 in word 1 (no header buffer), so that the done bit of
 //! a descriptor that the card has not touched is clear. Of a transmit descriptor word 0 is the buffer's address, and word 1 is made here.
 
+use driver_core::ether::MIN_FRAME_BYTES;
 use driver_core::ring::{RxRules, TxRules};
-
-/// Length of the check sequence, in bytes.
-pub const FCS_BYTES: u32 = 4;
-/// Length of an Ethernet header, in bytes.
-pub const HEADER_BYTES: u32 = 14;
-/// Frames are padded to this length by the driver; the check sequence makes 64 of it.
-pub const MIN_FRAME_BYTES: u16 = 60;
 
 /// Receive write-back, word 1 (7.1.6.2): extended status in 19:0, extended error in 31:20, PKT_LEN in 47:32, VLAN tag in 63:48.
 pub mod rx {
@@ -36,6 +30,9 @@ pub mod rx {
     pub const L4E: u64 = 1 << 30;
     /// The IPv4 header checksum is wrong.
     pub const IPE: u64 = 1 << 31;
+
+    /// What the card says of checksums.
+    pub const VERDICTS: u64 = UDPCS | L4CS | IPCS | L4E | IPE;
 
     /// The length that the card wrote, in bytes.
     #[inline(always)]
@@ -69,8 +66,10 @@ pub mod rx {
     }
 }
 
-/// What [`RxRing`](driver_core::ring::RxRing) takes in blocks: whole frames without error or VLAN tag.
-pub const RX_RULES: RxRules = RxRules { done: rx::DD, end: rx::EOP, unusual: rx::ERRORS | rx::VP };
+/// What [`RxRing`](driver_core::ring::RxRing) takes in blocks: whole frames without error, VLAN tag, or any of the bits that are to be `hidden`.
+pub const fn rx_rules(hidden: u64) -> RxRules {
+    RxRules { done: rx::DD, end: rx::EOP, unusual: rx::ERRORS | rx::VP | hidden }
+}
 
 /// Transmit data descriptor, word 1 (7.2.3.2.4): DTALEN in 15:0, DTYP in 23:20, DCMD in 31:24, STA in 35:32, POPTS in 45:40, PAYLEN in 63:46.
 pub mod tx {
@@ -104,15 +103,16 @@ pub mod tx {
     }
 }
 
-/// What [`TxRing`](driver_core::ring::TxRing) sends in blocks: whole frames of one buffer, up to `max_frame_bytes` without check sequence.
-pub const fn tx_rules(max_frame_bytes: u16) -> TxRules {
-    TxRules { command: tx::DATA | tx::EOP, report: tx::RS, done: tx::DD, min_len: MIN_FRAME_BYTES, max_len: max_frame_bytes }
+/// What [`TxRing`](driver_core::ring::TxRing) sends in blocks: whole frames of one buffer, up to `max_len` bytes.
+pub const fn tx_rules(max_len: u16) -> TxRules {
+    TxRules { command: tx::DATA | tx::EOP, report: tx::RS, done: tx::DD, min_len: MIN_FRAME_BYTES as u16, max_len }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const RX_RULES: RxRules = rx_rules(0);
     const WHOLE: u64 = RX_RULES.done | RX_RULES.end;
 
     /// A write-back typed in from figure 7-9, field by field: VLAN tag, length, errors, status.
@@ -153,6 +153,17 @@ mod tests {
     }
 
     #[test]
+    fn a_verdict_that_is_to_be_hidden_is_out_of_the_ordinary() {
+        let rules = rx_rules(rx::VERDICTS);
+        for (error, status) in [(0x400, 0b011), (0x800, 0b011), (0, 0b1_0011), (0, 0b10_0011), (0, 0b100_0011)] {
+            let word = write_back(0, 60, error, status);
+            assert_ne!(word & rules.unusual, 0, "{error:#x} {status:#b}");
+            assert_eq!(word & !rx::VERDICTS, write_back(0, 60, 0, 0b11));
+        }
+        assert_eq!(write_back(0xffff, 0xffff, 0, 0b11) & rules.unusual, 0);
+    }
+
+    #[test]
     fn a_tag_that_stayed_in_the_frame_is_no_metadata() {
         let word = write_back(0xabcd, 64, 0, 0b1011);
         assert_eq!(rx::vlan_tag(word), 0xabcd);
@@ -179,7 +190,7 @@ mod tests {
 
     #[test]
     fn the_largest_frame_fits_its_fields() {
-        const { assert!(crate::config::max_frame_bytes(crate::config::MAX_MTU) <= tx::PAYLEN_MAX) }
+        const { assert!(driver_core::ether::FrameLimits::of(crate::config::MAX_MTU).tagged_bytes() <= tx::PAYLEN_MAX) }
         assert_eq!(tx::data_word(u16::MAX, tx::PAYLEN_MAX, true) >> tx::PAYLEN_SHIFT, u64::from(tx::PAYLEN_MAX));
     }
 }

@@ -5,14 +5,16 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use driver_core::buf::{BufPool, PoolConfig, PoolError};
-use driver_core::device::{Config, ConfigError, DeviceInfo};
+use driver_core::device::config::Limits;
+use driver_core::device::{Config, ConfigError, DeviceInfo, Offloads};
+use driver_core::ether::FrameLimits;
 use driver_core::host::{Bar, Clock, PciFunction, RegSpace, VectorPlan, Vectors};
 use driver_core::queue::TxGate;
 use driver_core::ring::{RxRing, RxRingError, TxRing};
 
-use crate::config::{self, MAX_MTU, MAX_QUEUES, MAX_RING, MIN_RING, STANDARD_MTU, VLAN_BYTES, buffer_kb, max_frame_bytes};
+use crate::config::{self, MAX_MTU, MAX_QUEUES, MAX_RING, MIN_RING, buffer_kb, rx_limits};
 use crate::control::Control;
-use crate::desc::{RX_RULES, tx_rules};
+use crate::desc::{rx, rx_rules, tx_rules};
 use crate::error::{Error, StartError};
 use crate::hw::Hw;
 use crate::id::{Model, VENDOR};
@@ -89,7 +91,7 @@ impl<F: PciFunction> Ixgbe<F> {
     pub fn start(mut self, config: &Config) -> Result<Started<F>, StartError<F>> {
         match self.prepare(config).and_then(|queues| self.bring_up(config, queues)) {
             Ok(Up { queues, mut vectors }) => {
-                let plan = VectorPlan::new(config.rx_queues);
+                let plan = VectorPlan::new(config.rx_config().queue_count());
                 let Queues { rx, tx, pool, shared, .. } = queues;
                 let control = Control::new(self, config, shared, vectors.take(plan.control()));
                 let interrupts = plan.all_rx().filter_map(|vector| vectors.take(vector)).collect();
@@ -101,20 +103,21 @@ impl<F: PciFunction> Ixgbe<F> {
 
     /// Everything that touches memory and not the card: checks, pool, rings.
     fn prepare(&mut self, config: &Config) -> Result<Queues<F::Bar>, Error> {
-        config::check(config, self.function.dma(), self.function.interrupt_count())?;
-        let pool = match &config.pool {
+        config::check(config, self.function.dma(), &Limits::of(&self.info, self.function.interrupt_count()))?;
+        let pool = match config.given_pool() {
             Some(pool) => pool.clone(),
             None => {
-                let buffers = config::min_buffers(config) + u32::from(config.tx_queues) * config.tx_ring + SPARE_BUFFERS;
+                let buffers =
+                    config::min_buffers(config) + u32::from(config.tx_config().queue_count()) * config.tx_config().ring_len() + SPARE_BUFFERS;
                 BufPool::new(self.function.dma(), PoolConfig::new(buffers)).map_err(pool_error)?
             }
         };
         let shared = Arc::new(Shared::new(self.hw.clock.clone()));
         let mut queues = Queues { rx: Vec::new(), rx_setup: Vec::new(), tx: Vec::new(), tx_rings: Vec::new(), pool, shared };
-        for index in 0..config.rx_queues {
+        for index in 0..config.rx_config().queue_count() {
             queues.add_rx(&self.hw, config, index)?;
         }
-        for index in 0..config.tx_queues {
+        for index in 0..config.tx_config().queue_count() {
             queues.add_tx(&self.hw, config, index)?;
         }
         Ok(queues)
@@ -152,8 +155,8 @@ impl<F: PciFunction> Ixgbe<F> {
         // "Initialize all statistical counters (see Section 4.6.5)."
         hw.init_stats()?;
         // "Initialize receive (see Section 4.6.7)."
-        hw.init_filters(self.info.permanent_mac, config.rx_mode)?;
-        hw.init_receive(config.rx_queues, config.mtu)?;
+        hw.init_filters(self.info.permanent_mac, config.rx_config().rx_mode())?;
+        hw.init_receive(config)?;
         for (index, setup) in (0..).zip(&queues.rx_setup) {
             hw.setup_rx(index, setup)?;
         }
@@ -171,10 +174,10 @@ impl<F: PciFunction> Ixgbe<F> {
         }
         hw.enable_receive()?;
         // "Enable interrupts (see Section 4.6.3.1)."
-        if !config.interrupts {
+        if !config.wants_interrupts() {
             return Ok(Vectors::default());
         }
-        let plan = VectorPlan::new(config.rx_queues);
+        let plan = VectorPlan::new(config.rx_config().queue_count());
         let vectors = self.function.enable_interrupts(plan.count())?;
         self.hw.init_interrupts(plan)?;
         Ok(vectors)
@@ -205,32 +208,31 @@ struct Queues<B: Bar> {
 
 impl<B: Bar> Queues<B> {
     fn add_rx(&mut self, hw: &Hw<B>, config: &Config, index: u16) -> Result<(), Error> {
-        let ring = RxRing::new(&self.pool, config.rx_ring, index, RX_RULES).map_err(ring_error)?;
+        let hidden = if config.wanted_offloads().contains(Offloads::RX_CHECKSUM) { 0 } else { rx::VERDICTS };
+        let ring = RxRing::new(&self.pool, config.rx_config().ring_len(), index, rx_rules(hidden)).map_err(ring_error)?;
         self.rx_setup.push(RxSetup {
             ring: RingAt { iova: ring.iova(), len: ring.len() },
             tail: ring.tail(),
             buffer_kb: buffer_kb(self.pool.data_bytes())?,
             // DROP: with several queues a full one must not hold up the others; alone, it may use the packet buffer.
-            drop: config.rx_queues > 1,
+            drop: config.rx_config().queue_count() > 1,
         });
         let doorbell = hw.bar.doorbell(RDT.at(index.into())?.offset())?;
-        let vector = VectorPlan::new(config.rx_queues).rx(index).filter(|_| config.interrupts);
+        let vector = VectorPlan::new(config.rx_config().queue_count()).rx(index).filter(|_| config.wants_interrupts());
         let interrupt = vector.map_or(0, |vector| 1 << vector);
-        // MFS-VLAN: without jumbo frames the card lets 1518 bytes through whatever the MTU is.
-        let longest = (max_frame_bytes(config.mtu.max(STANDARD_MTU)) + VLAN_BYTES) as usize;
-        self.rx.push(Rx::new(ring, hw.bar.clone(), doorbell, self.shared.clone(), (index, interrupt), longest));
+        self.rx.push(Rx::new(ring, hw.bar.clone(), doorbell, self.shared.clone(), (index, interrupt), rx_limits(config.mtu_bytes()), hidden));
         Ok(())
     }
 
     fn add_tx(&mut self, hw: &Hw<B>, config: &Config, index: u16) -> Result<(), Error> {
-        let longest = max_frame_bytes(config.mtu);
+        let limits = FrameLimits::of(config.mtu_bytes());
         // Frames of one buffer at most: what is longer takes the scalar way.
-        let rules = tx_rules(longest.min(self.pool.data_bytes()) as u16);
-        let gate = TxGate::new(config.gate, config.tx_ring)?;
-        let ring = TxRing::new(&self.pool, config.tx_ring, rules, config.gate.byte_limit.is_some())?;
+        let rules = tx_rules(limits.untagged_bytes().min(self.pool.data_bytes()) as u16);
+        let gate = TxGate::new(config.tx_config().gate_config(), config.tx_config().ring_len())?;
+        let ring = TxRing::new(&self.pool, config.tx_config().ring_len(), rules, config.tx_config().gate_config().byte_limit.is_some())?;
         self.tx_rings.push(RingAt { iova: ring.iova(), len: ring.len() });
         let doorbell = hw.bar.doorbell(TDT.at(index.into())?.offset())?;
-        self.tx.push(Tx::new(ring, hw.bar.clone(), doorbell, self.shared.clone(), index, gate, longest as usize));
+        self.tx.push(Tx::new(ring, hw.bar.clone(), doorbell, self.shared.clone(), index, gate, limits));
         Ok(())
     }
 }

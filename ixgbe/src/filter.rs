@@ -114,8 +114,8 @@ impl<B: Bar> Hw<B> {
     pub(crate) fn set_mode(&self, mode: RxMode) {
         FCTRL.modify(&self.bar, |v| {
             let mut v = (v | Fctrl::BAM) - (Fctrl::UPE | Fctrl::MPE);
-            v.set(Fctrl::UPE, mode.promiscuous);
-            v.set(Fctrl::MPE, mode.promiscuous || mode.all_multicast);
+            v.set(Fctrl::UPE, mode.contains(RxMode::PROMISCUOUS));
+            v.set(Fctrl::MPE, !mode.is_empty());
             v
         });
     }

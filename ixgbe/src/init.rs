@@ -1,9 +1,10 @@
 //! Initialisation in the datasheet's order (4.6.3), for DCB off and virtualisation off (4.6.11.3.4). Queues are in [`queues`](crate::queues).
 
+use driver_core::device::{Config, RssConfig};
+use driver_core::ether::{STANDARD_MTU, VLAN_TAG_BYTES};
 use driver_core::host::Bar;
 
-use crate::config::STANDARD_MTU;
-use crate::desc::{FCS_BYTES, HEADER_BYTES};
+use crate::config::rx_limits;
 use crate::error::Error;
 use crate::hw::Hw;
 use crate::id::Family;
@@ -17,10 +18,6 @@ const TXPB_KB: u32 = 0xa0;
 const TX_FRAME_KB: u32 = 10;
 /// 4.6.3.2: "Typically, `FCRTH[n]` default value should be equal to `RXPBSIZE[n]`-0x6000."
 const FCRTH_BELOW_BYTES: u32 = 0x6000;
-
-/// The hash key that Microsoft's definition of RSS uses in its examples: any would do, this one makes hashes comparable with other systems'.
-const RSS_KEY: [u32; 10] =
-    [0xda56_5a6d, 0xc20e_5b25, 0x3d25_6741, 0xb08f_a343, 0xcb2b_cad0, 0xb430_7bae, 0xa32d_cb77, 0x0cf2_3080, 0x3bb7_426a, 0xfa01_acbe];
 
 impl<B: Bar> Hw<B> {
     /// 4.6.3.2, general configuration. NO-PAUSE: no flow control in either direction.
@@ -41,7 +38,7 @@ impl<B: Bar> Hw<B> {
     }
 
     /// 4.6.7, what comes before the queues.
-    pub(crate) fn init_receive(&self, rx_queues: u16, mtu: u32) -> Result<(), Error> {
+    pub(crate) fn init_receive(&self, config: &Config) -> Result<(), Error> {
         let bar = &self.bar;
         // "RXCTRL.RXEN [...] should be done only after all other settings are done"
         RXCTRL.modify(bar, |v| v - Rxctrl::RXEN);
@@ -55,8 +52,8 @@ impl<B: Bar> Hw<B> {
         for (index, register) in RXPBSIZE.iter().enumerate() {
             register.write(bar, if index == 0 { self.model.rx_packet_buffer_kb() << PBSIZE_KB_SHIFT } else { 0 });
         }
-        self.init_rss(rx_queues);
-        self.init_frame_size(mtu);
+        self.init_rss(config.rx_config().queue_count(), config.rss_config());
+        self.init_frame_size(config.mtu_bytes());
         Ok(())
     }
 
@@ -70,18 +67,18 @@ impl<B: Bar> Hw<B> {
             v
         });
         // MFS-VLAN, 8.2.3.22.13: from destination address to check sequence; VLAN headers come on top by themselves.
-        let mfs = mtu.max(STANDARD_MTU) + HEADER_BYTES + FCS_BYTES;
+        let mfs = rx_limits(mtu).wire_bytes() - VLAN_TAG_BYTES as u32;
         MAXFRS.modify(&self.bar, |v| v & 0xffff | mfs << 16);
     }
 
     /// 4.6.10.1.1: "In RSS mode, the RSS key (RSSRK) and redirection table (RETA) should be programmed."
-    fn init_rss(&self, rx_queues: u16) {
+    fn init_rss(&self, rx_queues: u16, rss: &RssConfig) {
         let bar = &self.bar;
         if rx_queues <= 1 {
             MRQC.modify(bar, |v| v - Mrqc::MRQE);
             return;
         }
-        for (register, word) in RSSRK.iter().zip(RSS_KEY) {
+        for (register, word) in RSSRK.iter().zip(key_words(rss)) {
             register.write(bar, word);
         }
         // The X550 looks at nine bits of the hash, the others at seven.
@@ -139,6 +136,11 @@ impl<B: Bar> Hw<B> {
     }
 }
 
+/// The hash key as RSSRK holds it (8.2.3.7.14): its first byte in the lowest bits of the first register.
+fn key_words(rss: &RssConfig) -> impl Iterator<Item = u32> {
+    rss.key_bytes().as_chunks().0.iter().map(|&bytes| u32::from_le_bytes(bytes))
+}
+
 /// Entries `first` to `first + 3` of RETA: the queues in turn.
 fn reta_word(first: u32, rx_queues: u16) -> u32 {
     let queue = |entry: u32| (entry % u32::from(rx_queues)) as u8;
@@ -158,6 +160,9 @@ mod tests {
 
     #[test]
     fn the_key_is_in_wire_order() {
-        assert_eq!(RSS_KEY[0].to_le_bytes(), [0x6d, 0x5a, 0x56, 0xda]);
+        let words =
+            [0xda56_5a6d, 0xc20e_5b25, 0x3d25_6741, 0xb08f_a343, 0xcb2b_cad0, 0xb430_7bae, 0xa32d_cb77, 0x0cf2_3080, 0x3bb7_426a, 0xfa01_acbe];
+        assert!(key_words(&RssConfig::new()).eq(words));
+        assert!(key_words(&RssConfig::new().key(core::array::from_fn(|i| i as u8))).eq((0..10).map(|i| 0x0302_0100 + i * 0x0404_0404)));
     }
 }

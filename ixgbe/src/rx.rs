@@ -7,6 +7,7 @@ use core::mem::ManuallyDrop;
 use driver_core::barrier;
 use driver_core::buf::meta::VLAN_SHIFT;
 use driver_core::buf::{Batch, Frame};
+use driver_core::ether::FrameLimits;
 use driver_core::host::{Bar, Doorbell};
 use driver_core::queue::{QueueFault, RxCounters, RxQueue};
 use driver_core::ring::{BLOCK, RxRing, RxTakeError};
@@ -26,9 +27,11 @@ pub struct Rx<B: Bar> {
     index: u16,
     /// Written to EIMS to let the queue's vector fire; 0 without interrupts.
     interrupt: u32,
+    /// Bits of a descriptor that no frame is to show.
+    hidden: u64,
     /// The first buffers of a frame whose last descriptor is not done yet.
     partial: Option<Frame>,
-    max_frame_bytes: usize,
+    limits: FrameLimits,
     fault: Option<QueueFault>,
     counters: RxCounters,
 }
@@ -45,7 +48,15 @@ enum One {
 
 impl<B: Bar> Rx<B> {
     /// A queue on a ring whose hardware is set up and enabled. `interrupt`: the queue's bit in EIMS.
-    pub(crate) fn new(ring: RxRing, bar: B, tail: B::Doorbell, shared: Arc<Shared>, (index, interrupt): (u16, u32), max_frame_bytes: usize) -> Self {
+    pub(crate) fn new(
+        ring: RxRing,
+        bar: B,
+        tail: B::Doorbell,
+        shared: Arc<Shared>,
+        (index, interrupt): (u16, u32),
+        limits: FrameLimits,
+        hidden: u64,
+    ) -> Self {
         Self {
             ring: ManuallyDrop::new(ring),
             tail,
@@ -53,8 +64,10 @@ impl<B: Bar> Rx<B> {
             shared,
             index,
             interrupt,
+            // The card sets VP for every tagged frame; the tag is still in the frame, since stripping is off (section 7.4.3).
+            hidden: hidden | bits::VP | 0xffff << VLAN_SHIFT,
             partial: None,
-            max_frame_bytes,
+            limits,
             fault: None,
             counters: RxCounters::default(),
         }
@@ -98,8 +111,7 @@ impl<B: Bar> Rx<B> {
         if self.fault.is_some() {
             return One::Stop;
         }
-        // The card sets VP for every tagged frame; the tag is still in the frame, since stripping is off (section 7.4.3).
-        let (frame, ended) = match self.ring.take(batch, bits::ERRORS, bits::VP | 0xffff << VLAN_SHIFT) {
+        let (frame, ended) = match self.ring.take(batch, bits::ERRORS, self.hidden) {
             Ok(taken) => taken,
             Err(error) => return self.not_taken(error),
         };
@@ -110,8 +122,9 @@ impl<B: Bar> Rx<B> {
             }
             None => frame,
         };
-        let most = self.max_frame_bytes / self.ring.pool().data_bytes() as usize + 1;
-        if frame.len() > self.max_frame_bytes || frame.segments().count() > most {
+        let longest = self.limits.longest(true);
+        let most = longest / self.ring.pool().data_bytes() as usize + 1;
+        if frame.len() > longest || frame.segments().count() > most {
             self.break_queue(QueueFault::Protocol("the device reports a frame longer, or in more pieces, than MAXFRS lets through"));
             return One::Stop;
         }

@@ -1,10 +1,10 @@
 //! The card's counters (8.2.3.23), accumulated in 64 bits, under Linux's names.
 
 use driver_core::device::Stats;
+use driver_core::ether::FCS_BYTES;
 use driver_core::host::Bar;
 use driver_core::reg::{ReadToClear, Reg};
 
-use crate::desc::FCS_BYTES;
 use crate::error::Error;
 use crate::hw::Hw;
 use crate::regs::*;
@@ -61,7 +61,7 @@ impl Counters {
             rx_bytes: self.received_octets,
             tx_packets: self.sent,
             // GOTC counts "from the <Destination Address> field through the <CRC> field".
-            tx_bytes: self.sent_octets.saturating_sub(self.sent * u64::from(FCS_BYTES)),
+            tx_bytes: self.sent_octets.saturating_sub(self.sent * FCS_BYTES as u64),
             rx_errors: self.crc + self.length + self.symbol,
             multicast: self.multicast,
             rx_length_errors: self.length,

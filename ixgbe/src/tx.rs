@@ -6,18 +6,13 @@ use core::mem::ManuallyDrop;
 
 use driver_core::barrier;
 use driver_core::buf::{Batch, Frame, FrameError};
+use driver_core::ether::{FrameLimits, HEADER_BYTES, padding_bytes};
 use driver_core::host::{Bar, Doorbell};
 use driver_core::queue::{QueueFault, Refusal, TxCounters, TxGate, TxQueue, TxState, WakeFn};
 use driver_core::ring::{BLOCK, TxRing};
 
-use crate::config::VLAN_BYTES;
-use crate::desc::tx::MAX_SEGMENTS;
-use crate::desc::{self, tx as bits};
+use crate::desc::tx::{self as bits, MAX_SEGMENTS};
 use crate::shared::Shared;
-
-const HEADER_BYTES: usize = desc::HEADER_BYTES as usize;
-/// The shortest frame without its check sequence (IEEE 802.3 clause 3.2.8).
-const MIN_FRAME_BYTES: usize = desc::MIN_FRAME_BYTES as usize;
 
 /// One transmit queue.
 ///
@@ -35,7 +30,7 @@ pub struct Tx<B: Bar> {
     wake: Option<WakeFn>,
     /// Where buffers go when the caller brings no batch.
     home: Batch,
-    max_frame_bytes: usize,
+    limits: FrameLimits,
     packets: u64,
     bounced: u64,
     doorbells: u64,
@@ -50,7 +45,7 @@ enum One {
 
 impl<B: Bar> Tx<B> {
     /// A queue on a ring whose hardware is set up and enabled.
-    pub(crate) fn new(ring: TxRing, bar: B, tail: B::Doorbell, shared: Arc<Shared>, index: u16, gate: TxGate, max_frame_bytes: usize) -> Self {
+    pub(crate) fn new(ring: TxRing, bar: B, tail: B::Doorbell, shared: Arc<Shared>, index: u16, gate: TxGate, limits: FrameLimits) -> Self {
         Self {
             ring: ManuallyDrop::new(ring),
             tail,
@@ -61,7 +56,7 @@ impl<B: Bar> Tx<B> {
             gate,
             wake: None,
             home: Batch::new(BLOCK),
-            max_frame_bytes,
+            limits,
             packets: 0,
             bounced: 0,
             doorbells: 0,
@@ -144,7 +139,7 @@ impl<B: Bar> Tx<B> {
     #[cold]
     fn put_unusual(&mut self, batch: &mut Batch) -> One {
         let Some(frame) = batch.frames_mut().first_mut() else { return One::Taken };
-        if let Err(why) = check(frame, self.max_frame_bytes) {
+        if let Err(why) = check(frame, self.limits) {
             return One::Refused(why);
         }
         // Padding may put the first byte into an empty last segment: every segment counts, empty or not.
@@ -213,13 +208,13 @@ fn reclaim_into(ring: &mut TxRing, gate: &mut TxGate, wake: &mut Option<WakeFn>,
     done.descriptors as usize
 }
 
-/// Whether the frame can be sent at all. `max_bytes`: the longest without a VLAN header.
-fn check(frame: &Frame, max_bytes: usize) -> Result<(), Refusal> {
+/// Whether the frame can be sent at all.
+fn check(frame: &Frame, limits: FrameLimits) -> Result<(), Refusal> {
     let len_bytes = frame.len();
     if len_bytes < HEADER_BYTES {
         return Err(Refusal::TooShort { len_bytes });
     }
-    let max_bytes = max_bytes + if frame.has_vlan_header() { VLAN_BYTES as usize } else { 0 };
+    let max_bytes = limits.longest(frame.has_vlan_header());
     if len_bytes > max_bytes {
         return Err(Refusal::TooLong { len_bytes, max_bytes });
     }
@@ -235,11 +230,10 @@ fn check(frame: &Frame, max_bytes: usize) -> Result<(), Refusal> {
 
 /// Zeros behind a frame that is shorter than the wire demands.
 fn pad(frame: &mut Frame) -> Result<(), FrameError> {
-    let len = frame.len();
-    if len < MIN_FRAME_BYTES {
-        frame.put(MIN_FRAME_BYTES - len)?.fill(0);
+    match padding_bytes(frame.len()) {
+        0 => Ok(()),
+        missing => frame.put(missing).map(|bytes| bytes.fill(0)),
     }
-    Ok(())
 }
 
 impl<B: Bar> TxQueue for Tx<B> {

@@ -12,7 +12,7 @@ fn error_of(config: &Config) -> Error {
     let card = Card::new();
     let (error, device) = refused(card.open().unwrap().start(config));
     // The card is none the worse for it.
-    drop(device.start(&Config::default()).unwrap());
+    drop(device.start(&Config::new()).unwrap());
     card.assert_no_violations();
     error
 }
@@ -20,9 +20,9 @@ fn error_of(config: &Config) -> Error {
 #[test]
 fn numbers_of_queues() {
     for asked in [0, 17] {
-        let error = error_of(&Config { rx_queues: asked, ..Config::default() });
+        let error = error_of(&Config::new().rx_queues(asked));
         assert_eq!(error.to_string(), format!("{asked} receive queues asked for: take 1 to 16"));
-        let error = error_of(&Config { tx_queues: asked, ..Config::default() });
+        let error = error_of(&Config::new().tx_queues(asked));
         assert_eq!(error.to_string(), format!("{asked} transmit queues asked for: take 1 to 16"));
     }
 }
@@ -30,9 +30,9 @@ fn numbers_of_queues() {
 #[test]
 fn ring_sizes() {
     for asked in [0, 32, 500, 513, 8192] {
-        let error = error_of(&Config { rx_ring: asked, ..Config::default() });
+        let error = error_of(&Config::new().rx_ring(asked));
         assert_eq!(error.to_string(), format!("a receive ring of {asked} descriptors asked for: take a power of two from 64 to 4096"));
-        let error = error_of(&Config { tx_ring: asked, ..Config::default() });
+        let error = error_of(&Config::new().tx_ring(asked));
         assert_eq!(error.to_string(), format!("a transmit ring of {asked} descriptors asked for: take a power of two from 64 to 4096"));
     }
 }
@@ -40,23 +40,23 @@ fn ring_sizes() {
 #[test]
 fn mtus() {
     for asked in [0, 67, 9711, u32::MAX] {
-        let error = error_of(&Config { mtu: asked, ..Config::default() });
+        let error = error_of(&Config::new().mtu(asked));
         assert_eq!(error.to_string(), format!("an MTU of {asked} bytes asked for: take 68 to 9710"));
     }
 }
 
 #[test]
 fn thresholds() {
-    let error = error_of(&Config { gate: GateConfig { stop_below: 40, wake_at: 40, byte_limit: None }, ..Config::default() });
+    let error = error_of(&Config::new().gate(GateConfig { stop_below: 40, wake_at: 40, byte_limit: None }));
     assert_eq!(error.to_string(), "transmit gate: wake_at (40) must be larger than stop_below (40)");
-    let error = error_of(&Config { tx_ring: 64, gate: GateConfig { stop_below: 8, wake_at: 64, byte_limit: None }, ..Config::default() });
+    let error = error_of(&Config::new().tx_ring(64).gate(GateConfig { stop_below: 8, wake_at: 64, byte_limit: None }));
     assert!(matches!(error, Error::Config(ConfigError::Gate(_))));
 }
 
 #[test]
 fn a_pool_of_another_domain() {
     let other = Card::new();
-    let error = error_of(&Config { pool: Some(other.pool(PoolConfig::new(1024))), ..Config::default() });
+    let error = error_of(&Config::new().pool(other.pool(PoolConfig::new(1024))));
     assert_eq!(error, Error::Config(ConfigError::PoolDomain));
 }
 
@@ -65,15 +65,15 @@ fn a_pool_of_small_or_few_buffers() {
     let card = Card::new();
     let device = card.open().unwrap();
     let small = card.pool(PoolConfig { data_bytes: 512, ..PoolConfig::new(1024) });
-    let (error, device) = refused(device.start(&Config { pool: Some(small), ..Config::default() }));
+    let (error, device) = refused(device.start(&Config::new().pool(small)));
     assert_eq!(error, Error::Config(ConfigError::PoolSteps { buffer_bytes: 512 }));
     let few = card.pool(PoolConfig::new(512));
-    let (error, device) = refused(device.start(&Config { pool: Some(few), ..Config::default() }));
+    let (error, device) = refused(device.start(&Config::new().pool(few)));
     assert_eq!(error, Error::Config(ConfigError::PoolCount { buffers: 512, needed: 608 }));
     // Enough buffers, but somebody else holds them.
     let held = card.pool(PoolConfig::new(608));
     let kept: Vec<_> = (0..96).map(|_| held.take().unwrap()).collect();
-    let (error, _) = refused(device.start(&Config { pool: Some(held.clone()), ..Config::default() }));
+    let (error, _) = refused(device.start(&Config::new().pool(held.clone())));
     assert_eq!(error, Error::Config(ConfigError::PoolCount { buffers: 512, needed: 513 }));
     drop(kept);
     assert_eq!(held.available(), 608);
@@ -85,8 +85,8 @@ fn too_few_interrupt_vectors() {
     let (card, liar) = (Card::new(), Liar::default());
     liar.lies().vectors = Some(4);
     let device = ixgbe::open(liar.function(&card), card.clock.clone()).unwrap();
-    let (error, device) = refused(device.start(&Config { rx_queues: 4, interrupts: true, ..Config::default() }));
+    let (error, device) = refused(device.start(&Config::new().rx_queues(4).interrupts(true)));
     assert_eq!(error, Error::Config(ConfigError::Vectors { available: 4, needed: 5 }));
-    drop(device.start(&Config { rx_queues: 3, interrupts: true, ..Config::default() }).unwrap());
+    drop(device.start(&Config::new().rx_queues(3).interrupts(true)).unwrap());
     card.assert_no_violations();
 }

@@ -19,7 +19,7 @@ fn expect(rig: &Rig, words: &[&str]) {
 #[test]
 fn a_tail_beyond_the_ring() {
     let rig = Rig::new();
-    let _port = rig.start(&Config::default());
+    let _port = rig.start(&Config::new());
     let mut beside = rig.device.function();
     let bar = beside.open_bar(0).unwrap();
     bar.write32(RDT0, 512);
@@ -33,7 +33,7 @@ fn a_tail_beyond_the_ring() {
 #[test]
 fn a_tail_of_a_queue_that_is_off() {
     let rig = Rig::new();
-    let _port = rig.start(&Config::default());
+    let _port = rig.start(&Config::new());
     let mut beside = rig.device.function();
     let bar = beside.open_bar(0).unwrap();
     bar.write32(TDT0 + 5 * 0x40, 1);
@@ -44,7 +44,7 @@ fn a_tail_of_a_queue_that_is_off() {
 #[test]
 fn dma_to_an_address_that_is_not_mapped() {
     let mut rig = Rig::new();
-    let port = rig.start(&Config::default());
+    let port = rig.start(&Config::new());
     // A driver cannot do it, so the card is told a wrong ring base by hand, through a queue of its own.
     let mut beside = rig.device.function();
     let bar = beside.open_bar(0).unwrap();

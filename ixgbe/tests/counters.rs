@@ -11,7 +11,7 @@ use driver_core::queue::TxState;
 fn frames_and_bytes_of_both_directions_add_up() {
     for device in [I82599, X540, X550] {
         let card = Card::of(device);
-        let mut started = card.start(&Config::default());
+        let mut started = card.start(&Config::new());
         let mut wanted = Stats::default();
         for round in 0..3u64 {
             for len in [60, 100, 1514] {
@@ -34,7 +34,7 @@ fn frames_and_bytes_of_both_directions_add_up() {
 #[test]
 fn what_the_card_filters_out_is_not_received_and_multicast_is_counted() {
     let card = Card::new();
-    let mut started = card.start(&Config::default());
+    let mut started = card.start(&Config::new());
     let group = MacAddr([0x01, 0, 0x5e, 0, 0, 1]);
     started.control.set_multicast_filters(&[group]).unwrap();
     card.send(&frame(group, 64, 0));
@@ -47,7 +47,7 @@ fn what_the_card_filters_out_is_not_received_and_multicast_is_counted() {
 #[test]
 fn frames_too_long_for_the_mtu_are_length_errors() {
     let card = Card::new();
-    let mut started = card.start(&Config::default());
+    let mut started = card.start(&Config::new());
     card.send(&frame(MAC, 1514, 0));
     card.send(&frame(MAC, 1515, 0));
     assert_eq!(received(&mut started.rx[0]).len(), 1);
@@ -59,7 +59,7 @@ fn frames_too_long_for_the_mtu_are_length_errors() {
 #[test]
 fn frames_without_a_descriptor_are_missed_by_a_queue_of_several_at_once() {
     let card = Card::new();
-    let mut started = card.start(&Config { rx_queues: 2, rx_ring: 64, ..Config::default() });
+    let mut started = card.start(&Config::new().rx_queues(2).rx_ring(64));
     // No IP: all of them belong to queue 0, which has 63 descriptors for the card.
     for seed in 0..70 {
         card.send(&frame(MAC, 64, seed));
@@ -73,7 +73,7 @@ fn frames_without_a_descriptor_are_missed_by_a_queue_of_several_at_once() {
 #[test]
 fn frames_without_a_descriptor_wait_in_the_packet_buffer_of_a_single_queue() {
     let card = Card::new();
-    let mut started = card.start(&Config { rx_ring: 64, ..Config::default() });
+    let mut started = card.start(&Config::new().rx_ring(64));
     for seed in 0..70 {
         card.send(&frame(MAC, 64, seed));
     }
@@ -88,7 +88,7 @@ fn frames_without_a_descriptor_wait_in_the_packet_buffer_of_a_single_queue() {
 #[test]
 fn counters_stay_after_the_stop() {
     let card = Card::new();
-    let mut started = card.start(&Config::default());
+    let mut started = card.start(&Config::new());
     card.send(&frame(MAC, 64, 0));
     started.control.stop().unwrap();
     assert_eq!(started.control.stats().rx_packets, 1);

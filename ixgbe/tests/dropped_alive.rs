@@ -15,7 +15,7 @@ fn pool_of(rig: &Rig) -> BufPool {
 fn a_receive_queue_is_stopped_before_its_buffers_return() {
     let mut rig = Rig::new();
     let pool = pool_of(&rig);
-    let mut port = rig.start(&Config { pool: Some(pool.clone()), ..Config::default() });
+    let mut port = rig.start(&Config::new().pool(pool.clone()));
     assert_eq!(pool.available(), 1024 - 512);
     drop(port.rx.remove(0));
     assert_eq!(pool.available(), 1024);
@@ -33,7 +33,7 @@ fn a_receive_queue_is_stopped_before_its_buffers_return() {
 fn a_transmit_queue_lets_its_frames_out_and_returns_their_buffers() {
     let mut rig = Rig::new();
     let pool = pool_of(&rig);
-    let mut port = rig.start(&Config { pool: Some(pool.clone()), ..Config::default() });
+    let mut port = rig.start(&Config::new().pool(pool.clone()));
     let mut batch = Batch::new(64);
     queue(&mut batch, &pool, 0..50, 60);
     assert_eq!(port.tx[0].submit(&mut batch), TxState::Running);
@@ -46,7 +46,7 @@ fn a_transmit_queue_lets_its_frames_out_and_returns_their_buffers() {
 #[test]
 fn frames_that_a_stop_gives_up_are_counted() {
     let rig = Rig::new();
-    let mut port = rig.start(&Config::default());
+    let mut port = rig.start(&Config::new());
     rig.faults(|faults| faults.hang_tx = true);
     let mut batch = Batch::new(64);
     queue(&mut batch, &port.pool, 0..50, 60);
@@ -62,7 +62,7 @@ fn frames_that_a_stop_gives_up_are_counted() {
 fn a_queue_that_the_card_does_not_stop_leaks_its_buffers() {
     let rig = Rig::new();
     let pool = pool_of(&rig);
-    let mut port = rig.start(&Config { pool: Some(pool.clone()), ..Config::default() });
+    let mut port = rig.start(&Config::new().pool(pool.clone()));
     rig.faults(|faults| faults.queue_disable_stuck = true);
     drop(port.rx.remove(0));
     assert_eq!(pool.available(), 1024 - 512, "the card may still write to them");
@@ -75,12 +75,12 @@ fn a_queue_that_the_card_does_not_stop_leaks_its_buffers() {
 fn everything_dropped_at_once_returns_everything() {
     let rig = Rig::new();
     let pool = pool_of(&rig);
-    let port = rig.start(&Config { pool: Some(pool.clone()), rx_queues: 1, tx_queues: 1, ..Config::default() });
+    let port = rig.start(&Config::new().pool(pool.clone()).rx_queues(1).tx_queues(1));
     drop(port);
     assert_eq!(pool.available(), 1024);
     assert_eq!(rig.violations(), "");
     // The card can be opened and started again.
-    let port = rig.start(&Config { pool: Some(pool.clone()), ..Config::default() });
+    let port = rig.start(&Config::new().pool(pool.clone()));
     drop(port);
     assert_eq!(rig.violations(), "");
 }

@@ -28,7 +28,7 @@ const ALL: [MacAddr; 4] = [MAC, BROADCAST, GROUP, OTHER];
 #[test]
 fn own_address_and_broadcast_come_in_and_nothing_else() {
     let card = Card::new();
-    let mut started = card.start(&Config::default());
+    let mut started = card.start(&Config::new());
     assert_eq!(accepted(&card, &mut started.rx[0], &ALL), [MAC, BROADCAST]);
     card.assert_no_violations();
 }
@@ -36,7 +36,7 @@ fn own_address_and_broadcast_come_in_and_nothing_else() {
 #[test]
 fn another_address_replaces_the_cards() {
     let card = Card::new();
-    let mut started = card.start(&Config::default());
+    let mut started = card.start(&Config::new());
     started.control.set_mac(OTHER).unwrap();
     assert_eq!(started.control.mac(), OTHER);
     assert_eq!(accepted(&card, &mut started.rx[0], &ALL), [BROADCAST, OTHER]);
@@ -50,11 +50,10 @@ fn another_address_replaces_the_cards() {
 #[test]
 fn modes_open_and_close() {
     let card = Card::new();
-    let everything = RxMode { promiscuous: true, all_multicast: false };
-    let mut started = card.start(&Config { rx_mode: everything, ..Config::default() });
+    let mut started = card.start(&Config::new().rx_mode(RxMode::PROMISCUOUS));
     let rx = &mut started.rx[0];
     assert_eq!(accepted(&card, rx, &ALL), ALL);
-    started.control.set_rx_mode(RxMode { promiscuous: false, all_multicast: true }).unwrap();
+    started.control.set_rx_mode(RxMode::ALL_MULTICAST).unwrap();
     assert_eq!(accepted(&card, rx, &ALL), [MAC, BROADCAST, GROUP]);
     started.control.set_rx_mode(RxMode::default()).unwrap();
     assert_eq!(accepted(&card, rx, &ALL), [MAC, BROADCAST]);
@@ -64,7 +63,7 @@ fn modes_open_and_close() {
 #[test]
 fn further_unicast_addresses_replace_one_another() {
     let card = Card::new();
-    let mut started = card.start(&Config::default());
+    let mut started = card.start(&Config::new());
     let addresses: Vec<_> = (0..UNICAST_FILTERS).map(|i| MacAddr([0x02, 0xbb, 0, 0, 0, i as u8])).collect();
     started.control.set_unicast_filters(&addresses).unwrap();
     assert_eq!(accepted(&card, &mut started.rx[0], &addresses), addresses);
@@ -77,7 +76,7 @@ fn further_unicast_addresses_replace_one_another() {
 #[test]
 fn too_many_or_wrong_addresses_change_nothing() {
     let card = Card::new();
-    let mut started = card.start(&Config::default());
+    let mut started = card.start(&Config::new());
     started.control.set_unicast_filters(&[OTHER]).unwrap();
     let many = vec![OTHER; UNICAST_FILTERS + 1];
     let error = started.control.set_unicast_filters(&many).unwrap_err();
@@ -92,7 +91,7 @@ fn too_many_or_wrong_addresses_change_nothing() {
 #[test]
 fn multicast_addresses_replace_one_another() {
     let card = Card::new();
-    let mut started = card.start(&Config::default());
+    let mut started = card.start(&Config::new());
     let groups: Vec<_> = (0..200).map(|i| MacAddr([0x33, 0x33, 0, 0, i, i.wrapping_mul(37)])).collect();
     started.control.set_multicast_filters(&groups).unwrap();
     assert_eq!(accepted(&card, &mut started.rx[0], &groups), groups);

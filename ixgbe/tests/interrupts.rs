@@ -8,7 +8,7 @@ use driver_core::host::{Interrupt, PciFunction, RegSpace};
 use driver_core::queue::RxQueue;
 
 fn config() -> Config {
-    Config { rx_queues: 2, interrupts: true, ..Config::default() }
+    Config::new().rx_queues(2).interrupts(true)
 }
 
 #[test]
@@ -75,7 +75,7 @@ fn the_link_fires_its_own_vector() {
 #[test]
 fn without_interrupts_there_are_none() {
     let card = Card::new();
-    let mut started = card.start(&Config::default());
+    let mut started = card.start(&Config::new());
     assert!(started.interrupts.is_empty());
     assert!(started.control.link_interrupt().is_none());
     card.send(&frame(MAC, 64, 0));
@@ -86,7 +86,7 @@ fn without_interrupts_there_are_none() {
 #[test]
 fn sixteen_queues_have_seventeen_vectors() {
     let card = Card::new();
-    let mut started = card.start(&Config { rx_queues: 16, rx_ring: 64, interrupts: true, ..Config::default() });
+    let mut started = card.start(&Config::new().rx_queues(16).rx_ring(64).interrupts(true));
     assert_eq!(started.interrupts.len(), 16);
     assert!(started.control.link_interrupt().is_some());
     card.assert_no_violations();

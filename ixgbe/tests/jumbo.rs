@@ -11,7 +11,7 @@ use driver_core::queue::{Refusal, RxQueue, TxQueue, TxState};
 fn frames_of_every_size_class_come_in_whole() {
     for device in [I82599, X540, X550] {
         let card = Card::of(device);
-        let mut started = card.start(&Config { mtu: 9710, ..Config::default() });
+        let mut started = card.start(&Config::new().mtu(9710));
         for len in [60, 2047, 2048, 2049, 4096, 6145, 9000, 9724] {
             card.send(&frame(MAC, len, len as u8));
             assert_eq!(received(&mut started.rx[0]), [frame(MAC, len, len as u8)], "{device:04x}: {len}");
@@ -24,7 +24,7 @@ fn frames_of_every_size_class_come_in_whole() {
 #[test]
 fn a_frame_spans_as_many_buffers_as_it_needs() {
     let card = Card::new();
-    let mut started = card.start(&Config { mtu: 9000, ..Config::default() });
+    let mut started = card.start(&Config::new().mtu(9000));
     card.send(&frame(MAC, 9014, 3));
     let mut batch = Batch::new(8);
     assert_eq!(started.rx[0].poll(&mut batch, 8), 1);
@@ -37,7 +37,7 @@ fn a_frame_spans_as_many_buffers_as_it_needs() {
 fn large_buffers_take_large_frames_in_one_piece() {
     let card = Card::new();
     let pool = card.pool(PoolConfig { data_bytes: 10 * 1024, ..PoolConfig::new(700) });
-    let mut started = card.start(&Config { mtu: 9000, pool: Some(pool), ..Config::default() });
+    let mut started = card.start(&Config::new().mtu(9000).pool(pool));
     card.send(&frame(MAC, 9014, 3));
     let mut batch = Batch::new(8);
     assert_eq!(started.rx[0].poll(&mut batch, 8), 1);
@@ -50,7 +50,7 @@ fn large_buffers_take_large_frames_in_one_piece() {
 #[test]
 fn chains_are_gathered_by_the_card() {
     let card = Card::new();
-    let mut started = card.start(&Config { mtu: 9710, ..Config::default() });
+    let mut started = card.start(&Config::new().mtu(9710));
     for len in [60, 2048, 2049, 9000, 9724] {
         assert_eq!(transmit(&mut started.tx[0], &started.pool, &frame(PEER, len, 1)), TxState::Running, "{len}");
         assert_eq!(card.sent(), [frame(PEER, len, 1)], "{len}");
@@ -61,7 +61,7 @@ fn chains_are_gathered_by_the_card() {
 #[test]
 fn longer_than_the_mtu_is_refused_and_stays_with_the_caller() {
     let card = Card::new();
-    let mut started = card.start(&Config { mtu: 9000, ..Config::default() });
+    let mut started = card.start(&Config::new().mtu(9000));
     let mut batch = Batch::new(2);
     batch.push(started.pool.frame_from(&frame(PEER, 9015, 1)).unwrap()).unwrap();
     let state = started.tx[0].submit(&mut batch);
@@ -77,7 +77,7 @@ fn longer_than_the_mtu_is_refused_and_stays_with_the_caller() {
 #[test]
 fn small_mtus_still_receive_what_the_card_lets_through() {
     let card = Card::new();
-    let mut started = card.start(&Config { mtu: 68, ..Config::default() });
+    let mut started = card.start(&Config::new().mtu(68));
     card.send(&frame(MAC, 1514, 0));
     let mut tagged = frame(MAC, 1518, 0);
     tagged[12..16].copy_from_slice(&[0x81, 0x00, 0x00, 0x05]);

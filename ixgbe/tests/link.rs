@@ -13,7 +13,7 @@ const UP: Link = Link { up: true, speed_mbps: 10_000, full_duplex: true };
 fn the_link_of_each_family_comes_up() {
     for device in [I82599, X540, X550] {
         let card = Card::of(device);
-        let mut started = card.open().unwrap().start(&Config::default()).unwrap();
+        let mut started = card.open().unwrap().start(&Config::new()).unwrap();
         if device == I82599 {
             // On the others the PHY's negotiation is through while the driver waits for its firmware.
             assert_eq!(started.control.link(), Link::default(), "it takes its time");
@@ -27,7 +27,7 @@ fn the_link_of_each_family_comes_up() {
 #[test]
 fn changes_are_counted_once_each() {
     let card = Card::new();
-    let mut started = card.start(&Config::default());
+    let mut started = card.start(&Config::new());
     for _ in 0..3 {
         assert_eq!(started.control.link(), UP);
     }
@@ -52,7 +52,7 @@ fn a_link_that_the_eeprom_turned_off_is_turned_on() {
     // AUTOC2, bits 30:28; written here in place of an EEPROM that says so.
     let bar = card.device.function().open_bar(0).unwrap();
     bar.write32(0x42a8, bar.read32(0x42a8) | 7 << 28);
-    let mut started = opened.start(&Config::default()).unwrap();
+    let mut started = opened.start(&Config::new()).unwrap();
     card.run_us(2_000);
     assert_eq!(started.control.link(), UP);
     card.assert_no_violations();
@@ -61,7 +61,7 @@ fn a_link_that_the_eeprom_turned_off_is_turned_on() {
 #[test]
 fn frames_that_wait_for_the_link_go_out_when_it_comes() {
     let card = Card::new();
-    let mut started = card.start(&Config::default());
+    let mut started = card.start(&Config::new());
     card.device.set_carrier(false);
     card.run_us(100);
     let bytes = frame(common::PEER, 200, 1);

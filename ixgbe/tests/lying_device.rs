@@ -10,7 +10,7 @@ use rig::{Rig, numbered};
 #[test]
 fn a_length_beyond_the_buffer_breaks_the_queue() {
     let mut rig = Rig::new();
-    let mut port = rig.start(&Config::default());
+    let mut port = rig.start(&Config::new());
     let mut batch = Batch::new(64);
     for number in 0..20 {
         rig.send(&numbered(number, 60));
@@ -37,7 +37,7 @@ fn a_length_beyond_the_buffer_breaks_the_queue() {
 #[test]
 fn a_lie_within_the_lent_buffer_is_only_a_wrong_length() {
     let mut rig = Rig::new();
-    let mut port = rig.start(&Config::default());
+    let mut port = rig.start(&Config::new());
     let mut batch = Batch::new(64);
     rig.faults(|faults| faults.rx_length = Some(2000));
     rig.send(&numbered(0, 60));
@@ -50,7 +50,7 @@ fn a_lie_within_the_lent_buffer_is_only_a_wrong_length() {
 #[test]
 fn a_frame_that_never_ends_breaks_the_queue() {
     let mut rig = Rig::new();
-    let mut port = rig.start(&Config { mtu: 9000, ..Config::default() });
+    let mut port = rig.start(&Config::new().mtu(9000));
     let mut batch = Batch::new(64);
     // Each frame of five descriptors claims 2048 bytes in the last: more than MAXFRS lets through in all.
     rig.faults(|faults| faults.rx_length = Some(2048));

@@ -44,7 +44,7 @@ fn a_bar_mapped_in_part_is_refused() {
 #[test]
 fn a_card_left_running_is_stopped_before_it_is_reset() {
     let (card, liar) = (Card::new(), Liar::default());
-    let mut left = card.start(&Config::default());
+    let mut left = card.start(&Config::new());
     assert!(left.control.link().up);
     // As if its process had died: the queues stay on and the memory mapped.
     let opened = ixgbe::open(liar.function(&card), card.clock.clone()).unwrap();

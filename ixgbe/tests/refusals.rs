@@ -11,7 +11,7 @@ use sim::Iommu;
 #[test]
 fn a_frame_that_cannot_be_sent_stays_at_the_front_with_a_reason() {
     let mut rig = Rig::new();
-    let mut port = rig.start(&Config::default());
+    let mut port = rig.start(&Config::new());
     let pool = port.pool.clone();
     let whole = |len| pool.frame_from(&numbered(7, len)).unwrap();
     let with_header = |len| {
@@ -59,7 +59,7 @@ fn a_frame_that_cannot_be_sent_stays_at_the_front_with_a_reason() {
 #[test]
 fn a_vlan_header_makes_the_longest_frame_longer() {
     let mut rig = Rig::new();
-    let mut port = rig.start(&Config::default());
+    let mut port = rig.start(&Config::new());
     let mut batch = Batch::new(8);
     for (len, kind) in [(1514, [0x08, 0x00]), (1518, [0x81, 0x00]), (1518, [0x88, 0xa8])] {
         let mut bytes = numbered(1, len);
@@ -75,7 +75,7 @@ fn a_vlan_header_makes_the_longest_frame_longer() {
 #[test]
 fn short_frames_are_padded_with_zeros() {
     let mut rig = Rig::new();
-    let mut port = rig.start(&Config::default());
+    let mut port = rig.start(&Config::new());
     let mut batch = Batch::new(64);
     let dirty = port.pool.frame_from(&[0xff; 2048]).unwrap();
     batch.push(dirty).unwrap();
@@ -101,7 +101,7 @@ fn short_frames_are_padded_with_zeros() {
 fn frames_of_another_domain_are_copied_and_those_of_another_pool_are_not() {
     let iommu = Iommu::new();
     let mut rig = Rig::in_domain(&iommu, 0);
-    let mut port = rig.start(&Config::default());
+    let mut port = rig.start(&Config::new());
     let sibling = BufPool::new(&rig.domain(), PoolConfig::new(64)).unwrap();
     let stranger = BufPool::new(&Rig::new().domain(), PoolConfig::new(64)).unwrap();
     let mut batch = Batch::new(64);
@@ -137,7 +137,7 @@ fn frames_of_another_domain_are_copied_and_those_of_another_pool_are_not() {
 #[test]
 fn a_stopped_device_takes_nothing_and_says_so() {
     let rig = Rig::new();
-    let mut port = rig.start(&Config::default());
+    let mut port = rig.start(&Config::new());
     port.control.stop().unwrap();
     let mut batch = Batch::new(8);
     queue(&mut batch, &port.pool, 0..3, 60);

@@ -17,7 +17,7 @@ fn registers(card: &Card) -> impl Fn(u32) -> u32 {
 fn packet_buffers_and_flow_control_are_for_one_traffic_class() {
     for (device, rx_kb) in [(I82599, 512), (X540, 384)] {
         let card = Card::of(device);
-        let started = card.start(&Config::default());
+        let started = card.start(&Config::new());
         let read = registers(&card);
         assert_eq!((read(0x3c00), read(0x3c04), read(0x3c1c)), (rx_kb << 10, 0, 0), "RXPBSIZE");
         assert_eq!((read(0xcc00), read(0xcc04), read(0xcc1c)), (160 << 10, 0, 0), "TXPBSIZE");
@@ -32,7 +32,7 @@ fn packet_buffers_and_flow_control_are_for_one_traffic_class() {
 #[test]
 fn queues_are_set_up_as_configured() {
     let card = Card::new();
-    let started = card.start(&Config { rx_queues: 2, tx_queues: 2, rx_ring: 1024, tx_ring: 256, ..Config::default() });
+    let started = card.start(&Config::new().rx_queues(2).tx_queues(2).rx_ring(1024).tx_ring(256));
     let read = registers(&card);
     for queue in 0..2 {
         let (rx, tx) = (0x1000 + 0x40 * queue, 0x6000 + 0x40 * queue);
@@ -55,7 +55,7 @@ fn queues_are_set_up_as_configured() {
 #[test]
 fn a_single_queue_does_not_drop() {
     let card = Card::new();
-    let started = card.start(&Config::default());
+    let started = card.start(&Config::new());
     assert_eq!(registers(&card)(0x1014), 1 << 25 | 2, "SRRCTL");
     drop(started);
 }
@@ -64,7 +64,7 @@ fn a_single_queue_does_not_drop() {
 fn frame_sizes_follow_the_mtu() {
     for (mtu, jumbo, mfs) in [(68, 0, 1518), (1500, 0, 1518), (1501, 1, 1519), (9710, 1, 9728)] {
         let card = Card::new();
-        let started = card.start(&Config { mtu, ..Config::default() });
+        let started = card.start(&Config::new().mtu(mtu));
         let read = registers(&card);
         let hlreg0 = read(0x4240);
         assert_eq!((hlreg0 >> 2 & 1, read(0x4268) >> 16), (jumbo, mfs), "MTU {mtu}");
@@ -76,7 +76,7 @@ fn frame_sizes_follow_the_mtu() {
 #[test]
 fn a_receive_address_leads_to_pool_0_while_it_is_valid() {
     let card = Card::new();
-    let mut started = card.start(&Config::default());
+    let mut started = card.start(&Config::new());
     let read = registers(&card);
     assert_eq!((read(0xa200), read(0xa204)), (0x8200_0002, 0x8000_9059), "RAL 0, RAH 0: {MAC}");
     assert_eq!((read(0xa600), read(0xa604), read(0xa608)), (1, 0, 0), "MPSAR");
@@ -89,7 +89,7 @@ fn a_receive_address_leads_to_pool_0_while_it_is_valid() {
 #[test]
 fn a_stopped_card_is_the_firmwares_again() {
     let card = Card::new();
-    let mut started = card.start(&Config { interrupts: true, ..Config::default() });
+    let mut started = card.start(&Config::new().interrupts(true));
     let read = registers(&card);
     assert_eq!(read(0x18) & 0x1001_0000, 0x1001_0000, "CTRL_EXT: DRV_LOAD, NS_DIS");
     assert_eq!((read(0x3000) & 1, read(0x4a80) & 1, read(0) & 4), (1, 1, 0), "RXCTRL.RXEN, DMATXCTL.TE, CTRL");
@@ -105,7 +105,7 @@ fn a_stopped_card_is_the_firmwares_again() {
 #[test]
 fn queues_count_apart() {
     let card = Card::new();
-    let started = card.start(&Config::default());
+    let started = card.start(&Config::new());
     let read = registers(&card);
     for first in [0x2300, 0x8600] {
         let words: Vec<_> = (0..4).map(|i| read(first + 4 * i)).collect();
@@ -118,7 +118,7 @@ fn queues_count_apart() {
 fn the_spreading_table_is_full_on_each_family() {
     for (device, further) in [(I82599, false), (X540, false), (X550, true)] {
         let card = Card::of(device);
-        let started = card.start(&Config { rx_queues: 3, ..Config::default() });
+        let started = card.start(&Config::new().rx_queues(3));
         let read = registers(&card);
         assert_eq!((read(0x5c00), read(0x5c7c)), (0x0002_0100, 0x0100_0201), "RETA");
         assert_eq!(read(0x5818) & 0xf, 1, "MRQC: RSS");
@@ -130,7 +130,7 @@ fn the_spreading_table_is_full_on_each_family() {
 #[test]
 fn vectors_are_the_queues_numbers() {
     let card = Card::new();
-    let started = card.start(&Config { rx_queues: 3, interrupts: true, ..Config::default() });
+    let started = card.start(&Config::new().rx_queues(3).interrupts(true));
     let read = registers(&card);
     assert_eq!((read(0x900), read(0x904)), (0x0081_0080, 0x0000_0082), "IVAR");
     assert_eq!(read(0xa00), 0x8300, "IVAR_MISC");

@@ -11,7 +11,7 @@ use driver_core::queue::{QueueFault, RxQueue, TxQueue, TxState};
 use ixgbe::Error;
 
 fn config(pool: &BufPool) -> Config {
-    Config { pool: Some(pool.clone()), rx_queues: 2, tx_queues: 2, interrupts: true, ..Config::default() }
+    Config::new().pool(pool.clone()).rx_queues(2).tx_queues(2).interrupts(true)
 }
 
 /// PCI command register: bus master.
@@ -40,7 +40,7 @@ fn every_family_stops_and_gives_everything_back() {
 #[test]
 fn frames_in_flight_go_out_first() {
     let card = Card::new();
-    let mut started = card.start(&Config::default());
+    let mut started = card.start(&Config::new());
     let frames: Vec<_> = (0..100).map(|seed| frame(common::PEER, 64, seed)).collect();
     let mut batch = Batch::new(100);
     for bytes in &frames {
@@ -55,7 +55,7 @@ fn frames_in_flight_go_out_first() {
 #[test]
 fn a_queue_that_is_dropped_sends_what_it_has_first() {
     let card = Card::new();
-    let mut started = card.start(&Config::default());
+    let mut started = card.start(&Config::new());
     let frames: Vec<_> = (0..200).map(|seed| frame(common::PEER, 64, seed)).collect();
     let mut batch = Batch::new(200);
     for bytes in &frames {
@@ -83,7 +83,7 @@ fn frames_that_cannot_go_out_do_not_hold_it_up() {
 #[test]
 fn a_stopped_card_says_so() {
     let card = Card::new();
-    let mut started = card.start(&Config::default());
+    let mut started = card.start(&Config::new());
     started.control.stop().unwrap();
     let (control, rx, tx) = (&mut started.control, &mut started.rx[0], &mut started.tx[0]);
     assert_eq!(transmit(tx, &started.pool, &frame(common::PEER, 64, 0)), TxState::Broken(QueueFault::Stopped));

@@ -55,7 +55,7 @@ fn start_error(fault: impl FnOnce(&mut sim::ixgbe::Faults)) -> String {
     let device = card.open().unwrap();
     card.faults(fault);
     let pool = card.pool(PoolConfig::new(1200));
-    let config = Config { pool: Some(pool.clone()), rx_queues: 2, ..Config::default() };
+    let config = Config::new().pool(pool.clone()).rx_queues(2);
     let (error, device) = refused(device.start(&config));
     assert_eq!(pool.available(), pool.len(), "the rings' buffers are back");
     assert!(matches!(error, Error::Timeout { .. }), "{error}");
@@ -86,7 +86,7 @@ fn a_failed_start_trusts_master_disable_and_not_the_queues() {
     let device = ixgbe::open(liar.function(&card), card.clock.clone()).unwrap();
     card.faults(|faults| faults.secrx_never_ready = true);
     liar.stick(0x1028, 1 << 25);
-    let (_, device) = refused(device.start(&Config { pool: Some(pool.clone()), ..Config::default() }));
+    let (_, device) = refused(device.start(&Config::new().pool(pool.clone())));
     assert_eq!(pool.available(), pool.len(), "RXDCTL says that the queue is on, and the card that nothing is pending");
     drop(device);
     assert_eq!(liar.lies().bus_master.last(), Some(&false));

@@ -14,7 +14,7 @@ const FRAMES: u32 = 400;
 
 fn stop_and_wake(gate: GateConfig, len: usize) {
     let mut rig = Rig::slowed(1_000);
-    let mut port = rig.start(&Config { tx_ring: 64, gate, ..Config::default() });
+    let mut port = rig.start(&Config::new().tx_ring(64).gate(gate));
     let tx = &mut port.tx[0];
     let woken = Arc::new(AtomicU32::new(0));
     tx.on_wake(Some(Box::new({
@@ -88,14 +88,14 @@ fn a_wake_mark_that_unreported_descriptors_hide_is_refused() {
     let rig = Rig::new();
     let device = ixgbe::open(rig.device.function(), rig.clock.clone()).unwrap();
     let gate = GateConfig { stop_below: 8, wake_at: 64, byte_limit: None };
-    let Err(error) = device.start(&Config { tx_ring: 64, gate, ..Config::default() }) else { panic!("it started") };
+    let Err(error) = device.start(&Config::new().tx_ring(64).gate(gate)) else { panic!("it started") };
     assert!(error.to_string().contains("wake_at (64)"), "{error}");
 }
 
 /// Fills the queue with `plain` frames, then offers one of `segments` pieces until it is taken: the queue must wake for it.
 fn wakes_for_a_frame_of(segments: usize, plain: u32, gate: GateConfig, ring: u32) {
     let mut rig = Rig::new();
-    let mut port = rig.start(&Config { tx_ring: ring, gate, ..Config::default() });
+    let mut port = rig.start(&Config::new().tx_ring(ring).gate(gate));
     let tx = &mut port.tx[0];
     let mut batch = Batch::new(1024);
     queue(&mut batch, &port.pool, 0..plain, 60);
@@ -128,7 +128,7 @@ fn a_frame_that_finds_too_little_room_wakes_the_queue_that_it_stopped() {
 fn a_byte_limit_counts_small_frames_too() {
     let rig = Rig::slowed(1_000);
     let gate = GateConfig { stop_below: 8, wake_at: 32, byte_limit: Some(600) };
-    let mut port = rig.start(&Config { gate, ..Config::default() });
+    let mut port = rig.start(&Config::new().gate(gate));
     let mut batch = Batch::new(128);
     queue(&mut batch, &port.pool, 0..100, 60);
     assert_eq!(port.tx[0].submit(&mut batch), TxState::Stopped);
@@ -138,7 +138,7 @@ fn a_byte_limit_counts_small_frames_too() {
 #[test]
 fn padding_into_an_empty_last_segment_finds_its_descriptor() {
     let mut rig = Rig::slowed(100);
-    let mut port = rig.start(&Config { tx_ring: 64, gate: GateConfig { stop_below: 0, wake_at: 1, byte_limit: None }, ..Config::default() });
+    let mut port = rig.start(&Config::new().tx_ring(64).gate(GateConfig { stop_below: 0, wake_at: 1, byte_limit: None }));
     let pool = port.pool.clone();
     let tx = &mut port.tx[0];
     let mut batch = Batch::new(512);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use barewire::sim::wire::{Sent, Wire, peer::Peer};
 use barewire::{Batch, Port, RxMode, TxState};
 
-pub(crate) const PROMISCUOUS: RxMode = RxMode { promiscuous: true, all_multicast: false };
+pub(crate) const PROMISCUOUS: RxMode = RxMode::PROMISCUOUS;
 
 /// Waits until `done`, within limits.
 pub(crate) fn until(what: &str, mut done: impl FnMut() -> bool) {

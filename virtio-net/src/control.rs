@@ -35,7 +35,7 @@ impl<F: PciFunction> Control<F> {
     pub(crate) fn new(device: VirtioNet<F>, config: &Config, features: Features, shared: Arc<Shared>, interrupt: Option<F::Interrupt>) -> Self {
         let VirtioNet { function, transport, mut info, .. } = device;
         info.features = features.names();
-        let (mac, mtu) = (info.permanent_mac, config.mtu);
+        let (mac, mtu) = (info.permanent_mac, config.mtu_bytes());
         Self { function, transport, info, features, shared, interrupt, mac, mtu, link: Link::default(), carrier_changes: 0 }
     }
 

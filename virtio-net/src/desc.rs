@@ -1,7 +1,7 @@
 //! The header of a frame (5.1.6), as bytes. Pure functions.
 
 /// Bytes of struct virtio_net_hdr with `num_buffers`, which every device of version 1 has.
-pub const HEADER_BYTES: usize = 12;
+pub const NET_HDR_BYTES: usize = 12;
 
 /// VIRTIO_NET_HDR_F_NEEDS_CSUM: the checksum is partial.
 pub const HDR_F_NEEDS_CSUM: u8 = 1;
@@ -32,7 +32,7 @@ pub struct Header {
 impl Header {
     /// From the bytes before a frame.
     #[inline(always)]
-    pub fn decode(bytes: &[u8; HEADER_BYTES]) -> Self {
+    pub fn decode(bytes: &[u8; NET_HDR_BYTES]) -> Self {
         let [flags, gso_type, a, b, c, d, e, f, g, h, i, j] = *bytes;
         let word = |low, high| u16::from_le_bytes([low, high]);
         Self { flags, gso_type, hdr_len: word(a, b), gso_size: word(c, d), csum_start: word(e, f), csum_offset: word(g, h), num_buffers: word(i, j) }
@@ -40,7 +40,7 @@ impl Header {
 
     /// As the device reads it.
     #[inline(always)]
-    pub fn encode(self) -> [u8; HEADER_BYTES] {
+    pub fn encode(self) -> [u8; NET_HDR_BYTES] {
         let [a, b] = self.hdr_len.to_le_bytes();
         let [c, d] = self.gso_size.to_le_bytes();
         let [e, f] = self.csum_start.to_le_bytes();
@@ -57,17 +57,17 @@ mod tests {
 
     proptest! {
         #[test]
-        fn headers_survive_the_round_trip(bytes: [u8; HEADER_BYTES]) {
+        fn headers_survive_the_round_trip(bytes: [u8; NET_HDR_BYTES]) {
             prop_assert_eq!(Header::decode(&bytes).encode(), bytes);
         }
     }
 
     #[test]
     fn header_fields_agree_with_virtio_spec() {
-        let bytes: [u8; HEADER_BYTES] = core::array::from_fn(|i| i as u8 + 1);
+        let bytes: [u8; NET_HDR_BYTES] = core::array::from_fn(|i| i as u8 + 1);
         let ours = Header::decode(&bytes);
         assert_eq!((ours.csum_start, ours.csum_offset, ours.num_buffers), (0x0807, 0x0a09, 0x0c0b));
-        assert_eq!(size_of::<virtio_spec::net::Hdr>(), HEADER_BYTES);
+        assert_eq!(size_of::<virtio_spec::net::Hdr>(), NET_HDR_BYTES);
         assert_eq!(virtio_spec::net::HdrF::NEEDS_CSUM.bits(), HDR_F_NEEDS_CSUM);
         assert_eq!(virtio_spec::net::HdrF::DATA_VALID.bits(), HDR_F_DATA_VALID);
     }

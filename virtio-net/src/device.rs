@@ -6,13 +6,14 @@ use alloc::vec;
 use core::fmt;
 
 use driver_core::buf::{BufPool, PoolError};
-use driver_core::device::{Config, ConfigError, DeviceInfo};
-use driver_core::ether::MacAddr;
+use driver_core::device::config::Limits;
+use driver_core::device::{Config, ConfigError, DeviceInfo, Offloads};
+use driver_core::ether::{FrameLimits, MIN_MTU, MacAddr};
 use driver_core::host::{Clock, DmaDomain, PciFunction, VectorPlan, Vectors};
 use driver_core::queue::TxGate;
 use driver_core::ring::split::{SplitQueue, SplitRx, SplitTx};
 
-use crate::config::{self, Limits, MAX_MTU, MAX_RING, MIN_MTU, MIN_RING, max_frame_bytes};
+use crate::config::{self, MAX_MTU, MAX_RING, MIN_RING};
 use crate::control::Control;
 use crate::error::{Error, StartError};
 use crate::filter::local_mac;
@@ -145,7 +146,7 @@ impl<F: PciFunction> VirtioNet<F> {
         let shared = Arc::new(Shared::new());
         match self.bring_up(config, &shared) {
             Ok(Running { rx, tx, pool, mut vectors, features }) => {
-                let plan = VectorPlan::new(config.rx_queues);
+                let plan = VectorPlan::new(config.rx_config().queue_count());
                 let control = Control::new(self, config, features, shared, vectors.take(plan.control()));
                 let interrupts = plan.all_rx().filter_map(|vector| vectors.take(vector)).collect();
                 Ok(Started::new(control, vec![rx], vec![tx], interrupts, pool))
@@ -165,38 +166,41 @@ impl<F: PciFunction> VirtioNet<F> {
         }
     }
 
+    /// Rings may be longer than the device's, and are cut then.
     fn limits(&self) -> Limits {
-        Limits { max_mtu: self.info.max_mtu, mrg_rxbuf: self.features.contains(Features::MRG_RXBUF), vectors: self.vectors }
+        let mut limits = Limits::of(&self.info, self.vectors);
+        limits.ring = MIN_RING..=MAX_RING;
+        limits
     }
 
     /// 3.1.1 from the start to DRIVER_OK.
     fn bring_up(&mut self, config: &Config, shared: &Arc<Shared>) -> Result<Running<F>, Error> {
-        let limits = self.limits();
-        config::check(config, &self.domain, &limits)?;
+        let mrg_rxbuf = self.features.contains(Features::MRG_RXBUF);
+        config::check(config, &self.domain, &self.limits(), mrg_rxbuf)?;
         if !self.features.contains(Features::ACCESS_PLATFORM) && !self.physical {
             return Err(Error::NoAccessPlatform { function: self.transport.name.clone() });
         }
-        let pool = match &config.pool {
+        let pool = match config.given_pool() {
             Some(pool) => pool.clone(),
-            None => BufPool::new(&self.domain, config::own_pool(config, &limits, config.rx_ring + config.tx_ring)).map_err(pool_error)?,
+            None => BufPool::new(&self.domain, config::own_pool(config, mrg_rxbuf)).map_err(pool_error)?,
         };
         greet(&self.transport)?;
-        let features = self.negotiate(&pool)?;
+        let features = self.negotiate(&pool, config.wanted_offloads())?;
         self.function.lock().set_bus_master(true)?;
         let vectors = self.set_up_vectors(config)?;
-        let max_frame_bytes = max_frame_bytes(config.mtu) as usize;
+        let limits = FrameLimits::of(config.mtu_bytes());
 
-        let rx_vector = VectorPlan::new(config.rx_queues).rx(0).filter(|_| config.interrupts);
-        let (queue, notify) = self.set_up_queue(net::RECEIVEQ, config.rx_ring, features, rx_vector)?;
+        let rx_vector = VectorPlan::new(config.rx_config().queue_count()).rx(0).filter(|_| config.wants_interrupts());
+        let (queue, notify) = self.set_up_queue(net::RECEIVEQ, config.rx_config().ring_len(), features, rx_vector)?;
         let needed = queue.size().into();
         let ring = SplitRx::new(queue, &pool).ok_or_else(|| ConfigError::PoolCount { buffers: pool.available(), needed })?;
-        let parts = RxParts { ring, notify, shared: shared.clone(), features, interrupts: config.interrupts, max_frame_bytes };
+        let parts = RxParts { ring, notify, shared: shared.clone(), features, interrupts: config.wants_interrupts(), limits };
         let mut rx = Rx::new(parts);
 
-        let (queue, notify) = self.set_up_queue(net::TRANSMITQ, config.tx_ring, features, None)?;
-        let gate = TxGate::new(config.gate, queue.size().into())?;
+        let (queue, notify) = self.set_up_queue(net::TRANSMITQ, config.tx_config().ring_len(), features, None)?;
+        let gate = TxGate::new(config.tx_config().gate_config(), queue.size().into())?;
         let ring = SplitTx::new(queue, &self.domain, &pool, features.contains(Features::INDIRECT_DESC))?;
-        let tx = Tx::new(TxParts { ring, notify, shared: shared.clone(), features, gate, max_frame_bytes });
+        let tx = Tx::new(TxParts { ring, notify, shared: shared.clone(), features, gate, limits });
 
         // Step 8: "Set the DRIVER_OK status bit. At this point the device is “live”."
         self.transport.add_status(Status::DRIVER_OK);
@@ -208,12 +212,17 @@ impl<F: PciFunction> VirtioNet<F> {
     }
 
     /// Steps 4 to 6: accept features, set FEATURES_OK, "Re-read device status to ensure the FEATURES_OK bit is still set".
-    fn negotiate(&self, pool: &BufPool) -> Result<Features, Error> {
+    fn negotiate(&self, pool: &BufPool, offloads: Offloads) -> Result<Features, Error> {
         let mut features = self.features;
         // 5.1.4.2: with VIRTIO_NET_F_MTU the driver "MUST supply enough receive buffers to receive at least one receive packet of size mtu".
-        let longest = max_frame_bytes(self.device_mtu.unwrap_or(0));
-        if !features.contains(Features::MRG_RXBUF) && pool.data_bytes() < longest {
+        let limits = FrameLimits::of(self.device_mtu.unwrap_or(0));
+        if !features.contains(Features::MRG_RXBUF) && pool.data_bytes() < limits.tagged_bytes() {
             features.remove(Features::MTU);
+        }
+        for (offload, feature) in [(Offloads::RX_CHECKSUM, Features::GUEST_CSUM), (Offloads::TX_CHECKSUM, Features::CSUM)] {
+            if !offloads.contains(offload) {
+                features.remove(feature);
+            }
         }
         self.transport.accept(features);
         self.transport.add_status(Status::FEATURES_OK);
@@ -227,11 +236,11 @@ impl<F: PciFunction> VirtioNet<F> {
     /// Turns the vectors on and gives the control vector to configuration changes (4.1.5.1.2).
     fn set_up_vectors(&self, config: &Config) -> Result<Vectors<F::Interrupt>, Error> {
         let common = &self.transport.common;
-        if !config.interrupts {
+        if !config.wants_interrupts() {
             common::CONFIG_MSIX_VECTOR.write(common, common::NO_VECTOR);
             return Ok(Vectors::default());
         }
-        let plan = VectorPlan::new(config.rx_queues);
+        let plan = VectorPlan::new(config.rx_config().queue_count());
         let vectors = self.function.lock().enable_interrupts(plan.count())?;
         let vector = plan.control();
         common::CONFIG_MSIX_VECTOR.write(common, vector);

@@ -9,19 +9,18 @@ use core::fmt;
 use driver_core::barrier;
 use driver_core::buf::meta::{Checksum, L4_CHECKED, LEN_SHIFT};
 use driver_core::buf::{Batch, Frame};
+use driver_core::ether::{self, FrameLimits};
 use driver_core::host::PciFunction;
 use driver_core::queue::{QueueFault, RxCounters, RxQueue};
 use driver_core::ring::split::{SplitRx, SplitTaken};
 
-use crate::desc::{HDR_F_DATA_VALID, HDR_F_NEEDS_CSUM, HDR_GSO_NONE, HEADER_BYTES, Header};
+use crate::desc::{HDR_F_DATA_VALID, HDR_F_NEEDS_CSUM, HDR_GSO_NONE, Header, NET_HDR_BYTES};
 use crate::regs::{Features, net};
 use crate::shared::{Memory, Shared};
 use crate::transport::Notify;
 
-/// The shortest frame that is handed up: an Ethernet header.
-const MIN_FRAME_BYTES: usize = 14;
-/// The same with the device's header before it.
-const MIN_USED_BYTES: u32 = (HEADER_BYTES + MIN_FRAME_BYTES) as u32;
+/// The shortest frame that is handed up, an Ethernet header, with the device's header before it.
+const MIN_USED_BYTES: u32 = (NET_HDR_BYTES + ether::HEADER_BYTES) as u32;
 /// From VIRTIO_NET_HDR_F_DATA_VALID to what a frame's word says in its place.
 const DATA_VALID_SHIFT: u32 = 4;
 
@@ -45,14 +44,14 @@ struct Rules {
     valid_mask: u16,
     /// The longest used length of a frame in one buffer, header included.
     max_used_bytes: u32,
-    max_frame_bytes: usize,
+    limits: FrameLimits,
 }
 
 impl Rules {
     /// Whether a frame is ordinary by its header: whole in one buffer, not segmented, and nothing known of its checksum but perhaps that it is good,
     /// which the returned bits say.
     #[inline(always)]
-    fn ordinary(&self, header: &[u8; HEADER_BYTES]) -> Option<u32> {
+    fn ordinary(&self, header: &[u8; NET_HDR_BYTES]) -> Option<u32> {
         /// `flags` and `gso_type` in the header's first two bytes.
         const UNUSUAL: u16 = (HDR_F_NEEDS_CSUM as u16) | 0xff << 8;
         let [a, b, .., e, f] = *header;
@@ -65,7 +64,7 @@ impl Rules {
     /// The buffer that a frame begins in, in a queue of `size` descriptors.
     fn first_buffer(&self, mut frame: Frame, used_bytes: u32, size: u16) -> Result<Partial, QueueFault> {
         let header = frame.prefix().map(Header::decode).unwrap_or_default();
-        let Some(len) = used_bytes.checked_sub(HEADER_BYTES as u32) else {
+        let Some(len) = used_bytes.checked_sub(NET_HDR_BYTES as u32) else {
             return Err(QueueFault::Protocol("the device used a receive buffer for less than the header of a frame"));
         };
         let buffers = if self.mrg_rxbuf { header.num_buffers } else { 1 };
@@ -82,12 +81,12 @@ impl Rules {
         if used_bytes == 0 {
             return Err(QueueFault::Protocol("the device used a buffer in the middle of a frame for no bytes"));
         }
-        let behind = (used_bytes as usize).saturating_sub(HEADER_BYTES);
+        let behind = (used_bytes as usize).saturating_sub(NET_HDR_BYTES);
         let placed = frame.set_received([0, (behind as u64) << LEN_SHIFT]).is_ok()
-            && frame.push(HEADER_BYTES).is_ok()
+            && frame.push(NET_HDR_BYTES).is_ok()
             && frame.trim(used_bytes as usize).is_ok();
         partial.missing -= 1;
-        partial.bad |= !placed || partial.frame.len() + used_bytes as usize > self.max_frame_bytes;
+        partial.bad |= !placed || partial.frame.len() + used_bytes as usize > self.limits.longest(true);
         if partial.bad {
             batch.recycle(frame);
         } else {
@@ -119,7 +118,7 @@ impl Rules {
 /// Dropped while the device runs, it leaves its rings and buffers with the control handle, which frees them when the device has confirmed its reset.
 pub struct Rx<F: PciFunction> {
     /// Always there until the queue is dropped.
-    ring: Option<SplitRx<HEADER_BYTES>>,
+    ring: Option<SplitRx<NET_HDR_BYTES>>,
     notify: Notify<F>,
     interrupts: bool,
     intake: Intake,
@@ -136,26 +135,26 @@ struct Intake {
 
 /// What a receive queue is made of.
 pub(crate) struct RxParts<F: PciFunction> {
-    pub(crate) ring: SplitRx<HEADER_BYTES>,
+    pub(crate) ring: SplitRx<NET_HDR_BYTES>,
     pub(crate) notify: Notify<F>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) features: Features,
     pub(crate) interrupts: bool,
-    pub(crate) max_frame_bytes: usize,
+    pub(crate) limits: FrameLimits,
 }
 
 impl<F: PciFunction> Rx<F> {
     /// A queue of a device that is not live yet.
     pub(crate) fn new(parts: RxParts<F>) -> Self {
-        let RxParts { ring, notify, shared, features, interrupts, max_frame_bytes } = parts;
+        let RxParts { ring, notify, shared, features, interrupts, limits } = parts;
         let (mrg_rxbuf, guest_csum) = (features.contains(Features::MRG_RXBUF), features.contains(Features::GUEST_CSUM));
         let rules = Rules {
             mrg_rxbuf,
             guest_csum,
             buffers_mask: if mrg_rxbuf { u16::MAX } else { 0 },
             valid_mask: if guest_csum { HDR_F_DATA_VALID.into() } else { 0 },
-            max_used_bytes: ring.lent_bytes().min((max_frame_bytes + HEADER_BYTES) as u32),
-            max_frame_bytes,
+            max_used_bytes: ring.lent_bytes().min(limits.tagged_bytes() + NET_HDR_BYTES as u32),
+            limits,
         };
         let intake = Intake { shared, rules, partial: None, fault: None, counters: RxCounters::default() };
         Self { ring: Some(ring), notify, interrupts, intake }
@@ -171,7 +170,7 @@ impl<F: PciFunction> Rx<F> {
 impl Intake {
     /// A buffer that is no ordinary frame: part of a longer one, with a partial checksum, or out of bounds. Returns the frames handed up.
     #[cold]
-    fn take_unusual(&mut self, batch: &mut Batch, ring: &mut SplitRx<HEADER_BYTES>) -> Result<usize, QueueFault> {
+    fn take_unusual(&mut self, batch: &mut Batch, ring: &mut SplitRx<NET_HDR_BYTES>) -> Result<usize, QueueFault> {
         let SplitTaken { frame, used_bytes, .. } = ring.take()?;
         let partial = match self.partial.take() {
             Some(mut partial) => {
@@ -191,7 +190,7 @@ impl Intake {
     fn finish(&mut self, batch: &mut Batch, partial: Partial) -> bool {
         let Partial { mut frame, header, bad, .. } = partial;
         let len = frame.len();
-        if bad || !(MIN_FRAME_BYTES..=self.rules.max_frame_bytes).contains(&len) {
+        if bad || !(ether::HEADER_BYTES..=self.rules.limits.longest(true)).contains(&len) {
             self.shared.rx.length_errors.add(1);
         } else if header.gso_type != HDR_GSO_NONE || !self.rules.set_checksum(&mut frame, header) {
             self.shared.rx.header_errors.add(1);
@@ -213,7 +212,7 @@ impl Intake {
 
     /// Takes at most `budget` frames out of `ready` used entries. Returns the frames.
     #[inline(always)]
-    fn drain(&mut self, batch: &mut Batch, ring: &mut SplitRx<HEADER_BYTES>, budget: usize, mut ready: usize) -> usize {
+    fn drain(&mut self, batch: &mut Batch, ring: &mut SplitRx<NET_HDR_BYTES>, budget: usize, mut ready: usize) -> usize {
         let mut taken = 0;
         while taken < budget && ready > 0 {
             // What is taken is replaced, so no more is taken than there are fresh buffers.

@@ -7,7 +7,7 @@ use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use driver_core::queue::QueueFault;
 use driver_core::ring::split::{SplitRx, SplitTx};
 
-use crate::desc::HEADER_BYTES;
+use crate::desc::NET_HDR_BYTES;
 
 /// How far a device is from writing to memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,8 +25,8 @@ pub enum State {
 
 /// Rings and lent buffers of a queue that was dropped. Dropping this leaks them.
 pub(crate) enum Memory {
-    Rx(SplitRx<HEADER_BYTES>),
-    Tx(SplitTx<HEADER_BYTES>),
+    Rx(SplitRx<NET_HDR_BYTES>),
+    Tx(SplitTx<NET_HDR_BYTES>),
 }
 
 impl Memory {

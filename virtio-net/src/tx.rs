@@ -8,20 +8,16 @@ use core::fmt;
 
 use driver_core::buf::meta::Checksum;
 use driver_core::buf::{Batch, Frame, FrameError};
+use driver_core::ether::{self, FrameLimits, MIN_FRAME_BYTES, padding_bytes};
 use driver_core::host::PciFunction;
 use driver_core::queue::{QueueFault, Refusal, TxCounters, TxGate, TxQueue, TxState, WakeFn};
 use driver_core::ring::split::SplitTx;
 
-use crate::config::VLAN_BYTES;
-use crate::desc::{HDR_F_NEEDS_CSUM, HEADER_BYTES, Header};
+use crate::desc::{HDR_F_NEEDS_CSUM, Header, NET_HDR_BYTES};
 use crate::regs::{Features, net};
 use crate::shared::{Memory, Shared};
 use crate::transport::Notify;
 
-/// An Ethernet header.
-const MIN_FRAME_BYTES: usize = 14;
-/// Frames are padded to this (IEEE 802.3 clause 3.2.8, without the check sequence).
-const PADDED_BYTES: usize = 60;
 /// Segments of a frame.
 const MAX_SEGMENTS: usize = 32;
 
@@ -30,7 +26,7 @@ const MAX_SEGMENTS: usize = 32;
 /// Dropped while the device runs, it leaves its rings and frames with the control handle, which frees them when the device has confirmed its reset.
 pub struct Tx<F: PciFunction> {
     /// Always there until the queue is dropped.
-    ring: Option<SplitTx<HEADER_BYTES>>,
+    ring: Option<SplitTx<NET_HDR_BYTES>>,
     notify: Notify<F>,
     /// Where buffers go when the caller brings no batch.
     home: Batch,
@@ -43,7 +39,7 @@ struct Outlet {
     csum: bool,
     gate: TxGate,
     wake: Option<WakeFn>,
-    max_frame_bytes: usize,
+    limits: FrameLimits,
     fault: Option<QueueFault>,
     packets: u64,
     bounced: u64,
@@ -52,12 +48,12 @@ struct Outlet {
 
 /// What a transmit queue is made of.
 pub(crate) struct TxParts<F: PciFunction> {
-    pub(crate) ring: SplitTx<HEADER_BYTES>,
+    pub(crate) ring: SplitTx<NET_HDR_BYTES>,
     pub(crate) notify: Notify<F>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) features: Features,
     pub(crate) gate: TxGate,
-    pub(crate) max_frame_bytes: usize,
+    pub(crate) limits: FrameLimits,
 }
 
 /// What became of the frame at the front.
@@ -70,9 +66,9 @@ enum One {
 impl<F: PciFunction> Tx<F> {
     /// An empty queue.
     pub(crate) fn new(parts: TxParts<F>) -> Self {
-        let TxParts { ring, notify, shared, features, gate, max_frame_bytes } = parts;
+        let TxParts { ring, notify, shared, features, gate, limits } = parts;
         let csum = features.contains(Features::CSUM);
-        let outlet = Outlet { shared, csum, gate, wake: None, max_frame_bytes, fault: None, packets: 0, bounced: 0, doorbells: 0 };
+        let outlet = Outlet { shared, csum, gate, wake: None, limits, fault: None, packets: 0, bounced: 0, doorbells: 0 };
         Self { ring: Some(ring), notify, home: Batch::new(1), outlet }
     }
 }
@@ -90,7 +86,7 @@ impl Outlet {
 
     /// Takes back what the device used, and wakes the queue where that makes enough room. Returns the descriptors that came back.
     #[inline(always)]
-    fn reclaim(&mut self, ring: &mut SplitTx<HEADER_BYTES>, batch: &mut Batch) -> usize {
+    fn reclaim(&mut self, ring: &mut SplitTx<NET_HDR_BYTES>, batch: &mut Batch) -> usize {
         if self.fault.is_some() || !self.shared.is_running() {
             return 0;
         }
@@ -112,14 +108,13 @@ impl Outlet {
 
     /// Queues frames until the batch is empty, the ring is full, or one is refused.
     #[inline(always)]
-    fn fill(&mut self, ring: &mut SplitTx<HEADER_BYTES>, batch: &mut Batch) -> Option<Refusal> {
+    fn fill(&mut self, ring: &mut SplitTx<NET_HDR_BYTES>, batch: &mut Batch) -> Option<Refusal> {
         let by_bytes = self.gate.counts_bytes();
-        // Frames of one buffer at most: what is longer takes the long way.
-        // Only the slow way looks for a tag.
-        let longest = (self.max_frame_bytes - VLAN_BYTES as usize).min(ring.pool().data_bytes() as usize) as u16;
+        // Frames of one buffer at most, and untagged: what is longer takes the long way, which alone looks for a tag.
+        let longest = self.limits.untagged_bytes().min(ring.pool().data_bytes()) as u16;
         while !batch.is_empty() {
             if !by_bytes {
-                let (_, bytes) = ring.put_ordinary(batch, PADDED_BYTES as u16, longest);
+                let (_, bytes) = ring.put_ordinary(batch, MIN_FRAME_BYTES as u16, longest);
                 self.shared.tx.bytes.add(bytes);
                 if batch.is_empty() {
                     break;
@@ -140,7 +135,7 @@ impl Outlet {
 
     /// The frame at the front of the batch, whatever it is like.
     #[cold]
-    fn put_unusual(&mut self, ring: &mut SplitTx<HEADER_BYTES>, batch: &mut Batch) -> One {
+    fn put_unusual(&mut self, ring: &mut SplitTx<NET_HDR_BYTES>, batch: &mut Batch) -> One {
         let Some(frame) = batch.frames_mut().first_mut() else { return One::Taken };
         let header = match self.check(frame) {
             Ok(header) => header,
@@ -175,10 +170,10 @@ impl Outlet {
     /// Whether the frame can be sent at all, and the header it gets.
     fn check(&self, frame: &Frame) -> Result<Header, Refusal> {
         let len_bytes = frame.len();
-        if len_bytes < MIN_FRAME_BYTES {
+        if len_bytes < ether::HEADER_BYTES {
             return Err(Refusal::TooShort { len_bytes });
         }
-        let max_bytes = self.max_frame_bytes - if frame.has_vlan_header() { 0 } else { VLAN_BYTES as usize };
+        let max_bytes = self.limits.longest(frame.has_vlan_header());
         if len_bytes > max_bytes {
             return Err(Refusal::TooLong { len_bytes, max_bytes });
         }
@@ -190,7 +185,7 @@ impl Outlet {
             return Err(Refusal::TooManySegments { segments, max: MAX_SEGMENTS });
         }
         match frame.checksum() {
-            Checksum::Partial { .. } if !self.csum => Err(Refusal::Offload("checksum insertion (the device has no VIRTIO_NET_F_CSUM)")),
+            Checksum::Partial { .. } if !self.csum => Err(Refusal::Offload("checksum insertion (VIRTIO_NET_F_CSUM is not in use)")),
             Checksum::Partial { start, offset } if usize::from(start) + usize::from(offset) + 2 > len_bytes => {
                 Err(Refusal::Offload("a checksum whose place is outside the frame"))
             }
@@ -207,11 +202,10 @@ impl Outlet {
 
 /// Zeros behind a frame that is shorter than the wire demands.
 fn pad(frame: &mut Frame) -> Result<(), FrameError> {
-    let len = frame.len();
-    if len < PADDED_BYTES {
-        frame.put(PADDED_BYTES - len)?.fill(0);
+    match padding_bytes(frame.len()) {
+        0 => Ok(()),
+        missing => frame.put(missing).map(|bytes| bytes.fill(0)),
     }
-    Ok(())
 }
 
 impl<F: PciFunction> TxQueue for Tx<F> {

@@ -3,7 +3,7 @@
 mod rig;
 
 use driver_core::buf::{Batch, Checksum};
-use driver_core::device::NetDevice;
+use driver_core::device::{Config, NetDevice, Offloads};
 use driver_core::queue::{Refusal, RxQueue, TxQueue, TxState};
 use rig::{Rig, bytes_of, numbered, small, without};
 use sim::virtio_net::RxChecksum;
@@ -104,10 +104,21 @@ fn a_received_checksum_outside_the_frame_is_an_error_of_that_frame() {
     rig.assert_clean();
 }
 
+/// A device that was not asked for GUEST_CSUM, since it does not offer it or since the configuration does not want it.
+fn without_received_checksums() -> [(Rig, Config); 2] {
+    [(Rig::with(without(Features::GUEST_CSUM)), small()), (Rig::new(), small().offloads(Offloads::all() - Offloads::RX_CHECKSUM))]
+}
+
 #[test]
 fn without_the_feature_nothing_is_said() {
-    let mut rig = Rig::with(without(Features::GUEST_CSUM));
-    let mut parts = rig.parts(&small());
+    for (rig, config) in without_received_checksums() {
+        nothing_is_said(rig, &config);
+    }
+}
+
+fn nothing_is_said(mut rig: Rig, config: &Config) {
+    let mut parts = rig.parts(config);
+    assert_eq!(parts.control.features() & (Features::GUEST_CSUM | Features::CSUM), Features::CSUM);
     let mut batch = Batch::new(4);
     // Flags of a device that forgot what was negotiated: NEEDS_CSUM, DATA_VALID, both.
     for flags in [0, 1, 2, 3] {
@@ -118,6 +129,20 @@ fn without_the_feature_nothing_is_said() {
         assert_eq!(batch.frames()[0].checksum(), Checksum::None);
         batch.clear();
     }
+    drop((parts, batch));
+    rig.assert_clean();
+}
+
+#[test]
+fn a_checksum_that_is_not_to_be_filled_in_is_refused() {
+    let rig = Rig::new();
+    let mut parts = rig.parts(&small().offloads(Offloads::all() - Offloads::TX_CHECKSUM));
+    assert_eq!(parts.control.features() & (Features::GUEST_CSUM | Features::CSUM), Features::GUEST_CSUM);
+    let mut frame = parts.pool.frame_from(&numbered(1, 100)).unwrap();
+    frame.set_checksum(Checksum::Partial { start: 34, offset: 16 });
+    let mut batch = Batch::new(4);
+    batch.push(frame).unwrap();
+    assert_eq!(parts.tx.submit(&mut batch), TxState::Refused(Refusal::Offload("checksum insertion (VIRTIO_NET_F_CSUM is not in use)")));
     drop((parts, batch));
     rig.assert_clean();
 }

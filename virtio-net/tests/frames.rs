@@ -15,7 +15,7 @@ fn an_echo_returns_every_frame_as_it_was() {
     {
         let mut rig = Rig::with(without(features));
         let pool = pool(&rig, 512);
-        let mut parts = rig.parts(&driver_core::device::Config { pool: Some(pool.clone()), ..small() });
+        let mut parts = rig.parts(&small().pool(pool.clone()));
         let mut batch = Batch::new(32);
         let mut back = Vec::new();
         for round in 0..40u32 {
@@ -95,7 +95,7 @@ fn what_cannot_be_sent_is_refused_and_stays() {
     let words = [0, 5 << meta::VLAN_SHIFT | 100 << meta::LEN_SHIFT | meta::VLAN_VALID];
     refuse(&|frame| frame.set_received(words).unwrap(), 100, vlan);
     let partial = driver_core::buf::Checksum::Partial { start: 14, offset: 4 };
-    refuse(&|frame| frame.set_checksum(partial), 100, Refusal::Offload("checksum insertion (the device has no VIRTIO_NET_F_CSUM)"));
+    refuse(&|frame| frame.set_checksum(partial), 100, Refusal::Offload("checksum insertion (VIRTIO_NET_F_CSUM is not in use)"));
     let pieces = |frame: &mut driver_core::buf::Frame| {
         for _ in 0..32 {
             frame.append(pool.frame_from(&[1; 10]).unwrap());

@@ -26,7 +26,7 @@ fn open_reports_what_the_device_is_and_offers() {
 #[test]
 fn start_follows_the_order_of_the_specification_and_drop_resets() {
     let rig = Rig::new();
-    let started = rig.start(&Config::default());
+    let started = rig.start(&Config::new());
     // ACKNOWLEDGE, DRIVER, FEATURES_OK, DRIVER_OK.
     assert_eq!(rig.model(|m| m.status()), 1 | 2 | 8 | 4);
     assert_eq!(rig.model(|m| m.negotiated()), Features::USED.bits());
@@ -39,7 +39,7 @@ fn start_follows_the_order_of_the_specification_and_drop_resets() {
 #[test]
 fn a_transitional_device_is_driven_by_its_modern_interface() {
     let rig = Rig::with(Options { device: 0x1000, ..Options::default() });
-    let _started = rig.start(&Config::default());
+    let _started = rig.start(&Config::new());
     rig.assert_clean();
 }
 
@@ -77,13 +77,13 @@ fn every_path_to_the_registers_works() {
 fn refused_features_are_an_error_that_says_which_were_asked_for() {
     let rig = Rig::new();
     rig.model(|m| m.faults.refuse_features = true);
-    let error = start_error(rig.open().unwrap(), &Config::default());
+    let error = start_error(rig.open().unwrap(), &Config::new());
     assert!(matches!(error.error(), Error::FeaturesRefused { .. }), "{error}");
     assert!(error.to_string().contains("MRG_RXBUF"));
     // The device comes back, and can be started when it has changed its mind.
     let (_, device) = error.into_parts();
     rig.model(|m| m.faults.refuse_features = false);
-    let _started = device.start(&Config::default()).unwrap();
+    let _started = device.start(&Config::new()).unwrap();
     rig.assert_clean();
 }
 
@@ -141,9 +141,9 @@ fn a_configuration_that_makes_no_sense_is_refused() {
 #[test]
 fn the_devices_mtu_is_the_limit() {
     let rig = Rig::with(Options { mtu: 1400, ..Options::default() });
-    let error = start_error(rig.open().unwrap(), &Config::default());
+    let error = start_error(rig.open().unwrap(), &Config::new());
     assert_eq!(error.error(), &Error::Config(ConfigError::Mtu { asked: 1500, min: 68, max: 1400 }));
-    let started = error.into_parts().1.start(&Config { mtu: 1400, ..Config::default() }).unwrap();
+    let started = error.into_parts().1.start(&Config::new().mtu(1400)).unwrap();
     assert_eq!(started.control.mtu(), 1400);
 }
 
@@ -151,11 +151,11 @@ fn the_devices_mtu_is_the_limit() {
 fn without_merged_buffers_a_buffer_holds_a_whole_frame() {
     let rig = Rig::with(without(Features::MRG_RXBUF));
     let small_buffers = BufPool::new(&rig.domain(), PoolConfig::new(1024)).unwrap();
-    let config = Config { mtu: 4000, pool: Some(small_buffers), ..Config::default() };
+    let config = Config::new().mtu(4000).pool(small_buffers);
     let error = start_error(rig.open().unwrap(), &config);
     assert_eq!(error.error(), &Error::Config(ConfigError::PoolBuffers { buffer_bytes: 2048, min_bytes: 4018 }));
     // A pool of the device's own is made large enough.
-    let started = error.into_parts().1.start(&Config { pool: None, ..config }).unwrap();
+    let started = error.into_parts().1.start(&Config::new().mtu(4000)).unwrap();
     assert!(started.pool.data_bytes() >= 4018);
     // Such buffers could not take a frame of the device's MTU, so the driver does not promise to.
     assert!(!started.control.features().contains(Features::MTU));
@@ -166,7 +166,7 @@ fn without_merged_buffers_a_buffer_holds_a_whole_frame() {
 #[test]
 fn pools_that_cannot_serve_are_refused() {
     let (rig, other) = (Rig::new(), Rig::new());
-    let start = |pool| start_error(rig.open().unwrap(), &Config { pool: Some(pool), ..small() }).into_parts().0;
+    let start = |pool| start_error(rig.open().unwrap(), &small().pool(pool)).into_parts().0;
     let no_headroom = PoolConfig { headroom_bytes: 0, ..PoolConfig::new(512) };
     let pool = |domain: DmaDomain, config| BufPool::new(&domain, config).unwrap();
     assert!(matches!(start(pool(rig.domain(), no_headroom)), Error::Config(ConfigError::PoolHeadroom { .. })));
@@ -180,23 +180,23 @@ fn pools_that_cannot_serve_are_refused() {
 #[test]
 fn a_device_past_the_iommu_is_refused_unless_addresses_are_physical() {
     let rig = Rig::with(without(Features::ACCESS_PLATFORM));
-    let error = start_error(rig.open().unwrap(), &Config::default());
+    let error = start_error(rig.open().unwrap(), &Config::new());
     assert!(matches!(error.error(), Error::NoAccessPlatform { .. }));
     assert!(error.to_string().contains("iommu_platform=on"));
     let mut device = error.into_parts().1;
     device.assume_physical_addresses();
-    let _started = device.start(&Config::default()).unwrap();
+    let _started = device.start(&Config::new()).unwrap();
 }
 
 #[test]
 fn rings_are_as_long_as_asked_for_and_the_device_allows() {
     let rig = Rig::with(Options { queue_size: 128, ..Options::default() });
-    let started = rig.start(&Config { rx_ring: 512, tx_ring: 64, ..Config::default() });
+    let started = rig.start(&Config::new().rx_ring(512).tx_ring(64));
     assert!(format!("{:?}", started.rx[0]).contains("128 descriptors"), "{:?}", started.rx[0]);
     assert!(format!("{:?}", started.tx[0]).contains("64 descriptors"), "{:?}", started.tx[0]);
     for rx_ring in [0, 4, 100, 65536] {
         let rig = Rig::new();
-        let error = start_error(rig.open().unwrap(), &Config { rx_ring, ..Config::default() });
+        let error = start_error(rig.open().unwrap(), &Config::new().rx_ring(rx_ring));
         assert!(matches!(error.error(), Error::Config(ConfigError::Ring { direction: "receive", .. })), "{rx_ring}");
     }
     drop(started);
@@ -208,7 +208,7 @@ fn vectors_that_the_device_does_not_take_are_an_error() {
     for (vector, what) in [(0, "the receive queue"), (1, "configuration changes")] {
         let rig = Rig::new();
         rig.model(|m| m.faults.refuse_vector = Some(vector));
-        let error = start_error(rig.open().unwrap(), &Config { interrupts: true, ..Config::default() });
+        let error = start_error(rig.open().unwrap(), &Config::new().interrupts(true));
         assert_eq!(error.error(), &Error::Vector { function: "sim:virtio-net".into(), what, vector });
         drop(error);
         rig.assert_clean();

@@ -13,7 +13,7 @@ use virtio_net::Features;
 fn an_mtu_of_9000_over_buffers_of_2_kb() {
     let mut rig = Rig::new();
     let pool = BufPool::new(&rig.domain(), PoolConfig::new(512)).unwrap();
-    let mut parts = rig.parts(&Config { mtu: 9000, pool: Some(pool.clone()), ..small() });
+    let mut parts = rig.parts(&small().mtu(9000).pool(pool.clone()));
     let mut batch = Batch::new(16);
     // Around every number of buffers: the first holds 2048 bytes, each further one 2060.
     let lens = [60, 2047, 2048, 2049, 2060, 2061, 4108, 4109, 4120, 6168, 6169, 8228, 8229, 9014, 9018];
@@ -42,7 +42,7 @@ fn an_mtu_of_9000_over_buffers_of_2_kb() {
 #[test]
 fn many_long_frames_at_once_are_taken_by_a_small_batch() {
     let mut rig = Rig::new();
-    let mut parts = rig.parts(&Config { mtu: 9000, ..Config::default() });
+    let mut parts = rig.parts(&Config::new().mtu(9000));
     let frames: Vec<_> = (0..40).map(|number| numbered(number, 9000)).collect();
     frames.iter().for_each(|frame| rig.send(frame));
     rig.run_us(100);
@@ -57,7 +57,7 @@ fn many_long_frames_at_once_are_taken_by_a_small_batch() {
 fn a_frame_longer_than_the_mtu_is_counted_and_dropped() {
     let mut rig = Rig::new();
     let pool = BufPool::new(&rig.domain(), PoolConfig::new(512)).unwrap();
-    let mut parts = rig.parts(&Config { pool: Some(pool.clone()), ..small() });
+    let mut parts = rig.parts(&small().pool(pool.clone()));
     for len in [1519, 2048, 5000, 9018] {
         rig.send(&numbered(0, len));
         rig.send(&numbered(1, 1518));
@@ -73,7 +73,7 @@ fn a_frame_longer_than_the_mtu_is_counted_and_dropped() {
 #[test]
 fn without_merging_one_large_buffer_holds_the_frame() {
     let mut rig = Rig::with(without(Features::MRG_RXBUF));
-    let mut parts = rig.parts(&Config { mtu: 9000, ..small() });
+    let mut parts = rig.parts(&small().mtu(9000));
     for len in [60, 2048, 9018] {
         rig.send(&numbered(3, len));
         rig.run_us(20);
@@ -87,7 +87,7 @@ fn without_merging_one_large_buffer_holds_the_frame() {
 #[test]
 fn a_merged_frame_keeps_what_its_header_says() {
     let mut rig = Rig::with(Options::default());
-    let mut parts = rig.parts(&Config { mtu: 9000, ..small() });
+    let mut parts = rig.parts(&small().mtu(9000));
     rig.model(|m| m.rx_checksum = RxChecksum::Valid);
     rig.send(&numbered(1, 5000));
     rig.run_us(20);

@@ -5,7 +5,7 @@ mod rig;
 use std::sync::atomic::Ordering;
 
 use driver_core::buf::{Batch, BufPool};
-use driver_core::device::{Config, NetDevice};
+use driver_core::device::NetDevice;
 use driver_core::queue::{QueueFault, RxQueue, TxQueue, TxState};
 use rig::{Parts, Rig, numbered, pool, small};
 use sim::virtio_net::{Faults, VirtioNet as Model};
@@ -16,7 +16,7 @@ const AHEAD: QueueFault = QueueFault::Protocol("the used ring's idx runs ahead o
 fn rig() -> (Rig, Parts, BufPool) {
     let rig = Rig::new();
     let pool = pool(&rig, 512);
-    let parts = rig.parts(&Config { pool: Some(pool.clone()), ..small() });
+    let parts = rig.parts(&small().pool(pool.clone()));
     (rig, parts, pool)
 }
 
@@ -117,7 +117,7 @@ fn a_buffer_of_no_bytes_in_the_middle_of_a_frame() {
 fn a_frame_of_endless_buffers_does_not_eat_the_pool() {
     let mut rig = Rig::new();
     let pool = pool(&rig, 64 + 25);
-    let mut parts = rig.parts(&Config { pool: Some(pool.clone()), ..small() });
+    let mut parts = rig.parts(&small().pool(pool.clone()));
     let mut batch = Batch::new(64);
     rig.model(|m| m.faults.num_buffers = Some(40));
     for number in 0..41 {
@@ -221,7 +221,7 @@ fn a_device_that_loses_its_way_is_reported_and_breaks_the_queues() {
 fn a_vector_tells_that_the_device_lost_its_way() {
     use driver_core::host::Interrupt;
     let rig = Rig::new();
-    let mut started = rig.start(&Config { interrupts: true, ..small() });
+    let mut started = rig.start(&small().interrupts(true));
     rig.model(Model::lose_its_way);
     rig.run_us(20);
     assert_eq!(started.control.link_interrupt().unwrap().wait(Some(0)).unwrap(), 1);

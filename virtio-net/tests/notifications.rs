@@ -23,7 +23,7 @@ fn ping(rig: &mut Rig, parts: &mut Parts, count: u32) {
 fn indexes_wrap_around_and_nothing_is_lost() {
     for features in [Features::empty(), Features::EVENT_IDX] {
         let mut rig = Rig::with(without(features));
-        let mut parts = rig.parts(&Config { rx_ring: 8, tx_ring: 64, ..Config::default() });
+        let mut parts = rig.parts(&Config::new().rx_ring(8).tx_ring(64));
         let mut batch = Batch::new(8);
         let frame = numbered(1, 60);
         // More than 65536 frames each way.
@@ -48,7 +48,7 @@ fn indexes_wrap_around_and_nothing_is_lost() {
 fn one_notification_a_submit_and_none_while_the_device_is_busy() {
     for features in [Features::empty(), Features::EVENT_IDX] {
         let mut rig = Rig::with(without(features));
-        let mut parts = rig.parts(&Config { tx_ring: 256, ..Config::default() });
+        let mut parts = rig.parts(&Config::new().tx_ring(256));
         let frames: Vec<_> = (0..32).map(|k| numbered(k, 60)).collect();
         let notified = |rig: &Rig| rig.model(|m| m.counters().notifications[1]);
         parts.send(&frames);
@@ -105,7 +105,7 @@ fn a_card_that_ran_out_of_buffers_hears_of_new_ones_and_no_other_does() {
 fn a_card_that_ran_out_of_buffers_hears_of_new_ones_though_a_frame_fitted_since() {
     for features in [Features::empty(), Features::EVENT_IDX] {
         let mut rig = Rig::with(without(features));
-        let mut parts = rig.parts(&Config { mtu: 9000, ..small() });
+        let mut parts = rig.parts(&small().mtu(9000));
         for round in 1..20 {
             (0..62).for_each(|number| rig.send(&numbered(number, 60)));
             rig.send(&numbered(62, 9000));
@@ -141,7 +141,7 @@ fn every_frame_goes_out_whatever_the_moment_of_its_notification() {
 fn an_armed_queue_fires_at_the_next_frame_and_a_polled_one_not() {
     for features in [Features::empty(), Features::EVENT_IDX] {
         let mut rig = Rig::with(without(features));
-        let mut started = rig.start(&Config { interrupts: true, ..small() });
+        let mut started = rig.start(&small().interrupts(true));
         let (mut rx, mut interrupt) = (started.rx.remove(0), started.interrupts.remove(0));
         let mut batch = Batch::new(64);
         // Not armed: silence.
@@ -172,7 +172,7 @@ fn an_armed_queue_fires_at_the_next_frame_and_a_polled_one_not() {
 #[test]
 fn a_poller_sleeps_when_idle_and_receives_everything() {
     let mut rig = Rig::new();
-    let mut started = rig.start(&Config { interrupts: true, ..small() });
+    let mut started = rig.start(&small().interrupts(true));
     let mut poller = Poller::new(started.rx.remove(0), started.interrupts.remove(0));
     let mut batch = Batch::new(64);
     for number in 0..50 {
@@ -189,7 +189,7 @@ fn a_poller_sleeps_when_idle_and_receives_everything() {
 #[test]
 fn the_link_interrupt_tells_of_the_cable_and_changes_are_counted() {
     let rig = Rig::new();
-    let mut started = rig.start(&Config { interrupts: true, ..small() });
+    let mut started = rig.start(&small().interrupts(true));
     assert!(started.control.link().up);
     for (up, changes) in [(false, 2), (true, 3)] {
         rig.device.set_carrier(up);

@@ -18,7 +18,7 @@ use virtio_net::Error;
 #[test]
 fn a_full_queue_stops_keeps_the_order_and_wakes_once() {
     let mut rig = Rig::new();
-    let mut parts = rig.parts(&Config { gate: GateConfig { stop_below: 8, wake_at: 40, byte_limit: None }, ..small() });
+    let mut parts = rig.parts(&small().gate(GateConfig { stop_below: 8, wake_at: 40, byte_limit: None }));
     let woken = parts.count_wakes();
     rig.model(|m| m.hold_tx = true);
     let mut batch = Batch::new(200);
@@ -53,7 +53,7 @@ fn a_full_queue_stops_keeps_the_order_and_wakes_once() {
 fn a_byte_limit_stops_and_wakes() {
     let mut rig = Rig::new();
     let gate = GateConfig { stop_below: 2, wake_at: 8, byte_limit: Some(5_000) };
-    let mut parts = rig.parts(&Config { gate, ..small() });
+    let mut parts = rig.parts(&small().gate(gate));
     let mut batch = Batch::new(20);
     for number in 0..20 {
         batch.push(parts.pool.frame_from(&numbered(number, 1000)).unwrap()).unwrap();
@@ -104,7 +104,7 @@ fn a_chain_waits_for_room_and_nothing_overtakes_it() {
 fn an_empty_pool_stalls_the_queue_and_loses_nothing() {
     let mut rig = Rig::new();
     let pool = pool(&rig, 64 + 10);
-    let mut parts = rig.parts(&Config { pool: Some(pool.clone()), ..small() });
+    let mut parts = rig.parts(&small().pool(pool.clone()));
     let mut batch = Batch::new(64);
     for number in 0..30 {
         rig.send(&numbered(number, 60));
@@ -133,7 +133,7 @@ fn an_empty_pool_stalls_the_queue_and_loses_nothing() {
 fn queues_dropped_alive_keep_their_buffers_until_the_device_stopped() {
     let rig = Rig::new();
     let pool = pool(&rig, 256);
-    let mut parts = rig.parts(&Config { pool: Some(pool.clone()), ..small() });
+    let mut parts = rig.parts(&small().pool(pool.clone()));
     rig.model(|m| m.hold_tx = true);
     let frames: Vec<_> = (0..10).map(|k| numbered(k, 60)).collect();
     parts.send(&frames);
@@ -155,7 +155,7 @@ fn queues_dropped_alive_keep_their_buffers_until_the_device_stopped() {
 fn buffers_leak_where_the_device_does_not_confirm_its_reset() {
     let rig = Rig::new();
     let pool = pool(&rig, 256);
-    let mut parts = rig.parts(&Config { pool: Some(pool.clone()), ..small() });
+    let mut parts = rig.parts(&small().pool(pool.clone()));
     rig.model(|m| m.faults.reset_stuck = true);
     assert!(matches!(parts.control.stop(), Err(Error::Timeout { .. })));
     assert_eq!(parts.rx.fault(), Some(QueueFault::Stopped));
@@ -169,7 +169,7 @@ fn buffers_leak_where_the_device_does_not_confirm_its_reset() {
 fn stop_is_confirmed_and_the_queues_know() {
     let rig = Rig::new();
     let pool = pool(&rig, 256);
-    let mut parts = rig.parts(&Config { pool: Some(pool.clone()), ..small() });
+    let mut parts = rig.parts(&small().pool(pool.clone()));
     parts.control.stop().unwrap();
     parts.control.stop().unwrap();
     assert_eq!(rig.model(|m| m.status()), 0);
@@ -192,7 +192,7 @@ fn filters_take_what_they_should() {
     let rig = Rig::new();
     let mut control = rig.start(&small()).control;
     let (unicast, group) = (MacAddr([2, 0, 0, 0, 0, 1]), MacAddr([1, 0, 0x5e, 0, 0, 1]));
-    assert_eq!(control.set_rx_mode(RxMode { promiscuous: true, all_multicast: true }), Ok(()));
+    assert_eq!(control.set_rx_mode(RxMode::all()), Ok(()));
     assert_eq!(control.set_unicast_filters(&[unicast]), Ok(()));
     assert_eq!(control.set_unicast_filters(&[unicast, group]), Err(Error::Address { mac: group, wanted: "unicast" }));
     assert_eq!(control.set_multicast_filters(&[unicast]), Err(Error::Address { mac: unicast, wanted: "multicast" }));
@@ -212,7 +212,7 @@ fn queues_on_threads_with_a_live_card() {
     let card = |name: &str, wire| SimDevice::new(name, Box::new(Model::new(Options::default())), Box::new(wire), iommu.clone());
     let (sender, receiver) = (card("sim:a", a), card("sim:b", b));
     let live = [sender.run(), receiver.run()];
-    let open = |device: &SimDevice| virtio_net::open(device.function(), clock.clone()).unwrap().start(&Config::default()).unwrap();
+    let open = |device: &SimDevice| virtio_net::open(device.function(), clock.clone()).unwrap().start(&Config::new()).unwrap();
     let (mut from, mut to) = (open(&sender), open(&receiver));
     let mut tx = from.tx.remove(0);
     let pool = from.pool.clone();

@@ -85,7 +85,7 @@ impl Card for Stub {
 pub(crate) fn lap(ring: u32, batch: usize) -> Box<dyn Lap> {
     let bar = PlainBar::new(128 * 1024, answer);
     let device = ixgbe::open(StubFunction::new((0x8086, 0x10fb), &[], bar.clone()), Arc::new(HostClock::new())).expect("the stub answers");
-    let config = Config { rx_ring: ring, tx_ring: ring, ..Config::default() };
+    let config = Config::new().rx_ring(ring).tx_ring(ring);
     let mut started = device.start(&config).expect("the stub starts");
     let base = |low, high| device_ptr(u64::from(bar.stored(low)) | u64::from(bar.stored(high)) << 32);
     let card = Stub { rx: base(RDBAL0, RDBAH0), tx: base(TDBAL0, TDBAH0), mask: ring - 1, rx_head: 0, tx_head: 0, bar: bar.clone() };

@@ -139,7 +139,7 @@ pub(crate) fn lap(ring: u32, batch: usize) -> Box<dyn Lap> {
     }
     let function = StubFunction::new((0x1af4, 0x1041), &capabilities, bar.clone());
     let device = virtio_net::open(function, Arc::new(HostClock::new())).expect("the stub answers");
-    let mut started = device.start(&Config { rx_ring: ring, tx_ring: ring, ..Config::default() }).expect("the stub starts");
+    let mut started = device.start(&Config::new().rx_ring(ring).tx_ring(ring)).expect("the stub starts");
     let card = Stub { rx: Queue::find(&bar, 0), tx: Queue::find(&bar, 1) };
     let (rx, tx) = (started.rx.remove(0), started.tx.remove(0));
     // The control handle would reset the card when dropped; the process ends with the benchmark.

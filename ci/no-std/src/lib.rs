@@ -34,7 +34,7 @@ pub extern "C" fn barewire_core() -> i32 {
 pub extern "C" fn barewire_ixgbe() -> i32 {
     let card = Card::new(DmaDomain::new(Arc::new(Memory)));
     let Ok(device) = ixgbe::open(card, Arc::new(Ticks::default())) else { return 1 };
-    let Ok(mut started) = device.start(&Config::default()) else { return 2 };
+    let Ok(mut started) = device.start(&Config::new()) else { return 2 };
     if !forward_once(&mut started.rx, &mut started.tx) {
         return 3;
     }
@@ -46,7 +46,7 @@ pub extern "C" fn barewire_ixgbe() -> i32 {
 pub extern "C" fn barewire_virtio_net() -> i32 {
     let card = Card::new(DmaDomain::new(Arc::new(Memory)));
     let Ok(device) = virtio_net::open(card, Arc::new(Ticks::default())) else { return 1 };
-    let Ok(mut started) = device.start(&Config::default()) else { return 2 };
+    let Ok(mut started) = device.start(&Config::new()) else { return 2 };
     if !forward_once(&mut started.rx, &mut started.tx) {
         return 3;
     }

@@ -4,48 +4,293 @@ use alloc::boxed::Box;
 use core::fmt;
 use core::ops::RangeInclusive;
 
+use bitflags::bitflags;
+
 use crate::buf::pool::BufPool;
-use crate::device::info::RxMode;
+use crate::device::info::{DeviceInfo, RxMode};
+use crate::ether::{MIN_MTU, STANDARD_MTU};
 use crate::host::dma::DmaDomain;
 use crate::host::vectors::VectorPlan;
 use crate::queue::gate::{GateConfig, GateError, TxGate};
 
-/// How to start a device.
+/// How to start a device: what is not set stays as [`Config::new`] has it.
+///
+/// Each setter takes the configuration and gives it back. What is set is read by names that say what is counted: `mtu(9000)` and
+/// [`mtu_bytes`](Config::mtu_bytes), `ring(1024)` and [`ring_len`](RxConfig::ring_len).
+///
+/// ```
+/// use driver_core::device::{Config, Offloads, RssConfig, RxConfig, RxMode};
+///
+/// let config = Config::new()
+///     .mtu(9000)
+///     .rx(RxConfig::new().queues(4).ring(1024).mode(RxMode::PROMISCUOUS))
+///     .tx_queues(4)
+///     .rss(RssConfig::new().key([0x5a; 40]))
+///     .offloads(Offloads::all() - Offloads::RX_CHECKSUM);
+/// assert_eq!((config.mtu_bytes(), config.rx_config().queue_count(), config.tx_config().queue_count()), (9000, 4, 4));
+/// assert!(!config.wants_interrupts() && config.given_pool().is_none(), "not set: as `Config::new` has it");
+/// ```
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Receive queues.
-    pub rx_queues: u16,
-    /// Transmit queues.
-    pub tx_queues: u16,
-    /// Descriptors in each receive ring, a power of two.
-    pub rx_ring: u32,
-    /// Descriptors in each transmit ring, a power of two.
-    pub tx_ring: u32,
-    /// The largest payload of a frame in bytes; the frame itself has 14 more, and 4 more for a VLAN tag.
-    pub mtu: u32,
-    /// Which frames come in.
-    pub rx_mode: RxMode,
-    /// When transmit queues stop and wake.
-    pub gate: GateConfig,
-    /// Where buffers come from. `None`: a pool of the device's own, in its own domain, large enough to fill every ring.
-    pub pool: Option<BufPool>,
-    /// Whether receive queues get an interrupt each, to be waited on by [`Poller`](crate::queue::poller::Poller).
-    pub interrupts: bool,
+    mtu: u32,
+    rx: RxConfig,
+    tx: TxConfig,
+    rss: RssConfig,
+    offloads: Offloads,
+    pool: Option<BufPool>,
+    interrupts: bool,
 }
 
 impl Default for Config {
     fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Config {
+    /// An MTU of 1500 bytes, one receive and one transmit queue of 512 descriptors, no further frames than those for the device, every offload, no
+    /// interrupts, and a pool of the device's own.
+    pub fn new() -> Self {
         Self {
-            rx_queues: 1,
-            tx_queues: 1,
-            rx_ring: 512,
-            tx_ring: 512,
-            mtu: 1500,
-            rx_mode: RxMode::default(),
-            gate: GateConfig::default(),
+            mtu: STANDARD_MTU,
+            rx: RxConfig::new(),
+            tx: TxConfig::new(),
+            rss: RssConfig::new(),
+            offloads: Offloads::all(),
             pool: None,
             interrupts: false,
         }
+    }
+
+    /// The largest payload of a frame in bytes; the frame itself has 14 more, and 4 more for a VLAN tag (see [`FrameLimits`](crate::ether::FrameLimits)).
+    pub fn mtu(self, bytes: u32) -> Self {
+        Self { mtu: bytes, ..self }
+    }
+    /// The receive side.
+    pub fn rx(self, rx: RxConfig) -> Self {
+        Self { rx, ..self }
+    }
+    /// The transmit side.
+    pub fn tx(self, tx: TxConfig) -> Self {
+        Self { tx, ..self }
+    }
+    /// How flows are spread over several receive queues.
+    pub fn rss(self, rss: RssConfig) -> Self {
+        Self { rss, ..self }
+    }
+    /// What the device may do in the stack's place, where it can.
+    pub fn offloads(self, offloads: Offloads) -> Self {
+        Self { offloads, ..self }
+    }
+    /// Where buffers come from, in place of a pool of the device's own, which is in its own domain and large enough to fill every ring.
+    pub fn pool(self, pool: BufPool) -> Self {
+        Self { pool: Some(pool), ..self }
+    }
+    /// Whether receive queues get an interrupt each, to be waited on by [`Poller`](crate::queue::poller::Poller), and the link one more.
+    pub fn interrupts(self, wanted: bool) -> Self {
+        Self { interrupts: wanted, ..self }
+    }
+
+    /// As [`RxConfig::queues`].
+    pub fn rx_queues(mut self, count: u16) -> Self {
+        self.rx.queues = count;
+        self
+    }
+    /// As [`TxConfig::queues`].
+    pub fn tx_queues(mut self, count: u16) -> Self {
+        self.tx.queues = count;
+        self
+    }
+    /// As [`RxConfig::ring`].
+    pub fn rx_ring(mut self, len: u32) -> Self {
+        self.rx.ring = len;
+        self
+    }
+    /// As [`TxConfig::ring`].
+    pub fn tx_ring(mut self, len: u32) -> Self {
+        self.tx.ring = len;
+        self
+    }
+    /// As [`RxConfig::mode`].
+    pub fn rx_mode(mut self, mode: RxMode) -> Self {
+        self.rx.mode = mode;
+        self
+    }
+    /// As [`TxConfig::gate`].
+    pub fn gate(mut self, gate: GateConfig) -> Self {
+        self.tx.gate = gate;
+        self
+    }
+
+    /// See [`Config::mtu`].
+    pub fn mtu_bytes(&self) -> u32 {
+        self.mtu
+    }
+    /// The receive side.
+    pub fn rx_config(&self) -> &RxConfig {
+        &self.rx
+    }
+    /// The transmit side.
+    pub fn tx_config(&self) -> &TxConfig {
+        &self.tx
+    }
+    /// See [`Config::rss`].
+    pub fn rss_config(&self) -> &RssConfig {
+        &self.rss
+    }
+    /// See [`Config::offloads`].
+    pub fn wanted_offloads(&self) -> Offloads {
+        self.offloads
+    }
+    /// The pool that was given.
+    pub fn given_pool(&self) -> Option<&BufPool> {
+        self.pool.as_ref()
+    }
+    /// See [`Config::interrupts`].
+    pub fn wants_interrupts(&self) -> bool {
+        self.interrupts
+    }
+}
+
+/// The receive side of a [`Config`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RxConfig {
+    queues: u16,
+    ring: u32,
+    mode: RxMode,
+}
+
+impl Default for RxConfig {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl RxConfig {
+    /// One queue of 512 descriptors, and no further frames than those for the device.
+    pub const fn new() -> Self {
+        Self { queues: 1, ring: 512, mode: RxMode::empty() }
+    }
+    /// How many queues.
+    pub fn queues(self, count: u16) -> Self {
+        Self { queues: count, ..self }
+    }
+    /// Descriptors in each ring, a power of two. A virtio device that has fewer gives as many as it has.
+    pub fn ring(self, len: u32) -> Self {
+        Self { ring: len, ..self }
+    }
+    /// Which frames come in beside those for the device.
+    pub fn mode(self, mode: RxMode) -> Self {
+        Self { mode, ..self }
+    }
+
+    /// How many queues.
+    pub fn queue_count(&self) -> u16 {
+        self.queues
+    }
+    /// Descriptors in each ring.
+    pub fn ring_len(&self) -> u32 {
+        self.ring
+    }
+    /// Which frames come in beside those for the device.
+    pub fn rx_mode(&self) -> RxMode {
+        self.mode
+    }
+}
+
+/// The transmit side of a [`Config`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TxConfig {
+    queues: u16,
+    ring: u32,
+    gate: GateConfig,
+}
+
+impl Default for TxConfig {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl TxConfig {
+    /// One queue of 512 descriptors, which stops and wakes by [`GateConfig::default`].
+    pub fn new() -> Self {
+        Self { queues: 1, ring: 512, gate: GateConfig::default() }
+    }
+    /// How many queues.
+    pub fn queues(self, count: u16) -> Self {
+        Self { queues: count, ..self }
+    }
+    /// Descriptors in each ring, a power of two. A virtio device that has fewer gives as many as it has.
+    pub fn ring(self, len: u32) -> Self {
+        Self { ring: len, ..self }
+    }
+    /// When the queues stop and wake.
+    pub fn gate(self, gate: GateConfig) -> Self {
+        Self { gate, ..self }
+    }
+
+    /// How many queues.
+    pub fn queue_count(&self) -> u16 {
+        self.queues
+    }
+    /// Descriptors in each ring.
+    pub fn ring_len(&self) -> u32 {
+        self.ring
+    }
+    /// When the queues stop and wake.
+    pub fn gate_config(&self) -> GateConfig {
+        self.gate
+    }
+}
+
+/// How flows are spread over several receive queues, by a hash of their addresses and ports.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RssConfig {
+    key: [u8; RSS_KEY_BYTES],
+}
+
+/// Length of a hash key: enough for the addresses and ports of IPv6.
+pub const RSS_KEY_BYTES: usize = 40;
+
+impl Default for RssConfig {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl RssConfig {
+    /// The hash key that Microsoft's definition of RSS uses in its examples: any would do, this one makes hashes comparable with other systems'.
+    pub const fn new() -> Self {
+        Self {
+            key: [
+                0x6d, 0x5a, 0x56, 0xda, 0x25, 0x5b, 0x0e, 0xc2, 0x41, 0x67, 0x25, 0x3d, 0x43, 0xa3, 0x8f, 0xb0, 0xd0, 0xca, 0x2b, 0xcb, 0xae, 0x7b,
+                0x30, 0xb4, 0x77, 0xcb, 0x2d, 0xa3, 0x80, 0x30, 0xf2, 0x0c, 0x6a, 0x42, 0xb7, 0x3b, 0xbe, 0xac, 0x01, 0xfa,
+            ],
+        }
+    }
+    /// The hash key, its first byte first on the wire. A key that peers cannot guess keeps them from choosing the queue that their flows land on.
+    pub fn key(mut self, key: [u8; RSS_KEY_BYTES]) -> Self {
+        self.key = key;
+        self
+    }
+
+    /// The hash key.
+    pub fn key_bytes(&self) -> &[u8; RSS_KEY_BYTES] {
+        &self.key
+    }
+}
+
+bitflags! {
+    /// Work that a device does in the stack's place, to be switched off where it is not wanted. What a device cannot do it leaves alone: see
+    /// [`Caps`](crate::device::caps::Caps) in its [`DeviceInfo`](crate::device::info::DeviceInfo).
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub struct Offloads: u32 {
+        /// Received frames tell what the device found of their checksums ([`Frame::checksum`](crate::buf::frame::Frame::checksum)). Without it they
+        /// tell nothing.
+        const RX_CHECKSUM = 1 << 0;
+        /// The device fills in checksums of frames that ask for it. Without it such frames are refused.
+        const TX_CHECKSUM = 1 << 1;
     }
 }
 
@@ -155,9 +400,12 @@ impl core::error::Error for ConfigError {}
 
 /// What a device allows.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Limits {
-    /// The most queues in each direction.
-    pub queues: u16,
+    /// The most receive queues.
+    pub rx_queues: u16,
+    /// The most transmit queues.
+    pub tx_queues: u16,
     /// Descriptors in a ring.
     pub ring: RangeInclusive<u32>,
     /// The MTU in bytes.
@@ -166,17 +414,26 @@ pub struct Limits {
     pub vectors: u16,
 }
 
+impl Limits {
+    /// Those that the device tells, and as many interrupt vectors as the function has.
+    pub fn of(info: &DeviceInfo, vectors: u16) -> Self {
+        let (min, max) = info.ring_limits;
+        Self { rx_queues: info.max_rx_queues, tx_queues: info.max_tx_queues, ring: min..=max, mtu: MIN_MTU..=info.max_mtu, vectors }
+    }
+}
+
 /// Checks everything of `config` that does not depend on a pool's buffers.
 ///
 /// # Errors
 /// [`ConfigError`], the first that is found.
 pub fn check(config: &Config, domain: &DmaDomain, limits: &Limits) -> Result<(), ConfigError> {
-    for (direction, asked) in [("receive", config.rx_queues), ("transmit", config.tx_queues)] {
-        if !(1..=limits.queues).contains(&asked) {
-            return Err(ConfigError::Queues { direction, asked, max: limits.queues });
+    let Config { rx, tx, .. } = config;
+    for (direction, asked, max) in [("receive", rx.queues, limits.rx_queues), ("transmit", tx.queues, limits.tx_queues)] {
+        if !(1..=max).contains(&asked) {
+            return Err(ConfigError::Queues { direction, asked, max });
         }
     }
-    for (direction, asked) in [("receive", config.rx_ring), ("transmit", config.tx_ring)] {
+    for (direction, asked) in [("receive", rx.ring), ("transmit", tx.ring)] {
         if !asked.is_power_of_two() || !limits.ring.contains(&asked) {
             let (&min, &max) = (limits.ring.start(), limits.ring.end());
             return Err(ConfigError::Ring { direction, asked, min, max });
@@ -186,11 +443,11 @@ pub fn check(config: &Config, domain: &DmaDomain, limits: &Limits) -> Result<(),
         let (&min, &max) = (limits.mtu.start(), limits.mtu.end());
         return Err(ConfigError::Mtu { asked: config.mtu, min, max });
     }
-    TxGate::new(config.gate, config.tx_ring).map_err(ConfigError::Gate)?;
+    TxGate::new(tx.gate, tx.ring).map_err(ConfigError::Gate)?;
     if config.pool.as_ref().is_some_and(|pool| !pool.domain().is_same(domain)) {
         return Err(ConfigError::PoolDomain);
     }
-    let needed = VectorPlan::new(config.rx_queues).count();
+    let needed = VectorPlan::new(rx.queues).count();
     if config.interrupts && limits.vectors < needed {
         return Err(ConfigError::Vectors { available: limits.vectors, needed });
     }

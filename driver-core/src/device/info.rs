@@ -4,7 +4,9 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
-use crate::ether::MacAddr;
+use bitflags::bitflags;
+
+use crate::ether::{MacAddr, STANDARD_MTU};
 
 /// The state of the link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -67,18 +69,20 @@ impl DeviceInfo {
             max_rx_queues: 1,
             max_tx_queues: 1,
             ring_limits: (64, 4096),
-            max_mtu: 1500,
+            max_mtu: STANDARD_MTU,
             features: Vec::new(),
             unused_features: Vec::new(),
         }
     }
 }
 
-/// Which frames the receiver lets through beside its own unicast addresses and broadcast.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct RxMode {
-    /// Every frame.
-    pub promiscuous: bool,
-    /// Every multicast frame.
-    pub all_multicast: bool,
+bitflags! {
+    /// Which frames the receiver lets through beside those for its own addresses and to everybody.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+    pub struct RxMode: u32 {
+        /// Every frame.
+        const PROMISCUOUS = 1 << 0;
+        /// Every multicast frame.
+        const ALL_MULTICAST = 1 << 1;
+    }
 }

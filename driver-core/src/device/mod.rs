@@ -5,7 +5,7 @@ pub(crate) mod contract;
 pub(crate) mod info;
 pub(crate) mod stats;
 
-pub use config::{Config, ConfigError, StartError};
+pub use config::{Config, ConfigError, Offloads, RssConfig, RxConfig, StartError, TxConfig};
 pub use contract::{NetDevice, Started};
 pub use info::{DeviceInfo, Link, RxMode};
 pub use stats::Stats;

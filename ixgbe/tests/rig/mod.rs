@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use driver_core::buf::{Batch, BufPool, Frame};
-use driver_core::device::Config;
+use driver_core::device::{Config, RxMode};
 use driver_core::host::{Clock, DmaDomain};
 use ixgbe::device::Started;
 use sim::ixgbe::{Faults, Ixgbe as Model, IxgbeOptions};
@@ -48,8 +48,7 @@ impl Rig {
 
     /// Opened and started, promiscuous, with the link up.
     pub fn start(&self, config: &Config) -> Started<SimFunction> {
-        let mut config = config.clone();
-        config.rx_mode.promiscuous = true;
+        let config = config.clone().rx_mode(config.rx_config().rx_mode() | RxMode::PROMISCUOUS);
         let started = ixgbe::open(self.device.function(), self.clock.clone()).unwrap().start(&config).unwrap();
         self.run_us(5_000);
         started

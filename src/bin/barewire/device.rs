@@ -17,7 +17,7 @@ const EVENTS_EVERY: Duration = Duration::from_millis(100);
 
 /// What the driver reports about the device.
 pub(crate) fn info(spec: &str, wait_seconds: f64) -> Result<Report, Error> {
-    let mut port = barewire::open(spec)?.start(&Config::default())?;
+    let mut port = barewire::open(spec)?.start(&Config::new())?;
     let end = Instant::now() + Duration::from_secs_f64(wait_seconds);
     let mut link = port.control.link();
     while !link.up && Instant::now() < end {
@@ -63,7 +63,7 @@ pub(crate) fn info(spec: &str, wait_seconds: f64) -> Result<Report, Error> {
 
 /// The counters of a device that only receives.
 pub(crate) fn stats(spec: &str, seconds: f64) -> Result<Report, Error> {
-    let mut port = barewire::open(spec)?.start(&Config::default())?;
+    let mut port = barewire::open(spec)?.start(&Config::new())?;
     receive(&mut port, Duration::from_secs_f64(seconds))?;
     let (name, stats) = (port.name().to_owned(), port.control.stats());
     port.finish().check()?;

@@ -159,5 +159,5 @@ pub fn pool(rig: &Rig, buffers: u32) -> BufPool {
 
 /// Small rings.
 pub fn small() -> Config {
-    Config { rx_ring: 64, tx_ring: 64, ..Config::default() }
+    Config::new().rx_ring(64).tx_ring(64)
 }

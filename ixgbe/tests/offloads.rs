@@ -1,0 +1,68 @@
+//! What the card does in the stack's place, and how it is switched off.
+
+mod common;
+
+use common::{Card, MAC, frame, received};
+use driver_core::buf::{Batch, Checksum};
+use driver_core::device::{Config, Offloads};
+use driver_core::queue::RxQueue;
+
+/// A UDP frame over IPv4 whose checksums are right, and one whose UDP checksum is wrong.
+fn datagrams() -> [Vec<u8>; 2] {
+    let mut bytes = frame(MAC, 14, 0);
+    bytes[12..14].copy_from_slice(&[0x08, 0x00]);
+    bytes.extend([0x45, 0, 0, 32, 0, 0, 0x40, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2]);
+    bytes.extend([0x04, 0xd2, 0, 7, 0, 12, 0, 0, 1, 2, 3, 4]);
+    let sum = |words: &[u8], more: u32| {
+        let sum = words.chunks(2).fold(more, |sum, pair| sum + u32::from(u16::from_be_bytes([pair[0], pair[1]])));
+        !(((sum & 0xffff) + (sum >> 16)) as u16)
+    };
+    let ip = sum(&bytes[14..34], 0);
+    bytes[24..26].copy_from_slice(&ip.to_be_bytes());
+    // The pseudo header: addresses, protocol, length.
+    let udp = sum(&bytes[26..46], 17 + 12);
+    bytes[40..42].copy_from_slice(&udp.to_be_bytes());
+    bytes.resize(60, 0);
+    let mut wrong = bytes.clone();
+    wrong[40] ^= 1;
+    [bytes, wrong]
+}
+
+/// What is said of frames that come in bursts of `burst`, polled `budget` at a time.
+fn said(offloads: Offloads, burst: usize, budget: usize) -> Vec<[Checksum; 2]> {
+    let card = Card::new();
+    let mut started = card.start(&Config::new().offloads(offloads));
+    let datagrams = datagrams();
+    for _ in 0..burst {
+        datagrams.iter().for_each(|bytes| card.send(bytes));
+    }
+    let mut batch = Batch::new(64);
+    while started.rx[0].poll(&mut batch, budget) > 0 {}
+    let frames: Vec<_> = batch.frames().iter().map(|frame| (frame.data().to_vec(), frame.checksum())).collect();
+    let counters = started.rx[0].counters();
+    assert_eq!((counters.packets, counters.errors), (2 * burst as u64, 0));
+    assert!(frames.chunks(2).all(|pair| pair.iter().map(|(bytes, _)| bytes).eq(&datagrams)));
+    frames.chunks(2).map(|pair| [pair[0].1, pair[1].1]).collect()
+}
+
+#[test]
+fn frames_tell_what_the_card_found_of_their_checksums() {
+    assert_eq!(said(Offloads::all(), 1, 1), [[Checksum::Unnecessary, Checksum::None]]);
+    assert_eq!(said(Offloads::all(), 20, 64), [[Checksum::Unnecessary, Checksum::None]; 20]);
+}
+
+#[test]
+fn verdicts_that_are_not_wanted_are_not_shown() {
+    let offloads = Offloads::all() - Offloads::RX_CHECKSUM;
+    assert_eq!(said(offloads, 1, 1), [[Checksum::None; 2]]);
+    assert_eq!(said(offloads, 20, 64), [[Checksum::None; 2]; 20]);
+}
+
+#[test]
+fn a_frame_of_several_buffers_shows_no_verdict_either() {
+    let card = Card::new();
+    let mut started = card.start(&Config::new().mtu(9000).offloads(Offloads::empty()));
+    let long = frame(MAC, 5000, 3);
+    card.send(&long);
+    assert_eq!(received(&mut started.rx[0]), [long]);
+}
