@@ -211,6 +211,7 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
+        #![proptest_config(crate::testing::cases())]
         #[test]
         fn the_twins_agree(a: [u64; 2], b: [u64; 2], lens: [u16; 8], base: u64, min: u16, max: u16) {
             let of_simd = |p| [simd::low(p), simd::high(p)];

@@ -11,7 +11,8 @@ use crate::barrier;
 use crate::buf::batch::Batch;
 use crate::buf::frame::Frame;
 use crate::buf::frame::meta::{LEN_SHIFT, QUEUE_SHIFT};
-use crate::buf::pool::{self, BufPool, RawBuf};
+use crate::buf::memory::{self, RawBuf};
+use crate::buf::pool::BufPool;
 use crate::host::dma::{DmaError, Iova};
 use crate::ring::desc::{self as words, BLOCK, DescRing};
 use crate::ring::lane::Pair;
@@ -112,11 +113,11 @@ impl RxRing {
     pub fn new(pool: &BufPool, entries: u32, queue: u16, rules: RxRules) -> Result<Self, RxRingError> {
         let mut desc = DescRing::new(pool.domain(), entries.max(BLOCK as u32)).map_err(RxRingError::Dma)?;
         let mut shadow = Box::new_uninit_slice(desc.len() as usize);
-        let free = pool::take_block(pool.inner(), &mut shadow);
+        let free = memory::take_block(pool.inner(), &mut shadow);
         let more = pool.available();
         if free < shadow.len() || more == 0 {
             // SAFETY: `take_block` initialised the first `free` places with buffers that are ours.
-            unsafe { pool::give_back(pool.as_ptr(), core::slice::from_raw_parts(shadow.as_ptr().cast(), free)) };
+            unsafe { memory::give_back(pool.as_ptr(), core::slice::from_raw_parts(shadow.as_ptr().cast(), free)) };
             // A filled buffer leaves its slot only for a fresh one: with none beside those in the slots no frame would ever come up.
             return Err(RxRingError::PoolTooSmall { needed: desc.len() + 1, free: free as u32 + more });
         }
@@ -124,7 +125,7 @@ impl RxRing {
         let shadow = unsafe { shadow.assume_init() };
         let delta = pool.inner().delta;
         for (index, buf) in (0..).zip(shadow.iter()) {
-            desc.store(index, Pair::new((buf.0.addr().get() as u64).wrapping_add(delta), 0));
+            desc.store(index, Pair::new(buf.word().wrapping_add(delta), 0));
         }
         // For a block of frames one test finds lengths that reach past the largest power of two in the buffer.
         let room = pool.data_bytes().min(0xffff);
@@ -211,14 +212,14 @@ impl RxRing {
         barrier::after_done();
         let pool = self.pool.as_ptr();
         let Some((place, fresh)) = batch.exchange_one(pool) else { return false };
-        // SAFETY: the slot's buffer is done, of this pool and in its fresh form, and leaves the slot for `fresh`; an ordinary frame's length is within
+        // SAFETY: the slot's buffer is done, of this pool, and leaves the slot for `fresh`; an ordinary frame's length is within
         // its buffer, by `unusual`; `place` is a free place that `exchange_one` counted, and is written here.
         unsafe {
             let filled = slot.replace(fresh);
             let mut frame = Frame::fresh(filled, pool);
             frame.set_words([words.low() & !QUEUE_MASK | self.queue, words.high()]);
             place.write(frame);
-            words::store(desc, Pair::new((fresh.0.addr().get() as u64).wrapping_add(self.delta), 0));
+            words::store(desc, Pair::new(fresh.word().wrapping_add(self.delta), 0));
         }
         self.next = (at + 1) & self.desc.mask();
         true
@@ -267,7 +268,7 @@ impl RxRing {
         mut top: NonNull<RawBuf>,
         blocks: usize,
     ) -> usize {
-        let pool = Pair::new(self.pool.as_ptr().addr().get() as u64, 0);
+        let pool = self.pool.as_ptr();
         let delta = Pair::new(self.delta, 0);
         let (whole, unusual, queue) = (self.ordinary, self.unusual, Pair::new(self.queue, 0));
         for block in 0..blocks {
@@ -286,14 +287,13 @@ impl RxRing {
                 barrier::after_done();
                 top = top.sub(BLOCK);
                 for (k, word) in words.into_iter().enumerate() {
-                    let to: NonNull<Pair> = places.add(k).cast();
-                    let buf = Pair::new(shadow.add(k).cast::<u64>().read(), 0);
                     // A frame is {pointer, pool} and the two words: see `Frame`.
-                    to.write(buf.low_low(pool));
-                    to.add(1).write(word.or(queue));
-                    let fresh = Pair::new(top.add(k).cast::<u64>().read(), 0);
-                    shadow.add(k).cast::<u64>().write(fresh.low());
-                    words::store(desc.add(k), fresh.plus(delta));
+                    let place = places.add(k);
+                    Frame::write_owner(place, shadow.add(k).read(), pool);
+                    place.cast::<Pair>().add(1).write(word.or(queue));
+                    let fresh: RawBuf = top.add(k).read();
+                    shadow.add(k).write(fresh);
+                    words::store(desc.add(k), Pair::new(fresh.word(), 0).plus(delta));
                 }
                 places = places.add(BLOCK);
                 desc = desc.add(BLOCK);
@@ -329,7 +329,7 @@ impl RxRing {
         // SAFETY: `next` is always below the number of slots.
         let slot = unsafe { self.shadow.get_unchecked_mut(self.next as usize) };
         let filled = core::mem::replace(slot, fresh);
-        // SAFETY: the slot's buffer was lent and is done; it is of this pool and in its fresh form.
+        // SAFETY: the slot's buffer was lent and is done; it is of this pool.
         let mut frame = unsafe { Frame::fresh(filled, self.pool.as_ptr()) };
         // SAFETY: the length was checked against the buffer's room.
         unsafe { frame.set_words([w0 & !QUEUE_MASK | self.queue, w1 & (!hide | LEN_MASK)]) };
@@ -347,7 +347,7 @@ impl RxRing {
 
     #[inline(always)]
     fn rearm(&mut self, buf: RawBuf) {
-        let iova = (buf.0.addr().get() as u64).wrapping_add(self.delta);
+        let iova = buf.word().wrapping_add(self.delta);
         self.desc.store(self.next, Pair::new(iova, 0));
         self.next = (self.next + 1) & self.desc.mask();
     }
@@ -359,7 +359,7 @@ impl RxRing {
     pub unsafe fn release(mut self) {
         // SAFETY: the slots' buffers are of this pool and the ring's; `self` is consumed, and `RxRing` has no `Drop` of its own.
         unsafe {
-            pool::give_back(self.pool.as_ptr(), &self.shadow);
+            memory::give_back(self.pool.as_ptr(), &self.shadow);
             core::mem::ManuallyDrop::drop(&mut self.desc);
         }
     }

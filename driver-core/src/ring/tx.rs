@@ -1,7 +1,7 @@
 //! The transmit half of a card whose descriptors are 16 bytes: buffer address, then a word of lengths and commands, over which the device
 //! writes a done bit where it was asked to.
 //!
-//! The frames' buffers are kept in private memory, in their fresh form, until the device reports; then they go to the caller's
+//! The frames' buffers are kept in private memory until the device reports; then they go to the caller's
 //! [`Batch`] as empty buffers. A report is asked for once in [`REPORT_EVERY`] descriptors, and one look at it completes them all.
 
 use alloc::boxed::Box;
@@ -11,7 +11,8 @@ use core::ptr::NonNull;
 use crate::barrier;
 use crate::buf::batch::Batch;
 use crate::buf::frame::Frame;
-use crate::buf::pool::{self, BufPool, PoolInner, RawBuf};
+use crate::buf::memory::{PoolInner, RawBuf};
+use crate::buf::pool::BufPool;
 use crate::host::dma::{DmaError, Iova};
 use crate::ring::desc::{self as words, BLOCK, DescRing};
 use crate::ring::lane::{self, Pair};
@@ -20,7 +21,7 @@ use crate::ring::lane::{self, Pair};
 pub const REPORT_EVERY: u32 = 32;
 
 /// The slot's buffer is of another pool: see `foreign`.
-const FOREIGN: usize = 1;
+const FOREIGN: u64 = 1;
 
 /// What a transmit descriptor's second word looks like, and which frames need nothing else.
 #[derive(Debug, Clone, Copy)]
@@ -43,7 +44,7 @@ pub struct TxRules {
 /// hardware queue stop calls [`TxRing::release`].
 pub struct TxRing {
     desc: core::mem::ManuallyDrop<DescRing>,
-    /// Buffers in flight at `head..tail`, in fresh form, tagged where foreign.
+    /// Buffers in flight at `head..tail`, tagged where foreign.
     shadow: Box<[RawBuf]>,
     /// The pools of those tagged [`FOREIGN`].
     foreign: Box<[*mut PoolInner]>,
@@ -95,7 +96,7 @@ impl TxRing {
         let slots = desc.len() as usize;
         Ok(Self {
             desc: core::mem::ManuallyDrop::new(desc),
-            shadow: (0..slots).map(|_| RawBuf(NonNull::dangling())).collect(),
+            shadow: (0..slots).map(|_| RawBuf::MARK).collect(),
             foreign: (0..slots).map(|_| core::ptr::null_mut()).collect(),
             bytes: (0..if count_bytes { slots } else { 0 }).map(|_| 0).collect(),
             reports: (0..slots).map(|_| 0).collect(),
@@ -235,10 +236,10 @@ impl TxRing {
         if frame.pool_word() != self.pool.as_ptr() || len.wrapping_sub(self.rules.min_len) > self.len_span || self.free() == 0 {
             return false;
         }
-        let ptr = frame.ptr();
+        let buf = RawBuf::at(frame.ptr());
         batch.advance(1);
-        let iova = (ptr.addr().get() as u64).wrapping_add(self.delta);
-        self.store(RawBuf(ptr), iova, self.rules.command | u64::from(len) | u64::from(len) << 46, true);
+        let iova = buf.word().wrapping_add(self.delta);
+        self.store(buf, iova, self.rules.command | u64::from(len) | u64::from(len) << 46, true);
         true
     }
 
@@ -256,12 +257,12 @@ impl TxRing {
         if frame.pool_word() != self.pool.as_ptr() || len.wrapping_sub(self.rules.min_len) > self.len_span {
             return false;
         }
-        let ptr = frame.ptr();
+        let buf = RawBuf::at(frame.ptr());
         batch.forget_all();
-        let iova = (ptr.addr().get() as u64).wrapping_add(self.delta);
+        let iova = buf.word().wrapping_add(self.delta);
         // SAFETY: `tail` is always below the number of slots and descriptors.
         unsafe {
-            *self.shadow.get_unchecked_mut(at as usize) = RawBuf(ptr);
+            *self.shadow.get_unchecked_mut(at as usize) = buf;
             words::store(self.desc.at_unmasked(at), Pair::new(iova, self.rules.command | u64::from(len) | u64::from(len) << 46));
         }
         self.unreported = unreported;
@@ -281,11 +282,10 @@ impl TxRing {
             return Err(segment);
         }
         let iova = segment.iova().0;
-        let mut slot = segment.raw();
-        let (_, pool) = pool::into_raw(segment);
+        let (mut slot, pool) = segment.into_raw();
         let at = self.tail as usize;
         if pool != self.pool.as_ptr() {
-            slot = RawBuf(slot.0.map_addr(|addr| addr | FOREIGN));
+            slot = slot.with_tag(FOREIGN);
             if let Some(place) = self.foreign.get_mut(at) {
                 *place = pool.as_ptr();
             }
@@ -399,7 +399,7 @@ impl TxRing {
                 }
                 four[0].or(four[1]).or(four[2].or(four[3]))
             };
-            if (tags.low() | tags.high()) as usize & FOREIGN != 0 {
+            if (tags.low() | tags.high()) & FOREIGN != 0 {
                 break;
             }
             done += BLOCK;
@@ -414,16 +414,14 @@ impl TxRing {
     #[cold]
     fn free_one(&mut self, batch: &mut Batch) {
         let at = self.head as usize;
-        let (Some(&RawBuf(slot)), Some(&foreign)) = (self.shadow.get(at), self.foreign.get(at)) else { return };
-        let is_foreign = slot.addr().get() & FOREIGN != 0;
+        let (Some(&slot), Some(&foreign)) = (self.shadow.get(at), self.foreign.get(at)) else { return };
+        let is_foreign = slot.word() & FOREIGN != 0;
         let pool = match NonNull::new(foreign) {
             Some(pool) if is_foreign => pool,
             _ => self.pool.as_ptr(),
         };
-        // SAFETY: buffers are aligned to 64, so clearing the tag gives the address that was stored, which is not null.
-        let buf = RawBuf(unsafe { NonNull::new_unchecked(slot.as_ptr().map_addr(|addr| addr & !FOREIGN)) });
         // SAFETY: the slot owned the buffer, which is of `pool`, and `head` moves past it.
-        unsafe { batch.put_spares(pool, &[buf]) };
+        unsafe { batch.put_spares(pool, &[slot.without_tag(FOREIGN)]) };
     }
 
     /// Takes the ring apart: buffers in flight return to their pools and its memory is unmapped. Returns how many descriptors were in flight.

@@ -212,6 +212,7 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(crate::testing::cases())]
         /// News is due exactly when the index passes `event`: when the entry `event` is among those from `old` to `new`.
         #[test]
         fn need_event_is_true_when_the_entry_was_passed(event: u16, old: u16, step in 0u16..=32768) {

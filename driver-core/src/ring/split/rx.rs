@@ -3,13 +3,14 @@
 use alloc::boxed::Box;
 use core::fmt;
 use core::mem::ManuallyDrop;
-use core::ptr::{self, NonNull};
+use core::ptr::NonNull;
 
 use super::queue::{F_WRITE, SplitQueue, descriptor};
 use crate::buf::batch::Batch;
 use crate::buf::frame::Frame;
 use crate::buf::frame::meta::LEN_SHIFT;
-use crate::buf::pool::{self, BufPool, PoolInner, RawBuf};
+use crate::buf::memory::{self, PoolInner, RawBuf};
+use crate::buf::pool::BufPool;
 use crate::queue::contract::QueueFault;
 
 /// A receive queue full of lent buffers. Descriptor `id` always stands for slot `id`.
@@ -21,8 +22,8 @@ use crate::queue::contract::QueueFault;
 /// stop calls [`SplitRx::release`].
 pub struct SplitRx<const HEADER: usize> {
     queue: ManuallyDrop<SplitQueue>,
-    /// The buffer behind each descriptor while the device has it, null otherwise.
-    slots: Box<[*mut u8]>,
+    /// The buffer behind each descriptor while the device has it.
+    slots: Box<[Option<RawBuf>]>,
     /// Slots that are empty, at `..owed_count`.
     owed: Box<[u16]>,
     owed_count: usize,
@@ -31,11 +32,6 @@ pub struct SplitRx<const HEADER: usize> {
     delta: u64,
     lent_bytes: u32,
 }
-
-// SAFETY: the slots' pointers are buffers that this queue owns; they may be owned by any thread.
-unsafe impl<const HEADER: usize> Send for SplitRx<HEADER> {}
-// SAFETY: `&SplitRx` reads indexes and sizes only.
-unsafe impl<const HEADER: usize> Sync for SplitRx<HEADER> {}
 
 /// What [`SplitRx::take`] found.
 #[derive(Debug)]
@@ -54,7 +50,7 @@ impl<const HEADER: usize> SplitRx<HEADER> {
     pub fn new(queue: SplitQueue, pool: &BufPool) -> Option<Self> {
         let size = usize::from(queue.size());
         let mut rx = Self {
-            slots: (0..size).map(|_| ptr::null_mut()).collect(),
+            slots: (0..size).map(|_| None).collect(),
             owed: (0..queue.size()).collect(),
             owed_count: size,
             queue: ManuallyDrop::new(queue),
@@ -178,16 +174,16 @@ impl<const HEADER: usize> SplitRx<HEADER> {
                     break;
                 }
                 let slot = slots.add(id as usize);
-                let Some(filled) = NonNull::new(*slot) else { break };
+                let Some(filled) = *slot else { break };
                 if used_bytes.wrapping_sub(min_used) > max_used.wrapping_sub(min_used) {
                     break;
                 }
-                let Some(known) = ordinary(filled.sub(HEADER).cast().as_ref()) else { break };
-                *slot = ptr::null_mut();
+                let Some(known) = ordinary(filled.ptr().sub(HEADER).cast().as_ref()) else { break };
+                *slot = None;
                 *owed.add(done) = id as u16;
                 let len = u64::from(used_bytes - HEADER as u32);
                 bytes += len;
-                let mut frame = ManuallyDrop::new(Frame::fresh(RawBuf(filled), pool));
+                let mut frame = ManuallyDrop::new(Frame::fresh(filled, pool));
                 frame.set_words([0, u64::from(known) | len << LEN_SHIFT]);
                 places.add(done).cast::<ManuallyDrop<Frame>>().write(frame);
             }
@@ -204,7 +200,7 @@ impl<const HEADER: usize> SplitRx<HEADER> {
     /// [`QueueFault::Index`], [`QueueFault::Length`]: the device names a descriptor that it does not have, or more bytes than it was lent.
     pub fn take(&mut self) -> Result<SplitTaken, QueueFault> {
         let (id, used_bytes) = self.queue.used_entry();
-        let filled = self.slots.get(id as usize).and_then(|&slot| NonNull::new(slot));
+        let filled = self.slots.get(id as usize).copied().flatten();
         let (Some(filled), Some(owed)) = (filled, self.owed.get_mut(self.owed_count)) else {
             return Err(QueueFault::Index { index: id, limit: self.slots.len() as u32 });
         };
@@ -214,11 +210,11 @@ impl<const HEADER: usize> SplitRx<HEADER> {
         *owed = id as u16;
         self.owed_count += 1;
         if let Some(slot) = self.slots.get_mut(id as usize) {
-            *slot = ptr::null_mut();
+            *slot = None;
         }
         self.queue.next_used = self.queue.next_used.wrapping_add(1);
-        // SAFETY: the slot owned the buffer, which is one of the pool's in fresh form, and has just given it up.
-        let frame = unsafe { Frame::fresh(RawBuf(filled), self.pool.as_ptr()) };
+        // SAFETY: the slot owned the buffer, which is one of the pool's, and has just given it up.
+        let frame = unsafe { Frame::fresh(filled, self.pool.as_ptr()) };
         Ok(SplitTaken { frame, id, used_bytes })
     }
 
@@ -257,8 +253,8 @@ impl<const HEADER: usize> SplitRx<HEADER> {
             unsafe {
                 let buf: RawBuf = spares.add(k).read();
                 let id = *owed.add(k);
-                *slots.add(usize::from(id)) = buf.0.as_ptr();
-                let at = (buf.0.addr().get() as u64).wrapping_add(iova);
+                *slots.add(usize::from(id)) = Some(buf);
+                let at = buf.word().wrapping_add(iova);
                 // Length and flags stay as `new` wrote them; the device looks only after `publish`.
                 descriptors.add(usize::from(id)).cast::<u64>().write_volatile(at.to_le());
                 avail.add(k).write_volatile(id.to_le());
@@ -274,9 +270,9 @@ impl<const HEADER: usize> SplitRx<HEADER> {
     /// The device has confirmed that it stopped: it does not write to the rings or their buffers any more.
     pub unsafe fn release(mut self) {
         let pool: NonNull<PoolInner> = self.pool.as_ptr();
-        for buf in self.slots.iter().filter_map(|&slot| NonNull::new(slot)) {
+        for buf in self.slots.iter().flatten() {
             // SAFETY: the slot owned the buffer, which is one of the pool's; `self` is consumed, so no slot is read again.
-            unsafe { pool::give_back(pool, &[RawBuf(buf)]) };
+            unsafe { memory::give_back(pool, &[*buf]) };
         }
         // SAFETY: `self` is consumed, and `SplitRx` has no `Drop` of its own.
         unsafe { ManuallyDrop::drop(&mut self.queue) };

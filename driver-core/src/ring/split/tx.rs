@@ -3,13 +3,14 @@
 use alloc::boxed::Box;
 use core::fmt;
 use core::mem::ManuallyDrop;
-use core::ptr::{self, NonNull};
+use core::ptr::NonNull;
 
 use super::queue::{F_INDIRECT, F_NEXT, SplitQueue, descriptor};
 use crate::barrier;
 use crate::buf::batch::Batch;
 use crate::buf::frame::Frame;
-use crate::buf::pool::{BufPool, RawBuf};
+use crate::buf::memory::RawBuf;
+use crate::buf::pool::BufPool;
 use crate::host::dma::{DmaDomain, DmaError, Iova};
 use crate::queue::contract::QueueFault;
 use crate::ring::desc::{DESC_BYTES, DescRing};
@@ -23,8 +24,8 @@ const HEADER_WORDS: u32 = 4;
 /// No further descriptor in a chain.
 const END: u16 = u16::MAX;
 
-/// A slot that holds no buffer but says that a whole frame lies in `frames`. Buffers are aligned to 64, so it is none.
-const FRAME: *mut u8 = ptr::without_provenance_mut(1);
+/// A slot that holds no buffer but says that a whole frame lies in `frames`.
+const FRAME: RawBuf = RawBuf::MARK;
 
 /// A transmit queue: frames in flight, numbered by the first descriptor of their chain, and the descriptors that are free.
 ///
@@ -36,8 +37,8 @@ pub struct SplitTx<const HEADER: usize> {
     queue: ManuallyDrop<SplitQueue>,
     headers: ManuallyDrop<DmaWords<u32>>,
     tables: ManuallyDrop<Option<DescRing>>,
-    /// The buffer in flight behind each descriptor; null, or [`FRAME`].
-    slots: Box<[*mut u8]>,
+    /// The buffer in flight behind each descriptor, or [`FRAME`].
+    slots: Box<[Option<RawBuf>]>,
     /// Frames in flight that are more than one buffer of `pool`.
     frames: ManuallyDrop<Box<[Option<Frame>]>>,
     /// Descriptors that are free, at `..free_count`.
@@ -49,11 +50,6 @@ pub struct SplitTx<const HEADER: usize> {
     /// IOVA minus pointer, of the pool.
     delta: u64,
 }
-
-// SAFETY: the slots' pointers are buffers that this queue owns; they may be owned by any thread.
-unsafe impl<const HEADER: usize> Send for SplitTx<HEADER> {}
-// SAFETY: `&SplitTx` reads indexes and sizes only.
-unsafe impl<const HEADER: usize> Sync for SplitTx<HEADER> {}
 
 impl<const HEADER: usize> SplitTx<HEADER> {
     /// An empty queue. Frames of `pool` take the short way. `indirect`: chains may lie in tables of their own.
@@ -67,7 +63,7 @@ impl<const HEADER: usize> SplitTx<HEADER> {
         Ok(Self {
             headers: ManuallyDrop::new(DmaWords::new(domain, u32::from(size) * HEADER_WORDS)?),
             tables: ManuallyDrop::new(tables),
-            slots: (0..size).map(|_| ptr::null_mut()).collect(),
+            slots: (0..size).map(|_| None).collect(),
             frames: ManuallyDrop::new((0..size).map(|_| None).collect()),
             free: (0..size).rev().collect(),
             free_count: size.into(),
@@ -153,8 +149,9 @@ impl<const HEADER: usize> SplitTx<HEADER> {
                 let ptr = frame.ptr();
                 ptr.sub(HEADER).cast::<[u8; HEADER]>().write([0; HEADER]);
                 let id = *free.add(count - 1 - done);
-                *slots.add(usize::from(id)) = ptr.as_ptr();
-                let at = (ptr.addr().get() as u64).wrapping_add(iova);
+                let buf = RawBuf::at(ptr);
+                *slots.add(usize::from(id)) = Some(buf);
+                let at = buf.word().wrapping_add(iova);
                 // Two words are enough: the device looks only after `publish`. No flags, no next.
                 let words = descriptors.add(usize::from(id)).cast::<u64>();
                 words.write_volatile(at.to_le());
@@ -211,7 +208,7 @@ impl<const HEADER: usize> SplitTx<HEADER> {
         self.queue.make_available(head);
         let head = usize::from(head);
         if let (Some(slot), Some(place)) = (self.slots.get_mut(head), self.frames.get_mut(head)) {
-            *slot = FRAME;
+            *slot = Some(FRAME);
             *place = Some(frame);
         }
         Ok(())
@@ -321,16 +318,16 @@ impl<const HEADER: usize> SplitTx<HEADER> {
         let mut done = 0;
         while done < count {
             // SAFETY: `done` is below `count`: entry, place and number lie inside their memory. `id` is below the number of slots. A slot that is neither
-            // null nor `FRAME` owns a buffer of this pool in fresh form. The used length means nothing for buffers that the device only reads.
+            // empty nor `FRAME` owns a buffer of this pool. The used length means nothing for buffers that the device only reads.
             unsafe {
                 let id = u32::from_le(used.add(2 * done).read_volatile());
                 if id as usize >= size {
                     break;
                 }
                 let slot = slots.add(id as usize);
-                let Some(buf) = NonNull::new(*slot).filter(|&buf| buf.as_ptr() != FRAME) else { break };
-                *slot = ptr::null_mut();
-                spares.add(done).write(RawBuf(buf));
+                let Some(buf) = (*slot).filter(|&buf| buf != FRAME) else { break };
+                *slot = None;
+                spares.add(done).write(buf);
                 *free.add(done) = id as u16;
             }
             done += 1;
@@ -346,12 +343,12 @@ impl<const HEADER: usize> SplitTx<HEADER> {
         let (id, _) = self.queue.used_entry();
         let wrong = QueueFault::Index { index: id, limit: self.slots.len() as u32 };
         let Some(slot) = self.slots.get_mut(id as usize) else { return Err(wrong) };
-        let Some(buf) = NonNull::new(core::mem::replace(slot, ptr::null_mut())) else { return Err(wrong) };
+        let Some(buf) = slot.take() else { return Err(wrong) };
         self.queue.next_used = self.queue.next_used.wrapping_add(1);
         let mut bytes = 0;
-        if buf.as_ptr() != FRAME {
-            // SAFETY: a slot that is neither null nor `FRAME` owns a buffer of this pool in fresh form, and has just given it up.
-            unsafe { batch.put_spares(self.pool.as_ptr(), &[RawBuf(buf)]) };
+        if buf != FRAME {
+            // SAFETY: a slot that is neither empty nor `FRAME` owns a buffer of this pool, and has just given it up.
+            unsafe { batch.put_spares(self.pool.as_ptr(), &[buf]) };
         } else if let Some(frame) = self.frames.get_mut(id as usize).and_then(Option::take) {
             bytes = frame.len() as u64;
             batch.recycle(frame);
@@ -380,10 +377,9 @@ impl<const HEADER: usize> SplitTx<HEADER> {
     pub unsafe fn release(mut self) {
         let mut batch = Batch::new(1);
         for slot in &mut self.slots {
-            let buf = core::mem::replace(slot, ptr::null_mut());
-            if let Some(buf) = NonNull::new(buf).filter(|buf| buf.as_ptr() != FRAME) {
-                // SAFETY: the slot owned the buffer, which is one of this pool's in fresh form.
-                unsafe { batch.put_spares(self.pool.as_ptr(), &[RawBuf(buf)]) };
+            if let Some(buf) = slot.take().filter(|&buf| buf != FRAME) {
+                // SAFETY: the slot owned the buffer, which is one of this pool's.
+                unsafe { batch.put_spares(self.pool.as_ptr(), &[buf]) };
             }
         }
         // SAFETY: `self` is consumed, and `SplitTx` has no `Drop` of its own.
