@@ -14,6 +14,8 @@ pub const MIN_FRAME_BYTES: u16 = 60;
 
 /// Receive write-back, word 1 (7.1.6.2): extended status in 19:0, extended error in 31:20, PKT_LEN in 47:32, VLAN tag in 63:48.
 pub mod rx {
+    /// Word 0, HDR_LEN: how many bytes went to a header buffer, which this driver never gives.
+    pub const HDR_LEN: u64 = 0x3ff << 21;
     /// Descriptor done.
     pub const DD: u64 = 1 << 0;
     /// End of packet: the frame's last descriptor.
@@ -70,7 +72,7 @@ pub mod rx {
 }
 
 /// What [`RxRing`](driver_core::ring::RxRing) takes in blocks: whole frames without error or VLAN tag.
-pub const RX_RULES: RxRules = RxRules { done: rx::DD, end: rx::EOP, unusual: rx::ERRORS | rx::VP };
+pub const RX_RULES: RxRules = RxRules::new(rx::DD).with_end(rx::EOP).with_unusual(rx::ERRORS | rx::VP).with_dropped(rx::HDR_LEN);
 
 /// Transmit data descriptor, word 1 (7.2.3.2.4): DTALEN in 15:0, DTYP in 23:20, DCMD in 31:24, STA in 35:32, POPTS in 45:40, PAYLEN in 63:46.
 pub mod tx {
@@ -106,7 +108,11 @@ pub mod tx {
 
 /// What [`TxRing`](driver_core::ring::TxRing) sends in blocks: whole frames of one buffer, up to `max_frame_bytes` without check sequence.
 pub const fn tx_rules(max_frame_bytes: u16) -> TxRules {
-    TxRules { command: tx::DATA | tx::EOP, report: tx::RS, done: tx::DD, min_len: MIN_FRAME_BYTES, max_len: max_frame_bytes }
+    TxRules::new(tx::DATA | tx::EOP)
+        .with_report(tx::RS)
+        .with_done(tx::DD)
+        .with_payload_shift(tx::PAYLEN_SHIFT)
+        .with_lengths(MIN_FRAME_BYTES..=max_frame_bytes)
 }
 
 #[cfg(test)]
@@ -166,6 +172,13 @@ mod tests {
         let rules = tx_rules(1518);
         assert_eq!(rules.command | 60 | 60 << 46, tx::data_word(60, 60, true));
         assert_eq!(rules.command & (rules.report | rules.done), 0);
+    }
+
+    #[test]
+    fn the_rules_are_such_that_a_ring_takes_them() {
+        assert_eq!(RX_RULES.check(), Ok(()));
+        assert_eq!(tx_rules(MIN_FRAME_BYTES).check(), Ok(()));
+        assert_eq!(tx_rules(u16::MAX).check(), Ok(()));
     }
 
     #[test]

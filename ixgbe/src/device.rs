@@ -8,7 +8,7 @@ use driver_core::buf::{BufPool, PoolConfig, PoolError};
 use driver_core::device::{Config, ConfigError, DeviceInfo};
 use driver_core::host::{Bar, Clock, PciFunction};
 use driver_core::queue::TxGate;
-use driver_core::ring::{RxRing, RxRingError, TxRing};
+use driver_core::ring::{RingError, RxRing, TxRing};
 
 use crate::config::{self, MAX_MTU, MAX_QUEUES, MAX_RING, MIN_RING, STANDARD_MTU, VLAN_BYTES, buffer_kb, max_frame_bytes};
 use crate::control::Control;
@@ -224,7 +224,7 @@ impl<B: Bar> Queues<B> {
         // Frames of one buffer at most: what is longer takes the scalar way.
         let rules = tx_rules(longest.min(self.pool.data_bytes()) as u16);
         let gate = TxGate::new(config.gate, config.tx_ring)?;
-        let ring = TxRing::new(&self.pool, config.tx_ring, rules, config.gate.byte_limit.is_some())?;
+        let ring = TxRing::new(&self.pool, config.tx_ring, rules, config.gate.byte_limit.is_some()).map_err(ring_error)?;
         self.tx_rings.push(RingAt { iova: ring.iova(), len: ring.len() });
         let doorbell = hw.bar.doorbell(TDT.at(index.into())?.offset())?;
         self.tx.push(Tx::new(ring, hw.bar.clone(), doorbell, self.shared.clone(), index, gate, longest as usize));
@@ -232,10 +232,11 @@ impl<B: Bar> Queues<B> {
     }
 }
 
-fn ring_error(error: RxRingError) -> Error {
+fn ring_error(error: RingError) -> Error {
     match error {
-        RxRingError::Dma(error) => error.into(),
-        RxRingError::PoolTooSmall { needed, free } => ConfigError::PoolCount { buffers: free, needed }.into(),
+        RingError::Dma(error) => error.into(),
+        RingError::PoolTooSmall { needed, free, .. } => ConfigError::PoolCount { buffers: free, needed }.into(),
+        other => Error::Ring(other),
     }
 }
 

@@ -11,6 +11,7 @@ use driver_core::device::{Config, ConfigError, DeviceInfo};
 use driver_core::ether::MacAddr;
 use driver_core::host::{Clock, DmaDomain, PciFunction};
 use driver_core::queue::TxGate;
+use driver_core::ring::RingError;
 use driver_core::ring::split::{SplitQueue, SplitRx, SplitTx};
 
 use crate::config::{self, Limits, MAX_MTU, MAX_RING, MIN_MTU, MIN_RING, max_frame_bytes};
@@ -183,14 +184,13 @@ impl<F: PciFunction> VirtioNet<F> {
         let max_frame_bytes = max_frame_bytes(config.mtu) as usize;
 
         let (queue, notify) = self.set_up_queue(net::RECEIVEQ, config.rx_ring, features, config.interrupts)?;
-        let needed = queue.size().into();
-        let ring = SplitRx::new(queue, &pool).ok_or_else(|| ConfigError::PoolCount { buffers: pool.available(), needed })?;
+        let ring = SplitRx::new(queue, &pool).map_err(ring_error)?;
         let parts = RxParts { ring, notify, shared: shared.clone(), features, interrupts: config.interrupts, max_frame_bytes };
         let mut rx = Rx::new(parts);
 
         let (queue, notify) = self.set_up_queue(net::TRANSMITQ, config.tx_ring, features, false)?;
         let gate = TxGate::new(config.gate, queue.size().into())?;
-        let ring = SplitTx::new(queue, &self.domain, &pool, features.contains(Features::INDIRECT_DESC))?;
+        let ring = SplitTx::new(queue, &self.domain, &pool, features.contains(Features::INDIRECT_DESC)).map_err(ring_error)?;
         let tx = Tx::new(TxParts { ring, notify, shared: shared.clone(), features, gate, max_frame_bytes });
 
         // Step 8: "Set the DRIVER_OK status bit. At this point the device is “live”."
@@ -249,7 +249,7 @@ impl<F: PciFunction> VirtioNet<F> {
         if u32::from(size) < wanted {
             log::info!("{}: queue {index} has {size} descriptors, the most that the device has, not {wanted}", transport.name);
         }
-        let queue = SplitQueue::new(&self.domain, size, features.contains(Features::EVENT_IDX))?;
+        let queue = SplitQueue::new(&self.domain, size, features.contains(Features::EVENT_IDX)).map_err(ring_error)?;
         common.write16(common::QUEUE_SIZE, size);
         let [desc, driver, device] = queue.areas();
         common.write64(common::QUEUE_DESC, desc.0);
@@ -280,6 +280,14 @@ struct Running<F: PciFunction> {
     pool: BufPool,
     interrupts: Vec<F::Interrupt>,
     features: Features,
+}
+
+fn ring_error(error: RingError) -> Error {
+    match error {
+        RingError::Dma(error) => error.into(),
+        RingError::PoolTooSmall { needed, free, .. } => ConfigError::PoolCount { buffers: free, needed }.into(),
+        other => Error::Ring(other),
+    }
 }
 
 fn pool_error(error: PoolError) -> Error {

@@ -1,5 +1,7 @@
 //! Receive and transmit rings against a device of a few lines that does what it is told, lies included.
 
+mod safe;
+
 use std::collections::VecDeque;
 use std::vec::Vec;
 
@@ -10,12 +12,13 @@ use crate::buf::frame::Frame;
 use crate::buf::frame::meta::LEN_SHIFT;
 use crate::buf::pool::{BufPool, PoolConfig};
 use crate::host::dma::Iova;
-use crate::ring::rx::{RxRing, RxRules, RxTakeError};
-use crate::ring::tx::{REPORT_EVERY, TxRing, TxRules};
+use crate::ring::rules::{RxRules, TxRules};
+use crate::ring::rx::{RxRing, RxTakeError};
+use crate::ring::tx::{REPORT_EVERY, TxRing};
 use crate::testing::{device_ptr, domain};
 
-const RX: RxRules = RxRules { done: 0b01, end: 0b10, unusual: 1 << 20 };
-const TX: TxRules = TxRules { command: 1 << 24, report: 1 << 27, done: 1 << 32, min_len: 60, max_len: 1514 };
+const RX: RxRules = RxRules::new(0b01).with_end(0b10).with_unusual(1 << 20);
+const TX: TxRules = TxRules::new(1 << 24).with_report(1 << 27).with_done(1 << 32).with_payload_shift(46).with_lengths(60..=1514);
 
 /// Steps of a random test; Miri has the time for few.
 const MANY: usize = if cfg!(miri) { 20 } else { 150 };

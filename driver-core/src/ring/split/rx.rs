@@ -5,6 +5,7 @@ use core::fmt;
 use core::mem::ManuallyDrop;
 use core::ptr::NonNull;
 
+use super::MAX_HEADER;
 use super::queue::{F_WRITE, SplitQueue, descriptor};
 use crate::buf::batch::Batch;
 use crate::buf::frame::Frame;
@@ -12,6 +13,7 @@ use crate::buf::frame::meta::LEN_SHIFT;
 use crate::buf::memory::{self, PoolInner, RawBuf};
 use crate::buf::pool::BufPool;
 use crate::queue::contract::QueueFault;
+use crate::ring::error::{self, RingError};
 
 /// A receive queue full of lent buffers. Descriptor `id` always stands for slot `id`.
 ///
@@ -45,10 +47,33 @@ pub struct SplitTaken {
 }
 
 impl<const HEADER: usize> SplitRx<HEADER> {
-    /// Lends a buffer of `pool` with each descriptor and makes it available; the device was not notified. `None` where the pool has too few free buffers, or
-    /// less headroom than the header has bytes. The device does not know of the queue yet: it can be told after this.
-    pub fn new(queue: SplitQueue, pool: &BufPool) -> Option<Self> {
+    /// Lends a buffer of `pool` with each descriptor and makes it available; the device was not notified. The device does not know of the queue yet: it can
+    /// be told after this.
+    ///
+    /// A header is at most 64 bytes, which the compiler sees:
+    ///
+    /// ```compile_fail,E0080
+    /// use driver_core::{buf::BufPool, ring::{RingError, split::{SplitQueue, SplitRx}}};
+    /// const HEADER: usize = 1 << 32; // 0 in 32 bits
+    /// let new: fn(SplitQueue, &BufPool) -> Result<SplitRx<HEADER>, RingError> = SplitRx::new;
+    /// ```
+    ///
+    /// # Errors
+    /// [`RingError::Domain`], [`RingError::Headroom`], [`RingError::PoolTooSmall`]; nothing is kept then, and the queue's memory is unmapped.
+    pub fn new(queue: SplitQueue, pool: &BufPool) -> Result<Self, RingError> {
+        const { assert!(HEADER <= MAX_HEADER) }
+        error::same_domain(queue.domain(), pool)?;
+        let have_bytes = pool.headroom_bytes() as usize;
+        if have_bytes < HEADER {
+            return Err(RingError::Headroom { needed_bytes: HEADER, have_bytes });
+        }
         let size = usize::from(queue.size());
+        let mut batch = Batch::new(size);
+        let free = batch.stock(pool, size);
+        if free < size {
+            let entries = queue.size().into();
+            return Err(RingError::PoolTooSmall { entries, needed: entries, free: free as u32 });
+        }
         let mut rx = Self {
             slots: (0..size).map(|_| None).collect(),
             owed: (0..queue.size()).collect(),
@@ -58,18 +83,12 @@ impl<const HEADER: usize> SplitRx<HEADER> {
             delta: pool.inner().delta,
             lent_bytes: pool.data_bytes() + HEADER as u32,
         };
-        let mut batch = Batch::new(size);
-        if pool.headroom_bytes() < HEADER as u32 || batch.stock(pool, size) < size {
-            // SAFETY: no device knows of the queue yet.
-            unsafe { rx.release() };
-            return None;
-        }
         for id in 0..rx.queue.size() {
             rx.queue.desc.store(id.into(), descriptor(0, rx.lent_bytes, F_WRITE, 0));
         }
         rx.refill(&mut batch);
         rx.publish();
-        Some(rx)
+        Ok(rx)
     }
 
     /// The rings and their indexes.

@@ -5,22 +5,23 @@ use core::fmt;
 use core::mem::ManuallyDrop;
 use core::ptr::NonNull;
 
+use super::MAX_HEADER;
 use super::queue::{F_INDIRECT, F_NEXT, SplitQueue, descriptor};
 use crate::barrier;
 use crate::buf::batch::Batch;
 use crate::buf::frame::Frame;
 use crate::buf::memory::RawBuf;
 use crate::buf::pool::BufPool;
-use crate::host::dma::{DmaDomain, DmaError, Iova};
+use crate::host::dma::{DmaDomain, Iova};
 use crate::queue::contract::QueueFault;
 use crate::ring::desc::{DESC_BYTES, DescRing};
+use crate::ring::error::{self, RingError};
+use crate::ring::memory::RingMemory;
 use crate::ring::tx::Reclaimed;
 use crate::ring::words::DmaWords;
 
 /// Descriptors of one indirect table; longer chains lie in the queue itself.
 const TABLE: usize = 16;
-/// 32-bit words from one header to the next where headers lie apart.
-const HEADER_WORDS: u32 = 4;
 /// No further descriptor in a chain.
 const END: u16 = u16::MAX;
 
@@ -52,16 +53,31 @@ pub struct SplitTx<const HEADER: usize> {
 }
 
 impl<const HEADER: usize> SplitTx<HEADER> {
-    /// An empty queue. Frames of `pool` take the short way. `indirect`: chains may lie in tables of their own.
+    /// An empty queue. Frames of `pool` take the short way. `indirect`: chains may lie in tables of their own, in `domain`, which is the queue's.
+    ///
+    /// A header is at most 64 bytes, as in [`SplitRx`](super::SplitRx).
     ///
     /// # Errors
-    /// [`DmaError`]
-    pub fn new(queue: SplitQueue, domain: &DmaDomain, pool: &BufPool, indirect: bool) -> Result<Self, DmaError> {
-        const { assert!(HEADER <= 4 * HEADER_WORDS as usize && HEADER.is_multiple_of(4)) };
+    /// [`RingError::Domain`], [`RingError::Dma`].
+    pub fn new(queue: SplitQueue, domain: &DmaDomain, pool: &BufPool, indirect: bool) -> Result<Self, RingError> {
+        let mut memory = RingMemory::new(domain, Self::memory_bytes(queue.size(), indirect))?;
+        Self::in_memory(&mut memory, queue, pool, indirect)
+    }
+
+    /// The same with headers and tables in a part of `memory`: [`SplitTx::memory_bytes`] of it, beside what the queue took.
+    ///
+    /// # Errors
+    /// [`RingError::Domain`], [`RingError::Memory`].
+    pub fn in_memory(memory: &mut RingMemory, queue: SplitQueue, pool: &BufPool, indirect: bool) -> Result<Self, RingError> {
+        const { assert!(HEADER <= MAX_HEADER) }
+        error::same_domain(queue.domain(), pool)?;
+        error::same_domain(memory.domain(), pool)?;
         let size = queue.size();
-        let tables = if indirect { Some(DescRing::new(domain, u32::from(size) * TABLE as u32)?) } else { None };
+        let (headers, tables) = (Self::header_words(size), Self::table_entries(size));
+        let tables = if indirect { Some(DescRing::in_part(memory.take(DescRing::part_bytes(tables), 16)?, tables)?) } else { None };
+        let headers = DmaWords::in_part(memory.take(DmaWords::<u32>::part_bytes(headers), 4)?, headers)?;
         Ok(Self {
-            headers: ManuallyDrop::new(DmaWords::new(domain, u32::from(size) * HEADER_WORDS)?),
+            headers: ManuallyDrop::new(headers),
             tables: ManuallyDrop::new(tables),
             slots: (0..size).map(|_| None).collect(),
             frames: ManuallyDrop::new((0..size).map(|_| None).collect()),
@@ -73,6 +89,23 @@ impl<const HEADER: usize> SplitTx<HEADER> {
             delta: pool.inner().delta,
         })
     }
+
+    /// How many bytes of a [`RingMemory`] the headers and tables of a queue of `size` descriptors take.
+    pub const fn memory_bytes(size: u16, indirect: bool) -> usize {
+        let headers = DmaWords::<u32>::part_bytes(Self::header_words(size));
+        if indirect { headers + DescRing::part_bytes(Self::table_entries(size)) } else { headers }
+    }
+
+    const fn header_words(size: u16) -> u32 {
+        size as u32 * Self::HEADER_WORDS
+    }
+
+    const fn table_entries(size: u16) -> u32 {
+        size as u32 * TABLE as u32
+    }
+
+    /// 32-bit words from one header to the next where headers lie apart.
+    const HEADER_WORDS: u32 = HEADER.next_multiple_of(16) as u32 / 4;
 
     /// How many descriptors there are.
     #[allow(clippy::len_without_is_empty, reason = "`pending` says what is in it")]
@@ -221,11 +254,11 @@ impl<const HEADER: usize> SplitTx<HEADER> {
     }
 
     /// Writes a header that lies apart, and says where.
-    fn store_header(&self, head: u16, header: [u8; HEADER]) -> Iova {
-        let at = u32::from(head) * HEADER_WORDS;
-        let (words, _) = header.as_chunks::<4>();
-        for (k, &word) in (0..).zip(words) {
-            self.headers.store(at + k, u32::from_le_bytes(word));
+    fn store_header(&mut self, head: u16, header: [u8; HEADER]) -> Iova {
+        let at = u32::from(head) * Self::HEADER_WORDS;
+        for (k, bytes) in (0..).zip(header.chunks(4)) {
+            let word = bytes.iter().rev().fold(0, |word, &byte| word << 8 | u32::from(byte));
+            self.headers.store(at + k, word);
         }
         self.headers.iova().offset(u64::from(at) * 4)
     }
