@@ -6,6 +6,8 @@ use alloc::sync::Arc;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
+use proptest::test_runner::Config as ProptestConfig;
+
 use crate::host::dma::{DmaDomain, DmaError, DmaMapper, Iova, Mapping};
 
 /// How far a device address lies from the pointer.
@@ -28,7 +30,8 @@ unsafe impl DmaMapper for HeapMapper {
         // SAFETY: the length is not zero.
         let ptr = NonNull::new(unsafe { alloc_zeroed(layout(len_bytes)) }).expect("memory");
         self.alive.fetch_add(1, Ordering::SeqCst);
-        let iova = Iova((ptr.addr().get() as u64).wrapping_add(DISTANCE));
+        // The test that plays the device finds the memory by an integer.
+        let iova = Iova((ptr.as_ptr().expose_provenance() as u64).wrapping_add(DISTANCE));
         Ok(Mapping { ptr, iova, len_bytes, page_bytes: 4096 })
     }
     unsafe fn unmap(&self, mapping: Mapping) {
@@ -50,4 +53,9 @@ pub(crate) fn device_ptr(iova: Iova) -> *mut u8 {
 pub(crate) fn domain() -> (DmaDomain, Arc<HeapMapper>) {
     let mapper = Arc::new(HeapMapper::default());
     (DmaDomain::new(mapper.clone()), mapper)
+}
+
+/// How many random cases a test looks at: few under Miri, which is some hundred times slower and lets no test write files.
+pub(crate) fn cases() -> ProptestConfig {
+    if cfg!(miri) { ProptestConfig { cases: 4, failure_persistence: None, ..ProptestConfig::default() } } else { ProptestConfig::default() }
 }

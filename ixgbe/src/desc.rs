@@ -8,6 +8,8 @@ use driver_core::ring::{RxRules, TxRules};
 
 /// Receive write-back, word 1 (7.1.6.2): extended status in 19:0, extended error in 31:20, PKT_LEN in 47:32, VLAN tag in 63:48.
 pub mod rx {
+    /// Word 0, HDR_LEN: how many bytes went to a header buffer, which this driver never gives.
+    pub const HDR_LEN: u64 = 0x3ff << 21;
     /// Descriptor done.
     pub const DD: u64 = 1 << 0;
     /// End of packet: the frame's last descriptor.
@@ -68,7 +70,7 @@ pub mod rx {
 
 /// What [`RxRing`](driver_core::ring::RxRing) takes in blocks: whole frames without error, VLAN tag, or any of the bits that are to be `hidden`.
 pub const fn rx_rules(hidden: u64) -> RxRules {
-    RxRules { done: rx::DD, end: rx::EOP, unusual: rx::ERRORS | rx::VP | hidden }
+    RxRules::new(rx::DD).with_end(rx::EOP).with_unusual(rx::ERRORS | rx::VP | hidden).with_dropped(rx::HDR_LEN)
 }
 
 /// Transmit data descriptor, word 1 (7.2.3.2.4): DTALEN in 15:0, DTYP in 23:20, DCMD in 31:24, STA in 35:32, POPTS in 45:40, PAYLEN in 63:46.
@@ -105,7 +107,11 @@ pub mod tx {
 
 /// What [`TxRing`](driver_core::ring::TxRing) sends in blocks: whole frames of one buffer, up to `max_len` bytes.
 pub const fn tx_rules(max_len: u16) -> TxRules {
-    TxRules { command: tx::DATA | tx::EOP, report: tx::RS, done: tx::DD, min_len: MIN_FRAME_BYTES as u16, max_len }
+    TxRules::new(tx::DATA | tx::EOP)
+        .with_report(tx::RS)
+        .with_done(tx::DD)
+        .with_payload_shift(tx::PAYLEN_SHIFT)
+        .with_lengths(MIN_FRAME_BYTES as u16..=max_len)
 }
 
 #[cfg(test)]
@@ -177,6 +183,13 @@ mod tests {
         let rules = tx_rules(1518);
         assert_eq!(rules.command | 60 | 60 << 46, tx::data_word(60, 60, true));
         assert_eq!(rules.command & (rules.report | rules.done), 0);
+    }
+
+    #[test]
+    fn the_rules_are_such_that_a_ring_takes_them() {
+        assert_eq!(RX_RULES.check(), Ok(()));
+        assert_eq!(tx_rules(MIN_FRAME_BYTES as u16).check(), Ok(()));
+        assert_eq!(tx_rules(u16::MAX).check(), Ok(()));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use driver_core::device::{Config, ConfigError, DeviceInfo, Offloads};
 use driver_core::ether::FrameLimits;
 use driver_core::host::{Bar, Clock, PciFunction, RegSpace, VectorPlan, Vectors};
 use driver_core::queue::TxGate;
-use driver_core::ring::{RxRing, RxRingError, TxRing};
+use driver_core::ring::{RingError, RxRing, TxRing};
 
 use crate::config::{self, MAX_MTU, MAX_QUEUES, MAX_RING, MIN_RING, buffer_kb, rx_limits};
 use crate::control::Control;
@@ -229,7 +229,8 @@ impl<B: Bar> Queues<B> {
         // Frames of one buffer at most: what is longer takes the scalar way.
         let rules = tx_rules(limits.untagged_bytes().min(self.pool.data_bytes()) as u16);
         let gate = TxGate::new(config.tx_config().gate_config(), config.tx_config().ring_len())?;
-        let ring = TxRing::new(&self.pool, config.tx_config().ring_len(), rules, config.tx_config().gate_config().byte_limit.is_some())?;
+        let ring = TxRing::new(&self.pool, config.tx_config().ring_len(), rules, config.tx_config().gate_config().byte_limit.is_some())
+            .map_err(ring_error)?;
         self.tx_rings.push(RingAt { iova: ring.iova(), len: ring.len() });
         let doorbell = hw.bar.doorbell(TDT.at(index.into())?.offset())?;
         self.tx.push(Tx::new(ring, hw.bar.clone(), doorbell, self.shared.clone(), index, gate, limits));
@@ -237,10 +238,11 @@ impl<B: Bar> Queues<B> {
     }
 }
 
-fn ring_error(error: RxRingError) -> Error {
+fn ring_error(error: RingError) -> Error {
     match error {
-        RxRingError::Dma(error) => error.into(),
-        RxRingError::PoolTooSmall { needed, free } => ConfigError::PoolCount { buffers: free, needed }.into(),
+        RingError::Dma(error) => error.into(),
+        RingError::PoolTooSmall { needed, free, .. } => ConfigError::PoolCount { buffers: free, needed }.into(),
+        other => Error::Ring(other),
     }
 }
 

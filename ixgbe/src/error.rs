@@ -8,6 +8,7 @@ use driver_core::ether::MacAddr;
 use driver_core::host::{BarError, DmaError, PciError, PciFunction, PciId};
 use driver_core::queue::GateError;
 use driver_core::reg::{NoSuchRegister, WaitError};
+use driver_core::ring::RingError;
 
 use crate::device::Ixgbe;
 
@@ -91,6 +92,8 @@ pub enum Error {
     Pci(PciError),
     /// Memory for rings or buffers could not be had.
     Dma(DmaError),
+    /// A ring could not be made of what the driver asked for: a mistake in the driver.
+    Ring(RingError),
     /// The BAR has no such register.
     Bar(BarError),
     /// The card has no such register.
@@ -133,6 +136,7 @@ impl fmt::Display for Error {
             Self::Stopped { function } => write!(f, "{function} was stopped: open and start it again"),
             Self::Pci(error) => error.fmt(f),
             Self::Dma(error) => error.fmt(f),
+            Self::Ring(error) => error.fmt(f),
             Self::Bar(error) => error.fmt(f),
             Self::Register(error) => error.fmt(f),
         }

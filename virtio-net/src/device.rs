@@ -11,6 +11,7 @@ use driver_core::device::{Config, ConfigError, DeviceInfo, Offloads};
 use driver_core::ether::{FrameLimits, MIN_MTU, MacAddr};
 use driver_core::host::{Clock, DmaDomain, PciFunction, VectorPlan, Vectors};
 use driver_core::queue::TxGate;
+use driver_core::ring::RingError;
 use driver_core::ring::split::{SplitQueue, SplitRx, SplitTx};
 
 use crate::config::{self, MAX_MTU, MAX_RING, MIN_RING};
@@ -192,14 +193,13 @@ impl<F: PciFunction> VirtioNet<F> {
 
         let rx_vector = VectorPlan::new(config.rx_config().queue_count()).rx(0).filter(|_| config.wants_interrupts());
         let (queue, notify) = self.set_up_queue(net::RECEIVEQ, config.rx_config().ring_len(), features, rx_vector)?;
-        let needed = queue.size().into();
-        let ring = SplitRx::new(queue, &pool).ok_or_else(|| ConfigError::PoolCount { buffers: pool.available(), needed })?;
+        let ring = SplitRx::new(queue, &pool).map_err(ring_error)?;
         let parts = RxParts { ring, notify, shared: shared.clone(), features, interrupts: config.wants_interrupts(), limits };
         let mut rx = Rx::new(parts);
 
         let (queue, notify) = self.set_up_queue(net::TRANSMITQ, config.tx_config().ring_len(), features, None)?;
         let gate = TxGate::new(config.tx_config().gate_config(), queue.size().into())?;
-        let ring = SplitTx::new(queue, &self.domain, &pool, features.contains(Features::INDIRECT_DESC))?;
+        let ring = SplitTx::new(queue, &self.domain, &pool, features.contains(Features::INDIRECT_DESC)).map_err(ring_error)?;
         let tx = Tx::new(TxParts { ring, notify, shared: shared.clone(), features, gate, limits });
 
         // Step 8: "Set the DRIVER_OK status bit. At this point the device is “live”."
@@ -264,7 +264,7 @@ impl<F: PciFunction> VirtioNet<F> {
         if u32::from(size) < wanted {
             log::info!("{}: queue {index} has {size} descriptors, the most that the device has, not {wanted}", transport.name);
         }
-        let queue = SplitQueue::new(&self.domain, size, features.contains(Features::EVENT_IDX))?;
+        let queue = SplitQueue::new(&self.domain, size, features.contains(Features::EVENT_IDX)).map_err(ring_error)?;
         common::QUEUE_SIZE.write(common, size);
         let [desc, driver, device] = queue.areas();
         common::QUEUE_DESC.write(common, desc.0);
@@ -294,6 +294,14 @@ struct Running<F: PciFunction> {
     pool: BufPool,
     vectors: Vectors<F::Interrupt>,
     features: Features,
+}
+
+fn ring_error(error: RingError) -> Error {
+    match error {
+        RingError::Dma(error) => error.into(),
+        RingError::PoolTooSmall { needed, free, .. } => ConfigError::PoolCount { buffers: free, needed }.into(),
+        other => Error::Ring(other),
+    }
 }
 
 fn pool_error(error: PoolError) -> Error {

@@ -8,6 +8,7 @@ use driver_core::ether::MacAddr;
 use driver_core::host::{DmaError, PciError, PciFunction, PciId};
 use driver_core::queue::GateError;
 use driver_core::reg::WaitError;
+use driver_core::ring::RingError;
 
 use crate::device::VirtioNet;
 use crate::regs::Features;
@@ -122,6 +123,8 @@ pub enum Error {
     Pci(PciError),
     /// Memory for rings or buffers could not be had.
     Dma(DmaError),
+    /// A ring could not be made of what the driver asked for: a mistake in the driver.
+    Ring(RingError),
 }
 
 impl fmt::Display for Error {
@@ -177,6 +180,7 @@ impl fmt::Display for Error {
             }
             Self::Pci(error) => error.fmt(f),
             Self::Dma(error) => error.fmt(f),
+            Self::Ring(error) => error.fmt(f),
         }
     }
 }

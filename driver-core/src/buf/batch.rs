@@ -9,7 +9,8 @@ use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 
 use crate::buf::frame::Frame;
-use crate::buf::pool::{self, BufPool, CHUNK, PoolInner, RawBuf};
+use crate::buf::memory::{self, PoolInner, RawBuf};
+use crate::buf::pool::{BufPool, CHUNK};
 
 /// Frames in order, oldest first.
 pub struct Batch {
@@ -160,9 +161,9 @@ impl Batch {
     #[inline]
     pub fn recycle(&mut self, frame: Frame) {
         if frame.is_plain() && self.spare_room(frame.pool_ptr()) > 0 {
-            let (ptr, pool) = pool::into_raw(frame);
-            // SAFETY: a plain frame's pointer is its buffer's fresh form, and `into_raw` made it ours.
-            unsafe { self.put_spares(pool, &[RawBuf(ptr)]) };
+            let (buf, pool) = frame.into_raw();
+            // SAFETY: `into_raw` made the buffer ours.
+            unsafe { self.put_spares(pool, &[buf]) };
         }
     }
 
@@ -240,7 +241,7 @@ impl Batch {
     /// Puts empty buffers on the stack, or back to their pool where it is full or holds another pool's.
     ///
     /// # Safety
-    /// The caller owns `bufs`, which are buffers of `pool` in fresh form, and gives them up.
+    /// The caller owns `bufs`, which are buffers of `pool`, and gives them up.
     #[inline]
     pub(crate) unsafe fn put_spares(&mut self, pool: NonNull<PoolInner>, bufs: &[RawBuf]) {
         let (kept, over) = bufs.split_at(bufs.len().min(self.spare_room(pool)));
@@ -254,7 +255,7 @@ impl Batch {
             self.spare_count += kept.len();
         }
         // SAFETY: the caller's.
-        unsafe { pool::give_back(pool, over) };
+        unsafe { memory::give_back(pool, over) };
     }
 
     /// Takes an empty buffer of `pool` off the stack and counts a frame at the back, if there is one and room: the caller has to
@@ -302,7 +303,7 @@ impl Batch {
     #[inline(always)]
     pub fn take_empty(&mut self, pool: &BufPool) -> Option<Frame> {
         let buf = self.take_spare(pool)?;
-        // SAFETY: the buffer was an empty one of `pool` in fresh form, and is ours.
+        // SAFETY: the buffer was an empty one of `pool`, and is ours.
         Some(unsafe { Frame::fresh(buf, pool.as_ptr()) })
     }
 
@@ -325,7 +326,7 @@ impl Batch {
             self.spare_pool = pool.as_ptr().as_ptr();
         }
         let end = (self.spare_count + count).min(self.spares.len());
-        self.spare_count += pool::take_block(pool.inner(), &mut self.spares[self.spare_count..end]);
+        self.spare_count += memory::take_block(pool.inner(), &mut self.spares[self.spare_count..end]);
         self.spare_count > 0
     }
 
@@ -342,7 +343,7 @@ impl Batch {
             unsafe {
                 let bufs = core::slice::from_raw_parts(self.spares.as_ptr().cast(), self.spare_count);
                 self.spare_count = 0;
-                pool::give_back(pool, bufs);
+                memory::give_back(pool, bufs);
             }
         }
     }

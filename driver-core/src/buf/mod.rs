@@ -2,6 +2,7 @@
 
 pub(crate) mod batch;
 pub(crate) mod frame;
+pub(crate) mod memory;
 pub(crate) mod pool;
 
 pub use batch::Batch;

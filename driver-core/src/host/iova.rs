@@ -160,6 +160,7 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(crate::testing::cases())]
         #[test]
         fn ranges_never_overlap_and_all_come_back(
             steps in proptest::collection::vec((1u64..40_000, 12u32..17, any::<prop::sample::Index>(), any::<bool>()), 1..200)

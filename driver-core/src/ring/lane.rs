@@ -73,16 +73,19 @@ impl Pair {
     }
 }
 
-/// For each of eight lengths the word `base + len + (len << 46)`: a transmit descriptor's command, buffer length (bits 15:0) and payload length
-/// (bits 63:46) in one step. `base` has none of these bits set.
+/// A shift that leaves nothing of a length.
+pub(crate) const NOWHERE: u32 = 64;
+
+/// For each of eight lengths the word `base + len + (len << shift)`: a transmit descriptor's command, its buffer's length (bits 15:0) and the frame's
+/// in one step. `shift` is 32 to 48, or [`NOWHERE`]; `base` has none of the lengths' bits set.
 #[inline(always)]
-pub fn length_words(lens: [u16; 8], base: u64) -> [Pair; 4] {
-    imp::length_words(lens, base).map(Pair)
+pub(crate) fn length_words(lens: [u16; 8], base: u64, shift: u32) -> [Pair; 4] {
+    imp::length_words(lens, base, shift).map(Pair)
 }
 
-/// Whether each of eight lengths is in `min..=max`.
+/// Whether each of eight lengths is in `min..=max`, which is not empty.
 #[inline(always)]
-pub fn all_within(lens: [u16; 8], min: u16, max: u16) -> bool {
+pub(crate) fn all_within(lens: [u16; 8], min: u16, max: u16) -> bool {
     imp::all_within(lens, min, max)
 }
 
@@ -140,13 +143,14 @@ mod simd {
     }
 
     #[inline(always)]
-    pub(super) fn length_words(lens: [u16; 8], base: u64) -> [Repr; 4] {
+    pub(super) fn length_words(lens: [u16; 8], base: u64, shift: u32) -> [Repr; 4] {
         let lens = gather(lens);
-        let (base_low, base_high) = ((base as u32).cast_signed(), ((base >> 32) as u32).cast_signed());
+        // Within the upper half of the word. A shift by 32 leaves nothing there.
+        let shift = sse2!(x86::_mm_cvtsi32_si128(shift.wrapping_sub(32).cast_signed()));
+        let base = new(base, base);
         let widen = |four: Repr| {
-            let low = sse2!(x86::_mm_or_si128(four, x86::_mm_set1_epi32(base_low)));
-            let high = sse2!(x86::_mm_or_si128(x86::_mm_slli_epi32::<14>(four), x86::_mm_set1_epi32(base_high)));
-            [sse2!(x86::_mm_unpacklo_epi32(low, high)), sse2!(x86::_mm_unpackhi_epi32(low, high))]
+            let frames = sse2!(x86::_mm_sll_epi32(four, shift));
+            [or(sse2!(x86::_mm_unpacklo_epi32(four, frames)), base), or(sse2!(x86::_mm_unpackhi_epi32(four, frames)), base)]
         };
         let [a, b] = widen(sse2!(x86::_mm_unpacklo_epi16(lens, x86::_mm_setzero_si128())));
         let [c, d] = widen(sse2!(x86::_mm_unpackhi_epi16(lens, x86::_mm_setzero_si128())));
@@ -156,10 +160,10 @@ mod simd {
     #[inline(always)]
     pub(super) fn all_within(lens: [u16; 8], min: u16, max: u16) -> bool {
         let lens = gather(lens);
-        // Saturating subtraction leaves zero in every lane that keeps the bound.
-        let below = sse2!(x86::_mm_subs_epu16(x86::_mm_set1_epi16(min.cast_signed()), lens));
-        let above = sse2!(x86::_mm_subs_epu16(lens, x86::_mm_set1_epi16(max.cast_signed())));
-        let inside = sse2!(x86::_mm_cmpeq_epi16(x86::_mm_or_si128(below, above), x86::_mm_setzero_si128()));
+        // Lengths below `min` wrap to more than any span; saturating subtraction leaves zero where the span is kept.
+        let above_min = sse2!(x86::_mm_sub_epi16(lens, x86::_mm_set1_epi16(min.cast_signed())));
+        let beyond = sse2!(x86::_mm_subs_epu16(above_min, x86::_mm_set1_epi16(max.wrapping_sub(min).cast_signed())));
+        let inside = sse2!(x86::_mm_cmpeq_epi16(beyond, x86::_mm_setzero_si128()));
         sse2!(x86::_mm_movemask_epi8(inside)) == 0xffff
     }
 }
@@ -196,12 +200,12 @@ mod scalar {
     pub(super) fn low_high(a: Repr, b: Repr) -> Repr {
         Repr([a.0[0], b.0[1]])
     }
-    pub(super) fn length_words(lens: [u16; 8], base: u64) -> [Repr; 4] {
-        let [a, b, c, d, e, f, g, h] = lens.map(u64::from).map(|len| base | len | len << 46);
+    pub(super) fn length_words(lens: [u16; 8], base: u64, shift: u32) -> [Repr; 4] {
+        let [a, b, c, d, e, f, g, h] = lens.map(u64::from).map(|len| base | len | len.checked_shl(shift).unwrap_or(0));
         [Repr([a, b]), Repr([c, d]), Repr([e, f]), Repr([g, h])]
     }
     pub(super) fn all_within(lens: [u16; 8], min: u16, max: u16) -> bool {
-        lens.iter().all(|len| (min..=max).contains(len))
+        lens.iter().all(|len| len.wrapping_sub(min) <= max.wrapping_sub(min))
     }
 }
 
@@ -211,8 +215,9 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
+        #![proptest_config(crate::testing::cases())]
         #[test]
-        fn the_twins_agree(a: [u64; 2], b: [u64; 2], lens: [u16; 8], base: u64, min: u16, max: u16) {
+        fn the_twins_agree(a: [u64; 2], b: [u64; 2], lens: [u16; 8], base: u64, shift in 32u32..=48, min: u16, max: u16) {
             let of_simd = |p| [simd::low(p), simd::high(p)];
             let of_scalar = |p| [scalar::low(p), scalar::high(p)];
             let (va, vb) = (simd::new(a[0], a[1]), simd::new(b[0], b[1]));
@@ -223,8 +228,10 @@ mod tests {
             prop_assert_eq!(of_simd(simd::add(va, vb)), of_scalar(scalar::add(sa, sb)));
             prop_assert_eq!(of_simd(simd::low_low(va, vb)), of_scalar(scalar::low_low(sa, sb)));
             prop_assert_eq!(of_simd(simd::low_high(va, vb)), of_scalar(scalar::low_high(sa, sb)));
-            let base = base & !(0xffff | !0 << 46);
-            prop_assert_eq!(simd::length_words(lens, base).map(of_simd), scalar::length_words(lens, base).map(of_scalar));
+            for shift in [shift, 46, super::NOWHERE] {
+                let base = base & !(0xffff | 0xffff_u64.checked_shl(shift).unwrap_or(0));
+                prop_assert_eq!(simd::length_words(lens, base, shift).map(of_simd), scalar::length_words(lens, base, shift).map(of_scalar));
+            }
             prop_assert_eq!(simd::all_within(lens, min, max), scalar::all_within(lens, min, max));
             let near = lens.map(|len| len % 8 + 58);
             prop_assert_eq!(simd::all_within(near, 60, 64), scalar::all_within(near, 60, 64));

@@ -11,26 +11,19 @@ use crate::barrier;
 use crate::buf::batch::Batch;
 use crate::buf::frame::Frame;
 use crate::buf::frame::meta::{LEN_SHIFT, QUEUE_SHIFT};
-use crate::buf::pool::{self, BufPool, RawBuf};
-use crate::host::dma::{DmaError, Iova};
+use crate::buf::memory::{self, RawBuf};
+use crate::buf::pool::BufPool;
+use crate::host::dma::Iova;
 use crate::ring::desc::{self as words, BLOCK, DescRing};
+use crate::ring::error::{self, RingError};
 use crate::ring::lane::Pair;
+use crate::ring::memory::RingPart;
+use crate::ring::rules::{RX_LENGTH, RxRules};
 
-/// Where word 0 has the queue's number.
+/// Where the first word of a frame has the queue's number.
 const QUEUE_MASK: u64 = 0x3ff << QUEUE_SHIFT;
-/// Where word 1 has the length.
-const LEN_MASK: u64 = 0xffff << LEN_SHIFT;
-
-/// Which bits of a completion's second word say what.
-#[derive(Debug, Clone, Copy)]
-pub struct RxRules {
-    /// The bit that the device sets when the descriptor is done.
-    pub done: u64,
-    /// Set beside it: the descriptor ends its frame. A frame that neither began nor goes on elsewhere is whole.
-    pub end: u64,
-    /// Any set: the frame is out of the ordinary (an error, a VLAN tag) and goes through the scalar path.
-    pub unusual: u64,
-}
+/// A bit of a length that every buffer has room for. No ring tests it, so words that were masked with what it tests never have it.
+const NEVER: u64 = 1 << LEN_SHIFT;
 
 /// A receive ring, full of lent buffers.
 ///
@@ -42,9 +35,9 @@ pub struct RxRing {
     pool: BufPool,
     /// The next descriptor that the device completes.
     next: u32,
-    /// What the tested bits of an ordinary frame look like; `!0` while only the scalar path may run.
+    /// What the tested bits of an ordinary frame look like; with [`NEVER`], which makes no frame look so, while only the scalar path may run.
     ordinary: u64,
-    /// The bits of `RxRules`, less those of the length.
+    /// The bits that a frame in one buffer has: done and end.
     whole: u64,
     done: u64,
     end: u64,
@@ -52,40 +45,12 @@ pub struct RxRing {
     unusual: u64,
     /// The bits that decide whether a frame is ordinary.
     tested: u64,
+    /// The bits of the first word that a frame keeps: those of `RxRules`, less where frames have their queue.
+    kept: u64,
     queue: u64,
     /// IOVA minus pointer, of the pool.
     delta: u64,
 }
-
-/// Why a receive ring could not be made.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RxRingError {
-    /// The ring's own memory could not be had.
-    Dma(DmaError),
-    /// The pool has not one free buffer more than the ring has slots.
-    PoolTooSmall {
-        /// Buffers needed.
-        needed: u32,
-        /// Buffers free.
-        free: u32,
-    },
-}
-
-impl fmt::Display for RxRingError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Dma(error) => error.fmt(f),
-            Self::PoolTooSmall { needed, free } => {
-                write!(
-                    f,
-                    "a receive ring of {} descriptors needs {needed} buffers, and the pool has {free} free: make the pool larger or the ring smaller",
-                    needed - 1
-                )
-            }
-        }
-    }
-}
-impl core::error::Error for RxRingError {}
 
 /// Why [`RxRing::take`] took nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,35 +69,51 @@ pub enum RxTakeError {
 }
 
 impl RxRing {
-    /// A ring of `entries` descriptors (a power of two, at least 8), each with a buffer of `pool`, in the pool's domain.
+    /// A ring of `entries` descriptors (a power of two, at least 8), each with a buffer of `pool`, in a region of its own in the pool's domain.
     /// `queue` is what the frames say they came from.
     ///
     /// # Errors
-    /// [`RxRingError`]; nothing is kept then.
-    pub fn new(pool: &BufPool, entries: u32, queue: u16, rules: RxRules) -> Result<Self, RxRingError> {
-        let mut desc = DescRing::new(pool.domain(), entries.max(BLOCK as u32)).map_err(RxRingError::Dma)?;
+    /// [`RingError`]; nothing is kept then.
+    pub fn new(pool: &BufPool, entries: u32, queue: u16, rules: RxRules) -> Result<Self, RingError> {
+        DescRing::check_entries(entries, BLOCK as u32)?;
+        rules.check()?;
+        Self::with_ring(DescRing::new(pool.domain(), entries)?, pool, queue, rules)
+    }
+
+    /// The same in memory that the caller gives: [`DescRing::part_bytes`] of it.
+    ///
+    /// # Errors
+    /// [`RingError`]; nothing is kept then.
+    pub fn in_part(part: RingPart, pool: &BufPool, entries: u32, queue: u16, rules: RxRules) -> Result<Self, RingError> {
+        DescRing::check_entries(entries, BLOCK as u32)?;
+        rules.check()?;
+        Self::with_ring(DescRing::in_part(part, entries)?, pool, queue, rules)
+    }
+
+    fn with_ring(mut desc: DescRing, pool: &BufPool, queue: u16, rules: RxRules) -> Result<Self, RingError> {
+        error::same_domain(desc.domain(), pool)?;
         let mut shadow = Box::new_uninit_slice(desc.len() as usize);
-        let free = pool::take_block(pool.inner(), &mut shadow);
+        let free = memory::take_block(pool.inner(), &mut shadow);
         let more = pool.available();
         if free < shadow.len() || more == 0 {
             // SAFETY: `take_block` initialised the first `free` places with buffers that are ours.
-            unsafe { pool::give_back(pool.as_ptr(), core::slice::from_raw_parts(shadow.as_ptr().cast(), free)) };
+            unsafe { memory::give_back(pool.as_ptr(), core::slice::from_raw_parts(shadow.as_ptr().cast(), free)) };
             // A filled buffer leaves its slot only for a fresh one: with none beside those in the slots no frame would ever come up.
-            return Err(RxRingError::PoolTooSmall { needed: desc.len() + 1, free: free as u32 + more });
+            return Err(RingError::PoolTooSmall { entries: desc.len(), needed: desc.len() + 1, free: free as u32 + more });
         }
         // SAFETY: every place was filled.
         let shadow = unsafe { shadow.assume_init() };
         let delta = pool.inner().delta;
         for (index, buf) in (0..).zip(shadow.iter()) {
-            desc.store(index, Pair::new((buf.0.addr().get() as u64).wrapping_add(delta), 0));
+            desc.store(index, Pair::new(buf.word().wrapping_add(delta), 0));
         }
         // For a block of frames one test finds lengths that reach past the largest power of two in the buffer.
         let room = pool.data_bytes().min(0xffff);
         let safe_len = (1u64 << room.ilog2()) - 1;
-        let unusual = (rules.unusual & !(rules.done | rules.end)) | (0xffff & !safe_len) << LEN_SHIFT;
-        // Rules without a done bit would call every descriptor done: with them nothing is ever ordinary, and `take` takes nothing.
-        let done = rules.done & !LEN_MASK;
-        let whole = if done == 0 { !0 } else { (done | rules.end) & !LEN_MASK };
+        let unusual = rules.unusual | (0xffff & !safe_len) << LEN_SHIFT;
+        let whole = rules.done | rules.end;
+        // Nothing but lengths beyond a buffer is tested of the length, and a buffer has at least 64 bytes.
+        debug_assert_eq!((whole | unusual) & NEVER, 0);
         Ok(Self {
             desc: core::mem::ManuallyDrop::new(desc),
             shadow,
@@ -140,10 +121,11 @@ impl RxRing {
             next: 0,
             ordinary: whole,
             whole,
-            done,
-            end: rules.end & !LEN_MASK,
+            done: rules.done,
+            end: rules.end,
             unusual,
             tested: whole | unusual,
+            kept: !(rules.dropped | QUEUE_MASK),
             queue: u64::from(queue & 0x3ff) << QUEUE_SHIFT,
             delta,
         })
@@ -187,8 +169,7 @@ impl RxRing {
     /// While `false`, no frame counts as ordinary: [`RxRing::take_plain`] and [`RxRing::take_blocks`] take nothing. For a driver that is
     /// in the middle of a frame of several descriptors.
     pub fn allow_ordinary(&mut self, allow: bool) {
-        // The tested bits never look like `!0`, since those of the length that a buffer can have are not among them.
-        self.ordinary = if allow { self.whole } else { !0 };
+        self.ordinary = if allow { self.whole } else { self.whole | NEVER };
     }
 
     /// Whether completion words are those of an ordinary whole frame.
@@ -211,14 +192,14 @@ impl RxRing {
         barrier::after_done();
         let pool = self.pool.as_ptr();
         let Some((place, fresh)) = batch.exchange_one(pool) else { return false };
-        // SAFETY: the slot's buffer is done, of this pool and in its fresh form, and leaves the slot for `fresh`; an ordinary frame's length is within
+        // SAFETY: the slot's buffer is done, of this pool, and leaves the slot for `fresh`; an ordinary frame's length is within
         // its buffer, by `unusual`; `place` is a free place that `exchange_one` counted, and is written here.
         unsafe {
             let filled = slot.replace(fresh);
             let mut frame = Frame::fresh(filled, pool);
-            frame.set_words([words.low() & !QUEUE_MASK | self.queue, words.high()]);
+            frame.set_words([words.low() & self.kept | self.queue, words.high()]);
             place.write(frame);
-            words::store(desc, Pair::new((fresh.0.addr().get() as u64).wrapping_add(self.delta), 0));
+            words::store(desc, Pair::new(fresh.word().wrapping_add(self.delta), 0));
         }
         self.next = (at + 1) & self.desc.mask();
         true
@@ -267,9 +248,9 @@ impl RxRing {
         mut top: NonNull<RawBuf>,
         blocks: usize,
     ) -> usize {
-        let pool = Pair::new(self.pool.as_ptr().addr().get() as u64, 0);
+        let pool = self.pool.as_ptr();
         let delta = Pair::new(self.delta, 0);
-        let (whole, unusual, queue) = (self.ordinary, self.unusual, Pair::new(self.queue, 0));
+        let (whole, unusual, queue, kept) = (self.ordinary, self.unusual, Pair::new(self.queue, 0), self.kept);
         for block in 0..blocks {
             // SAFETY: every pointer has a whole block behind it (or, for `top`, below it), by the caller's word and the steps of this loop.
             unsafe {
@@ -279,21 +260,20 @@ impl RxRing {
                 }
                 let all = words[1..].iter().fold(words[0], |a, &b| a.and(b));
                 let any = words[1..].iter().fold(words[0], |a, &b| a.or(b));
-                // Bits where the queue's number goes are the card's header length, which no driver asks for.
-                if all.high() & whole != whole || any.high() & unusual | any.low() & QUEUE_MASK != 0 {
+                // The first word is stored as it is, with the queue's number: it must have nothing there, nor what a frame does not keep.
+                if all.high() & whole != whole || any.high() & unusual | any.low() & !kept != 0 {
                     return block * BLOCK;
                 }
                 barrier::after_done();
                 top = top.sub(BLOCK);
                 for (k, word) in words.into_iter().enumerate() {
-                    let to: NonNull<Pair> = places.add(k).cast();
-                    let buf = Pair::new(shadow.add(k).cast::<u64>().read(), 0);
                     // A frame is {pointer, pool} and the two words: see `Frame`.
-                    to.write(buf.low_low(pool));
-                    to.add(1).write(word.or(queue));
-                    let fresh = Pair::new(top.add(k).cast::<u64>().read(), 0);
-                    shadow.add(k).cast::<u64>().write(fresh.low());
-                    words::store(desc.add(k), fresh.plus(delta));
+                    let place = places.add(k);
+                    Frame::write_owner(place, shadow.add(k).read(), pool);
+                    place.cast::<Pair>().add(1).write(word.or(queue));
+                    let fresh: RawBuf = top.add(k).read();
+                    shadow.add(k).write(fresh);
+                    words::store(desc.add(k), Pair::new(fresh.word(), 0).plus(delta));
                 }
                 places = places.add(BLOCK);
                 desc = desc.add(BLOCK);
@@ -329,10 +309,10 @@ impl RxRing {
         // SAFETY: `next` is always below the number of slots.
         let slot = unsafe { self.shadow.get_unchecked_mut(self.next as usize) };
         let filled = core::mem::replace(slot, fresh);
-        // SAFETY: the slot's buffer was lent and is done; it is of this pool and in its fresh form.
+        // SAFETY: the slot's buffer was lent and is done; it is of this pool.
         let mut frame = unsafe { Frame::fresh(filled, self.pool.as_ptr()) };
         // SAFETY: the length was checked against the buffer's room.
-        unsafe { frame.set_words([w0 & !QUEUE_MASK | self.queue, w1 & (!hide | LEN_MASK)]) };
+        unsafe { frame.set_words([w0 & self.kept | self.queue, w1 & (!hide | RX_LENGTH)]) };
         self.rearm(fresh);
         Ok((frame, w1 & self.end == self.end))
     }
@@ -347,7 +327,7 @@ impl RxRing {
 
     #[inline(always)]
     fn rearm(&mut self, buf: RawBuf) {
-        let iova = (buf.0.addr().get() as u64).wrapping_add(self.delta);
+        let iova = buf.word().wrapping_add(self.delta);
         self.desc.store(self.next, Pair::new(iova, 0));
         self.next = (self.next + 1) & self.desc.mask();
     }
@@ -359,7 +339,7 @@ impl RxRing {
     pub unsafe fn release(mut self) {
         // SAFETY: the slots' buffers are of this pool and the ring's; `self` is consumed, and `RxRing` has no `Drop` of its own.
         unsafe {
-            pool::give_back(self.pool.as_ptr(), &self.shadow);
+            memory::give_back(self.pool.as_ptr(), &self.shadow);
             core::mem::ManuallyDrop::drop(&mut self.desc);
         }
     }

@@ -1,7 +1,7 @@
 //! The transmit half of a card whose descriptors are 16 bytes: buffer address, then a word of lengths and commands, over which the device
 //! writes a done bit where it was asked to.
 //!
-//! The frames' buffers are kept in private memory, in their fresh form, until the device reports; then they go to the caller's
+//! The frames' buffers are kept in private memory until the device reports; then they go to the caller's
 //! [`Batch`] as empty buffers. A report is asked for once in [`REPORT_EVERY`] descriptors, and one look at it completes them all.
 
 use alloc::boxed::Box;
@@ -11,31 +11,20 @@ use core::ptr::NonNull;
 use crate::barrier;
 use crate::buf::batch::Batch;
 use crate::buf::frame::Frame;
-use crate::buf::pool::{self, BufPool, PoolInner, RawBuf};
-use crate::host::dma::{DmaError, Iova};
+use crate::buf::memory::{PoolInner, RawBuf};
+use crate::buf::pool::BufPool;
+use crate::host::dma::Iova;
 use crate::ring::desc::{self as words, BLOCK, DescRing};
+use crate::ring::error::{self, RingError};
 use crate::ring::lane::{self, Pair};
+use crate::ring::memory::RingPart;
+use crate::ring::rules::TxRules;
 
 /// Descriptors between two reports.
 pub const REPORT_EVERY: u32 = 32;
 
 /// The slot's buffer is of another pool: see `foreign`.
-const FOREIGN: usize = 1;
-
-/// What a transmit descriptor's second word looks like, and which frames need nothing else.
-#[derive(Debug, Clone, Copy)]
-pub struct TxRules {
-    /// The word without lengths and report: type, end of packet, insertion of the check sequence.
-    pub command: u64,
-    /// The bit that asks for a report.
-    pub report: u64,
-    /// The bit that the device sets when it is done.
-    pub done: u64,
-    /// The shortest frame that needs no padding, in bytes.
-    pub min_len: u16,
-    /// The longest frame, in bytes.
-    pub max_len: u16,
-}
+const FOREIGN: u64 = 1;
 
 /// A transmit ring.
 ///
@@ -43,7 +32,7 @@ pub struct TxRules {
 /// hardware queue stop calls [`TxRing::release`].
 pub struct TxRing {
     desc: core::mem::ManuallyDrop<DescRing>,
-    /// Buffers in flight at `head..tail`, in fresh form, tagged where foreign.
+    /// Buffers in flight at `head..tail`, tagged where foreign.
     shadow: Box<[RawBuf]>,
     /// The pools of those tagged [`FOREIGN`].
     foreign: Box<[*mut PoolInner]>,
@@ -60,6 +49,9 @@ pub struct TxRing {
     rules: TxRules,
     /// Longest less shortest ordinary frame, in bytes.
     len_span: u16,
+    /// See [`TxRules::length_factor`].
+    length_factor: u64,
+    payload_shift: u32,
     /// IOVA minus pointer, of the pool.
     delta: u64,
     /// What was last written for a descriptor: memory that the device can write is not read back.
@@ -81,21 +73,37 @@ pub struct Reclaimed {
 }
 
 impl TxRing {
-    /// An empty ring of `entries` descriptors (a power of two, at least 8) in the pool's domain.
+    /// An empty ring of `entries` descriptors (a power of two, at least 8) in a region of its own in the pool's domain.
     /// Frames of `pool` take the short way. `count_bytes`: keep the frames' lengths for [`Reclaimed::bytes`].
     ///
     /// # Errors
-    /// [`DmaError`]
-    pub fn new(pool: &BufPool, entries: u32, mut rules: TxRules, count_bytes: bool) -> Result<Self, DmaError> {
+    /// [`RingError`]
+    pub fn new(pool: &BufPool, entries: u32, rules: TxRules, count_bytes: bool) -> Result<Self, RingError> {
+        DescRing::check_entries(entries, BLOCK as u32)?;
+        rules.check()?;
+        Self::with_ring(DescRing::new(pool.domain(), entries)?, pool, rules, count_bytes)
+    }
+
+    /// The same in memory that the caller gives: [`DescRing::part_bytes`] of it.
+    ///
+    /// # Errors
+    /// [`RingError`]
+    pub fn in_part(part: RingPart, pool: &BufPool, entries: u32, rules: TxRules, count_bytes: bool) -> Result<Self, RingError> {
+        DescRing::check_entries(entries, BLOCK as u32)?;
+        rules.check()?;
+        Self::with_ring(DescRing::in_part(part, entries)?, pool, rules, count_bytes)
+    }
+
+    fn with_ring(desc: DescRing, pool: &BufPool, mut rules: TxRules, count_bytes: bool) -> Result<Self, RingError> {
+        error::same_domain(desc.domain(), pool)?;
         if count_bytes {
             // No frame has this length: none is ordinary, and each is counted by `put_segment`.
             (rules.min_len, rules.max_len) = (u16::MAX, u16::MAX);
         }
-        let desc = DescRing::new(pool.domain(), entries.max(BLOCK as u32))?;
         let slots = desc.len() as usize;
         Ok(Self {
             desc: core::mem::ManuallyDrop::new(desc),
-            shadow: (0..slots).map(|_| RawBuf(NonNull::dangling())).collect(),
+            shadow: (0..slots).map(|_| RawBuf::MARK).collect(),
             foreign: (0..slots).map(|_| core::ptr::null_mut()).collect(),
             bytes: (0..if count_bytes { slots } else { 0 }).map(|_| 0).collect(),
             reports: (0..slots).map(|_| 0).collect(),
@@ -106,7 +114,9 @@ impl TxRing {
             tail: 0,
             unreported: 0,
             last: Pair::new(0, 0),
-            len_span: rules.max_len.saturating_sub(rules.min_len),
+            len_span: rules.max_len - rules.min_len,
+            length_factor: rules.length_factor(),
+            payload_shift: rules.payload_shift.unwrap_or(lane::NOWHERE),
             rules,
             delta: pool.inner().delta,
         })
@@ -173,6 +183,7 @@ impl TxRing {
     #[inline(always)]
     unsafe fn run_blocks(&mut self, mut frames: NonNull<Frame>, mut desc: NonNull<Pair>, mut shadow: NonNull<RawBuf>, blocks: usize) -> usize {
         let rules = self.rules;
+        let payload_shift = self.payload_shift;
         let delta = Pair::new(self.delta, (self.pool.as_ptr().addr().get() as u64).wrapping_neg());
         let (mut unreported, mut index) = (self.unreported, self.tail);
         let mut block = 0;
@@ -188,7 +199,7 @@ impl TxRing {
                 if others.high() != 0 || !lane::all_within(lens, rules.min_len, rules.max_len) {
                     break;
                 }
-                let words = lane::length_words(lens, rules.command);
+                let words = lane::length_words(lens, rules.command, payload_shift);
                 unreported += BLOCK as u32;
                 let mut report = 0;
                 if unreported >= REPORT_EVERY {
@@ -219,6 +230,12 @@ impl TxRing {
         block * BLOCK
     }
 
+    /// The second word of a whole frame of `len` bytes.
+    #[inline(always)]
+    fn word(&self, len: u16) -> u64 {
+        self.rules.command | (u64::from(len) * self.length_factor)
+    }
+
     #[inline(always)]
     fn push_report(&mut self, index: u32) {
         // SAFETY: the position is masked, and `reports` has as many places as the ring.
@@ -235,10 +252,10 @@ impl TxRing {
         if frame.pool_word() != self.pool.as_ptr() || len.wrapping_sub(self.rules.min_len) > self.len_span || self.free() == 0 {
             return false;
         }
-        let ptr = frame.ptr();
+        let buf = RawBuf::at(frame.ptr());
         batch.advance(1);
-        let iova = (ptr.addr().get() as u64).wrapping_add(self.delta);
-        self.store(RawBuf(ptr), iova, self.rules.command | u64::from(len) | u64::from(len) << 46, true);
+        let iova = buf.word().wrapping_add(self.delta);
+        self.store(buf, iova, self.word(len), true);
         true
     }
 
@@ -256,13 +273,13 @@ impl TxRing {
         if frame.pool_word() != self.pool.as_ptr() || len.wrapping_sub(self.rules.min_len) > self.len_span {
             return false;
         }
-        let ptr = frame.ptr();
+        let buf = RawBuf::at(frame.ptr());
         batch.forget_all();
-        let iova = (ptr.addr().get() as u64).wrapping_add(self.delta);
+        let iova = buf.word().wrapping_add(self.delta);
         // SAFETY: `tail` is always below the number of slots and descriptors.
         unsafe {
-            *self.shadow.get_unchecked_mut(at as usize) = RawBuf(ptr);
-            words::store(self.desc.at_unmasked(at), Pair::new(iova, self.rules.command | u64::from(len) | u64::from(len) << 46));
+            *self.shadow.get_unchecked_mut(at as usize) = buf;
+            words::store(self.desc.at_unmasked(at), Pair::new(iova, self.word(len)));
         }
         self.unreported = unreported;
         self.tail = (at + 1) & mask;
@@ -281,11 +298,10 @@ impl TxRing {
             return Err(segment);
         }
         let iova = segment.iova().0;
-        let mut slot = segment.raw();
-        let (_, pool) = pool::into_raw(segment);
+        let (mut slot, pool) = segment.into_raw();
         let at = self.tail as usize;
         if pool != self.pool.as_ptr() {
-            slot = RawBuf(slot.0.map_addr(|addr| addr | FOREIGN));
+            slot = slot.with_tag(FOREIGN);
             if let Some(place) = self.foreign.get_mut(at) {
                 *place = pool.as_ptr();
             }
@@ -399,7 +415,7 @@ impl TxRing {
                 }
                 four[0].or(four[1]).or(four[2].or(four[3]))
             };
-            if (tags.low() | tags.high()) as usize & FOREIGN != 0 {
+            if (tags.low() | tags.high()) & FOREIGN != 0 {
                 break;
             }
             done += BLOCK;
@@ -414,16 +430,14 @@ impl TxRing {
     #[cold]
     fn free_one(&mut self, batch: &mut Batch) {
         let at = self.head as usize;
-        let (Some(&RawBuf(slot)), Some(&foreign)) = (self.shadow.get(at), self.foreign.get(at)) else { return };
-        let is_foreign = slot.addr().get() & FOREIGN != 0;
+        let (Some(&slot), Some(&foreign)) = (self.shadow.get(at), self.foreign.get(at)) else { return };
+        let is_foreign = slot.word() & FOREIGN != 0;
         let pool = match NonNull::new(foreign) {
             Some(pool) if is_foreign => pool,
             _ => self.pool.as_ptr(),
         };
-        // SAFETY: buffers are aligned to 64, so clearing the tag gives the address that was stored, which is not null.
-        let buf = RawBuf(unsafe { NonNull::new_unchecked(slot.as_ptr().map_addr(|addr| addr & !FOREIGN)) });
         // SAFETY: the slot owned the buffer, which is of `pool`, and `head` moves past it.
-        unsafe { batch.put_spares(pool, &[buf]) };
+        unsafe { batch.put_spares(pool, &[slot.without_tag(FOREIGN)]) };
     }
 
     /// Takes the ring apart: buffers in flight return to their pools and its memory is unmapped. Returns how many descriptors were in flight.

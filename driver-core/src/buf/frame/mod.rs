@@ -12,7 +12,7 @@ use core::fmt;
 use core::mem::ManuallyDrop;
 use core::ptr::NonNull;
 
-use crate::buf::pool::{self, PoolInner, RawBuf};
+use crate::buf::memory::{self, PoolInner, RawBuf};
 use crate::host::dma::{DmaDomain, Iova};
 
 pub use chain::Segments;
@@ -97,13 +97,26 @@ impl fmt::Display for FrameError {
 impl core::error::Error for FrameError {}
 
 impl Frame {
-    /// An empty frame in a fresh buffer.
+    /// An empty frame in `buf`.
     ///
     /// # Safety
-    /// The caller owns `buf`, which is a buffer of the live pool at `pool` in its fresh form, and gives it up.
+    /// The caller owns `buf`, which is a buffer of the live pool at `pool`, and gives it up.
     #[inline(always)]
     pub(crate) unsafe fn fresh(buf: RawBuf, pool: NonNull<PoolInner>) -> Self {
-        Self { ptr: buf.0, pool, words: [0, 0] }
+        Self { ptr: buf.ptr(), pool, words: [0, 0] }
+    }
+
+    /// Writes the first half of a plain frame in `buf`, pointer and pool, as [`Frame::fresh`] does. The words that a device wrote follow it.
+    ///
+    /// # Safety
+    /// As for [`Frame::fresh`]; `place` has room for a frame, which the caller completes with words whose length is within the buffer's room.
+    #[inline(always)]
+    pub(crate) unsafe fn write_owner(place: NonNull<Self>, buf: RawBuf, pool: NonNull<PoolInner>) {
+        // SAFETY: the fields of a place that has room for a frame, by the caller's word. Each is written as the pointer that it is.
+        unsafe {
+            (&raw mut (*place.as_ptr()).ptr).write(buf.ptr());
+            (&raw mut (*place.as_ptr()).pool).write(pool);
+        }
     }
 
     #[inline(always)]
@@ -152,10 +165,17 @@ impl Frame {
         unsafe { &*self.pool_ptr().as_ptr() }
     }
 
-    /// The buffer of the first segment, in its fresh form.
+    /// The buffer of the first segment.
     #[inline]
     pub(crate) fn raw(&self) -> RawBuf {
-        if self.has(TAG_MOVED) { self.pool().canonical(self.ptr) } else { RawBuf(self.ptr) }
+        if self.has(TAG_MOVED) { self.pool().buf_of(self.ptr) } else { RawBuf::at(self.ptr) }
+    }
+
+    /// Gives up the first segment without returning its buffer, which is whoever's that asked, and its pool.
+    #[inline(always)]
+    pub(crate) fn into_raw(self) -> (RawBuf, NonNull<PoolInner>) {
+        let frame = ManuallyDrop::new(self);
+        (frame.raw(), frame.pool_ptr())
     }
 
     /// Where the device finds the first byte of [`Frame::data`]. Meant for drivers, which keep the frame for as long as the device may use it.
@@ -214,7 +234,7 @@ impl Frame {
 
     /// Room before the data of the first segment, in bytes.
     pub fn headroom(&self) -> usize {
-        let start = self.raw().0.addr().get() - self.pool().headroom_bytes as usize;
+        let start = self.raw().word() as usize - self.pool().headroom_bytes as usize;
         self.ptr.addr().get() - start
     }
 
@@ -364,13 +384,13 @@ impl Drop for Frame {
 fn drop_slow(frame: &mut Frame) {
     let mut next = frame.take_next();
     // SAFETY: the frame owns its buffer and is never used again; its pool is alive because the buffer is out.
-    unsafe { pool::give_back(frame.pool_ptr(), &[frame.raw()]) };
+    unsafe { memory::give_back(frame.pool_ptr(), &[frame.raw()]) };
     // A loop, since a chain may be long and the stack short.
     while let Some(segment) = next {
         let mut segment = ManuallyDrop::new(segment);
         next = segment.take_next();
         // SAFETY: as above, for the segment, which `ManuallyDrop` keeps from being dropped twice.
-        unsafe { pool::give_back(segment.pool_ptr(), &[segment.raw()]) };
+        unsafe { memory::give_back(segment.pool_ptr(), &[segment.raw()]) };
     }
 }
 

@@ -140,6 +140,7 @@ fn apply(pool: &BufPool, frame: Frame, model: &mut Vec<u8>, verb: Verb) -> Frame
 }
 
 proptest! {
+    #![proptest_config(crate::testing::cases())]
     #[test]
     fn every_sequence_of_verbs_keeps_the_bytes_and_loses_no_buffer(
         sequences in proptest::collection::vec(proptest::collection::vec(verb(), 1..25), 1..4), headroom_bytes in prop_oneof![Just(0u32), Just(64), Just(128)]
@@ -223,13 +224,14 @@ fn the_pools_memory_goes_with_the_last_frame_on_whatever_thread() {
 
 #[test]
 fn threads_take_and_drop_frames_without_losing_one() {
+    let frames = if cfg!(miri) { 200 } else { 20_000 };
     let pool = BufPool::new(&domain().0, PoolConfig::new(256)).unwrap();
     let (to, from) = std::sync::mpsc::sync_channel::<Frame>(64);
     let taker = {
         let pool = pool.clone();
         std::thread::spawn(move || {
             let mut sent = 0u32;
-            while sent < 20_000 {
+            while sent < frames {
                 let Some(mut frame) = pool.take() else { continue };
                 frame.put(4).unwrap().copy_from_slice(&sent.to_le_bytes());
                 to.send(frame).unwrap();
@@ -249,7 +251,8 @@ fn threads_take_and_drop_frames_without_losing_one() {
 
 #[test]
 fn a_chain_of_every_buffer_is_dropped_without_recursion() {
-    let pool = BufPool::new(&domain().0, PoolConfig { buffers: 50_000, data_bytes: 64, headroom_bytes: 0 }).unwrap();
+    let buffers = if cfg!(miri) { 300 } else { 50_000 };
+    let pool = BufPool::new(&domain().0, PoolConfig { buffers, data_bytes: 64, headroom_bytes: 0 }).unwrap();
     let mut chain = pool.take().unwrap();
     while let Some(mut frame) = pool.take() {
         frame.append(chain);
@@ -257,7 +260,7 @@ fn a_chain_of_every_buffer_is_dropped_without_recursion() {
     }
     let on_a_small_stack = std::thread::Builder::new().stack_size(64 * 1024).spawn(move || drop(chain)).unwrap();
     on_a_small_stack.join().unwrap();
-    assert_eq!(pool.available(), 50_000);
+    assert_eq!(pool.available(), buffers);
 }
 
 #[test]

@@ -3,10 +3,12 @@
 use core::ptr::NonNull;
 
 use crate::barrier;
-use crate::host::dma::{DmaDomain, DmaError, Iova};
+use crate::host::dma::{DmaDomain, Iova};
 use crate::queue::contract::QueueFault;
 use crate::ring::desc::DescRing;
+use crate::ring::error::RingError;
 use crate::ring::lane::Pair;
+use crate::ring::memory::RingMemory;
 use crate::ring::words::DmaWords;
 
 /// VIRTQ_DESC_F_NEXT: the buffer goes on in the descriptor `next` (2.7.5).
@@ -60,16 +62,34 @@ pub struct SplitQueue {
     armed: bool,
 }
 
+/// The most descriptors of a split queue (2.7).
+const MAX_SIZE: u16 = 32768;
+
 impl SplitQueue {
-    /// A queue of `size` descriptors, a power of two of at most 32768. `event_idx`: VIRTIO_F_EVENT_IDX was negotiated.
+    /// A queue of `size` descriptors, a power of two of at most 32768, in a region of its own. `event_idx`: VIRTIO_F_EVENT_IDX was negotiated.
     ///
     /// Interrupts are off: by flag, or by an event index that lies as far away as can be.
-    pub fn new(domain: &DmaDomain, size: u16, event_idx: bool) -> Result<Self, DmaError> {
+    ///
+    /// # Errors
+    /// [`RingError::Entries`], [`RingError::Dma`].
+    pub fn new(domain: &DmaDomain, size: u16, event_idx: bool) -> Result<Self, RingError> {
+        Self::check_size(size)?;
+        Self::in_memory(&mut RingMemory::new(domain, Self::memory_bytes(size))?, size, event_idx)
+    }
+
+    /// The same in a part of `memory`: [`SplitQueue::memory_bytes`] of it.
+    ///
+    /// # Errors
+    /// [`RingError::Entries`], [`RingError::Memory`].
+    pub fn in_memory(memory: &mut RingMemory, size: u16, event_idx: bool) -> Result<Self, RingError> {
+        Self::check_size(size)?;
         let n = u32::from(size);
+        let (avail, used) = (Self::avail_words(n), Self::used_words(n));
+        // 2.7: descriptor table, available ring and used ring are aligned to 16, 2 and 4 bytes.
         let queue = Self {
-            desc: DescRing::new(domain, n)?,
-            avail: DmaWords::new(domain, AVAIL_RING + n + 1)?,
-            used: DmaWords::new(domain, USED_RING + 2 * n + 1)?,
+            desc: DescRing::in_part(memory.take(DescRing::part_bytes(n), 16)?, n)?,
+            avail: DmaWords::in_part(memory.take(DmaWords::<u16>::part_bytes(avail), 2)?, avail)?,
+            used: DmaWords::in_part(memory.take(DmaWords::<u32>::part_bytes(used), 4)?, used)?,
             size,
             next_avail: 0,
             published: 0,
@@ -78,6 +98,32 @@ impl SplitQueue {
             armed: true,
         };
         Ok(Self { armed: false, ..queue.disarmed() })
+    }
+
+    /// How many bytes of a [`RingMemory`] a queue of `size` descriptors takes.
+    pub const fn memory_bytes(size: u16) -> usize {
+        let n = size as u32;
+        let words = DmaWords::<u16>::part_bytes(Self::avail_words(n)) + DmaWords::<u32>::part_bytes(Self::used_words(n));
+        DescRing::part_bytes(n) + words
+    }
+
+    /// `flags`, `idx`, `ring`, `used_event` (2.7.6).
+    const fn avail_words(n: u32) -> u32 {
+        AVAIL_RING + n + 1
+    }
+
+    /// `flags` and `idx`, `ring` of two words each, `avail_event` (2.7.8).
+    const fn used_words(n: u32) -> u32 {
+        USED_RING + 2 * n + 1
+    }
+
+    fn check_size(size: u16) -> Result<(), RingError> {
+        if size.is_power_of_two() { Ok(()) } else { Err(RingError::Entries { entries: size.into(), min: 1, max: MAX_SIZE.into() }) }
+    }
+
+    /// The domain that it is mapped in.
+    pub fn domain(&self) -> &DmaDomain {
+        self.desc.domain()
     }
 
     fn disarmed(mut self) -> Self {
@@ -212,6 +258,7 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(crate::testing::cases())]
         /// News is due exactly when the index passes `event`: when the entry `event` is among those from `old` to `new`.
         #[test]
         fn need_event_is_true_when_the_entry_was_passed(event: u16, old: u16, step in 0u16..=32768) {

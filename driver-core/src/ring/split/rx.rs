@@ -3,14 +3,17 @@
 use alloc::boxed::Box;
 use core::fmt;
 use core::mem::ManuallyDrop;
-use core::ptr::{self, NonNull};
+use core::ptr::NonNull;
 
+use super::MAX_HEADER;
 use super::queue::{F_WRITE, SplitQueue, descriptor};
 use crate::buf::batch::Batch;
 use crate::buf::frame::Frame;
 use crate::buf::frame::meta::LEN_SHIFT;
-use crate::buf::pool::{self, BufPool, PoolInner, RawBuf};
+use crate::buf::memory::{self, PoolInner, RawBuf};
+use crate::buf::pool::BufPool;
 use crate::queue::contract::QueueFault;
+use crate::ring::error::{self, RingError};
 
 /// A receive queue full of lent buffers. Descriptor `id` always stands for slot `id`.
 ///
@@ -21,8 +24,8 @@ use crate::queue::contract::QueueFault;
 /// stop calls [`SplitRx::release`].
 pub struct SplitRx<const HEADER: usize> {
     queue: ManuallyDrop<SplitQueue>,
-    /// The buffer behind each descriptor while the device has it, null otherwise.
-    slots: Box<[*mut u8]>,
+    /// The buffer behind each descriptor while the device has it.
+    slots: Box<[Option<RawBuf>]>,
     /// Slots that are empty, at `..owed_count`.
     owed: Box<[u16]>,
     owed_count: usize,
@@ -31,11 +34,6 @@ pub struct SplitRx<const HEADER: usize> {
     delta: u64,
     lent_bytes: u32,
 }
-
-// SAFETY: the slots' pointers are buffers that this queue owns; they may be owned by any thread.
-unsafe impl<const HEADER: usize> Send for SplitRx<HEADER> {}
-// SAFETY: `&SplitRx` reads indexes and sizes only.
-unsafe impl<const HEADER: usize> Sync for SplitRx<HEADER> {}
 
 /// What [`SplitRx::take`] found.
 #[derive(Debug)]
@@ -49,12 +47,35 @@ pub struct SplitTaken {
 }
 
 impl<const HEADER: usize> SplitRx<HEADER> {
-    /// Lends a buffer of `pool` with each descriptor and makes it available; the device was not notified. `None` where the pool has too few free buffers, or
-    /// less headroom than the header has bytes. The device does not know of the queue yet: it can be told after this.
-    pub fn new(queue: SplitQueue, pool: &BufPool) -> Option<Self> {
+    /// Lends a buffer of `pool` with each descriptor and makes it available; the device was not notified. The device does not know of the queue yet: it can
+    /// be told after this.
+    ///
+    /// A header is at most 64 bytes, which the compiler sees:
+    ///
+    /// ```compile_fail,E0080
+    /// use driver_core::{buf::BufPool, ring::{RingError, split::{SplitQueue, SplitRx}}};
+    /// const HEADER: usize = 1 << 32; // 0 in 32 bits
+    /// let new: fn(SplitQueue, &BufPool) -> Result<SplitRx<HEADER>, RingError> = SplitRx::new;
+    /// ```
+    ///
+    /// # Errors
+    /// [`RingError::Domain`], [`RingError::Headroom`], [`RingError::PoolTooSmall`]; nothing is kept then, and the queue's memory is unmapped.
+    pub fn new(queue: SplitQueue, pool: &BufPool) -> Result<Self, RingError> {
+        const { assert!(HEADER <= MAX_HEADER) }
+        error::same_domain(queue.domain(), pool)?;
+        let have_bytes = pool.headroom_bytes() as usize;
+        if have_bytes < HEADER {
+            return Err(RingError::Headroom { needed_bytes: HEADER, have_bytes });
+        }
         let size = usize::from(queue.size());
+        let mut batch = Batch::new(size);
+        let free = batch.stock(pool, size);
+        if free < size {
+            let entries = queue.size().into();
+            return Err(RingError::PoolTooSmall { entries, needed: entries, free: free as u32 });
+        }
         let mut rx = Self {
-            slots: (0..size).map(|_| ptr::null_mut()).collect(),
+            slots: (0..size).map(|_| None).collect(),
             owed: (0..queue.size()).collect(),
             owed_count: size,
             queue: ManuallyDrop::new(queue),
@@ -62,18 +83,12 @@ impl<const HEADER: usize> SplitRx<HEADER> {
             delta: pool.inner().delta,
             lent_bytes: pool.data_bytes() + HEADER as u32,
         };
-        let mut batch = Batch::new(size);
-        if pool.headroom_bytes() < HEADER as u32 || batch.stock(pool, size) < size {
-            // SAFETY: no device knows of the queue yet.
-            unsafe { rx.release() };
-            return None;
-        }
         for id in 0..rx.queue.size() {
             rx.queue.desc.store(id.into(), descriptor(0, rx.lent_bytes, F_WRITE, 0));
         }
         rx.refill(&mut batch);
         rx.publish();
-        Some(rx)
+        Ok(rx)
     }
 
     /// The rings and their indexes.
@@ -178,16 +193,16 @@ impl<const HEADER: usize> SplitRx<HEADER> {
                     break;
                 }
                 let slot = slots.add(id as usize);
-                let Some(filled) = NonNull::new(*slot) else { break };
+                let Some(filled) = *slot else { break };
                 if used_bytes.wrapping_sub(min_used) > max_used.wrapping_sub(min_used) {
                     break;
                 }
-                let Some(known) = ordinary(filled.sub(HEADER).cast().as_ref()) else { break };
-                *slot = ptr::null_mut();
+                let Some(known) = ordinary(filled.ptr().sub(HEADER).cast().as_ref()) else { break };
+                *slot = None;
                 *owed.add(done) = id as u16;
                 let len = u64::from(used_bytes - HEADER as u32);
                 bytes += len;
-                let mut frame = ManuallyDrop::new(Frame::fresh(RawBuf(filled), pool));
+                let mut frame = ManuallyDrop::new(Frame::fresh(filled, pool));
                 frame.set_words([0, u64::from(known) | len << LEN_SHIFT]);
                 places.add(done).cast::<ManuallyDrop<Frame>>().write(frame);
             }
@@ -204,7 +219,7 @@ impl<const HEADER: usize> SplitRx<HEADER> {
     /// [`QueueFault::Index`], [`QueueFault::Length`]: the device names a descriptor that it does not have, or more bytes than it was lent.
     pub fn take(&mut self) -> Result<SplitTaken, QueueFault> {
         let (id, used_bytes) = self.queue.used_entry();
-        let filled = self.slots.get(id as usize).and_then(|&slot| NonNull::new(slot));
+        let filled = self.slots.get(id as usize).copied().flatten();
         let (Some(filled), Some(owed)) = (filled, self.owed.get_mut(self.owed_count)) else {
             return Err(QueueFault::Index { index: id, limit: self.slots.len() as u32 });
         };
@@ -214,11 +229,11 @@ impl<const HEADER: usize> SplitRx<HEADER> {
         *owed = id as u16;
         self.owed_count += 1;
         if let Some(slot) = self.slots.get_mut(id as usize) {
-            *slot = ptr::null_mut();
+            *slot = None;
         }
         self.queue.next_used = self.queue.next_used.wrapping_add(1);
-        // SAFETY: the slot owned the buffer, which is one of the pool's in fresh form, and has just given it up.
-        let frame = unsafe { Frame::fresh(RawBuf(filled), self.pool.as_ptr()) };
+        // SAFETY: the slot owned the buffer, which is one of the pool's, and has just given it up.
+        let frame = unsafe { Frame::fresh(filled, self.pool.as_ptr()) };
         Ok(SplitTaken { frame, id, used_bytes })
     }
 
@@ -257,8 +272,8 @@ impl<const HEADER: usize> SplitRx<HEADER> {
             unsafe {
                 let buf: RawBuf = spares.add(k).read();
                 let id = *owed.add(k);
-                *slots.add(usize::from(id)) = buf.0.as_ptr();
-                let at = (buf.0.addr().get() as u64).wrapping_add(iova);
+                *slots.add(usize::from(id)) = Some(buf);
+                let at = buf.word().wrapping_add(iova);
                 // Length and flags stay as `new` wrote them; the device looks only after `publish`.
                 descriptors.add(usize::from(id)).cast::<u64>().write_volatile(at.to_le());
                 avail.add(k).write_volatile(id.to_le());
@@ -274,9 +289,9 @@ impl<const HEADER: usize> SplitRx<HEADER> {
     /// The device has confirmed that it stopped: it does not write to the rings or their buffers any more.
     pub unsafe fn release(mut self) {
         let pool: NonNull<PoolInner> = self.pool.as_ptr();
-        for buf in self.slots.iter().filter_map(|&slot| NonNull::new(slot)) {
+        for buf in self.slots.iter().flatten() {
             // SAFETY: the slot owned the buffer, which is one of the pool's; `self` is consumed, so no slot is read again.
-            unsafe { pool::give_back(pool, &[RawBuf(buf)]) };
+            unsafe { memory::give_back(pool, &[*buf]) };
         }
         // SAFETY: `self` is consumed, and `SplitRx` has no `Drop` of its own.
         unsafe { ManuallyDrop::drop(&mut self.queue) };

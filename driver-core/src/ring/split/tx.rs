@@ -3,28 +3,30 @@
 use alloc::boxed::Box;
 use core::fmt;
 use core::mem::ManuallyDrop;
-use core::ptr::{self, NonNull};
+use core::ptr::NonNull;
 
+use super::MAX_HEADER;
 use super::queue::{F_INDIRECT, F_NEXT, SplitQueue, descriptor};
 use crate::barrier;
 use crate::buf::batch::Batch;
 use crate::buf::frame::Frame;
-use crate::buf::pool::{BufPool, RawBuf};
-use crate::host::dma::{DmaDomain, DmaError, Iova};
+use crate::buf::memory::RawBuf;
+use crate::buf::pool::BufPool;
+use crate::host::dma::{DmaDomain, Iova};
 use crate::queue::contract::QueueFault;
 use crate::ring::desc::{DESC_BYTES, DescRing};
+use crate::ring::error::{self, RingError};
+use crate::ring::memory::RingMemory;
 use crate::ring::tx::Reclaimed;
 use crate::ring::words::DmaWords;
 
 /// Descriptors of one indirect table; longer chains lie in the queue itself.
 const TABLE: usize = 16;
-/// 32-bit words from one header to the next where headers lie apart.
-const HEADER_WORDS: u32 = 4;
 /// No further descriptor in a chain.
 const END: u16 = u16::MAX;
 
-/// A slot that holds no buffer but says that a whole frame lies in `frames`. Buffers are aligned to 64, so it is none.
-const FRAME: *mut u8 = ptr::without_provenance_mut(1);
+/// A slot that holds no buffer but says that a whole frame lies in `frames`.
+const FRAME: RawBuf = RawBuf::MARK;
 
 /// A transmit queue: frames in flight, numbered by the first descriptor of their chain, and the descriptors that are free.
 ///
@@ -36,8 +38,8 @@ pub struct SplitTx<const HEADER: usize> {
     queue: ManuallyDrop<SplitQueue>,
     headers: ManuallyDrop<DmaWords<u32>>,
     tables: ManuallyDrop<Option<DescRing>>,
-    /// The buffer in flight behind each descriptor; null, or [`FRAME`].
-    slots: Box<[*mut u8]>,
+    /// The buffer in flight behind each descriptor, or [`FRAME`].
+    slots: Box<[Option<RawBuf>]>,
     /// Frames in flight that are more than one buffer of `pool`.
     frames: ManuallyDrop<Box<[Option<Frame>]>>,
     /// Descriptors that are free, at `..free_count`.
@@ -50,24 +52,34 @@ pub struct SplitTx<const HEADER: usize> {
     delta: u64,
 }
 
-// SAFETY: the slots' pointers are buffers that this queue owns; they may be owned by any thread.
-unsafe impl<const HEADER: usize> Send for SplitTx<HEADER> {}
-// SAFETY: `&SplitTx` reads indexes and sizes only.
-unsafe impl<const HEADER: usize> Sync for SplitTx<HEADER> {}
-
 impl<const HEADER: usize> SplitTx<HEADER> {
-    /// An empty queue. Frames of `pool` take the short way. `indirect`: chains may lie in tables of their own.
+    /// An empty queue. Frames of `pool` take the short way. `indirect`: chains may lie in tables of their own, in `domain`, which is the queue's.
+    ///
+    /// A header is at most 64 bytes, as in [`SplitRx`](super::SplitRx).
     ///
     /// # Errors
-    /// [`DmaError`]
-    pub fn new(queue: SplitQueue, domain: &DmaDomain, pool: &BufPool, indirect: bool) -> Result<Self, DmaError> {
-        const { assert!(HEADER <= 4 * HEADER_WORDS as usize && HEADER.is_multiple_of(4)) };
+    /// [`RingError::Domain`], [`RingError::Dma`].
+    pub fn new(queue: SplitQueue, domain: &DmaDomain, pool: &BufPool, indirect: bool) -> Result<Self, RingError> {
+        let mut memory = RingMemory::new(domain, Self::memory_bytes(queue.size(), indirect))?;
+        Self::in_memory(&mut memory, queue, pool, indirect)
+    }
+
+    /// The same with headers and tables in a part of `memory`: [`SplitTx::memory_bytes`] of it, beside what the queue took.
+    ///
+    /// # Errors
+    /// [`RingError::Domain`], [`RingError::Memory`].
+    pub fn in_memory(memory: &mut RingMemory, queue: SplitQueue, pool: &BufPool, indirect: bool) -> Result<Self, RingError> {
+        const { assert!(HEADER <= MAX_HEADER) }
+        error::same_domain(queue.domain(), pool)?;
+        error::same_domain(memory.domain(), pool)?;
         let size = queue.size();
-        let tables = if indirect { Some(DescRing::new(domain, u32::from(size) * TABLE as u32)?) } else { None };
+        let (headers, tables) = (Self::header_words(size), Self::table_entries(size));
+        let tables = if indirect { Some(DescRing::in_part(memory.take(DescRing::part_bytes(tables), 16)?, tables)?) } else { None };
+        let headers = DmaWords::in_part(memory.take(DmaWords::<u32>::part_bytes(headers), 4)?, headers)?;
         Ok(Self {
-            headers: ManuallyDrop::new(DmaWords::new(domain, u32::from(size) * HEADER_WORDS)?),
+            headers: ManuallyDrop::new(headers),
             tables: ManuallyDrop::new(tables),
-            slots: (0..size).map(|_| ptr::null_mut()).collect(),
+            slots: (0..size).map(|_| None).collect(),
             frames: ManuallyDrop::new((0..size).map(|_| None).collect()),
             free: (0..size).rev().collect(),
             free_count: size.into(),
@@ -77,6 +89,23 @@ impl<const HEADER: usize> SplitTx<HEADER> {
             delta: pool.inner().delta,
         })
     }
+
+    /// How many bytes of a [`RingMemory`] the headers and tables of a queue of `size` descriptors take.
+    pub const fn memory_bytes(size: u16, indirect: bool) -> usize {
+        let headers = DmaWords::<u32>::part_bytes(Self::header_words(size));
+        if indirect { headers + DescRing::part_bytes(Self::table_entries(size)) } else { headers }
+    }
+
+    const fn header_words(size: u16) -> u32 {
+        size as u32 * Self::HEADER_WORDS
+    }
+
+    const fn table_entries(size: u16) -> u32 {
+        size as u32 * TABLE as u32
+    }
+
+    /// 32-bit words from one header to the next where headers lie apart.
+    const HEADER_WORDS: u32 = HEADER.next_multiple_of(16) as u32 / 4;
 
     /// How many descriptors there are.
     #[allow(clippy::len_without_is_empty, reason = "`pending` says what is in it")]
@@ -153,8 +182,9 @@ impl<const HEADER: usize> SplitTx<HEADER> {
                 let ptr = frame.ptr();
                 ptr.sub(HEADER).cast::<[u8; HEADER]>().write([0; HEADER]);
                 let id = *free.add(count - 1 - done);
-                *slots.add(usize::from(id)) = ptr.as_ptr();
-                let at = (ptr.addr().get() as u64).wrapping_add(iova);
+                let buf = RawBuf::at(ptr);
+                *slots.add(usize::from(id)) = Some(buf);
+                let at = buf.word().wrapping_add(iova);
                 // Two words are enough: the device looks only after `publish`. No flags, no next.
                 let words = descriptors.add(usize::from(id)).cast::<u64>();
                 words.write_volatile(at.to_le());
@@ -211,7 +241,7 @@ impl<const HEADER: usize> SplitTx<HEADER> {
         self.queue.make_available(head);
         let head = usize::from(head);
         if let (Some(slot), Some(place)) = (self.slots.get_mut(head), self.frames.get_mut(head)) {
-            *slot = FRAME;
+            *slot = Some(FRAME);
             *place = Some(frame);
         }
         Ok(())
@@ -224,11 +254,11 @@ impl<const HEADER: usize> SplitTx<HEADER> {
     }
 
     /// Writes a header that lies apart, and says where.
-    fn store_header(&self, head: u16, header: [u8; HEADER]) -> Iova {
-        let at = u32::from(head) * HEADER_WORDS;
-        let (words, _) = header.as_chunks::<4>();
-        for (k, &word) in (0..).zip(words) {
-            self.headers.store(at + k, u32::from_le_bytes(word));
+    fn store_header(&mut self, head: u16, header: [u8; HEADER]) -> Iova {
+        let at = u32::from(head) * Self::HEADER_WORDS;
+        for (k, bytes) in (0..).zip(header.chunks(4)) {
+            let word = bytes.iter().rev().fold(0, |word, &byte| word << 8 | u32::from(byte));
+            self.headers.store(at + k, word);
         }
         self.headers.iova().offset(u64::from(at) * 4)
     }
@@ -321,16 +351,16 @@ impl<const HEADER: usize> SplitTx<HEADER> {
         let mut done = 0;
         while done < count {
             // SAFETY: `done` is below `count`: entry, place and number lie inside their memory. `id` is below the number of slots. A slot that is neither
-            // null nor `FRAME` owns a buffer of this pool in fresh form. The used length means nothing for buffers that the device only reads.
+            // empty nor `FRAME` owns a buffer of this pool. The used length means nothing for buffers that the device only reads.
             unsafe {
                 let id = u32::from_le(used.add(2 * done).read_volatile());
                 if id as usize >= size {
                     break;
                 }
                 let slot = slots.add(id as usize);
-                let Some(buf) = NonNull::new(*slot).filter(|&buf| buf.as_ptr() != FRAME) else { break };
-                *slot = ptr::null_mut();
-                spares.add(done).write(RawBuf(buf));
+                let Some(buf) = (*slot).filter(|&buf| buf != FRAME) else { break };
+                *slot = None;
+                spares.add(done).write(buf);
                 *free.add(done) = id as u16;
             }
             done += 1;
@@ -346,12 +376,12 @@ impl<const HEADER: usize> SplitTx<HEADER> {
         let (id, _) = self.queue.used_entry();
         let wrong = QueueFault::Index { index: id, limit: self.slots.len() as u32 };
         let Some(slot) = self.slots.get_mut(id as usize) else { return Err(wrong) };
-        let Some(buf) = NonNull::new(core::mem::replace(slot, ptr::null_mut())) else { return Err(wrong) };
+        let Some(buf) = slot.take() else { return Err(wrong) };
         self.queue.next_used = self.queue.next_used.wrapping_add(1);
         let mut bytes = 0;
-        if buf.as_ptr() != FRAME {
-            // SAFETY: a slot that is neither null nor `FRAME` owns a buffer of this pool in fresh form, and has just given it up.
-            unsafe { batch.put_spares(self.pool.as_ptr(), &[RawBuf(buf)]) };
+        if buf != FRAME {
+            // SAFETY: a slot that is neither empty nor `FRAME` owns a buffer of this pool, and has just given it up.
+            unsafe { batch.put_spares(self.pool.as_ptr(), &[buf]) };
         } else if let Some(frame) = self.frames.get_mut(id as usize).and_then(Option::take) {
             bytes = frame.len() as u64;
             batch.recycle(frame);
@@ -380,10 +410,9 @@ impl<const HEADER: usize> SplitTx<HEADER> {
     pub unsafe fn release(mut self) {
         let mut batch = Batch::new(1);
         for slot in &mut self.slots {
-            let buf = core::mem::replace(slot, ptr::null_mut());
-            if let Some(buf) = NonNull::new(buf).filter(|buf| buf.as_ptr() != FRAME) {
-                // SAFETY: the slot owned the buffer, which is one of this pool's in fresh form.
-                unsafe { batch.put_spares(self.pool.as_ptr(), &[RawBuf(buf)]) };
+            if let Some(buf) = slot.take().filter(|&buf| buf != FRAME) {
+                // SAFETY: the slot owned the buffer, which is one of this pool's.
+                unsafe { batch.put_spares(self.pool.as_ptr(), &[buf]) };
             }
         }
         // SAFETY: `self` is consumed, and `SplitTx` has no `Drop` of its own.

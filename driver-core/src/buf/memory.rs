@@ -1,0 +1,232 @@
+//! The memory behind the pools: equal buffers in one DMA region, and private memory that says which are free.
+//!
+//! A buffer that is not in the pool's free list is owned by exactly one holder: a [`Frame`](crate::buf::frame::Frame), a slot of a ring, or a cache of
+//! empty buffers. The free list's length therefore says how much is lent out, and the pool's memory goes when no handle is left and every buffer is
+//! back: no count per frame.
+//!
+//! Who owns an empty buffer holds a [`RawBuf`]: an integer, since blocks of them travel through SIMD registers, which keep no provenance. A pool
+//! exposes its region's provenance once, when it is made, and [`RawBuf::ptr`] alone takes it up again.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::cell::UnsafeCell;
+use core::mem::MaybeUninit;
+use core::num::NonZero;
+use core::ptr::{self, NonNull};
+
+use crate::buf::frame::Ext;
+use crate::host::dma::{DmaDomain, DmaError, DmaRegion};
+
+/// The unit of address tags and of all offsets in a buffer.
+const LINE_BYTES: u32 = 64;
+
+/// An empty buffer, by its home address: where its data begins when it is empty, as an integer. A linear token: it is copied only by code that
+/// accounts for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(transparent)]
+pub(crate) struct RawBuf(NonZero<u64>);
+
+impl RawBuf {
+    /// The buffer whose home address is that of `ptr`.
+    #[inline(always)]
+    pub(crate) fn at(ptr: NonNull<u8>) -> Self {
+        // SAFETY: the address of a pointer that is not null is not 0, and this crate is for 64-bit targets.
+        Self(unsafe { NonZero::new_unchecked(ptr.addr().get() as u64) })
+    }
+
+    /// What a ring's slot holds where it holds no buffer: an odd number, while home addresses are multiples of [`LINE_BYTES`].
+    pub(crate) const MARK: Self = Self(NonZero::<u64>::MIN);
+
+    /// The home address.
+    #[inline(always)]
+    pub(crate) fn word(self) -> u64 {
+        self.0.get()
+    }
+
+    /// The same with the bits of `tag` set, which a home address has clear: below [`LINE_BYTES`].
+    #[inline(always)]
+    pub(crate) fn with_tag(self, tag: u64) -> Self {
+        Self(self.0 | tag)
+    }
+
+    /// The same with the bits of `tag` clear.
+    #[inline(always)]
+    pub(crate) fn without_tag(self, tag: u64) -> Self {
+        // SAFETY: a home address is not 0 without its tags, since it is a multiple of `LINE_BYTES` above 0.
+        Self(unsafe { NonZero::new_unchecked(self.0.get() & !tag) })
+    }
+
+    /// The pointer to the home address. Only the buffer's owner may use it, as long as it is that.
+    #[inline(always)]
+    pub(crate) fn ptr(self) -> NonNull<u8> {
+        // The pool exposed its region in `PoolInner::create`, so the pointer may reach all of it.
+        // SAFETY: the address is not 0.
+        unsafe { NonNull::new_unchecked(ptr::with_exposed_provenance_mut(self.0.get() as usize)) }
+    }
+}
+
+/// What all handles, frames and slots of one pool refer to. Aligned so that the low bits of its address can carry a frame's tags.
+#[repr(align(64))]
+pub(crate) struct PoolInner {
+    /// The address at which buffer 0's headroom begins.
+    start: usize,
+    /// IOVA minus pointer, the same for the whole region.
+    pub(crate) delta: u64,
+    stride_bytes: u32,
+    pub(crate) headroom_bytes: u32,
+    pub(crate) data_bytes: u32,
+    pub(crate) buffers: u32,
+    /// Private metadata of the buffers whose frames need more than their own words hold; a device cannot reach it.
+    ext: Box<[UnsafeCell<Ext>]>,
+    pub(crate) region: DmaRegion,
+    free: spin::Mutex<Free>,
+}
+
+struct Free {
+    stack: Vec<RawBuf>,
+    handles: usize,
+}
+
+// SAFETY: `ext` cells are reached only through the frame that owns the buffer, everything else is immutable or behind the lock.
+unsafe impl Send for PoolInner {}
+// SAFETY: as above.
+unsafe impl Sync for PoolInner {}
+
+impl PoolInner {
+    /// Allocates and maps `buffers` buffers in `domain`, for one handle.
+    ///
+    /// # Errors
+    /// [`DmaError`]
+    pub(crate) fn create(domain: &DmaDomain, buffers: u32, data_bytes: u32, headroom_bytes: u32) -> Result<NonNull<Self>, DmaError> {
+        let headroom_bytes = headroom_bytes.next_multiple_of(LINE_BYTES);
+        // More than headroom and data, so that even the end of a buffer's data lies in its own stride: see `PoolInner::index`.
+        let lines = (headroom_bytes + data_bytes) / LINE_BYTES + 1;
+        let stride_bytes = (lines | 1) * LINE_BYTES;
+        let region = domain.allocate(buffers as usize * stride_bytes as usize)?;
+        // The one place where the region's provenance is exposed: from here on its buffers are known by integers, see `RawBuf`.
+        let start = region.ptr().as_ptr().expose_provenance();
+        let stack = (0..buffers)
+            .rev()
+            .map(|index| {
+                let home = index as usize * stride_bytes as usize + headroom_bytes as usize;
+                // SAFETY: every index is below `buffers`, and the region holds that many strides of more than `headroom_bytes` each.
+                RawBuf::at(unsafe { region.ptr().add(home) })
+            })
+            .collect();
+        let inner = Self {
+            start,
+            delta: region.iova().0.wrapping_sub(start as u64),
+            stride_bytes,
+            headroom_bytes,
+            data_bytes,
+            buffers,
+            ext: (0..buffers).map(|_| UnsafeCell::new(Ext::default())).collect(),
+            region,
+            free: spin::Mutex::new(Free { stack, handles: 1 }),
+        };
+        Ok(NonNull::from(Box::leak(Box::new(inner))))
+    }
+
+    /// The number of the buffer that `ptr` points into. `ptr` is anywhere in the buffer, headroom and the end of the data included:
+    /// a stride is longer than both together.
+    #[inline]
+    fn index(&self, ptr: NonNull<u8>) -> u32 {
+        let offset = ptr.addr().get() - self.start;
+        (offset / self.stride_bytes as usize) as u32
+    }
+
+    /// The buffer that `ptr` points into.
+    #[inline]
+    pub(crate) fn buf_of(&self, ptr: NonNull<u8>) -> RawBuf {
+        let home = self.start + self.index(ptr) as usize * self.stride_bytes as usize + self.headroom_bytes as usize;
+        // SAFETY: the address lies inside the region, so it is not 0.
+        RawBuf(unsafe { NonZero::new_unchecked(home as u64) })
+    }
+
+    /// The private metadata of the buffer that `ptr` points into.
+    ///
+    /// # Safety
+    /// The caller owns that buffer, and lets no other reference to its cell live.
+    #[inline]
+    pub(crate) unsafe fn ext(&self, ptr: NonNull<u8>) -> NonNull<Ext> {
+        let index = self.index(ptr) as usize;
+        // SAFETY: the caller owns a buffer of this pool, so the index is in range.
+        let cell = unsafe { self.ext.get_unchecked(index) };
+        // SAFETY: `UnsafeCell::get` is never null.
+        unsafe { NonNull::new_unchecked(cell.get()) }
+    }
+
+    /// The domain that the buffers are mapped in.
+    pub(crate) fn domain(&self) -> &DmaDomain {
+        self.region.domain()
+    }
+
+    /// The address at which `buf` ends.
+    #[inline]
+    pub(crate) fn end(&self, buf: RawBuf) -> usize {
+        buf.word() as usize + self.data_bytes as usize
+    }
+
+    /// How many buffers are free.
+    pub(crate) fn available(&self) -> usize {
+        self.free.lock().stack.len()
+    }
+
+    /// Counts one handle more.
+    pub(crate) fn add_handle(&self) {
+        self.free.lock().handles += 1;
+    }
+}
+
+/// Counts one handle less, and frees the pool where it was the last thing that kept it.
+///
+/// # Safety
+/// The caller has a handle to the live pool at `inner`, which came from [`PoolInner::create`], and gives it up.
+pub(crate) unsafe fn drop_handle(inner: NonNull<PoolInner>) {
+    // SAFETY: the caller's handle keeps the pool alive.
+    unsafe { update(inner, |free| free.handles -= 1) };
+}
+
+/// Returns `bufs` to the pool at `inner`, and frees the pool where they were the last thing that kept it.
+///
+/// # Safety
+/// `inner` is a live pool, and `bufs` are buffers of it that the caller owns and gives up.
+#[cold]
+pub(crate) unsafe fn give_back(inner: NonNull<PoolInner>, bufs: &[RawBuf]) {
+    if bufs.is_empty() {
+        return;
+    }
+    // Within capacity: there are never more than `buffers` of them.
+    // SAFETY: the caller owns a buffer that is not in the free list, so the pool is alive.
+    unsafe { update(inner, |free| free.stack.extend_from_slice(bufs)) };
+}
+
+/// Changes what is out of the pool under its lock, and frees the pool where that is nothing.
+///
+/// # Safety
+/// The pool is alive until `change`, and came from [`PoolInner::create`].
+#[inline(always)]
+unsafe fn update(inner: NonNull<PoolInner>, change: impl FnOnce(&mut Free)) {
+    let last = {
+        // SAFETY: the pool is alive, by the caller's word, and the reference ends with the lock.
+        let pool = unsafe { inner.as_ref() };
+        let mut free = pool.free.lock();
+        change(&mut free);
+        free.handles == 0 && free.stack.len() == pool.buffers as usize
+    };
+    if last {
+        // SAFETY: no handle and no buffer is out, both seen under the lock, so nobody can reach the pool any more; it came from a leaked box.
+        drop(unsafe { Box::from_raw(inner.as_ptr()) });
+    }
+}
+
+/// Takes up to `room.len()` buffers from the free list into `room`, and says how many.
+pub(crate) fn take_block(pool: &PoolInner, room: &mut [MaybeUninit<RawBuf>]) -> usize {
+    let mut free = pool.free.lock();
+    let count = room.len().min(free.stack.len());
+    let keep = free.stack.len() - count;
+    for (to, from) in room.iter_mut().zip(free.stack.drain(keep..)) {
+        to.write(from);
+    }
+    count
+}
