@@ -107,7 +107,7 @@ impl<B: Bar> Hw<B> {
 
     /// 5.2.5.3.2: "the driver should check that the Transaction Pending bit (bit 5) in the Device Status register in the PCI config space is clear".
     fn wait_for_transactions(&self, function: &impl PciFunction) -> Result<(), PciError> {
-        let Some(express) = function.find_capability(PCI_CAP_EXPRESS, 0)? else { return Ok(()) };
+        let Some(express) = function.find_capability(PCI_CAP_EXPRESS, None)? else { return Ok(()) };
         for _ in 0..PENDING_TRIES {
             if function.config_read(express + PCIE_DEVICE_STATUS, 2)? & PCIE_TRANSACTIONS_PENDING == 0 {
                 return Ok(());
