@@ -96,7 +96,8 @@ fn open_driver<F: PciFunction>(function: F, clock: Arc<dyn Clock>, physical: boo
         Some(VIRTIO_NET) => {
             let mut driver = virtio_net::open(function, clock).map_err(|error| failed(Box::new(error)))?;
             if physical {
-                driver.assume_physical_addresses();
+                // SAFETY: there is no IOMMU, says the caller.
+                unsafe { driver.assume_physical_addresses() };
             }
             Ok(Box::new(driver))
         }

@@ -8,7 +8,7 @@ use driver_core::device::{Config, DeviceInfo, Link, NetDevice, RxMode, Stats};
 use driver_core::ether::MacAddr;
 use driver_core::host::PciFunction;
 
-use crate::device::Ixgbe;
+use crate::device::{Ixgbe, force_silence};
 use crate::error::Error;
 use crate::filter::check;
 use crate::hw::Hw;
@@ -146,8 +146,8 @@ impl<F: PciFunction> NetDevice for Control<F> {
         self.counters.update(&self.hw.bar);
         let silent = self.hw.stop(&self.function).map(|unsent| self.shared.count_unsent(unsent));
         // Bus mastering goes in any case: with it, what an unconfirmed card may still do is behind the IOMMU and the bridge.
-        let bus = self.function.set_bus_master(false);
-        silent?;
+        let bus = self.function.forbid_dma();
+        silent.or_else(|unconfirmed| force_silence(&mut self.function, unconfirmed))?;
         self.shared.set(State::Stopped);
         bus?;
         Ok(())

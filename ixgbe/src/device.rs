@@ -28,12 +28,6 @@ use crate::tx::Tx;
 pub type Started<F> =
     driver_core::device::Started<Control<F>, Rx<<F as PciFunction>::Bar>, Tx<<F as PciFunction>::Bar>, <F as PciFunction>::Interrupt>;
 
-/// PCI configuration space: the command register.
-const PCI_COMMAND: u16 = 0x04;
-/// Command: answer to memory accesses.
-const PCI_COMMAND_MEMORY: u32 = 1 << 1;
-/// Command: no INTx.
-const PCI_COMMAND_INTX_DISABLE: u32 = 1 << 10;
 /// Buffers of a pool of the device's own beside those that the rings hold: for batches and for frames in the application's hands.
 const SPARE_BUFFERS: u32 = 1024;
 
@@ -44,6 +38,21 @@ pub struct Ixgbe<F: PciFunction> {
     pub(crate) info: DeviceInfo,
 }
 
+/// What is left where the card did not confirm that it stopped: a reset of the whole function. Where that is done the card is silent, if not in the way that
+/// the datasheet has for it.
+pub(crate) fn force_silence<F: PciFunction>(function: &mut F, unconfirmed: Error) -> Result<(), Error> {
+    match function.reset() {
+        Ok(()) => {
+            log::warn!("{unconfirmed}; the function was reset instead");
+            Ok(())
+        }
+        Err(error) => {
+            log::error!("{error}");
+            Err(unconfirmed)
+        }
+    }
+}
+
 /// Takes a PCI function, stops what it may be doing, resets it and reads its address.
 ///
 /// # Errors
@@ -52,9 +61,11 @@ pub fn open<F: PciFunction>(mut function: F, clock: Arc<dyn Clock>) -> Result<Ix
     let id = function.id()?;
     let Some(model) = Model::find(&id) else { return Err(Error::UnknownId { function: function.name().into(), id }) };
     // 8.1: registers are memory. BUS-MASTER: it comes with the first ring, in `start`.
-    let command = function.config_read(PCI_COMMAND, 2)?;
-    function.config_write(PCI_COMMAND, 2, command | PCI_COMMAND_MEMORY | PCI_COMMAND_INTX_DISABLE)?;
-    let bar = function.open_bar(0)?;
+    function.enable_registers()?;
+    // SAFETY: the BAR stays within this crate, which writes no address of memory but those of rings and of buffers that their rings hold until the card,
+    // or this queue of it, was seen to stop (`RxRing`, `TxRing`, and `release` in rx.rs and tx.rs).
+    #[allow(unsafe_code, reason = "whoever writes registers answers for what the card does to memory")]
+    let bar = unsafe { function.open_bar(0) }?;
     let len_bytes = bar.len_bytes();
     if len_bytes < BAR_BYTES {
         return Err(Error::SmallBar { function: function.name().into(), len_bytes });
@@ -63,7 +74,7 @@ pub fn open<F: PciFunction>(mut function: F, clock: Arc<dyn Clock>) -> Result<Ix
     // 4.6.3: "Disable interrupts", "Issue global reset and perform general configuration"
     hw.mask_interrupts();
     hw.silence(&function)?;
-    function.set_bus_master(false)?;
+    function.forbid_dma()?;
     let permanent_mac = hw.permanent_mac()?;
     let mut info = DeviceInfo::new(function.name(), "ixgbe", model.name, permanent_mac);
     info.max_rx_queues = MAX_QUEUES;
@@ -128,14 +139,15 @@ impl<F: PciFunction> Ixgbe<F> {
         match self.init(config, &queues) {
             Ok(vectors) => Ok(Up { queues, vectors }),
             Err(error) => {
-                // From here on the queues give their buffers back only where the card confirmed its silence.
+                // From here on the queues give their buffers back only where the card is silent.
                 queues.shared.set(State::Stopping);
-                match self.hw.silence(&self.function) {
+                let silent = self.hw.silence(&self.function);
+                if let Err(second) = self.function.forbid_dma() {
+                    log::error!("{second}");
+                }
+                match silent.or_else(|unconfirmed| force_silence(&mut self.function, unconfirmed)) {
                     Ok(()) => queues.shared.set(State::Stopped),
                     Err(second) => log::error!("{second}"),
-                }
-                if let Err(second) = self.function.set_bus_master(false) {
-                    log::error!("{second}");
                 }
                 Err(error)
             }
@@ -146,7 +158,10 @@ impl<F: PciFunction> Ixgbe<F> {
     fn init(&mut self, config: &Config, queues: &Queues<F::Bar>) -> Result<Vectors<F::Interrupt>, Error> {
         let hw = &mut self.hw;
         // The card is as `open` or a failed start left it: reset, with nothing pending.
-        self.function.set_bus_master(true)?;
+        // SAFETY: it knows of no memory, or of such as was given up because it did not confirm its reset; what it is told from here on are the rings of
+        // `queues`.
+        #[allow(unsafe_code, reason = "from here on the card accesses memory")]
+        unsafe { self.function.allow_dma() }?;
         hw.allow_master();
         // 4.6.3.2
         hw.init_general()?;

@@ -117,7 +117,7 @@ impl<B: Bar> Hw<B> {
 
     /// 5.2.5.3.2: "the driver should check that the Transaction Pending bit (bit 5) in the Device Status register in the PCI config space is clear".
     fn wait_for_transactions(&self, function: &impl PciFunction) -> Result<(), PciError> {
-        let Some(express) = function.find_capability(PCI_CAP_EXPRESS, 0)? else { return Ok(()) };
+        let Some(express) = function.find_capability(PCI_CAP_EXPRESS, None)? else { return Ok(()) };
         let space = ConfigSpace::new(function);
         let status: Reg<PcieStatus, Ro> = Reg::new(u32::from(express) + PCIE_DEVICE_STATUS, "Device Status", "PCI Express 7.5.3.5");
         let quiet = look_until(status, "bus transactions to end (Transactions Pending clear)", &*self.clock, Pace::within(PENDING_US), || {

@@ -4,7 +4,7 @@ mod common;
 
 use common::{Card, MAC, frame, received};
 use driver_core::device::{Config, NetDevice};
-use driver_core::host::{Interrupt, PciFunction, RegSpace};
+use driver_core::host::{Bar, Interrupt, PciFunction, RegSpace};
 use driver_core::queue::RxQueue;
 
 fn config() -> Config {
@@ -55,7 +55,7 @@ fn the_link_fires_its_own_vector() {
     let card = Card::new();
     let mut started = card.start(&config());
     let fired = |started: &mut ixgbe::device::Started<sim::SimFunction>| started.control.link_interrupt().unwrap().wait(Some(0)).unwrap();
-    let bar = card.device.function().open_bar(0).unwrap();
+    let bar = card.registers();
     let eicr = || bar.read32(0x800);
     assert_eq!(fired(&mut started), 1, "it came up");
     assert!(started.control.link().up);

@@ -4,7 +4,7 @@ mod common;
 
 use common::{Card, I82599, MAC, X540, X550, frame, received, transmit};
 use driver_core::device::{Config, Link, NetDevice};
-use driver_core::host::{PciFunction, RegSpace};
+use driver_core::host::{Bar, PciFunction, RegSpace};
 use driver_core::queue::TxState;
 
 const UP: Link = Link { up: true, speed_mbps: 10_000, full_duplex: true };
@@ -50,7 +50,7 @@ fn a_link_that_the_eeprom_turned_off_is_turned_on() {
     let card = Card::new();
     let opened = card.open().unwrap();
     // AUTOC2, bits 30:28; written here in place of an EEPROM that says so.
-    let bar = card.device.function().open_bar(0).unwrap();
+    let bar = card.registers();
     bar.write32(0x42a8, bar.read32(0x42a8) | 7 << 28);
     let mut started = opened.start(&Config::new()).unwrap();
     card.run_us(2_000);

@@ -4,7 +4,7 @@ mod common;
 
 use common::{Card, I82599, Liar, MAC, X540, X550};
 use driver_core::device::{Config, NetDevice};
-use driver_core::host::{PciFunction, RegSpace};
+use driver_core::host::{Bar, PciFunction, RegSpace};
 use ixgbe::Error;
 
 #[test]
@@ -47,9 +47,9 @@ fn a_card_left_running_is_stopped_before_it_is_reset() {
     let mut left = card.start(&Config::new());
     assert!(left.control.link().up);
     // As if its process had died: the queues stay on and the memory mapped.
-    let opened = ixgbe::open(liar.function(&card), card.clock.clone()).unwrap();
-    assert_eq!(liar.lies().bus_master, [false], "bus mastering goes off, and comes on with the next start");
-    let bar = card.device.function().open_bar(0).unwrap();
+    let opened = ixgbe::open(liar.function_beside(&card), card.clock.clone()).unwrap();
+    assert_eq!(liar.lies().dma, [false], "bus mastering goes off, and comes on with the next start");
+    let bar = card.registers();
     assert_eq!((bar.read32(0x1028) >> 25 & 1, bar.read32(0x6028) >> 25 & 1, bar.read32(0x3000) & 1), (0, 0, 0));
     drop((opened, left));
     card.assert_no_violations();

@@ -5,11 +5,11 @@ mod common;
 use common::{Card, I82599, MAC, X540, X550};
 use driver_core::device::{Config, NetDevice};
 use driver_core::ether::MacAddr;
-use driver_core::host::{PciFunction, RegSpace};
+use driver_core::host::RegSpace;
 
 /// A second look at the card's registers.
 fn registers(card: &Card) -> impl Fn(u32) -> u32 {
-    let bar = card.device.function().open_bar(0).unwrap();
+    let bar = card.registers();
     move |offset| bar.read32(offset)
 }
 

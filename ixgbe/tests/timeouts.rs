@@ -89,7 +89,7 @@ fn a_failed_start_trusts_master_disable_and_not_the_queues() {
     let (_, device) = refused(device.start(&Config::new().pool(pool.clone())));
     assert_eq!(pool.available(), pool.len(), "RXDCTL says that the queue is on, and the card that nothing is pending");
     drop(device);
-    assert_eq!(liar.lies().bus_master.last(), Some(&false));
+    assert_eq!(liar.lies().dma.last(), Some(&false));
     // The lie made the driver hand buffers to a queue that was off.
     assert!(card.device.take_violations().iter().all(|violation| violation.location.starts_with("RDT[0]")));
 }

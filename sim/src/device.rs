@@ -60,6 +60,9 @@ pub(crate) struct Shared {
     /// One eventfd for each vector.
     pub(crate) vectors: Vec<OwnedFd>,
     pub(crate) open_vectors: AtomicUsize,
+    /// A driver has the function.
+    pub(crate) claimed: AtomicBool,
+    pub(crate) has_reset: AtomicBool,
     kick: OwnedFd,
     sleeping: AtomicBool,
     stop: AtomicBool,
@@ -258,6 +261,8 @@ impl SimDevice {
             carrier: AtomicBool::new(true),
             vectors,
             open_vectors: AtomicUsize::new(0),
+            claimed: AtomicBool::new(false),
+            has_reset: AtomicBool::new(true),
             kick: event(),
             sleeping: AtomicBool::new(false),
             stop: AtomicBool::new(false),
@@ -272,8 +277,27 @@ impl SimDevice {
     }
 
     /// The function that a driver opens. Memory decoding is on, bus mastering is off, as a host leaves it for a user-space driver.
+    ///
+    /// # Panics
+    /// Where it was given out before and is not gone yet, with its BARs and doorbells: two drivers of one card make it write where the other's frames are.
     pub fn function(&self) -> SimFunction {
-        SimFunction::new(Arc::clone(&self.shared))
+        let function = SimFunction::claim(Arc::clone(&self.shared));
+        function.unwrap_or_else(|| panic!("{} has a driver: drop its function, its control handle and its queues first", self.name()))
+    }
+
+    /// One more function beside the one that a driver has, for tests that look at registers and misuse them. As any function it forbids DMA when it is
+    /// dropped.
+    ///
+    /// # Safety
+    /// What is done with it makes the card access no memory but what is lent to it, and keeps it from none that a driver was told of: nobody opens it with a
+    /// driver while another one has buffers in the card's hands.
+    pub unsafe fn another_function(&self) -> SimFunction {
+        SimFunction::beside(Arc::clone(&self.shared))
+    }
+
+    /// The memory that the device reaches.
+    pub fn dma(&self) -> &DmaDomain {
+        &self.shared.domain
     }
 
     /// One step in the caller's thread; the card's clock advances by a microsecond. Returns whether the card did something.
@@ -342,6 +366,11 @@ impl SimDevice {
     /// The device's IOMMU.
     pub fn iommu(&self) -> &Arc<Iommu> {
         &self.shared.iommu
+    }
+
+    /// Whether a host can reset the function (function-level reset). It can, until told otherwise; there are cards that cannot be reset from outside.
+    pub fn set_has_reset(&self, has_reset: bool) {
+        self.shared.has_reset.store(has_reset, Ordering::Relaxed);
     }
 
     /// Runs `f` on the model, `None` where it is not an `M`: for tests, and for fault injection.

@@ -11,29 +11,57 @@ use rustix::fd::AsRawFd;
 use crate::config::{COMMAND, COMMAND_BUS_MASTER, COMMAND_MEMORY};
 use crate::device::{Posted, Shared};
 
-/// A simulated PCI function.
-///
-/// There is one function behind each device: two `SimFunction`s of one device drive the same registers.
-pub struct SimFunction {
+/// A device's registers in the hands of one driver: its function, and what is left of it in BARs and doorbells.
+struct Claim {
     shared: Arc<Shared>,
+    /// Whether it is the one that safe code may have: none is given out until this one is gone.
+    is_only: bool,
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if self.is_only {
+            self.shared.claimed.store(false, Ordering::SeqCst);
+        }
+    }
+}
+
+/// A simulated PCI function.
+pub struct SimFunction {
+    claim: Arc<Claim>,
 }
 
 impl SimFunction {
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        let function = Self { shared };
+    /// `None`: the function is in use, or a BAR or a doorbell of it is.
+    pub(crate) fn claim(shared: Arc<Shared>) -> Option<Self> {
+        let claimed = shared.claimed.swap(true, Ordering::SeqCst);
+        (!claimed).then(|| Self::new(Claim { shared, is_only: true }))
+    }
+
+    /// One more, whoever has the function already: see [`SimDevice::another_function`](crate::SimDevice::another_function).
+    pub(crate) fn beside(shared: Arc<Shared>) -> Self {
+        Self::new(Claim { shared, is_only: false })
+    }
+
+    fn new(claim: Claim) -> Self {
+        let function = Self { claim: Arc::new(claim) };
         function.change_command(COMMAND_MEMORY, 0);
         function
     }
 
+    fn shared(&self) -> &Arc<Shared> {
+        &self.claim.shared
+    }
+
     fn change_command(&self, set: u16, clear: u16) {
-        self.shared.access(|core, host| {
+        self.shared().access(|core, host| {
             let command = core.model.config_read(host, COMMAND, 2) as u16;
             core.model.config_write(host, COMMAND, 2, u32::from(command & !clear | set));
         });
     }
 
     fn error(&self, tried: &str, kind: PciErrorKind) -> PciError {
-        PciError::new(&self.shared.name, tried, kind)
+        PciError::new(&self.shared().name, tried, kind)
     }
 
     fn check_config(&self, tried: &str, offset: u16, width: u8) -> Result<(), PciError> {
@@ -44,43 +72,51 @@ impl SimFunction {
     }
 }
 
-impl PciFunction for SimFunction {
+// SAFETY: configuration space and BARs go to one model under its lock, in order, and give what it answers; `SimDevice::function` gives out one function at a
+// time, until its BARs and doorbells are gone too; the model reaches memory through the IOMMU of this domain alone, and only while its bus master bit is set,
+// which `forbid_dma`, `reset` and dropping it clear between two steps; the IOMMU frees no memory during a step.
+unsafe impl PciFunction for SimFunction {
     type Bar = SimBar;
     type Interrupt = SimInterrupt;
 
     fn name(&self) -> &str {
-        &self.shared.name
+        &self.shared().name
     }
 
     fn config_read(&self, offset: u16, width: u8) -> Result<u32, PciError> {
         self.check_config("reading configuration space", offset, width)?;
-        Ok(self.shared.access(|core, host| core.model.config_read(host, offset, width)))
+        Ok(self.shared().access(|core, host| core.model.config_read(host, offset, width)))
     }
 
-    fn config_write(&mut self, offset: u16, width: u8, value: u32) -> Result<(), PciError> {
+    unsafe fn config_write(&mut self, offset: u16, width: u8, value: u32) -> Result<(), PciError> {
         self.check_config("writing configuration space", offset, width)?;
-        self.shared.access(|core, host| core.model.config_write(host, offset, width, value));
+        self.shared().access(|core, host| core.model.config_write(host, offset, width, value));
         Ok(())
     }
 
-    fn open_bar(&mut self, index: u8) -> Result<SimBar, PciError> {
-        match self.shared.access(|core, _| core.model.bar_len_bytes(index)) {
-            Some(len_bytes) => Ok(SimBar { shared: Arc::clone(&self.shared), index, len_bytes }),
+    unsafe fn open_bar(&mut self, index: u8) -> Result<SimBar, PciError> {
+        match self.shared().access(|core, _| core.model.bar_len_bytes(index)) {
+            Some(len_bytes) => Ok(SimBar { claim: Arc::clone(&self.claim), index, len_bytes }),
             None => Err(self.error(&format!("opening BAR {index}"), PciErrorKind::Missing("memory BAR of that number"))),
         }
     }
 
     fn dma(&self) -> &DmaDomain {
-        &self.shared.domain
+        &self.shared().domain
     }
 
-    fn set_bus_master(&mut self, on: bool) -> Result<(), PciError> {
-        self.change_command(if on { COMMAND_BUS_MASTER } else { 0 }, if on { 0 } else { COMMAND_BUS_MASTER });
+    unsafe fn allow_dma(&mut self) -> Result<(), PciError> {
+        self.change_command(COMMAND_BUS_MASTER, 0);
+        Ok(())
+    }
+
+    fn forbid_dma(&mut self) -> Result<(), PciError> {
+        self.change_command(0, COMMAND_BUS_MASTER);
         Ok(())
     }
 
     fn interrupt_count(&self) -> u16 {
-        self.shared.vectors.len() as u16
+        self.shared().vectors.len() as u16
     }
 
     fn enable_interrupts(&mut self, count: u16) -> Result<Vectors<SimInterrupt>, PciError> {
@@ -88,11 +124,11 @@ impl PciFunction for SimFunction {
         if count > self.interrupt_count() {
             return Err(self.error(&tried, PciErrorKind::Missing("so many interrupt vectors")));
         }
-        if self.shared.open_vectors.compare_exchange(0, usize::from(count), Ordering::SeqCst, Ordering::SeqCst).is_err() {
+        if self.shared().open_vectors.compare_exchange(0, usize::from(count), Ordering::SeqCst, Ordering::SeqCst).is_err() {
             return Err(self.error(&tried, PciErrorKind::Argument("interrupts are on already: drop the objects that the first call returned")));
         }
-        self.shared.access(|core, host| core.model.msix().program(host, count));
-        let vectors = (0..usize::from(count)).map(|vector| SimInterrupt { shared: Arc::clone(&self.shared), vector });
+        self.shared().access(|core, host| core.model.msix().program(host, count));
+        let vectors = (0..usize::from(count)).map(|vector| SimInterrupt { shared: Arc::clone(self.shared()), vector });
         // What fired while nobody held the vectors is stale.
         let vectors: Vec<_> = vectors.collect();
         vectors.iter().for_each(|interrupt: &SimInterrupt| _ = interrupt.take());
@@ -100,11 +136,14 @@ impl PciFunction for SimFunction {
     }
 
     fn reset(&mut self) -> Result<(), PciError> {
-        self.shared.access(|core, host| {
+        if !self.shared().has_reset.load(Ordering::Relaxed) {
+            return Err(self.error("resetting it", PciErrorKind::Missing("reset: it has to be reset by its own registers, or with the power")));
+        }
+        self.shared().access(|core, host| {
             let (command, msix) = (core.model.config_read(host, COMMAND, 2), core.model.msix().clone());
             core.model.reset(host);
-            // A host saves and restores what it owns: decoding, bus mastering and the interrupt table.
-            core.model.config_write(host, COMMAND, 2, command);
+            // A host saves and restores what it owns: decoding and the interrupt table. DMA waits for the driver.
+            core.model.config_write(host, COMMAND, 2, command & !u32::from(COMMAND_BUS_MASTER));
             *core.model.msix() = msix;
         });
         Ok(())
@@ -120,7 +159,7 @@ impl Drop for SimFunction {
 /// Register access to a simulated BAR. Each access takes the model's lock; it is never in the middle of a step.
 #[derive(Clone)]
 pub struct SimBar {
-    shared: Arc<Shared>,
+    claim: Arc<Claim>,
     index: u8,
     len_bytes: usize,
 }
@@ -131,12 +170,12 @@ impl SimBar {
     }
 
     fn read(&self, offset: u32, width: u8) -> u64 {
-        if self.is_inside(offset, width) { self.shared.access(|core, host| core.read(host, self.index, offset, width)) } else { u64::MAX }
+        if self.is_inside(offset, width) { self.claim.shared.access(|core, host| core.read(host, self.index, offset, width)) } else { u64::MAX }
     }
 
     fn write(&self, offset: u32, width: u8, value: u64) {
         if self.is_inside(offset, width) {
-            self.shared.access(|core, host| core.write(host, self.index, offset, width, value));
+            self.claim.shared.access(|core, host| core.write(host, self.index, offset, width, value));
         }
     }
 }
@@ -176,7 +215,7 @@ impl Bar for SimBar {
 
     fn doorbell(&self, offset: u32) -> Result<SimDoorbell, BarError> {
         if self.is_inside(offset, 4) {
-            Ok(SimDoorbell { shared: Arc::clone(&self.shared), bar: self.index, offset })
+            Ok(SimDoorbell { claim: Arc::clone(&self.claim), bar: self.index, offset })
         } else {
             Err(BarError { offset, len_bytes: self.len_bytes })
         }
@@ -185,17 +224,17 @@ impl Bar for SimBar {
 
 /// A register that a data path writes. Writes are posted, as on PCI Express: they do not wait for the model, and reach it before any later access.
 pub struct SimDoorbell {
-    shared: Arc<Shared>,
+    claim: Arc<Claim>,
     bar: u8,
     offset: u32,
 }
 
 impl Doorbell for SimDoorbell {
     fn ring(&self, value: u32) {
-        self.shared.post(Posted { bar: self.bar, width: 4, offset: self.offset, value });
+        self.claim.shared.post(Posted { bar: self.bar, width: 4, offset: self.offset, value });
     }
     fn ring16(&self, value: u16) {
-        self.shared.post(Posted { bar: self.bar, width: 2, offset: self.offset, value: value.into() });
+        self.claim.shared.post(Posted { bar: self.bar, width: 2, offset: self.offset, value: value.into() });
     }
 }
 

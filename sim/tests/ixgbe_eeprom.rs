@@ -50,7 +50,7 @@ fn write_word(card: &Card, at: u32, value: u16) {
 
 #[test]
 fn eewr_writes_a_word_that_lasts() {
-    let card = owner();
+    let mut card = owner();
     let before = word(&card, 0x300);
     assert_eq!(card.r(EEWR), 2, "nothing is being written");
     card.w(EEWR, 0x1234 << 16 | 0x300 << 2 | 1);
@@ -68,7 +68,7 @@ fn eewr_writes_a_word_that_lasts() {
     card.device.advance_us(100);
     assert_eq!((word(&card, 0x300), card.r(EEWR)), (0x1234, 2), "after a software reset");
     card.expect_violations(&[]);
-    card.device.function().reset().unwrap();
+    card.function.reset().unwrap();
     card.device.advance_us(100);
     assert_eq!(word(&card, 0x300), 0x1234, "after a function-level reset");
 }

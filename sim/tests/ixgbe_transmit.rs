@@ -184,7 +184,7 @@ fn without_bus_mastering_nothing_moves() {
     let mut card = Card::up();
     let ring = card.transmit_queue(0, 64);
     let _buffer = queue_one(&card, &ring, 0, &frame(MAC, 60), true);
-    card.function.set_bus_master(false).unwrap();
+    card.function.forbid_dma().unwrap();
     card.tail(&ring, 1);
     card.settle();
     card.expect_violations(&["DMA while bus mastering is off"]);

@@ -49,7 +49,8 @@ fn probe(address: PciAddress, way: Way, other: Option<PciAddress>) -> Result<(),
     show_interrupts(&mut function)?;
     show_memory(&function, &domain)?;
     let command = function.config_read(4, 2)?;
-    function.set_bus_master(true)?;
+    // SAFETY: it was reset when it was opened, and nothing was written to its registers since.
+    unsafe { function.allow_dma() }?;
     println!("   bus master on: command {command:#06x} -> {:#06x}", function.config_read(4, 2)?);
     match function.reset() {
         Ok(()) => println!("   reset: done, command {:#06x}", function.config_read(4, 2)?),
@@ -76,7 +77,7 @@ fn show_config(function: &VfioFunction) -> Result<(), Failure> {
         id.subsystem
     );
     for (name, capability) in [("power management", 0x01), ("MSI", 0x05), ("vendor", 0x09), ("PCI Express", 0x10), ("MSI-X", 0x11)] {
-        if let Some(at) = function.find_capability(capability, 0)? {
+        if let Some(at) = function.find_capability(capability, None)? {
             println!("   capability {name} at {at:#04x}");
         }
     }
@@ -85,7 +86,8 @@ fn show_config(function: &VfioFunction) -> Result<(), Failure> {
 
 fn show_bars(function: &mut VfioFunction) {
     for index in 0..6 {
-        match function.open_bar(index) {
+        // SAFETY: nothing is written to it.
+        match unsafe { function.open_bar(index) } {
             Ok(bar) => {
                 println!("   BAR {index}: {:#x} bytes, {:#x} mapped, first word {:#010x}", bar.len_bytes(), bar.mapped_bytes(), bar.read32(0));
                 let beyond = bar.read32(bar.len_bytes() as u32);

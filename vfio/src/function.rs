@@ -132,7 +132,11 @@ impl VfioFunction {
     }
 }
 
-impl PciFunction for VfioFunction {
+// SAFETY: configuration space and BARs are those of the device whose descriptor this is, which nobody else can have: the kernel gives it out once, and
+// `Domain::open` refuses a second one while a BAR of the first is left. Volatile accesses are not reordered, and reads through the kernel give what the device
+// answered or an error. The domain's mappings are those of the IOMMU that the kernel put the device behind, or physical addresses. Bus mastering off and the
+// kernel's resets end DMA, and so does the kernel when the last descriptor closes, before which no memory of the domain goes.
+unsafe impl PciFunction for VfioFunction {
     type Bar = VfioBar;
     type Interrupt = VfioInterrupt;
 
@@ -144,11 +148,11 @@ impl PciFunction for VfioFunction {
         self.config.read(offset, width)
     }
 
-    fn config_write(&mut self, offset: u16, width: u8, value: u32) -> Result<(), PciError> {
+    unsafe fn config_write(&mut self, offset: u16, width: u8, value: u32) -> Result<(), PciError> {
         self.config.write(offset, width, value)
     }
 
-    fn open_bar(&mut self, index: u8) -> Result<VfioBar, PciError> {
+    unsafe fn open_bar(&mut self, index: u8) -> Result<VfioBar, PciError> {
         if u32::from(index) > VFIO_PCI_BAR5_REGION_INDEX {
             return Err(PciError::new(&self.name, "opening a BAR", PciErrorKind::Argument("a function has the BARs 0 to 5")));
         }
@@ -160,7 +164,7 @@ impl PciFunction for VfioFunction {
         if self.config_read(BASE_ADDRESS_0 + 4 * u16::from(index), 4)? & BASE_ADDRESS_IO != 0 {
             return Err(PciError::new(&self.name, &tried, PciErrorKind::Missing("memory there: it is an I/O BAR")));
         }
-        if let Some(msix) = self.find_capability(CAPABILITY_MSIX, 0)? {
+        if let Some(msix) = self.find_capability(CAPABILITY_MSIX, None)? {
             // Newer kernels would map the table too, where interrupts are remapped. Nothing here writes it, and nothing shall.
             let (bar, table) = msix_table(self.config_read(msix, 4)?, self.config_read(msix + 4, 4)?);
             if bar == index {
@@ -174,8 +178,12 @@ impl PciFunction for VfioFunction {
         self.domain.dma()
     }
 
-    fn set_bus_master(&mut self, on: bool) -> Result<(), PciError> {
-        self.config.command(COMMAND_BUS_MASTER, on)
+    unsafe fn allow_dma(&mut self) -> Result<(), PciError> {
+        self.config.command(COMMAND_BUS_MASTER, true)
+    }
+
+    fn forbid_dma(&mut self) -> Result<(), PciError> {
+        self.config.command(COMMAND_BUS_MASTER, false)
     }
 
     fn interrupt_count(&self) -> u16 {

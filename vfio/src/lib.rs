@@ -10,7 +10,8 @@
 //! ```no_run
 //! use driver_core::host::PciFunction;
 //! let mut nic = vfio::VfioFunction::open("0000:01:00.0".parse().unwrap(), None)?;
-//! let registers = nic.open_bar(0).unwrap();
+//! // SAFETY: what is written to them makes the device access what was lent to it, and nothing else.
+//! let registers = unsafe { nic.open_bar(0) }.unwrap();
 //! let rings = nic.dma().allocate(65536).unwrap();
 //! // Frames cross between functions of one domain without a copy.
 //! let other = nic.domain().open("0000:02:00.0".parse().unwrap())?;

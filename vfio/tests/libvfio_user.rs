@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
-use driver_core::host::{Interrupt, PciFunction, RegSpace};
-use vfio::UserFunction;
+use driver_core::host::{Interrupt, PciError, PciFunction, RegSpace};
+use vfio::{UserFunction, VfioBar};
 
 /// Registers of the server's BAR 0.
 const ADDRESS: u32 = 0x00;
@@ -45,6 +45,18 @@ fn served(test: &str, argument: Option<&str>) -> Option<Served> {
     Some(served)
 }
 
+// What these tests tell their server of memory are regions that they hold, and look into by pointers alone.
+
+fn open_bar(function: &mut UserFunction, index: u8) -> Result<VfioBar, PciError> {
+    // SAFETY: as above.
+    unsafe { function.open_bar(index) }
+}
+
+fn allow_dma(function: &mut UserFunction) {
+    // SAFETY: as above.
+    unsafe { function.allow_dma() }.unwrap();
+}
+
 #[test]
 fn libvfio_user_serves_every_command_twice() {
     let Some(served) = served("libvfio_user_serves_every_command_twice", None) else { return };
@@ -52,8 +64,8 @@ fn libvfio_user_serves_every_command_twice() {
         let mut function = UserFunction::open(&served.path).unwrap();
         assert_eq!((function.id().unwrap().vendor, function.id().unwrap().device), (0x8086, 0x10fb));
         function.reset().unwrap();
-        function.set_bus_master(true).unwrap();
-        let (bar, mapped) = (function.open_bar(0).unwrap(), function.open_bar(2).unwrap());
+        allow_dma(&mut function);
+        let (bar, mapped) = (open_bar(&mut function, 0).unwrap(), open_bar(&mut function, 2).unwrap());
         assert_eq!((bar.len_bytes(), bar.mapped_bytes(), mapped.len_bytes(), mapped.mapped_bytes()), (0x10000, 0, 0x4000, 0x2000));
         mapped.write32(0x1004, 7);
         mapped.write32(0x3004, 8);
@@ -80,8 +92,8 @@ fn libvfio_user_serves_every_command_twice() {
 fn libvfio_user_asks_for_memory_while_it_is_written_to() {
     let Some(served) = served("libvfio_user_asks_for_memory_while_it_is_written_to", None) else { return };
     let mut function = UserFunction::open(&served.path).unwrap();
-    function.set_bus_master(true).unwrap();
-    let bar = function.open_bar(0).unwrap();
+    allow_dma(&mut function);
+    let bar = open_bar(&mut function, 0).unwrap();
     let memory = function.dma().allocate(4096).unwrap();
     // SAFETY: the region is ours, and the device has not been asked yet.
     unsafe { memory.ptr().as_ptr().write_bytes(0x0f, 16) };
@@ -97,7 +109,7 @@ fn libvfio_user_asks_for_memory_while_it_is_written_to() {
 fn libvfio_users_descriptor_for_reading_alone_is_done_without() {
     let Some(served) = served("libvfio_users_descriptor_for_reading_alone_is_done_without", Some("ro")) else { return };
     let mut function = UserFunction::open(&served.path).unwrap();
-    let bar = function.open_bar(2).unwrap();
+    let bar = open_bar(&mut function, 2).unwrap();
     bar.write32(0x1004, 8);
     assert_eq!((bar.mapped_bytes(), bar.read32(0x1004)), (0, 8));
 }

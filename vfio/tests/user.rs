@@ -56,13 +56,13 @@ fn configuration_space_is_region_7() {
     let id = function.id().unwrap();
     assert_eq!((id.vendor, id.device), (0x8086, 0x10fb));
     assert_eq!(function.config_read(0x04, 2), Ok(0x0002), "registers are on and DMA is off");
-    function.set_bus_master(true).unwrap();
+    allow_dma(&mut function);
     assert_eq!(function.config_read(0x04, 2), Ok(0x0006));
-    function.config_write(0x0c, 1, 0x1234_5678).unwrap();
+    config_write(&mut function, 0x0c, 1, 0x1234_5678).unwrap();
     assert_eq!(function.config_read(0x0c, 4), Ok(0x78));
     for (offset, width) in [(0x100, 1), (0xfe, 4), (0, 3), (0xffff, 2)] {
         assert!(matches!(function.config_read(offset, width).unwrap_err().kind, PciErrorKind::Argument(_)), "{offset:#x} {width}");
-        assert!(function.config_write(offset, width, 0).is_err());
+        assert!(config_write(&mut function, offset, width, 0).is_err());
     }
     drop(function);
     let seen = server.join();
@@ -75,7 +75,7 @@ fn configuration_space_is_region_7() {
 #[test]
 fn registers_are_messages_and_writes_are_posted() {
     let (mut function, server) = open(Make::default());
-    let bar = function.open_bar(0).unwrap();
+    let bar = open_bar(&mut function, 0).unwrap();
     assert_eq!((bar.len_bytes(), bar.mapped_bytes()), (BAR_LEN, 0));
     assert_eq!((bar.read8(0x11), bar.read16(0x12), bar.read32(0x14)), (0x11, 0x1312, 0x1716_1514));
     assert_eq!(bar.read64(0x18), 0x1f1e_1d1c_1b1a_1918);
@@ -93,7 +93,7 @@ fn registers_are_messages_and_writes_are_posted() {
     }
     assert_eq!(server.seen(REGION_READ).len(), before, "what is outside is not asked for");
     for (index, text) in [(1, "no BAR of this number"), (6, "BARs 0 to 5"), (2, "no BAR")] {
-        let error = function.open_bar(index).unwrap_err().to_string();
+        let error = open_bar(&mut function, index).unwrap_err().to_string();
         assert!(error.contains(text), "{error}");
     }
     drop(function);
@@ -112,7 +112,7 @@ fn a_server_may_acknowledge_posted_writes() {
         (seen.command == REGION_WRITE && seen.flags & 0x10 != 0).then_some(Instead::Raw(reply))
     };
     let (mut function, _server) = open(Make { hook: Box::new(acknowledge), ..Make::default() });
-    let bar = function.open_bar(0).unwrap();
+    let bar = open_bar(&mut function, 0).unwrap();
     for n in 0..100 {
         bar.write32(0x20, n);
         assert_eq!(bar.read32(0x14), 0x1716_1514, "read {n}: {:?}", function.pending_event());
@@ -123,7 +123,7 @@ fn a_server_may_acknowledge_posted_writes() {
 fn areas_with_a_descriptor_are_mapped() {
     // The last page has the table of MSI-X vectors.
     let (mut function, server) = open(Make { areas: vec![(0x1000, 0x1000), (0x3000, 0x1000), (0x2000, 0x80)], ..Make::default() });
-    let bar = function.open_bar(2).unwrap();
+    let bar = open_bar(&mut function, 2).unwrap();
     assert_eq!((bar.len_bytes(), bar.mapped_bytes()), (BAR_LEN, 0x1000));
     let before = server.seen.lock().unwrap().len();
     server.bar_2.write_all_at(&0x0403_0201u32.to_le_bytes(), 0x1ffc).unwrap();
@@ -140,7 +140,7 @@ fn areas_with_a_descriptor_are_mapped() {
 fn a_long_list_of_areas_is_asked_for_again() {
     let areas: Vec<_> = (0..100).map(|i| (0x8000 + i * 0x1000, 0x1000)).chain([(0, 0x2000)]).collect();
     let (mut function, server) = open(Make { areas, ..Make::default() });
-    assert_eq!(function.open_bar(2).unwrap().mapped_bytes(), 0x2000);
+    assert_eq!(open_bar(&mut function, 2).unwrap().mapped_bytes(), 0x2000);
     let asked: Vec<_> = server.seen(GET_REGION_INFO).iter().filter(|ask| u32_at(&ask.body, 8) == 2).map(|ask| u32_at(&ask.body, 0)).collect();
     assert_eq!((asked.len(), asked[1]), (2, 32 + 16 + 16 * 101));
 }
@@ -148,14 +148,14 @@ fn a_long_list_of_areas_is_asked_for_again() {
 #[test]
 fn what_the_servers_file_lacks_is_not_mapped() {
     let (mut function, _server) = open(Make { areas: vec![(0, 0x1000), (0x1000, 0x1000)], file_len: 0x1800, ..Make::default() });
-    let bar = function.open_bar(2).unwrap();
+    let bar = open_bar(&mut function, 2).unwrap();
     assert_eq!((bar.mapped_bytes(), bar.read32(0x1800)), (0x1000, 0x0302_0100));
 }
 
 #[test]
 fn a_descriptor_that_cannot_be_mapped_is_done_without() {
     let (mut function, server) = open(Make { areas: vec![(0x1000, 0x1000)], is_read_only: true, ..Make::default() });
-    let bar = function.open_bar(2).unwrap();
+    let bar = open_bar(&mut function, 2).unwrap();
     assert_eq!((bar.len_bytes(), bar.mapped_bytes()), (BAR_LEN, 0));
     bar.doorbell(0x1010).unwrap().ring(0xaabb_ccdd);
     assert_eq!(bar.read32(0x1010), 0xaabb_ccdd);
@@ -165,7 +165,7 @@ fn a_descriptor_that_cannot_be_mapped_is_done_without() {
 #[test]
 fn memory_is_shared_by_its_descriptor() {
     let (mut function, server) = open(Make::default());
-    let bar = function.open_bar(0).unwrap();
+    let bar = open_bar(&mut function, 0).unwrap();
     let region = function.dma().allocate(5000).unwrap();
     assert_eq!((region.len_bytes(), region.iova().0 % 4096), (8192, 0));
     let map = server.seen(DMA_MAP).remove(0);
@@ -186,7 +186,7 @@ fn memory_is_shared_by_its_descriptor() {
 #[test]
 fn the_device_reaches_memory_by_messages_and_nothing_else() {
     let (mut function, _server) = open(Make::default());
-    let bar = function.open_bar(0).unwrap();
+    let bar = open_bar(&mut function, 0).unwrap();
     let region = function.dma().allocate(4096).unwrap();
     // SAFETY: the region is ours, and the device has not been asked yet.
     unsafe { region.ptr().as_ptr().write_bytes(0x0f, 16) };
@@ -240,7 +240,7 @@ fn interrupts_are_event_descriptors() {
     let mut vectors = function.enable_interrupts(3).unwrap().into_iter().collect::<Vec<_>>();
     assert!(matches!(function.enable_interrupts(1).unwrap_err().kind, PciErrorKind::Argument(_)), "they are on already");
     assert_eq!(function.config_read(MSIX + 2, 2), Ok(0x8002), "MSI-X is on");
-    let bar = function.open_bar(0).unwrap();
+    let bar = open_bar(&mut function, 0).unwrap();
     for fired in [2, 0, 1] {
         bar.write32(FIRE, fired);
         assert_eq!(vectors[fired as usize].wait(Some(30_000_000)), Ok(1));
@@ -291,7 +291,7 @@ fn vectors_go_off_where_msix_cannot_be_turned_on() {
 #[test]
 fn a_reset_leaves_dma_off_and_registers_on() {
     let (mut function, server) = open(Make::default());
-    function.set_bus_master(true).unwrap();
+    allow_dma(&mut function);
     function.reset().unwrap();
     assert_eq!((server.seen(RESET).len(), function.config_read(0x04, 2)), (1, Ok(0x0002)));
     let (mut function, server) = open(Make { device_flags: 2, ..Make::default() });
@@ -302,7 +302,7 @@ fn a_reset_leaves_dma_off_and_registers_on() {
 #[test]
 fn errors_and_requests_of_the_device_are_events() {
     let (mut function, _server) = open(Make::default());
-    let bar = function.open_bar(0).unwrap();
+    let bar = open_bar(&mut function, 0).unwrap();
     assert_eq!(function.pending_event(), None);
     bar.write32(EVENT, 3);
     assert_eq!(function.events().wait(Some(30_000_000)), Ok(Some(Event::Failed)));
@@ -316,7 +316,7 @@ fn errors_and_requests_of_the_device_are_events() {
 fn a_server_that_ends_takes_the_device_with_it() {
     let server = Server::start(Make::default());
     let mut function = UserDomain::with_answer_limit(AMPLE).open(&server.path).unwrap();
-    let bar = function.open_bar(0).unwrap();
+    let bar = open_bar(&mut function, 0).unwrap();
     let region = function.dma().allocate(4096).unwrap();
     let mut vector = function.enable_interrupts(1).unwrap().take(0).unwrap();
     let waiter = std::thread::spawn(move || vector.wait(Some(60_000_000)));
@@ -445,7 +445,7 @@ proptest::proptest! {
         let server = Server::start(Make { areas: vec![(0, 0x1000)], hook: Box::new(hook), ..Make::default() });
         let domain = UserDomain::with_answer_limit(Duration::from_millis(20));
         if let Ok(mut function) = domain.open(&server.path) {
-            let _ = function.open_bar(2).map(|bar| bar.read32(0));
+            let _ = open_bar(&mut function, 2).map(|bar| bar.read32(0));
             let _ = function.enable_interrupts(2);
             let _ = function.dma().allocate(4096);
         }

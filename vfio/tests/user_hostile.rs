@@ -61,7 +61,7 @@ fn the_end_of_a_connection_is_seen_though_the_descriptor_of_requests_is_full() {
     let event = server.event(REQUEST_IRQ);
     make_blocking(&event);
     rustix::io::write(&event, &(u64::MAX - 1).to_ne_bytes()).unwrap();
-    function.open_bar(0).unwrap().write32(CLOSE, 1);
+    open_bar(&mut function, 0).unwrap().write32(CLOSE, 1);
     let until = Instant::now() + Duration::from_secs(30);
     // The request is there already: only looking tells when there is more.
     while function.pending_event() != Some(Event::Gone) {
@@ -78,7 +78,7 @@ fn the_end_of_a_connection_is_seen_though_the_descriptor_of_requests_is_full() {
 #[test]
 fn a_server_stays_gone_though_it_takes_what_was_raised() {
     let (mut function, server) = open();
-    let (bar, mut vector) = (function.open_bar(0).unwrap(), function.enable_interrupts(1).unwrap().take(0).unwrap());
+    let (bar, mut vector) = (open_bar(&mut function, 0).unwrap(), function.enable_interrupts(1).unwrap().take(0).unwrap());
     let shared = [MSIX_IRQ, ERROR_IRQ, REQUEST_IRQ].map(|index| server.event(index));
     bar.write32(CLOSE, 1);
     assert_eq!(function.events().wait(Some(30_000_000)), Ok(Some(Event::Gone)));

@@ -29,7 +29,7 @@ fn twin(server: &Server) -> UnixStream {
 #[test]
 fn no_command_comes_between_a_request_and_its_answer() {
     let (mut function, server) = open();
-    let bar = function.open_bar(0).unwrap();
+    let bar = open_bar(&mut function, 0).unwrap();
     let region = function.dma().allocate(4096).unwrap();
     // SAFETY: the region is ours, and the device has not been asked yet.
     unsafe { region.ptr().as_ptr().write_bytes(0x0f, 16) };
@@ -61,7 +61,7 @@ fn backlog_bytes() -> u32 {
 #[test]
 fn requests_are_answered_while_the_first_socket_is_full() {
     let (mut function, server) = open();
-    let bar = function.open_bar(0).unwrap();
+    let bar = open_bar(&mut function, 0).unwrap();
     let region = function.dma().allocate(4096).unwrap();
     let backlog = backlog_bytes();
     bar.write32(BACKLOG, backlog);
@@ -80,7 +80,7 @@ fn requests_are_answered_while_the_first_socket_is_full() {
 #[test]
 fn what_is_written_to_memory_is_there_before_a_later_reply() {
     let (mut function, _server) = open();
-    let bar = function.open_bar(0).unwrap();
+    let bar = open_bar(&mut function, 0).unwrap();
     let region = function.dma().allocate(4096).unwrap();
     for n in 1..2000 {
         bar.write32(POST, n);
@@ -122,7 +122,7 @@ fn both_sockets_end_together() {
     server.join();
 
     let (mut function, server) = open();
-    function.open_bar(0).unwrap().write32(CLOSE, 1);
+    open_bar(&mut function, 0).unwrap().write32(CLOSE, 1);
     assert_eq!(function.events().wait(Some(30_000_000)), Ok(Some(Event::Gone)));
     assert_eq!(twin(&server).read(&mut [0]).unwrap(), 0);
 }
@@ -158,7 +158,7 @@ fn a_server_that_declines_is_served_over_one_socket() {
         let mut reply = Some(Instead::Body(body));
         let server = Server::start(Make { hook: Box::new(move |_| reply.take()), ..Make::default() });
         let mut function = UserFunction::open(&server.path).unwrap();
-        let (bar, region) = (function.open_bar(0).unwrap(), function.dma().allocate(4096).unwrap());
+        let (bar, region) = (open_bar(&mut function, 0).unwrap(), function.dma().allocate(4096).unwrap());
         bar.write64(COPY, region.iova().0);
         assert_eq!(bar.read64(COPY), 0, "{twin}");
     }
@@ -176,7 +176,7 @@ proptest::proptest! {
         if let Ok(mut function) = UserDomain::with_answer_limit(Duration::from_millis(20)).open(&server.path) {
             let sent = message(1, command, flags, 0, &body);
             twin(&server).write_all(&sent[..cut.min(sent.len())]).unwrap();
-            let _ = function.open_bar(0).map(|bar| bar.read32(0));
+            let _ = open_bar(&mut function, 0).map(|bar| bar.read32(0));
             let _ = function.dma().allocate(4096);
         }
         server.join();

@@ -7,7 +7,7 @@ use driver_core::device::{Config, DeviceInfo, Link, NetDevice, RxMode, Stats};
 use driver_core::ether::MacAddr;
 use driver_core::host::PciFunction;
 
-use crate::device::VirtioNet;
+use crate::device::{VirtioNet, force_silence};
 use crate::error::Error;
 use crate::filter::check;
 use crate::regs::{Features, Status};
@@ -142,8 +142,8 @@ impl<F: PciFunction> NetDevice for Control<F> {
         self.shared.set(State::Stopping);
         let reset = self.transport.reset();
         // Bus mastering goes in any case: with it, what an unconfirmed device may still do is behind the IOMMU and the bridge.
-        let bus = self.function.lock().set_bus_master(false);
-        reset?;
+        let bus = self.function.lock().forbid_dma();
+        reset.or_else(|unconfirmed| force_silence(&self.function, unconfirmed))?;
         self.shared.set_stopped();
         bus?;
         Ok(())

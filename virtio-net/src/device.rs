@@ -51,12 +51,11 @@ pub fn open<F: PciFunction>(mut function: F, clock: Arc<dyn Clock>) -> Result<Vi
     if id.vendor != pci::VENDOR || !matches!(id.device, pci::MODERN_DEVICE | pci::TRANSITIONAL_DEVICE) {
         return Err(Error::UnknownId { function: function.name().into(), id });
     }
-    let command = function.config_read(pci::COMMAND, 2)?;
-    function.config_write(pci::COMMAND, 2, command | pci::COMMAND_MEMORY | pci::COMMAND_INTX_DISABLE)?;
+    function.enable_registers()?;
     let (domain, vectors) = (function.dma().clone(), function.interrupt_count());
     let (transport, function) = Transport::find(function, clock)?;
     greet(&transport)?;
-    function.lock().set_bus_master(false)?;
+    function.lock().forbid_dma()?;
 
     let offered = transport.offered();
     if !offered.contains(Features::VERSION_1) {
@@ -75,6 +74,20 @@ pub fn open<F: PciFunction>(mut function: F, clock: Arc<dyn Clock>) -> Result<Vi
     info.unused_features = offered.difference(features).names();
     log::info!("{}: {id}, address {mac}, features {}", info.name, info.features.join(" "));
     Ok(VirtioNet { function, transport, info, features, offered, domain, vectors, device_mtu, physical: false })
+}
+
+/// What is left where the device did not confirm its reset: one of the whole function. Where that is done the device is silent.
+pub(crate) fn force_silence<F: PciFunction>(function: &SharedFunction<F>, unconfirmed: Error) -> Result<(), Error> {
+    match function.lock().reset() {
+        Ok(()) => {
+            log::warn!("{unconfirmed}; the function was reset instead");
+            Ok(())
+        }
+        Err(error) => {
+            log::error!("{error}");
+            Err(unconfirmed)
+        }
+    }
 }
 
 /// 3.1.1, steps 1 to 3: "Reset the device.", "Set the ACKNOWLEDGE status bit: the guest OS has noticed the device.", "Set the DRIVER status bit".
@@ -133,9 +146,12 @@ impl<F: PciFunction> VirtioNet<F> {
         self.offered
     }
 
-    /// The caller vouches that IOVAs are physical addresses, as in VFIO's no-IOMMU mode: then, and only then, a device without
-    /// VIRTIO_F_ACCESS_PLATFORM may be started.
-    pub fn assume_physical_addresses(&mut self) {
+    /// IOVAs are physical addresses, as in VFIO's no-IOMMU mode: then, and only then, a device without VIRTIO_F_ACCESS_PLATFORM may be started.
+    ///
+    /// # Safety
+    /// They are: such a device takes what it is given for a physical address, whatever an IOMMU would make of it.
+    #[allow(unsafe_code, reason = "a device that bypasses the IOMMU reaches all memory")]
+    pub unsafe fn assume_physical_addresses(&mut self) {
         self.physical = true;
     }
 
@@ -153,14 +169,15 @@ impl<F: PciFunction> VirtioNet<F> {
                 Ok(Started::new(control, vec![rx], vec![tx], interrupts, pool))
             }
             Err(error) => {
-                // The queues are gone already; what they had lent comes back where the device confirms its reset.
+                // The queues are gone already; what they had lent comes back where the device is silent.
                 shared.set(State::Stopping);
-                match self.transport.reset() {
+                let reset = self.transport.reset();
+                if let Err(second) = self.function.lock().forbid_dma() {
+                    log::error!("{second}");
+                }
+                match reset.or_else(|unconfirmed| force_silence(&self.function, unconfirmed)) {
                     Ok(()) => shared.set_stopped(),
                     Err(second) => log::error!("{second}"),
-                }
-                if let Err(second) = self.function.lock().set_bus_master(false) {
-                    log::error!("{second}");
                 }
                 Err(StartError::new(error, self))
             }
@@ -187,7 +204,10 @@ impl<F: PciFunction> VirtioNet<F> {
         };
         greet(&self.transport)?;
         let features = self.negotiate(&pool, config.wanted_offloads())?;
-        self.function.lock().set_bus_master(true)?;
+        // SAFETY: it was reset just now (`greet`), so that it knows of no memory. What it is told from here on are the areas of queues: it uses none before the
+        // queue is enabled, below, and then `Rx` and `Tx` hold them until the device was seen to stop.
+        #[allow(unsafe_code, reason = "from here on the device accesses memory")]
+        unsafe { self.function.lock().allow_dma() }?;
         let vectors = self.set_up_vectors(config)?;
         let limits = FrameLimits::of(config.mtu_bytes());
 
@@ -202,6 +222,11 @@ impl<F: PciFunction> VirtioNet<F> {
         let ring = SplitTx::new(queue, &self.domain, &pool, features.contains(Features::INDIRECT_DESC)).map_err(ring_error)?;
         let tx = Tx::new(TxParts { ring, notify, shared: shared.clone(), features, gate, limits });
 
+        // Last, when nothing can fail any more that would free the queues' memory. 4.1.5.1.3: a queue is enabled when all else is set up.
+        for index in [net::RECEIVEQ, net::TRANSMITQ] {
+            common::QUEUE_SELECT.write(&self.transport.common, index);
+            common::QUEUE_ENABLE.write(&self.transport.common, 1);
+        }
         // Step 8: "Set the DRIVER_OK status bit. At this point the device is “live”."
         self.transport.add_status(Status::DRIVER_OK);
         if self.transport.status().contains(Status::DEVICE_NEEDS_RESET) {
@@ -251,7 +276,7 @@ impl<F: PciFunction> VirtioNet<F> {
         Ok(vectors)
     }
 
-    /// 4.1.5.1.3: select, size, addresses, vector, enable.
+    /// 4.1.5.1.3: select, size, addresses, vector. The queue is not enabled yet.
     fn set_up_queue(
         &self,
         index: u16,
@@ -276,7 +301,6 @@ impl<F: PciFunction> VirtioNet<F> {
             return Err(Error::Vector { function: transport.name.clone(), what: "the receive queue", vector });
         }
         let notify = transport.notify()?;
-        common::QUEUE_ENABLE.write(common, 1);
         Ok((queue, notify))
     }
 }

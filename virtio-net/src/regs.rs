@@ -12,13 +12,6 @@ pub mod pci {
     /// A network card that also speaks the legacy interface.
     pub const TRANSITIONAL_DEVICE: u16 = 0x1000;
 
-    /// Command register.
-    pub const COMMAND: u16 = 0x04;
-    /// Command: answer to memory accesses.
-    pub const COMMAND_MEMORY: u32 = 1 << 1;
-    /// Command: no INTx.
-    pub const COMMAND_INTX_DISABLE: u32 = 1 << 10;
-
     /// PCI_CAP_ID_VNDR: vendor-specific capability (4.1.4).
     pub const CAP_VENDOR: u8 = 0x09;
     /// Offset of `cap_len` in struct virtio_pci_cap.

@@ -87,7 +87,7 @@ impl<F: PciFunction> Structure<F> {
             Way::Window { function, cap, bar } => {
                 let mut function = function.lock();
                 let written =
-                    aim(&mut *function, *cap, *bar, at, width).and_then(|()| function.config_write(cap + pci::CAP_PCI_CFG_DATA, width, value));
+                    aim(&mut *function, *cap, *bar, at, width).and_then(|()| config_write(&mut *function, cap + pci::CAP_PCI_CFG_DATA, width, value));
                 if let Err(error) = written {
                     log::error!("{error}");
                 }
@@ -124,9 +124,18 @@ impl<F: PciFunction> RegSpace for Structure<F> {
 
 /// Points the PCI access window at `width` bytes at `offset` of a BAR.
 fn aim<F: PciFunction>(function: &mut F, cap: u16, bar: u8, offset: u32, width: u8) -> Result<(), PciError> {
-    function.config_write(cap + pci::CAP_BAR, 1, bar.into())?;
-    function.config_write(cap + pci::CAP_OFFSET, 4, offset)?;
-    function.config_write(cap + pci::CAP_LENGTH, 4, width.into())
+    config_write(function, cap + pci::CAP_BAR, 1, bar.into())?;
+    config_write(function, cap + pci::CAP_OFFSET, 4, offset)?;
+    config_write(function, cap + pci::CAP_LENGTH, 4, width.into())
+}
+
+/// Writes to the PCI access window.
+fn config_write<F: PciFunction>(function: &mut F, offset: u16, width: u8, value: u32) -> Result<(), PciError> {
+    // SAFETY: the window leads to the structures that this crate writes through BARs otherwise: see `Finder::bar`.
+    #[allow(unsafe_code, reason = "whoever writes registers answers for what the device does to memory")]
+    unsafe {
+        function.config_write(offset, width, value)
+    }
 }
 
 /// Where one queue is notified.
@@ -173,13 +182,11 @@ struct Capability {
 /// a reserved cfg_type value" or "which has a bar value not in the range 0x0 to 0x5".
 fn capabilities<F: PciFunction>(function: &F) -> Result<Vec<Capability>, PciError> {
     let mut found = Vec::new();
-    let mut at = 0;
+    let mut last = None;
     // 48 capabilities of 4 bytes fill the space behind the header: a longer list is a circle.
     for _ in 0..48 {
-        match function.find_capability(pci::CAP_VENDOR, at)? {
-            Some(next) => at = next,
-            None => return Ok(found),
-        }
+        let Some(at) = function.find_capability(pci::CAP_VENDOR, last)? else { return Ok(found) };
+        last = Some(at);
         let cfg_type = function.config_read(at + pci::CAP_CFG_TYPE, 1)? as u8;
         let bar = function.config_read(at + pci::CAP_BAR, 1)? as u8;
         let len = function.config_read(at + pci::CAP_LEN, 1)? as u16;
@@ -338,7 +345,10 @@ impl<F: PciFunction> Finder<'_, F> {
         if let Some(Some(bar)) = &place {
             return Ok(bar.clone());
         }
-        let bar = self.function.lock().open_bar(index)?;
+        // SAFETY: the BAR stays within this crate, which writes no address of memory but those of queues, and queues hold what they lend until the device was
+        // seen to stop (`SplitRx`, `SplitTx`, and `release` in shared.rs).
+        #[allow(unsafe_code, reason = "whoever writes registers answers for what the device does to memory")]
+        let bar = unsafe { self.function.lock().open_bar(index) }?;
         if let Some(place) = place {
             *place = Some(bar.clone());
         }

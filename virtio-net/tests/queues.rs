@@ -157,12 +157,26 @@ fn buffers_leak_where_the_device_does_not_confirm_its_reset() {
     let pool = pool(&rig, 256);
     let mut parts = rig.parts(&small().pool(pool.clone()));
     rig.model(|m| m.faults.reset_stuck = true);
+    rig.device.set_has_reset(false);
     assert!(matches!(parts.control.stop(), Err(Error::Timeout { .. })));
     assert_eq!(parts.rx.fault(), Some(QueueFault::Stopped));
     let mappings = rig.device.iommu().mappings();
     drop((parts.rx, parts.tx, parts.control, parts.pool));
     assert_eq!(pool.available(), 256 - 64);
     assert_eq!(rig.device.iommu().mappings(), mappings, "memory that the card may write to stays mapped");
+}
+
+#[test]
+fn a_device_that_does_not_confirm_its_reset_is_reset_by_its_host() {
+    let rig = Rig::new();
+    let pool = pool(&rig, 256);
+    let mut parts = rig.parts(&small().pool(pool.clone()));
+    rig.model(|m| m.faults.reset_stuck = true);
+    drop(parts.tx);
+    parts.control.stop().unwrap();
+    drop((parts.rx, parts.control, parts.pool));
+    assert_eq!(pool.available(), 256);
+    rig.assert_clean();
 }
 
 #[test]

@@ -177,7 +177,8 @@ impl Interrupt for NoInterrupt {
     }
 }
 
-impl PciFunction for StubFunction {
+// SAFETY: there is no hardware: the program itself plays the card, in the thread that runs the driver, and touches what the rings name.
+unsafe impl PciFunction for StubFunction {
     type Bar = PlainBar;
     type Interrupt = NoInterrupt;
 
@@ -188,16 +189,19 @@ impl PciFunction for StubFunction {
         let bytes = self.config.iter().skip(offset.into()).take(width.into());
         Ok(bytes.rev().fold(0, |value, &byte| value << 8 | u32::from(byte)))
     }
-    fn config_write(&mut self, _offset: u16, _width: u8, _value: u32) -> Result<(), PciError> {
+    unsafe fn config_write(&mut self, _offset: u16, _width: u8, _value: u32) -> Result<(), PciError> {
         Ok(())
     }
-    fn open_bar(&mut self, _index: u8) -> Result<PlainBar, PciError> {
+    unsafe fn open_bar(&mut self, _index: u8) -> Result<PlainBar, PciError> {
         Ok(self.bar.clone())
     }
     fn dma(&self) -> &DmaDomain {
         &self.dma
     }
-    fn set_bus_master(&mut self, _on: bool) -> Result<(), PciError> {
+    unsafe fn allow_dma(&mut self) -> Result<(), PciError> {
+        Ok(())
+    }
+    fn forbid_dma(&mut self) -> Result<(), PciError> {
         Ok(())
     }
     fn interrupt_count(&self) -> u16 {

@@ -136,7 +136,8 @@ impl Card {
     }
 }
 
-impl PciFunction for Card {
+// SAFETY: there is no hardware that would access memory.
+unsafe impl PciFunction for Card {
     type Bar = NoBar;
     type Interrupt = Line;
 
@@ -146,16 +147,19 @@ impl PciFunction for Card {
     fn config_read(&self, _offset: u16, _width: u8) -> Result<u32, PciError> {
         Ok(0)
     }
-    fn config_write(&mut self, _offset: u16, _width: u8, _value: u32) -> Result<(), PciError> {
+    unsafe fn config_write(&mut self, _offset: u16, _width: u8, _value: u32) -> Result<(), PciError> {
         Ok(())
     }
-    fn open_bar(&mut self, _index: u8) -> Result<NoBar, PciError> {
+    unsafe fn open_bar(&mut self, _index: u8) -> Result<NoBar, PciError> {
         Ok(NoBar)
     }
     fn dma(&self) -> &DmaDomain {
         &self.0
     }
-    fn set_bus_master(&mut self, _on: bool) -> Result<(), PciError> {
+    unsafe fn allow_dma(&mut self) -> Result<(), PciError> {
+        Ok(())
+    }
+    fn forbid_dma(&mut self) -> Result<(), PciError> {
         Ok(())
     }
     fn interrupt_count(&self) -> u16 {

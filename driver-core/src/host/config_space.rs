@@ -133,7 +133,8 @@ mod tests {
         }
     }
 
-    impl PciFunction for Function {
+    // SAFETY: there is no device, and no BAR.
+    unsafe impl PciFunction for Function {
         type Bar = Nothing;
         type Interrupt = Nothing;
         fn name(&self) -> &'static str {
@@ -147,16 +148,19 @@ mod tests {
                 Ok(bytes.rev().fold(0, |value, byte| value << 8 | u32::from(byte)))
             }
         }
-        fn config_write(&mut self, _: u16, _: u8, _: u32) -> Result<(), PciError> {
+        unsafe fn config_write(&mut self, _: u16, _: u8, _: u32) -> Result<(), PciError> {
             Err(self.missing("writing"))
         }
-        fn open_bar(&mut self, _: u8) -> Result<Nothing, PciError> {
+        unsafe fn open_bar(&mut self, _: u8) -> Result<Nothing, PciError> {
             Err(self.missing("opening"))
         }
         fn dma(&self) -> &DmaDomain {
             &self.0
         }
-        fn set_bus_master(&mut self, _: bool) -> Result<(), PciError> {
+        unsafe fn allow_dma(&mut self) -> Result<(), PciError> {
+            Ok(())
+        }
+        fn forbid_dma(&mut self) -> Result<(), PciError> {
             Ok(())
         }
         fn interrupt_count(&self) -> u16 {

@@ -40,9 +40,16 @@ pub struct Mapping {
 /// Where DMA memory comes from: kernel VFIO, a vfio-user server, a simulated IOMMU.
 ///
 /// # Implementation safety
-/// `map` returns memory that is zeroed, readable and writable, aligned to at least 4096 bytes, of at least the length asked for, used by nothing
-/// else in this process, and valid from any thread until `unmap`, even if the domain's other users are gone. `iova` is contiguous for all of it.
-/// Devices of the domain reach no other memory of this process.
+/// Whoever implements it vouches for what it hands out:
+/// * `map` gives memory that is zeroed, readable and writable, aligned to at least 4096 bytes, and at least as long as was asked for. It lies in no object of
+///   this process, nobody else uses it, and it stays valid, from any thread, until `unmap`, whoever else lets go of the domain;
+/// * for every device of the domain the addresses from `iova` on are this memory, in its order and to its end, and no other mapping's;
+/// * after `unmap` the memory goes to no other use in this process as long as a device of the domain can still reach it there. An IOMMU takes the mapping
+///   away, a server in another process lets go of it or keeps what is memory of its own; who has neither (no-IOMMU mode, a guest that gives physical
+///   addresses) keeps the memory until no device does DMA any more.
+///
+/// That devices reach *nothing else* it does not promise: an IOMMU sees to that, and without one only the device itself, which accesses what its registers and
+/// rings name (see [`PciFunction`](crate::host::PciFunction)). Nothing in this family of drivers rests on more.
 pub unsafe trait DmaMapper: Send + Sync {
     /// Allocates and maps at least `len_bytes`, for reads and writes by the device.
     ///

@@ -14,7 +14,7 @@ use ixgbe::device::Started;
 use ixgbe::{Error, Ixgbe, StartError};
 use sim::ixgbe::{Faults, Ixgbe as Model, IxgbeOptions};
 use sim::wire::{Sent, Wire};
-use sim::{Iommu, SimClock, SimDevice, SimFunction};
+use sim::{Iommu, SimBar, SimClock, SimDevice, SimFunction};
 
 /// The simulated card's address.
 pub const MAC: MacAddr = MacAddr([0x02, 0x00, 0x00, 0x82, 0x59, 0x90]);
@@ -101,12 +101,18 @@ impl Card {
         std::mem::take(&mut self.ends.lock().unwrap().from_card)
     }
 
+    /// The card's registers, whoever drives it. DMA is forbidden from then on.
+    pub fn registers(&self) -> SimBar {
+        // SAFETY: the tests read them, and write nothing that names memory.
+        unsafe { self.device.another_function().open_bar(0) }.unwrap()
+    }
+
     pub fn faults(&self, change: impl FnOnce(&mut Faults)) {
         self.device.with_model(|model: &mut Model| change(&mut model.faults)).unwrap();
     }
 
     pub fn pool(&self, config: PoolConfig) -> BufPool {
-        BufPool::new(self.device.function().dma(), config).unwrap()
+        BufPool::new(self.device.dma(), config).unwrap()
     }
 
     /// The end of every test: the driver did nothing that the datasheet forbids.
@@ -169,8 +175,8 @@ pub struct Lies {
     pub bar_len: Option<usize>,
     /// How many interrupt vectors there are.
     pub vectors: Option<u16>,
-    /// Writes of configuration space's command register, oldest first.
-    pub bus_master: Vec<bool>,
+    /// Whether DMA was allowed or forbidden, oldest first.
+    pub dma: Vec<bool>,
 }
 
 /// Shared with the functions that lie.
@@ -192,6 +198,11 @@ impl Liar {
     pub fn function(&self, card: &Card) -> Lying {
         Lying { inner: card.device.function(), liar: self.clone() }
     }
+    /// One more function of a card that has a driver, which does nothing any more but to go.
+    pub fn function_beside(&self, card: &Card) -> Lying {
+        // SAFETY: the driver that is there rings no doorbell any more.
+        Lying { inner: unsafe { card.device.another_function() }, liar: self.clone() }
+    }
 }
 
 /// A simulated function that lies.
@@ -206,7 +217,9 @@ pub struct LyingBar {
     liar: Liar,
 }
 
-impl PciFunction for Lying {
+// SAFETY: it passes on to a function that keeps the contract. What it makes up of registers and vectors makes a driver give up, wait or refuse; none of it says that
+// a card that runs has stopped.
+unsafe impl PciFunction for Lying {
     type Bar = LyingBar;
     type Interrupt = <SimFunction as PciFunction>::Interrupt;
 
@@ -220,18 +233,26 @@ impl PciFunction for Lying {
             _ => self.inner.config_read(offset, width),
         }
     }
-    fn config_write(&mut self, offset: u16, width: u8, value: u32) -> Result<(), PciError> {
-        self.inner.config_write(offset, width, value)
+    unsafe fn config_write(&mut self, offset: u16, width: u8, value: u32) -> Result<(), PciError> {
+        // SAFETY: the caller's.
+        unsafe { self.inner.config_write(offset, width, value) }
     }
-    fn open_bar(&mut self, index: u8) -> Result<LyingBar, PciError> {
-        Ok(LyingBar { inner: self.inner.open_bar(index)?, liar: self.liar.clone() })
+    unsafe fn open_bar(&mut self, index: u8) -> Result<LyingBar, PciError> {
+        // SAFETY: the caller's.
+        let inner = unsafe { self.inner.open_bar(index) }?;
+        Ok(LyingBar { inner, liar: self.liar.clone() })
     }
     fn dma(&self) -> &DmaDomain {
         self.inner.dma()
     }
-    fn set_bus_master(&mut self, on: bool) -> Result<(), PciError> {
-        self.liar.lies().bus_master.push(on);
-        self.inner.set_bus_master(on)
+    unsafe fn allow_dma(&mut self) -> Result<(), PciError> {
+        self.liar.lies().dma.push(true);
+        // SAFETY: the caller's.
+        unsafe { self.inner.allow_dma() }
+    }
+    fn forbid_dma(&mut self) -> Result<(), PciError> {
+        self.liar.lies().dma.push(false);
+        self.inner.forbid_dma()
     }
     fn interrupt_count(&self) -> u16 {
         self.liar.lies().vectors.unwrap_or_else(|| self.inner.interrupt_count())

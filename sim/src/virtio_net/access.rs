@@ -173,6 +173,7 @@ impl VirtioNet {
             common::QUEUE_ENABLE if value == 1 => {
                 queue.check(host, select.into(), max);
                 queue.enabled = true;
+                self.counters.enabled += 1;
             }
             common::QUEUE_ADDRESSES.. => {
                 let (area, shift) = ((offset - common::QUEUE_ADDRESSES) as usize / 8, if offset.is_multiple_of(8) { 0 } else { 32 });

@@ -196,6 +196,8 @@ pub struct Counters {
     pub chained: u64,
     /// Received frames in more than one buffer.
     pub merged: u64,
+    /// How often a queue was enabled.
+    pub enabled: u64,
 }
 
 impl VirtioNet {

@@ -89,8 +89,10 @@ impl Card {
         let model = Box::new(Ixgbe::new(options));
         let device = SimDevice::new("sim:ixgbe", model, Box::new(TestWire(Arc::clone(&ends), near_end)), iommu);
         let mut function = device.function();
-        let bar = function.open_bar(0).unwrap();
-        function.set_bus_master(true).unwrap();
+        // SAFETY: what the tests tell the card of memory are regions that they hold, and look into through the IOMMU alone.
+        let bar = unsafe { function.open_bar(0) }.unwrap();
+        // SAFETY: as above.
+        unsafe { function.allow_dma() }.unwrap();
         Self { device, function, bar, ends, far_end }
     }
 
@@ -110,6 +112,11 @@ impl Card {
 
     pub fn w(&self, offset: u32, value: u32) {
         self.bar.write32(offset, value);
+    }
+
+    pub fn config_write(&mut self, offset: u16, width: u8, value: u32) {
+        // SAFETY: as in `with`.
+        unsafe { self.function.config_write(offset, width, value) }.unwrap();
     }
 
     pub fn settle(&self) {

@@ -31,7 +31,8 @@ const IOVA_BITS: u32 = 48;
 /// use driver_core::host::PciFunction;
 /// let domain = vfio::UserDomain::new();
 /// let mut nic = domain.open("/run/nic.sock")?;
-/// let registers = nic.open_bar(0).unwrap();
+/// // SAFETY: what is written to them makes the device access what was lent to it, and nothing else.
+/// let registers = unsafe { nic.open_bar(0) }.unwrap();
 /// let rings = nic.dma().allocate(65536).unwrap();
 /// # Ok::<(), vfio::Error>(())
 /// ```

@@ -124,7 +124,7 @@ impl UserFunction {
     /// Turns the capability's enable bit on or off, which the kernel's VFIO does by itself. A server that goes by SET_IRQS alone takes no notice.
     fn message_control(&mut self, index: u32, on: bool) -> Result<(), PciError> {
         let (id, enable) = if index == VFIO_PCI_MSIX_IRQ_INDEX { (CAPABILITY_MSIX, MSIX_ENABLE) } else { (CAPABILITY_MSI, MSI_ENABLE) };
-        let Some(capability) = self.find_capability(id, 0)? else { return Ok(()) };
+        let Some(capability) = self.find_capability(id, None)? else { return Ok(()) };
         self.change(capability + MESSAGE_CONTROL, enable, on)
     }
 
@@ -137,7 +137,12 @@ impl UserFunction {
     fn change(&mut self, offset: u16, bits: u16, on: bool) -> Result<(), PciError> {
         let now = self.config_read(offset, 2)? as u16;
         let then = if on { now | bits } else { now & !bits };
-        if now == then { Ok(()) } else { self.config_write(offset, 2, then.into()) }
+        if now == then { Ok(()) } else { self.write_config(offset, &then.to_le_bytes()) }
+    }
+
+    fn write_config(&self, offset: u16, bytes: &[u8]) -> Result<(), PciError> {
+        let written = self.connection.region_write(VFIO_PCI_CONFIG_REGION_INDEX, offset.into(), bytes);
+        written.map_err(|cause| self.error(&format!("writing configuration offset {offset:#x}"), cause))
     }
 
     fn check(&self, tried: &str, offset: u16, width: u8) -> Result<(), PciError> {
@@ -166,7 +171,10 @@ impl UserFunction {
     }
 }
 
-impl PciFunction for UserFunction {
+// SAFETY: configuration space and BARs are those that the server gives, by message or in memory that it shares; the socket is this connection's own. What the
+// server does with the memory of the domain it does in the device's place, and it answers a reset, or that DMA is forbidden, as the device: it is trusted as
+// hardware is. Memory that goes away here stays memory of the memfd there.
+unsafe impl PciFunction for UserFunction {
     type Bar = VfioBar;
     type Interrupt = VfioInterrupt;
 
@@ -185,14 +193,12 @@ impl PciFunction for UserFunction {
         value.map_err(|cause| self.error(&format!("reading configuration offset {offset:#x}"), cause))
     }
 
-    fn config_write(&mut self, offset: u16, width: u8, value: u32) -> Result<(), PciError> {
+    unsafe fn config_write(&mut self, offset: u16, width: u8, value: u32) -> Result<(), PciError> {
         self.check("writing", offset, width)?;
-        let bytes = value.to_le_bytes();
-        let written = self.connection.region_write(VFIO_PCI_CONFIG_REGION_INDEX, offset.into(), &bytes[..usize::from(width)]);
-        written.map_err(|cause| self.error(&format!("writing configuration offset {offset:#x}"), cause))
+        self.write_config(offset, &value.to_le_bytes()[..usize::from(width)])
     }
 
-    fn open_bar(&mut self, index: u8) -> Result<VfioBar, PciError> {
+    unsafe fn open_bar(&mut self, index: u8) -> Result<VfioBar, PciError> {
         let tried = format!("opening BAR {index}");
         let wrong = |kind| PciError::new(self.connection.name(), &tried, kind);
         if u32::from(index) > VFIO_PCI_BAR5_REGION_INDEX {
@@ -208,7 +214,7 @@ impl PciFunction for UserFunction {
         if let Some(fd) = &fd {
             self.keep_mappable(&mut region, fd);
         }
-        if let Some(msix) = self.find_capability(CAPABILITY_MSIX, 0)? {
+        if let Some(msix) = self.find_capability(CAPABILITY_MSIX, None)? {
             let (bar, table) = msix_table(self.config_read(msix, 4)?, self.config_read(msix + 4, 4)?);
             if bar == index {
                 region.exclude(&table);
@@ -223,8 +229,12 @@ impl PciFunction for UserFunction {
         self.domain.dma()
     }
 
-    fn set_bus_master(&mut self, on: bool) -> Result<(), PciError> {
-        self.command(COMMAND_BUS_MASTER, on)
+    unsafe fn allow_dma(&mut self) -> Result<(), PciError> {
+        self.command(COMMAND_BUS_MASTER, true)
+    }
+
+    fn forbid_dma(&mut self) -> Result<(), PciError> {
+        self.command(COMMAND_BUS_MASTER, false)
     }
 
     fn interrupt_count(&self) -> u16 {

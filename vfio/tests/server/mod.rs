@@ -13,7 +13,9 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use driver_core::host::{PciError, PciFunction};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, recvmsg, sendmsg};
+use vfio::{UserFunction, VfioBar};
 
 pub(crate) const VERSION: u16 = 1;
 pub(crate) const DMA_MAP: u16 = 2;
@@ -426,4 +428,21 @@ impl Device {
             std::thread::yield_now();
         }
     }
+}
+
+// What these tests tell their server of memory are regions that they hold, and look into by pointers alone.
+
+pub(crate) fn open_bar(function: &mut UserFunction, index: u8) -> Result<VfioBar, PciError> {
+    // SAFETY: as above.
+    unsafe { function.open_bar(index) }
+}
+
+pub(crate) fn allow_dma(function: &mut UserFunction) {
+    // SAFETY: as above.
+    unsafe { function.allow_dma() }.unwrap();
+}
+
+pub(crate) fn config_write(function: &mut UserFunction, offset: u16, width: u8, value: u32) -> Result<(), PciError> {
+    // SAFETY: as above.
+    unsafe { function.config_write(offset, width, value) }
 }

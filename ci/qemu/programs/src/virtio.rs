@@ -116,15 +116,17 @@ impl<B: Bar> Card<B> {
 
 /// The BAR and offset of a virtio structure, and where its capability is.
 fn structure<F: PciFunction>(function: &mut F, kind: u32) -> Result<((F::Bar, u32), u16), PciError> {
-    let mut after = 0;
+    let mut after = None;
     while let Some(capability) = function.find_capability(CAPABILITY_VENDOR, after)? {
         // struct virtio_pci_cap: cfg_type at 3, bar at 4, offset at 8.
         if function.config_read(capability + 3, 1)? == kind {
             let index = function.config_read(capability + 4, 1)? as u8;
             let offset = function.config_read(capability + 8, 4)?;
-            return Ok(((function.open_bar(index)?, offset), capability));
+            // SAFETY: see the caller of `allow_dma`.
+            let bar = unsafe { function.open_bar(index) }?;
+            return Ok(((bar, offset), capability));
         }
-        after = capability;
+        after = Some(capability);
     }
     Err(PciError::new(function.name(), "looking for its virtio structures", PciErrorKind::Missing("such virtio capability")))
 }
