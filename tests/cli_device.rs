@@ -23,7 +23,13 @@ fn info_tells_what_the_driver_reports() {
     assert_eq!((&info["driver"], &info["mac"], &info["mtu"]), (&json!("ixgbe"), &json!("02:00:00:00:00:42"), &json!(1500)));
     assert_eq!(info["link"], json!({ "up": true, "speed_mbps": 10000, "full_duplex": true }));
     assert_eq!((&info["max_mtu"], &info["ring_limits"]), (&json!(9710), &json!([64, 4096])));
+    let used = ["RX_CHECKSUM", "RX_SCATTER", "TX_GATHER", "RX_FILTERS", "SET_MAC", "LINK_STATE"];
+    assert_eq!(info["capabilities"], json!(used), "one queue, and no interrupts");
+    let unused = info["unused_capabilities"].as_array().unwrap();
+    assert!(["RSS", "INTERRUPTS", "TX_CHECKSUM"].iter().all(|name| unused.contains(&json!(name))), "{info}");
     let text = barewire(&["info", &spec]).stdout;
+    assert!(text.contains("\ncapabilities        RX_CHECKSUM, RX_SCATTER, "), "{text}");
+    assert!(text.contains("\nfeatures in use     none\n"), "{text}");
     assert!(text.contains("\nlink                up, 10000 Mbit/s, full duplex\n"), "{text}");
     assert!(text.contains("\naddress             02:00:00:00:00:42\n"), "{text}");
 }
@@ -34,6 +40,8 @@ fn info_lists_what_a_virtio_card_offers_beyond_what_is_used() {
     assert_eq!((&info["driver"], &info["link"]["up"]), (&json!("virtio-net"), &json!(false)));
     assert!(info["features"].as_array().unwrap().contains(&json!("MRG_RXBUF")), "{info}");
     assert_eq!(info["unused_features"], json!(["SPEED_DUPLEX"]));
+    assert_eq!(info["capabilities"], json!(["RX_CHECKSUM", "TX_CHECKSUM", "RX_SCATTER", "TX_GATHER", "LINK_STATE"]));
+    assert_eq!(info["unused_capabilities"], json!(["INTERRUPTS"]));
 }
 
 #[test]

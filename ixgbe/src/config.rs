@@ -2,7 +2,7 @@
 
 use driver_core::buf::CHUNK;
 use driver_core::device::config::{self, Limits};
-use driver_core::device::{Config, ConfigError};
+use driver_core::device::{Caps, Config, ConfigError, Offloads};
 use driver_core::ether::{FCS_BYTES, FrameLimits, HEADER_BYTES, STANDARD_MTU};
 use driver_core::host::DmaDomain;
 use driver_core::ring::REPORT_EVERY;
@@ -15,6 +15,25 @@ pub const MIN_RING: u32 = 64;
 pub const MAX_RING: u32 = 4096;
 /// The largest MTU, in bytes: a frame of 9728 bytes (8.2.3.22.13: MAXFRS.MFS up to 0x2600) less header and check sequence.
 pub const MAX_MTU: u32 = 9728 - HEADER_BYTES as u32 - FCS_BYTES as u32;
+/// What the card can do and this driver lets it do.
+pub(crate) const DRIVEN: Caps = Caps::RX_CHECKSUM
+    .union(Caps::RX_SCATTER)
+    .union(Caps::TX_GATHER)
+    .union(Caps::RSS)
+    .union(Caps::INTERRUPTS)
+    .union(Caps::RX_FILTERS)
+    .union(Caps::SET_MAC)
+    .union(Caps::LINK_STATE);
+/// What the card can do beside it.
+pub(crate) const NOT_DRIVEN: Caps = Caps::TX_CHECKSUM
+    .union(Caps::VLAN_FILTERS)
+    .union(Caps::RX_VLAN_STRIP)
+    .union(Caps::TX_VLAN_INSERT)
+    .union(Caps::TX_SEGMENTATION)
+    .union(Caps::RX_COALESCING)
+    .union(Caps::FLOW_STEERING)
+    .union(Caps::FLOW_CONTROL)
+    .union(Caps::SR_IOV);
 /// SRRCTL.BSIZEPACKET counts KB, from 1 to 16.
 const BUFFER_KB: core::ops::RangeInclusive<u32> = 1..=16;
 
@@ -34,6 +53,15 @@ pub(crate) fn check(config: &Config, domain: &DmaDomain, limits: &Limits) -> Res
         }
     }
     Ok(())
+}
+
+/// What is in use of what this driver lets the card do.
+pub(crate) fn used_caps(config: &Config) -> Caps {
+    let mut caps = DRIVEN;
+    caps.set(Caps::RX_CHECKSUM, config.wanted_offloads().contains(Offloads::RX_CHECKSUM));
+    caps.set(Caps::RSS, config.rx_config().queue_count() > 1);
+    caps.set(Caps::INTERRUPTS, config.wants_interrupts());
+    caps
 }
 
 /// The fewest buffers that a pool must have. Each receive queue fills its slots and takes fresh ones by the block; each transmit queue keeps up to

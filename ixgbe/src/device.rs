@@ -6,13 +6,13 @@ use core::fmt;
 
 use driver_core::buf::{BufPool, PoolConfig, PoolError};
 use driver_core::device::config::Limits;
-use driver_core::device::{Config, ConfigError, DeviceInfo, Offloads};
+use driver_core::device::{Caps, Config, ConfigError, DeviceInfo, Offloads};
 use driver_core::ether::FrameLimits;
 use driver_core::host::{Bar, Clock, PciFunction, RegSpace, VectorPlan, Vectors};
 use driver_core::queue::TxGate;
 use driver_core::ring::{RingError, RxRing, TxRing};
 
-use crate::config::{self, MAX_MTU, MAX_QUEUES, MAX_RING, MIN_RING, buffer_kb, rx_limits};
+use crate::config::{self, DRIVEN, MAX_MTU, MAX_QUEUES, MAX_RING, MIN_RING, NOT_DRIVEN, buffer_kb, rx_limits};
 use crate::control::Control;
 use crate::desc::{rx, rx_rules, tx_rules};
 use crate::error::{Error, StartError};
@@ -81,10 +81,10 @@ pub fn open<F: PciFunction>(mut function: F, clock: Arc<dyn Clock>) -> Result<Ix
     info.max_tx_queues = MAX_QUEUES;
     info.ring_limits = (MIN_RING, MAX_RING);
     info.max_mtu = MAX_MTU;
-    info.features = ["RSS", "receive checksum status", "gather transmit", "MSI-X"].map(Into::into).into();
-    info.unused_features = ["transmit checksum", "segmentation", "receive coalescing", "VLAN stripping", "flow control", "SR-IOV", "flow director"]
-        .map(Into::into)
-        .into();
+    info.caps = DRIVEN | NOT_DRIVEN;
+    // One for a receive queue, and one for the link.
+    info.caps.set(Caps::INTERRUPTS, function.interrupt_count() > 1);
+    info.used_caps = info.caps & DRIVEN;
     log::info!("{}: {} ({VENDOR:04x}:{:04x}), address {permanent_mac}", info.name, model.name, model.device);
     Ok(Ixgbe { function, hw, info })
 }
@@ -104,6 +104,7 @@ impl<F: PciFunction> Ixgbe<F> {
             Ok(Up { queues, mut vectors }) => {
                 let plan = VectorPlan::new(config.rx_config().queue_count());
                 let Queues { rx, tx, pool, shared, .. } = queues;
+                self.info.used_caps = config::used_caps(config);
                 let control = Control::new(self, config, shared, vectors.take(plan.control()));
                 let interrupts = plan.all_rx().filter_map(|vector| vectors.take(vector)).collect();
                 Ok(Started::new(control, rx, tx, interrupts, pool))

@@ -2,9 +2,9 @@
 
 mod common;
 
-use common::{Card, MAC, frame, received};
+use common::{Card, Liar, MAC, frame, received};
 use driver_core::buf::{Batch, Checksum};
-use driver_core::device::{Config, Offloads};
+use driver_core::device::{Caps, Config, NetDevice, Offloads};
 use driver_core::queue::RxQueue;
 
 /// A UDP frame over IPv4 whose checksums are right, and one whose UDP checksum is wrong.
@@ -65,4 +65,26 @@ fn a_frame_of_several_buffers_shows_no_verdict_either() {
     let long = frame(MAC, 5000, 3);
     card.send(&long);
     assert_eq!(received(&mut started.rx[0]), [long]);
+}
+
+#[test]
+fn what_is_in_use_is_told() {
+    let card = Card::new();
+    let opened = card.open().unwrap();
+    let driven =
+        Caps::RX_CHECKSUM | Caps::RX_SCATTER | Caps::TX_GATHER | Caps::RSS | Caps::INTERRUPTS | Caps::RX_FILTERS | Caps::SET_MAC | Caps::LINK_STATE;
+    assert_eq!((opened.info().used_caps, opened.info().caps.contains(driven)), (driven, true));
+    let started = opened.start(&Config::new().offloads(Offloads::empty())).unwrap();
+    assert_eq!(started.control.info().unused_caps() & driven, Caps::RX_CHECKSUM | Caps::RSS | Caps::INTERRUPTS);
+    drop(started);
+    let started = card.start(&Config::new().rx_queues(2).interrupts(true));
+    assert_eq!(started.control.info().used_caps, driven);
+}
+
+#[test]
+fn a_card_without_vectors_offers_no_interrupts() {
+    let (card, liar) = (Card::new(), Liar::default());
+    liar.lies().vectors = Some(1);
+    let opened = ixgbe::open(liar.function(&card), card.clock.clone()).unwrap();
+    assert!(!(opened.info().caps | opened.info().used_caps).contains(Caps::INTERRUPTS));
 }

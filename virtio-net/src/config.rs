@@ -2,11 +2,12 @@
 
 use driver_core::buf::{BufPool, PoolConfig};
 use driver_core::device::config::{self, Limits};
-use driver_core::device::{Config, ConfigError};
+use driver_core::device::{Caps, Config, ConfigError};
 use driver_core::ether::{FrameLimits, HEADER_BYTES, VLAN_TAG_BYTES};
 use driver_core::host::DmaDomain;
 
 use crate::desc::NET_HDR_BYTES;
+use crate::regs::Features;
 
 /// The largest MTU, in bytes: the largest buffer of a pool less Ethernet header and VLAN tag.
 pub const MAX_MTU: u32 = 16384 - (HEADER_BYTES + VLAN_TAG_BYTES) as u32;
@@ -35,8 +36,40 @@ fn check_pool(pool: &BufPool, config: &Config, mrg_rxbuf: bool) -> Result<(), Co
     Ok(())
 }
 
+/// What a device with these features can do. Frames to be sent may lie in several buffers in any case, by chained descriptors (2.7.5).
+pub(crate) fn caps(features: Features) -> Caps {
+    let segmentation = Features::HOST_TSO4 | Features::HOST_TSO6 | Features::HOST_UFO | Features::HOST_USO;
+    let coalescing = Features::GUEST_TSO4 | Features::GUEST_TSO6 | Features::GUEST_UFO | Features::RSC_EXT;
+    let pairs = [
+        (Features::GUEST_CSUM, Caps::RX_CHECKSUM),
+        (Features::CSUM, Caps::TX_CHECKSUM),
+        (Features::MRG_RXBUF, Caps::RX_SCATTER),
+        (Features::RSS, Caps::RSS),
+        (Features::CTRL_RX, Caps::RX_FILTERS),
+        (Features::CTRL_MAC_ADDR, Caps::SET_MAC),
+        (Features::STATUS, Caps::LINK_STATE),
+        (Features::CTRL_VLAN, Caps::VLAN_FILTERS),
+        (segmentation, Caps::TX_SEGMENTATION),
+        (coalescing, Caps::RX_COALESCING),
+    ];
+    pairs.into_iter().filter(|(needed, _)| features.intersects(*needed)).fold(Caps::TX_GATHER, |caps, (_, cap)| caps | cap)
+}
+
 /// A pool for a device that was given none: buffers of the usual size, or of a frame's where a frame must lie in one.
 pub(crate) fn own_pool(config: &Config, mrg_rxbuf: bool) -> PoolConfig {
     let usual = PoolConfig::new(config.rx_config().ring_len() + config.tx_config().ring_len() + SPARE_BUFFERS);
     if mrg_rxbuf { usual } else { PoolConfig { data_bytes: usual.data_bytes.max(FrameLimits::of(config.mtu_bytes()).tagged_bytes()), ..usual } }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn capabilities_are_what_the_features_say() {
+        assert_eq!(caps(Features::VERSION_1 | Features::MAC), Caps::TX_GATHER);
+        assert_eq!(caps(Features::HOST_TSO6 | Features::GUEST_CSUM), Caps::TX_GATHER | Caps::TX_SEGMENTATION | Caps::RX_CHECKSUM);
+        let used = Caps::RX_CHECKSUM | Caps::TX_CHECKSUM | Caps::RX_SCATTER | Caps::TX_GATHER | Caps::LINK_STATE;
+        assert_eq!(caps(Features::USED), used, "what the driver uses");
+    }
 }

@@ -3,10 +3,11 @@
 use alloc::sync::Arc;
 use core::fmt;
 
-use driver_core::device::{Config, DeviceInfo, Link, NetDevice, RxMode, Stats};
+use driver_core::device::{Caps, Config, DeviceInfo, Link, NetDevice, RxMode, Stats};
 use driver_core::ether::MacAddr;
 use driver_core::host::PciFunction;
 
+use crate::config::caps;
 use crate::device::{VirtioNet, force_silence};
 use crate::error::Error;
 use crate::filter::check;
@@ -33,8 +34,11 @@ pub struct Control<F: PciFunction> {
 
 impl<F: PciFunction> Control<F> {
     pub(crate) fn new(device: VirtioNet<F>, config: &Config, features: Features, shared: Arc<Shared>, interrupt: Option<F::Interrupt>) -> Self {
-        let VirtioNet { function, transport, mut info, .. } = device;
+        let VirtioNet { function, transport, mut info, offered, .. } = device;
+        info.used_caps = caps(features);
+        info.used_caps.set(Caps::INTERRUPTS, config.wants_interrupts());
         info.features = features.names();
+        info.unused_features = offered.difference(features).names();
         let (mac, mtu) = (info.permanent_mac, config.mtu_bytes());
         Self { function, transport, info, features, shared, interrupt, mac, mtu, link: Link::default(), carrier_changes: 0 }
     }

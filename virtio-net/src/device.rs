@@ -7,7 +7,7 @@ use core::fmt;
 
 use driver_core::buf::{BufPool, PoolError};
 use driver_core::device::config::Limits;
-use driver_core::device::{Config, ConfigError, DeviceInfo, Offloads};
+use driver_core::device::{Caps, Config, ConfigError, DeviceInfo, Offloads};
 use driver_core::ether::{FrameLimits, MIN_MTU, MacAddr};
 use driver_core::host::{Clock, DmaDomain, PciFunction, VectorPlan, Vectors};
 use driver_core::queue::TxGate;
@@ -33,7 +33,7 @@ pub struct VirtioNet<F: PciFunction> {
     pub(crate) transport: Transport<F>,
     pub(crate) info: DeviceInfo,
     pub(crate) features: Features,
-    offered: Features,
+    pub(crate) offered: Features,
     domain: DmaDomain,
     vectors: u16,
     /// The device's own MTU, where it tells one.
@@ -70,6 +70,11 @@ pub fn open<F: PciFunction>(mut function: F, clock: Arc<dyn Clock>) -> Result<Vi
     let mut info = DeviceInfo::new(&transport.name, "virtio-net", "virtio network device", mac);
     info.ring_limits = (MIN_RING, queue_size.into());
     info.max_mtu = device_mtu.unwrap_or(MAX_MTU).min(MAX_MTU);
+    (info.caps, info.used_caps) = (config::caps(offered), config::caps(features));
+    if vectors > 1 {
+        info.caps |= Caps::INTERRUPTS;
+        info.used_caps |= Caps::INTERRUPTS;
+    }
     info.features = features.names();
     info.unused_features = offered.difference(features).names();
     log::info!("{}: {id}, address {mac}, features {}", info.name, info.features.join(" "));

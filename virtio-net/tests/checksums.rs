@@ -3,7 +3,7 @@
 mod rig;
 
 use driver_core::buf::{Batch, Checksum};
-use driver_core::device::{Config, NetDevice, Offloads};
+use driver_core::device::{Caps, Config, NetDevice, Offloads};
 use driver_core::queue::{Refusal, RxQueue, TxQueue, TxState};
 use rig::{Rig, bytes_of, numbered, small, without};
 use sim::virtio_net::RxChecksum;
@@ -119,6 +119,7 @@ fn without_the_feature_nothing_is_said() {
 fn nothing_is_said(mut rig: Rig, config: &Config) {
     let mut parts = rig.parts(config);
     assert_eq!(parts.control.features() & (Features::GUEST_CSUM | Features::CSUM), Features::CSUM);
+    assert_eq!(parts.control.info().used_caps & (Caps::RX_CHECKSUM | Caps::TX_CHECKSUM), Caps::TX_CHECKSUM);
     let mut batch = Batch::new(4);
     // Flags of a device that forgot what was negotiated: NEEDS_CSUM, DATA_VALID, both.
     for flags in [0, 1, 2, 3] {
@@ -138,6 +139,8 @@ fn a_checksum_that_is_not_to_be_filled_in_is_refused() {
     let rig = Rig::new();
     let mut parts = rig.parts(&small().offloads(Offloads::all() - Offloads::TX_CHECKSUM));
     assert_eq!(parts.control.features() & (Features::GUEST_CSUM | Features::CSUM), Features::GUEST_CSUM);
+    assert_eq!(parts.control.info().unused_caps(), Caps::TX_CHECKSUM | Caps::INTERRUPTS);
+    assert_eq!(parts.control.info().unused_features, ["CSUM", "SPEED_DUPLEX"]);
     let mut frame = parts.pool.frame_from(&numbered(1, 100)).unwrap();
     frame.set_checksum(Checksum::Partial { start: 34, offset: 16 });
     let mut batch = Batch::new(4);

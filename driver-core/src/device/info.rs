@@ -6,6 +6,7 @@ use core::fmt;
 
 use bitflags::bitflags;
 
+use crate::device::caps::Caps;
 use crate::ether::{MacAddr, STANDARD_MTU};
 
 /// The state of the link.
@@ -52,14 +53,18 @@ pub struct DeviceInfo {
     pub ring_limits: (u32, u32),
     /// The largest MTU, in bytes.
     pub max_mtu: u32,
-    /// Names of features in use.
+    /// What the device offers.
+    pub caps: Caps,
+    /// What of it is in use; before the start, what is used where the configuration wants it.
+    pub used_caps: Caps,
+    /// Features in use by the names that this kind of device has for them.
     pub features: Vec<String>,
-    /// Names of features that the device offers and the driver does not use.
+    /// Features by such names that the device offers and that are not in use.
     pub unused_features: Vec<String>,
 }
 
 impl DeviceInfo {
-    /// Everything but the feature lists, which start empty.
+    /// A device with one queue in each direction that can do nothing in particular.
     pub fn new(name: &str, driver: &'static str, model: &str, permanent_mac: MacAddr) -> Self {
         Self {
             name: name.into(),
@@ -70,9 +75,16 @@ impl DeviceInfo {
             max_tx_queues: 1,
             ring_limits: (64, 4096),
             max_mtu: STANDARD_MTU,
+            caps: Caps::empty(),
+            used_caps: Caps::empty(),
             features: Vec::new(),
             unused_features: Vec::new(),
         }
+    }
+
+    /// What the device offers and is not in use.
+    pub fn unused_caps(&self) -> Caps {
+        self.caps - self.used_caps
     }
 }
 

@@ -1,10 +1,12 @@
 //! The control side of a network device: how it is configured, what it is, what it counted.
 
+pub(crate) mod caps;
 pub mod config;
 pub(crate) mod contract;
 pub(crate) mod info;
 pub(crate) mod stats;
 
+pub use caps::Caps;
 pub use config::{Config, ConfigError, Offloads, RssConfig, RxConfig, StartError, TxConfig};
 pub use contract::{NetDevice, Started};
 pub use info::{DeviceInfo, Link, RxMode};

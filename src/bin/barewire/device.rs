@@ -28,7 +28,7 @@ pub(crate) fn info(spec: &str, wait_seconds: f64) -> Result<Report, Error> {
     let (mac, mtu, info) = (port.control.mac(), port.control.mtu(), port.control.info().clone());
     port.finish().check()?;
     let (smallest, largest) = info.ring_limits;
-    let none_or = |list: &[String]| if list.is_empty() { "none".into() } else { list.join(", ") };
+    let (caps, unused_caps): (Vec<_>, Vec<_>) = (info.used_caps.names().collect(), info.unused_caps().names().collect());
     let lines = [
         ("device", info.name.clone()),
         ("driver", info.driver.into()),
@@ -40,8 +40,10 @@ pub(crate) fn info(spec: &str, wait_seconds: f64) -> Result<Report, Error> {
         ("receive queues", format!("at most {}", info.max_rx_queues)),
         ("transmit queues", format!("at most {}", info.max_tx_queues)),
         ("ring", format!("{smallest} to {largest} descriptors")),
-        ("features in use", none_or(&info.features)),
-        ("not used", none_or(&info.unused_features)),
+        ("capabilities", joined(&caps)),
+        ("not in use", joined(&unused_caps)),
+        ("features in use", joined(&info.features)),
+        ("not used", joined(&info.unused_features)),
     ];
     let json = json!({
         "device": info.name,
@@ -55,6 +57,8 @@ pub(crate) fn info(spec: &str, wait_seconds: f64) -> Result<Report, Error> {
         "max_rx_queues": info.max_rx_queues,
         "max_tx_queues": info.max_tx_queues,
         "ring_limits": [smallest, largest],
+        "capabilities": caps,
+        "unused_capabilities": unused_caps,
         "features": info.features,
         "unused_features": info.unused_features,
     });
@@ -99,6 +103,12 @@ fn receive(port: &mut Port, duration: Duration) -> Result<(), Error> {
 /// Whether the device is still there.
 fn check(port: &Port) -> Result<(), Error> {
     port.event().map_or(Ok(()), |event| Err(Error::Event { device: port.name().into(), event }))
+}
+
+/// Names in a line.
+fn joined<S: AsRef<str>>(names: &[S]) -> String {
+    let names: Vec<_> = names.iter().map(AsRef::as_ref).collect();
+    if names.is_empty() { "none".into() } else { names.join(", ") }
 }
 
 fn two_columns<'a>(lines: impl IntoIterator<Item = (&'a str, String)>) -> String {

@@ -1,0 +1,57 @@
+//! What network devices can do, in one vocabulary above every driver.
+
+use bitflags::bitflags;
+
+bitflags! {
+    /// Capabilities of a device. Their [names](Caps::names) are those of the constants.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+    pub struct Caps: u64 {
+        /// It checks the checksums of received frames.
+        const RX_CHECKSUM = 1 << 0;
+        /// It fills in checksums of frames that it sends.
+        const TX_CHECKSUM = 1 << 1;
+        /// A received frame may lie in several buffers, so that buffers need not be as large as the largest frame.
+        const RX_SCATTER = 1 << 2;
+        /// A frame to be sent may lie in several buffers.
+        const TX_GATHER = 1 << 3;
+        /// It spreads received flows over several queues by a hash.
+        const RSS = 1 << 4;
+        /// It has an interrupt for each receive queue.
+        const INTERRUPTS = 1 << 5;
+        /// It drops frames that are neither for one of its addresses nor asked for by its receive mode.
+        const RX_FILTERS = 1 << 6;
+        /// It can be given another address.
+        const SET_MAC = 1 << 7;
+        /// It tells the state of its link.
+        const LINK_STATE = 1 << 8;
+        /// It drops frames of VLANs that were not asked for.
+        const VLAN_FILTERS = 1 << 9;
+        /// It takes VLAN tags out of received frames.
+        const RX_VLAN_STRIP = 1 << 10;
+        /// It puts VLAN tags into frames that it sends.
+        const TX_VLAN_INSERT = 1 << 11;
+        /// It cuts frames larger than the MTU into many.
+        const TX_SEGMENTATION = 1 << 12;
+        /// It puts received segments of a flow together.
+        const RX_COALESCING = 1 << 13;
+        /// It sends received frames of chosen flows to chosen queues.
+        const FLOW_STEERING = 1 << 14;
+        /// It sends and obeys pause frames.
+        const FLOW_CONTROL = 1 << 15;
+        /// It stands for several PCI functions.
+        const SR_IOV = 1 << 16;
+    }
+}
+
+impl Caps {
+    /// The names of those that are set.
+    ///
+    /// ```
+    /// use driver_core::device::Caps;
+    ///
+    /// assert!((Caps::RSS | Caps::RX_CHECKSUM).names().eq(["RX_CHECKSUM", "RSS"]));
+    /// ```
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        Self::all().iter_names().filter_map(move |(name, cap)| self.contains(cap).then_some(name))
+    }
+}
