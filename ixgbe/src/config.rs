@@ -2,7 +2,7 @@
 
 use driver_core::buf::CHUNK;
 use driver_core::device::config::{self, Limits};
-use driver_core::device::{Caps, Config, ConfigError, Offloads};
+use driver_core::device::{Caps, Config, ConfigError, Offloads, Settings};
 use driver_core::ether::{FCS_BYTES, FrameLimits, HEADER_BYTES, STANDARD_MTU};
 use driver_core::host::DmaDomain;
 use driver_core::ring::REPORT_EVERY;
@@ -43,11 +43,11 @@ pub(crate) fn rx_limits(mtu: u32) -> FrameLimits {
 }
 
 /// Checks all of `config` that does not depend on memory.
-pub(crate) fn check(config: &Config, domain: &DmaDomain, limits: &Limits) -> Result<(), ConfigError> {
+pub(crate) fn check(config: &Config, settings: &Settings, domain: &DmaDomain, limits: &Limits) -> Result<(), ConfigError> {
     config::check(config, domain, limits)?;
     if let Some(pool) = config.given_pool() {
         buffer_kb(pool.data_bytes())?;
-        let (buffers, needed) = (pool.len(), min_buffers(config));
+        let (buffers, needed) = (pool.len(), min_buffers(settings));
         if buffers < needed {
             return Err(ConfigError::PoolCount { buffers, needed });
         }
@@ -56,18 +56,18 @@ pub(crate) fn check(config: &Config, domain: &DmaDomain, limits: &Limits) -> Res
 }
 
 /// What is in use of what this driver lets the card do.
-pub(crate) fn used_caps(config: &Config) -> Caps {
+pub(crate) fn used_caps(settings: &Settings) -> Caps {
     let mut caps = DRIVEN;
-    caps.set(Caps::RX_CHECKSUM, config.wanted_offloads().contains(Offloads::RX_CHECKSUM));
-    caps.set(Caps::RSS, config.rx_config().queue_count() > 1);
-    caps.set(Caps::INTERRUPTS, config.wants_interrupts());
+    caps.set(Caps::RX_CHECKSUM, settings.offloads().contains(Offloads::RX_CHECKSUM));
+    caps.set(Caps::RSS, settings.rx().queue_count() > 1);
+    caps.set(Caps::INTERRUPTS, settings.vectors().is_some());
     caps
 }
 
 /// The fewest buffers that a pool must have. Each receive queue fills its slots and takes fresh ones by the block; each transmit queue keeps up to
 /// [`REPORT_EVERY`] frames whose report was not asked for yet.
-pub(crate) fn min_buffers(config: &Config) -> u32 {
-    let (rx, tx) = (config.rx_config(), config.tx_config());
+pub(crate) fn min_buffers(settings: &Settings) -> u32 {
+    let (rx, tx) = (settings.rx(), settings.tx());
     u32::from(rx.queue_count()) * (rx.ring_len() + CHUNK as u32) + u32::from(tx.queue_count()) * REPORT_EVERY
 }
 

@@ -1,10 +1,9 @@
 //! The control handle of a started card.
 
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use core::fmt;
 
-use driver_core::device::{Config, DeviceInfo, Link, NetDevice, RxMode, Stats};
+use driver_core::device::{DeviceInfo, Link, NetDevice, RxMode, Settings, Stats};
 use driver_core::ether::MacAddr;
 use driver_core::host::PciFunction;
 
@@ -25,30 +24,16 @@ pub struct Control<F: PciFunction> {
     shared: Arc<Shared>,
     /// The vector of the link and all else, where interrupts are on.
     interrupt: Option<F::Interrupt>,
-    mac: MacAddr,
-    mtu: u32,
-    unicast: Vec<MacAddr>,
+    settings: Settings,
     counters: Counters,
     link: Link,
     carrier_changes: u64,
 }
 
 impl<F: PciFunction> Control<F> {
-    pub(crate) fn new(device: Ixgbe<F>, config: &Config, shared: Arc<Shared>, interrupt: Option<F::Interrupt>) -> Self {
+    pub(crate) fn new(device: Ixgbe<F>, settings: Settings, shared: Arc<Shared>, interrupt: Option<F::Interrupt>) -> Self {
         let Ixgbe { function, hw, info } = device;
-        Self {
-            mac: info.permanent_mac,
-            function,
-            hw,
-            info,
-            shared,
-            interrupt,
-            mtu: config.mtu_bytes(),
-            unicast: Vec::new(),
-            counters: Counters::default(),
-            link: Link::default(),
-            carrier_changes: 0,
-        }
+        Self { function, hw, info, shared, interrupt, settings, counters: Counters::default(), link: Link::default(), carrier_changes: 0 }
     }
 
     /// The vector that fires when the link comes or goes, where interrupts are on. After it, ask for [`NetDevice::link`], which also lets it fire again.
@@ -76,19 +61,15 @@ impl<F: PciFunction> NetDevice for Control<F> {
         &self.info
     }
 
-    fn mac(&self) -> MacAddr {
-        self.mac
+    fn settings(&self) -> &Settings {
+        &self.settings
     }
 
     fn set_mac(&mut self, mac: MacAddr) -> Result<(), Error> {
         check(&[mac], MacAddr::is_valid_unicast, "unicast")?;
         self.while_running(|hw| hw.set_receive_address(0, Some(mac)))?;
-        self.mac = mac;
+        self.settings.set_mac(mac);
         Ok(())
-    }
-
-    fn mtu(&self) -> u32 {
-        self.mtu
     }
 
     fn link(&mut self) -> Link {
@@ -111,12 +92,14 @@ impl<F: PciFunction> NetDevice for Control<F> {
         self.while_running(|hw| {
             hw.set_mode(mode);
             Ok(())
-        })
+        })?;
+        self.settings.set_rx_mode(mode);
+        Ok(())
     }
 
     fn set_unicast_filters(&mut self, addresses: &[MacAddr]) -> Result<(), Error> {
-        self.while_running(|hw| hw.set_unicast(addresses, self.unicast.len()))?;
-        self.unicast = addresses.into();
+        self.while_running(|hw| hw.set_unicast(addresses, self.settings.unicast().len()))?;
+        self.settings.set_unicast(addresses);
         Ok(())
     }
 
@@ -125,7 +108,9 @@ impl<F: PciFunction> NetDevice for Control<F> {
         self.while_running(|hw| {
             hw.set_multicast(addresses);
             Ok(())
-        })
+        })?;
+        self.settings.set_multicast(addresses);
+        Ok(())
     }
 
     fn stats(&mut self) -> Stats {
@@ -164,6 +149,6 @@ impl<F: PciFunction> Drop for Control<F> {
 
 impl<F: PciFunction> fmt::Debug for Control<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Control").field("info", &self.info).field("mac", &self.mac).field("link", &self.link).finish_non_exhaustive()
+        f.debug_struct("Control").field("info", &self.info).field("settings", &self.settings).field("link", &self.link).finish_non_exhaustive()
     }
 }

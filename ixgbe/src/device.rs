@@ -6,8 +6,7 @@ use core::fmt;
 
 use driver_core::buf::{BufPool, PoolConfig, PoolError};
 use driver_core::device::config::Limits;
-use driver_core::device::{Caps, Config, ConfigError, DeviceInfo, Offloads};
-use driver_core::ether::FrameLimits;
+use driver_core::device::{Caps, Config, ConfigError, DeviceInfo, Offloads, Settings};
 use driver_core::host::{Bar, Clock, PciFunction, RegSpace, VectorPlan, Vectors};
 use driver_core::queue::TxGate;
 use driver_core::ring::{RingError, RxRing, TxRing};
@@ -100,13 +99,14 @@ impl<F: PciFunction> Ixgbe<F> {
     /// # Errors
     /// [`StartError`] with the reason and the card, stopped. Where the card does not even confirm that it stopped, the buffers it was lent leak.
     pub fn start(mut self, config: &Config) -> Result<Started<F>, StartError<F>> {
-        match self.prepare(config).and_then(|queues| self.bring_up(config, queues)) {
+        let settings = Settings::new(config, self.info.permanent_mac);
+        match self.prepare(config, &settings).and_then(|queues| self.bring_up(&settings, queues)) {
             Ok(Up { queues, mut vectors }) => {
-                let plan = VectorPlan::new(config.rx_config().queue_count());
+                let plan = settings.vectors();
                 let Queues { rx, tx, pool, shared, .. } = queues;
-                self.info.used_caps = config::used_caps(config);
-                let control = Control::new(self, config, shared, vectors.take(plan.control()));
-                let interrupts = plan.all_rx().filter_map(|vector| vectors.take(vector)).collect();
+                self.info.used_caps = config::used_caps(&settings);
+                let control = Control::new(self, settings, shared, plan.and_then(|plan| vectors.take(plan.control())));
+                let interrupts = plan.into_iter().flat_map(VectorPlan::all_rx).filter_map(|vector| vectors.take(vector)).collect();
                 Ok(Started::new(control, rx, tx, interrupts, pool))
             }
             Err(error) => Err(StartError::new(error, self)),
@@ -114,30 +114,29 @@ impl<F: PciFunction> Ixgbe<F> {
     }
 
     /// Everything that touches memory and not the card: checks, pool, rings.
-    fn prepare(&mut self, config: &Config) -> Result<Queues<F::Bar>, Error> {
-        config::check(config, self.function.dma(), &Limits::of(&self.info, self.function.interrupt_count()))?;
+    fn prepare(&mut self, config: &Config, settings: &Settings) -> Result<Queues<F::Bar>, Error> {
+        config::check(config, settings, self.function.dma(), &Limits::of(&self.info, self.function.interrupt_count()))?;
         let pool = match config.given_pool() {
             Some(pool) => pool.clone(),
             None => {
-                let buffers =
-                    config::min_buffers(config) + u32::from(config.tx_config().queue_count()) * config.tx_config().ring_len() + SPARE_BUFFERS;
+                let buffers = config::min_buffers(settings) + u32::from(settings.tx().queue_count()) * settings.tx().ring_len() + SPARE_BUFFERS;
                 BufPool::new(self.function.dma(), PoolConfig::new(buffers)).map_err(pool_error)?
             }
         };
         let shared = Arc::new(Shared::new(self.hw.clock.clone()));
         let mut queues = Queues { rx: Vec::new(), rx_setup: Vec::new(), tx: Vec::new(), tx_rings: Vec::new(), pool, shared };
-        for index in 0..config.rx_config().queue_count() {
-            queues.add_rx(&self.hw, config, index)?;
+        for index in 0..settings.rx().queue_count() {
+            queues.add_rx(&self.hw, settings, index)?;
         }
-        for index in 0..config.tx_config().queue_count() {
-            queues.add_tx(&self.hw, config, index)?;
+        for index in 0..settings.tx().queue_count() {
+            queues.add_tx(&self.hw, settings, index)?;
         }
         Ok(queues)
     }
 
     /// Sets the card up; after an error it is silent again, and the queues are gone.
-    fn bring_up(&mut self, config: &Config, queues: Queues<F::Bar>) -> Result<Up<F>, Error> {
-        match self.init(config, &queues) {
+    fn bring_up(&mut self, settings: &Settings, queues: Queues<F::Bar>) -> Result<Up<F>, Error> {
+        match self.init(settings, &queues) {
             Ok(vectors) => Ok(Up { queues, vectors }),
             Err(error) => {
                 // From here on the queues give their buffers back only where the card is silent.
@@ -156,7 +155,7 @@ impl<F: PciFunction> Ixgbe<F> {
     }
 
     /// 4.6.3, from "Setup the PHY and the link" on.
-    fn init(&mut self, config: &Config, queues: &Queues<F::Bar>) -> Result<Vectors<F::Interrupt>, Error> {
+    fn init(&mut self, settings: &Settings, queues: &Queues<F::Bar>) -> Result<Vectors<F::Interrupt>, Error> {
         let hw = &mut self.hw;
         // The card is as `open` or a failed start left it: reset, with nothing pending.
         // SAFETY: it knows of no memory, or of such as was given up because it did not confirm its reset; what it is told from here on are the rings of
@@ -171,8 +170,8 @@ impl<F: PciFunction> Ixgbe<F> {
         // "Initialize all statistical counters (see Section 4.6.5)."
         hw.init_stats()?;
         // "Initialize receive (see Section 4.6.7)."
-        hw.init_filters(self.info.permanent_mac, config.rx_config().rx_mode())?;
-        hw.init_receive(config)?;
+        hw.init_filters(settings)?;
+        hw.init_receive(settings)?;
         for (index, setup) in (0..).zip(&queues.rx_setup) {
             hw.setup_rx(index, setup)?;
         }
@@ -190,10 +189,7 @@ impl<F: PciFunction> Ixgbe<F> {
         }
         hw.enable_receive()?;
         // "Enable interrupts (see Section 4.6.3.1)."
-        if !config.wants_interrupts() {
-            return Ok(Vectors::default());
-        }
-        let plan = VectorPlan::new(config.rx_config().queue_count());
+        let Some(plan) = settings.vectors() else { return Ok(Vectors::default()) };
         let vectors = self.function.enable_interrupts(plan.count())?;
         self.hw.init_interrupts(plan)?;
         Ok(vectors)
@@ -223,30 +219,29 @@ struct Queues<B: Bar> {
 }
 
 impl<B: Bar> Queues<B> {
-    fn add_rx(&mut self, hw: &Hw<B>, config: &Config, index: u16) -> Result<(), Error> {
-        let hidden = if config.wanted_offloads().contains(Offloads::RX_CHECKSUM) { 0 } else { rx::VERDICTS };
-        let ring = RxRing::new(&self.pool, config.rx_config().ring_len(), index, rx_rules(hidden)).map_err(ring_error)?;
+    fn add_rx(&mut self, hw: &Hw<B>, settings: &Settings, index: u16) -> Result<(), Error> {
+        let hidden = if settings.offloads().contains(Offloads::RX_CHECKSUM) { 0 } else { rx::VERDICTS };
+        let ring = RxRing::new(&self.pool, settings.rx().ring_len(), index, rx_rules(hidden)).map_err(ring_error)?;
         self.rx_setup.push(RxSetup {
             ring: RingAt { iova: ring.iova(), len: ring.len() },
             tail: ring.tail(),
             buffer_kb: buffer_kb(self.pool.data_bytes())?,
             // DROP: with several queues a full one must not hold up the others; alone, it may use the packet buffer.
-            drop: config.rx_config().queue_count() > 1,
+            drop: settings.rx().queue_count() > 1,
         });
         let doorbell = hw.bar.doorbell(RDT.at(index.into())?.offset())?;
-        let vector = VectorPlan::new(config.rx_config().queue_count()).rx(index).filter(|_| config.wants_interrupts());
+        let vector = settings.vectors().and_then(|plan| plan.rx(index));
         let interrupt = vector.map_or(0, |vector| 1 << vector);
-        self.rx.push(Rx::new(ring, hw.bar.clone(), doorbell, self.shared.clone(), (index, interrupt), rx_limits(config.mtu_bytes()), hidden));
+        self.rx.push(Rx::new(ring, hw.bar.clone(), doorbell, self.shared.clone(), (index, interrupt), rx_limits(settings.mtu()), hidden));
         Ok(())
     }
 
-    fn add_tx(&mut self, hw: &Hw<B>, config: &Config, index: u16) -> Result<(), Error> {
-        let limits = FrameLimits::of(config.mtu_bytes());
+    fn add_tx(&mut self, hw: &Hw<B>, settings: &Settings, index: u16) -> Result<(), Error> {
+        let limits = settings.limits();
         // Frames of one buffer at most: what is longer takes the scalar way.
         let rules = tx_rules(limits.untagged_bytes().min(self.pool.data_bytes()) as u16);
-        let gate = TxGate::new(config.tx_config().gate_config(), config.tx_config().ring_len())?;
-        let ring = TxRing::new(&self.pool, config.tx_config().ring_len(), rules, config.tx_config().gate_config().byte_limit.is_some())
-            .map_err(ring_error)?;
+        let gate = TxGate::new(settings.tx().gate_config(), settings.tx().ring_len())?;
+        let ring = TxRing::new(&self.pool, settings.tx().ring_len(), rules, settings.tx().gate_config().byte_limit.is_some()).map_err(ring_error)?;
         self.tx_rings.push(RingAt { iova: ring.iova(), len: ring.len() });
         let doorbell = hw.bar.doorbell(TDT.at(index.into())?.offset())?;
         self.tx.push(Tx::new(ring, hw.bar.clone(), doorbell, self.shared.clone(), index, gate, limits));

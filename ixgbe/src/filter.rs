@@ -2,7 +2,7 @@
 
 use alloc::vec;
 
-use driver_core::device::RxMode;
+use driver_core::device::{RxMode, Settings};
 use driver_core::ether::MacAddr;
 use driver_core::host::Bar;
 
@@ -44,21 +44,20 @@ pub(crate) fn multicast_table(addresses: &[MacAddr]) -> vec::Vec<u32> {
 }
 
 impl<B: Bar> Hw<B> {
-    /// 4.6.7: "Initialize the following register tables before receive and transmit is enabled". The port's own address becomes `mac`.
-    pub(crate) fn init_filters(&self, mac: MacAddr, mode: RxMode) -> Result<(), Error> {
+    /// 4.6.7: "Initialize the following register tables before receive and transmit is enabled". Addresses and
+    /// mode become those of `settings`.
+    pub(crate) fn init_filters(&self, settings: &Settings) -> Result<(), Error> {
         // "Receive Address (RAL[n] and RAH[n]) for used addresses", "Receive Address High (RAH[n].VAL = 0b) for unused addresses",
         // "MAC Pool Select Array (MPSAR[n])"
-        self.set_receive_address(0, Some(mac))?;
-        for index in 1..RAH.count() {
-            self.set_receive_address(index, None)?;
-        }
+        self.set_receive_address(0, Some(settings.mac()))?;
+        self.set_unicast(settings.unicast(), UNICAST_FILTERS)?;
         // "Unicast Table Array (PFUTA)", "VLAN Filter Table Array (VFTA[n])", "VLAN Pool Filter (PFVLVF[n])", "VLAN Pool Filter Bitmap (PFVLVFB[n])"
         for register in PFUTA.iter().chain(VFTA.iter()).chain(PFVLVF.iter()).chain(PFVLVFB.iter()) {
             register.write(&self.bar, 0);
         }
         VLNCTRL.modify(&self.bar, |v| v - Vlnctrl::VFE);
         // "Set up the Multicast Table Array (MTA) registers. This entire table should be zeroed"
-        self.set_multicast(&[]);
+        self.set_multicast(settings.multicast());
         // FILTERS-OFF: five-tuple and Ethertype filters have no specified value after reset.
         for register in FTQF.iter() {
             register.modify(&self.bar, |v| v - Ftqf::QUEUE_ENABLE);
@@ -66,7 +65,7 @@ impl<B: Bar> Hw<B> {
         for register in ETQF.iter() {
             register.write(&self.bar, 0);
         }
-        self.set_mode(mode);
+        self.set_mode(settings.rx_mode());
         Ok(())
     }
 

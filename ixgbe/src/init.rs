@@ -1,6 +1,6 @@
 //! Initialisation in the datasheet's order (4.6.3), for DCB off and virtualisation off (4.6.11.3.4). Queues are in [`queues`](crate::queues).
 
-use driver_core::device::{Config, RssConfig};
+use driver_core::device::{RssConfig, Settings};
 use driver_core::ether::{STANDARD_MTU, VLAN_TAG_BYTES};
 use driver_core::host::Bar;
 
@@ -38,7 +38,7 @@ impl<B: Bar> Hw<B> {
     }
 
     /// 4.6.7, what comes before the queues.
-    pub(crate) fn init_receive(&self, config: &Config) -> Result<(), Error> {
+    pub(crate) fn init_receive(&self, settings: &Settings) -> Result<(), Error> {
         let bar = &self.bar;
         // "RXCTRL.RXEN [...] should be done only after all other settings are done"
         RXCTRL.modify(bar, |v| v - Rxctrl::RXEN);
@@ -52,8 +52,8 @@ impl<B: Bar> Hw<B> {
         for (index, register) in RXPBSIZE.iter().enumerate() {
             register.write(bar, if index == 0 { self.model.rx_packet_buffer_kb() << PBSIZE_KB_SHIFT } else { 0 });
         }
-        self.init_rss(config.rx_config().queue_count(), config.rss_config());
-        self.init_frame_size(config.mtu_bytes());
+        self.init_rss(settings.rx().queue_count(), settings.rss());
+        self.init_frame_size(settings.mtu());
         Ok(())
     }
 

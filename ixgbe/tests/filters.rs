@@ -5,6 +5,7 @@ mod common;
 use common::{Card, MAC, frame, received};
 use driver_core::device::{Config, NetDevice, RxMode};
 use driver_core::ether::MacAddr;
+use driver_core::host::VectorPlan;
 use ixgbe::{Error, UNICAST_FILTERS};
 
 const BROADCAST: MacAddr = MacAddr([0xff; 6]);
@@ -103,4 +104,41 @@ fn multicast_addresses_replace_one_another() {
     started.control.set_multicast_filters(&[]).unwrap();
     assert_eq!(accepted(&card, &mut started.rx[0], &ALL), [MAC, BROADCAST]);
     card.assert_no_violations();
+}
+
+#[test]
+fn what_was_set_is_remembered_and_what_was_refused_is_not() {
+    let card = Card::new();
+    let config = Config::new().mtu(4000).rx_queues(2).rx_ring(256).tx_ring(128).rx_mode(RxMode::ALL_MULTICAST).interrupts(true);
+    let mut control = card.start(&config).control;
+    let at_start = control.settings().clone();
+    assert_eq!(
+        (at_start.mac(), at_start.mtu(), at_start.rx_mode(), at_start.vectors()),
+        (MAC, 4000, RxMode::ALL_MULTICAST, Some(VectorPlan::new(2)))
+    );
+    assert_eq!((at_start.rx(), at_start.tx(), at_start.rss()), (config.rx_config(), config.tx_config(), config.rss_config()));
+    let [one, two, group] = [0x02, 0x06, 0x01].map(|first| MacAddr([first, 0, 0, 0, 0, 9]));
+    control.set_mac(one).unwrap();
+    control.set_rx_mode(RxMode::PROMISCUOUS).unwrap();
+    control.set_unicast_filters(&[two]).unwrap();
+    control.set_multicast_filters(&[group]).unwrap();
+    let mut wanted = at_start.clone();
+    wanted.set_mac(one);
+    wanted.set_rx_mode(RxMode::PROMISCUOUS);
+    wanted.set_unicast(&[two]);
+    wanted.set_multicast(&[group]);
+    assert_eq!((control.settings(), control.mac(), control.mtu()), (&wanted, one, 4000));
+    // What no card takes.
+    control.set_mac(group).unwrap_err();
+    control.set_unicast_filters(&[one, group]).unwrap_err();
+    control.set_unicast_filters(&[two; UNICAST_FILTERS + 1]).unwrap_err();
+    control.set_multicast_filters(&[group, one]).unwrap_err();
+    assert_eq!(control.settings(), &wanted);
+    // What a stopped card does not take.
+    control.stop().unwrap();
+    control.set_mac(two).unwrap_err();
+    control.set_rx_mode(RxMode::empty()).unwrap_err();
+    control.set_unicast_filters(&[]).unwrap_err();
+    control.set_multicast_filters(&[]).unwrap_err();
+    assert_eq!(control.settings(), &wanted);
 }

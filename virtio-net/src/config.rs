@@ -2,8 +2,8 @@
 
 use driver_core::buf::{BufPool, PoolConfig};
 use driver_core::device::config::{self, Limits};
-use driver_core::device::{Caps, Config, ConfigError};
-use driver_core::ether::{FrameLimits, HEADER_BYTES, VLAN_TAG_BYTES};
+use driver_core::device::{Caps, Config, ConfigError, Settings};
+use driver_core::ether::{HEADER_BYTES, VLAN_TAG_BYTES};
 use driver_core::host::DmaDomain;
 
 use crate::desc::NET_HDR_BYTES;
@@ -19,17 +19,17 @@ pub const MAX_RING: u32 = 32768;
 const SPARE_BUFFERS: u32 = 1024;
 
 /// Checks all of `config` that does not depend on free memory. `mrg_rxbuf`: a received frame may lie in several buffers.
-pub(crate) fn check(config: &Config, domain: &DmaDomain, limits: &Limits, mrg_rxbuf: bool) -> Result<(), ConfigError> {
+pub(crate) fn check(config: &Config, settings: &Settings, domain: &DmaDomain, limits: &Limits, mrg_rxbuf: bool) -> Result<(), ConfigError> {
     config::check(config, domain, limits)?;
-    config.given_pool().map_or(Ok(()), |pool| check_pool(pool, config, mrg_rxbuf))
+    config.given_pool().map_or(Ok(()), |pool| check_pool(pool, settings, mrg_rxbuf))
 }
 
-fn check_pool(pool: &BufPool, config: &Config, mrg_rxbuf: bool) -> Result<(), ConfigError> {
+fn check_pool(pool: &BufPool, settings: &Settings, mrg_rxbuf: bool) -> Result<(), ConfigError> {
     let (headroom_bytes, min_bytes) = (pool.headroom_bytes(), NET_HDR_BYTES as u32);
     if headroom_bytes < min_bytes {
         return Err(ConfigError::PoolHeadroom { headroom_bytes, min_bytes });
     }
-    let (buffer_bytes, min_bytes) = (pool.data_bytes(), FrameLimits::of(config.mtu_bytes()).tagged_bytes());
+    let (buffer_bytes, min_bytes) = (pool.data_bytes(), settings.limits().tagged_bytes());
     if buffer_bytes < min_bytes && !mrg_rxbuf {
         return Err(ConfigError::PoolBuffers { buffer_bytes, min_bytes });
     }
@@ -56,9 +56,9 @@ pub(crate) fn caps(features: Features) -> Caps {
 }
 
 /// A pool for a device that was given none: buffers of the usual size, or of a frame's where a frame must lie in one.
-pub(crate) fn own_pool(config: &Config, mrg_rxbuf: bool) -> PoolConfig {
-    let usual = PoolConfig::new(config.rx_config().ring_len() + config.tx_config().ring_len() + SPARE_BUFFERS);
-    if mrg_rxbuf { usual } else { PoolConfig { data_bytes: usual.data_bytes.max(FrameLimits::of(config.mtu_bytes()).tagged_bytes()), ..usual } }
+pub(crate) fn own_pool(settings: &Settings, mrg_rxbuf: bool) -> PoolConfig {
+    let usual = PoolConfig::new(settings.rx().ring_len() + settings.tx().ring_len() + SPARE_BUFFERS);
+    if mrg_rxbuf { usual } else { PoolConfig { data_bytes: usual.data_bytes.max(settings.limits().tagged_bytes()), ..usual } }
 }
 
 #[cfg(test)]

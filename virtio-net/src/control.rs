@@ -3,7 +3,7 @@
 use alloc::sync::Arc;
 use core::fmt;
 
-use driver_core::device::{Caps, Config, DeviceInfo, Link, NetDevice, RxMode, Stats};
+use driver_core::device::{Caps, DeviceInfo, Link, NetDevice, RxMode, Settings, Stats};
 use driver_core::ether::MacAddr;
 use driver_core::host::PciFunction;
 
@@ -26,21 +26,19 @@ pub struct Control<F: PciFunction> {
     shared: Arc<Shared>,
     /// The vector of configuration changes, where interrupts are on.
     interrupt: Option<F::Interrupt>,
-    mac: MacAddr,
-    mtu: u32,
+    settings: Settings,
     link: Link,
     carrier_changes: u64,
 }
 
 impl<F: PciFunction> Control<F> {
-    pub(crate) fn new(device: VirtioNet<F>, config: &Config, features: Features, shared: Arc<Shared>, interrupt: Option<F::Interrupt>) -> Self {
+    pub(crate) fn new(device: VirtioNet<F>, settings: Settings, features: Features, shared: Arc<Shared>, interrupt: Option<F::Interrupt>) -> Self {
         let VirtioNet { function, transport, mut info, offered, .. } = device;
         info.used_caps = caps(features);
-        info.used_caps.set(Caps::INTERRUPTS, config.wants_interrupts());
+        info.used_caps.set(Caps::INTERRUPTS, settings.vectors().is_some());
         info.features = features.names();
         info.unused_features = offered.difference(features).names();
-        let (mac, mtu) = (info.permanent_mac, config.mtu_bytes());
-        Self { function, transport, info, features, shared, interrupt, mac, mtu, link: Link::default(), carrier_changes: 0 }
+        Self { function, transport, info, features, shared, interrupt, settings, link: Link::default(), carrier_changes: 0 }
     }
 
     /// The vector that fires when the link comes or goes and when the device wants a reset, where interrupts are on. After it, ask for
@@ -88,18 +86,14 @@ impl<F: PciFunction> NetDevice for Control<F> {
         &self.info
     }
 
-    fn mac(&self) -> MacAddr {
-        self.mac
+    fn settings(&self) -> &Settings {
+        &self.settings
     }
 
     /// Without VIRTIO_NET_F_CTRL_MAC_ADDR only the address that the device has already.
     fn set_mac(&mut self, mac: MacAddr) -> Result<(), Error> {
         check(&[mac], MacAddr::is_valid_unicast, "unicast")?;
-        if mac == self.mac { Ok(()) } else { Err(Error::FixedMac { function: self.info.name.clone() }) }
-    }
-
-    fn mtu(&self) -> u32 {
-        self.mtu
+        if mac == self.settings.mac() { Ok(()) } else { Err(Error::FixedMac { function: self.info.name.clone() }) }
     }
 
     fn link(&mut self) -> Link {
@@ -120,18 +114,24 @@ impl<F: PciFunction> NetDevice for Control<F> {
     }
 
     /// The device delivers every frame that reaches it, whatever the mode: see [`filter`](crate::filter).
-    fn set_rx_mode(&mut self, _: RxMode) -> Result<(), Error> {
-        self.check()
+    fn set_rx_mode(&mut self, mode: RxMode) -> Result<(), Error> {
+        self.check()?;
+        self.settings.set_rx_mode(mode);
+        Ok(())
     }
 
     fn set_unicast_filters(&mut self, addresses: &[MacAddr]) -> Result<(), Error> {
         check(addresses, MacAddr::is_valid_unicast, "unicast")?;
-        self.check()
+        self.check()?;
+        self.settings.set_unicast(addresses);
+        Ok(())
     }
 
     fn set_multicast_filters(&mut self, addresses: &[MacAddr]) -> Result<(), Error> {
         check(addresses, MacAddr::is_multicast, "multicast")?;
-        self.check()
+        self.check()?;
+        self.settings.set_multicast(addresses);
+        Ok(())
     }
 
     fn stats(&mut self) -> Stats {
@@ -164,6 +164,6 @@ impl<F: PciFunction> Drop for Control<F> {
 
 impl<F: PciFunction> fmt::Debug for Control<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Control").field("info", &self.info).field("mac", &self.mac).field("link", &self.link).finish_non_exhaustive()
+        f.debug_struct("Control").field("info", &self.info).field("settings", &self.settings).field("link", &self.link).finish_non_exhaustive()
     }
 }

@@ -7,7 +7,7 @@ use core::fmt;
 
 use driver_core::buf::{BufPool, PoolError};
 use driver_core::device::config::Limits;
-use driver_core::device::{Caps, Config, ConfigError, DeviceInfo, Offloads};
+use driver_core::device::{Caps, Config, ConfigError, DeviceInfo, Offloads, Settings};
 use driver_core::ether::{FrameLimits, MIN_MTU, MacAddr};
 use driver_core::host::{Clock, DmaDomain, PciFunction, VectorPlan, Vectors};
 use driver_core::queue::TxGate;
@@ -166,11 +166,12 @@ impl<F: PciFunction> VirtioNet<F> {
     /// [`StartError`] with the reason and the device, stopped. Where the device does not even confirm its reset, the buffers it was lent leak.
     pub fn start(mut self, config: &Config) -> Result<Started<F>, StartError<F>> {
         let shared = Arc::new(Shared::new());
-        match self.bring_up(config, &shared) {
+        let mut settings = Settings::new(config, self.info.permanent_mac);
+        match self.bring_up(config, &mut settings, &shared) {
             Ok(Running { rx, tx, pool, mut vectors, features }) => {
-                let plan = VectorPlan::new(config.rx_config().queue_count());
-                let control = Control::new(self, config, features, shared, vectors.take(plan.control()));
-                let interrupts = plan.all_rx().filter_map(|vector| vectors.take(vector)).collect();
+                let plan = settings.vectors();
+                let control = Control::new(self, settings, features, shared, plan.and_then(|plan| vectors.take(plan.control())));
+                let interrupts = plan.into_iter().flat_map(VectorPlan::all_rx).filter_map(|vector| vectors.take(vector)).collect();
                 Ok(Started::new(control, vec![rx], vec![tx], interrupts, pool))
             }
             Err(error) => {
@@ -197,33 +198,36 @@ impl<F: PciFunction> VirtioNet<F> {
     }
 
     /// 3.1.1 from the start to DRIVER_OK.
-    fn bring_up(&mut self, config: &Config, shared: &Arc<Shared>) -> Result<Running<F>, Error> {
+    fn bring_up(&mut self, config: &Config, settings: &mut Settings, shared: &Arc<Shared>) -> Result<Running<F>, Error> {
         let mrg_rxbuf = self.features.contains(Features::MRG_RXBUF);
-        config::check(config, &self.domain, &self.limits(), mrg_rxbuf)?;
+        config::check(config, settings, &self.domain, &self.limits(), mrg_rxbuf)?;
         if !self.features.contains(Features::ACCESS_PLATFORM) && !self.physical {
             return Err(Error::NoAccessPlatform { function: self.transport.name.clone() });
         }
         let pool = match config.given_pool() {
             Some(pool) => pool.clone(),
-            None => BufPool::new(&self.domain, config::own_pool(config, mrg_rxbuf)).map_err(pool_error)?,
+            None => BufPool::new(&self.domain, config::own_pool(settings, mrg_rxbuf)).map_err(pool_error)?,
         };
         greet(&self.transport)?;
-        let features = self.negotiate(&pool, config.wanted_offloads())?;
+        let features = self.negotiate(&pool, settings.offloads())?;
         // SAFETY: it was reset just now (`greet`), so that it knows of no memory. What it is told from here on are the areas of queues: it uses none before the
         // queue is enabled, below, and then `Rx` and `Tx` hold them until the device was seen to stop.
         #[allow(unsafe_code, reason = "from here on the device accesses memory")]
         unsafe { self.function.lock().allow_dma() }?;
-        let vectors = self.set_up_vectors(config)?;
-        let limits = FrameLimits::of(config.mtu_bytes());
+        let vectors = self.set_up_vectors(settings)?;
+        let limits = settings.limits();
 
-        let rx_vector = VectorPlan::new(config.rx_config().queue_count()).rx(0).filter(|_| config.wants_interrupts());
-        let (queue, notify) = self.set_up_queue(net::RECEIVEQ, config.rx_config().ring_len(), features, rx_vector)?;
+        let rx_vector = settings.vectors().and_then(|plan| plan.rx(0));
+        let (queue, notify) = self.set_up_queue(net::RECEIVEQ, settings.rx().ring_len(), features, rx_vector)?;
+        let rx_len = queue.size().into();
         let ring = SplitRx::new(queue, &pool).map_err(ring_error)?;
-        let parts = RxParts { ring, notify, shared: shared.clone(), features, interrupts: config.wants_interrupts(), limits };
+        let parts = RxParts { ring, notify, shared: shared.clone(), features, interrupts: rx_vector.is_some(), limits };
         let mut rx = Rx::new(parts);
 
-        let (queue, notify) = self.set_up_queue(net::TRANSMITQ, config.tx_config().ring_len(), features, None)?;
-        let gate = TxGate::new(config.tx_config().gate_config(), queue.size().into())?;
+        let (queue, notify) = self.set_up_queue(net::TRANSMITQ, settings.tx().ring_len(), features, None)?;
+        let tx_len = queue.size().into();
+        let gate = TxGate::new(settings.tx().gate_config(), tx_len)?;
+        settings.set_ring_lens(rx_len, tx_len);
         let ring = SplitTx::new(queue, &self.domain, &pool, features.contains(Features::INDIRECT_DESC)).map_err(ring_error)?;
         let tx = Tx::new(TxParts { ring, notify, shared: shared.clone(), features, gate, limits });
 
@@ -264,13 +268,12 @@ impl<F: PciFunction> VirtioNet<F> {
     }
 
     /// Turns the vectors on and gives the control vector to configuration changes (4.1.5.1.2).
-    fn set_up_vectors(&self, config: &Config) -> Result<Vectors<F::Interrupt>, Error> {
+    fn set_up_vectors(&self, settings: &Settings) -> Result<Vectors<F::Interrupt>, Error> {
         let common = &self.transport.common;
-        if !config.wants_interrupts() {
+        let Some(plan) = settings.vectors() else {
             common::CONFIG_MSIX_VECTOR.write(common, common::NO_VECTOR);
             return Ok(Vectors::default());
-        }
-        let plan = VectorPlan::new(config.rx_config().queue_count());
+        };
         let vectors = self.function.lock().enable_interrupts(plan.count())?;
         let vector = plan.control();
         common::CONFIG_MSIX_VECTOR.write(common, vector);

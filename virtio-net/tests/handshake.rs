@@ -198,6 +198,8 @@ fn rings_are_as_long_as_asked_for_and_the_device_allows() {
     let started = rig.start(&Config::new().rx_ring(512).tx_ring(64));
     assert!(format!("{:?}", started.rx[0]).contains("128 descriptors"), "{:?}", started.rx[0]);
     assert!(format!("{:?}", started.tx[0]).contains("64 descriptors"), "{:?}", started.tx[0]);
+    let settings = started.control.settings();
+    assert_eq!((settings.rx().ring_len(), settings.tx().ring_len()), (128, 64));
     for rx_ring in [0, 4, 100, 65536] {
         let rig = Rig::new();
         let error = start_error(rig.open().unwrap(), &Config::new().rx_ring(rx_ring));

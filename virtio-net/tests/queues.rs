@@ -206,13 +206,25 @@ fn filters_take_what_they_should() {
     let rig = Rig::new();
     let mut control = rig.start(&small()).control;
     let (unicast, group) = (MacAddr([2, 0, 0, 0, 0, 1]), MacAddr([1, 0, 0x5e, 0, 0, 1]));
+    let mut wanted = control.settings().clone();
     assert_eq!(control.set_rx_mode(RxMode::all()), Ok(()));
     assert_eq!(control.set_unicast_filters(&[unicast]), Ok(()));
+    assert_eq!(control.set_multicast_filters(&[group]), Ok(()));
+    wanted.set_rx_mode(RxMode::all());
+    wanted.set_unicast(&[unicast]);
+    wanted.set_multicast(&[group]);
+    assert_eq!(control.settings(), &wanted);
     assert_eq!(control.set_unicast_filters(&[unicast, group]), Err(Error::Address { mac: group, wanted: "unicast" }));
     assert_eq!(control.set_multicast_filters(&[unicast]), Err(Error::Address { mac: unicast, wanted: "multicast" }));
     let own = control.mac();
     assert_eq!(control.set_mac(own), Ok(()));
     assert!(matches!(control.set_mac(unicast), Err(Error::FixedMac { .. })));
+    assert_eq!((control.settings(), own), (&wanted, wanted.mac()), "what was refused is not remembered");
+    control.stop().unwrap();
+    assert!(matches!(control.set_rx_mode(RxMode::empty()), Err(Error::Stopped { .. })));
+    assert!(matches!(control.set_unicast_filters(&[]), Err(Error::Stopped { .. })));
+    assert!(matches!(control.set_multicast_filters(&[]), Err(Error::Stopped { .. })));
+    assert_eq!(control.settings(), &wanted);
     drop(control);
     rig.assert_clean();
 }

@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use crate::buf::pool::BufPool;
 use crate::device::info::{DeviceInfo, Link, RxMode};
+use crate::device::settings::Settings;
 use crate::device::stats::Stats;
 use crate::ether::MacAddr;
 use crate::queue::contract::{RxQueue, TxQueue};
@@ -42,15 +43,21 @@ pub trait NetDevice: Send {
 
     /// What the device is and can do.
     fn info(&self) -> &DeviceInfo;
+    /// How it is set now: what was configured, and what was set since.
+    fn settings(&self) -> &Settings;
     /// The address it has now.
-    fn mac(&self) -> MacAddr;
+    fn mac(&self) -> MacAddr {
+        self.settings().mac()
+    }
     /// Gives it another address.
     ///
     /// # Errors
     /// Where `mac` is no unicast address or the device cannot change it.
     fn set_mac(&mut self, mac: MacAddr) -> Result<(), Self::Error>;
-    /// The MTU it was started with.
-    fn mtu(&self) -> u32;
+    /// The MTU it was started with, in bytes.
+    fn mtu(&self) -> u32 {
+        self.settings().mtu()
+    }
     /// The link as it is now. Changes are counted in `carrier_changes`.
     fn link(&mut self) -> Link;
     /// Sets promiscuous and all-multicast mode.

@@ -4,10 +4,12 @@ pub(crate) mod caps;
 pub mod config;
 pub(crate) mod contract;
 pub(crate) mod info;
+pub(crate) mod settings;
 pub(crate) mod stats;
 
 pub use caps::Caps;
 pub use config::{Config, ConfigError, Offloads, RssConfig, RxConfig, StartError, TxConfig};
 pub use contract::{NetDevice, Started};
 pub use info::{DeviceInfo, Link, RxMode};
+pub use settings::Settings;
 pub use stats::Stats;

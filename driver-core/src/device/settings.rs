@@ -1,0 +1,135 @@
+//! How a device is set now: the one place that a start, the setters of its control handle and a restart read.
+
+use alloc::vec::Vec;
+
+use crate::device::config::{Config, Offloads, RssConfig, RxConfig, TxConfig};
+use crate::device::info::RxMode;
+use crate::ether::{FrameLimits, MacAddr};
+use crate::host::vectors::VectorPlan;
+
+/// Everything that a device was told by its configuration and by the setters since.
+///
+/// A driver's `start` makes it from the configuration and sets the device up by it; its control handle keeps it, and writes to it what the device has taken,
+/// never what it refused. A device that lost its state is set up anew by the same value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    mac: MacAddr,
+    mtu: u32,
+    rx: RxConfig,
+    tx: TxConfig,
+    rss: RssConfig,
+    offloads: Offloads,
+    interrupts: bool,
+    unicast: Vec<MacAddr>,
+    multicast: Vec<MacAddr>,
+}
+
+impl Settings {
+    /// What `config` asks for, of a device with the address `mac` and without further ones.
+    pub fn new(config: &Config, mac: MacAddr) -> Self {
+        Self {
+            mac,
+            mtu: config.mtu_bytes(),
+            rx: config.rx_config().clone(),
+            tx: config.tx_config().clone(),
+            rss: config.rss_config().clone(),
+            offloads: config.wanted_offloads(),
+            interrupts: config.wants_interrupts(),
+            unicast: Vec::new(),
+            multicast: Vec::new(),
+        }
+    }
+
+    /// The device's address.
+    pub fn mac(&self) -> MacAddr {
+        self.mac
+    }
+    /// The MTU in bytes.
+    pub fn mtu(&self) -> u32 {
+        self.mtu
+    }
+    /// The longest frames of the MTU.
+    pub fn limits(&self) -> FrameLimits {
+        FrameLimits::of(self.mtu)
+    }
+    /// The receive queues, their rings and the receive mode.
+    pub fn rx(&self) -> &RxConfig {
+        &self.rx
+    }
+    /// The transmit queues, their rings and their gates.
+    pub fn tx(&self) -> &TxConfig {
+        &self.tx
+    }
+    /// How flows are spread over several receive queues.
+    pub fn rss(&self) -> &RssConfig {
+        &self.rss
+    }
+    /// What the device may do in the stack's place.
+    pub fn offloads(&self) -> Offloads {
+        self.offloads
+    }
+    /// Which interrupt vector tells of what; `None`: none is used.
+    pub fn vectors(&self) -> Option<VectorPlan> {
+        self.interrupts.then(|| VectorPlan::new(self.rx.queue_count()))
+    }
+    /// Which frames come in beside those for the device.
+    pub fn rx_mode(&self) -> RxMode {
+        self.rx.rx_mode()
+    }
+    /// The further unicast addresses that come in.
+    pub fn unicast(&self) -> &[MacAddr] {
+        &self.unicast
+    }
+    /// The multicast addresses that come in.
+    pub fn multicast(&self) -> &[MacAddr] {
+        &self.multicast
+    }
+
+    /// The device has this address now.
+    pub fn set_mac(&mut self, mac: MacAddr) {
+        self.mac = mac;
+    }
+    /// Its receiver is in this mode now.
+    pub fn set_rx_mode(&mut self, mode: RxMode) {
+        self.rx = self.rx.clone().mode(mode);
+    }
+    /// These further unicast addresses come in now.
+    pub fn set_unicast(&mut self, addresses: &[MacAddr]) {
+        self.unicast = addresses.into();
+    }
+    /// These multicast addresses come in now.
+    pub fn set_multicast(&mut self, addresses: &[MacAddr]) {
+        self.multicast = addresses.into();
+    }
+    /// Its rings have so many descriptors, which may be fewer than were asked for.
+    pub fn set_ring_lens(&mut self, rx: u32, tx: u32) {
+        self.rx = self.rx.clone().ring(rx);
+        self.tx = self.tx.clone().ring(tx);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_what_was_configured_until_something_is_set() {
+        let config = Config::new().mtu(9000).rx_queues(3).tx_ring(64).rx_mode(RxMode::PROMISCUOUS).interrupts(true).offloads(Offloads::TX_CHECKSUM);
+        let [mac, other, group] = [2, 4, 1].map(|first| MacAddr([first, 0, 0, 0, 0, 1]));
+        let start = Settings::new(&config, mac);
+        assert_eq!((start.mac(), start.mtu(), start.limits().untagged_bytes(), start.vectors()), (mac, 9000, 9014, Some(VectorPlan::new(3))));
+        assert_eq!((start.rx(), start.tx(), start.rss()), (config.rx_config(), config.tx_config(), config.rss_config()));
+        assert_eq!((start.rx_mode(), start.offloads()), (RxMode::PROMISCUOUS, Offloads::TX_CHECKSUM));
+        assert!(start.unicast().is_empty() && start.multicast().is_empty());
+        assert_eq!(Settings::new(&Config::new(), mac).vectors(), None);
+        let mut now = start.clone();
+        now.set_mac(other);
+        now.set_rx_mode(RxMode::ALL_MULTICAST);
+        now.set_unicast(&[mac]);
+        now.set_multicast(&[group]);
+        now.set_ring_lens(256, 32);
+        assert_eq!((now.mac(), now.rx_mode(), now.unicast(), now.multicast()), (other, RxMode::ALL_MULTICAST, &[mac][..], &[group][..]));
+        assert_eq!((now.rx().queue_count(), now.rx().ring_len(), now.tx().ring_len()), (3, 256, 32));
+        assert_eq!((now.mtu(), now.tx().gate_config(), now.rss()), (start.mtu(), start.tx().gate_config(), start.rss()));
+    }
+}
