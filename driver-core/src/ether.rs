@@ -1,4 +1,5 @@
 //! Ethernet: addresses and lengths.
+#![warn(clippy::exhaustive_enums, clippy::exhaustive_structs)]
 
 use core::fmt;
 use core::str::FromStr;
@@ -67,6 +68,7 @@ impl FrameLimits {
 
 /// A 48-bit Ethernet address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[allow(clippy::exhaustive_structs, reason = "an address is six bytes")]
 pub struct MacAddr(pub [u8; 6]);
 
 impl MacAddr {

@@ -189,9 +189,9 @@ pub(crate) enum Drained {
 }
 
 /// A port's counters where the run is over: what was received until its `end`, and all that was sent, what was on the way then included.
-pub(crate) fn totals(end: Stats, port: &mut Port) -> Stats {
-    let Stats { tx_packets, tx_bytes, tx_errors, tx_dropped, .. } = port.control.stats();
-    Stats { tx_packets, tx_bytes, tx_errors, tx_dropped, ..end }
+pub(crate) fn totals(mut end: Stats, port: &mut Port) -> Stats {
+    Stats { tx_packets: end.tx_packets, tx_bytes: end.tx_bytes, tx_errors: end.tx_errors, tx_dropped: end.tx_dropped, .. } = port.control.stats();
+    end
 }
 
 /// Prints the ports' totals and stops them. To be called while the queues live: a card whose queues are gone misses what still comes. Returns how the

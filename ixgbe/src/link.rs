@@ -73,19 +73,19 @@ impl<B: Bar> Hw<B> {
 fn decode(links: Links, family: Family) -> Link {
     // All ones: the card does not answer.
     if !links.contains(Links::LINK_UP) || links.bits() == u32::MAX {
-        return Link::default();
+        return Link::down();
     }
     let odd = family == Family::X550 && links.contains(Links::SPEED_NON_STD);
     let speed = links & Links::LINK_SPEED;
     let speed_mbps = match (odd, speed) {
-        (false, Links::LINK_SPEED) => 10_000,
-        (true, Links::LINK_SPEED) => 2_500,
-        (_, Links::SPEED_1G) => 1_000,
-        (false, Links::SPEED_100M) => 100,
-        (true, Links::SPEED_100M) => 5_000,
-        _ => 0,
+        (false, Links::LINK_SPEED) => Some(10_000),
+        (true, Links::LINK_SPEED) => Some(2_500),
+        (_, Links::SPEED_1G) => Some(1_000),
+        (false, Links::SPEED_100M) => Some(100),
+        (true, Links::SPEED_100M) => Some(5_000),
+        _ => None,
     };
-    Link { up: true, speed_mbps, full_duplex: true }
+    Link::up_at(speed_mbps)
 }
 
 #[cfg(test)]
@@ -94,7 +94,7 @@ mod tests {
 
     #[test]
     fn speeds_are_the_tables() {
-        let up = |bits: u32, family| decode(Links::from_bits_retain(bits), family).speed_mbps;
+        let up = |bits: u32, family| decode(Links::from_bits_retain(bits), family).speed_mbps.unwrap_or(0);
         assert_eq!(up(0x7000_0000, Family::I82599), 10_000);
         assert_eq!(up(0x6000_0000, Family::I82599), 1_000);
         assert_eq!(up(0x5000_0000, Family::I82599), 100);

@@ -54,24 +54,23 @@ impl Counters {
 
     /// Under Linux's names.
     pub(crate) fn stats(&self, carrier_changes: u64) -> Stats {
-        Stats {
-            // GPRC-MISSED: GPRC also counts frames that were missed later; QPRC counts what memory got.
-            rx_packets: self.received,
-            // QBRC-NO-FCS: without the check sequence where it is stripped.
-            rx_bytes: self.received_octets,
-            tx_packets: self.sent,
-            // GOTC counts "from the <Destination Address> field through the <CRC> field".
-            tx_bytes: self.sent_octets.saturating_sub(self.sent * FCS_BYTES as u64),
-            rx_errors: self.crc + self.length + self.symbol,
-            multicast: self.multicast,
-            rx_length_errors: self.length,
-            rx_crc_errors: self.crc,
-            rx_frame_errors: self.symbol,
-            // MISSED: the card's two ways of losing frames are not told apart.
-            rx_missed_errors: self.missed,
-            carrier_changes,
-            ..Stats::default()
-        }
+        let mut stats = Stats::default();
+        // GPRC-MISSED: GPRC also counts frames that were missed later; QPRC counts what memory got.
+        stats.rx_packets = self.received;
+        // QBRC-NO-FCS: without the check sequence where it is stripped.
+        stats.rx_bytes = self.received_octets;
+        stats.tx_packets = self.sent;
+        // GOTC counts "from the <Destination Address> field through the <CRC> field".
+        stats.tx_bytes = self.sent_octets.saturating_sub(self.sent * FCS_BYTES as u64);
+        stats.rx_errors = self.crc + self.length + self.symbol;
+        stats.multicast = self.multicast;
+        stats.rx_length_errors = self.length;
+        stats.rx_crc_errors = self.crc;
+        stats.rx_frame_errors = self.symbol;
+        // MISSED: the card's two ways of losing frames are not told apart.
+        stats.rx_missed_errors = self.missed;
+        stats.carrier_changes = carrier_changes;
+        stats
     }
 }
 

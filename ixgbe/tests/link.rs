@@ -7,7 +7,7 @@ use driver_core::device::{Config, Link, NetDevice};
 use driver_core::host::{Bar, PciFunction, RegSpace};
 use driver_core::queue::TxState;
 
-const UP: Link = Link { up: true, speed_mbps: 10_000, full_duplex: true };
+const UP: Link = Link::up_at(Some(10_000));
 
 #[test]
 fn the_link_of_each_family_comes_up() {

@@ -10,5 +10,5 @@ use crate::transport::Transport;
 /// 5.1.4.2: "If the driver does not negotiate the VIRTIO_NET_F_STATUS feature, it SHOULD assume the link is active". Speed is not told.
 pub(crate) fn link<F: PciFunction>(transport: &Transport<F>, features: Features) -> Result<Link, Error> {
     let up = !features.contains(Features::STATUS) || transport.config(|device| net::STATUS.read(device))? & net::S_LINK_UP != 0;
-    Ok(Link { up, speed_mbps: 0, full_duplex: up })
+    Ok(if up { Link::up_at(None) } else { Link::down() })
 }

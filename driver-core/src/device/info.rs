@@ -11,13 +11,25 @@ use crate::ether::{MacAddr, STANDARD_MTU};
 
 /// The state of the link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct Link {
     /// Whether there is one.
     pub up: bool,
-    /// Its speed in Mbit/s, 0 where down or unknown.
-    pub speed_mbps: u32,
+    /// Its speed in Mbit/s, where it is up and its speed known.
+    pub speed_mbps: Option<u32>,
     /// Whether it is full duplex.
     pub full_duplex: bool,
+}
+
+impl Link {
+    /// No link.
+    pub const fn down() -> Self {
+        Self { up: false, speed_mbps: None, full_duplex: false }
+    }
+    /// A link with full duplex, at a speed in Mbit/s where it is known.
+    pub const fn up_at(speed_mbps: Option<u32>) -> Self {
+        Self { up: true, speed_mbps, full_duplex: true }
+    }
 }
 
 impl fmt::Display for Link {
@@ -27,8 +39,8 @@ impl fmt::Display for Link {
         }
         let duplex = if self.full_duplex { "full" } else { "half" };
         match self.speed_mbps {
-            0 => write!(f, "up"),
-            speed => write!(f, "up, {speed} Mbit/s, {duplex} duplex"),
+            None => write!(f, "up"),
+            Some(speed) => write!(f, "up, {speed} Mbit/s, {duplex} duplex"),
         }
     }
 }
@@ -96,5 +108,20 @@ bitflags! {
         const PROMISCUOUS = 1 << 0;
         /// Every multicast frame.
         const ALL_MULTICAST = 1 << 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+
+    use super::*;
+
+    #[test]
+    fn a_link_tells_its_speed_where_it_is_known() {
+        assert_eq!(Link::default(), Link::down());
+        let half = Link { full_duplex: false, ..Link::up_at(Some(100)) };
+        let texts = [Link::down(), Link::up_at(None), Link::up_at(Some(10_000)), half].map(|link| link.to_string());
+        assert_eq!(texts, ["down", "up", "up, 10000 Mbit/s, full duplex", "up, 100 Mbit/s, half duplex"]);
     }
 }

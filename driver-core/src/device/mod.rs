@@ -1,4 +1,5 @@
 //! The control side of a network device: how it is configured, what it is, what it counted.
+#![warn(clippy::exhaustive_enums, clippy::exhaustive_structs)]
 
 pub(crate) mod caps;
 pub mod config;

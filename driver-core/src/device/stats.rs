@@ -5,6 +5,7 @@ use core::ops::AddAssign;
 
 /// Counters since the device was started.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Stats {
     /// Good frames received.
     pub rx_packets: u64,
@@ -40,8 +41,8 @@ pub struct Stats {
 
 impl Stats {
     /// Name and value of every counter, in a fixed order.
-    pub fn entries(&self) -> [(&'static str, u64); 15] {
-        [
+    pub fn entries(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
+        let entries = [
             ("rx_packets", self.rx_packets),
             ("tx_packets", self.tx_packets),
             ("rx_bytes", self.rx_bytes),
@@ -57,7 +58,8 @@ impl Stats {
             ("rx_over_errors", self.rx_over_errors),
             ("rx_missed_errors", self.rx_missed_errors),
             ("carrier_changes", self.carrier_changes),
-        ]
+        ];
+        entries.into_iter()
     }
 }
 

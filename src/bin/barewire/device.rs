@@ -71,7 +71,7 @@ pub(crate) fn stats(spec: &str, seconds: f64) -> Result<Report, Error> {
     receive(&mut port, Duration::from_secs_f64(seconds))?;
     let (name, stats) = (port.name().to_owned(), port.control.stats());
     port.finish().check()?;
-    let counters: Map<String, Value> = stats.entries().into_iter().map(|(counter, value)| (counter.into(), value.into())).collect();
+    let counters: Map<String, Value> = stats.entries().map(|(counter, value)| (counter.into(), value.into())).collect();
     let text = two_columns(stats.entries().map(|(counter, value)| (counter, value.to_string())));
     Ok(Report::good(text, json!({ "device": name, "seconds": seconds, "stats": counters })))
 }
