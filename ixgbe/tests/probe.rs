@@ -4,7 +4,7 @@ mod common;
 
 use common::{Card, I82599, Liar, MAC, X540, X550};
 use driver_core::device::{Config, NetDevice};
-use driver_core::host::{Bar, PciFunction, RegSpace};
+use driver_core::host::RegSpace;
 use ixgbe::Error;
 
 #[test]
