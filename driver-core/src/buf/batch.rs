@@ -8,7 +8,7 @@ use core::fmt;
 use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 
-use crate::buf::frame::Frame;
+use crate::buf::frame::handle::Frame;
 use crate::buf::memory::{self, PoolInner, RawBuf};
 use crate::buf::pool::{BufPool, CHUNK};
 
