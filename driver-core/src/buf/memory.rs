@@ -96,9 +96,23 @@ pub(crate) struct PoolInner {
     pub(crate) buffers: u32,
     /// Private metadata of the buffers whose frames need more than their own words hold; a device cannot reach it. A frame writes its cell before it
     /// reads it.
-    ext: Box<[UnsafeCell<MaybeUninit<Ext>>]>,
+    ext: Vec<UnsafeCell<MaybeUninit<Ext>>>,
     pub(crate) region: DmaRegion,
     free: spin::Mutex<Free>,
+}
+
+/// An empty vector with room for one `T` for each of `buffers` buffers.
+fn reserved<T>(domain: &DmaDomain, buffers: u32) -> Result<Vec<T>, DmaError> {
+    let mut places = Vec::new();
+    let len_bytes = buffers as usize * size_of::<T>();
+    match places.try_reserve_exact(buffers as usize) {
+        Ok(()) => Ok(places),
+        Err(_) => Err(DmaError {
+            len_bytes,
+            domain: alloc::format!("{domain:?}"),
+            why: "no private memory is left to say which of the pool's buffers are free: make it smaller".into(),
+        }),
+    }
 }
 
 struct Free {
@@ -122,16 +136,17 @@ impl PoolInner {
         let lines = (headroom_bytes + data_bytes) / LINE_BYTES + 1;
         let stride_bytes = (lines | 1) * LINE_BYTES;
         let region = domain.allocate(buffers as usize * stride_bytes as usize)?;
+        let mut stack = reserved(domain, buffers)?;
+        let mut ext = reserved(domain, buffers)?;
+        // SAFETY: the places were reserved, and `MaybeUninit` needs nothing to be there.
+        unsafe { ext.set_len(buffers as usize) };
         // The one place where the region's provenance is exposed: from here on its buffers are known by integers, see `RawBuf`.
         let start = region.ptr().as_ptr().expose_provenance();
-        let stack = (0..buffers)
-            .rev()
-            .map(|index| {
-                let home = index as usize * stride_bytes as usize + headroom_bytes as usize;
-                // SAFETY: every index is below `buffers`, and the region holds that many strides of more than `headroom_bytes` each.
-                RawBuf::at(unsafe { region.ptr().add(home) })
-            })
-            .collect();
+        stack.extend((0..buffers).rev().map(|index| {
+            let home = index as usize * stride_bytes as usize + headroom_bytes as usize;
+            // SAFETY: every index is below `buffers`, and the region holds that many strides of more than `headroom_bytes` each.
+            RawBuf::at(unsafe { region.ptr().add(home) })
+        }));
         let inner = Self {
             start,
             delta: region.iova().0.wrapping_sub(start as u64),
@@ -139,7 +154,7 @@ impl PoolInner {
             headroom_bytes,
             data_bytes,
             buffers,
-            ext: (0..buffers).map(|_| UnsafeCell::new(MaybeUninit::uninit())).collect(),
+            ext,
             region,
             free: spin::Mutex::new(Free { stack, handles: 1 }),
         };

@@ -99,12 +99,6 @@ impl Frame {
         self.0.pool = self.0.pool.map_addr(|addr| addr | tag);
     }
 
-    /// Whether the frame is one buffer with its data at home whose words say all.
-    #[inline(always)]
-    pub(crate) fn is_plain(&self) -> bool {
-        self.0.pool.addr().get() & TAGS == 0
-    }
-
     /// Of a plain frame: whether its words ask for a VLAN tag to be put back.
     #[inline(always)]
     pub(crate) fn has_vlan_word(&self) -> bool {
