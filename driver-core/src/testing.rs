@@ -13,6 +13,9 @@ use crate::host::dma::{DmaDomain, DmaError, DmaMapper, Iova, Mapping};
 /// How far a device address lies from the pointer.
 const DISTANCE: u64 = 0x55_0000_0000_0000;
 
+/// What one mapping may have at most.
+const MOST_BYTES: usize = 1 << 30;
+
 /// Counts the mappings that are alive.
 #[derive(Default)]
 pub(crate) struct HeapMapper {
@@ -26,9 +29,13 @@ fn layout(len_bytes: usize) -> Layout {
 // SAFETY: `map` gives zeroed heap memory of its own, which stays until `unmap`; there is no device.
 unsafe impl DmaMapper for HeapMapper {
     fn map(&self, len_bytes: usize) -> Result<Mapping, DmaError> {
-        let len_bytes = len_bytes.next_multiple_of(4096);
+        let refused = |why: &str| DmaError { len_bytes, domain: self.name(), why: why.into() };
+        if len_bytes > MOST_BYTES {
+            return Err(refused("a test asks for less than 1 GiB"));
+        }
+        let len_bytes = len_bytes.next_multiple_of(4096).max(4096);
         // SAFETY: the length is not zero.
-        let ptr = NonNull::new(unsafe { alloc_zeroed(layout(len_bytes)) }).expect("memory");
+        let ptr = NonNull::new(unsafe { alloc_zeroed(layout(len_bytes)) }).ok_or_else(|| refused("no memory is left"))?;
         self.alive.fetch_add(1, Ordering::SeqCst);
         // The test that plays the device finds the memory by an integer.
         let iova = Iova((ptr.as_ptr().expose_provenance() as u64).wrapping_add(DISTANCE));

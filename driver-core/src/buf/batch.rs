@@ -1,47 +1,42 @@
 //! A fixed-capacity FIFO of frames: what `poll` fills and `submit` drains.
 //!
-//! Behind the frames a batch keeps a stack of empty buffers: `submit` puts the buffers of completed frames there and `poll` refills its ring from
-//! it, so that in a forwarding loop no buffer goes back to the pool, and the buffer used next is the one that the cache saw last.
+//! A batch carries a cache of empty buffers: `submit` puts the buffers of completed frames there and `poll` refills its ring from it.
 
 use alloc::boxed::Box;
 use core::fmt;
-use core::mem::MaybeUninit;
+use core::mem::{self, MaybeUninit};
 use core::ptr::NonNull;
 
-use crate::buf::frame::Frame;
-use crate::buf::memory::{self, PoolInner, RawBuf};
-use crate::buf::pool::{BufPool, CHUNK};
+use crate::buf::cache::BufCache;
+use crate::buf::frame::handle::Frame;
+use crate::buf::memory::{PoolInner, RawBuf};
+use crate::buf::pool::BufPool;
 
-/// Frames in order, oldest first.
+/// Frames in order, oldest first, and a [`BufCache`].
+///
+/// A program that receives into one batch and sends from it keeps its buffers in the batch's cache. One with a batch for each direction shares what is
+/// empty between them: [`Batch::take_from`] moves frames one way and as many empty buffers the other, [`Batch::swap_cache`] exchanges all at once.
 pub struct Batch {
     frames: Box<[MaybeUninit<Frame>]>,
     /// Frames are at `head..tail`, always contiguous.
     head: usize,
     tail: usize,
-    /// Empty buffers of the pool at `spare_pool`, at `..spare_count`.
-    spares: Box<[MaybeUninit<RawBuf>]>,
-    spare_count: usize,
-    /// Meaningful while `spare_count` is not 0; those buffers keep the pool alive.
-    spare_pool: *mut PoolInner,
+    cache: BufCache,
 }
 
-// SAFETY: a batch owns its frames and empty buffers, both of which may be owned by any thread.
+// SAFETY: a batch owns its frames and its cache, all of which may be owned by any thread.
 unsafe impl Send for Batch {}
-// SAFETY: `&Batch` gives `&Frame` at most, which is Sync.
+// SAFETY: `&Batch` gives `&Frame` and `&BufCache` at most, which are Sync.
 unsafe impl Sync for Batch {}
 
 impl Batch {
-    /// A batch for at most `capacity` frames (at least 1).
+    /// The most frames that a batch holds.
+    pub const MAX_FRAMES: usize = 1 << 20;
+
+    /// A batch for at most `capacity` frames: at least 1 and at most [`Batch::MAX_FRAMES`].
     pub fn new(capacity: usize) -> Self {
-        let capacity = capacity.max(1);
-        Self {
-            frames: (0..capacity).map(|_| MaybeUninit::uninit()).collect(),
-            head: 0,
-            tail: 0,
-            spares: (0..2 * capacity.max(CHUNK)).map(|_| MaybeUninit::uninit()).collect(),
-            spare_count: 0,
-            spare_pool: core::ptr::null_mut(),
-        }
+        let capacity = capacity.clamp(1, Self::MAX_FRAMES);
+        Self { frames: Box::new_uninit_slice(capacity), head: 0, tail: 0, cache: BufCache::new(2 * capacity) }
     }
 
     /// The number of frames.
@@ -113,60 +108,92 @@ impl Batch {
         Some(frame)
     }
 
-    /// Moves the frames at the front of `other` to the back, as many as fit, and returns how many.
+    /// Moves the frames at the front of `other` to the back, as many as fit, and returns how many. As many empty buffers of the first frame's pool
+    /// go from this batch's cache to `other`'s, as far as they are there: what receive takes and transmit completes finds its way back.
     pub fn take_from(&mut self, other: &mut Self) -> usize {
-        let mut moved = 0;
-        while self.room() > 0
-            && let Some(frame) = other.pop()
-        {
-            moved += usize::from(self.push(frame).is_ok());
+        let count = self.room().min(other.len());
+        let Some(pool) = other.frames().first().map(Frame::pool_ptr).filter(|_| count > 0) else { return 0 };
+        let Some(places) = self.places(count) else { return 0 };
+        // SAFETY: the `count` frames at the front of `other` are initialised and as many places free here; `other` forgets them, and they are counted here.
+        unsafe {
+            places.copy_from_nonoverlapping(NonNull::from(other.frames()).cast(), count);
+            other.advance(count);
+            self.commit(count);
         }
-        moved
+        self.cache.hand_over_of(&mut other.cache, pool, count);
+        count
+    }
+
+    /// Exchanges the caches of two batches.
+    #[inline]
+    pub fn swap_cache(&mut self, other: &mut Self) {
+        mem::swap(&mut self.cache, &mut other.cache);
+    }
+
+    /// The empty buffers that it carries.
+    pub fn cache(&self) -> &BufCache {
+        &self.cache
+    }
+
+    /// The empty buffers that it carries, which may be exchanged for others.
+    pub fn cache_mut(&mut self) -> &mut BufCache {
+        &mut self.cache
     }
 
     /// Fills the batch with empty frames of `pool`, `count` at most, taking the pool's lock once a block. Returns how many came.
     pub fn fill(&mut self, pool: &BufPool, count: usize) -> usize {
         let mut done = 0;
         while done < count && self.room() > 0 {
-            let Some(buf) = self.take_spare(pool) else { break };
-            // SAFETY: the buffer was an empty one of `pool`, and is ours.
-            let frame = unsafe { Frame::fresh(buf, pool.as_ptr()) };
+            let Some(frame) = self.cache.take_empty(pool) else { break };
             done += usize::from(self.push(frame).is_ok());
         }
         done
     }
 
-    /// Drops every frame. Their buffers stay here for the next poll as far as there is room.
+    /// Drops every frame. Their buffers stay in the cache as far as there is room.
     pub fn clear(&mut self) {
         while let Some(frame) = self.pop() {
-            self.recycle(frame);
+            self.cache.recycle(frame);
         }
     }
 
-    /// Keeps the frames for which `keep` returns true, in order, and recycles the others.
+    /// Keeps the frames for which `keep` returns true, in order, and recycles the others. Where `keep` panics, the frame that it looked at
+    /// and those behind it stay.
     pub fn retain(&mut self, mut keep: impl FnMut(&mut Frame) -> bool) {
-        for _ in 0..self.len() {
-            if let Some(mut frame) = self.pop() {
-                if keep(&mut frame) {
-                    // A frame was just taken out, so there is room.
-                    drop(self.push(frame));
-                } else {
-                    self.recycle(frame);
-                }
-            }
+        let mut rest = Retain { kept: self.head, next: self.head, batch: self };
+        while rest.next < rest.batch.tail {
+            // SAFETY: the frame at `next` is initialised, and borrowed for the call alone.
+            let kept = keep(unsafe { rest.batch.frames.get_unchecked_mut(rest.next).assume_init_mut() });
+            rest.step(kept);
         }
     }
 
-    /// Drops a frame whose buffer the next poll can have at once.
+    /// Drops a frame and keeps its buffers in the cache.
     #[inline]
     pub fn recycle(&mut self, frame: Frame) {
-        if frame.is_plain() && self.spare_room(frame.pool_ptr()) > 0 {
-            let (buf, pool) = frame.into_raw();
-            // SAFETY: `into_raw` made the buffer ours.
-            unsafe { self.put_spares(pool, &[buf]) };
-        }
+        self.cache.recycle(frame);
     }
 
+    /// Sees to it that `count` empty buffers of `pool` lie ready for [`Batch::take_empty`]: see [`BufCache::stock`].
+    #[inline]
+    pub fn stock(&mut self, pool: &BufPool, count: usize) -> usize {
+        self.cache.stock(pool, count)
+    }
+
+    /// Takes an empty frame of `pool`: see [`BufCache::take_empty`].
+    #[inline(always)]
+    pub fn take_empty(&mut self, pool: &BufPool) -> Option<Frame> {
+        self.cache.take_empty(pool)
+    }
+
+    /// Returns the empty buffers in the cache to their pools.
+    pub fn release_spares(&mut self) {
+        self.cache.release();
+    }
+}
+
+/// For rings.
+impl Batch {
     /// Drops `n` frames' places at the front after they were moved out.
     #[inline(always)]
     pub(crate) fn advance(&mut self, n: usize) {
@@ -213,66 +240,53 @@ impl Batch {
         debug_assert!(self.tail <= self.frames.len());
     }
 
-    /// How many empty buffers of `pool` fit into the stack.
+    /// How many empty buffers of `pool` fit onto the stack at hand; none where that is another pool's.
     #[inline(always)]
     pub(crate) fn spare_room(&self, pool: NonNull<PoolInner>) -> usize {
-        if self.spare_count == 0 || self.spare_pool == pool.as_ptr() { self.spares.len() - self.spare_count } else { 0 }
+        self.cache.room(pool)
     }
 
-    /// The stack of empty buffers of `pool`: its base, and how many there are.
+    /// The base of the stack at hand, and how many buffers of `pool` lie there.
     #[inline(always)]
     pub(crate) fn spares_of(&mut self, pool: NonNull<PoolInner>) -> (NonNull<RawBuf>, usize) {
-        let count = if self.spare_pool == pool.as_ptr() { self.spare_count } else { 0 };
-        // SAFETY: a slice's pointer is never null.
-        (unsafe { NonNull::new_unchecked(self.spares.as_mut_ptr().cast()) }, count)
+        (self.cache.base(), self.cache.ready(pool))
     }
 
-    /// Binds the stack to `pool`, which has room (see [`Batch::spare_room`]), and sets its height.
+    /// Sets the height of the stack at hand.
     ///
     /// # Safety
-    /// The stack holds buffers of `pool` at `..count`, which the caller gives up or took off above.
+    /// That is the stack of `pool`: [`Batch::spare_room`] or [`Batch::spares_of`] was not 0, or [`Batch::refill`] was called. It holds buffers of `pool` at
+    /// `..count`, which the caller gives up or took off above.
     #[inline(always)]
     pub(crate) unsafe fn set_spares(&mut self, pool: NonNull<PoolInner>, count: usize) {
-        debug_assert!(count <= self.spares.len());
-        self.spare_pool = pool.as_ptr();
-        self.spare_count = count;
+        // SAFETY: the caller's.
+        unsafe { self.cache.set_ready(pool, count) };
     }
 
-    /// Puts empty buffers on the stack, or back to their pool where it is full or holds another pool's.
+    /// Puts empty buffers into the cache.
     ///
     /// # Safety
     /// The caller owns `bufs`, which are buffers of `pool`, and gives them up.
     #[inline]
     pub(crate) unsafe fn put_spares(&mut self, pool: NonNull<PoolInner>, bufs: &[RawBuf]) {
-        let (kept, over) = bufs.split_at(bufs.len().min(self.spare_room(pool)));
-        if !kept.is_empty() {
-            if self.spare_count == 0 {
-                self.spare_pool = pool.as_ptr();
-            }
-            for (slot, &buf) in self.spares[self.spare_count..].iter_mut().zip(kept) {
-                slot.write(buf);
-            }
-            self.spare_count += kept.len();
+        for &buf in bufs {
+            // SAFETY: the caller's.
+            unsafe { self.cache.put(pool, buf) };
         }
-        // SAFETY: the caller's.
-        unsafe { memory::give_back(pool, over) };
     }
 
-    /// Takes an empty buffer of `pool` off the stack and counts a frame at the back, if there is one and room: the caller has to
+    /// Takes an empty buffer of `pool` that is at hand and counts a frame at the back, if there is one and room: the caller has to
     /// write the frame to the place it gets.
     #[inline(always)]
     pub(crate) fn exchange_one(&mut self, pool: NonNull<PoolInner>) -> Option<(NonNull<Frame>, RawBuf)> {
-        let (count, tail) = (self.spare_count, self.tail);
-        if self.spare_pool != pool.as_ptr() || count == 0 || tail >= self.frames.len() {
+        let tail = self.tail;
+        if tail >= self.frames.len() {
             return None;
         }
-        self.spare_count = count - 1;
+        let buf = self.cache.take_ready(pool)?;
         self.tail = tail + 1;
-        // SAFETY: both indexes were just compared; the buffer at the top of the stack is initialised, and the lower count makes this its only copy.
-        unsafe {
-            let place = NonNull::new_unchecked(self.frames.as_mut_ptr()).add(tail).cast();
-            Some((place, self.spares.get_unchecked(count - 1).assume_init()))
-        }
+        // SAFETY: the index was just compared, and a slice's pointer is never null.
+        Some((unsafe { NonNull::new_unchecked(self.frames.as_mut_ptr()).add(tail).cast() }, buf))
     }
 
     /// The only frame, if there is just one.
@@ -289,62 +303,59 @@ impl Batch {
         self.tail = 0;
     }
 
-    /// Sees to it that `count` empty buffers of `pool` lie ready for [`Batch::take_empty`], as far as there is room for them and the pool has
-    /// them. Returns how many do, which may be more.
-    #[inline]
-    pub fn stock(&mut self, pool: &BufPool, count: usize) -> usize {
-        if self.spares_of(pool.as_ptr()).1 < count {
-            self.refill(pool, count.max(CHUNK));
-        }
-        self.spares_of(pool.as_ptr()).1
-    }
-
-    /// Takes an empty frame of `pool`: from the buffers that completed transmits left here, else from the pool, by the block.
-    #[inline(always)]
-    pub fn take_empty(&mut self, pool: &BufPool) -> Option<Frame> {
-        let buf = self.take_spare(pool)?;
-        // SAFETY: the buffer was an empty one of `pool`, and is ours.
-        Some(unsafe { Frame::fresh(buf, pool.as_ptr()) })
-    }
-
-    /// Takes one empty buffer of `pool`: from the stack, which is filled from the pool by the block.
+    /// Takes one empty buffer of `pool`: from the cache, else from the pool, by the block.
     #[inline(always)]
     pub(crate) fn take_spare(&mut self, pool: &BufPool) -> Option<RawBuf> {
-        if (self.spare_count == 0 || self.spare_pool != pool.as_ptr().as_ptr()) && !self.refill(pool, CHUNK) {
-            return None;
-        }
-        self.spare_count -= 1;
-        // SAFETY: the stack was not empty, so the buffer there is initialised; lowering the count makes this the only copy.
-        Some(unsafe { self.spares.get_unchecked(self.spare_count).assume_init() })
+        self.cache.take(pool)
     }
 
-    /// Brings up to `count` more empty buffers of `pool` onto the stack, and says whether there are any.
-    #[cold]
-    pub(crate) fn refill(&mut self, pool: &BufPool, count: usize) -> bool {
-        if self.spare_pool != pool.as_ptr().as_ptr() {
-            self.give_spares_back();
-            self.spare_pool = pool.as_ptr().as_ptr();
-        }
-        let end = (self.spare_count + count).min(self.spares.len());
-        self.spare_count += memory::take_block(pool.inner(), &mut self.spares[self.spare_count..end]);
-        self.spare_count > 0
+    /// Brings `count` empty buffers of `pool` to hand, as far as there is room for them and the pool has them.
+    #[inline]
+    pub(crate) fn refill(&mut self, pool: &BufPool, count: usize) {
+        self.cache.refill(pool, count);
     }
+}
 
-    /// Returns the empty buffers that it keeps to their pool.
-    pub fn release_spares(&mut self) {
-        self.give_spares_back();
-    }
+/// A walk over a batch that keeps some frames. Frames at `head..kept` stay, those at `next..tail` were not looked at, what is between was moved out.
+struct Retain<'a> {
+    batch: &'a mut Batch,
+    kept: usize,
+    next: usize,
+}
 
-    fn give_spares_back(&mut self) {
-        if let Some(pool) = NonNull::new(self.spare_pool)
-            && self.spare_count > 0
-        {
-            // SAFETY: the buffers at ..spare_count are initialised, of this pool, and ours.
-            unsafe {
-                let bufs = core::slice::from_raw_parts(self.spares.as_ptr().cast(), self.spare_count);
-                self.spare_count = 0;
-                memory::give_back(pool, bufs);
+impl Retain<'_> {
+    /// Keeps the next frame or recycles it.
+    fn step(&mut self, keep: bool) {
+        let (kept, next) = (self.kept, self.next);
+        self.next = next + 1;
+        let frames = &mut self.batch.frames;
+        // SAFETY: `kept <= next < tail`: the frame at `next` is initialised and was just counted out; it goes to the place at `kept`, which is its own or
+        // was moved out, or into the cache.
+        unsafe {
+            let frame = frames.get_unchecked(next).assume_init_read();
+            if keep {
+                frames.get_unchecked_mut(kept).write(frame);
+                self.kept = kept + 1;
+            } else {
+                self.batch.cache.recycle(frame);
             }
+        }
+    }
+}
+
+impl Drop for Retain<'_> {
+    fn drop(&mut self) {
+        let Self { kept, next, .. } = *self;
+        let left = self.batch.tail - next;
+        // Frames that were not looked at, because `keep` panicked, close the gap.
+        // SAFETY: `next..tail` are initialised frames inside the storage, and those at `kept..next` were moved out; the tail follows.
+        unsafe {
+            let base = self.batch.frames.as_mut_ptr();
+            base.add(kept).copy_from(base.add(next), left);
+        }
+        self.batch.tail = kept + left;
+        if self.batch.is_empty() {
+            self.batch.forget_all();
         }
     }
 }
@@ -354,7 +365,6 @@ impl Drop for Batch {
         while let Some(frame) = self.pop() {
             drop(frame);
         }
-        self.give_spares_back();
     }
 }
 

@@ -1,7 +1,6 @@
 //! The memory behind the pools: equal buffers in one DMA region, and private memory that says which are free.
 //!
-//! A buffer that is not in the pool's free list is owned by exactly one holder: a [`Frame`](crate::buf::frame::Frame), a slot of a ring, or a cache of
-//! empty buffers. The free list's length therefore says how much is lent out, and the pool's memory goes when no handle is left and every buffer is
+//! A buffer that is not in the pool's free list is owned by exactly one holder: a frame, a slot of a ring, or a cache of empty buffers. The free list's length therefore says how much is lent out, and the pool's memory goes when no handle is left and every buffer is
 //! back: no count per frame.
 //!
 //! Who owns an empty buffer holds a [`RawBuf`]: an integer, since blocks of them travel through SIMD registers, which keep no provenance. A pool
@@ -14,7 +13,7 @@ use core::mem::MaybeUninit;
 use core::num::NonZero;
 use core::ptr::{self, NonNull};
 
-use crate::buf::frame::Ext;
+use crate::buf::meta::{Meta, Words};
 use crate::host::dma::{DmaDomain, DmaError, DmaRegion};
 
 /// The unit of address tags and of all offsets in a buffer.
@@ -65,6 +64,25 @@ impl RawBuf {
     }
 }
 
+/// A frame as plain data: what links the segments of a chain. Who holds one owns its buffer, and whatever is linked behind it.
+#[derive(Clone, Copy)]
+#[repr(C, align(16))]
+pub(crate) struct RawFrame {
+    /// Where the data begins.
+    pub(crate) ptr: NonNull<u8>,
+    /// The pool's address, with tags in its low bits.
+    pub(crate) pool: NonNull<PoolInner>,
+    pub(crate) words: Words,
+}
+
+/// What a frame needs beyond its words: private, one for each buffer, in use while the frame is tagged so.
+#[derive(Clone, Copy)]
+pub(crate) struct Ext {
+    /// The next segment of the chain.
+    pub(crate) next: Option<RawFrame>,
+    pub(crate) meta: Meta,
+}
+
 /// What all handles, frames and slots of one pool refer to. Aligned so that the low bits of its address can carry a frame's tags.
 #[repr(align(64))]
 pub(crate) struct PoolInner {
@@ -76,10 +94,25 @@ pub(crate) struct PoolInner {
     pub(crate) headroom_bytes: u32,
     pub(crate) data_bytes: u32,
     pub(crate) buffers: u32,
-    /// Private metadata of the buffers whose frames need more than their own words hold; a device cannot reach it.
-    ext: Box<[UnsafeCell<Ext>]>,
+    /// Private metadata of the buffers whose frames need more than their own words hold; a device cannot reach it. A frame writes its cell before it
+    /// reads it.
+    ext: Vec<UnsafeCell<MaybeUninit<Ext>>>,
     pub(crate) region: DmaRegion,
     free: spin::Mutex<Free>,
+}
+
+/// An empty vector with room for one `T` for each of `buffers` buffers.
+fn reserved<T>(domain: &DmaDomain, buffers: u32) -> Result<Vec<T>, DmaError> {
+    let mut places = Vec::new();
+    let len_bytes = buffers as usize * size_of::<T>();
+    match places.try_reserve_exact(buffers as usize) {
+        Ok(()) => Ok(places),
+        Err(_) => Err(DmaError {
+            len_bytes,
+            domain: alloc::format!("{domain:?}"),
+            why: "no private memory is left to say which of the pool's buffers are free: make it smaller".into(),
+        }),
+    }
 }
 
 struct Free {
@@ -103,16 +136,17 @@ impl PoolInner {
         let lines = (headroom_bytes + data_bytes) / LINE_BYTES + 1;
         let stride_bytes = (lines | 1) * LINE_BYTES;
         let region = domain.allocate(buffers as usize * stride_bytes as usize)?;
+        let mut stack = reserved(domain, buffers)?;
+        let mut ext = reserved(domain, buffers)?;
+        // SAFETY: the places were reserved, and `MaybeUninit` needs nothing to be there.
+        unsafe { ext.set_len(buffers as usize) };
         // The one place where the region's provenance is exposed: from here on its buffers are known by integers, see `RawBuf`.
         let start = region.ptr().as_ptr().expose_provenance();
-        let stack = (0..buffers)
-            .rev()
-            .map(|index| {
-                let home = index as usize * stride_bytes as usize + headroom_bytes as usize;
-                // SAFETY: every index is below `buffers`, and the region holds that many strides of more than `headroom_bytes` each.
-                RawBuf::at(unsafe { region.ptr().add(home) })
-            })
-            .collect();
+        stack.extend((0..buffers).rev().map(|index| {
+            let home = index as usize * stride_bytes as usize + headroom_bytes as usize;
+            // SAFETY: every index is below `buffers`, and the region holds that many strides of more than `headroom_bytes` each.
+            RawBuf::at(unsafe { region.ptr().add(home) })
+        }));
         let inner = Self {
             start,
             delta: region.iova().0.wrapping_sub(start as u64),
@@ -120,7 +154,7 @@ impl PoolInner {
             headroom_bytes,
             data_bytes,
             buffers,
-            ext: (0..buffers).map(|_| UnsafeCell::new(Ext::default())).collect(),
+            ext,
             region,
             free: spin::Mutex::new(Free { stack, handles: 1 }),
         };
@@ -143,7 +177,7 @@ impl PoolInner {
         RawBuf(unsafe { NonZero::new_unchecked(home as u64) })
     }
 
-    /// The private metadata of the buffer that `ptr` points into.
+    /// The private metadata of the buffer that `ptr` points into; nothing where no frame has written any.
     ///
     /// # Safety
     /// The caller owns that buffer, and lets no other reference to its cell live.
@@ -153,7 +187,7 @@ impl PoolInner {
         // SAFETY: the caller owns a buffer of this pool, so the index is in range.
         let cell = unsafe { self.ext.get_unchecked(index) };
         // SAFETY: `UnsafeCell::get` is never null.
-        unsafe { NonNull::new_unchecked(cell.get()) }
+        unsafe { NonNull::new_unchecked(cell.get()).cast() }
     }
 
     /// The domain that the buffers are mapped in.

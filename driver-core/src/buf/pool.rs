@@ -3,7 +3,7 @@
 use core::fmt;
 use core::ptr::NonNull;
 
-use crate::buf::frame::Frame;
+use crate::buf::frame::handle::Frame;
 use crate::buf::memory::{self, PoolInner};
 use crate::host::dma::{DmaDomain, DmaError, Iova};
 
@@ -86,7 +86,7 @@ impl BufPool {
 
     /// Takes one empty frame: no data, all of its headroom. `None` where every buffer is lent out.
     ///
-    /// For many frames [`Batch::fill`](crate::buf::batch::Batch::fill) is cheaper: it takes the lock once a block.
+    /// For many frames `Batch::fill` is cheaper: it takes the lock once a block.
     pub fn take(&self) -> Option<Frame> {
         let mut one = [core::mem::MaybeUninit::uninit()];
         if memory::take_block(self.inner(), &mut one) == 0 {

@@ -11,7 +11,7 @@
 
 use core::ops::RangeInclusive;
 
-use crate::buf::frame::meta::LEN_SHIFT;
+use crate::buf::meta::LEN_SHIFT;
 use crate::ring::error::{RulePart, RulesError};
 
 /// Where the second word of a received frame has the length of its buffer: bits 47:32, in the device's words as in a frame's.
@@ -21,7 +21,7 @@ const TX_LENGTH: u64 = 0xffff;
 
 /// Which bits of the two words that a device writes over a receive descriptor say what.
 ///
-/// The words become the frame's own, so the device's layout is that of [`meta`](crate::buf::frame::meta): the length in bits 47:32 of the second. The
+/// The words become the frame's own, so the device's layout is that of [`meta`](crate::buf::meta): the length in bits 47:32 of the second. The
 /// rules say what a frame does not know of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]

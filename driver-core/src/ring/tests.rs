@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use crate::buf::batch::Batch;
 use crate::buf::frame::Frame;
-use crate::buf::frame::meta::LEN_SHIFT;
+use crate::buf::meta::LEN_SHIFT;
 use crate::buf::pool::{BufPool, PoolConfig};
 use crate::host::dma::Iova;
 use crate::ring::rules::{RxRules, TxRules};

@@ -1,8 +1,8 @@
 //! Frames of several buffers.
 
-use super::{Frame, FrameError};
-use crate::buf::pool::BufPool;
-use crate::host::dma::Iova;
+use crate::buf::frame::error::FrameError;
+use crate::buf::frame::handle::Frame;
+use crate::host::dma::{DmaDomain, Iova};
 
 /// Tag protocol identifiers (IEEE 802.1Q, table 9-1).
 const VLAN_TAG: [u8; 2] = [0x81, 0x00];
@@ -27,14 +27,27 @@ impl Frame {
         Segments(Some(self))
     }
 
+    /// The length of the whole frame in bytes.
+    #[inline]
+    #[allow(clippy::len_without_is_empty, reason = "below")]
+    pub fn len(&self) -> usize {
+        if self.has_ext() { self.segments().map(<[u8]>::len).sum() } else { self.linear_len() }
+    }
+
+    /// Whether the frame has no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// Where a device finds the segments, first to last, and their lengths in bytes. Meant for drivers, which keep the frame for as long as the
     /// device may use it.
     pub fn dma_segments(&self) -> impl Iterator<Item = (Iova, usize)> {
         core::iter::successors(Some(self), |frame| frame.next_segment()).map(|frame| (frame.iova(), frame.linear_len()))
     }
 
-    pub(super) fn next_segment(&self) -> Option<&Self> {
-        self.ext()?.next.as_ref()
+    /// Whether `domain`'s devices can reach every segment.
+    pub fn all_reachable(&self, domain: &DmaDomain) -> bool {
+        core::iter::successors(Some(self), |frame| frame.next_segment()).all(|frame| frame.is_reachable(domain))
     }
 
     /// Whether an 802.1Q or 802.1ad header follows the addresses. What does not lie in the first segment is not looked at.
@@ -50,14 +63,14 @@ impl Frame {
 
     /// Puts another frame's bytes behind this one's by chaining its buffers: no copy. Metadata of `other` is lost.
     pub fn append(&mut self, other: Self) {
-        self.last_mut().ext_mut().next = Some(other);
+        // The last segment has no next one, so nothing comes back.
+        drop(self.last_mut().set_next(other));
     }
 
-    pub(super) fn last_mut(&mut self) -> &mut Self {
+    pub(crate) fn last_mut(&mut self) -> &mut Self {
         let mut at = self;
         while !at.is_linear() {
-            // Not linear, so it has private metadata and a next: `at` stays only where a bug made that untrue.
-            match &mut at.ext_mut().next {
+            match at.next_mut() {
                 Some(next) => at = next,
                 None => unreachable_chain(),
             }
@@ -68,36 +81,6 @@ impl Frame {
     /// Takes the segments behind the first off and returns them as a frame of their own.
     pub fn split_rest(&mut self) -> Option<Self> {
         self.take_next()
-    }
-
-    pub(super) fn take_next(&mut self) -> Option<Self> {
-        if self.is_linear() { None } else { self.ext_mut().next.take() }
-    }
-
-    /// Cuts the frame to its first `len` bytes (`skb_trim`); buffers that it needs no more return to their pool.
-    ///
-    /// # Errors
-    /// [`FrameError::Short`] where it has fewer.
-    pub fn trim(&mut self, len: usize) -> Result<(), FrameError> {
-        let have_bytes = self.len();
-        if len > have_bytes {
-            return Err(FrameError::Short { wanted_bytes: len, have_bytes });
-        }
-        let mut left = len;
-        let mut at = self;
-        loop {
-            let here = at.linear_len();
-            if left <= here {
-                at.set_linear_len(left);
-                drop(at.take_next());
-                return Ok(());
-            }
-            left -= here;
-            match &mut at.ext_mut().next {
-                Some(next) => at = next,
-                None => unreachable_chain(),
-            }
-        }
     }
 
     /// Brings all bytes into the first segment (`skb_linearize`).
@@ -121,37 +104,6 @@ impl Frame {
         Ok(())
     }
 
-    /// A frame of its own with the same bytes and metadata, in buffers of `pool` (`skb_copy`).
-    ///
-    /// # Errors
-    /// [`FrameError::PoolEmpty`].
-    pub fn copy(&self, pool: &BufPool) -> Result<Self, FrameError> {
-        let mut copy = pool.take().ok_or(FrameError::PoolEmpty)?;
-        for segment in self.segments() {
-            copy.extend_from_slice(pool, segment)?;
-        }
-        copy.copy_meta(self);
-        Ok(copy)
-    }
-
-    /// Puts `bytes` behind the data, in further buffers of `pool` where the last is full.
-    ///
-    /// # Errors
-    /// [`FrameError::PoolEmpty`]; what was copied until then stays.
-    pub fn extend_from_slice(&mut self, pool: &BufPool, mut bytes: &[u8]) -> Result<(), FrameError> {
-        loop {
-            let last = self.last_mut();
-            let (now, later) = bytes.split_at(bytes.len().min(last.tailroom()));
-            last.put(now.len())?.copy_from_slice(now);
-            if later.is_empty() {
-                return Ok(());
-            }
-            bytes = later;
-            let next = pool.take().ok_or(FrameError::PoolEmpty)?;
-            last.append(next);
-        }
-    }
-
     /// Copies the frame's bytes to the start of `to` and returns how many there were.
     ///
     /// # Errors
@@ -171,20 +123,8 @@ impl Frame {
     }
 }
 
-impl BufPool {
-    /// A frame with these bytes, in as many buffers as it needs.
-    ///
-    /// # Errors
-    /// [`FrameError::PoolEmpty`].
-    pub fn frame_from(&self, bytes: &[u8]) -> Result<Frame, FrameError> {
-        let mut frame = self.take().ok_or(FrameError::PoolEmpty)?;
-        frame.extend_from_slice(self, bytes)?;
-        Ok(frame)
-    }
-}
-
 /// A chain whose `is_linear` and `next` disagree: both read the same field of private memory that the frame owns.
 #[cold]
-fn unreachable_chain() -> ! {
+pub(super) fn unreachable_chain() -> ! {
     unreachable!("a segment that is not the last has a next one")
 }

@@ -4,8 +4,9 @@ use std::vec::Vec;
 
 use proptest::prelude::*;
 
-use super::*;
 use crate::buf::batch::Batch;
+use crate::buf::frame::{Frame, FrameError};
+use crate::buf::meta::{self, Checksum, LEN_SHIFT, Rss, RssKind};
 use crate::buf::pool::{BufPool, PoolConfig};
 use crate::testing::domain;
 

@@ -9,8 +9,8 @@ use super::MAX_HEADER;
 use super::queue::{F_WRITE, SplitQueue, descriptor};
 use crate::buf::batch::Batch;
 use crate::buf::frame::Frame;
-use crate::buf::frame::meta::LEN_SHIFT;
 use crate::buf::memory::{self, PoolInner, RawBuf};
+use crate::buf::meta::LEN_SHIFT;
 use crate::buf::pool::BufPool;
 use crate::queue::contract::QueueFault;
 use crate::ring::error::{self, RingError};
@@ -137,7 +137,7 @@ impl<const HEADER: usize> SplitRx<HEADER> {
     ///
     /// `count` is no more than what [`SplitQueue::ready`] and [`SplitRx::covered`] said, the former with an [`after_done`](crate::barrier::after_done)
     /// barrier behind. An ordinary frame has `min_used..=max_used` used bytes, and `ordinary` finds its header to be one: it gives what is known of the frame
-    /// as the low half of its second word (see [`meta`](crate::buf::frame::meta)).
+    /// as the low half of its second word (see [`meta`](crate::buf::meta)).
     #[inline]
     pub fn take_ordinary(
         &mut self,

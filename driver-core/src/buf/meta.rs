@@ -19,8 +19,6 @@
 //! | 1 | 47:32 | length of this segment in bytes |
 //! | 1 | 63:48 | VLAN tag |
 
-use super::Frame;
-
 /// See the [module](self).
 pub type Words = [u64; 2];
 
@@ -107,31 +105,31 @@ pub struct Segmentation {
 /// Decoded metadata, where the words do not suffice.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Meta {
-    checksum: Checksum,
-    segmentation: Option<Segmentation>,
-    vlan: Option<u16>,
-    rss: Option<Rss>,
-    queue: u16,
-    timestamp_ns: Option<u64>,
+    pub(crate) checksum: Checksum,
+    pub(crate) segmentation: Option<Segmentation>,
+    pub(crate) vlan: Option<u16>,
+    pub(crate) rss: Option<Rss>,
+    pub(crate) queue: u16,
+    pub(crate) timestamp_ns: Option<u64>,
 }
 
 impl Meta {
-    pub(super) fn from_words(words: &Words) -> Self {
+    pub(crate) fn from_words(words: &Words) -> Self {
         Self { checksum: checksum(words), segmentation: None, vlan: vlan(words), rss: rss(words), queue: queue(words), timestamp_ns: None }
     }
 }
 
-fn checksum([_, w1]: &Words) -> Checksum {
+pub(crate) fn checksum([_, w1]: &Words) -> Checksum {
     let ip_good = w1 & IP_CHECKED == 0 || w1 & IP_BAD == 0;
     if w1 & L4_CHECKED != 0 && w1 & L4_BAD == 0 && ip_good { Checksum::Unnecessary } else { Checksum::None }
 }
 
-fn vlan([_, w1]: &Words) -> Option<u16> {
+pub(crate) fn vlan([_, w1]: &Words) -> Option<u16> {
     (w1 & VLAN_VALID != 0).then_some((w1 >> VLAN_SHIFT) as u16)
 }
 
 /// RSS types of section 7.1.6.2, table 7-16.
-fn rss([w0, _]: &Words) -> Option<Rss> {
+pub(crate) fn rss([w0, _]: &Words) -> Option<Rss> {
     let kind = match (w0 & 0xf) as u8 {
         0 => return None,
         2 | 4 | 5 => RssKind::Ip,
@@ -142,79 +140,6 @@ fn rss([w0, _]: &Words) -> Option<Rss> {
     Some(Rss { hash: (w0 >> 32) as u32, kind })
 }
 
-fn queue([w0, _]: &Words) -> u16 {
+pub(crate) fn queue([w0, _]: &Words) -> u16 {
     (w0 >> QUEUE_SHIFT & 0x3ff) as u16
-}
-
-impl Frame {
-    /// The decoded metadata, from wherever the frame keeps it.
-    fn meta<T>(&self, of_words: impl FnOnce(&Words) -> T, of_meta: impl FnOnce(&Meta) -> T) -> T {
-        match self.ext() {
-            Some(ext) => of_meta(&ext.meta),
-            None => of_words(&self.words),
-        }
-    }
-
-    /// What is known about the checksum.
-    pub fn checksum(&self) -> Checksum {
-        self.meta(checksum, |m| m.checksum)
-    }
-    /// Says what is known about the checksum, or asks the device to fill it in.
-    pub fn set_checksum(&mut self, checksum: Checksum) {
-        self.ext_mut().meta.checksum = checksum;
-    }
-
-    /// How the frame is to be cut, or was put together.
-    pub fn segmentation(&self) -> Option<Segmentation> {
-        self.meta(|_| None, |m| m.segmentation)
-    }
-    /// Asks for segmentation.
-    pub fn set_segmentation(&mut self, segmentation: Option<Segmentation>) {
-        self.ext_mut().meta.segmentation = segmentation;
-    }
-
-    /// The VLAN tag (priority and identifier) that the device took out, or is to put in.
-    pub fn vlan(&self) -> Option<u16> {
-        self.meta(vlan, |m| m.vlan)
-    }
-    /// Asks for a VLAN tag.
-    pub fn set_vlan(&mut self, tag: Option<u16>) {
-        self.ext_mut().meta.vlan = tag;
-    }
-
-    /// The flow hash.
-    pub fn rss(&self) -> Option<Rss> {
-        self.meta(rss, |m| m.rss)
-    }
-
-    /// The receive queue that it came from.
-    pub fn rx_queue(&self) -> u16 {
-        self.meta(queue, |m| m.queue)
-    }
-
-    /// When it arrived, in nanoseconds of the device's clock, where the device says so.
-    pub fn timestamp_ns(&self) -> Option<u64> {
-        self.meta(|_| None, |m| m.timestamp_ns)
-    }
-    /// Says when it arrived.
-    pub fn set_timestamp_ns(&mut self, at: Option<u64>) {
-        self.ext_mut().meta.timestamp_ns = at;
-    }
-
-    /// Whether a transmit queue has to do more with it than send its bytes.
-    pub fn wants_offload(&self) -> bool {
-        // A frame that is forwarded carries what its receiver found: a stripped tag has to be put back, a checked checksum needs nothing.
-        self.segmentation().is_some() || self.vlan().is_some() || matches!(self.checksum(), Checksum::Partial { .. })
-    }
-
-    pub(super) fn copy_meta(&mut self, from: &Self) {
-        match from.ext() {
-            Some(ext) => self.ext_mut().meta = ext.meta,
-            None if self.ext().is_some() => self.ext_mut().meta = Meta::from_words(&from.words),
-            None => {
-                let len = self.words[1] & 0xffff << LEN_SHIFT;
-                self.words = [from.words[0], from.words[1] & !(0xffff << LEN_SHIFT) | len];
-            }
-        }
-    }
 }

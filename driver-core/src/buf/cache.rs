@@ -1,0 +1,288 @@
+//! Empty buffers at hand.
+//!
+//! Transmit puts the buffers of completed frames here, receive refills its ring from here: in a forwarding loop no buffer goes back to the pool,
+//! and the buffer used next is the one that the processor's cache saw last.
+//!
+//! A cache has a stack for each of several pools. One of them, the pool that was used last, is at hand: the fast paths look at it alone. A cold path
+//! puts it aside and brings another to hand, so that a program with several pools pays for the turn and not for the pools' locks.
+
+use alloc::boxed::Box;
+use core::fmt;
+use core::mem::{self, MaybeUninit};
+use core::ptr::{self, NonNull};
+
+use crate::buf::frame::handle::Frame;
+use crate::buf::memory::{self, PoolInner, RawBuf};
+use crate::buf::pool::{BufPool, CHUNK};
+
+/// Empty buffers of up to [`BufCache::POOLS`] pools. Every [`Batch`](crate::buf::Batch) carries one.
+pub struct BufCache {
+    /// The stack at hand.
+    hot: Stack,
+    /// The others, the one that was at hand last first. No two stacks hold buffers of the same pool.
+    aside: Box<[Stack]>,
+}
+
+/// Empty buffers of one pool.
+struct Stack {
+    /// Those at `..count` are initialised, and this stack owns them.
+    bufs: Box<[MaybeUninit<RawBuf>]>,
+    count: usize,
+    /// Alive while `count` is not 0, since those buffers keep it so; else perhaps the address of a pool that is gone, or null.
+    pool: *mut PoolInner,
+}
+
+// SAFETY: a cache owns its buffers, which any thread may own, and reaches their pools by what is behind a lock.
+unsafe impl Send for BufCache {}
+// SAFETY: `&BufCache` reads counts and addresses only.
+unsafe impl Sync for BufCache {}
+
+impl Stack {
+    fn new(buffers: usize) -> Self {
+        Self { bufs: Box::new_uninit_slice(buffers), count: 0, pool: ptr::null_mut() }
+    }
+
+    /// Whether there are buffers of `pool`.
+    #[inline(always)]
+    fn holds(&self, pool: NonNull<PoolInner>) -> bool {
+        self.pool == pool.as_ptr() && self.count > 0
+    }
+
+    #[inline(always)]
+    fn room(&self) -> usize {
+        self.bufs.len() - self.count
+    }
+
+    /// The buffer at the top.
+    #[inline(always)]
+    fn pop(&mut self) -> Option<RawBuf> {
+        let top = self.count.checked_sub(1)?;
+        self.count = top;
+        // SAFETY: the buffer at the top is initialised, and the lower count makes this its only copy.
+        Some(unsafe { self.bufs.get_unchecked(top).assume_init() })
+    }
+
+    /// Returns the `count` oldest buffers to their pool.
+    fn give_back(&mut self, count: usize) {
+        let count = count.min(self.count);
+        let Some(pool) = NonNull::new(self.pool).filter(|_| count > 0) else { return };
+        let rest = self.count - count;
+        self.count = 0;
+        // SAFETY: the buffers at `..count` are initialised, of this pool, and were this stack's until its count said otherwise.
+        unsafe { memory::give_back(pool, core::slice::from_raw_parts(self.bufs.as_ptr().cast(), count)) };
+        self.bufs.copy_within(count..count + rest, 0);
+        self.count = rest;
+    }
+}
+
+impl BufCache {
+    /// Of how many pools buffers are kept at once. Those of one pool more send the buffers of the pool home that was not used for the longest time.
+    pub const POOLS: usize = 4;
+    /// The most buffers that are kept of one pool.
+    pub const MAX_BUFFERS: usize = 1 << 16;
+
+    /// An empty cache for `buffers` buffers of each pool, at least twice [`CHUNK`] and at most [`BufCache::MAX_BUFFERS`].
+    pub fn new(buffers: usize) -> Self {
+        let buffers = buffers.clamp(2 * CHUNK, Self::MAX_BUFFERS);
+        Self { hot: Stack::new(buffers), aside: (1..Self::POOLS).map(|_| Stack::new(buffers)).collect() }
+    }
+
+    /// How many buffers there are, of all pools.
+    pub fn len(&self) -> usize {
+        self.hot.count + self.aside.iter().map(|stack| stack.count).sum::<usize>()
+    }
+
+    /// Whether there is no buffer.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many buffers of `pool` there are.
+    pub fn count(&self, pool: &BufPool) -> usize {
+        core::iter::once(&self.hot).chain(&self.aside).find(|stack| stack.holds(pool.as_ptr())).map_or(0, |stack| stack.count)
+    }
+
+    /// How many buffers of each pool fit.
+    pub fn capacity(&self) -> usize {
+        self.hot.bufs.len()
+    }
+
+    /// Sees to it that `count` buffers of `pool` lie ready for [`BufCache::take_empty`], as far as there is room for them and the pool has them.
+    /// Returns how many do, which may be more.
+    #[inline]
+    pub fn stock(&mut self, pool: &BufPool, count: usize) -> usize {
+        if self.ready(pool.as_ptr()) < count {
+            self.refill(pool, count);
+        }
+        self.ready(pool.as_ptr())
+    }
+
+    /// Takes an empty frame of `pool`: from here, else from the pool, by the block. `None` where neither has one.
+    #[inline(always)]
+    pub fn take_empty(&mut self, pool: &BufPool) -> Option<Frame> {
+        let buf = self.take(pool)?;
+        // SAFETY: the buffer was an empty one of `pool`, and is ours.
+        Some(unsafe { Frame::fresh(buf, pool.as_ptr()) })
+    }
+
+    /// Drops a frame and keeps its buffers.
+    #[inline]
+    pub fn recycle(&mut self, frame: Frame) {
+        let mut next = Some(frame);
+        while let Some(mut frame) = next {
+            next = frame.split_rest();
+            let (buf, pool) = frame.into_raw();
+            // SAFETY: `into_raw` made the buffer ours.
+            unsafe { self.put(pool, buf) };
+        }
+    }
+
+    /// Moves up to `count` buffers of `pool` to `to`, as far as it has room, those used last first. Returns how many.
+    pub fn hand_over(&mut self, to: &mut Self, pool: &BufPool, count: usize) -> usize {
+        self.hand_over_of(to, pool.as_ptr(), count)
+    }
+
+    /// Returns every buffer to its pool.
+    pub fn release(&mut self) {
+        for stack in core::iter::once(&mut self.hot).chain(&mut self.aside) {
+            stack.give_back(usize::MAX);
+        }
+    }
+
+    /// Brings the stack of `pool` to hand, an empty one where there is none.
+    #[cold]
+    fn turn_to(&mut self, pool: NonNull<PoolInner>) {
+        if self.hot.pool == pool.as_ptr() {
+            return;
+        }
+        let known = self.aside.iter().position(|stack| stack.holds(pool));
+        if known.is_some() || self.hot.count > 0 {
+            let empty = || self.aside.iter().position(|stack| stack.count == 0);
+            let at = known.or_else(empty).unwrap_or(Self::POOLS - 2);
+            if let Some(stacks) = self.aside.get_mut(..=at)
+                && let Some(stack) = stacks.last_mut()
+            {
+                if known.is_none() {
+                    stack.give_back(usize::MAX);
+                }
+                mem::swap(&mut self.hot, stack);
+                stacks.rotate_right(1);
+            }
+        }
+        self.hot.pool = pool.as_ptr();
+    }
+
+    pub(super) fn hand_over_of(&mut self, to: &mut Self, pool: NonNull<PoolInner>, count: usize) -> usize {
+        let from = core::iter::once(&mut self.hot).chain(&mut self.aside).find(|stack| stack.holds(pool));
+        let Some(from) = from.filter(|_| count > 0) else { return 0 };
+        to.turn_to(pool);
+        let count = count.min(from.count).min(to.hot.room());
+        // SAFETY: `count` initialised buffers lie below the top of `from`, and `to`, another cache, has as many places above its own; the counts
+        // say afterwards who owns them. Both stacks are of `pool`.
+        unsafe {
+            let taken = from.bufs.as_ptr().add(from.count - count);
+            to.hot.bufs.as_mut_ptr().add(to.hot.count).copy_from_nonoverlapping(taken, count);
+        }
+        from.count -= count;
+        to.hot.count += count;
+        count
+    }
+}
+
+/// For batches and rings.
+impl BufCache {
+    /// How many buffers of `pool` are at hand.
+    #[inline(always)]
+    pub(crate) fn ready(&self, pool: NonNull<PoolInner>) -> usize {
+        if self.hot.pool == pool.as_ptr() { self.hot.count } else { 0 }
+    }
+
+    /// How many more buffers of `pool` fit onto the stack at hand: none where that is another pool's.
+    #[inline(always)]
+    pub(crate) fn room(&self, pool: NonNull<PoolInner>) -> usize {
+        if self.hot.pool == pool.as_ptr() { self.hot.room() } else { 0 }
+    }
+
+    /// The base of the stack at hand.
+    #[inline(always)]
+    pub(crate) fn base(&mut self) -> NonNull<RawBuf> {
+        // SAFETY: a slice's pointer is never null.
+        unsafe { NonNull::new_unchecked(self.hot.bufs.as_mut_ptr().cast()) }
+    }
+
+    /// Sets the height of the stack at hand.
+    ///
+    /// # Safety
+    /// That is the stack of `pool`. It holds buffers of `pool` at `..count`, which the caller gives up or took off above.
+    #[inline(always)]
+    pub(crate) unsafe fn set_ready(&mut self, pool: NonNull<PoolInner>, count: usize) {
+        debug_assert!(self.hot.pool == pool.as_ptr());
+        debug_assert!(count <= self.hot.bufs.len());
+        self.hot.count = count;
+    }
+
+    /// Takes a buffer of `pool` that is at hand.
+    #[inline(always)]
+    pub(crate) fn take_ready(&mut self, pool: NonNull<PoolInner>) -> Option<RawBuf> {
+        if self.hot.pool == pool.as_ptr() { self.hot.pop() } else { None }
+    }
+
+    /// Takes a buffer of `pool`: from here, else from the pool, by the block.
+    #[inline(always)]
+    pub(crate) fn take(&mut self, pool: &BufPool) -> Option<RawBuf> {
+        if self.ready(pool.as_ptr()) == 0 {
+            self.refill(pool, 1);
+        }
+        self.take_ready(pool.as_ptr())
+    }
+
+    /// Brings the stack of `pool` to hand, and where it has less than `count` buffers fetches as many more, at least [`CHUNK`].
+    #[cold]
+    pub(crate) fn refill(&mut self, pool: &BufPool, count: usize) {
+        self.turn_to(pool.as_ptr());
+        let have = self.hot.count;
+        if have < count {
+            let end = have.saturating_add(count.max(CHUNK)).min(self.hot.bufs.len());
+            if let Some(places) = self.hot.bufs.get_mut(have..end) {
+                self.hot.count += memory::take_block(pool.inner(), places);
+            }
+        }
+    }
+
+    /// Puts an empty buffer on the stack of `pool`.
+    ///
+    /// # Safety
+    /// The caller owns `buf`, which is a buffer of `pool`, and gives it up.
+    #[inline(always)]
+    pub(crate) unsafe fn put(&mut self, pool: NonNull<PoolInner>, buf: RawBuf) {
+        if self.room(pool) == 0 {
+            self.make_room(pool);
+        }
+        // There is room now; if there were not, the buffer would be lost rather than owned twice.
+        if let Some(place) = self.hot.bufs.get_mut(self.hot.count) {
+            place.write(buf);
+            self.hot.count += 1;
+        }
+    }
+
+    /// Brings the stack of `pool` to hand, and where it is full returns the older half to the pool.
+    #[cold]
+    fn make_room(&mut self, pool: NonNull<PoolInner>) {
+        self.turn_to(pool);
+        if self.hot.room() == 0 {
+            self.hot.give_back(self.hot.bufs.len() / 2);
+        }
+    }
+}
+
+impl Drop for BufCache {
+    fn drop(&mut self) {
+        self.release();
+    }
+}
+
+impl fmt::Debug for BufCache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "BufCache({} empty buffers)", self.len())
+    }
+}

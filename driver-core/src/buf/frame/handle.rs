@@ -1,0 +1,290 @@
+//! The frame itself: a pointer, a pool with tags, two words, and the private metadata behind them.
+
+use core::mem::ManuallyDrop;
+use core::ptr::NonNull;
+
+use crate::buf::memory::{self, Ext, PoolInner, RawBuf, RawFrame};
+use crate::buf::meta::{LEN_SHIFT, Meta, VLAN_VALID, Words};
+use crate::host::dma::{DmaDomain, Iova};
+
+/// The frame's metadata is in its pool's private place for its buffer; the words hold the length alone.
+const TAG_EXT: usize = 1;
+/// `ptr` is not (or was at some time not) its buffer's home address.
+const TAG_MOVED: usize = 2;
+const TAGS: usize = align_of::<PoolInner>() - 1;
+
+/// What the words say of the length.
+const LEN_MASK: u64 = 0xffff << LEN_SHIFT;
+
+/// An owned frame. `Send`; dropping it returns its buffers to their pool from any thread.
+///
+/// Its bytes are in one buffer or in a chain of several ([`Frame::segments`]). `data`, `push`, `pull` and the room around them speak of the first
+/// segment, as `skb->data` does; `len`, `trim`, `put` and `append` of the whole.
+#[repr(transparent)]
+pub struct Frame(RawFrame);
+
+// Rings read and write frames as four 64-bit words.
+const _: () = assert!(size_of::<Frame>() == 32 && align_of::<Frame>() == 16);
+const _: () = assert!(core::mem::offset_of!(RawFrame, pool) == 8 && core::mem::offset_of!(RawFrame, words) == 16);
+
+// SAFETY: a frame owns its buffers and their private metadata alone, and the pool's free list is behind a lock.
+unsafe impl Send for Frame {}
+// SAFETY: `&Frame` gives shared access to bytes and metadata that only `&mut Frame` changes.
+unsafe impl Sync for Frame {}
+
+/// Between buffers, pools and frames.
+impl Frame {
+    /// An empty frame in `buf`.
+    ///
+    /// # Safety
+    /// The caller owns `buf`, which is a buffer of the live pool at `pool`, and gives it up.
+    #[inline(always)]
+    pub(crate) unsafe fn fresh(buf: RawBuf, pool: NonNull<PoolInner>) -> Self {
+        Self(RawFrame { ptr: buf.ptr(), pool, words: [0, 0] })
+    }
+
+    /// Writes the first half of a plain frame in `buf`, pointer and pool, as [`Frame::fresh`] does. The words that a device wrote follow it.
+    ///
+    /// # Safety
+    /// As for [`Frame::fresh`]; `place` has room for a frame, which the caller completes with words whose length is within the buffer's room.
+    #[inline(always)]
+    pub(crate) unsafe fn write_owner(place: NonNull<Self>, buf: RawBuf, pool: NonNull<PoolInner>) {
+        let raw = place.cast::<RawFrame>().as_ptr();
+        // SAFETY: the fields of a place that has room for a frame, by the caller's word. Each is written as the pointer that it is.
+        unsafe {
+            (&raw mut (*raw).ptr).write(buf.ptr());
+            (&raw mut (*raw).pool).write(pool);
+        }
+    }
+
+    /// Gives up a frame of one segment without returning its buffer, which is whoever's that asked, and its pool.
+    #[inline(always)]
+    pub(crate) fn into_raw(self) -> (RawBuf, NonNull<PoolInner>) {
+        debug_assert!(self.next_segment().is_none());
+        let frame = ManuallyDrop::new(self);
+        (frame.raw(), frame.pool_ptr())
+    }
+
+    #[inline(always)]
+    pub(crate) fn ptr(&self) -> NonNull<u8> {
+        self.0.ptr
+    }
+
+    /// The pool, without tags.
+    #[inline(always)]
+    pub(crate) fn pool_ptr(&self) -> NonNull<PoolInner> {
+        // SAFETY: a pool's address is aligned and not null, so clearing the tags leaves it not null.
+        unsafe { NonNull::new_unchecked(self.0.pool.as_ptr().map_addr(|addr| addr & !TAGS)) }
+    }
+
+    /// The pool's address with tags.
+    #[inline(always)]
+    pub(crate) fn pool_word(&self) -> NonNull<PoolInner> {
+        self.0.pool
+    }
+
+    #[inline(always)]
+    pub(super) fn pool(&self) -> &PoolInner {
+        // SAFETY: the frame's buffer is not in the free list, so the pool is alive.
+        unsafe { &*self.pool_ptr().as_ptr() }
+    }
+
+    #[inline(always)]
+    fn has(&self, tag: usize) -> bool {
+        self.0.pool.addr().get() & tag != 0
+    }
+
+    #[inline(always)]
+    fn set(&mut self, tag: usize) {
+        self.0.pool = self.0.pool.map_addr(|addr| addr | tag);
+    }
+
+    /// Of a plain frame: whether its words ask for a VLAN tag to be put back.
+    #[inline(always)]
+    pub(crate) fn has_vlan_word(&self) -> bool {
+        self.0.words[1] & VLAN_VALID != 0
+    }
+
+    /// The buffer of the first segment.
+    #[inline]
+    pub(crate) fn raw(&self) -> RawBuf {
+        if self.has(TAG_MOVED) { self.pool().buf_of(self.0.ptr) } else { RawBuf::at(self.0.ptr) }
+    }
+
+    /// Where the device finds the first byte of [`Frame::data`]. Meant for drivers, which keep the frame for as long as the device may use it.
+    #[inline]
+    pub fn iova(&self) -> Iova {
+        Iova((self.0.ptr.addr().get() as u64).wrapping_add(self.pool().delta))
+    }
+
+    /// Whether `domain`'s devices can reach the first segment.
+    pub fn is_reachable(&self, domain: &DmaDomain) -> bool {
+        self.pool().domain().is_same(domain)
+    }
+}
+
+/// The bytes of the first segment.
+impl Frame {
+    /// The bytes of the first segment.
+    #[inline(always)]
+    pub fn data(&self) -> &[u8] {
+        // SAFETY: every verb and every receive ring keeps `ptr .. ptr + linear_len` inside the buffer, which this frame owns and no device holds.
+        unsafe { core::slice::from_raw_parts(self.0.ptr.as_ptr(), self.linear_len()) }
+    }
+
+    /// The bytes of the first segment.
+    #[inline(always)]
+    pub fn data_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as in `data`, and `&mut self` makes the access exclusive.
+        unsafe { core::slice::from_raw_parts_mut(self.0.ptr.as_ptr(), self.linear_len()) }
+    }
+
+    /// The length of the first segment in bytes.
+    #[inline(always)]
+    pub fn linear_len(&self) -> usize {
+        usize::from((self.0.words[1] >> LEN_SHIFT) as u16)
+    }
+
+    #[inline(always)]
+    pub(super) fn set_linear_len(&mut self, len: usize) {
+        debug_assert!(len <= usize::from(u16::MAX));
+        self.0.words[1] = self.0.words[1] & !LEN_MASK | (len as u64) << LEN_SHIFT & LEN_MASK;
+    }
+
+    /// Room before the data of the first segment, in bytes.
+    pub fn headroom(&self) -> usize {
+        let start = self.raw().word() as usize - self.pool().headroom_bytes as usize;
+        self.0.ptr.addr().get() - start
+    }
+
+    /// Room behind the data of the first segment, in bytes.
+    pub fn tailroom(&self) -> usize {
+        self.pool().end(self.raw()) - self.0.ptr.addr().get() - self.linear_len()
+    }
+
+    /// The `N` bytes before the data, where the headroom has so many: where a driver finds or puts a device's own header without moving the data.
+    #[inline(always)]
+    pub fn prefix<const N: usize>(&self) -> Option<&[u8; N]> {
+        // SAFETY: the bytes from the buffer's start to the data are this frame's own, as its data is, and `N` of them were seen to be there.
+        (N <= self.headroom()).then(|| unsafe { self.0.ptr.sub(N).cast().as_ref() })
+    }
+
+    /// The `N` bytes before the data, as [`Frame::prefix`].
+    #[inline(always)]
+    pub fn prefix_mut<const N: usize>(&mut self) -> Option<&mut [u8; N]> {
+        // SAFETY: as in `prefix`, and `&mut self` makes the access exclusive.
+        (N <= self.headroom()).then(|| unsafe { self.0.ptr.sub(N).cast().as_mut() })
+    }
+
+    /// Moves `ptr`; the caller has checked that it stays in the buffer.
+    pub(super) fn move_start(&mut self, by: isize) {
+        if by != 0 {
+            // SAFETY: the callers checked `by` against headroom, tailroom or length, so the sum stays inside the buffer.
+            self.0.ptr = unsafe { self.0.ptr.offset(by) };
+            self.set(TAG_MOVED);
+        }
+    }
+}
+
+/// The words, and the private metadata.
+impl Frame {
+    /// The words as they are; where [`Frame::ext`] is something, they hold the length alone.
+    #[inline(always)]
+    pub(super) fn words(&self) -> &Words {
+        &self.0.words
+    }
+
+    /// Sets the words of a fresh frame.
+    ///
+    /// # Safety
+    /// Their length is within the buffer's room.
+    #[inline(always)]
+    pub(crate) unsafe fn set_words(&mut self, words: Words) {
+        self.0.words = words;
+    }
+
+    /// Sets all of the words but the length.
+    pub(super) fn set_words_without_len(&mut self, [w0, w1]: Words) {
+        self.0.words = [w0, w1 & !LEN_MASK | self.0.words[1] & LEN_MASK];
+    }
+
+    /// Whether metadata lies in private memory.
+    #[inline(always)]
+    pub(super) fn has_ext(&self) -> bool {
+        self.has(TAG_EXT)
+    }
+
+    /// The private metadata, if the frame uses it.
+    #[inline]
+    pub(super) fn ext(&self) -> Option<&Ext> {
+        if !self.has_ext() {
+            return None;
+        }
+        // SAFETY: this frame owns the buffer, so the cell is its own, and `ext_mut` has written it before it set the tag; `&self` forbids a `&mut Ext`
+        // at the same time.
+        Some(unsafe { self.pool().ext(self.0.ptr).as_ref() })
+    }
+
+    /// The private metadata, filled from the words at the first use.
+    pub(super) fn ext_mut(&mut self) -> &mut Ext {
+        // SAFETY: this frame owns the buffer, so the cell is its own.
+        let cell = unsafe { self.pool().ext(self.0.ptr) };
+        if !self.has_ext() {
+            // SAFETY: as above; what an earlier frame left there needs no drop.
+            unsafe { cell.write(Ext { next: None, meta: Meta::from_words(&self.0.words) }) };
+            self.0.words = [0, self.0.words[1] & LEN_MASK];
+            self.set(TAG_EXT);
+        }
+        // SAFETY: as above, and written before the tag was set; `&mut self` makes the reference the only one.
+        unsafe { &mut *cell.as_ptr() }
+    }
+}
+
+/// The links from segment to segment. A link is a frame that its predecessor owns.
+impl Frame {
+    pub(super) fn next_segment(&self) -> Option<&Self> {
+        let next: *const RawFrame = self.ext()?.next.as_ref()?;
+        // SAFETY: a link is what `set_next` took a frame apart into, and has a frame's layout; this frame owns it and is borrowed for as long.
+        Some(unsafe { &*next.cast() })
+    }
+
+    pub(super) fn next_mut(&mut self) -> Option<&mut Self> {
+        if !self.has_ext() {
+            return None;
+        }
+        let next: *mut RawFrame = self.ext_mut().next.as_mut()?;
+        // SAFETY: as in `next_segment`, and `&mut self` makes the access exclusive.
+        Some(unsafe { &mut *next.cast() })
+    }
+
+    pub(super) fn take_next(&mut self) -> Option<Self> {
+        if self.has_ext() { self.ext_mut().next.take().map(Self) } else { None }
+    }
+
+    /// Links `next` behind this segment, and returns what was linked there before.
+    pub(super) fn set_next(&mut self, next: Self) -> Option<Self> {
+        let next = ManuallyDrop::new(next).0;
+        self.ext_mut().next.replace(next).map(Self)
+    }
+}
+
+impl Drop for Frame {
+    #[inline]
+    fn drop(&mut self) {
+        drop_slow(self);
+    }
+}
+
+#[cold]
+fn drop_slow(frame: &mut Frame) {
+    let mut next = frame.take_next();
+    // SAFETY: the frame owns its buffer and is never used again; its pool is alive because the buffer is out.
+    unsafe { memory::give_back(frame.pool_ptr(), &[frame.raw()]) };
+    // A loop, since a chain may be long and the stack short.
+    while let Some(segment) = next {
+        let mut segment = ManuallyDrop::new(segment);
+        next = segment.take_next();
+        // SAFETY: as above, for the segment, which `ManuallyDrop` keeps from being dropped twice.
+        unsafe { memory::give_back(segment.pool_ptr(), &[segment.raw()]) };
+    }
+}

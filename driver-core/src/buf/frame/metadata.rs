@@ -1,0 +1,105 @@
+//! What is known of a frame, and what is wanted: its metadata, from wherever the frame keeps it.
+
+use core::fmt;
+
+use crate::buf::frame::error::FrameError;
+use crate::buf::frame::handle::Frame;
+use crate::buf::meta::{self, Checksum, LEN_SHIFT, Meta, Rss, Segmentation, Words};
+
+impl Frame {
+    /// The decoded metadata, from wherever the frame keeps it.
+    fn meta<T>(&self, of_words: impl FnOnce(&Words) -> T, of_meta: impl FnOnce(&Meta) -> T) -> T {
+        match self.ext() {
+            Some(ext) => of_meta(&ext.meta),
+            None => of_words(self.words()),
+        }
+    }
+
+    /// What is known about the checksum.
+    pub fn checksum(&self) -> Checksum {
+        self.meta(meta::checksum, |m| m.checksum)
+    }
+    /// Says what is known about the checksum, or asks the device to fill it in.
+    pub fn set_checksum(&mut self, checksum: Checksum) {
+        self.ext_mut().meta.checksum = checksum;
+    }
+
+    /// How the frame is to be cut, or was put together.
+    pub fn segmentation(&self) -> Option<Segmentation> {
+        self.meta(|_| None, |m| m.segmentation)
+    }
+    /// Asks for segmentation.
+    pub fn set_segmentation(&mut self, segmentation: Option<Segmentation>) {
+        self.ext_mut().meta.segmentation = segmentation;
+    }
+
+    /// The VLAN tag (priority and identifier) that the device took out, or is to put in.
+    pub fn vlan(&self) -> Option<u16> {
+        self.meta(meta::vlan, |m| m.vlan)
+    }
+    /// Asks for a VLAN tag.
+    pub fn set_vlan(&mut self, tag: Option<u16>) {
+        self.ext_mut().meta.vlan = tag;
+    }
+
+    /// The flow hash.
+    pub fn rss(&self) -> Option<Rss> {
+        self.meta(meta::rss, |m| m.rss)
+    }
+
+    /// The receive queue that it came from.
+    pub fn rx_queue(&self) -> u16 {
+        self.meta(meta::queue, |m| m.queue)
+    }
+
+    /// When it arrived, in nanoseconds of the device's clock, where the device says so.
+    pub fn timestamp_ns(&self) -> Option<u64> {
+        self.meta(|_| None, |m| m.timestamp_ns)
+    }
+    /// Says when it arrived.
+    pub fn set_timestamp_ns(&mut self, at: Option<u64>) {
+        self.ext_mut().meta.timestamp_ns = at;
+    }
+
+    /// Whether a transmit queue has to do more with it than send its bytes.
+    pub fn wants_offload(&self) -> bool {
+        // A frame that is forwarded carries what its receiver found: a stripped tag has to be put back, a checked checksum needs nothing.
+        self.segmentation().is_some() || self.vlan().is_some() || matches!(self.checksum(), Checksum::Partial { .. })
+    }
+
+    /// For receive rings and drivers that fill a buffer by DMA: sets the words that the device wrote, in the layout of [`meta`], after checking
+    /// that their length fits behind the frame's start.
+    ///
+    /// # Errors
+    /// [`FrameError::Tailroom`] where the device claims more than it was lent.
+    pub fn set_received(&mut self, words: Words) -> Result<(), FrameError> {
+        let wanted_bytes = usize::from((words[1] >> LEN_SHIFT) as u16);
+        let have_bytes = self.tailroom() + self.linear_len();
+        if wanted_bytes > have_bytes || self.has_ext() {
+            return Err(FrameError::Tailroom { wanted_bytes, have_bytes });
+        }
+        // SAFETY: the length was compared with the room behind the frame's start.
+        unsafe { self.set_words(words) };
+        Ok(())
+    }
+
+    pub(crate) fn copy_meta(&mut self, from: &Self) {
+        match from.ext() {
+            Some(ext) => self.ext_mut().meta = ext.meta,
+            None if self.has_ext() => self.ext_mut().meta = Meta::from_words(from.words()),
+            None => self.set_words_without_len(*from.words()),
+        }
+    }
+}
+
+impl fmt::Debug for Frame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Frame")
+            .field("len", &self.len())
+            .field("segments", &self.segments().count())
+            .field("checksum", &self.checksum())
+            .field("vlan", &self.vlan())
+            .field("rss", &self.rss())
+            .finish_non_exhaustive()
+    }
+}
