@@ -19,7 +19,8 @@ heard = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
 heard.bind(("lo", 0))
 heard.settimeout(10)
 macs = ["-a", "02:00:00:00:00:01", "-b", "02:00:00:00:00:02"]
-for name, to, kind, udp in ("ipv4", ["-A", "10.0.0.1", "-B", "10.0.0.2"], b"\x08\0", 34), ("ipv6", ["-6", "-A", "fe80::1", "-B", "fe80::2"], b"\x86\xdd", 54):
+for name, to, kind, udp in (("ipv4", ["-A", "10.0.0.1", "-B", "10.0.0.2"], b"\x08\0", 34),
+                            ("ipv6", ["-6", "-A", "fe80::1", "-B", "fe80::2"], b"\x86\xdd", 54)):
     subprocess.run(["mausezahn", "lo", "-c", "1", *macs, *to, "-t", "udp", "sp=4660,dp=7", "-P", "abc"], check=True, timeout=30,
                    stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     frame = heard.recv(2048)

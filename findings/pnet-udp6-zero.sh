@@ -3,7 +3,8 @@
 # Guess:   all say ffff: the function is for UDP alone, and zero has another meaning there.
 # Happens: pnet_packet 0000, libpacket 0000, etherparse ffff
 # Matters: over IPv6 a zero checksum makes the datagram invalid, and the receiver has to drop it; over IPv4 it says "not summed". One datagram in
-#          65536 is lost, and its retransmission too, since that has the same sum. A UDP caller has to write ffff where these two answer 0. TCP and ICMPv6 have no such rule.
+#          65536 is lost, and its retransmission too, since that has the same sum. A UDP caller has to write ffff
+#          where these two answer 0. TCP and ICMPv6 have no such rule.
 # Source:  RFC 768: if the computed checksum is zero, it is transmitted as all ones. RFC 8200, 8.1: receivers must discard IPv6 packets with a
 #          UDP zero checksum.
 set -euo pipefail
@@ -23,4 +24,5 @@ fn main() {
 }
 RS
 )
-same "pnet_packet 0.35.0 and libpacket 0.1.2 give UDP over IPv6 the checksum 0, which a receiver must drop" "$got" "pnet_packet 0000, libpacket 0000, etherparse ffff"
+same "pnet_packet 0.35.0 and libpacket 0.1.2 give UDP over IPv6 the checksum 0, which a receiver must drop" "$got" \
+"pnet_packet 0000, libpacket 0000, etherparse ffff"
