@@ -2,7 +2,7 @@
 
 mod rig;
 
-use driver_core::buf::{Batch, BufPool, Checksum, PoolConfig};
+use driver_core::buf::{Batch, BufPool, Checksum, Frame, PoolConfig, meta};
 use driver_core::device::{Config, NetDevice};
 use driver_core::queue::{QueueFault, Refusal, TxQueue, TxState};
 use rig::{Rig, number_in, numbered, queue};
@@ -54,6 +54,37 @@ fn a_frame_that_cannot_be_sent_stays_at_the_front_with_a_reason() {
         assert_eq!(numbers, (0..20).collect::<Vec<_>>());
     }
     assert_eq!(rig.violations(), "");
+}
+
+/// A frame whose receive ring took its tag out, which a transmit queue would have to put back.
+fn untagged(pool: &BufPool, number: u32) -> Frame {
+    let mut frame = pool.frame_from(&numbered(number, 60)).unwrap();
+    frame.set_received([0, 5 << meta::VLAN_SHIFT | 60 << meta::LEN_SHIFT | meta::VLAN_VALID]).unwrap();
+    assert_eq!((frame.vlan(), frame.wants_offload()), (Some(5), true));
+    frame
+}
+
+/// The three fast paths of a transmit queue, for one frame, for a few, and for blocks, see the tag of a frame that is plain but for it.
+#[test]
+fn a_frame_that_lost_its_tag_on_receive_is_not_sent_without() {
+    let refused = TxState::Refused(Refusal::Offload("checksum insertion, segmentation or VLAN insertion"));
+    for count in [1, 8, 40] {
+        for at in [0, count / 2, count - 1] {
+            let mut rig = Rig::new();
+            let mut port = rig.start(&Config::default());
+            let pool = port.pool.clone();
+            let mut batch = Batch::new(64);
+            for number in 0..count {
+                let frame = if number == at { untagged(&pool, number) } else { pool.frame_from(&numbered(number, 60)).unwrap() };
+                batch.push(frame).unwrap();
+            }
+            assert_eq!(port.tx[0].submit(&mut batch), refused, "{count} frames, tag at {at}");
+            assert_eq!((batch.len() as u32, batch.frames()[0].vlan()), (count - at, Some(5)));
+            rig.run_us(1_000);
+            assert_eq!(rig.arrived().len() as u32, at);
+            assert_eq!(rig.violations(), "");
+        }
+    }
 }
 
 #[test]

@@ -11,7 +11,7 @@
 
 use core::ops::RangeInclusive;
 
-use crate::buf::meta::LEN_SHIFT;
+use crate::buf::meta::{LEN_SHIFT, VLAN_VALID};
 use crate::ring::error::{RulePart, RulesError};
 
 /// Where the second word of a received frame has the length of its buffer: bits 47:32, in the device's words as in a frame's.
@@ -31,7 +31,7 @@ pub struct RxRules {
     /// Second word: all set where the descriptor ends its frame. A frame that neither began nor goes on elsewhere is whole. With 0 every descriptor is a
     /// frame of its own.
     pub end: u64,
-    /// Second word: any set where the frame is out of the ordinary (an error, a VLAN tag) and goes through the scalar path.
+    /// Second word: any set where the frame is out of the ordinary (an error) and goes through the scalar path. A frame with a VLAN tag does in any case.
     pub unusual: u64,
     /// First word: what the device writes there and frames have no use for. It is cleared, and a block with any of it set is taken frame by frame.
     pub dropped: u64,
@@ -69,7 +69,12 @@ impl RxRules {
         if !self.done.is_power_of_two() {
             return Err(RulesError::NotOneBit { part: RulePart::Done, bits: self.done });
         }
-        all_apart(&[(RulePart::Done, self.done), (RulePart::End, self.end), (RulePart::Unusual, self.unusual), (RulePart::Length, RX_LENGTH)])
+        all_apart(&[
+            (RulePart::Done, self.done),
+            (RulePart::End, self.end),
+            (RulePart::Unusual, self.unusual | VLAN_VALID),
+            (RulePart::Length, RX_LENGTH),
+        ])
     }
 }
 
@@ -197,6 +202,7 @@ mod tests {
             (RX.with_end(3), overlap(RulePart::Done, RulePart::End, 1)),
             (RX.with_unusual(!0), overlap(RulePart::Done, RulePart::Unusual, 1)),
             (RX.with_unusual(!1), overlap(RulePart::End, RulePart::Unusual, 2)),
+            (RxRules { done: VLAN_VALID, ..RX }, overlap(RulePart::Done, RulePart::Unusual, VLAN_VALID)),
             (RX.with_unusual(1 << 47), overlap(RulePart::Unusual, RulePart::Length, 1 << 47)),
             (RX.with_end(1 << 32), overlap(RulePart::End, RulePart::Length, 1 << 32)),
             (RxRules { done: 1 << 40, ..RX }, overlap(RulePart::Done, RulePart::Length, 1 << 40)),

@@ -11,7 +11,7 @@ use crate::barrier;
 use crate::buf::batch::Batch;
 use crate::buf::frame::Frame;
 use crate::buf::memory::{self, RawBuf};
-use crate::buf::meta::{LEN_SHIFT, QUEUE_SHIFT};
+use crate::buf::meta::{LEN_SHIFT, QUEUE_SHIFT, VLAN_VALID};
 use crate::buf::pool::BufPool;
 use crate::host::dma::Iova;
 use crate::ring::desc::{self as words, BLOCK, DescRing};
@@ -110,7 +110,7 @@ impl RxRing {
         // For a block of frames one test finds lengths that reach past the largest power of two in the buffer.
         let room = pool.data_bytes().min(0xffff);
         let safe_len = (1u64 << room.ilog2()) - 1;
-        let unusual = rules.unusual | (0xffff & !safe_len) << LEN_SHIFT;
+        let unusual = rules.unusual | VLAN_VALID | (0xffff & !safe_len) << LEN_SHIFT;
         let whole = rules.done | rules.end;
         // Nothing but lengths beyond a buffer is tested of the length, and a buffer has at least 64 bytes.
         debug_assert_eq!((whole | unusual) & NEVER, 0);
@@ -197,7 +197,7 @@ impl RxRing {
         unsafe {
             let filled = slot.replace(fresh);
             let mut frame = Frame::fresh(filled, pool);
-            frame.set_words([words.low() & self.kept | self.queue, words.high()]);
+            frame.set_plain_words([words.low() & self.kept | self.queue, words.high()]);
             place.write(frame);
             words::store(desc, Pair::new(fresh.word().wrapping_add(self.delta), 0));
         }

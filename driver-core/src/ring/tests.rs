@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use crate::buf::batch::Batch;
 use crate::buf::frame::Frame;
-use crate::buf::meta::LEN_SHIFT;
+use crate::buf::meta::{LEN_SHIFT, VLAN_VALID};
 use crate::buf::pool::{BufPool, PoolConfig};
 use crate::host::dma::Iova;
 use crate::ring::rules::{RxRules, TxRules};
@@ -258,6 +258,33 @@ fn a_length_beyond_the_buffer_is_refused_alone_and_in_a_block() {
     assert_eq!(ring.take(&mut batch, 0, 0).unwrap_err(), RxTakeError::NotDone, "a lent buffer is not handed out");
     // SAFETY: the card of this test writes no more.
     unsafe { ring.release() };
+}
+
+/// These rules do not name the VLAN bit: a frame with it is none for the fast paths all the same, since transmit has to see its tag.
+#[test]
+fn a_frame_with_a_vlan_tag_comes_up_by_the_scalar_path_alone() {
+    let pool = BufPool::new(&domain().0, PoolConfig::new(64)).unwrap();
+    let mut ring = RxRing::new(&pool, 16, 0, RX).unwrap();
+    let mut card = RxCard::new(&ring);
+    for slot in 0..8 {
+        card.report(slot, 60 | 7 << 16);
+    }
+    // SAFETY: the ring is alive, and has the slot.
+    unsafe { (*card.ring)[1] |= VLAN_VALID };
+    let mut batch = Batch::new(32);
+    batch.stock(&pool, 16);
+    assert_eq!(ring.take_blocks(&mut batch, 8), 0);
+    assert!(!ring.take_plain(&mut batch));
+    let (frame, _) = ring.take(&mut batch, 0, 0).unwrap();
+    assert_eq!((frame.len(), frame.vlan(), frame.wants_offload()), (60, Some(7), true));
+    let mut tx = TxRing::new(&pool, 8, TX, false).unwrap();
+    batch.push(frame).unwrap();
+    assert!(!tx.put_only(&mut batch, 0) && !tx.put_plain(&mut batch));
+    // SAFETY: nothing uses these rings.
+    unsafe {
+        ring.release();
+        tx.release();
+    }
 }
 
 #[test]

@@ -11,6 +11,8 @@ use crate::host::dma::{DmaDomain, Iova};
 const TAG_EXT: usize = 1;
 /// `ptr` is not (or was at some time not) its buffer's home address.
 const TAG_MOVED: usize = 2;
+/// The words carry a VLAN tag, which a transmit ring has to see: the bit by which they say so themselves.
+const TAG_VLAN: usize = VLAN_VALID as usize;
 const TAGS: usize = align_of::<PoolInner>() - 1;
 
 /// What the words say of the length.
@@ -26,6 +28,8 @@ pub struct Frame(RawFrame);
 // Rings read and write frames as four 64-bit words.
 const _: () = assert!(size_of::<Frame>() == 32 && align_of::<Frame>() == 16);
 const _: () = assert!(core::mem::offset_of!(RawFrame, pool) == 8 && core::mem::offset_of!(RawFrame, words) == 16);
+
+const _: () = assert!(TAG_VLAN.is_power_of_two() && TAG_VLAN > TAG_MOVED && TAG_VLAN <= TAGS);
 
 // SAFETY: a frame owns its buffers and their private metadata alone, and the pool's free list is behind a lock.
 unsafe impl Send for Frame {}
@@ -46,7 +50,7 @@ impl Frame {
     /// Writes the first half of a plain frame in `buf`, pointer and pool, as [`Frame::fresh`] does. The words that a device wrote follow it.
     ///
     /// # Safety
-    /// As for [`Frame::fresh`]; `place` has room for a frame, which the caller completes with words whose length is within the buffer's room.
+    /// As for [`Frame::fresh`]; `place` has room for a frame, which the caller completes with words as for [`Frame::set_plain_words`].
     #[inline(always)]
     pub(crate) unsafe fn write_owner(place: NonNull<Self>, buf: RawBuf, pool: NonNull<PoolInner>) {
         let raw = place.cast::<RawFrame>().as_ptr();
@@ -94,15 +98,11 @@ impl Frame {
         self.0.pool.addr().get() & tag != 0
     }
 
+    /// Sets the bits of `tags` as they are in `to`.
     #[inline(always)]
-    fn set(&mut self, tag: usize) {
-        self.0.pool = self.0.pool.map_addr(|addr| addr | tag);
-    }
-
-    /// Of a plain frame: whether its words ask for a VLAN tag to be put back.
-    #[inline(always)]
-    pub(crate) fn has_vlan_word(&self) -> bool {
-        self.0.words[1] & VLAN_VALID != 0
+    fn set(&mut self, tags: usize, to: usize) {
+        // SAFETY: a pool's address is aligned and not null, so whatever its tags are it is not null.
+        self.0.pool = unsafe { NonNull::new_unchecked(self.0.pool.as_ptr().map_addr(|addr| addr & !tags | to & tags)) };
     }
 
     /// The buffer of the first segment.
@@ -181,7 +181,7 @@ impl Frame {
         if by != 0 {
             // SAFETY: the callers checked `by` against headroom, tailroom or length, so the sum stays inside the buffer.
             self.0.ptr = unsafe { self.0.ptr.offset(by) };
-            self.set(TAG_MOVED);
+            self.set(TAG_MOVED, TAG_MOVED);
         }
     }
 }
@@ -194,18 +194,30 @@ impl Frame {
         &self.0.words
     }
 
-    /// Sets the words of a fresh frame.
+    /// Sets the words of a frame without private metadata.
     ///
     /// # Safety
     /// Their length is within the buffer's room.
     #[inline(always)]
     pub(crate) unsafe fn set_words(&mut self, words: Words) {
         self.0.words = words;
+        self.set(TAG_VLAN, words[1] as usize);
     }
 
-    /// Sets all of the words but the length.
+    /// Sets the words of a fresh frame, which stays a plain one.
+    ///
+    /// # Safety
+    /// Their length is within the buffer's room, and they carry no VLAN tag.
+    #[inline(always)]
+    pub(crate) unsafe fn set_plain_words(&mut self, words: Words) {
+        debug_assert!(words[1] & VLAN_VALID == 0);
+        self.0.words = words;
+    }
+
+    /// Sets all of the words but the length, in a frame without private metadata.
     pub(super) fn set_words_without_len(&mut self, [w0, w1]: Words) {
-        self.0.words = [w0, w1 & !LEN_MASK | self.0.words[1] & LEN_MASK];
+        // SAFETY: the length stays.
+        unsafe { self.set_words([w0, w1 & !LEN_MASK | self.0.words[1] & LEN_MASK]) };
     }
 
     /// Whether metadata lies in private memory.
@@ -225,6 +237,12 @@ impl Frame {
         Some(unsafe { self.pool().ext(self.0.ptr).as_ref() })
     }
 
+    /// Gives up the private metadata, and with it the segments behind the first.
+    pub(super) fn drop_ext(&mut self) {
+        drop(self.take_next());
+        self.set(TAG_EXT, 0);
+    }
+
     /// The private metadata, filled from the words at the first use.
     pub(super) fn ext_mut(&mut self) -> &mut Ext {
         // SAFETY: this frame owns the buffer, so the cell is its own.
@@ -233,7 +251,7 @@ impl Frame {
             // SAFETY: as above; what an earlier frame left there needs no drop.
             unsafe { cell.write(Ext { next: None, meta: Meta::from_words(&self.0.words) }) };
             self.0.words = [0, self.0.words[1] & LEN_MASK];
-            self.set(TAG_EXT);
+            self.set(TAG_EXT | TAG_VLAN, TAG_EXT);
         }
         // SAFETY: as above, and written before the tag was set; `&mut self` makes the reference the only one.
         unsafe { &mut *cell.as_ptr() }

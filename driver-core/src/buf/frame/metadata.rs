@@ -67,17 +67,18 @@ impl Frame {
         self.segmentation().is_some() || self.vlan().is_some() || matches!(self.checksum(), Checksum::Partial { .. })
     }
 
-    /// For receive rings and drivers that fill a buffer by DMA: sets the words that the device wrote, in the layout of [`meta`], after checking
-    /// that their length fits behind the frame's start.
+    /// For drivers that fill a buffer by DMA: sets the words that the device wrote, in the layout of [`meta`], after checking that their length fits
+    /// behind the frame's start. The frame is what they say: metadata that it had, and segments behind its first, are gone.
     ///
     /// # Errors
     /// [`FrameError::Tailroom`] where the device claims more than it was lent.
     pub fn set_received(&mut self, words: Words) -> Result<(), FrameError> {
         let wanted_bytes = usize::from((words[1] >> LEN_SHIFT) as u16);
         let have_bytes = self.tailroom() + self.linear_len();
-        if wanted_bytes > have_bytes || self.has_ext() {
+        if wanted_bytes > have_bytes {
             return Err(FrameError::Tailroom { wanted_bytes, have_bytes });
         }
+        self.drop_ext();
         // SAFETY: the length was compared with the room behind the frame's start.
         unsafe { self.set_words(words) };
         Ok(())

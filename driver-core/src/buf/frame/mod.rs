@@ -2,8 +2,9 @@
 //!
 //! A [`Frame`] is a value of 32 bytes: where its data begins, its pool, and two words that a receive ring stored exactly as the device wrote them
 //! (see [`meta`](crate::buf::meta)). Metadata is decoded when it is asked for. What does not fit lies in private memory of the pool, one place a
-//! buffer, and a tag in the low bits of the pool's address says so; another tag says that the data does not begin at the buffer's home address. A
-//! transmit ring finds every tag with the one comparison by which it recognises frames of its own pool.
+//! buffer, and a tag in the low bits of the pool's address says so; another says that the data does not begin at the buffer's home address, a third
+//! that the words carry a VLAN tag. A transmit ring finds every tag with the one comparison by which it recognises frames of its own pool: such a
+//! frame takes the slow way, where it is looked at.
 //!
 //! | file | what is in it, each above those before it |
 //! | --- | --- |

@@ -10,7 +10,7 @@ use super::queue::{F_WRITE, SplitQueue, descriptor};
 use crate::buf::batch::Batch;
 use crate::buf::frame::Frame;
 use crate::buf::memory::{self, PoolInner, RawBuf};
-use crate::buf::meta::LEN_SHIFT;
+use crate::buf::meta::{LEN_SHIFT, VLAN_VALID};
 use crate::buf::pool::BufPool;
 use crate::queue::contract::QueueFault;
 use crate::ring::error::{self, RingError};
@@ -203,7 +203,7 @@ impl<const HEADER: usize> SplitRx<HEADER> {
                 let len = u64::from(used_bytes - HEADER as u32);
                 bytes += len;
                 let mut frame = ManuallyDrop::new(Frame::fresh(filled, pool));
-                frame.set_words([0, u64::from(known) | len << LEN_SHIFT]);
+                frame.set_plain_words([0, u64::from(known) & !VLAN_VALID | len << LEN_SHIFT]);
                 places.add(done).cast::<ManuallyDrop<Frame>>().write(frame);
             }
             done += 1;

@@ -176,7 +176,7 @@ impl<const HEADER: usize> SplitTx<HEADER> {
             unsafe {
                 let frame = frames.add(done).as_ref();
                 let len = frame.linear_len() as u16;
-                if frame.pool_word() != pool || frame.has_vlan_word() || len.wrapping_sub(min_len) > max_len.wrapping_sub(min_len) {
+                if frame.pool_word() != pool || len.wrapping_sub(min_len) > max_len.wrapping_sub(min_len) {
                     break;
                 }
                 let ptr = frame.ptr();
