@@ -16,6 +16,7 @@ use core::ptr::{self, NonNull};
 
 use crate::buf::frame::Ext;
 use crate::host::dma::{DmaDomain, DmaError, DmaRegion};
+use crate::sync::Mutex;
 
 /// The unit of address tags and of all offsets in a buffer.
 const LINE_BYTES: u32 = 64;
@@ -79,7 +80,7 @@ pub(crate) struct PoolInner {
     /// Private metadata of the buffers whose frames need more than their own words hold; a device cannot reach it.
     ext: Box<[UnsafeCell<Ext>]>,
     pub(crate) region: DmaRegion,
-    free: spin::Mutex<Free>,
+    free: Mutex<Free>,
 }
 
 struct Free {
@@ -122,7 +123,7 @@ impl PoolInner {
             buffers,
             ext: (0..buffers).map(|_| UnsafeCell::new(Ext::default())).collect(),
             region,
-            free: spin::Mutex::new(Free { stack, handles: 1 }),
+            free: Mutex::new(Free { stack, handles: 1 }),
         };
         Ok(NonNull::from(Box::leak(Box::new(inner))))
     }
