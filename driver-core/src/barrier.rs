@@ -115,3 +115,7 @@ mod arch {
         fence(Ordering::SeqCst);
     }
 }
+
+#[cfg(all(test, loom))]
+#[path = "barrier_loom_tests.rs"]
+mod loom_tests;

@@ -29,5 +29,6 @@ pub mod host;
 pub mod queue;
 pub mod reg;
 pub mod ring;
+mod sync;
 #[cfg(test)]
 mod testing;

@@ -15,6 +15,7 @@ use core::ptr::{self, NonNull};
 
 use crate::buf::meta::{Meta, Words};
 use crate::host::dma::{DmaDomain, DmaError, DmaRegion};
+use crate::sync::Mutex;
 
 /// The unit of address tags and of all offsets in a buffer.
 const LINE_BYTES: u32 = 64;
@@ -98,7 +99,7 @@ pub(crate) struct PoolInner {
     /// reads it.
     ext: Vec<UnsafeCell<MaybeUninit<Ext>>>,
     pub(crate) region: DmaRegion,
-    free: spin::Mutex<Free>,
+    free: Mutex<Free>,
 }
 
 /// An empty vector with room for one `T` for each of `buffers` buffers.
@@ -156,7 +157,7 @@ impl PoolInner {
             buffers,
             ext,
             region,
-            free: spin::Mutex::new(Free { stack, handles: 1 }),
+            free: Mutex::new(Free { stack, handles: 1 }),
         };
         Ok(NonNull::from(Box::leak(Box::new(inner))))
     }

@@ -7,6 +7,8 @@ pub(crate) mod frame;
 pub(crate) mod memory;
 pub mod meta;
 pub(crate) mod pool;
+#[cfg(all(test, loom))]
+mod pool_loom_tests;
 #[cfg(test)]
 mod tests;
 
