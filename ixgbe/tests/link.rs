@@ -4,7 +4,7 @@ mod common;
 
 use common::{Card, I82599, MAC, X540, X550, frame, received, transmit};
 use driver_core::device::{Config, Link, NetDevice};
-use driver_core::host::{Bar, PciFunction, RegSpace};
+use driver_core::host::RegSpace;
 use driver_core::queue::TxState;
 
 const UP: Link = Link { up: true, speed_mbps: 10_000, full_duplex: true };

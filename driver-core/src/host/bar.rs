@@ -76,11 +76,7 @@ pub struct BarError {
 
 impl fmt::Display for BarError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "register offset {:#x} is not an aligned address inside a BAR of {:#x} bytes: the card is not the one the driver was written for, or its BAR was mapped in part",
-            self.offset, self.len_bytes
-        )
+        write!(f, "register offset {:#x} is not an aligned address inside a BAR of {:#x} bytes", self.offset, self.len_bytes)
     }
 }
 
