@@ -346,3 +346,66 @@ impl<F: PciFunction> Finder<'_, F> {
         Ok(bar)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::boxed::Box;
+
+    use sim::virtio_net::{VirtioNet as Model, VirtioNetOptions as Options};
+    use sim::wire::peer;
+    use sim::{Iommu, SimClock, SimDevice, SimFunction};
+
+    use super::*;
+
+    /// The transport of a device that is reached through its BAR, and of one that is reached through the window.
+    fn both_ways() -> [(SimDevice, Transport<SimFunction>); 2] {
+        [true, false].map(|has_bar| {
+            let model = Model::new(Options { has_bar, ..Options::default() });
+            let device = SimDevice::new("test", Box::new(model), Box::new(peer::pair(1).0), Iommu::new());
+            let mut function = device.function();
+            function.config_write(pci::COMMAND, 2, pci::COMMAND_MEMORY).unwrap();
+            let (transport, _) = Transport::find(function, Arc::new(SimClock::new([device.clone()]))).unwrap();
+            assert_eq!(matches!(transport.common.way, Way::Bar(_)), has_bar);
+            (device, transport)
+        })
+    }
+
+    #[test]
+    fn registers_of_every_width_are_the_same_either_way() {
+        for (device, transport) in both_ways() {
+            let common = &transport.common;
+            transport.add_status(Status::ACKNOWLEDGE);
+            transport.add_status(Status::DRIVER);
+            transport.accept(transport.offered() & Features::USED);
+            transport.add_status(Status::FEATURES_OK);
+            common::QUEUE_SELECT.write(common, 1);
+            common::QUEUE_DESC.write(common, 0x1_2345_6000);
+            assert_eq!((transport.status(), common::QUEUE_SELECT.read(common)), (Status::ACKNOWLEDGE | Status::DRIVER | Status::FEATURES_OK, 1));
+            assert_eq!((common::NUM_QUEUES.read(common), common::QUEUE_DESC.read(common)), (2, 0x1_2345_6000));
+            assert_eq!(net_mac(&transport), device.with_model(|model: &mut Model| model.mac()).unwrap());
+            assert!(device.violations().is_empty(), "{:?}", device.violations());
+        }
+    }
+
+    fn net_mac(transport: &Transport<SimFunction>) -> [u8; 6] {
+        let mut bytes = crate::regs::net::MAC.iter().map(|register| register.read(&transport.device));
+        std::array::from_fn(|_| bytes.next().unwrap())
+    }
+
+    #[test]
+    fn what_lies_outside_of_a_structure_reads_all_ones_and_takes_nothing() {
+        for (device, transport) in both_ways() {
+            let common = &transport.common;
+            let len = common.len_bytes;
+            assert_eq!(common.len_bytes(), len as usize);
+            for offset in [len, len + 4, u32::MAX - 3] {
+                assert_eq!((common.read32(offset), common.read16(offset), common.read8(offset)), (u32::MAX, u16::MAX, u8::MAX), "{offset:#x}");
+                common.write32(offset, 0);
+            }
+            // Inside, and not aligned.
+            assert_eq!((common.read16(0x13), common.read32(0x12)), (u16::MAX, u32::MAX));
+            common.write32(0x12, 0);
+            assert!(device.violations().is_empty(), "the device saw none of it: {:?}", device.violations());
+        }
+    }
+}

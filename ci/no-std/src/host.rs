@@ -98,7 +98,7 @@ impl Bar for NoBar {
     type Doorbell = NoBar;
 
     fn doorbell(&self, offset: u32) -> Result<NoBar, BarError> {
-        Err(BarError { offset, len_bytes: 0 })
+        Err(BarError::new(offset, 0))
     }
 }
 

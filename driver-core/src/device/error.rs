@@ -295,8 +295,13 @@ impl StdError for Bug {
     }
 }
 
+mod sealed {
+    pub trait Sealed {}
+    impl<T, E> Sealed for Result<T, E> {}
+}
+
 /// Says of which function, and at which step, something failed.
-pub trait During<T> {
+pub trait During<T>: sealed::Sealed {
     /// The same result; its error names the function and one of [`steps`].
     ///
     /// # Errors
@@ -413,10 +418,7 @@ mod tests {
 
     #[test]
     fn our_own_bugs_do_not_dress_as_the_devices() {
-        for kind in [
-            ErrorKind::from(NoSuchRegister { name: "RDT", index: 130, count: 128 }),
-            ErrorKind::from(BarError { offset: 0x2_0000, len_bytes: 0x2_0000 }),
-        ] {
+        for kind in [ErrorKind::from(NoSuchRegister { name: "RDT", index: 130, count: 128 }), ErrorKind::from(BarError::new(0x2_0000, 0x2_0000))] {
             let text = Error::new("sim:x", steps::STARTING, kind.clone()).to_string();
             assert!(
                 matches!(kind, ErrorKind::Bug(_))

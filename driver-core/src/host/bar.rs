@@ -67,11 +67,19 @@ pub trait Doorbell: Send + 'static {
 
 /// A register address that the BAR does not have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct BarError {
     /// The offset asked for, in bytes.
     pub offset: u32,
     /// The size of the BAR in bytes.
     pub len_bytes: usize,
+}
+
+impl BarError {
+    /// `offset` is not one of the BAR, or not aligned; the BAR has `len_bytes` bytes.
+    pub const fn new(offset: u32, len_bytes: usize) -> Self {
+        Self { offset, len_bytes }
+    }
 }
 
 impl fmt::Display for BarError {
