@@ -1,6 +1,6 @@
 //! The control side of a started device, whatever its driver.
 
-use driver_core::device::{DeviceInfo, Link, NetDevice, RxMode, Stats};
+use driver_core::device::{DeviceInfo, Error as DeviceError, Link, NetDevice, RxMode, Stats};
 use driver_core::ether::MacAddr;
 
 use crate::error::Error;
@@ -49,13 +49,7 @@ pub trait Control: Send {
 /// A driver's own control handle behind [`Control`].
 pub(crate) struct Erased<D>(pub(crate) D);
 
-impl<D: NetDevice> Erased<D> {
-    fn change(&mut self, tried: &'static str, f: impl FnOnce(&mut D) -> Result<(), D::Error>) -> Result<(), Error> {
-        f(&mut self.0).map_err(|error| Error::driver(self.0.info(), tried, error))
-    }
-}
-
-impl<D: NetDevice> Control for Erased<D> {
+impl<D: NetDevice<Error = DeviceError>> Control for Erased<D> {
     fn info(&self) -> &DeviceInfo {
         self.0.info()
     }
@@ -63,7 +57,7 @@ impl<D: NetDevice> Control for Erased<D> {
         self.0.mac()
     }
     fn set_mac(&mut self, mac: MacAddr) -> Result<(), Error> {
-        self.change("setting its address", |device| device.set_mac(mac))
+        Ok(self.0.set_mac(mac)?)
     }
     fn mtu(&self) -> u32 {
         self.0.mtu()
@@ -72,18 +66,18 @@ impl<D: NetDevice> Control for Erased<D> {
         self.0.link()
     }
     fn set_rx_mode(&mut self, mode: RxMode) -> Result<(), Error> {
-        self.change("setting its receive mode", |device| device.set_rx_mode(mode))
+        Ok(self.0.set_rx_mode(mode)?)
     }
     fn set_unicast_filters(&mut self, addresses: &[MacAddr]) -> Result<(), Error> {
-        self.change("setting its unicast filters", |device| device.set_unicast_filters(addresses))
+        Ok(self.0.set_unicast_filters(addresses)?)
     }
     fn set_multicast_filters(&mut self, addresses: &[MacAddr]) -> Result<(), Error> {
-        self.change("setting its multicast filters", |device| device.set_multicast_filters(addresses))
+        Ok(self.0.set_multicast_filters(addresses)?)
     }
     fn stats(&mut self) -> Stats {
         self.0.stats()
     }
     fn stop(&mut self) -> Result<(), Error> {
-        self.change("stopping", D::stop)
+        Ok(self.0.stop()?)
     }
 }

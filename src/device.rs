@@ -3,7 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use driver_core::device::{Config, DeviceInfo, NetDevice, Started};
+use driver_core::device::error::steps;
+use driver_core::device::{Config, DeviceInfo, During, Error as DeviceError, NetDevice, Started};
 use driver_core::host::{Clock, Interrupt, PciFunction};
 use driver_core::queue::{RxQueue, TxQueue};
 use sim::{Live, Model, SimDevice};
@@ -79,7 +80,7 @@ impl Device {
     /// Starts it: the port has the control handle and the queues.
     ///
     /// # Errors
-    /// [`Error::Driver`] where the configuration is not one for this device, or the device does not come up; it is closed then.
+    /// [`Error::Device`] where the configuration is not one for this device, or the device does not come up; it is closed then.
     pub fn start(self, config: &Config) -> Result<Port, Error> {
         let Self { driver, origin } = self;
         Ok(Port::new(driver.start(config)?, origin))
@@ -89,12 +90,11 @@ impl Device {
 /// Opens the function with the driver that its IDs ask for. `physical`: there is no IOMMU, and IOVAs are physical addresses.
 fn open_driver<F: PciFunction>(function: F, clock: Arc<dyn Clock>, physical: bool) -> Result<Box<dyn Driver>, Error> {
     let device = function.name().to_owned();
-    let failed = |error: Box<dyn std::error::Error + Send + Sync>| Error::Driver { device: device.clone(), tried: "opening", error };
-    let id = function.id().map_err(|error| failed(Box::new(error)))?;
+    let id = function.id().during(&device, steps::OPENING)?;
     match drivers::driver_for(id.vendor, id.device).map(|driven| driven.driver) {
-        Some(IXGBE) => ixgbe::open(function, clock).map(|driver| Box::new(driver) as _).map_err(|error| failed(Box::new(error))),
+        Some(IXGBE) => Ok(Box::new(ixgbe::open(function, clock)?)),
         Some(VIRTIO_NET) => {
-            let mut driver = virtio_net::open(function, clock).map_err(|error| failed(Box::new(error)))?;
+            let mut driver = virtio_net::open(function, clock)?;
             if physical {
                 // SAFETY: there is no IOMMU, says the caller.
                 unsafe { driver.assume_physical_addresses() };
@@ -117,8 +117,7 @@ impl<F: PciFunction> Driver for ixgbe::Ixgbe<F> {
     }
 
     fn start(self: Box<Self>, config: &Config) -> Result<Parts, Error> {
-        let info = self.info().clone();
-        let started = (*self).start(config).map_err(|error| Error::driver(&info, "starting", ixgbe::Error::from(error)))?;
+        let started = (*self).start(config).map_err(|error| Error::Device(error.into()))?;
         Ok(Parts::erase(started, true))
     }
 }
@@ -129,8 +128,7 @@ impl<F: PciFunction> Driver for virtio_net::VirtioNet<F> {
     }
 
     fn start(self: Box<Self>, config: &Config) -> Result<Parts, Error> {
-        let info = self.info().clone();
-        let started = (*self).start(config).map_err(|error| Error::driver(&info, "starting", virtio_net::Error::from(error)))?;
+        let started = (*self).start(config).map_err(|error| Error::Device(error.into()))?;
         Ok(Parts::erase(started, false))
     }
 }
@@ -139,7 +137,7 @@ impl Parts {
     /// What a driver gave, without its types.
     fn erase<C, R, T, I>(started: Started<C, R, T, I>, counts_sent: bool) -> Self
     where
-        C: NetDevice + 'static,
+        C: NetDevice<Error = DeviceError> + 'static,
         R: RxQueue + 'static,
         T: TxQueue + 'static,
         I: Interrupt,

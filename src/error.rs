@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use driver_core::device::DeviceInfo;
+use driver_core::device::Error as DeviceError;
 use driver_core::host::PciId;
 use driver_core::queue::QueueFault;
 use sim::wire::WireError;
@@ -50,15 +50,9 @@ pub enum Error {
         /// Which of the two.
         event: vfio::Event,
     },
-    /// The driver could not do it.
-    Driver {
-        /// The device's spec.
-        device: String,
-        /// What was tried.
-        tried: &'static str,
-        /// What the driver said.
-        error: Box<dyn std::error::Error + Send + Sync>,
-    },
+    /// The device could not be opened, started or used: function, step, and why. A register that was waited for is below it:
+    /// [`DeviceError::wait`], or the chain of [`source`](std::error::Error::source).
+    Device(DeviceError),
     /// A queue is broken: the device did what it must not do, or is gone.
     Queue {
         /// The device's spec.
@@ -75,12 +69,6 @@ pub enum Error {
     },
 }
 
-impl Error {
-    pub(crate) fn driver(info: &DeviceInfo, tried: &'static str, error: impl std::error::Error + Send + Sync + 'static) -> Self {
-        Self::Driver { device: info.name.clone(), tried, error: Box::new(error) }
-    }
-}
-
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -91,11 +79,7 @@ impl fmt::Display for Error {
             Self::NoDriver { device, id, supported } => write!(f, "{device}: there is no driver for {id}; there are drivers for {supported}"),
             Self::NotSharable { device, why } => write!(f, "{device}: {why}"),
             Self::Event { device, event } => write!(f, "{device}: {event}"),
-            Self::Driver { device, tried, error } => {
-                let text = error.to_string();
-                // Most errors of a driver name the device themselves.
-                if text.starts_with(device.as_str()) { write!(f, "{tried}: {text}") } else { write!(f, "{device}: {tried}: {text}") }
-            }
+            Self::Device(error) => error.fmt(f),
             Self::Queue { device, fault } => write!(f, "{device}: {fault}"),
             Self::Violations { device, violations } => {
                 write!(f, "{device}: the driver did what the datasheet forbids, {} time(s): {}", violations.len(), violations.join("; "))
@@ -115,12 +99,18 @@ impl std::error::Error for Error {
         match self {
             Self::Spec(error) => Some(error),
             Self::Wire { error, .. } => Some(error),
-            Self::Driver { error, .. } => Some(&**error),
+            Self::Device(error) => Some(error),
             Self::Queue { fault, .. } => Some(fault),
             Self::Serve(error) => Some(error),
             Self::Vfio(error) => Some(error),
             Self::NoDriver { .. } | Self::NotSharable { .. } | Self::Event { .. } | Self::Violations { .. } => None,
         }
+    }
+}
+
+impl From<DeviceError> for Error {
+    fn from(error: DeviceError) -> Self {
+        Self::Device(error)
     }
 }
 

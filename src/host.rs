@@ -74,7 +74,7 @@ impl Host {
     /// # Errors
     /// [`Error::Spec`] where the spec names no device, [`Error::Wire`] where a simulated card cannot be plugged in as it says, [`Error::Vfio`] where a
     /// PCI function or a vfio-user server cannot be had, [`Error::NoDriver`] where nothing drives it, [`Error::NotSharable`] where it cannot share the DMA domain of the
-    /// devices before it, [`Error::Driver`] where the device does not come up.
+    /// devices before it, [`Error::Device`] where the device does not come up.
     pub fn open(&mut self, spec: &str) -> Result<Device, Error> {
         match spec.parse()? {
             Spec::Sim(sim) => {

@@ -37,7 +37,7 @@ pub use port::{Port, Report};
 pub use spec::{Spec, SpecError};
 
 pub use driver_core::buf::{Batch, BufPool, Frame, PoolConfig};
-pub use driver_core::device::{Config, DeviceInfo, Link, RxMode, Stats};
+pub use driver_core::device::{Config, DeviceInfo, Error as DeviceError, Link, RxMode, Stats};
 pub use driver_core::ether::MacAddr;
 pub use driver_core::queue::{DEFAULT_BUDGET, Poller, QueueFault, RxQueue, TxQueue, TxState};
 

@@ -4,8 +4,15 @@ mod common;
 
 use std::sync::Arc;
 
+use std::error::Error as _;
+
+use barewire::driver_core::reg::WaitError;
+use barewire::sim::ixgbe::{Ixgbe as IxgbeModel, IxgbeOptions};
+use barewire::sim::virtio_net::{VirtioNet as VirtioModel, VirtioNetOptions};
 use barewire::sim::wire::{Wire, peer};
+use barewire::sim::{Iommu, SimClock, SimDevice};
 use barewire::{Batch, Config, Error, Host, MacAddr, Port, TxState};
+use barewire::{ixgbe, virtio_net};
 use common::Directory;
 use common::ports::{self, PROMISCUOUS, until};
 
@@ -56,13 +63,49 @@ fn control_reaches_the_driver() {
     port.control.set_mac(mac).unwrap();
     assert_eq!(port.control.mac(), mac);
     let error = port.control.set_mac(MacAddr([0xff; 6])).unwrap_err();
-    assert!(matches!(error, Error::Driver { .. }) && error.to_string().starts_with("sim:ixgbe: setting its address: "), "{error}");
+    assert!(matches!(error, Error::Device(_)) && error.to_string().starts_with("sim:ixgbe: setting its address: "), "{error}");
     port.control.stop().unwrap();
     let (_, mut tx) = port.take_queues().unwrap();
     let mut batch = Batch::new(1);
     batch.push(port.pool.frame_from(&[2; 60]).unwrap()).unwrap();
     assert!(matches!(tx.submit(&mut batch), TxState::Broken(_)));
     assert_eq!(batch.len(), 1, "the frame stays with the caller");
+}
+
+/// The texts of an error and of all below it.
+fn chain(error: &(dyn std::error::Error + 'static)) -> Vec<String> {
+    std::iter::successors(Some(error), |&error| error.source()).map(ToString::to_string).collect()
+}
+
+#[test]
+fn a_register_that_is_stuck_is_found_below_the_facades_error() {
+    let (near, _far) = peer::pair(4);
+    let mut model = IxgbeModel::new(IxgbeOptions::default());
+    model.faults.reset_stuck = true;
+    let card = SimDevice::new("sim:ixgbe", Box::new(model), Box::new(near), Iommu::new());
+    let error = Error::from(ixgbe::open(card.function(), Arc::new(SimClock::new([card.clone()]))).unwrap_err());
+    let Error::Device(of_device) = &error else { panic!("{error}") };
+    assert_eq!((of_device.function(), of_device.step()), ("sim:ixgbe", "resetting"));
+    let wait: &WaitError = error.source().and_then(|device| device.source()).and_then(|wait| wait.downcast_ref()).expect("a wait at the bottom");
+    assert_eq!((wait.register, wait.offset, wait.section, wait.what), ("CTRL", 0, "8.2.3.1.1", "the reset to end (RST and LRST clear)"));
+    assert!(wait.last & 1 << 26 != 0 && wait.waited_us >= 100_000 && of_device.wait() == Some(wait), "{wait:?}");
+    let [whole, device, register] = &chain(&error)[..] else { panic!("{error}") };
+    assert_eq!(whole, device, "the facade adds nothing");
+    assert!(whole.starts_with("sim:ixgbe: resetting: waited ") && whole.contains(register.as_str()), "{whole}");
+}
+
+#[test]
+fn a_drivers_own_error_is_found_below_the_facades_with_the_wait_below_it() {
+    let (near, _far) = peer::pair(4);
+    let mut model = VirtioModel::new(VirtioNetOptions::default());
+    model.faults.restless = true;
+    let card = SimDevice::new("sim:virtio-net", Box::new(model), Box::new(near), Iommu::new());
+    let error = Error::from(virtio_net::open(card.function(), Arc::new(SimClock::new([card.clone()]))).unwrap_err());
+    let Error::Device(of_device) = &error else { panic!("{error}") };
+    assert!(matches!(of_device.hardware(), Some(virtio_net::HardwareError::ConfigUnstable { .. })), "{error}");
+    assert_eq!(of_device.hardware::<ixgbe::HardwareError>(), None, "it is not another driver's");
+    assert_eq!(of_device.wait().map(|wait| (wait.register, wait.offset, wait.section)), Some(("config_generation", 0x15, "4.1.4.3")));
+    assert_eq!(chain(&error).len(), 4, "facade, device, driver, register");
 }
 
 #[test]

@@ -103,7 +103,7 @@ fn a_wrong_configuration_is_told() {
     ];
     for (config, wanted) in table {
         let error = barewire::open("sim:ixgbe").unwrap().start(&config).unwrap_err();
-        assert!(matches!(error, Error::Driver { .. }), "{error:?}");
+        assert!(matches!(error, Error::Device(_)), "{error:?}");
         assert!(error.to_string().contains(wanted) && error.to_string().starts_with("sim:ixgbe: starting: "), "{error}");
     }
     // A pool of another host's domain is memory that the card does not reach.

@@ -4,7 +4,7 @@ use crate::common::refused::Refused;
 use crate::common::warn;
 use barewire::driver_core::ether::FrameLimits;
 use barewire::driver_core::host::Interrupt;
-use barewire::{Batch, BufPool, Error, Frame, Poller, RxQueue, TxQueue, TxState};
+use barewire::{Batch, BufPool, DeviceError, Error, Frame, Poller, RxQueue, TxQueue, TxState};
 use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
 use smoltcp::time::Instant;
 
@@ -72,7 +72,7 @@ impl Nic {
         let received = match &mut self.source {
             Source::Waited(poller) if self.inbox.is_empty() && self.outbox.is_empty() => {
                 let woken = poller.next(&mut self.inbox, Some(SLEEP_US));
-                woken.map_err(|error| Error::Driver { device: self.name.clone(), tried: "waiting for frames", error: Box::new(error) })?
+                woken.map_err(|error| DeviceError::new(&self.name, "waiting for frames", error))?
             }
             Source::Waited(poller) => poller.queue_mut().poll(&mut self.inbox, BATCH),
             Source::Polled(queue) => queue.poll(&mut self.inbox, BATCH),

@@ -3,12 +3,12 @@
 use alloc::sync::Arc;
 use core::fmt;
 
-use driver_core::device::{DeviceInfo, Link, NetDevice, RxMode, Settings, Stats};
+use driver_core::device::error::steps;
+use driver_core::device::{DeviceInfo, During, Error, ErrorKind, Link, NetDevice, RxMode, Settings, Stats};
 use driver_core::ether::MacAddr;
 use driver_core::host::PciFunction;
 
 use crate::device::{Ixgbe, force_silence};
-use crate::error::Error;
 use crate::filter::check;
 use crate::hw::Hw;
 use crate::rx::Rx;
@@ -47,8 +47,9 @@ impl<F: PciFunction> Control<F> {
     }
 
     /// A stopped card has no filters to change: its registers are silent.
-    fn while_running<T>(&self, work: impl FnOnce(&Hw<F::Bar>) -> Result<T, Error>) -> Result<T, Error> {
-        if self.shared.is_running() { work(&self.hw) } else { Err(Error::Stopped { function: self.info.name.clone() }) }
+    fn while_running<T>(&self, step: &'static str, work: impl FnOnce(&Hw<F::Bar>) -> Result<T, ErrorKind>) -> Result<T, Error> {
+        let done = if self.shared.is_running() { work(&self.hw) } else { Err(ErrorKind::Stopped) };
+        done.during(&self.info.name, step)
     }
 }
 
@@ -66,8 +67,8 @@ impl<F: PciFunction> NetDevice for Control<F> {
     }
 
     fn set_mac(&mut self, mac: MacAddr) -> Result<(), Error> {
-        check(&[mac], MacAddr::is_valid_unicast, "unicast")?;
-        self.while_running(|hw| hw.set_receive_address(0, Some(mac)))?;
+        check(&[mac], MacAddr::is_valid_unicast, "unicast").during(&self.info.name, steps::SETTING_MAC)?;
+        self.while_running(steps::SETTING_MAC, |hw| hw.set_receive_address(0, Some(mac)))?;
         self.settings.set_mac(mac);
         Ok(())
     }
@@ -89,7 +90,7 @@ impl<F: PciFunction> NetDevice for Control<F> {
     }
 
     fn set_rx_mode(&mut self, mode: RxMode) -> Result<(), Error> {
-        self.while_running(|hw| {
+        self.while_running(steps::SETTING_RX_MODE, |hw| {
             hw.set_mode(mode);
             Ok(())
         })?;
@@ -98,14 +99,14 @@ impl<F: PciFunction> NetDevice for Control<F> {
     }
 
     fn set_unicast_filters(&mut self, addresses: &[MacAddr]) -> Result<(), Error> {
-        self.while_running(|hw| hw.set_unicast(addresses, self.settings.unicast().len()))?;
+        self.while_running(steps::SETTING_UNICAST, |hw| hw.set_unicast(addresses, self.settings.unicast().len()))?;
         self.settings.set_unicast(addresses);
         Ok(())
     }
 
     fn set_multicast_filters(&mut self, addresses: &[MacAddr]) -> Result<(), Error> {
-        check(addresses, MacAddr::is_multicast, "multicast")?;
-        self.while_running(|hw| {
+        check(addresses, MacAddr::is_multicast, "multicast").during(&self.info.name, steps::SETTING_MULTICAST)?;
+        self.while_running(steps::SETTING_MULTICAST, |hw| {
             hw.set_multicast(addresses);
             Ok(())
         })?;
@@ -132,10 +133,9 @@ impl<F: PciFunction> NetDevice for Control<F> {
         let silent = self.hw.stop(&self.function).map(|unsent| self.shared.count_unsent(unsent));
         // Bus mastering goes in any case: with it, what an unconfirmed card may still do is behind the IOMMU and the bridge.
         let bus = self.function.forbid_dma();
-        silent.or_else(|unconfirmed| force_silence(&mut self.function, unconfirmed))?;
+        silent.or_else(|unconfirmed| force_silence(&mut self.function, unconfirmed)).during(&self.info.name, steps::STOPPING)?;
         self.shared.set(State::Stopped);
-        bus?;
-        Ok(())
+        bus.during(&self.info.name, steps::STOPPING)
     }
 }
 

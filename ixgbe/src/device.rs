@@ -1,20 +1,22 @@
 //! Opening and starting a card.
 
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
 use driver_core::buf::{BufPool, PoolConfig, PoolError};
 use driver_core::device::config::Limits;
-use driver_core::device::{Caps, Config, ConfigError, DeviceInfo, Offloads, Settings};
+use driver_core::device::error::steps;
+use driver_core::device::{Caps, Config, ConfigError, DeviceInfo, During, Error, ErrorKind, Offloads, Settings};
 use driver_core::host::{Bar, Clock, PciFunction, RegSpace, VectorPlan, Vectors};
 use driver_core::queue::TxGate;
-use driver_core::ring::{RingError, RxRing, TxRing};
+use driver_core::ring::{RxRing, TxRing};
 
 use crate::config::{self, DRIVEN, MAX_MTU, MAX_QUEUES, MAX_RING, MIN_RING, NOT_DRIVEN, buffer_kb, rx_limits};
 use crate::control::Control;
 use crate::desc::{rx, rx_rules, tx_rules};
-use crate::error::{Error, StartError};
+use crate::error::HardwareError;
 use crate::hw::Hw;
 use crate::id::{Model, VENDOR};
 use crate::queues::{RingAt, RxSetup};
@@ -26,6 +28,9 @@ use crate::tx::Tx;
 /// What [`Ixgbe::start`] gives.
 pub type Started<F> =
     driver_core::device::Started<Control<F>, Rx<<F as PciFunction>::Bar>, Tx<<F as PciFunction>::Bar>, <F as PciFunction>::Interrupt>;
+
+/// A card could not be started: why, and the card, stopped, to be started otherwise.
+pub type StartError<F> = driver_core::device::StartError<Ixgbe<F>>;
 
 /// Buffers of a pool of the device's own beside those that the rings hold: for batches and for frames in the application's hands.
 const SPARE_BUFFERS: u32 = 1024;
@@ -39,10 +44,10 @@ pub struct Ixgbe<F: PciFunction> {
 
 /// What is left where the card did not confirm that it stopped: a reset of the whole function. Where that is done the card is silent, if not in the way that
 /// the datasheet has for it.
-pub(crate) fn force_silence<F: PciFunction>(function: &mut F, unconfirmed: Error) -> Result<(), Error> {
+pub(crate) fn force_silence<F: PciFunction>(function: &mut F, unconfirmed: ErrorKind) -> Result<(), ErrorKind> {
     match function.reset() {
         Ok(()) => {
-            log::warn!("{unconfirmed}; the function was reset instead");
+            log::warn!("{}: {unconfirmed}; the function was reset instead", function.name());
             Ok(())
         }
         Err(error) => {
@@ -57,25 +62,15 @@ pub(crate) fn force_silence<F: PciFunction>(function: &mut F, unconfirmed: Error
 /// # Errors
 /// [`Error`]: the function is no card of this driver, does not answer, does not come out of its reset, or has no valid EEPROM.
 pub fn open<F: PciFunction>(mut function: F, clock: Arc<dyn Clock>) -> Result<Ixgbe<F>, Error> {
-    let id = function.id()?;
-    let Some(model) = Model::find(&id) else { return Err(Error::UnknownId { function: function.name().into(), id }) };
-    // 8.1: registers are memory. BUS-MASTER: it comes with the first ring, in `start`.
-    function.enable_registers()?;
-    // SAFETY: the BAR stays within this crate, which writes no address of memory but those of rings and of buffers that their rings hold until the card,
-    // or this queue of it, was seen to stop (`RxRing`, `TxRing`, and `release` in rx.rs and tx.rs).
-    #[allow(unsafe_code, reason = "whoever writes registers answers for what the card does to memory")]
-    let bar = unsafe { function.open_bar(0) }?;
-    let len_bytes = bar.len_bytes();
-    if len_bytes < BAR_BYTES {
-        return Err(Error::SmallBar { function: function.name().into(), len_bytes });
-    }
-    let hw = Hw::new(bar, clock, model, function.name());
+    let name = String::from(function.name());
+    let (model, bar) = registers(&mut function).during(&name, steps::OPENING)?;
+    let hw = Hw::new(bar, clock, model, &name);
     // 4.6.3: "Disable interrupts", "Issue global reset and perform general configuration"
     hw.mask_interrupts();
-    hw.silence(&function)?;
-    function.forbid_dma()?;
-    let permanent_mac = hw.permanent_mac()?;
-    let mut info = DeviceInfo::new(function.name(), "ixgbe", model.name, permanent_mac);
+    hw.silence(&function).during(&name, steps::RESETTING)?;
+    function.forbid_dma().during(&name, steps::RESETTING)?;
+    let permanent_mac = hw.permanent_mac().during(&name, steps::OPENING)?;
+    let mut info = DeviceInfo::new(&name, "ixgbe", model.name, permanent_mac);
     info.max_rx_queues = MAX_QUEUES;
     info.max_tx_queues = MAX_QUEUES;
     info.ring_limits = (MIN_RING, MAX_RING);
@@ -86,6 +81,21 @@ pub fn open<F: PciFunction>(mut function: F, clock: Arc<dyn Clock>) -> Result<Ix
     info.used_caps = info.caps & DRIVEN;
     log::info!("{}: {} ({VENDOR:04x}:{:04x}), address {permanent_mac}", info.name, model.name, model.device);
     Ok(Ixgbe { function, hw, info })
+}
+
+/// Which card the function is, and its registers.
+fn registers<F: PciFunction>(function: &mut F) -> Result<(&'static Model, F::Bar), ErrorKind> {
+    let id = function.id()?;
+    let drives = "physical functions of Intel (8086) 82599, X540 and X550";
+    let model = Model::find(&id).ok_or(ErrorKind::UnknownId { id, driver: "ixgbe", drives })?;
+    // 8.1: registers are memory. BUS-MASTER: it comes with the first ring, in `start`.
+    function.enable_registers()?;
+    // SAFETY: the BAR stays within this crate, which writes no address of memory but those of rings and of buffers that their rings hold until the card,
+    // or this queue of it, was seen to stop (`RxRing`, `TxRing`, and `release` in rx.rs and tx.rs).
+    #[allow(unsafe_code, reason = "whoever writes registers answers for what the card does to memory")]
+    let bar = unsafe { function.open_bar(0) }?;
+    let len_bytes = bar.len_bytes();
+    if len_bytes < BAR_BYTES { Err(HardwareError::SmallBar { len_bytes }.into()) } else { Ok((model, bar)) }
 }
 
 impl<F: PciFunction> Ixgbe<F> {
@@ -109,12 +119,12 @@ impl<F: PciFunction> Ixgbe<F> {
                 let interrupts = plan.into_iter().flat_map(VectorPlan::all_rx).filter_map(|vector| vectors.take(vector)).collect();
                 Ok(Started::new(control, rx, tx, interrupts, pool))
             }
-            Err(error) => Err(StartError::new(error, self)),
+            Err(kind) => Err(StartError::new(Error::new(&self.info.name, steps::STARTING, kind), self)),
         }
     }
 
     /// Everything that touches memory and not the card: checks, pool, rings.
-    fn prepare(&mut self, config: &Config, settings: &Settings) -> Result<Queues<F::Bar>, Error> {
+    fn prepare(&mut self, config: &Config, settings: &Settings) -> Result<Queues<F::Bar>, ErrorKind> {
         config::check(config, settings, self.function.dma(), &Limits::of(&self.info, self.function.interrupt_count()))?;
         let pool = match config.given_pool() {
             Some(pool) => pool.clone(),
@@ -135,7 +145,7 @@ impl<F: PciFunction> Ixgbe<F> {
     }
 
     /// Sets the card up; after an error it is silent again, and the queues are gone.
-    fn bring_up(&mut self, settings: &Settings, queues: Queues<F::Bar>) -> Result<Up<F>, Error> {
+    fn bring_up(&mut self, settings: &Settings, queues: Queues<F::Bar>) -> Result<Up<F>, ErrorKind> {
         match self.init(settings, &queues) {
             Ok(vectors) => Ok(Up { queues, vectors }),
             Err(error) => {
@@ -143,11 +153,11 @@ impl<F: PciFunction> Ixgbe<F> {
                 queues.shared.set(State::Stopping);
                 let silent = self.hw.silence(&self.function);
                 if let Err(second) = self.function.forbid_dma() {
-                    log::error!("{second}");
+                    log::error!("{}: {second}", self.info.name);
                 }
                 match silent.or_else(|unconfirmed| force_silence(&mut self.function, unconfirmed)) {
                     Ok(()) => queues.shared.set(State::Stopped),
-                    Err(second) => log::error!("{second}"),
+                    Err(second) => log::error!("{}: {second}", self.info.name),
                 }
                 Err(error)
             }
@@ -155,7 +165,7 @@ impl<F: PciFunction> Ixgbe<F> {
     }
 
     /// 4.6.3, from "Setup the PHY and the link" on.
-    fn init(&mut self, settings: &Settings, queues: &Queues<F::Bar>) -> Result<Vectors<F::Interrupt>, Error> {
+    fn init(&mut self, settings: &Settings, queues: &Queues<F::Bar>) -> Result<Vectors<F::Interrupt>, ErrorKind> {
         let hw = &mut self.hw;
         // The card is as `open` or a failed start left it: reset, with nothing pending.
         // SAFETY: it knows of no memory, or of such as was given up because it did not confirm its reset; what it is told from here on are the rings of
@@ -219,9 +229,9 @@ struct Queues<B: Bar> {
 }
 
 impl<B: Bar> Queues<B> {
-    fn add_rx(&mut self, hw: &Hw<B>, settings: &Settings, index: u16) -> Result<(), Error> {
+    fn add_rx(&mut self, hw: &Hw<B>, settings: &Settings, index: u16) -> Result<(), ErrorKind> {
         let hidden = if settings.offloads().contains(Offloads::RX_CHECKSUM) { 0 } else { rx::VERDICTS };
-        let ring = RxRing::new(&self.pool, settings.rx().ring_len(), index, rx_rules(hidden)).map_err(ring_error)?;
+        let ring = RxRing::new(&self.pool, settings.rx().ring_len(), index, rx_rules(hidden))?;
         self.rx_setup.push(RxSetup {
             ring: RingAt { iova: ring.iova(), len: ring.len() },
             tail: ring.tail(),
@@ -236,12 +246,12 @@ impl<B: Bar> Queues<B> {
         Ok(())
     }
 
-    fn add_tx(&mut self, hw: &Hw<B>, settings: &Settings, index: u16) -> Result<(), Error> {
+    fn add_tx(&mut self, hw: &Hw<B>, settings: &Settings, index: u16) -> Result<(), ErrorKind> {
         let limits = settings.limits();
         // Frames of one buffer at most: what is longer takes the scalar way.
         let rules = tx_rules(limits.untagged_bytes().min(self.pool.data_bytes()) as u16);
         let gate = TxGate::new(settings.tx().gate_config(), settings.tx().ring_len())?;
-        let ring = TxRing::new(&self.pool, settings.tx().ring_len(), rules, settings.tx().gate_config().byte_limit.is_some()).map_err(ring_error)?;
+        let ring = TxRing::new(&self.pool, settings.tx().ring_len(), rules, settings.tx().gate_config().byte_limit.is_some())?;
         self.tx_rings.push(RingAt { iova: ring.iova(), len: ring.len() });
         let doorbell = hw.bar.doorbell(TDT.at(index.into())?.offset())?;
         self.tx.push(Tx::new(ring, hw.bar.clone(), doorbell, self.shared.clone(), index, gate, limits));
@@ -249,15 +259,7 @@ impl<B: Bar> Queues<B> {
     }
 }
 
-fn ring_error(error: RingError) -> Error {
-    match error {
-        RingError::Dma(error) => error.into(),
-        RingError::PoolTooSmall { needed, free, .. } => ConfigError::PoolCount { buffers: free, needed }.into(),
-        other => Error::Ring(other),
-    }
-}
-
-fn pool_error(error: PoolError) -> Error {
+fn pool_error(error: PoolError) -> ErrorKind {
     match error {
         PoolError::Dma(error) => error.into(),
         PoolError::Config(config) => ConfigError::PoolSteps { buffer_bytes: config.data_bytes }.into(),

@@ -2,11 +2,10 @@
 
 use alloc::vec;
 
-use driver_core::device::{RxMode, Settings};
+use driver_core::device::{ErrorKind, RxMode, Settings};
 use driver_core::ether::MacAddr;
 use driver_core::host::Bar;
 
-use crate::error::Error;
 use crate::hw::Hw;
 use crate::regs::*;
 
@@ -46,7 +45,7 @@ pub(crate) fn multicast_table(addresses: &[MacAddr]) -> vec::Vec<u32> {
 impl<B: Bar> Hw<B> {
     /// 4.6.7: "Initialize the following register tables before receive and transmit is enabled". Addresses and
     /// mode become those of `settings`.
-    pub(crate) fn init_filters(&self, settings: &Settings) -> Result<(), Error> {
+    pub(crate) fn init_filters(&self, settings: &Settings) -> Result<(), ErrorKind> {
         // "Receive Address (RAL[n] and RAH[n]) for used addresses", "Receive Address High (RAH[n].VAL = 0b) for unused addresses",
         // "MAC Pool Select Array (MPSAR[n])"
         self.set_receive_address(0, Some(settings.mac()))?;
@@ -70,7 +69,7 @@ impl<B: Bar> Hw<B> {
     }
 
     /// Sets or clears one receive address. It never matches half-written: it is off while it changes.
-    pub(crate) fn set_receive_address(&self, index: u32, mac: Option<MacAddr>) -> Result<(), Error> {
+    pub(crate) fn set_receive_address(&self, index: u32, mac: Option<MacAddr>) -> Result<(), ErrorKind> {
         let (low, high) = (RAL.at(index)?, RAH.at(index)?);
         let keep = high.read(&self.bar) - (Rah::AV | Rah::ADDRESS);
         high.write(&self.bar, keep);
@@ -86,9 +85,9 @@ impl<B: Bar> Hw<B> {
     }
 
     /// Replaces the addresses beside the port's own; `before` were in use.
-    pub(crate) fn set_unicast(&self, addresses: &[MacAddr], before: usize) -> Result<(), Error> {
+    pub(crate) fn set_unicast(&self, addresses: &[MacAddr], before: usize) -> Result<(), ErrorKind> {
         if addresses.len() > UNICAST_FILTERS {
-            return Err(Error::TooManyAddresses { asked: addresses.len(), room: UNICAST_FILTERS });
+            return Err(ErrorKind::TooManyAddresses { asked: addresses.len(), room: UNICAST_FILTERS });
         }
         check(addresses, MacAddr::is_valid_unicast, "unicast")?;
         let slots = (1..RAH.count()).zip(addresses.iter().copied().map(Some).chain(core::iter::repeat(None)));
@@ -121,9 +120,9 @@ impl<B: Bar> Hw<B> {
 }
 
 /// That all of `addresses` are what is wanted.
-pub(crate) fn check(addresses: &[MacAddr], good: impl Fn(MacAddr) -> bool, wanted: &'static str) -> Result<(), Error> {
+pub(crate) fn check(addresses: &[MacAddr], good: impl Fn(MacAddr) -> bool, wanted: &'static str) -> Result<(), ErrorKind> {
     match addresses.iter().find(|&&mac| !good(mac)) {
-        Some(&mac) => Err(Error::Address { mac, wanted }),
+        Some(&mac) => Err(ErrorKind::Address { mac, wanted }),
         None => Ok(()),
     }
 }

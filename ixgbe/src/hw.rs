@@ -9,7 +9,6 @@ use alloc::sync::Arc;
 use driver_core::host::{Bar, Clock};
 use driver_core::reg::{Pure, Reg, RegValue, WaitError, wait_until};
 
-use crate::error::Error;
 use crate::id::Model;
 use crate::regs::{STATUS, Status};
 
@@ -18,7 +17,7 @@ pub(crate) struct Hw<B> {
     pub(crate) bar: B,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) model: &'static Model,
-    /// The function's name, for errors.
+    /// The function's name, for what is logged.
     pub(crate) name: String,
     /// MDIO address of the PHY, once found.
     pub(crate) phy: Option<u32>,
@@ -29,19 +28,15 @@ impl<B: Bar> Hw<B> {
         Self { bar, clock, model, name: name.into(), phy: None }
     }
 
-    /// Polls a register as [`wait_until`] does; the error names this function.
+    /// Waits for a register by [`wait_until`].
     pub(crate) fn wait<T: RegValue, M: Pure>(
         &self,
         reg: Reg<T, M>,
         what: &'static str,
         limit_us: u64,
         done: impl FnMut(T) -> bool,
-    ) -> Result<T, Error> {
-        wait_until(&self.bar, reg, what, &*self.clock, limit_us, done).map_err(|timeout| self.timeout(timeout))
-    }
-
-    pub(crate) fn timeout(&self, timeout: WaitError) -> Error {
-        Error::Timeout { function: self.name.clone(), timeout }
+    ) -> Result<T, WaitError> {
+        wait_until(&self.bar, reg, what, &*self.clock, limit_us, done)
     }
 
     /// Earlier writes have reached the card when this returns: reads do not overtake them (PCI Express ordering).

@@ -1,11 +1,10 @@
 //! Initialisation in the datasheet's order (4.6.3), for DCB off and virtualisation off (4.6.11.3.4). Queues are in [`queues`](crate::queues).
 
-use driver_core::device::{RssConfig, Settings};
+use driver_core::device::{ErrorKind, RssConfig, Settings};
 use driver_core::ether::{STANDARD_MTU, VLAN_TAG_BYTES};
 use driver_core::host::Bar;
 
 use crate::config::rx_limits;
-use crate::error::Error;
 use crate::hw::Hw;
 use crate::id::Family;
 use crate::regs::*;
@@ -21,7 +20,7 @@ const FCRTH_BELOW_BYTES: u32 = 0x6000;
 
 impl<B: Bar> Hw<B> {
     /// 4.6.3.2, general configuration. NO-PAUSE: no flow control in either direction.
-    pub(crate) fn init_general(&self) -> Result<(), Error> {
+    pub(crate) fn init_general(&self) -> Result<(), ErrorKind> {
         let bar = &self.bar;
         // "If flow control is not enabled, these registers should be written with 0x0."
         for register in FCTTV.iter().chain(FCRTL.iter()) {
@@ -38,7 +37,7 @@ impl<B: Bar> Hw<B> {
     }
 
     /// 4.6.7, what comes before the queues.
-    pub(crate) fn init_receive(&self, settings: &Settings) -> Result<(), Error> {
+    pub(crate) fn init_receive(&self, settings: &Settings) -> Result<(), ErrorKind> {
         let bar = &self.bar;
         // "RXCTRL.RXEN [...] should be done only after all other settings are done"
         RXCTRL.modify(bar, |v| v - Rxctrl::RXEN);
@@ -121,7 +120,7 @@ impl<B: Bar> Hw<B> {
     }
 
     /// 4.6.7: "Enable the receive path by setting RXCTRL.RXEN. This should be done only after all other settings are done".
-    pub(crate) fn enable_receive(&self) -> Result<(), Error> {
+    pub(crate) fn enable_receive(&self) -> Result<(), ErrorKind> {
         let bar = &self.bar;
         // "Halt the receive data path by setting SECRXCTRL.RX_DIS bit."
         SECRXCTRL.modify(bar, |v| v | Secrxctrl::RX_DIS);

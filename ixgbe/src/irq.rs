@@ -1,8 +1,8 @@
 //! Interrupts by MSI-X: one vector a receive queue, and the control vector for the link and all else (4.6.6.2, 7.3.1).
 
+use driver_core::device::ErrorKind;
 use driver_core::host::{Bar, VectorPlan};
 
-use crate::error::Error;
 use crate::hw::Hw;
 use crate::regs::*;
 
@@ -14,7 +14,7 @@ const OTHER_CAUSES: Eicr = Eicr::LSC;
 
 impl<B: Bar> Hw<B> {
     /// 4.6.6.2, "Operating with MSI-X". Receive vectors stay masked until their queues are armed; the control vector is let through at once.
-    pub(crate) fn init_interrupts(&self, plan: VectorPlan) -> Result<(), Error> {
+    pub(crate) fn init_interrupts(&self, plan: VectorPlan) -> Result<(), ErrorKind> {
         let bar = &self.bar;
         let control = u32::from(plan.control());
         // "The software driver associates between interrupt causes and MSI-X vectors [...] by programming the IVAR[n] and IVAR_MISC registers"

@@ -47,9 +47,9 @@ mod testing;
 pub mod tx;
 
 pub use control::Control;
-pub use device::{Ixgbe, Started, open};
-pub use driver_core::device::ConfigError;
-pub use error::{Error, StartError};
+pub use device::{Ixgbe, StartError, Started, open};
+pub use driver_core::device::{ConfigError, Error, ErrorKind};
+pub use error::HardwareError;
 pub use filter::UNICAST_FILTERS;
 pub use rx::Rx;
 pub use tx::Tx;

@@ -3,11 +3,10 @@
 use core::convert::Infallible;
 use core::ops::ControlFlow;
 
-use driver_core::device::Link;
+use driver_core::device::{ErrorKind, Link};
 use driver_core::host::Bar;
 use driver_core::reg::{Pace, look_until};
 
-use crate::error::Error;
 use crate::hw::Hw;
 use crate::id::{Family, Media};
 use crate::regs::*;
@@ -18,7 +17,7 @@ const SETTLING: Pace = Pace::within(1_000).every(100);
 
 impl<B: Bar> Hw<B> {
     /// 4.6.4: starts the link. It comes up on its own, later; nothing waits for it.
-    pub(crate) fn start_link(&mut self) -> Result<(), Error> {
+    pub(crate) fn start_link(&mut self) -> Result<(), ErrorKind> {
         if self.model.media == Media::Sfp {
             // LASER-ON: a driver that ran before may have turned the module's laser off.
             ESDP.modify(&self.bar, |v| v - Esdp::SDP3_DATA);

@@ -1,8 +1,9 @@
 //! The copper PHY of X540 and X550, behind MDIO (clause 45 of IEEE 802.3; 3.7.3 of the X540 datasheet).
 
+use driver_core::device::ErrorKind;
 use driver_core::host::Bar;
 
-use crate::error::Error;
+use crate::error::HardwareError;
 use crate::hw::Hw;
 use crate::id::Family;
 use crate::regs::*;
@@ -39,7 +40,7 @@ const LOW_POWER: u16 = 1 << 11;
 
 impl<B: Bar> Hw<B> {
     /// Finds the PHY, wakes it, lets it offer every speed and negotiate anew. The link comes seconds later.
-    pub(crate) fn start_phy(&mut self) -> Result<(), Error> {
+    pub(crate) fn start_phy(&mut self) -> Result<(), ErrorKind> {
         let resource = Resource::phy(self.is_second_port());
         let phy = match self.phy {
             Some(phy) => phy,
@@ -56,37 +57,37 @@ impl<B: Bar> Hw<B> {
         })
     }
 
-    fn find_phy(&self) -> Result<u32, Error> {
+    fn find_phy(&self) -> Result<u32, ErrorKind> {
         for phy in 0..32 {
             // An address where nothing answers reads all ones; a PHY that is not up yet, all zeros.
             if !matches!(self.phy_read(phy, PMA_ID_HIGH)?, 0 | 0xffff) {
                 return Ok(phy);
             }
         }
-        Err(Error::NoPhy { function: self.name.clone() })
+        Err(HardwareError::NoPhy.into())
     }
 
-    fn phy_modify(&self, phy: u32, register: PhyReg, change: impl FnOnce(u16) -> u16) -> Result<(), Error> {
+    fn phy_modify(&self, phy: u32, register: PhyReg, change: impl FnOnce(u16) -> u16) -> Result<(), ErrorKind> {
         let before = self.phy_read(phy, register)?;
         let after = change(before);
         if after == before { Ok(()) } else { self.phy_write(phy, register, after) }
     }
 
-    fn phy_read(&self, phy: u32, register: PhyReg) -> Result<u16, Error> {
+    fn phy_read(&self, phy: u32, register: PhyReg) -> Result<u16, ErrorKind> {
         self.mdi_cycle(phy, register, Msca::empty())?;
         self.mdi_cycle(phy, register, Msca::OP_READ)?;
         // 8.2.3.22.12: what was read is in bits 31:16, what is to be written in 15:0.
         Ok((MSRWD.read(&self.bar) >> 16) as u16)
     }
 
-    fn phy_write(&self, phy: u32, register: PhyReg, value: u16) -> Result<(), Error> {
+    fn phy_write(&self, phy: u32, register: PhyReg, value: u16) -> Result<(), ErrorKind> {
         MSRWD.write(&self.bar, value.into());
         self.mdi_cycle(phy, register, Msca::empty())?;
         self.mdi_cycle(phy, register, Msca::OP_WRITE)
     }
 
     /// 3.7.3.1.1: one cycle; the address cycle has no operation bit.
-    fn mdi_cycle(&self, phy: u32, PhyReg(device, address): PhyReg, operation: Msca) -> Result<(), Error> {
+    fn mdi_cycle(&self, phy: u32, PhyReg(device, address): PhyReg, operation: Msca) -> Result<(), ErrorKind> {
         let command = Msca::from_bits_retain(address | device << 16 | phy << 21);
         MSCA.write(&self.bar, command | operation | Msca::MDICMD);
         self.wait(MSCA, "an MDIO cycle to end (MDI Command clear)", CYCLE_US, |v| !v.contains(Msca::MDICMD))?;
@@ -147,7 +148,7 @@ mod tests {
     #[test]
     fn a_bus_without_a_phy_is_an_error() {
         let (bar, mut hw) = card(false);
-        assert_eq!(hw.start_phy(), Err(Error::NoPhy { function: "test".into() }));
+        assert_eq!(hw.start_phy().unwrap_err().hardware(), Some(&HardwareError::NoPhy));
         assert_eq!(SW_FW_SYNC.read(&bar), SwFwSync::empty());
     }
 

@@ -1,12 +1,10 @@
 //! The hardware queues: setting one up, turning it on and off (4.6.7, 4.6.8).
 
-use core::fmt;
-
+use driver_core::device::ErrorKind;
 use driver_core::host::{Bar, Clock, Iova};
-use driver_core::reg::{NoSuchRegister, WaitError, wait_until};
+use driver_core::reg::wait_until;
 use driver_core::ring::DESC_BYTES;
 
-use crate::error::Error;
 use crate::hw::Hw;
 use crate::regs::*;
 
@@ -56,7 +54,7 @@ pub(crate) struct RxSetup {
 
 impl<B: Bar> Hw<B> {
     /// 4.6.7, "The following should be done per each receive queue": everything but the tail, which [`Hw::start_rx`] writes.
-    pub(crate) fn setup_rx(&self, index: u16, setup: &RxSetup) -> Result<(), Error> {
+    pub(crate) fn setup_rx(&self, index: u16, setup: &RxSetup) -> Result<(), ErrorKind> {
         let bar = &self.bar;
         let queue = u32::from(index);
         // "Program the descriptor base address with the address of the region"
@@ -79,7 +77,7 @@ impl<B: Bar> Hw<B> {
     }
 
     /// 4.6.7: the queue on, then its buffers to the card.
-    pub(crate) fn start_rx(&self, index: u16, setup: &RxSetup) -> Result<(), Error> {
+    pub(crate) fn start_rx(&self, index: u16, setup: &RxSetup) -> Result<(), ErrorKind> {
         let control = RXDCTL.at(index.into())?;
         // "Program RXDCTL with appropriate values including the queue Enable bit". Tags stay in the frames.
         control.modify(&self.bar, |v| (v | Rxdctl::ENABLE) - Rxdctl::VME);
@@ -91,7 +89,7 @@ impl<B: Bar> Hw<B> {
     }
 
     /// 4.6.8, "The following steps should be done once per transmit queue".
-    pub(crate) fn setup_tx(&self, index: u16, ring: RingAt) -> Result<(), Error> {
+    pub(crate) fn setup_tx(&self, index: u16, ring: RingAt) -> Result<(), ErrorKind> {
         let bar = &self.bar;
         let queue = u32::from(index);
         // "Program the descriptor base address with the address of the region"
@@ -112,7 +110,7 @@ impl<B: Bar> Hw<B> {
     }
 
     /// 4.6.8: "Enable the queue using TXDCTL.ENABLE. Poll the TXDCTL register until the Enable bit is set." DMATXCTL.TE is set by then.
-    pub(crate) fn start_tx(&self, index: u16) -> Result<(), Error> {
+    pub(crate) fn start_tx(&self, index: u16) -> Result<(), ErrorKind> {
         let control = TXDCTL.at(index.into())?;
         control.modify(&self.bar, |v| v | Txdctl::ENABLE);
         self.wait(control, "a transmit queue to turn on (ENABLE)", ENABLE_US, |v| v.contains(Txdctl::ENABLE))?;
@@ -121,7 +119,7 @@ impl<B: Bar> Hw<B> {
 }
 
 /// 4.6.7.1.2: turns a receive queue off. When it returns without error the card writes to neither the ring nor its buffers any more.
-pub(crate) fn stop_rx(bar: &impl Bar, clock: &dyn Clock, index: u16) -> Result<(), StopError> {
+pub(crate) fn stop_rx(bar: &impl Bar, clock: &dyn Clock, index: u16) -> Result<(), ErrorKind> {
     let control = RXDCTL.at(index.into())?;
     if !control.read(bar).contains(Rxdctl::ENABLE) {
         // Whoever cleared it, on another thread perhaps, may not have waited yet.
@@ -138,7 +136,7 @@ pub(crate) fn stop_rx(bar: &impl Bar, clock: &dyn Clock, index: u16) -> Result<(
 
 /// 4.6.8.1.2: lets what was handed over go out, within limits, and turns a transmit queue off. When it returns without error the card reads
 /// neither the ring nor its buffers any more. Returns how many descriptors were given up, unsent.
-pub(crate) fn stop_tx(bar: &impl Bar, clock: &dyn Clock, index: u16) -> Result<u32, StopError> {
+pub(crate) fn stop_tx(bar: &impl Bar, clock: &dyn Clock, index: u16) -> Result<u32, ErrorKind> {
     let control = TXDCTL.at(index.into())?;
     if !control.read(bar).contains(Txdctl::ENABLE) {
         return Ok(0);
@@ -147,48 +145,30 @@ pub(crate) fn stop_tx(bar: &impl Bar, clock: &dyn Clock, index: u16) -> Result<u
     let tail = TDT.at(index.into())?.read(bar);
     let head = TDH.at(index.into())?;
     // Without a link nothing goes out: what is left then is given up with the queue.
-    if let Err(timeout) = wait_until(bar, head, "a transmit queue to drain (TDH = TDT)", clock, DRAIN_US, |head: u32| head == tail) {
+    if let Err(wait) = wait_until(bar, head, "a transmit queue to drain (TDH = TDT)", clock, DRAIN_US, |head: u32| head == tail) {
         let len = TDLEN.at(index.into())?.read(bar) / DESC_BYTES as u32;
-        unsent = tail.wrapping_sub(timeout.last as u32) & len.wrapping_sub(1);
-        log::warn!("{unsent} descriptors were not sent before their queue stopped: {timeout}");
+        unsent = tail.wrapping_sub(wait.last as u32) & len.wrapping_sub(1);
+        log::warn!("{unsent} descriptors were not sent before their queue stopped: {wait}");
     }
     control.modify(bar, |v| v - Txdctl::ENABLE);
     wait_until(bar, control, "a transmit queue to turn off (ENABLE clear)", clock, ENABLE_US, |v| !v.contains(Txdctl::ENABLE))?;
     Ok(unsent)
 }
 
-/// Why a queue is not known to be off.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum StopError {
-    /// It does not confirm it.
-    Wait(WaitError),
-    /// The card has no such queue.
-    Register(NoSuchRegister),
-}
+#[cfg(test)]
+mod tests {
+    use alloc::format;
 
-impl StopError {
-    /// Whether the card does not answer at all.
-    pub(crate) fn is_gone(&self) -> bool {
-        matches!(self, Self::Wait(wait) if wait.is_all_ones())
-    }
-}
+    use driver_core::device::Bug;
 
-impl fmt::Display for StopError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Wait(error) => error.fmt(f),
-            Self::Register(error) => error.fmt(f),
-        }
-    }
-}
+    use super::*;
+    use crate::testing::{FakeBar, FakeClock};
 
-impl From<WaitError> for StopError {
-    fn from(error: WaitError) -> Self {
-        Self::Wait(error)
-    }
-}
-impl From<NoSuchRegister> for StopError {
-    fn from(error: NoSuchRegister) -> Self {
-        Self::Register(error)
+    #[test]
+    fn a_queue_that_the_card_does_not_have_is_a_fault_of_the_driver() {
+        let error = stop_tx(&FakeBar::new(), &FakeClock::default(), 500).unwrap_err();
+        assert!(matches!(error, ErrorKind::Bug(Bug::Register(missing)) if (missing.name, missing.index) == ("TXDCTL", 500)), "{error:?}");
+        let wanted = "TXDCTL[500] does not exist: the card has 64 of them; this is a fault of the driver and not of the device: please report it with this line";
+        assert_eq!(format!("{error}"), wanted);
     }
 }

@@ -2,12 +2,12 @@
 
 use core::ops::ControlFlow;
 
+use driver_core::device::ErrorKind;
 use driver_core::host::{Bar, ConfigSpace, PciError, PciFunction};
 use driver_core::reg::{Pace, Reg, Ro, look_until};
 use driver_core::reg_flags;
 
 use crate::config::MAX_QUEUES;
-use crate::error::Error;
 use crate::hw::Hw;
 use crate::id::Family;
 use crate::queues;
@@ -59,7 +59,7 @@ impl<B: Bar> Hw<B> {
     /// 5.2.5.3.2: the queues off, then no new requests, then none pending. Works on a device in any state.
     ///
     /// A queue that does not confirm is no reason to stop here: Master Disable is what guarantees silence.
-    pub(crate) fn master_disable(&self) -> Result<Quiet, Error> {
+    pub(crate) fn master_disable(&self) -> Result<Quiet, ErrorKind> {
         // 4.5.9 of a live device: the receiver first, so that no more frames come in.
         RXCTRL.modify(&self.bar, |v| v - Rxctrl::RXEN);
         self.disable_queues();
@@ -72,7 +72,7 @@ impl<B: Bar> Hw<B> {
         match quiet {
             Ok(_) => Ok(Quiet::Confirmed),
             // All ones: the card is gone, and no reset will bring it back.
-            Err(Error::Timeout { timeout, .. }) if timeout.is_all_ones() => Err(self.timeout(timeout)),
+            Err(wait) if wait.is_all_ones() => Err(wait.into()),
             Err(_) => Ok(Quiet::DoubleReset),
         }
     }
@@ -87,9 +87,9 @@ impl<B: Bar> Hw<B> {
         for (index, register) in RXDCTL.iter().enumerate() {
             if register.read(&self.bar).contains(Rxdctl::ENABLE) {
                 // What it may still write is covered by Master Disable; the timeout only costs time.
-                if let Err(timeout) = queues::stop_rx(&self.bar, &*self.clock, index as u16) {
-                    log::warn!("{}: {timeout}", self.name);
-                    if timeout.is_gone() {
+                if let Err(error) = queues::stop_rx(&self.bar, &*self.clock, index as u16) {
+                    log::warn!("{}: {error}", self.name);
+                    if error.is_gone() {
                         // All ones: the card is gone, and each further queue would be waited for in vain.
                         return;
                     }
@@ -135,7 +135,7 @@ impl<B: Bar> Hw<B> {
     }
 
     /// Brings a port in any state to silence: Master Disable, then reset. After it the port reads and writes no memory.
-    pub(crate) fn silence(&self, function: &impl PciFunction) -> Result<(), Error> {
+    pub(crate) fn silence(&self, function: &impl PciFunction) -> Result<(), ErrorKind> {
         let quiet = self.master_disable()?;
         if quiet == Quiet::DoubleReset {
             log::warn!("{}: Master Disable was not confirmed; flushing, and resetting twice", self.name);
@@ -147,7 +147,7 @@ impl<B: Bar> Hw<B> {
     /// Stops a running port: interrupts masked, receiver off, frames in flight sent where they go out in time, queues off, no request pending.
     ///
     /// Returns how many transmit descriptors were given up, unsent.
-    pub(crate) fn stop(&self, function: &impl PciFunction) -> Result<u32, Error> {
+    pub(crate) fn stop(&self, function: &impl PciFunction) -> Result<u32, ErrorKind> {
         self.mask_interrupts();
         // The receiver first, so that no more frames come in.
         RXCTRL.modify(&self.bar, |v| v - Rxctrl::RXEN);
@@ -158,7 +158,7 @@ impl<B: Bar> Hw<B> {
             for result in [rx, queues::stop_tx(&self.bar, &*self.clock, index)] {
                 match result {
                     Ok(given_up) => unsent += given_up,
-                    Err(timeout) => log::warn!("{}: {timeout}", self.name),
+                    Err(error) => log::warn!("{}: {error}", self.name),
                 }
             }
         }
@@ -180,7 +180,7 @@ impl<B: Bar> Hw<B> {
     }
 
     /// Resets the port and leaves it with interrupts masked, its EEPROM read and its DMA initialised.
-    pub(crate) fn reset(&self, quiet: Quiet) -> Result<(), Error> {
+    pub(crate) fn reset(&self, quiet: Quiet) -> Result<(), ErrorKind> {
         if quiet == Quiet::DoubleReset {
             self.flush_data_path();
             // DOUBLE-RESET: "initiate two consecutive software resets with a larger delay than 1 us between the two of them"
@@ -197,7 +197,7 @@ impl<B: Bar> Hw<B> {
         Ok(())
     }
 
-    fn reset_once(&self) -> Result<(), Error> {
+    fn reset_once(&self) -> Result<(), ErrorKind> {
         match self.model.family {
             // GLOBAL-RESET: "Global Reset = software reset + link reset" (4.6.3.2); a link that is up is left alone, since manageability may be using it.
             Family::I82599 => {
@@ -238,6 +238,7 @@ mod tests {
     use std::vec::Vec;
 
     use super::*;
+    use crate::error::HardwareError;
     use crate::id::MODELS;
     use crate::testing::{FakeBar, FakeClock};
 
@@ -322,7 +323,7 @@ mod tests {
                 bar.stick(register, bits);
             }
             let error = format!("{}", hw.reset(Quiet::Confirmed).unwrap_err());
-            assert!(error.starts_with("test: waited") && error.contains(named), "{error}");
+            assert!(error.starts_with("waited") && error.contains(named), "{error}");
         }
     }
 
@@ -330,10 +331,12 @@ mod tests {
     fn a_missing_or_rejected_eeprom_is_an_error() {
         let (bar, hw, _) = port(Family::I82599);
         bar.set(EEC.offset(), Eec::AUTO_RD.bits());
-        assert!(matches!(hw.reset(Quiet::Confirmed), Err(Error::Eeprom { eec: 0x200, .. })));
+        let error = hw.reset(Quiet::Confirmed).unwrap_err();
+        assert!(matches!(error.hardware(), Some(HardwareError::Eeprom { eec: 0x200, .. })), "{error}");
         let (bar, hw, _) = port(Family::I82599);
         bar.set(FWSM.offset(), 1 << 19);
-        assert!(matches!(hw.reset(Quiet::Confirmed), Err(Error::Eeprom { fwsm: 0x8_0000, .. })));
+        let error = hw.reset(Quiet::Confirmed).unwrap_err();
+        assert!(matches!(error.hardware(), Some(HardwareError::Eeprom { fwsm: 0x8_0000, .. })), "{error}");
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! What software shares with the firmware and with the driver of the other port (10.5.4, "Software and Firmware Synchronization").
 
+use core::convert::Infallible;
 use core::ops::ControlFlow;
 
+use driver_core::device::ErrorKind;
 use driver_core::host::Bar;
-use driver_core::reg::{Pace, look_until};
+use driver_core::reg::{Pace, WaitError, look_until};
 
-use crate::error::Error;
+use crate::error::HardwareError;
 use crate::hw::Hw;
 use crate::id::Family;
 use crate::regs::*;
@@ -36,14 +38,14 @@ impl Resource {
 
 impl<B: Bar> Hw<B> {
     /// Runs `work` while holding `resource`.
-    pub(crate) fn with_semaphore<T>(&self, resource: Resource, work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    pub(crate) fn with_semaphore<T>(&self, resource: Resource, work: impl FnOnce() -> Result<T, ErrorKind>) -> Result<T, ErrorKind> {
         self.acquire(resource)?;
         let result = work();
         self.release(resource);
         result
     }
 
-    fn acquire(&self, resource: Resource) -> Result<(), Error> {
+    fn acquire(&self, resource: Resource) -> Result<(), ErrorKind> {
         let outcome = look_until(SW_FW_SYNC, "the firmware or another driver to release a resource", &*self.clock, ASKING, || {
             self.lock_sync()?;
             let sync = SW_FW_SYNC.read(&self.bar);
@@ -52,15 +54,15 @@ impl<B: Bar> Hw<B> {
                 SW_FW_SYNC.write(&self.bar, sync | resource.0);
             }
             self.unlock_sync();
-            Ok::<_, Error>(if free { ControlFlow::Break(()) } else { ControlFlow::Continue(sync) })
+            Ok::<_, ErrorKind>(if free { ControlFlow::Break(()) } else { ControlFlow::Continue(sync) })
         })?;
-        outcome.map_err(|wait| Error::Semaphore { function: self.name.clone(), bits: resource.both().bits(), last: wait.last as u32 })
+        outcome.map_err(|wait| HardwareError::Semaphore { bits: resource.both().bits(), wait }.into())
     }
 
     fn release(&self, resource: Resource) {
         // A lock that cannot be had is held by a dead owner: leaving the resource taken would lock out everybody.
         if let Err(error) = self.lock_sync() {
-            log::warn!("{error}");
+            log::warn!("{}: {error}", self.name);
         }
         SW_FW_SYNC.modify(&self.bar, |v| v - resource.0);
         self.unlock_sync();
@@ -68,7 +70,7 @@ impl<B: Bar> Hw<B> {
 
     /// The right to change SW_FW_SYNC: against other drivers by SWSM.SMBI, against the firmware by SWSM.SWESMBI or, from the X540 on,
     /// by SW_FW_SYNC.REGSMP.
-    fn lock_sync(&self) -> Result<(), Error> {
+    fn lock_sync(&self) -> Result<(), WaitError> {
         let smbi = || self.wait(SWSM, "another driver to release SMBI", SWSM_US, |v| !v.contains(Swsm::SMBI));
         if smbi().is_err() {
             // 10.5.4: an owner that keeps it this long is dead, and the bit is to be cleared.
@@ -80,16 +82,16 @@ impl<B: Bar> Hw<B> {
             Family::I82599 => {
                 // Asked for again at each look: the bit stays set only where the firmware agrees. One that is set before we asked is not ours.
                 let mut asked = false;
-                let granted = look_until(SWSM, "the firmware to grant SWESMBI", &*self.clock, Pace::within(SWSM_US), || {
+                let Ok(granted) = look_until(SWSM, "the firmware to grant SWESMBI", &*self.clock, Pace::within(SWSM_US), || {
                     let value = SWSM.read(&self.bar);
                     if asked && value.contains(Swsm::SWESMBI) {
-                        return Ok::<_, Error>(ControlFlow::Break(()));
+                        return Ok::<_, Infallible>(ControlFlow::Break(()));
                     }
                     asked = true;
                     SWSM.write(&self.bar, value | Swsm::SWESMBI);
                     Ok(ControlFlow::Continue(value))
-                })?;
-                granted.map_err(|wait| self.timeout(wait))
+                });
+                granted
             }
             Family::X540 | Family::X550 => {
                 self.wait(SW_FW_SYNC, "the firmware to release REGSMP", SWSM_US, |v| !v.contains(SwFwSync::REGSMP)).map(|_| ())
@@ -146,8 +148,10 @@ mod tests {
     fn a_resource_that_the_firmware_keeps_is_an_error_with_its_bits() {
         let (bar, hw) = port(Family::X540);
         SW_FW_SYNC.write(&bar, SwFwSync::from_bits_retain(1 << 7));
-        let error = hw.with_semaphore(Resource::phy(true), || -> Result<(), Error> { panic!("not held") }).unwrap_err();
-        assert_eq!(error, Error::Semaphore { function: "test".into(), bits: 1 << 2 | 1 << 7, last: 1 << 7 });
+        let error = hw.with_semaphore(Resource::phy(true), || -> Result<(), ErrorKind> { panic!("not held") }).unwrap_err();
+        let Some(HardwareError::Semaphore { bits, wait }) = error.hardware() else { panic!("{error}") };
+        assert_eq!((*bits, wait.register, wait.last), (1 << 2 | 1 << 7, "SW_FW_SYNC", 1 << 7));
+        assert!((1_000_000..1_200_000).contains(&wait.waited_us), "{wait}");
         assert_eq!(SWSM.read(&bar), Swsm::empty());
     }
 

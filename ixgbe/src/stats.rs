@@ -1,11 +1,10 @@
 //! The card's counters (8.2.3.23), accumulated in 64 bits, under Linux's names.
 
-use driver_core::device::Stats;
+use driver_core::device::{ErrorKind, Stats};
 use driver_core::ether::FCS_BYTES;
 use driver_core::host::Bar;
 use driver_core::reg::{ReadToClear, Reg};
 
-use crate::error::Error;
 use crate::hw::Hw;
 use crate::regs::*;
 
@@ -76,7 +75,7 @@ impl Counters {
 
 impl<B: Bar> Hw<B> {
     /// 4.6.5: reads all counters, which clears them, and gives each of the first 16 queues counters of its own.
-    pub(crate) fn init_stats(&self) -> Result<(), Error> {
+    pub(crate) fn init_stats(&self) -> Result<(), ErrorKind> {
         // "the RQSMR and TQSM registers must be re-programmed following a device reset"
         for first in (0..COUNTED_QUEUES).step_by(4) {
             let map = u32::from_le_bytes([first, first + 1, first + 2, first + 3].map(|queue| queue as u8));

@@ -5,7 +5,7 @@ mod common;
 use common::{Card, I82599, Liar, MAC, X540, X550};
 use driver_core::device::{Config, NetDevice};
 use driver_core::host::RegSpace;
-use ixgbe::Error;
+use ixgbe::{ErrorKind, HardwareError};
 
 #[test]
 fn a_card_of_each_family_is_reset_and_identified() {
@@ -26,7 +26,7 @@ fn another_card_is_refused_by_name() {
     liar.lies().id = Some(0x10d3_8086);
     let error = ixgbe::open(liar.function(&card), card.clock.clone()).unwrap_err();
     let text = error.to_string();
-    assert!(matches!(error, Error::UnknownId { id, .. } if id.device == 0x10d3));
+    assert!(matches!(error.kind(), ErrorKind::UnknownId { id, .. } if id.device == 0x10d3));
     for part in ["sim:ixgbe", "8086:10d3", "82599", "X540", "X550"] {
         assert!(text.contains(part), "{text}");
     }
@@ -38,7 +38,8 @@ fn a_bar_mapped_in_part_is_refused() {
     let (card, liar) = (Card::new(), Liar::default());
     liar.lies().bar_len = Some(0x1_0000);
     let error = ixgbe::open(liar.function(&card), card.clock.clone()).unwrap_err();
-    assert_eq!(error, Error::SmallBar { function: "sim:ixgbe".into(), len_bytes: 0x1_0000 });
+    assert_eq!(error.hardware(), Some(&HardwareError::SmallBar { len_bytes: 0x1_0000 }));
+    assert_eq!((error.function(), error.step()), ("sim:ixgbe", "opening"));
 }
 
 #[test]

@@ -5,7 +5,8 @@ mod common;
 use common::{Card, Liar, refused};
 use driver_core::buf::PoolConfig;
 use driver_core::device::Config;
-use ixgbe::Error;
+use driver_core::host::Clock;
+use ixgbe::ErrorKind;
 
 /// What `open` says of a card with a fault.
 fn open_error(fault: impl FnOnce(&mut sim::ixgbe::Faults)) -> String {
@@ -18,7 +19,7 @@ fn open_error(fault: impl FnOnce(&mut sim::ixgbe::Faults)) -> String {
 fn a_reset_that_never_ends() {
     let text = open_error(|faults| faults.reset_stuck = true);
     assert!(text.contains("CTRL (0x00000, section 8.2.3.1.1) still reads 0x0400000"), "{text}");
-    assert!(text.starts_with("sim:ixgbe: waited 10"), "{text}");
+    assert!(text.starts_with("sim:ixgbe: resetting: waited 10"), "{text}");
 }
 
 #[test]
@@ -49,6 +50,42 @@ fn a_master_that_is_never_disabled_is_reset_twice_and_opened() {
     card.assert_no_violations();
 }
 
+/// The Device Status register of the model's PCI Express capability.
+const DEVICE_STATUS: u16 = 0xaa;
+
+/// Opens a card that never disables its master, and says how long that took.
+fn open_unquiet(liar: &Liar) -> (Result<(), ixgbe::Error>, u64) {
+    let card = Card::new();
+    card.faults(|faults| faults.master_stuck = true);
+    let begun_us = card.clock.now_us();
+    let result = ixgbe::open(liar.function(&card), card.clock.clone()).map(drop);
+    (result, card.clock.now_us() - begun_us)
+}
+
+#[test]
+fn pending_transactions_are_waited_for_and_not_for_ever() {
+    let (opened, quiet_us) = open_unquiet(&Liar::default());
+    opened.unwrap();
+    let liar = Liar::default();
+    liar.lies().config.insert(DEVICE_STATUS, Some(1 << 5));
+    let (opened, pending_us) = open_unquiet(&liar);
+    opened.unwrap();
+    assert!((100_000..110_000).contains(&(pending_us - quiet_us)), "{pending_us} us and {quiet_us} us without");
+}
+
+#[test]
+fn a_function_that_is_gone_while_transactions_are_waited_for_ends_the_wait() {
+    let liar = Liar::default();
+    liar.lies().config.insert(DEVICE_STATUS, None);
+    let (opened, gone_us) = open_unquiet(&liar);
+    let error = opened.unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Pci(_)), "{error}");
+    // The host's error names the function itself, and is not told it twice.
+    let wanted = "sim:ixgbe: resetting: reading configuration space: the function does not answer any more (unplugged or reset by the host)";
+    assert_eq!(error.to_string(), wanted);
+    assert!(gone_us < 100_000, "Master Disable has 80 ms, and nothing comes after it: {gone_us} us");
+}
+
 /// What `start` says of a card with a fault, and that everything it took is back.
 fn start_error(fault: impl FnOnce(&mut sim::ixgbe::Faults)) -> String {
     let card = Card::new();
@@ -58,7 +95,8 @@ fn start_error(fault: impl FnOnce(&mut sim::ixgbe::Faults)) -> String {
     let config = Config::new().pool(pool.clone()).rx_queues(2);
     let (error, device) = refused(device.start(&config));
     assert_eq!(pool.available(), pool.len(), "the rings' buffers are back");
-    assert!(matches!(error, Error::Timeout { .. }), "{error}");
+    assert!(matches!(error.kind(), ErrorKind::Wait(_)), "{error}");
+    assert_eq!((error.function(), error.step()), ("sim:ixgbe", "starting"));
     card.faults(|faults| *faults = sim::ixgbe::Faults::default());
     let started = device.start(&config).unwrap();
     assert_eq!(started.rx.len(), 2);

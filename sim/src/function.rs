@@ -217,7 +217,7 @@ impl Bar for SimBar {
         if self.is_inside(offset, 4) {
             Ok(SimDoorbell { claim: Arc::clone(&self.claim), bar: self.index, offset })
         } else {
-            Err(BarError { offset, len_bytes: self.len_bytes })
+            Err(BarError::new(offset, self.len_bytes))
         }
     }
 }

@@ -211,7 +211,7 @@ impl Bar for VfioBar {
 
     fn doorbell(&self, offset: u32) -> Result<VfioDoorbell, BarError> {
         if !self.has::<4>(offset) {
-            return Err(BarError { offset, len_bytes: self.window.len });
+            return Err(BarError::new(offset, self.window.len));
         }
         Ok(VfioDoorbell { at: self.at::<4>(offset), offset, bar: self.clone() })
     }

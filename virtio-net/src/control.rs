@@ -3,13 +3,13 @@
 use alloc::sync::Arc;
 use core::fmt;
 
-use driver_core::device::{Caps, DeviceInfo, Link, NetDevice, RxMode, Settings, Stats};
+use driver_core::device::error::steps;
+use driver_core::device::{Caps, DeviceInfo, During, Error, ErrorKind, Link, NetDevice, RxMode, Settings, Stats};
 use driver_core::ether::MacAddr;
 use driver_core::host::PciFunction;
 
 use crate::config::caps;
 use crate::device::{VirtioNet, force_silence};
-use crate::error::Error;
 use crate::filter::check;
 use crate::regs::{Features, Status};
 use crate::rx::Rx;
@@ -60,18 +60,21 @@ impl<F: PciFunction> Control<F> {
     /// Whether the device works.
     ///
     /// # Errors
-    /// [`Error::NeedsReset`] where it asked for a reset: its queues are broken from then on. [`Error::Stopped`].
+    /// [`ErrorKind::NeedsReset`] where it asked for a reset: its queues are broken from then on. [`ErrorKind::Stopped`].
     pub fn check(&self) -> Result<(), Error> {
-        let function = || self.info.name.clone();
+        self.while_running().during(&self.info.name, steps::CHECKING)
+    }
+
+    fn while_running(&self) -> Result<(), ErrorKind> {
         match self.shared.state() {
             State::Running => {}
-            State::Failed => return Err(Error::NeedsReset { function: function() }),
-            State::Stopping | State::Stopped => return Err(Error::Stopped { function: function() }),
+            State::Failed => return Err(ErrorKind::NeedsReset),
+            State::Stopping | State::Stopped => return Err(ErrorKind::Stopped),
         }
         // A device that is gone reads all ones, which has this bit set too.
         if self.transport.status().contains(Status::DEVICE_NEEDS_RESET) {
             self.shared.set(State::Failed);
-            return Err(Error::NeedsReset { function: function() });
+            return Err(ErrorKind::NeedsReset);
         }
         Ok(())
     }
@@ -92,16 +95,18 @@ impl<F: PciFunction> NetDevice for Control<F> {
 
     /// Without VIRTIO_NET_F_CTRL_MAC_ADDR only the address that the device has already.
     fn set_mac(&mut self, mac: MacAddr) -> Result<(), Error> {
-        check(&[mac], MacAddr::is_valid_unicast, "unicast")?;
-        if mac == self.settings.mac() { Ok(()) } else { Err(Error::FixedMac { function: self.info.name.clone() }) }
+        let fixed = ErrorKind::Unsupported { what: "another address (no VIRTIO_NET_F_CTRL_MAC_ADDR)", instead: "set it in the hypervisor" };
+        check(&[mac], MacAddr::is_valid_unicast, "unicast")
+            .and_then(|()| if mac == self.settings.mac() { Ok(()) } else { Err(fixed) })
+            .during(&self.info.name, steps::SETTING_MAC)
     }
 
     fn link(&mut self) -> Link {
-        let now = match self.check().and_then(|()| crate::link::link(&self.transport, self.features)) {
+        let now = match self.while_running().and_then(|()| crate::link::link(&self.transport, self.features)) {
             Ok(link) => link,
-            Err(Error::Stopped { .. }) => return Link::default(),
+            Err(ErrorKind::Stopped) => return Link::default(),
             Err(error) => {
-                log::error!("{error}");
+                log::error!("{}: {}: {error}", self.info.name, steps::LINK);
                 Link::default()
             }
         };
@@ -115,21 +120,19 @@ impl<F: PciFunction> NetDevice for Control<F> {
 
     /// The device delivers every frame that reaches it, whatever the mode: see [`filter`](crate::filter).
     fn set_rx_mode(&mut self, mode: RxMode) -> Result<(), Error> {
-        self.check()?;
+        self.while_running().during(&self.info.name, steps::SETTING_RX_MODE)?;
         self.settings.set_rx_mode(mode);
         Ok(())
     }
 
     fn set_unicast_filters(&mut self, addresses: &[MacAddr]) -> Result<(), Error> {
-        check(addresses, MacAddr::is_valid_unicast, "unicast")?;
-        self.check()?;
+        check(addresses, MacAddr::is_valid_unicast, "unicast").and_then(|()| self.while_running()).during(&self.info.name, steps::SETTING_UNICAST)?;
         self.settings.set_unicast(addresses);
         Ok(())
     }
 
     fn set_multicast_filters(&mut self, addresses: &[MacAddr]) -> Result<(), Error> {
-        check(addresses, MacAddr::is_multicast, "multicast")?;
-        self.check()?;
+        check(addresses, MacAddr::is_multicast, "multicast").and_then(|()| self.while_running()).during(&self.info.name, steps::SETTING_MULTICAST)?;
         self.settings.set_multicast(addresses);
         Ok(())
     }
@@ -147,10 +150,9 @@ impl<F: PciFunction> NetDevice for Control<F> {
         let reset = self.transport.reset();
         // Bus mastering goes in any case: with it, what an unconfirmed device may still do is behind the IOMMU and the bridge.
         let bus = self.function.lock().forbid_dma();
-        reset.or_else(|unconfirmed| force_silence(&self.function, unconfirmed))?;
+        reset.or_else(|unconfirmed| force_silence(&self.function, unconfirmed)).during(&self.info.name, steps::STOPPING)?;
         self.shared.set_stopped();
-        bus?;
-        Ok(())
+        bus.during(&self.info.name, steps::STOPPING)
     }
 }
 

@@ -1,22 +1,23 @@
 //! Opening and starting a device.
 
 use alloc::format;
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec;
 use core::fmt;
 
 use driver_core::buf::{BufPool, PoolError};
 use driver_core::device::config::Limits;
-use driver_core::device::{Caps, Config, ConfigError, DeviceInfo, Offloads, Settings};
+use driver_core::device::error::steps;
+use driver_core::device::{Caps, Config, ConfigError, DeviceInfo, During, Error, ErrorKind, Offloads, Settings};
 use driver_core::ether::{FrameLimits, MIN_MTU, MacAddr};
 use driver_core::host::{Clock, DmaDomain, PciFunction, VectorPlan, Vectors};
 use driver_core::queue::TxGate;
-use driver_core::ring::RingError;
 use driver_core::ring::split::{SplitQueue, SplitRx, SplitTx};
 
 use crate::config::{self, MAX_MTU, MAX_RING, MIN_RING};
 use crate::control::Control;
-use crate::error::{Error, StartError};
+use crate::error::HardwareError;
 use crate::filter::local_mac;
 use crate::regs::{Features, Status, common, net, pci};
 use crate::rx::{Rx, RxParts};
@@ -26,6 +27,9 @@ use crate::tx::{Tx, TxParts};
 
 /// What [`VirtioNet::start`] gives.
 pub type Started<F> = driver_core::device::Started<Control<F>, Rx<F>, Tx<F>, <F as PciFunction>::Interrupt>;
+
+/// A device could not be started: why, and the device, stopped, to be started otherwise.
+pub type StartError<F> = driver_core::device::StartError<VirtioNet<F>>;
 
 /// A device that was reset and identified, and waits to be started.
 pub struct VirtioNet<F: PciFunction> {
@@ -46,28 +50,15 @@ pub struct VirtioNet<F: PciFunction> {
 ///
 /// # Errors
 /// [`Error`]: the function is no modern virtio network card, does not come out of its reset, or its configuration makes no sense.
-pub fn open<F: PciFunction>(mut function: F, clock: Arc<dyn Clock>) -> Result<VirtioNet<F>, Error> {
-    let id = function.id()?;
-    if id.vendor != pci::VENDOR || !matches!(id.device, pci::MODERN_DEVICE | pci::TRANSITIONAL_DEVICE) {
-        return Err(Error::UnknownId { function: function.name().into(), id });
-    }
-    function.enable_registers()?;
+pub fn open<F: PciFunction>(function: F, clock: Arc<dyn Clock>) -> Result<VirtioNet<F>, Error> {
+    let name = String::from(function.name());
     let (domain, vectors) = (function.dma().clone(), function.interrupt_count());
-    let (transport, function) = Transport::find(function, clock)?;
-    greet(&transport)?;
-    function.lock().forbid_dma()?;
+    let (transport, function) = registers(function, clock).during(&name, steps::OPENING)?;
+    greet(&transport).during(&name, steps::RESETTING)?;
+    function.lock().forbid_dma().during(&name, steps::RESETTING)?;
+    let Identity { offered, features, mac, device_mtu, queue_size } = identify(&transport).during(&name, steps::OPENING)?;
 
-    let offered = transport.offered();
-    if !offered.contains(Features::VERSION_1) {
-        return Err(Error::NotModern { function: transport.name.clone(), missing: "VIRTIO_F_VERSION_1" });
-    }
-    let features = offered & Features::USED;
-    transport.check_device_len(config_len_bytes(features))?;
-    let mac = permanent_mac(&transport, features)?;
-    let device_mtu = device_mtu(&transport, features)?;
-    let queue_size = queue_size(&transport, net::RECEIVEQ)?.max(queue_size(&transport, net::TRANSMITQ)?);
-
-    let mut info = DeviceInfo::new(&transport.name, "virtio-net", "virtio network device", mac);
+    let mut info = DeviceInfo::new(&name, "virtio-net", "virtio network device", mac);
     info.ring_limits = (MIN_RING, queue_size.into());
     info.max_mtu = device_mtu.unwrap_or(MAX_MTU).min(MAX_MTU);
     (info.caps, info.used_caps) = (config::caps(offered), config::caps(features));
@@ -77,15 +68,50 @@ pub fn open<F: PciFunction>(mut function: F, clock: Arc<dyn Clock>) -> Result<Vi
     }
     info.features = features.names();
     info.unused_features = offered.difference(features).names();
-    log::info!("{}: {id}, address {mac}, features {}", info.name, info.features.join(" "));
+    log::info!("{}: address {mac}, features {}", info.name, info.features.join(" "));
     Ok(VirtioNet { function, transport, info, features, offered, domain, vectors, device_mtu, physical: false })
 }
 
+/// That the function is a virtio network card, and where its registers are.
+fn registers<F: PciFunction>(mut function: F, clock: Arc<dyn Clock>) -> Result<(Transport<F>, SharedFunction<F>), ErrorKind> {
+    let id = function.id()?;
+    if id.vendor != pci::VENDOR || !matches!(id.device, pci::MODERN_DEVICE | pci::TRANSITIONAL_DEVICE) {
+        return Err(ErrorKind::UnknownId { id, driver: "virtio-net", drives: "network cards 1af4:1041 and 1af4:1000" });
+    }
+    log::info!("{}: {id}", function.name());
+    function.enable_registers()?;
+    Transport::find(function, clock)
+}
+
+/// What a device says of itself.
+struct Identity {
+    offered: Features,
+    features: Features,
+    mac: MacAddr,
+    device_mtu: Option<u32>,
+    /// Descriptors of the larger queue.
+    queue_size: u16,
+}
+
+fn identify<F: PciFunction>(transport: &Transport<F>) -> Result<Identity, ErrorKind> {
+    let offered = transport.offered();
+    if !offered.contains(Features::VERSION_1) {
+        return Err(HardwareError::NotModern { missing: "VIRTIO_F_VERSION_1" }.into());
+    }
+    let features = offered & Features::USED;
+    transport.check_device_len(config_len_bytes(features))?;
+    let mac = permanent_mac(transport, features)?;
+    let device_mtu = device_mtu(transport, features)?;
+    let queue_size = queue_size(transport, net::RECEIVEQ)?.max(queue_size(transport, net::TRANSMITQ)?);
+    Ok(Identity { offered, features, mac, device_mtu, queue_size })
+}
+
 /// What is left where the device did not confirm its reset: one of the whole function. Where that is done the device is silent.
-pub(crate) fn force_silence<F: PciFunction>(function: &SharedFunction<F>, unconfirmed: Error) -> Result<(), Error> {
-    match function.lock().reset() {
+pub(crate) fn force_silence<F: PciFunction>(function: &SharedFunction<F>, unconfirmed: ErrorKind) -> Result<(), ErrorKind> {
+    let mut function = function.lock();
+    match function.reset() {
         Ok(()) => {
-            log::warn!("{unconfirmed}; the function was reset instead");
+            log::warn!("{}: {unconfirmed}; the function was reset instead", function.name());
             Ok(())
         }
         Err(error) => {
@@ -96,7 +122,7 @@ pub(crate) fn force_silence<F: PciFunction>(function: &SharedFunction<F>, unconf
 }
 
 /// 3.1.1, steps 1 to 3: "Reset the device.", "Set the ACKNOWLEDGE status bit: the guest OS has noticed the device.", "Set the DRIVER status bit".
-fn greet<F: PciFunction>(transport: &Transport<F>) -> Result<(), Error> {
+fn greet<F: PciFunction>(transport: &Transport<F>) -> Result<(), ErrorKind> {
     transport.reset()?;
     transport.add_status(Status::ACKNOWLEDGE);
     transport.add_status(Status::DRIVER);
@@ -109,7 +135,7 @@ fn config_len_bytes(features: Features) -> u32 {
     ends.into_iter().filter(|&(feature, _)| features.contains(feature)).map(|(_, end)| end).max().unwrap_or(0)
 }
 
-fn permanent_mac<F: PciFunction>(transport: &Transport<F>, features: Features) -> Result<MacAddr, Error> {
+fn permanent_mac<F: PciFunction>(transport: &Transport<F>, features: Features) -> Result<MacAddr, ErrorKind> {
     if !features.contains(Features::MAC) {
         return Ok(local_mac(&transport.name, transport.clock.now_us()));
     }
@@ -118,24 +144,24 @@ fn permanent_mac<F: PciFunction>(transport: &Transport<F>, features: Features) -
         mac.iter_mut().zip(net::MAC.iter()).for_each(|(byte, register)| *byte = register.read(device));
         MacAddr(mac)
     })?;
-    if mac.is_valid_unicast() { Ok(mac) } else { Err(Error::DeviceConfig { function: transport.name.clone(), what: "mac is no unicast address" }) }
+    if mac.is_valid_unicast() { Ok(mac) } else { Err(HardwareError::DeviceConfig { what: "mac is no unicast address" }.into()) }
 }
 
-fn device_mtu<F: PciFunction>(transport: &Transport<F>, features: Features) -> Result<Option<u32>, Error> {
+fn device_mtu<F: PciFunction>(transport: &Transport<F>, features: Features) -> Result<Option<u32>, ErrorKind> {
     if !features.contains(Features::MTU) {
         return Ok(None);
     }
     let mtu = transport.config(|device| net::MTU.read(device))?.into();
     // 5.1.4.1: "The device MUST set mtu to between 68 and 65535 inclusive, if it offers VIRTIO_NET_F_MTU."
-    if mtu < MIN_MTU { Err(Error::DeviceConfig { function: transport.name.clone(), what: "mtu is below 68" }) } else { Ok(Some(mtu)) }
+    if mtu < MIN_MTU { Err(HardwareError::DeviceConfig { what: "mtu is below 68" }.into()) } else { Ok(Some(mtu)) }
 }
 
 /// The largest size of a queue, which it has after a reset; the queue stays selected.
-fn queue_size<F: PciFunction>(transport: &Transport<F>, index: u16) -> Result<u16, Error> {
+fn queue_size<F: PciFunction>(transport: &Transport<F>, index: u16) -> Result<u16, ErrorKind> {
     common::QUEUE_SELECT.write(&transport.common, index);
     let size = common::QUEUE_SIZE.read(&transport.common);
     if !size.is_power_of_two() || u32::from(size) > MAX_RING {
-        return Err(Error::Queue { function: transport.name.clone(), index, size });
+        return Err(HardwareError::Queue { index, size }.into());
     }
     Ok(size)
 }
@@ -174,18 +200,18 @@ impl<F: PciFunction> VirtioNet<F> {
                 let interrupts = plan.into_iter().flat_map(VectorPlan::all_rx).filter_map(|vector| vectors.take(vector)).collect();
                 Ok(Started::new(control, vec![rx], vec![tx], interrupts, pool))
             }
-            Err(error) => {
+            Err(kind) => {
                 // The queues are gone already; what they had lent comes back where the device is silent.
                 shared.set(State::Stopping);
                 let reset = self.transport.reset();
                 if let Err(second) = self.function.lock().forbid_dma() {
-                    log::error!("{second}");
+                    log::error!("{}: {second}", self.info.name);
                 }
                 match reset.or_else(|unconfirmed| force_silence(&self.function, unconfirmed)) {
                     Ok(()) => shared.set_stopped(),
-                    Err(second) => log::error!("{second}"),
+                    Err(second) => log::error!("{}: {second}", self.info.name),
                 }
-                Err(StartError::new(error, self))
+                Err(StartError::new(Error::new(&self.info.name, steps::STARTING, kind), self))
             }
         }
     }
@@ -198,11 +224,11 @@ impl<F: PciFunction> VirtioNet<F> {
     }
 
     /// 3.1.1 from the start to DRIVER_OK.
-    fn bring_up(&mut self, config: &Config, settings: &mut Settings, shared: &Arc<Shared>) -> Result<Running<F>, Error> {
+    fn bring_up(&mut self, config: &Config, settings: &mut Settings, shared: &Arc<Shared>) -> Result<Running<F>, ErrorKind> {
         let mrg_rxbuf = self.features.contains(Features::MRG_RXBUF);
         config::check(config, settings, &self.domain, &self.limits(), mrg_rxbuf)?;
         if !self.features.contains(Features::ACCESS_PLATFORM) && !self.physical {
-            return Err(Error::NoAccessPlatform { function: self.transport.name.clone() });
+            return Err(HardwareError::NoAccessPlatform.into());
         }
         let pool = match config.given_pool() {
             Some(pool) => pool.clone(),
@@ -220,7 +246,7 @@ impl<F: PciFunction> VirtioNet<F> {
         let rx_vector = settings.vectors().and_then(|plan| plan.rx(0));
         let (queue, notify) = self.set_up_queue(net::RECEIVEQ, settings.rx().ring_len(), features, rx_vector)?;
         let rx_len = queue.size().into();
-        let ring = SplitRx::new(queue, &pool).map_err(ring_error)?;
+        let ring = SplitRx::new(queue, &pool)?;
         let parts = RxParts { ring, notify, shared: shared.clone(), features, interrupts: rx_vector.is_some(), limits };
         let mut rx = Rx::new(parts);
 
@@ -228,7 +254,7 @@ impl<F: PciFunction> VirtioNet<F> {
         let tx_len = queue.size().into();
         let gate = TxGate::new(settings.tx().gate_config(), tx_len)?;
         settings.set_ring_lens(rx_len, tx_len);
-        let ring = SplitTx::new(queue, &self.domain, &pool, features.contains(Features::INDIRECT_DESC)).map_err(ring_error)?;
+        let ring = SplitTx::new(queue, &self.domain, &pool, features.contains(Features::INDIRECT_DESC))?;
         let tx = Tx::new(TxParts { ring, notify, shared: shared.clone(), features, gate, limits });
 
         // Last, when nothing can fail any more that would free the queues' memory. 4.1.5.1.3: a queue is enabled when all else is set up.
@@ -239,14 +265,14 @@ impl<F: PciFunction> VirtioNet<F> {
         // Step 8: "Set the DRIVER_OK status bit. At this point the device is “live”."
         self.transport.add_status(Status::DRIVER_OK);
         if self.transport.status().contains(Status::DEVICE_NEEDS_RESET) {
-            return Err(Error::NeedsReset { function: self.transport.name.clone() });
+            return Err(ErrorKind::NeedsReset);
         }
         rx.kick();
         Ok(Running { rx, tx, pool, vectors, features })
     }
 
     /// Steps 4 to 6: accept features, set FEATURES_OK, "Re-read device status to ensure the FEATURES_OK bit is still set".
-    fn negotiate(&self, pool: &BufPool, offloads: Offloads) -> Result<Features, Error> {
+    fn negotiate(&self, pool: &BufPool, offloads: Offloads) -> Result<Features, ErrorKind> {
         let mut features = self.features;
         // 5.1.4.2: with VIRTIO_NET_F_MTU the driver "MUST supply enough receive buffers to receive at least one receive packet of size mtu".
         let limits = FrameLimits::of(self.device_mtu.unwrap_or(0));
@@ -262,13 +288,13 @@ impl<F: PciFunction> VirtioNet<F> {
         self.transport.add_status(Status::FEATURES_OK);
         if !self.transport.status().contains(Status::FEATURES_OK) {
             self.transport.add_status(Status::FAILED);
-            return Err(Error::FeaturesRefused { function: self.transport.name.clone(), accepted: features, offered: self.offered });
+            return Err(HardwareError::FeaturesRefused { accepted: features, offered: self.offered }.into());
         }
         Ok(features)
     }
 
     /// Turns the vectors on and gives the control vector to configuration changes (4.1.5.1.2).
-    fn set_up_vectors(&self, settings: &Settings) -> Result<Vectors<F::Interrupt>, Error> {
+    fn set_up_vectors(&self, settings: &Settings) -> Result<Vectors<F::Interrupt>, ErrorKind> {
         let common = &self.transport.common;
         let Some(plan) = settings.vectors() else {
             common::CONFIG_MSIX_VECTOR.write(common, common::NO_VECTOR);
@@ -279,7 +305,7 @@ impl<F: PciFunction> VirtioNet<F> {
         common::CONFIG_MSIX_VECTOR.write(common, vector);
         // "After mapping an event to vector, the driver MUST verify success by reading the Vector field value".
         if common::CONFIG_MSIX_VECTOR.read(common) != vector {
-            return Err(Error::Vector { function: self.transport.name.clone(), what: "configuration changes", vector });
+            return Err(HardwareError::Vector { what: "configuration changes", vector }.into());
         }
         Ok(vectors)
     }
@@ -291,13 +317,13 @@ impl<F: PciFunction> VirtioNet<F> {
         wanted: u32,
         features: Features,
         vector: Option<u16>,
-    ) -> Result<(SplitQueue, crate::transport::Notify<F>), Error> {
+    ) -> Result<(SplitQueue, crate::transport::Notify<F>), ErrorKind> {
         let (transport, common) = (&self.transport, &self.transport.common);
         let size = queue_size(transport, index)?.min(wanted.min(MAX_RING) as u16);
         if u32::from(size) < wanted {
             log::info!("{}: queue {index} has {size} descriptors, the most that the device has, not {wanted}", transport.name);
         }
-        let queue = SplitQueue::new(&self.domain, size, features.contains(Features::EVENT_IDX)).map_err(ring_error)?;
+        let queue = SplitQueue::new(&self.domain, size, features.contains(Features::EVENT_IDX))?;
         common::QUEUE_SIZE.write(common, size);
         let [desc, driver, device] = queue.areas();
         common::QUEUE_DESC.write(common, desc.0);
@@ -306,7 +332,7 @@ impl<F: PciFunction> VirtioNet<F> {
         let vector = vector.unwrap_or(common::NO_VECTOR);
         common::QUEUE_MSIX_VECTOR.write(common, vector);
         if common::QUEUE_MSIX_VECTOR.read(common) != vector {
-            return Err(Error::Vector { function: transport.name.clone(), what: "the receive queue", vector });
+            return Err(HardwareError::Vector { what: "the receive queue", vector }.into());
         }
         let notify = transport.notify()?;
         Ok((queue, notify))
@@ -328,15 +354,7 @@ struct Running<F: PciFunction> {
     features: Features,
 }
 
-fn ring_error(error: RingError) -> Error {
-    match error {
-        RingError::Dma(error) => error.into(),
-        RingError::PoolTooSmall { needed, free, .. } => ConfigError::PoolCount { buffers: free, needed }.into(),
-        other => Error::Ring(other),
-    }
-}
-
-fn pool_error(error: PoolError) -> Error {
+fn pool_error(error: PoolError) -> ErrorKind {
     match error {
         PoolError::Dma(error) => error.into(),
         PoolError::Config(config) => ConfigError::PoolBuffers { buffer_bytes: config.data_bytes, min_bytes: 2048 }.into(),

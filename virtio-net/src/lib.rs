@@ -39,9 +39,9 @@ mod transport;
 pub mod tx;
 
 pub use control::Control;
-pub use device::{Started, VirtioNet, open};
-pub use driver_core::device::ConfigError;
-pub use error::{Error, StartError};
+pub use device::{StartError, Started, VirtioNet, open};
+pub use driver_core::device::{ConfigError, Error, ErrorKind};
+pub use error::HardwareError;
 pub use regs::Features;
 pub use rx::Rx;
 pub use tx::Tx;

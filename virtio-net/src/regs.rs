@@ -59,7 +59,7 @@ pub mod common {
     pub const CONFIG_MSIX_VECTOR: Reg<u16, Rw> = Reg::new(0x10, "config_msix_vector", S);
     /// How many queues the device has.
     pub const NUM_QUEUES: Reg<u16, Ro> = Reg::new(0x12, "num_queues", S);
-    /// See [`Status`](super::Status).
+    /// See [`Status`].
     pub const DEVICE_STATUS: Reg<Status, Rw> = Reg::new(0x14, "device_status", S);
     /// Changes each time the device configuration changes.
     pub const CONFIG_GENERATION: Reg<u8, Ro> = Reg::new(0x15, "config_generation", S);

@@ -6,10 +6,11 @@ use alloc::vec::Vec;
 use core::convert::Infallible;
 use core::ops::ControlFlow;
 
+use driver_core::device::ErrorKind;
 use driver_core::host::{Bar, Clock, Doorbell, PciError, PciErrorKind, PciFunction, RegSpace};
 use driver_core::reg::{Pace, look_until, wait_until};
 
-use crate::error::Error;
+use crate::error::HardwareError;
 use crate::regs::common::{self, CONFIG_GENERATION, DEVICE_STATUS};
 use crate::regs::{Features, Status, notify, pci};
 
@@ -159,7 +160,7 @@ impl<F: PciFunction> Notify<F> {
 
 /// All structures of a device.
 pub(crate) struct Transport<F: PciFunction> {
-    /// The function's name, for errors.
+    /// The function's name, for what is logged.
     pub(crate) name: String,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) common: Structure<F>,
@@ -202,7 +203,7 @@ fn capabilities<F: PciFunction>(function: &F) -> Result<Vec<Capability>, PciErro
 
 impl<F: PciFunction> Transport<F> {
     /// Finds the structures and opens their BARs.
-    pub(crate) fn find(function: F, clock: Arc<dyn Clock>) -> Result<(Self, SharedFunction<F>), Error> {
+    pub(crate) fn find(function: F, clock: Arc<dyn Clock>) -> Result<(Self, SharedFunction<F>), ErrorKind> {
         let name = String::from(function.name());
         let capabilities = capabilities(&function)?;
         let window = capabilities.iter().find(|cap| cap.cfg_type == pci::CFG_PCI).map(|cap| cap.at);
@@ -226,11 +227,10 @@ impl<F: PciFunction> Transport<F> {
 
     /// 4.1.4.3.2: "After writing 0 to device_status, the driver MUST wait for a read of device_status to return 0 before reinitializing the device."
     /// When it returns, the device uses no memory any more (2.4.1).
-    pub(crate) fn reset(&self) -> Result<(), Error> {
+    pub(crate) fn reset(&self) -> Result<(), ErrorKind> {
         DEVICE_STATUS.write(&self.common, Status::empty());
-        wait_until(&self.common, DEVICE_STATUS, "the reset", &*self.clock, RESET_LIMIT_US, |status| status.is_empty())
-            .map(|_| ())
-            .map_err(|timeout| Error::Timeout { function: self.name.clone(), timeout })
+        wait_until(&self.common, DEVICE_STATUS, "the reset", &*self.clock, RESET_LIMIT_US, |status| status.is_empty())?;
+        Ok(())
     }
 
     pub(crate) fn offered(&self) -> Features {
@@ -250,7 +250,7 @@ impl<F: PciFunction> Transport<F> {
 
     /// 2.5.1: "Drivers MUST NOT assume reads from fields greater than 32 bits wide are atomic, nor are reads from multiple fields": what `read` reads
     /// is taken only where `config_generation` is the same before and after.
-    pub(crate) fn config<T>(&self, read: impl Fn(&Structure<F>) -> T) -> Result<T, Error> {
+    pub(crate) fn config<T>(&self, read: impl Fn(&Structure<F>) -> T) -> Result<T, ErrorKind> {
         let pace = Pace::within(CONFIG_LIMIT_US);
         let look = || {
             let before = CONFIG_GENERATION.read(&self.common);
@@ -259,27 +259,18 @@ impl<F: PciFunction> Transport<F> {
             Ok::<_, Infallible>(if after == before { ControlFlow::Break(value) } else { ControlFlow::Continue(after) })
         };
         let Ok(outcome) = look_until(CONFIG_GENERATION, "the device configuration to stay the same", &*self.clock, pace, look);
-        outcome.map_err(|wait| Error::ConfigUnstable { function: self.name.clone(), tries: wait.reads as usize })
+        outcome.map_err(|wait| HardwareError::ConfigUnstable { wait }.into())
     }
 
     /// The notification address of the selected queue (4.1.4.4): `cap.offset + queue_notify_off * notify_off_multiplier`.
-    pub(crate) fn notify(&self) -> Result<Notify<F>, Error> {
+    pub(crate) fn notify(&self) -> Result<Notify<F>, ErrorKind> {
         let steps = u32::from(common::QUEUE_NOTIFY_OFF.read(&self.common));
-        let outside =
-            || Error::Structure { function: self.name.clone(), structure: "notification", len_bytes: self.notify.len_bytes, needed_bytes: u32::MAX };
-        let offset = steps.checked_mul(self.notify_off_multiplier).ok_or_else(outside)?;
+        let small = |needed_bytes| HardwareError::Structure { structure: "notification", len_bytes: self.notify.len_bytes, needed_bytes };
         // 4.1.4.4.1: "the value cap.length presented by the device MUST satisfy cap.length >= queue_notify_off * notify_off_multiplier + 2".
-        match offset.checked_add(2) {
-            Some(needed_bytes) if needed_bytes > self.notify.len_bytes => {
-                return Err(Error::Structure {
-                    function: self.name.clone(),
-                    structure: "notification",
-                    len_bytes: self.notify.len_bytes,
-                    needed_bytes,
-                });
-            }
-            None => return Err(outside()),
-            Some(_) => {}
+        let offset = steps.checked_mul(self.notify_off_multiplier).ok_or_else(|| small(u32::MAX))?;
+        let end = offset.checked_add(notify::QUEUE_NOTIFY.end()).ok_or_else(|| small(u32::MAX))?;
+        if end > self.notify.len_bytes {
+            return Err(small(end).into());
         }
         let at = Structure { offset: self.notify.offset.wrapping_add(offset), len_bytes: 2, way: self.notify.way.clone() };
         if let Way::Bar(bar) = &at.way
@@ -291,10 +282,10 @@ impl<F: PciFunction> Transport<F> {
     }
 
     /// Whether the device configuration has `needed_bytes`.
-    pub(crate) fn check_device_len(&self, needed_bytes: u32) -> Result<(), Error> {
+    pub(crate) fn check_device_len(&self, needed_bytes: u32) -> Result<(), ErrorKind> {
         if self.device.len_bytes < needed_bytes {
             let len_bytes = self.device.len_bytes;
-            return Err(Error::Structure { function: self.name.clone(), structure: "device configuration", len_bytes, needed_bytes });
+            return Err(HardwareError::Structure { structure: "device configuration", len_bytes, needed_bytes }.into());
         }
         Ok(())
     }
@@ -312,12 +303,12 @@ struct Finder<'a, F: PciFunction> {
 impl<F: PciFunction> Finder<'_, F> {
     /// The structure of `cfg_type`, and where its capability lies. "The driver SHOULD use the first instance of each virtio structure type they can
     /// support" (4.1.4.1); the window is taken where no instance can be mapped.
-    fn structure(&mut self, cfg_type: u8, structure: &'static str, needed_bytes: u32) -> Result<(Structure<F>, u16), Error> {
+    fn structure(&mut self, cfg_type: u8, structure: &'static str, needed_bytes: u32) -> Result<(Structure<F>, u16), ErrorKind> {
         let mut refused = None;
         let candidates: Vec<_> = self.capabilities.iter().copied().filter(|cap| cap.cfg_type == cfg_type).collect();
         for cap in &candidates {
             if cap.len_bytes < needed_bytes {
-                refused = Some(Error::Structure { function: self.name.into(), structure, len_bytes: cap.len_bytes, needed_bytes });
+                refused = Some(HardwareError::Structure { structure, len_bytes: cap.len_bytes, needed_bytes }.into());
                 continue;
             }
             match self.bar(cap.bar) {
@@ -327,7 +318,7 @@ impl<F: PciFunction> Finder<'_, F> {
                         return Ok((Structure { way: Way::Bar(bar), offset: cap.offset, len_bytes: cap.len_bytes }, cap.at));
                     }
                     let len_bytes = bar.len_bytes().saturating_sub(cap.offset as usize) as u32;
-                    refused = Some(Error::Structure { function: self.name.into(), structure, len_bytes, needed_bytes: cap.len_bytes });
+                    refused = Some(HardwareError::Structure { structure, len_bytes, needed_bytes: cap.len_bytes }.into());
                 }
                 Err(error) => refused = Some(error.into()),
             }
@@ -337,7 +328,7 @@ impl<F: PciFunction> Finder<'_, F> {
             let way = Way::Window { function: self.function.clone(), cap: window, bar: cap.bar };
             return Ok((Structure { way, offset: cap.offset, len_bytes: cap.len_bytes }, cap.at));
         }
-        Err(refused.unwrap_or_else(|| Error::NotModern { function: self.name.into(), missing: structure }))
+        Err(refused.unwrap_or_else(|| HardwareError::NotModern { missing: structure }.into()))
     }
 
     fn bar(&mut self, index: u8) -> Result<F::Bar, PciError> {
@@ -353,5 +344,68 @@ impl<F: PciFunction> Finder<'_, F> {
             *place = Some(bar.clone());
         }
         Ok(bar)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::boxed::Box;
+
+    use sim::virtio_net::{VirtioNet as Model, VirtioNetOptions as Options};
+    use sim::wire::peer;
+    use sim::{Iommu, SimClock, SimDevice, SimFunction};
+
+    use super::*;
+
+    /// The transport of a device that is reached through its BAR, and of one that is reached through the window.
+    fn both_ways() -> [(SimDevice, Transport<SimFunction>); 2] {
+        [true, false].map(|has_bar| {
+            let model = Model::new(Options { has_bar, ..Options::default() });
+            let device = SimDevice::new("test", Box::new(model), Box::new(peer::pair(1).0), Iommu::new());
+            let mut function = device.function();
+            function.enable_registers().unwrap();
+            let (transport, _) = Transport::find(function, Arc::new(SimClock::new([device.clone()]))).unwrap();
+            assert_eq!(matches!(transport.common.way, Way::Bar(_)), has_bar);
+            (device, transport)
+        })
+    }
+
+    #[test]
+    fn registers_of_every_width_are_the_same_either_way() {
+        for (device, transport) in both_ways() {
+            let common = &transport.common;
+            transport.add_status(Status::ACKNOWLEDGE);
+            transport.add_status(Status::DRIVER);
+            transport.accept(transport.offered() & Features::USED);
+            transport.add_status(Status::FEATURES_OK);
+            common::QUEUE_SELECT.write(common, 1);
+            common::QUEUE_DESC.write(common, 0x1_2345_6000);
+            assert_eq!((transport.status(), common::QUEUE_SELECT.read(common)), (Status::ACKNOWLEDGE | Status::DRIVER | Status::FEATURES_OK, 1));
+            assert_eq!((common::NUM_QUEUES.read(common), common::QUEUE_DESC.read(common)), (2, 0x1_2345_6000));
+            assert_eq!(net_mac(&transport), device.with_model(|model: &mut Model| model.mac()).unwrap());
+            assert!(device.violations().is_empty(), "{:?}", device.violations());
+        }
+    }
+
+    fn net_mac(transport: &Transport<SimFunction>) -> [u8; 6] {
+        let mut bytes = crate::regs::net::MAC.iter().map(|register| register.read(&transport.device));
+        std::array::from_fn(|_| bytes.next().unwrap())
+    }
+
+    #[test]
+    fn what_lies_outside_of_a_structure_reads_all_ones_and_takes_nothing() {
+        for (device, transport) in both_ways() {
+            let common = &transport.common;
+            let len = common.len_bytes;
+            assert_eq!(common.len_bytes(), len as usize);
+            for offset in [len, len + 4, u32::MAX - 3] {
+                assert_eq!((common.read32(offset), common.read16(offset), common.read8(offset)), (u32::MAX, u16::MAX, u8::MAX), "{offset:#x}");
+                common.write32(offset, 0);
+            }
+            // Inside, and not aligned.
+            assert_eq!((common.read16(0x13), common.read32(0x12)), (u16::MAX, u32::MAX));
+            common.write32(0x12, 0);
+            assert!(device.violations().is_empty(), "the device saw none of it: {:?}", device.violations());
+        }
     }
 }

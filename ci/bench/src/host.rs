@@ -122,7 +122,7 @@ impl Bar for PlainBar {
     type Doorbell = PlainDoorbell;
 
     fn doorbell(&self, offset: u32) -> Result<PlainDoorbell, BarError> {
-        self.at(offset).map(PlainDoorbell).ok_or(BarError { offset, len_bytes: self.len_bytes })
+        self.at(offset).map(PlainDoorbell).ok_or(BarError::new(offset, self.len_bytes))
     }
 }
 

@@ -6,7 +6,9 @@ use core::cell::UnsafeCell;
 use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::{AtomicUsize, Ordering};
 
-use driver_core::host::{Bar, BarError, Clock, DmaDomain, DmaError, DmaMapper, Doorbell, Interrupt, Iova, Mapping, PciError, PciErrorKind, PciFunction, RegSpace, Vectors};
+use driver_core::host::{
+    Bar, BarError, Clock, DmaDomain, DmaError, DmaMapper, Doorbell, Interrupt, Iova, Mapping, PciError, PciErrorKind, PciFunction, RegSpace, Vectors,
+};
 
 const ARENA_BYTES: usize = 1 << 20;
 
@@ -96,7 +98,7 @@ impl Bar for NoBar {
     type Doorbell = NoBar;
 
     fn doorbell(&self, offset: u32) -> Result<NoBar, BarError> {
-        Err(BarError { offset, len_bytes: 0 })
+        Err(BarError::new(offset, 0))
     }
 }
 

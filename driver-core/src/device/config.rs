@@ -1,6 +1,5 @@
-//! How a device is started, what every driver checks of that first, and what it says where it fails.
+//! How a device is started, and what every driver checks of that first.
 
-use alloc::boxed::Box;
 use core::fmt;
 use core::ops::RangeInclusive;
 
@@ -453,33 +452,3 @@ pub fn check(config: &Config, domain: &DmaDomain, limits: &Limits) -> Result<(),
     }
     Ok(())
 }
-
-/// A device could not be started: why, and the device, stopped, to be started otherwise.
-pub struct StartError<E, D>(Box<(E, D)>);
-
-impl<E, D> StartError<E, D> {
-    /// The error and the device.
-    pub fn new(error: E, device: D) -> Self {
-        Self(Box::new((error, device)))
-    }
-    /// Why.
-    pub fn error(&self) -> &E {
-        &self.0.0
-    }
-    /// Why, and the device.
-    pub fn into_parts(self) -> (E, D) {
-        *self.0
-    }
-}
-
-impl<E: fmt::Debug, D> fmt::Debug for StartError<E, D> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("StartError").field(self.error()).finish()
-    }
-}
-impl<E: fmt::Display, D> fmt::Display for StartError<E, D> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.error().fmt(f)
-    }
-}
-impl<E: core::error::Error, D> core::error::Error for StartError<E, D> {}

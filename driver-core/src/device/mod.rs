@@ -1,16 +1,18 @@
-//! The control side of a network device: how it is configured, what it is, what it counted.
+//! The control side of a network device: how it is configured, what it is, what it counted, what can go wrong with it.
 #![warn(clippy::exhaustive_enums, clippy::exhaustive_structs)]
 
 pub(crate) mod caps;
 pub mod config;
 pub(crate) mod contract;
+pub mod error;
 pub(crate) mod info;
 pub(crate) mod settings;
 pub(crate) mod stats;
 
 pub use caps::Caps;
-pub use config::{Config, ConfigError, Offloads, RssConfig, RxConfig, StartError, TxConfig};
+pub use config::{Config, ConfigError, Offloads, RssConfig, RxConfig, TxConfig};
 pub use contract::{NetDevice, Started};
+pub use error::{Bug, During, Error, ErrorKind, StartError};
 pub use info::{DeviceInfo, Link, RxMode};
 pub use settings::Settings;
 pub use stats::Stats;

@@ -67,6 +67,7 @@ pub trait Doorbell: Send + 'static {
 
 /// A register address that the BAR does not have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct BarError {
     /// The offset asked for, in bytes.
     pub offset: u32,
@@ -74,13 +75,16 @@ pub struct BarError {
     pub len_bytes: usize,
 }
 
+impl BarError {
+    /// `offset` is not one of the BAR, or not aligned; the BAR has `len_bytes` bytes.
+    pub const fn new(offset: u32, len_bytes: usize) -> Self {
+        Self { offset, len_bytes }
+    }
+}
+
 impl fmt::Display for BarError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "register offset {:#x} is not an aligned address inside a BAR of {:#x} bytes: the card is not the one the driver was written for, or its BAR was mapped in part",
-            self.offset, self.len_bytes
-        )
+        write!(f, "register offset {:#x} is not an aligned address inside a BAR of {:#x} bytes", self.offset, self.len_bytes)
     }
 }
 

@@ -8,21 +8,32 @@ use crate::reg::value::{RegValue, Word};
 
 /// A register may be read and written.
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub enum Rw {}
 /// A register may only be read.
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub enum Ro {}
 /// A register may only be written.
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub enum Wo {}
 /// Reading the register clears it: a counter, or a cause register.
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub enum ReadToClear {}
 
-/// Modes in which a read has no side effect.
-pub trait Pure {}
-/// Modes that can be written.
-pub trait Writable {}
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for super::Rw {}
+    impl Sealed for super::Ro {}
+    impl Sealed for super::Wo {}
+}
+
+/// Modes in which a read has no side effect: [`Rw`] and [`Ro`].
+pub trait Pure: sealed::Sealed {}
+/// Modes that can be written: [`Rw`] and [`Wo`].
+pub trait Writable: sealed::Sealed {}
 impl Pure for Rw {}
 impl Pure for Ro {}
 impl Writable for Rw {}
@@ -164,6 +175,7 @@ impl<T: RegValue, M> RegArray<T, M> {
 
 /// An index beyond the end of a [`RegArray`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct NoSuchRegister {
     /// The array's name.
     pub name: &'static str,

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use driver_core::buf::{Batch, BufPool, PoolConfig};
 use driver_core::device::Config;
 use driver_core::ether::MacAddr;
-use driver_core::host::{Bar, BarError, Clock, DmaDomain, PciError, PciFunction, RegSpace, Vectors};
+use driver_core::host::{Bar, BarError, Clock, DmaDomain, PciError, PciErrorKind, PciFunction, RegSpace, Vectors};
 use driver_core::queue::{RxQueue, TxQueue, TxState};
 use ixgbe::device::Started;
 use ixgbe::{Error, Ixgbe, StartError};
@@ -171,6 +171,8 @@ pub struct Lies {
     pub registers: HashMap<u32, (u32, u32)>,
     /// PCI vendor and device id, as one word.
     pub id: Option<u32>,
+    /// What registers of configuration space read as, by offset; `None`: reading fails.
+    pub config: HashMap<u16, Option<u32>>,
     /// Size of BAR0 in bytes.
     pub bar_len: Option<usize>,
     /// How many interrupt vectors there are.
@@ -227,6 +229,11 @@ unsafe impl PciFunction for Lying {
         self.inner.name()
     }
     fn config_read(&self, offset: u16, width: u8) -> Result<u32, PciError> {
+        match self.liar.lies().config.get(&offset) {
+            Some(Some(value)) => return Ok(*value),
+            Some(None) => return Err(PciError::new(self.name(), "reading configuration space", PciErrorKind::Gone)),
+            None => {}
+        }
         match (self.liar.lies().id, offset) {
             (Some(id), 0) => Ok(id & 0xffff),
             (Some(id), 2) => Ok(id >> 16),
