@@ -1,6 +1,7 @@
 //! Receive and transmit rings against a device of a few lines that does what it is told, lies included.
 
 mod safe;
+mod split;
 
 use std::collections::VecDeque;
 use std::vec::Vec;
