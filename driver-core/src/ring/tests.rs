@@ -1,5 +1,8 @@
 //! Receive and transmit rings against a device of a few lines that does what it is told, lies included.
 
+mod extremes;
+mod oracle;
+mod restart;
 mod safe;
 mod split;
 
