@@ -6,7 +6,6 @@
 use alloc::sync::Arc;
 use core::fmt;
 
-use driver_core::barrier;
 use driver_core::buf::meta::{Checksum, L4_CHECKED, LEN_SHIFT};
 use driver_core::buf::{Batch, Frame};
 use driver_core::ether::{self, FrameLimits};
@@ -171,7 +170,7 @@ impl Intake {
     /// A buffer that is no ordinary frame: part of a longer one, with a partial checksum, or out of bounds. Returns the frames handed up.
     #[cold]
     fn take_unusual(&mut self, batch: &mut Batch, ring: &mut SplitRx<NET_HDR_BYTES>) -> Result<usize, QueueFault> {
-        let SplitTaken { frame, used_bytes, .. } = ring.take()?;
+        let Some(SplitTaken { frame, used_bytes, .. }) = ring.take()? else { return Ok(0) };
         let partial = match self.partial.take() {
             Some(mut partial) => {
                 self.rules.add_buffer(batch, &mut partial, frame, used_bytes)?;
@@ -254,7 +253,7 @@ impl<F: PciFunction> RxQueue for Rx<F> {
         if intake.fault.is_some() || budget == 0 || !intake.shared.is_running() {
             return 0;
         }
-        let ready = match ring.queue().ready() {
+        let ready = match ring.ready() {
             Ok(0) => return 0,
             Ok(ready) => ready.into(),
             Err(fault) => {
@@ -262,7 +261,6 @@ impl<F: PciFunction> RxQueue for Rx<F> {
                 return 0;
             }
         };
-        barrier::after_done();
         ring.disarm();
         let taken = intake.drain(batch, ring, budget, ready);
         ring.refill(batch);

@@ -150,6 +150,15 @@ impl RingPart {
         }
         Ok(())
     }
+
+    /// Sets every byte to zero.
+    ///
+    /// # Safety
+    /// Nobody reads or writes the part meanwhile, the device included.
+    pub(crate) unsafe fn clear(&mut self) {
+        // SAFETY: the part has `len_bytes` at `ptr`, and by the caller's word there is no other access.
+        unsafe { self.ptr.write_bytes(0, self.len_bytes) }
+    }
 }
 
 impl fmt::Debug for RingPart {

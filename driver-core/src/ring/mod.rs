@@ -6,6 +6,8 @@ pub(crate) mod lane;
 pub(crate) mod memory;
 pub(crate) mod rules;
 pub(crate) mod rx;
+#[cfg(test)]
+mod scalar;
 pub mod split;
 #[cfg(test)]
 mod tests;

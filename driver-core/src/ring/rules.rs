@@ -17,7 +17,7 @@ use crate::ring::error::{RulePart, RulesError};
 /// Where the second word of a received frame has the length of its buffer: bits 47:32, in the device's words as in a frame's.
 pub(crate) const RX_LENGTH: u64 = 0xffff << LEN_SHIFT;
 /// Where the second word of a transmit descriptor has the length of its buffer.
-const TX_LENGTH: u64 = 0xffff;
+pub(crate) const TX_LENGTH: u64 = 0xffff;
 
 /// Which bits of the two words that a device writes over a receive descriptor say what.
 ///

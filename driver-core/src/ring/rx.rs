@@ -90,7 +90,7 @@ impl RxRing {
         Self::with_ring(DescRing::in_part(part, entries)?, pool, queue, rules)
     }
 
-    fn with_ring(mut desc: DescRing, pool: &BufPool, queue: u16, rules: RxRules) -> Result<Self, RingError> {
+    fn with_ring(desc: DescRing, pool: &BufPool, queue: u16, rules: RxRules) -> Result<Self, RingError> {
         error::same_domain(desc.domain(), pool)?;
         let mut shadow = Box::new_uninit_slice(desc.len() as usize);
         let free = memory::take_block(pool.inner(), &mut shadow);
@@ -103,10 +103,6 @@ impl RxRing {
         }
         // SAFETY: every place was filled.
         let shadow = unsafe { shadow.assume_init() };
-        let delta = pool.inner().delta;
-        for (index, buf) in (0..).zip(shadow.iter()) {
-            desc.store(index, Pair::new(buf.word().wrapping_add(delta), 0));
-        }
         // For a block of frames one test finds lengths that reach past the largest power of two in the buffer.
         let room = pool.data_bytes().min(0xffff);
         let safe_len = (1u64 << room.ilog2()) - 1;
@@ -114,7 +110,7 @@ impl RxRing {
         let whole = rules.done | rules.end;
         // Nothing but lengths beyond a buffer is tested of the length, and a buffer has at least 64 bytes.
         debug_assert_eq!((whole | unusual) & NEVER, 0);
-        Ok(Self {
+        let mut ring = Self {
             desc: core::mem::ManuallyDrop::new(desc),
             shadow,
             pool: pool.clone(),
@@ -127,8 +123,10 @@ impl RxRing {
             tested: whole | unusual,
             kept: !(rules.dropped | QUEUE_MASK),
             queue: u64::from(queue & 0x3ff) << QUEUE_SHIFT,
-            delta,
-        })
+            delta: pool.inner().delta,
+        };
+        ring.lend_all();
+        Ok(ring)
     }
 
     /// Where the device finds the ring.
@@ -164,6 +162,12 @@ impl RxRing {
     #[inline(always)]
     pub fn peek(&self) -> Pair {
         self.desc.load(self.next)
+    }
+
+    /// Whether the device is done with the next descriptor.
+    #[inline(always)]
+    pub fn ready(&self) -> bool {
+        self.peek().high() & self.done != 0
     }
 
     /// While `false`, no frame counts as ordinary: [`RxRing::take_plain`] and [`RxRing::take_blocks`] take nothing. For a driver that is
@@ -330,6 +334,24 @@ impl RxRing {
         let iova = buf.word().wrapping_add(self.delta);
         self.desc.store(self.next, Pair::new(iova, 0));
         self.next = (self.next + 1) & self.desc.mask();
+    }
+
+    /// Lends every buffer again, from the first descriptor on: for a hardware queue that stopped and is to start anew. Frames that it filled and nobody
+    /// took are lost.
+    ///
+    /// # Safety
+    /// As for [`RxRing::release`].
+    pub unsafe fn rewind(&mut self) {
+        self.lend_all();
+        self.next = 0;
+        self.allow_ordinary(true);
+    }
+
+    /// Writes every descriptor.
+    fn lend_all(&mut self) {
+        for (index, buf) in (0..).zip(&self.shadow) {
+            self.desc.store(index, Pair::new(buf.word().wrapping_add(self.delta), 0));
+        }
     }
 
     /// Takes the ring apart: its buffers return to the pool and its memory is unmapped.

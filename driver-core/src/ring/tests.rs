@@ -1,6 +1,10 @@
 //! Receive and transmit rings against a device of a few lines that does what it is told, lies included.
 
+mod extremes;
+mod oracle;
+mod restart;
 mod safe;
+mod split;
 
 use std::collections::VecDeque;
 use std::vec::Vec;

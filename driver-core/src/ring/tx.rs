@@ -18,7 +18,7 @@ use crate::ring::desc::{self as words, BLOCK, DescRing};
 use crate::ring::error::{self, RingError};
 use crate::ring::lane::{self, Pair};
 use crate::ring::memory::RingPart;
-use crate::ring::rules::TxRules;
+use crate::ring::rules::{TX_LENGTH, TxRules};
 
 /// Descriptors between two reports.
 pub const REPORT_EVERY: u32 = 32;
@@ -286,21 +286,20 @@ impl TxRing {
         true
     }
 
-    /// Queues one descriptor of a frame: a segment of `frame.linear_len()` bytes with the command `word` (lengths included). `last`: the frame ends here,
-    /// and its report may be asked for here. `bytes`: the frame's length, with its first segment; 0 with the others.
-    ///
-    /// The caller has seen that the segment is in this ring's domain.
+    /// Queues one descriptor of a frame: a segment of `frame.linear_len()` bytes with the command `word`, whose buffer length is the segment's whatever it
+    /// says. `last`: the frame ends here, and its report may be asked for here. `bytes`: the frame's length, with its first segment; 0 with the others.
     ///
     /// # Errors
-    /// Gives the segment back where no descriptor is free, or where it has a next segment.
+    /// Gives the segment back where no descriptor is free, where it has a next segment, or where the device does not reach its memory.
     pub fn put_segment(&mut self, segment: Frame, word: u64, last: bool, bytes: u32) -> Result<(), Frame> {
-        if self.free() == 0 || !segment.is_linear() {
+        let is_foreign = segment.pool_ptr() != self.pool.as_ptr();
+        if self.free() == 0 || !segment.is_linear() || is_foreign && !segment.is_reachable(self.pool.domain()) {
             return Err(segment);
         }
-        let iova = segment.iova().0;
+        let (iova, len) = (segment.iova().0, segment.linear_len() as u64);
         let (mut slot, pool) = segment.into_raw();
         let at = self.tail as usize;
-        if pool != self.pool.as_ptr() {
+        if is_foreign {
             slot = slot.with_tag(FOREIGN);
             if let Some(place) = self.foreign.get_mut(at) {
                 *place = pool.as_ptr();
@@ -309,7 +308,7 @@ impl TxRing {
         if let Some(place) = self.bytes.get_mut(at) {
             *place = bytes;
         }
-        self.store(slot, iova, word, last);
+        self.store(slot, iova, word & !TX_LENGTH | len, last);
         Ok(())
     }
 
@@ -438,6 +437,22 @@ impl TxRing {
         };
         // SAFETY: the slot owned the buffer, which is of `pool`, and `head` moves past it.
         unsafe { batch.put_spares(pool, &[slot.without_tag(FOREIGN)]) };
+    }
+
+    /// Gives every buffer in flight back and makes the ring what it was when it was new: for a hardware queue that stopped and is to start anew. Returns
+    /// what was in flight.
+    ///
+    /// # Safety
+    /// As for [`TxRing::release`].
+    pub unsafe fn rewind(&mut self, batch: &mut Batch) -> Reclaimed {
+        let descriptors = self.pending();
+        let bytes = self.free_slots(batch, descriptors);
+        for index in 0..self.desc.len() {
+            self.desc.store(index, Pair::new(0, 0));
+        }
+        (self.head, self.tail, self.unreported) = (0, 0, 0);
+        (self.report_head, self.report_tail) = (0, 0);
+        Reclaimed { descriptors, bytes }
     }
 
     /// Takes the ring apart: buffers in flight return to their pools and its memory is unmapped. Returns how many descriptors were in flight.

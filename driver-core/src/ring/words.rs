@@ -117,6 +117,15 @@ impl<W: Word> DmaWords<W> {
         // SAFETY: as in `load`, and `&mut self` keeps every other thread of this process away.
         unsafe { self.at(index).write_volatile(value.swap_to_le()) }
     }
+
+    /// Sets every word to zero.
+    ///
+    /// # Safety
+    /// The device does not use the words.
+    pub(crate) unsafe fn clear(&mut self) {
+        // SAFETY: the device does not use them, by the caller's word, and `&mut self` keeps everybody else away.
+        unsafe { self.part.clear() }
+    }
 }
 
 /// How many words there are where `count` were asked for.

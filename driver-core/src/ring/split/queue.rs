@@ -57,6 +57,8 @@ pub struct SplitQueue {
     published: u16,
     /// Used entries taken.
     pub(super) next_used: u16,
+    /// `idx` of the used ring as [`SplitQueue::ready`] last saw it: no entry behind it is taken.
+    seen: u16,
     event_idx: bool,
     /// Whether the device is asked to interrupt.
     armed: bool,
@@ -86,7 +88,7 @@ impl SplitQueue {
         let n = u32::from(size);
         let (avail, used) = (Self::avail_words(n), Self::used_words(n));
         // 2.7: descriptor table, available ring and used ring are aligned to 16, 2 and 4 bytes.
-        let queue = Self {
+        let mut queue = Self {
             desc: DescRing::in_part(memory.take(DescRing::part_bytes(n), 16)?, n)?,
             avail: DmaWords::in_part(memory.take(DmaWords::<u16>::part_bytes(avail), 2)?, avail)?,
             used: DmaWords::in_part(memory.take(DmaWords::<u32>::part_bytes(used), 4)?, used)?,
@@ -94,10 +96,12 @@ impl SplitQueue {
             next_avail: 0,
             published: 0,
             next_used: 0,
+            seen: 0,
             event_idx,
             armed: true,
         };
-        Ok(Self { armed: false, ..queue.disarmed() })
+        queue.disarm();
+        Ok(queue)
     }
 
     /// How many bytes of a [`RingMemory`] a queue of `size` descriptors takes.
@@ -126,11 +130,6 @@ impl SplitQueue {
         self.desc.domain()
     }
 
-    fn disarmed(mut self) -> Self {
-        self.disarm();
-        self
-    }
-
     /// How many descriptors there are.
     pub fn size(&self) -> u16 {
         self.size
@@ -152,21 +151,29 @@ impl SplitQueue {
         self.published.wrapping_sub(self.next_used)
     }
 
-    /// How many used entries wait. The caller goes on with [`barrier::after_done`].
+    /// How many used entries wait, of those that were not taken. What the device wrote before them may be read.
     ///
     /// # Errors
     /// [`QueueFault::Protocol`] where the device claims to have used more than it was given.
     #[inline(always)]
-    pub fn ready(&self) -> Result<u16, QueueFault> {
+    pub(super) fn ready(&mut self) -> Result<u16, QueueFault> {
         let idx = (self.used.load(0) >> 16) as u16;
         let ready = idx.wrapping_sub(self.next_used);
         if ready > self.outstanding() {
             return Err(QueueFault::Protocol("the used ring's idx runs ahead of the buffers that the device was given"));
         }
+        self.seen = idx;
+        barrier::after_done();
         Ok(ready)
     }
 
-    /// The next used entry, one of those that [`SplitQueue::ready`] counted: `id` and `len` as the device wrote them.
+    /// How many of the used entries that [`SplitQueue::ready`] saw were not taken yet. Never more than what the device has.
+    #[inline(always)]
+    pub(super) fn seen(&self) -> usize {
+        self.seen.wrapping_sub(self.next_used).into()
+    }
+
+    /// The next used entry, one of those that [`SplitQueue::seen`] counts: `id` and `len` as the device wrote them.
     #[inline(always)]
     pub(super) fn used_entry(&self) -> (u32, u32) {
         let at = USED_RING + 2 * self.slot(self.next_used);
@@ -196,7 +203,7 @@ impl SplitQueue {
 
     /// Shows the device what was made available, and says whether it wants to be notified (2.7.10).
     #[inline(always)]
-    pub fn publish(&mut self) -> bool {
+    pub(super) fn publish(&mut self) -> bool {
         let (old, new) = (self.published, self.next_avail);
         if old == new {
             return false;
@@ -217,7 +224,7 @@ impl SplitQueue {
     }
 
     /// Asks for an interrupt at the next used entry, and says whether there is one already.
-    pub fn arm(&mut self) -> bool {
+    pub(super) fn arm(&mut self) -> bool {
         self.armed = true;
         if self.event_idx {
             self.avail.store(AVAIL_RING + u32::from(self.size), self.next_used);
@@ -229,9 +236,12 @@ impl SplitQueue {
         (self.used.load(0) >> 16) as u16 != self.next_used
     }
 
-    /// Asks for no interrupts. With event indexes that is a request only: one passes in 65536 entries, and before the index is out of sight.
+    /// Asks for no interrupts.
+    ///
+    /// With event indexes nobody can say 'never', only which entry is to interrupt: that is set to the one that was taken last, which comes round again
+    /// after 65536 entries. Until the device sees it, and once in each round, an interrupt may come all the same: there is nothing to be done for it.
     #[inline(always)]
-    pub fn disarm(&mut self) {
+    pub(super) fn disarm(&mut self) {
         if !self.armed {
             return;
         }
@@ -241,6 +251,20 @@ impl SplitQueue {
         } else {
             self.avail.store(0, AVAIL_F_NO_INTERRUPT);
         }
+    }
+    /// Makes the queue what it was when it was new, but for the descriptors, of which none is available.
+    ///
+    /// # Safety
+    /// The device uses the queue no more, and does not until it is told of it again.
+    pub(super) unsafe fn rewind(&mut self) {
+        // SAFETY: the device uses none of the words, by the caller's word.
+        unsafe {
+            self.avail.clear();
+            self.used.clear();
+        }
+        (self.next_avail, self.published, self.next_used, self.seen) = (0, 0, 0, 0);
+        self.armed = true;
+        self.disarm();
     }
 }
 

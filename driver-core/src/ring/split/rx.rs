@@ -83,12 +83,27 @@ impl<const HEADER: usize> SplitRx<HEADER> {
             delta: pool.inner().delta,
             lent_bytes: pool.data_bytes() + HEADER as u32,
         };
-        for id in 0..rx.queue.size() {
-            rx.queue.desc.store(id.into(), descriptor(0, rx.lent_bytes, F_WRITE, 0));
-        }
+        rx.make_all_available();
         rx.refill(&mut batch);
         rx.publish();
         Ok(rx)
+    }
+
+    /// Writes every descriptor and makes those with a buffer available, in a queue of which nothing is.
+    fn make_all_available(&mut self) {
+        for (id, slot) in (0..).zip(&self.slots) {
+            let iova = slot.map_or(0, |buf| self.iova_of(buf));
+            self.queue.desc.store(id, descriptor(iova, self.lent_bytes, F_WRITE, 0));
+            if slot.is_some() {
+                self.queue.make_available(id as u16);
+            }
+        }
+    }
+
+    /// Where the device writes when it is lent `buf`.
+    #[inline(always)]
+    fn iova_of(&self, buf: RawBuf) -> u64 {
+        buf.word().wrapping_add(self.delta).wrapping_sub(HEADER as u64)
     }
 
     /// The rings and their indexes.
@@ -108,36 +123,50 @@ impl<const HEADER: usize> SplitRx<HEADER> {
         &self.pool
     }
 
-    /// [`SplitQueue::publish`]
+    /// How many buffers the device gave back that were not taken. As many can be taken until the next call, and no more: what the device has is out of
+    /// reach.
+    ///
+    /// # Errors
+    /// [`QueueFault::Protocol`] where the device claims to have used more than it was given.
+    #[inline(always)]
+    pub fn ready(&mut self) -> Result<u16, QueueFault> {
+        self.queue.ready()
+    }
+
+    /// Shows the device what was made available, and says whether it wants to be notified (2.7.10).
     #[inline(always)]
     pub fn publish(&mut self) -> bool {
         self.queue.publish()
     }
 
-    /// [`SplitQueue::arm`]
+    /// Asks for an interrupt at the next used entry, and says whether there is one already.
     pub fn arm(&mut self) -> bool {
         self.queue.arm()
     }
 
-    /// [`SplitQueue::disarm`]
+    /// Asks for no interrupts. One may come all the same, for what the device used before it saw this, and with event indexes once in 65536 entries.
     #[inline(always)]
     pub fn disarm(&mut self) {
         self.queue.disarm();
     }
 
-    /// How many used entries can be taken of `wanted` so that every empty slot still finds a fresh buffer.
+    /// How many used entries can be taken of `wanted` so that every empty slot still finds an empty buffer.
     #[inline(always)]
     pub fn covered(&self, batch: &mut Batch, wanted: usize) -> usize {
-        let needed = self.owed_count + wanted;
         let have = batch.spares_of(self.pool.as_ptr()).1;
-        if have >= needed { wanted } else { wanted.min(batch.stock(&self.pool, needed).saturating_sub(self.owed_count)) }
+        if have.saturating_sub(self.owed_count) >= wanted {
+            return wanted;
+        }
+        let needed = self.owed_count + wanted.min(self.slots.len());
+        wanted.min(batch.stock(&self.pool, needed).saturating_sub(self.owed_count))
     }
 
-    /// Moves ordinary frames to `batch`, `count` at most, and returns how many, and their bytes. It stops before an entry that is not ordinary.
+    /// Moves ordinary frames to `batch`, `count` at most, and returns how many, and their bytes. It stops before an entry that is not ordinary, and takes
+    /// no more than [`SplitRx::ready`] counted. `batch` has room for `count` frames, or none are taken.
     ///
-    /// `count` is no more than what [`SplitQueue::ready`] and [`SplitRx::covered`] said, the former with an [`after_done`](crate::barrier::after_done)
-    /// barrier behind. An ordinary frame has `min_used..=max_used` used bytes, and `ordinary` finds its header to be one: it gives what is known of the frame
-    /// as the low half of its second word (see [`meta`](crate::buf::meta)).
+    /// An ordinary frame has `min_used..=max_used` used bytes, and `ordinary` finds its header to be one: it gives what is known of the frame as the low
+    /// half of its second word (see [`meta`](crate::buf::meta)). Where `ordinary` panics, the frames before are in `batch`, and the one that it
+    /// looked at is still in the queue.
     #[inline]
     pub fn take_ordinary(
         &mut self,
@@ -146,19 +175,19 @@ impl<const HEADER: usize> SplitRx<HEADER> {
         (min_used, max_used): (u32, u32),
         ordinary: impl Fn(&[u8; HEADER]) -> Option<u32>,
     ) -> (usize, u64) {
-        let max_used = max_used.min(self.lent_bytes);
+        let (min_used, max_used) = (min_used.max(HEADER as u32), max_used.min(self.lent_bytes));
+        let count = count.min(self.queue.seen());
         let (mut done, mut bytes) = (0, 0);
-        while done < count {
+        while done < count && min_used <= max_used {
             let (used, entries) = self.queue.used_run();
-            let run = entries.min(count - done).min(self.owed.len() - self.owed_count);
+            let run = entries.min(count - done);
             let Some(places) = batch.places(run) else { break };
-            // SAFETY: there are `run` places, as many numbers fit into `owed`, and `run` entries are at `used`; `max_used` is within what is lent.
-            let (frames, more) = unsafe { self.take_run(used, places, run, (min_used.max(HEADER as u32), max_used), &ordinary) };
-            // SAFETY: `take_run` wrote as many frames.
-            unsafe { batch.commit(frames) };
+            // SAFETY: there are `run` places, and `run` entries that `ready` saw are at `used`: as many numbers fit into `owed`, since the device has no
+            // more buffers than there are full slots. The range lies within `HEADER` and what is lent, and is not empty.
+            let (frames, more) = unsafe { self.take_run(batch, used, places, run, (min_used, max_used), &ordinary) };
             done += frames;
             bytes += more;
-            if frames < run || run == 0 {
+            if frames < run {
                 break;
             }
         }
@@ -166,11 +195,12 @@ impl<const HEADER: usize> SplitRx<HEADER> {
     }
 
     /// # Safety
-    /// `count` places for frames, room for as many numbers in `owed`, and as many used entries at `used`, the next one first. The length range lies within
-    /// `HEADER..=lent_bytes`.
+    /// `count` places for frames are at `places`, which [`Batch::places`] gave; `owed` has room for as many numbers, and as many used entries are at `used`,
+    /// the next one first. The range of lengths lies within `HEADER..=lent_bytes`, and is not empty.
     #[inline(never)]
     unsafe fn take_run(
         &mut self,
+        batch: &mut Batch,
         used: NonNull<u32>,
         places: NonNull<Frame>,
         count: usize,
@@ -179,10 +209,12 @@ impl<const HEADER: usize> SplitRx<HEADER> {
     ) -> (usize, u64) {
         let pool = self.pool.as_ptr();
         let (slots, size) = (self.slots.as_mut_ptr(), self.slots.len());
-        let (mut done, mut bytes) = (0, 0);
         // SAFETY: `owed` has room behind `owed_count`, by the caller's word.
         let owed = unsafe { self.owed.as_mut_ptr().add(self.owed_count) };
-        while done < count {
+        let mut run = Run { rx: self, batch, done: 0 };
+        let mut bytes = 0;
+        while run.done < count {
+            let done = run.done;
             // SAFETY: `done` is below `count`: the entry, the place and the number lie inside their memory, by the caller's word. `id` is below the number
             // of slots. The buffer was lent and came back, it has `HEADER` bytes of headroom (seen in `new`), and its length is within its room.
             unsafe {
@@ -206,18 +238,19 @@ impl<const HEADER: usize> SplitRx<HEADER> {
                 frame.set_plain_words([0, u64::from(known) & !VLAN_VALID | len << LEN_SHIFT]);
                 places.add(done).cast::<ManuallyDrop<Frame>>().write(frame);
             }
-            done += 1;
+            run.done = done + 1;
         }
-        self.owed_count += done;
-        self.queue.next_used = self.queue.next_used.wrapping_add(done as u16);
-        (done, bytes)
+        (run.done, bytes)
     }
 
-    /// Takes the next used entry whatever it is like; one was counted by [`SplitQueue::ready`] and [`SplitRx::covered`].
+    /// Takes the next used entry whatever it is like, of those that [`SplitRx::ready`] counted; `None` where none of them is left, or it was not called.
     ///
     /// # Errors
     /// [`QueueFault::Index`], [`QueueFault::Length`]: the device names a descriptor that it does not have, or more bytes than it was lent.
-    pub fn take(&mut self) -> Result<SplitTaken, QueueFault> {
+    pub fn take(&mut self) -> Result<Option<SplitTaken>, QueueFault> {
+        if self.queue.seen() == 0 {
+            return Ok(None);
+        }
         let (id, used_bytes) = self.queue.used_entry();
         let filled = self.slots.get(id as usize).copied().flatten();
         let (Some(filled), Some(owed)) = (filled, self.owed.get_mut(self.owed_count)) else {
@@ -234,7 +267,7 @@ impl<const HEADER: usize> SplitRx<HEADER> {
         self.queue.next_used = self.queue.next_used.wrapping_add(1);
         // SAFETY: the slot owned the buffer, which is one of the pool's, and has just given it up.
         let frame = unsafe { Frame::fresh(filled, self.pool.as_ptr()) };
-        Ok(SplitTaken { frame, id, used_bytes })
+        Ok(Some(SplitTaken { frame, id, used_bytes }))
     }
 
     /// Fills the empty slots with fresh buffers, as far as `batch` has them, and makes them available.
@@ -283,6 +316,18 @@ impl<const HEADER: usize> SplitRx<HEADER> {
         self.queue.next_avail = self.queue.next_avail.wrapping_add(count as u16);
     }
 
+    /// Makes every buffer that is lent available again, in a queue that is otherwise as new: for a device that was reset and is to be told of the queue
+    /// once more. Frames that it filled and nobody took are lost. Empty slots stay so until [`SplitRx::refill`].
+    ///
+    /// # Safety
+    /// As for [`SplitRx::release`].
+    pub unsafe fn rewind(&mut self) {
+        // SAFETY: the caller's.
+        unsafe { self.queue.rewind() };
+        self.make_all_available();
+        self.publish();
+    }
+
     /// Takes the queue apart: its buffers return to the pool and its memory is unmapped.
     ///
     /// # Safety
@@ -295,6 +340,24 @@ impl<const HEADER: usize> SplitRx<HEADER> {
         }
         // SAFETY: `self` is consumed, and `SplitRx` has no `Drop` of its own.
         unsafe { ManuallyDrop::drop(&mut self.queue) };
+    }
+}
+
+/// Frames on their way from the slots to a batch. They are counted when this is dropped, also by a panic: each buffer has one owner throughout.
+struct Run<'a, const HEADER: usize> {
+    rx: &'a mut SplitRx<HEADER>,
+    batch: &'a mut Batch,
+    /// Entries whose slots are empty, whose numbers are in `owed`, and whose frames are in the batch's places.
+    done: usize,
+}
+
+impl<const HEADER: usize> Drop for Run<'_, HEADER> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        self.rx.owed_count += self.done;
+        self.rx.queue.next_used = self.rx.queue.next_used.wrapping_add(self.done as u16);
+        // SAFETY: `take_run` wrote as many frames to the places that `Batch::places` gave.
+        unsafe { self.batch.commit(self.done) };
     }
 }
 

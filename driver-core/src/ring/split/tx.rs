@@ -7,7 +7,6 @@ use core::ptr::NonNull;
 
 use super::MAX_HEADER;
 use super::queue::{F_INDIRECT, F_NEXT, SplitQueue, descriptor};
-use crate::barrier;
 use crate::buf::batch::Batch;
 use crate::buf::frame::Frame;
 use crate::buf::memory::RawBuf;
@@ -30,7 +29,7 @@ const FRAME: RawBuf = RawBuf::MARK;
 
 /// A transmit queue: frames in flight, numbered by the first descriptor of their chain, and the descriptors that are free.
 ///
-/// Each frame is sent with a header of `HEADER` bytes (at most 16), in its headroom where there is room, else in a place of its own.
+/// Each frame is sent with a header of `HEADER` bytes (at most 64), in its headroom where there is room, else in a place of its own.
 ///
 /// Dropping it leaks its memory and the frames in flight, since nothing here knows whether the device still reads them; a driver that has seen the device
 /// stop calls [`SplitTx::release`].
@@ -107,6 +106,12 @@ impl<const HEADER: usize> SplitTx<HEADER> {
     /// 32-bit words from one header to the next where headers lie apart.
     const HEADER_WORDS: u32 = HEADER.next_multiple_of(16) as u32 / 4;
 
+    /// The rings and their indexes.
+    #[inline(always)]
+    pub fn queue(&self) -> &SplitQueue {
+        &self.queue
+    }
+
     /// How many descriptors there are.
     #[allow(clippy::len_without_is_empty, reason = "`pending` says what is in it")]
     pub fn len(&self) -> usize {
@@ -130,7 +135,16 @@ impl<const HEADER: usize> SplitTx<HEADER> {
         &self.pool
     }
 
-    /// [`SplitQueue::publish`]
+    /// How many frames the device gave back that [`SplitTx::reclaim`] did not take.
+    ///
+    /// # Errors
+    /// [`QueueFault::Protocol`] where the device claims to have used more than it was given.
+    #[inline(always)]
+    pub fn ready(&mut self) -> Result<u16, QueueFault> {
+        self.queue.ready()
+    }
+
+    /// Shows the device what was made available, and says whether it wants to be notified (2.7.10).
     #[inline(always)]
     pub fn publish(&mut self) -> bool {
         self.queue.publish()
@@ -141,7 +155,7 @@ impl<const HEADER: usize> SplitTx<HEADER> {
     #[inline]
     pub fn put_ordinary(&mut self, batch: &mut Batch, min_len: u16, max_len: u16) -> (usize, u64) {
         let (mut done, mut bytes) = (0, 0);
-        if self.pool.headroom_bytes() < HEADER as u32 {
+        if (self.pool.headroom_bytes() as usize) < HEADER || min_len > max_len {
             return (done, bytes);
         }
         loop {
@@ -209,25 +223,25 @@ impl<const HEADER: usize> SplitTx<HEADER> {
         (2..=TABLE).contains(&pieces) && self.tables.is_some()
     }
 
-    /// Queues any frame, every segment in reach of the device, for which [`SplitTx::descriptors`] are free.
+    /// Queues any frame for which [`SplitTx::descriptors`] are free. Where its header finds no room right before its first byte, that has a place of its own.
     ///
     /// # Errors
-    /// The frame, where there are not.
+    /// The frame, where there are not so many; where a segment is in a domain that the device does not reach; and where there is nothing to be sent, neither
+    /// a byte nor a header.
     pub fn put(&mut self, mut frame: Frame, header: [u8; HEADER]) -> Result<(), Frame> {
         let needed = self.descriptors(&frame);
-        let Some(head) = (needed <= self.free_count).then(|| self.take_free()).flatten() else { return Err(frame) };
+        let can_be_sent = (1..=self.free_count).contains(&needed) && frame.all_reachable(self.pool.domain());
+        let Some(head) = can_be_sent.then(|| self.take_free()).flatten() else { return Err(frame) };
         let table = self.fits_table(pieces::<HEADER>(&frame));
-        let is_apart = is_apart::<HEADER>(&frame);
-        let before = match frame.prefix_mut() {
-            Some(place) if !is_apart => {
-                *place = header;
-                HEADER as u64
-            }
-            _ => 0,
-        };
+        let apart = is_apart::<HEADER>(&frame).then(|| (self.store_header(head, header), HEADER as u32));
+        let mut before = 0;
+        if apart.is_none()
+            && let Some(place) = frame.prefix_mut()
+        {
+            *place = header;
+            before = HEADER as u64;
+        }
         // Header and first segment in one piece, or the header apart in front.
-        let apart = (before == 0).then(|| (self.store_header(head, header), HEADER as u32));
-        let mut before = before;
         let segments = frame.dma_segments().filter(|&(_, len)| len > 0).map(|(iova, len)| {
             let before = core::mem::take(&mut before);
             (Iova(iova.0.wrapping_sub(before)), len as u32 + before as u32)
@@ -307,7 +321,6 @@ impl<const HEADER: usize> SplitTx<HEADER> {
         if ready == 0 {
             return Ok(all);
         }
-        barrier::after_done();
         let before = self.free_count;
         let mut left = ready;
         while left > 0 {
@@ -403,18 +416,45 @@ impl<const HEADER: usize> SplitTx<HEADER> {
         }
     }
 
+    /// Gives every frame in flight back and makes the queue what it was when it was new: for a device that was reset and is to be told of the queue once
+    /// more. Returns what was in flight.
+    ///
+    /// # Safety
+    /// As for [`SplitTx::release`].
+    pub unsafe fn rewind(&mut self, batch: &mut Batch) -> Reclaimed {
+        let all = self.give_all_back(batch);
+        // SAFETY: the caller's.
+        unsafe { self.queue.rewind() };
+        for (place, id) in self.free.iter_mut().zip((0..self.queue.size()).rev()) {
+            *place = id;
+        }
+        self.next.fill(END);
+        self.free_count = self.free.len();
+        all
+    }
+
+    /// Empties every slot.
+    fn give_all_back(&mut self, batch: &mut Batch) -> Reclaimed {
+        let mut all = Reclaimed { descriptors: self.pending() as u32, bytes: 0 };
+        for (slot, frame) in self.slots.iter_mut().zip(self.frames.iter_mut()) {
+            if let Some(buf) = slot.take().filter(|&buf| buf != FRAME) {
+                // SAFETY: the slot owned the buffer, which is one of this pool's.
+                unsafe { batch.put_spares(self.pool.as_ptr(), &[buf]) };
+            }
+            if let Some(frame) = frame.take() {
+                all.bytes += frame.len() as u64;
+                batch.recycle(frame);
+            }
+        }
+        all
+    }
+
     /// Takes the queue apart: frames in flight return to their pools and its memory is unmapped.
     ///
     /// # Safety
     /// The device has confirmed that it stopped: it does not read the rings or their buffers any more.
     pub unsafe fn release(mut self) {
-        let mut batch = Batch::new(1);
-        for slot in &mut self.slots {
-            if let Some(buf) = slot.take().filter(|&buf| buf != FRAME) {
-                // SAFETY: the slot owned the buffer, which is one of this pool's.
-                unsafe { batch.put_spares(self.pool.as_ptr(), &[buf]) };
-            }
-        }
+        self.give_all_back(&mut Batch::new(1));
         // SAFETY: `self` is consumed, and `SplitTx` has no `Drop` of its own.
         unsafe {
             ManuallyDrop::drop(&mut self.frames);
@@ -432,7 +472,7 @@ fn pieces<const HEADER: usize>(frame: &Frame) -> usize {
 
 /// Whether the header cannot lie right before the frame's first byte.
 fn is_apart<const HEADER: usize>(frame: &Frame) -> bool {
-    frame.linear_len() == 0 || frame.prefix::<HEADER>().is_none()
+    HEADER > 0 && (frame.linear_len() == 0 || frame.prefix::<HEADER>().is_none())
 }
 
 impl<const HEADER: usize> fmt::Debug for SplitTx<HEADER> {

@@ -1,0 +1,309 @@
+//! Split queues against a device of a few lines.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::vec::Vec;
+
+use crate::buf::batch::Batch;
+use crate::buf::pool::{BufPool, PoolConfig};
+use crate::host::dma::Iova;
+use crate::queue::contract::QueueFault;
+use crate::ring::split::{F_INDIRECT, F_NEXT, F_WRITE, SplitQueue, SplitRx, SplitTx};
+use crate::testing::{device_ptr, domain};
+
+/// The device's side of a queue.
+pub(super) struct Card {
+    desc: *mut [u64; 2],
+    avail: *mut u16,
+    used: *mut u16,
+    size: u16,
+    /// Entries of the available ring that were looked at.
+    pub(super) seen: u16,
+    pub(super) idx: u16,
+}
+
+impl Card {
+    pub(super) fn new(queue: &SplitQueue) -> Self {
+        let [desc, avail, used] = queue.areas().map(device_ptr);
+        Self { desc: desc.cast(), avail: avail.cast(), used: used.cast(), size: queue.size(), seen: 0, idx: 0 }
+    }
+    /// `idx` of the available ring.
+    pub(super) fn available(&self) -> u16 {
+        // SAFETY: the queue is alive.
+        unsafe { *self.avail.add(1) }
+    }
+    /// The descriptors that were made available since the last call.
+    pub(super) fn next_heads(&mut self) -> Vec<u16> {
+        let heads = (self.seen..).take(usize::from(self.available().wrapping_sub(self.seen)));
+        // SAFETY: the queue is alive, and has `size` entries behind `flags` and `idx`.
+        let heads: Vec<u16> = heads.map(|k| unsafe { *self.avail.add(2 + usize::from(k % self.size)) }).collect();
+        self.seen = self.available();
+        heads
+    }
+    pub(super) fn descriptor(&self, id: u16) -> (Iova, u32, u16, u16) {
+        // SAFETY: the queue is alive, and `id` one of its descriptors.
+        let [iova, word] = unsafe { *self.desc.add(id.into()) };
+        (Iova(iova), word as u32, (word >> 32) as u16, (word >> 48) as u16)
+    }
+    /// Uses a descriptor, without a word of it in `idx`.
+    pub(super) fn write_used(&mut self, id: u32, len_bytes: u32) {
+        let entry = 2 + 4 * usize::from(self.idx % self.size);
+        // SAFETY: as above; an entry is two words of 32 bits.
+        unsafe { self.used.add(entry).cast::<[u32; 2]>().write([id, len_bytes]) };
+        self.idx = self.idx.wrapping_add(1);
+    }
+    pub(super) fn publish(&self) {
+        // SAFETY: the queue is alive.
+        unsafe { self.used.add(1).write(self.idx) };
+    }
+    pub(super) fn use_all(&mut self, ids: impl IntoIterator<Item = u16>, len_bytes: u32) {
+        ids.into_iter().for_each(|id| self.write_used(id.into(), len_bytes));
+        self.publish();
+    }
+    /// The bytes that a chain or a table has for the device.
+    fn gather(&self, head: u16) -> Vec<u8> {
+        let (mut bytes, (mut at, mut len, mut flags, mut next)) = (Vec::new(), self.descriptor(head));
+        let mut table = self.desc;
+        if flags & F_INDIRECT != 0 {
+            table = device_ptr(at).cast();
+            (at, len, flags, next) = Self { desc: table, ..*self }.descriptor(0);
+        }
+        loop {
+            // SAFETY: the frame is in flight.
+            bytes.extend_from_slice(unsafe { core::slice::from_raw_parts(device_ptr(at), len as usize) });
+            if flags & F_NEXT == 0 {
+                return bytes;
+            }
+            (at, len, flags, next) = Self { desc: table, ..*self }.descriptor(next);
+        }
+    }
+}
+
+const HEADER: usize = 12;
+
+fn receive_queue(size: u16, buffers: u32) -> (BufPool, SplitRx<HEADER>, Card) {
+    let domain = domain().0;
+    let pool = BufPool::new(&domain, PoolConfig::new(buffers)).unwrap();
+    let rx = SplitRx::new(SplitQueue::new(&domain, size, false).unwrap(), &pool).unwrap();
+    let card = Card::new(rx.queue());
+    (pool, rx, card)
+}
+
+fn all(_: &[u8; HEADER]) -> Option<u32> {
+    Some(0)
+}
+
+#[test]
+fn nothing_is_taken_that_ready_did_not_count() {
+    let (pool, mut rx, mut card) = receive_queue(16, 64);
+    let mut batch = Batch::new(64);
+    let ids = card.next_heads();
+    assert_eq!(ids.len(), 16);
+    assert!(rx.take().unwrap().is_none(), "the device has used nothing");
+    assert_eq!(rx.take_ordinary(&mut batch, 64, (0, 2048), all), (0, 0));
+    card.use_all(ids[..3].iter().copied(), 72);
+    assert!(rx.take().unwrap().is_none(), "nobody looked yet");
+    assert_eq!(rx.ready(), Ok(3));
+    card.use_all(ids[3..5].iter().copied(), 72);
+    let taken = rx.take().unwrap().unwrap();
+    assert_eq!((taken.id, taken.used_bytes), (0, 72));
+    assert_eq!(rx.take_ordinary(&mut batch, 64, (0, 2048), all), (2, 120));
+    assert!(rx.take().unwrap().is_none());
+    assert_eq!(rx.take_ordinary(&mut batch, 64, (0, 2048), all), (0, 0));
+    assert_eq!(rx.ready(), Ok(2));
+    assert_eq!(rx.take_ordinary(&mut batch, 64, (0, 2048), all), (2, 120));
+    // A device that claims too much gets nothing more believed.
+    card.idx += 12;
+    card.publish();
+    assert!(matches!(rx.ready(), Err(QueueFault::Protocol(_))));
+    assert!(rx.take().unwrap().is_none());
+    drop((batch, taken));
+    // SAFETY: the card of this test writes no more.
+    unsafe { rx.release() };
+    assert_eq!(pool.available(), 64);
+}
+
+#[test]
+fn a_range_of_lengths_that_is_empty_or_below_the_header_lets_nothing_beyond_the_buffer_through() {
+    let (pool, mut rx, mut card) = receive_queue(16, 64);
+    let mut batch = Batch::new(64);
+    let ids = card.next_heads();
+    for (id, len_bytes) in ids.iter().zip([5, 40, 0, u32::MAX, 0xffff_0000, 2048 + HEADER as u32 + 1]) {
+        card.write_used((*id).into(), len_bytes);
+    }
+    card.publish();
+    assert_eq!(rx.ready(), Ok(6));
+    for range in [(100, 50), (1, 0), (u32::MAX, 0), (u32::MAX, u32::MAX)] {
+        assert_eq!(rx.take_ordinary(&mut batch, 64, range, all), (0, 0), "{range:?}");
+    }
+    assert_eq!(rx.take_ordinary(&mut batch, 64, (0, u32::MAX), all), (0, 0), "shorter than the header");
+    assert_eq!(rx.take().unwrap().unwrap().used_bytes, 5);
+    assert_eq!(rx.take_ordinary(&mut batch, 64, (0, u32::MAX), all), (1, 28));
+    assert_eq!(rx.take().unwrap().unwrap().used_bytes, 0);
+    assert!(matches!(rx.take(), Err(QueueFault::Length { len_bytes: u32::MAX, .. })));
+    drop(batch);
+    // SAFETY: the card of this test writes no more.
+    unsafe { rx.release() };
+    assert_eq!(pool.available(), 64);
+}
+
+#[test]
+fn a_closure_that_panics_loses_no_buffer() {
+    let (pool, mut rx, mut card) = receive_queue(16, 64);
+    let mut batch = Batch::new(64);
+    let ids = card.next_heads();
+    card.use_all(ids[..8].iter().copied(), 72);
+    rx.ready().unwrap();
+    for left_of_four in [4, 0] {
+        let looked_at = core::cell::Cell::new(0);
+        let panics_at_the_fifth = |_: &[u8; HEADER]| {
+            looked_at.set(looked_at.get() + 1);
+            if looked_at.get() > left_of_four {
+                std::panic::resume_unwind(std::boxed::Box::new("the fifth"));
+            }
+            Some(0)
+        };
+        let result = catch_unwind(AssertUnwindSafe(|| rx.take_ordinary(&mut batch, 8, (26, 2000), panics_at_the_fifth)));
+        assert!(result.is_err());
+        assert_eq!(batch.len(), 4, "those before it");
+    }
+    let fifth = rx.take().unwrap().unwrap();
+    assert_eq!(fifth.id, 4, "it stayed in the queue");
+    assert_eq!(rx.take_ordinary(&mut batch, 8, (26, 2000), all), (3, 180));
+    let mut iovas: Vec<u64> = batch.frames().iter().map(|frame| frame.iova().0).collect();
+    iovas.push(fifth.frame.iova().0);
+    iovas.sort_unstable();
+    iovas.dedup();
+    assert_eq!(iovas.len(), 8, "no buffer twice");
+    rx.refill(&mut batch);
+    drop((batch, fifth));
+    // SAFETY: the card of this test writes no more.
+    unsafe { rx.release() };
+    assert_eq!(pool.available(), 64);
+}
+
+#[test]
+fn the_widest_wish_is_covered_as_far_as_buffers_go() {
+    let (_pool, mut rx, mut card) = receive_queue(16, 20);
+    let mut batch = Batch::new(64);
+    assert_eq!(rx.covered(&mut batch, usize::MAX), 4);
+    let ids = card.next_heads();
+    card.use_all(ids, 72);
+    rx.ready().unwrap();
+    assert_eq!(rx.take_ordinary(&mut batch, 2, (0, 2048), all).0, 2);
+    assert_eq!((rx.covered(&mut batch, usize::MAX), rx.covered(&mut batch, 1)), (2, 1), "two are owed to slots");
+}
+
+#[test]
+fn a_receive_queue_starts_anew_with_every_buffer_that_it_has() {
+    for event_idx in [false, true] {
+        let domain = domain().0;
+        let pool = BufPool::new(&domain, PoolConfig::new(64)).unwrap();
+        let mut rx = SplitRx::<HEADER>::new(SplitQueue::new(&domain, 16, event_idx).unwrap(), &pool).unwrap();
+        let mut card = Card::new(rx.queue());
+        let mut batch = Batch::new(64);
+        let lent = card.next_heads();
+        card.use_all(lent[..7].iter().copied(), 72);
+        rx.arm();
+        assert_eq!((rx.ready(), rx.covered(&mut batch, 3)), (Ok(7), 3));
+        assert_eq!(rx.take_ordinary(&mut batch, 3, (0, 2048), all).0, 3);
+        // SAFETY: the card of this test was reset.
+        unsafe { rx.rewind() };
+        let mut card = Card::new(rx.queue());
+        assert_eq!(card.available(), 13, "three slots are empty");
+        assert!(rx.take().unwrap().is_none(), "what ready counted before is no longer there");
+        assert_eq!(rx.ready(), Ok(0));
+        rx.refill(&mut batch);
+        rx.publish();
+        let lent = card.next_heads();
+        let mut places: Vec<u64> = lent
+            .iter()
+            .map(|&id| card.descriptor(id))
+            .map(|(iova, len, flags, _)| {
+                assert_eq!((len, flags), (2048 + HEADER as u32, F_WRITE));
+                iova.0
+            })
+            .collect();
+        places.sort_unstable();
+        places.dedup();
+        assert_eq!(places.len(), 16);
+        card.use_all(lent, 72);
+        assert_eq!(rx.ready(), Ok(16));
+        assert_eq!(rx.take_ordinary(&mut batch, 16, (0, 2048), all).0, 16);
+        drop(batch);
+        // SAFETY: the card of this test writes no more.
+        unsafe { rx.release() };
+        assert_eq!(pool.available(), 64);
+    }
+}
+
+#[test]
+fn a_transmit_queue_starts_anew_and_gives_back_what_was_in_flight() {
+    for indirect in [false, true] {
+        let domain = domain().0;
+        let pool = BufPool::new(&domain, PoolConfig::new(64)).unwrap();
+        let mut tx = SplitTx::<HEADER>::new(SplitQueue::new(&domain, 16, false).unwrap(), &domain, &pool, indirect).unwrap();
+        let mut batch = Batch::new(64);
+        for round in 0..3 {
+            let mut card = Card::new(tx.queue());
+            for _ in 0..5 {
+                batch.push(pool.frame_from(&[7; 60]).unwrap()).unwrap();
+            }
+            assert_eq!(tx.put_ordinary(&mut batch, 60, 1514), (5, 300));
+            let mut chain = pool.frame_from(&[1; 100]).unwrap();
+            chain.append(pool.frame_from(&[2; 50]).unwrap());
+            tx.put(chain, [9; HEADER]).unwrap();
+            tx.publish();
+            let heads = card.next_heads();
+            assert_eq!(heads.len(), 6, "round {round}");
+            assert_eq!(card.gather(heads[5]), [&[9; HEADER][..], &[1; 100], &[2; 50]].concat());
+            card.use_all(heads[..2].iter().copied(), 0);
+            // SAFETY: the card of this test was reset.
+            let back = unsafe { tx.rewind(&mut batch) };
+            assert_eq!((back.descriptors, back.bytes), (if indirect { 6 } else { 7 }, 150));
+            assert_eq!((tx.free(), tx.pending(), tx.ready()), (16, 0, Ok(0)));
+        }
+        drop(batch);
+        assert_eq!(pool.available(), 64);
+        // SAFETY: the card of this test reads no more.
+        unsafe { tx.release() };
+    }
+}
+
+#[test]
+fn what_a_transmit_queue_cannot_send_comes_back() {
+    let (ours, other) = (domain().0, domain().0);
+    let pool = BufPool::new(&ours, PoolConfig { buffers: 8, data_bytes: 2048, headroom_bytes: 0 }).unwrap();
+    let foreign = BufPool::new(&other, PoolConfig::new(8)).unwrap();
+    let mut tx = SplitTx::<0>::new(SplitQueue::new(&ours, 4, false).unwrap(), &ours, &pool, false).unwrap();
+    let frame = tx.put(foreign.frame_from(&[1; 60]).unwrap(), []).unwrap_err();
+    assert!(foreign.owns(&frame), "the device reaches no memory of another domain");
+    let frame = tx.put(pool.take().unwrap(), []).unwrap_err();
+    assert!(frame.is_empty(), "a descriptor of no bytes says nothing to a device");
+    tx.put(pool.frame_from(&[1; 60]).unwrap(), []).unwrap();
+    tx.publish();
+    let mut card = Card::new(tx.queue());
+    let heads = card.next_heads();
+    assert_eq!(card.gather(heads[0]), [1; 60]);
+    drop((frame, foreign));
+    // SAFETY: the card of this test reads no more.
+    unsafe { tx.release() };
+    assert_eq!(pool.available(), 8);
+}
+
+#[test]
+fn a_header_apart_is_whole_whatever_its_length() {
+    let domain = domain().0;
+    let pool = BufPool::new(&domain, PoolConfig { buffers: 8, data_bytes: 2048, headroom_bytes: 0 }).unwrap();
+    let mut tx = SplitTx::<10>::new(SplitQueue::new(&domain, 8, false).unwrap(), &domain, &pool, false).unwrap();
+    let header = core::array::from_fn(|k| k as u8 + 1);
+    for _ in 0..2 {
+        tx.put(pool.frame_from(&[1; 60]).unwrap(), header).unwrap();
+    }
+    tx.publish();
+    let mut card = Card::new(tx.queue());
+    for head in card.next_heads() {
+        assert_eq!(card.gather(head), [&header[..], &[1; 60]].concat());
+    }
+    // SAFETY: the card of this test reads no more.
+    unsafe { tx.release() };
+}
