@@ -3,7 +3,7 @@
 use super::Ixgbe;
 use super::regs::{EEC, EEC_AUTO_RD, EEC_PRES, EERD, EEWR, SW_FW_SYNC, SWSM};
 use super::spi::{CS, DI, SK};
-use crate::model::Host;
+use crate::slot::Slot;
 
 /// EERD, and EEWR alike (8.2.3.2.2).
 const EERD_START: u32 = 1;
@@ -97,13 +97,13 @@ pub(super) fn checksum(words: &[u16]) -> u16 {
 }
 
 impl Ixgbe {
-    pub(super) fn write_eerd(&mut self, host: &Host<'_>, value: u32) {
+    pub(super) fn write_eerd(&mut self, slot: &Slot<'_>, value: u32) {
         self.regs.set(EERD, value & 0xFFFC);
-        self.eerd_done_us = if value & EERD_START != 0 { host.now_us + READ_US } else { u64::MAX };
+        self.eerd_done_us = if value & EERD_START != 0 { slot.now_us() + READ_US } else { u64::MAX };
     }
 
-    pub(super) fn read_eerd(&mut self, host: &Host<'_>) -> u32 {
-        if host.now_us >= self.eerd_done_us {
+    pub(super) fn read_eerd(&mut self, slot: &Slot<'_>) -> u32 {
+        if slot.now_us() >= self.eerd_done_us {
             self.eerd_done_us = u64::MAX;
             let asked = self.regs.at(EERD) & 0xFFFC;
             let mut word = self.eeprom.get(asked as usize >> 2).copied().unwrap_or(0xFFFF);
@@ -116,43 +116,43 @@ impl Ixgbe {
     }
 
     /// Writes a word. What was written lasts as long as the card: no reset undoes it.
-    pub(super) fn write_eewr(&mut self, host: &Host<'_>, value: u32) {
+    pub(super) fn write_eewr(&mut self, slot: &Slot<'_>, value: u32) {
         self.regs.set(EEWR, value & !(EERD_START | EERD_DONE));
         if value & EERD_START == 0 {
             return;
         }
-        self.demand_eeprom(host, "EEWR", value);
+        self.demand_eeprom(slot, "EEWR", value);
         if let Some(word) = self.eeprom.get_mut((value & 0xFFFC) as usize >> 2) {
             *word = (value >> 16) as u16;
         }
-        self.eewr_done_us = host.now_us + WRITE_US;
+        self.eewr_done_us = slot.now_us() + WRITE_US;
     }
 
     /// EEWR is done when nothing is being written: software looks before it writes, too.
-    pub(super) fn read_eewr(&self, host: &Host<'_>) -> u32 {
-        self.regs.at(EEWR) | if host.now_us >= self.eewr_done_us { EERD_DONE } else { 0 }
+    pub(super) fn read_eewr(&self, slot: &Slot<'_>) -> u32 {
+        self.regs.at(EEWR) | if slot.now_us() >= self.eewr_done_us { EERD_DONE } else { 0 }
     }
 
     /// EEC: who asks for the pins has them at once, since there is no firmware that would use them.
-    pub(super) fn write_eec(&mut self, host: &Host<'_>, value: u32) {
+    pub(super) fn write_eec(&mut self, slot: &Slot<'_>, value: u32) {
         let before = self.regs.at(EEC);
         let granted = if value & EEC_REQ != 0 { EEC_GNT } else { 0 };
         self.regs.set(EEC, before & EEC_FIXED | value & (SK | CS | DI | EEC_FWE | EEC_REQ) | granted);
         if value & !before & EEC_REQ != 0 {
-            self.demand_eeprom(host, "EEC", value);
+            self.demand_eeprom(slot, "EEC", value);
         }
         // Without a grant the chip is not selected.
         let pins = if granted != 0 { value & (SK | CS | DI) } else { CS };
-        self.spi.drive(&mut self.eeprom, host.now_us, pins);
+        self.spi.drive(&mut self.eeprom, slot.now_us(), pins);
     }
 
     pub(super) fn read_eec(&self) -> u32 {
         self.regs.at(EEC) | self.spi.out() | if self.is_copper() { EEC_FLUDONE } else { 0 }
     }
 
-    fn demand_eeprom(&self, host: &Host<'_>, register: &str, value: u32) {
+    fn demand_eeprom(&self, slot: &Slot<'_>, register: &str, value: u32) {
         if !self.regs.has(SW_FW_SYNC, SW_EEP_SM) {
-            host.violation("the EEPROM was used without SW_FW_SYNC.SW_EEP_SM", format_args!("{register}"), value.into(), "10.5.4");
+            slot.violation("the EEPROM was used without SW_FW_SYNC.SW_EEP_SM", format_args!("{register}"), value.into(), "10.5.4");
         }
     }
 
@@ -177,9 +177,9 @@ impl Ixgbe {
         value
     }
 
-    pub(super) fn write_sw_fw_sync(&mut self, host: &Host<'_>, value: u32) {
+    pub(super) fn write_sw_fw_sync(&mut self, slot: &Slot<'_>, value: u32) {
         if !self.is_copper() && !self.regs.has(SWSM, SWSM_SWESMBI) {
-            host.violation("SW_FW_SYNC was written without SWSM.SWESMBI", format_args!("SW_FW_SYNC"), value.into(), "10.5.4");
+            slot.violation("SW_FW_SYNC was written without SWSM.SWESMBI", format_args!("SW_FW_SYNC"), value.into(), "10.5.4");
         }
         self.regs.set(SW_FW_SYNC, value);
     }

@@ -7,7 +7,7 @@ use super::regs::{
 };
 use super::stats::Cast;
 use super::{Ixgbe, MIN_FRAME_BYTES};
-use crate::model::Host;
+use crate::slot::Slot;
 use crate::wire::{Sent, Wire};
 
 /// The address that no bridge forwards.
@@ -103,10 +103,10 @@ impl Ixgbe {
     }
 
     /// MFLCN: a card that no longer obeys pause frames does not stay paused by the last one.
-    pub(super) fn write_mflcn(&mut self, host: &Host<'_>, value: u32) {
+    pub(super) fn write_mflcn(&mut self, slot: &Slot<'_>, value: u32) {
         self.regs.set(MFLCN, value);
         if value & MFLCN_RPFCE != 0 {
-            host.violation("priority flow control is not modelled", format_args!("MFLCN"), value.into(), "8.2.3.22.34");
+            slot.violation("priority flow control is not modelled", format_args!("MFLCN"), value.into(), "8.2.3.22.34");
         }
         if value & MFLCN_RFCE == 0 {
             self.flow.resume_us = u64::MAX;

@@ -6,7 +6,7 @@ use super::interrupt::CAUSE_LSC;
 use super::regs::{
     AUTOC, AUTOC_FLU, AUTOC_RESTART_AN, AUTOC2, AUTOC2_FORCE_LINK_DOWN, ESDP, HLREG0, HLREG0_LPBK, LINKS, MSCA, MSRWD, STATUS, STATUS_LINK_UP,
 };
-use crate::model::Host;
+use crate::slot::Slot;
 
 /// LINKS (8.2.3.22.20): since the last read the link was never down.
 const LINKS_LATCHED: u32 = 1 << 7;
@@ -65,8 +65,8 @@ impl Ixgbe {
 
     /// Follows the carrier and the forced states. Returns whether something changed.
     #[inline]
-    pub(super) fn follow_link(&mut self, host: &Host<'_>) -> bool {
-        let wanted = host.carrier && !self.regs.has(AUTOC2, AUTOC2_FORCE_LINK_DOWN) && !self.is_resetting();
+    pub(super) fn follow_link(&mut self, slot: &Slot<'_>) -> bool {
+        let wanted = slot.carrier() && !self.regs.has(AUTOC2, AUTOC2_FORCE_LINK_DOWN) && !self.is_resetting();
         if wanted == self.link.up {
             return false;
         }
@@ -75,9 +75,9 @@ impl Ixgbe {
             return true;
         }
         if self.link.up_us == u64::MAX {
-            self.link.up_us = host.now_us + self.options.link_up_us;
+            self.link.up_us = slot.now_us() + self.options.link_up_us;
         }
-        if host.now_us < self.link.up_us {
+        if slot.now_us() < self.link.up_us {
             return false;
         }
         self.set_link(true);

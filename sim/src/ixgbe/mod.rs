@@ -29,8 +29,9 @@ use std::collections::VecDeque;
 
 use crate::config::ConfigSpace;
 use crate::dma::Dma;
-use crate::model::{Host, Legacy, Model};
+use crate::model::{Legacy, Model};
 use crate::msix::Msix;
+use crate::slot::Slot;
 use crate::wire::Wire;
 use file::{CSR_BYTES, RegFile};
 use flow::Flow;
@@ -57,28 +58,60 @@ const AUTO_READ_US: u64 = 20;
 /// How long after a reset the DMA block is initialized.
 const DMA_INIT_US: u64 = 40;
 
-/// Which card the model is.
+/// Which card the model is: an 82599, until told otherwise.
+///
+/// ```
+/// use sim::ixgbe::{Ixgbe, IxgbeOptions};
+/// let card = Ixgbe::new(IxgbeOptions::new().device(0x1528).mac([2, 0, 0, 0, 0, 1]));
+/// ```
 #[derive(Debug, Clone)]
 pub struct IxgbeOptions {
-    /// PCI device ID: 0x10FB (82599), 0x1528 (X540) or 0x1563 (X550).
-    pub device: u16,
-    /// The address in the EEPROM, until software writes another.
-    pub mac: [u8; 6],
-    /// How long link training takes after a reset or when the carrier comes, in microseconds.
-    pub link_up_us: u64,
-    /// Faults to start with.
-    pub faults: Faults,
+    device: u16,
+    mac: [u8; 6],
+    link_up_us: u64,
+    hang_tx_after: Option<u64>,
 }
 
 impl Default for IxgbeOptions {
     fn default() -> Self {
-        Self { device: 0x10FB, mac: [0x02, 0x00, 0x00, 0x82, 0x59, 0x90], link_up_us: 500, faults: Faults::default() }
+        Self { device: 0x10FB, mac: [0x02, 0x00, 0x00, 0x82, 0x59, 0x90], link_up_us: 500, hang_tx_after: None }
     }
 }
 
-/// Ways in which the card misbehaves, for tests of a driver's reaction. Change them while it runs with
-/// [`SimDevice::with_model`](crate::SimDevice::with_model).
+impl IxgbeOptions {
+    /// An 82599 with a locally administered address.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// PCI device ID: 0x10FB (82599), 0x1528 (X540) or 0x1563 (X550).
+    #[must_use]
+    pub fn device(self, device: u16) -> Self {
+        Self { device, ..self }
+    }
+
+    /// The address in the EEPROM, until software writes another.
+    #[must_use]
+    pub fn mac(self, mac: [u8; 6]) -> Self {
+        Self { mac, ..self }
+    }
+
+    /// How long link training takes after a reset or when the carrier comes, in microseconds.
+    #[must_use]
+    pub fn link_up_us(self, link_up_us: u64) -> Self {
+        Self { link_up_us, ..self }
+    }
+
+    /// So many frames are transmitted, then nothing any more until the next reset. `None`: it never hangs.
+    #[must_use]
+    pub fn hang_tx_after(self, frames: Option<u64>) -> Self {
+        Self { hang_tx_after: frames, ..self }
+    }
+}
+
+/// Ways in which the card misbehaves, for tests of a driver's reaction: see [`Ixgbe::faults`].
 #[derive(Debug, Clone, Default)]
+#[non_exhaustive]
 pub struct Faults {
     /// CTRL.RST never clears itself.
     pub reset_stuck: bool,
@@ -121,8 +154,7 @@ struct Moving {
 
 /// The card.
 pub struct Ixgbe {
-    /// How it misbehaves.
-    pub faults: Faults,
+    faults: Faults,
     options: IxgbeOptions,
     config: ConfigSpace,
     msix: Msix,
@@ -179,7 +211,7 @@ impl Ixgbe {
     /// A card as after power-on.
     pub fn new(options: IxgbeOptions) -> Self {
         let mut card = Self {
-            faults: options.faults.clone(),
+            faults: Faults { hang_tx_after: options.hang_tx_after, ..Faults::default() },
             config: pci::config_space(&options),
             msix: Msix::new(pci::VECTORS),
             regs: RegFile::new(),
@@ -221,6 +253,15 @@ impl Ixgbe {
         card
     }
 
+    /// How it misbehaves. Change it while it runs with [`SimDevice::with_model`](crate::SimDevice::with_model).
+    ///
+    /// # Safety
+    /// A card that misbehaves breaks what its driver relies on, beyond what a driver can see: a queue that says it is off and is not still writes to its buffers.
+    /// Nobody holds a reference to the bytes of a frame while such a card moves.
+    pub unsafe fn faults(&mut self) -> &mut Faults {
+        &mut self.faults
+    }
+
     /// Whether the PHY is copper, behind MDIO, and semaphores follow the X540's rules.
     fn is_copper(&self) -> bool {
         matches!(self.options.device, 0x1528 | 0x1563)
@@ -241,12 +282,12 @@ impl Ixgbe {
         (with_fcs as usize).saturating_sub(4) + if tagged { 4 } else { 0 }
     }
 
-    fn write_ctrl(&mut self, host: &Host<'_>, value: u32) {
+    fn write_ctrl(&mut self, slot: &Slot<'_>, value: u32) {
         if value & (CTRL_RST | CTRL_LRST) != 0 && !self.is_resetting() {
-            self.reset_registers(host.now_us);
+            self.reset_registers(slot.now_us());
             // What else the write sets is reset with the rest: Linux resets with GIO_DIS still set, and never clears it.
             self.regs.set(CTRL, value & (CTRL_RST | CTRL_LRST));
-            self.reset_done_us = host.now_us + RESET_US;
+            self.reset_done_us = slot.now_us() + RESET_US;
             self.timer_us = self.timer_us.min(self.reset_done_us);
         } else {
             // The reset bits clear themselves and nothing else clears them.
@@ -290,10 +331,10 @@ impl Ixgbe {
 
     /// Lets the timers of a reset and of flow control expire.
     #[inline]
-    fn expire(&mut self, host: &Host<'_>) -> bool {
-        let due = host.now_us >= self.timer_us;
+    fn expire(&mut self, slot: &Slot<'_>) -> bool {
+        let due = slot.now_us() >= self.timer_us;
         if due {
-            self.expire_due(host.now_us);
+            self.expire_due(slot.now_us());
         }
         due
     }
@@ -347,13 +388,15 @@ impl Ixgbe {
     }
 }
 
-impl Model for Ixgbe {
-    fn config_read(&mut self, _: &Host<'_>, offset: u16, width: u8) -> u32 {
+// SAFETY: its DMA is that of the rings of enabled queues: their descriptors, and the buffers that these name, each until it is reported as done; a queue that is
+// disabled, and the whole card in a reset, forgets them. Frames are copied to and from vectors of its own. (Faults make it lie: see [`Faults`].)
+unsafe impl Model for Ixgbe {
+    fn config_read(&mut self, _: &Slot<'_>, offset: u16, width: u8) -> u32 {
         self.read_config(offset, width)
     }
 
-    fn config_write(&mut self, host: &Host<'_>, offset: u16, width: u8, value: u32) {
-        self.write_config(host, offset, width, value);
+    fn config_write(&mut self, slot: &Slot<'_>, offset: u16, width: u8, value: u32) {
+        self.write_config(slot, offset, width, value);
     }
 
     fn bar_len_bytes(&self, index: u8) -> Option<usize> {
@@ -364,12 +407,12 @@ impl Model for Ixgbe {
         }
     }
 
-    fn bar_read(&mut self, host: &Host<'_>, index: u8, offset: u32, width: u8) -> u64 {
+    fn bar_read(&mut self, slot: &Slot<'_>, index: u8, offset: u32, width: u8) -> u64 {
         if self.faults.gone {
             return u64::MAX;
         }
         let word = |card: &mut Self, offset: u32| match index {
-            0 if offset < CSR_BYTES => card.read_register(host, offset),
+            0 if offset < CSR_BYTES => card.read_register(slot, offset),
             0 => u32::MAX,
             _ if offset < pci::MSIX_PENDING => card.msix.table_read(offset as usize),
             _ => card.msix.pending_read((offset - pci::MSIX_PENDING) as usize),
@@ -379,17 +422,17 @@ impl Model for Ixgbe {
             8 => u64::from(word(self, offset)) | u64::from(word(self, offset + 4)) << 32,
             _ => {
                 if index == 0 {
-                    host.violation("a register was read with less than 32 bits", format_args!("offset {offset:#07x}"), 0, "8.1.2");
+                    slot.violation("a register was read with less than 32 bits", format_args!("offset {offset:#07x}"), 0, "8.1.2");
                 }
                 u64::from(word(self, offset & !3)) >> (8 * (offset & 3))
             }
         }
     }
 
-    fn bar_write(&mut self, host: &Host<'_>, index: u8, offset: u32, width: u8, value: u64) {
+    fn bar_write(&mut self, slot: &Slot<'_>, index: u8, offset: u32, width: u8, value: u64) {
         let write = |card: &mut Self, offset: u32, value: u32| match index {
-            0 if offset < CSR_BYTES => card.write_register(host, offset, value),
-            4 if offset < pci::MSIX_PENDING => card.msix.table_write(host, offset as usize, value),
+            0 if offset < CSR_BYTES => card.write_register(slot, offset, value),
+            4 if offset < pci::MSIX_PENDING => card.msix.table_write(slot, offset as usize, value),
             _ => {}
         };
         if self.faults.gone {
@@ -402,19 +445,19 @@ impl Model for Ixgbe {
                 write(self, offset + 4, (value >> 32) as u32);
             }
             _ if index == 0 => {
-                host.violation("a register was written with less than 32 bits", format_args!("offset {offset:#07x}"), value, "8.1.2");
+                slot.violation("a register was written with less than 32 bits", format_args!("offset {offset:#07x}"), value, "8.1.2");
             }
             _ => {}
         }
     }
 
-    fn reset(&mut self, host: &Host<'_>) {
+    fn reset(&mut self, slot: &Slot<'_>) {
         self.config = pci::config_space(&self.options);
         self.msix.reset();
         for semaphore in [SWSM, SW_FW_SYNC] {
             self.regs.set(semaphore, 0);
         }
-        self.reset_registers(host.now_us);
+        self.reset_registers(slot.now_us());
     }
 
     fn is_bus_master(&self) -> bool {
@@ -429,22 +472,22 @@ impl Model for Ixgbe {
         self.legacy_interrupts()
     }
 
-    fn step(&mut self, host: &Host<'_>, dma: &Dma<'_>, wire: &mut dyn Wire) -> bool {
+    fn step(&mut self, slot: &Slot<'_>, dma: &Dma<'_>, wire: &mut dyn Wire) -> bool {
         if self.faults.gone {
             return false;
         }
-        let mut busy = self.expire(host);
-        busy |= self.follow_link(host);
-        busy |= self.report_due(host, dma);
+        let mut busy = self.expire(slot);
+        busy |= self.follow_link(slot);
+        busy |= self.report_due(slot, dma);
         if !self.moving.is_empty() {
             busy |= self.move_queues();
         }
         // A pause frame that found the wire busy goes before the next frame.
-        busy |= self.control_flow(host.now_us, wire);
-        busy |= self.transmit(host, dma, wire);
-        busy |= self.receive(host, dma, wire);
-        busy |= self.control_flow(host.now_us, wire);
-        busy |= self.interrupts.signal(host, &mut self.msix);
+        busy |= self.control_flow(slot.now_us(), wire);
+        busy |= self.transmit(slot, dma, wire);
+        busy |= self.receive(slot, dma, wire);
+        busy |= self.control_flow(slot.now_us(), wire);
+        busy |= self.interrupts.signal(slot, &mut self.msix);
         busy
     }
 

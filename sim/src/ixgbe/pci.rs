@@ -2,7 +2,8 @@
 
 use super::{Ixgbe, IxgbeOptions};
 use crate::config::{COMMAND, COMMAND_BUS_MASTER, ConfigSpace};
-use crate::model::{Host, Legacy, Model};
+use crate::model::{Legacy, Model};
+use crate::slot::Slot;
 
 const INTEL: u16 = 0x8086;
 /// Ethernet controller.
@@ -108,16 +109,16 @@ impl Ixgbe {
         Legacy { msi, intx: !is_on && self.config.read16(COMMAND) & COMMAND_INTERRUPT_DISABLE == 0 }
     }
 
-    pub(super) fn write_config(&mut self, host: &Host<'_>, offset: u16, width: u8, value: u32) {
+    pub(super) fn write_config(&mut self, slot: &Slot<'_>, offset: u16, width: u8, value: u32) {
         let msix_before = self.config.read16(MSIX_CONTROL) & (MSIX_ENABLE | MSIX_FUNCTION_MASK);
         self.config.write(offset, width, value);
         if self.config.read16(DEVICE_CONTROL) & DEVICE_CONTROL_FLR != 0 {
-            self.reset(host);
+            self.reset(slot);
             return;
         }
         let msix = self.config.read16(MSIX_CONTROL) & (MSIX_ENABLE | MSIX_FUNCTION_MASK);
         if msix != msix_before {
-            self.msix.control(host, msix & MSIX_ENABLE != 0, msix & MSIX_FUNCTION_MASK != 0);
+            self.msix.control(slot, msix & MSIX_ENABLE != 0, msix & MSIX_FUNCTION_MASK != 0);
         }
     }
 

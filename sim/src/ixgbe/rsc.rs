@@ -12,8 +12,8 @@ use super::regs::{HLREG0, HLREG0_RXCRCSTRP, PSRTYPE, RDRXCTL, RFCTL};
 use super::ring::{MOST_BUFFERS, Ring};
 use super::rx::{Inbound, Placed, status};
 use crate::dma::Dma;
-use crate::iommu::DmaFault;
-use crate::model::Host;
+use crate::memory::DmaFault;
+use crate::slot::Slot;
 
 /// RSCCTL (8.2.3.8.13): the queue coalesces; how many descriptors a large receive may have: 1, 4, 8 or 16.
 const RSCEN: u32 = 1;
@@ -335,19 +335,19 @@ impl Ixgbe {
 
     /// Ends the large receives whose queue's interrupt is due. Returns whether there was one.
     #[inline]
-    pub(super) fn end_due(&mut self, host: &Host<'_>, dma: &Dma<'_>, touched: &mut u128) -> bool {
-        !self.large.is_empty() && self.end_expired(host, dma, touched)
+    pub(super) fn end_due(&mut self, slot: &Slot<'_>, dma: &Dma<'_>, touched: &mut u128) -> bool {
+        !self.large.is_empty() && self.end_expired(slot, dma, touched)
     }
 
-    fn end_expired(&mut self, host: &Host<'_>, dma: &Dma<'_>, touched: &mut u128) -> bool {
+    fn end_expired(&mut self, slot: &Slot<'_>, dma: &Dma<'_>, touched: &mut u128) -> bool {
         let mut queues: u128 = 0;
-        while let Some(at) = self.large.iter().position(|large| self.large_ends_us(large) <= host.now_us) {
+        while let Some(at) = self.large.iter().position(|large| self.large_ends_us(large) <= slot.now_us()) {
             queues |= 1 << self.large[at].queue;
             self.end_large(dma, at, touched);
         }
         let ended = queues != 0;
         while queues != 0 {
-            self.restart_moderation(host, true, queues.trailing_zeros());
+            self.restart_moderation(slot, true, queues.trailing_zeros());
             queues &= queues - 1;
         }
         ended

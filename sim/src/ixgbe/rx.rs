@@ -14,7 +14,7 @@ use super::rss::Hash;
 use super::stats::Cast;
 use super::{Ixgbe, MIN_FRAME_BYTES};
 use crate::dma::Dma;
-use crate::model::Host;
+use crate::slot::Slot;
 use crate::wire::Wire;
 
 /// How many frames one step takes from the wire.
@@ -68,7 +68,7 @@ pub(super) enum Placed {
 
 impl Ixgbe {
     /// Takes frames from the wire. Returns whether something moved.
-    pub(super) fn receive(&mut self, host: &Host<'_>, dma: &Dma<'_>, wire: &mut dyn Wire) -> bool {
+    pub(super) fn receive(&mut self, slot: &Slot<'_>, dma: &Dma<'_>, wire: &mut dyn Wire) -> bool {
         let receives = self.regs.has(RXCTRL, RXCTRL_RXEN)
             && !self.regs.has(SECRXCTRL, SECRXCTRL_RX_DIS)
             && !self.regs.has(CTRL, CTRL_GIO_DIS)
@@ -78,7 +78,7 @@ impl Ixgbe {
         }
         let mut touched = 0u128;
         let lossless = wire.is_lossless();
-        let mut busy = self.place_held(host, dma, lossless, &mut touched);
+        let mut busy = self.place_held(slot, dma, lossless, &mut touched);
         for _ in 0..BUDGET {
             if lossless && !self.held.is_empty() {
                 break;
@@ -96,13 +96,13 @@ impl Ixgbe {
                 break;
             }
             busy = true;
-            if self.admit(host, &mut inbound) {
-                self.offer(host, dma, inbound, lossless, &mut touched);
+            if self.admit(slot, &mut inbound) {
+                self.offer(slot, dma, inbound, lossless, &mut touched);
             } else {
                 self.spare.push(inbound);
             }
         }
-        busy |= self.end_due(host, dma, &mut touched);
+        busy |= self.end_due(slot, dma, &mut touched);
         while touched != 0 {
             self.interrupts.queue(true, touched.trailing_zeros());
             touched &= touched - 1;
@@ -124,7 +124,7 @@ impl Ixgbe {
     }
 
     /// Counts, checks and filters a frame, and works out its queue and its write-back. Returns whether it passes.
-    fn admit(&mut self, host: &Host<'_>, inbound: &mut Inbound) -> bool {
+    fn admit(&mut self, slot: &Slot<'_>, inbound: &mut Inbound) -> bool {
         let Inbound { frame, queue, lower, status, vlan, tcp } = inbound;
         let control = self.control_frame(frame);
         if frame.len() < MIN_FRAME_BYTES {
@@ -137,7 +137,7 @@ impl Ixgbe {
             self.regs.count(ROC);
             return false;
         }
-        if control.is_some_and(|control| !self.obey(host.now_us, control)) {
+        if control.is_some_and(|control| !self.obey(slot.now_us(), control)) {
             return false;
         }
         // Counters of good frames leave received pause frames out (8.2.3.23), TPR and TOR do not.
@@ -183,8 +183,8 @@ impl Ixgbe {
     }
 
     /// Gives a frame to its queue, or keeps or drops it where there are no descriptors.
-    fn offer(&mut self, host: &Host<'_>, dma: &Dma<'_>, inbound: Inbound, lossless: bool, touched: &mut u128) {
-        let placed = if self.held.is_empty() { self.place(host, dma, &inbound, touched) } else { Placed::Later };
+    fn offer(&mut self, slot: &Slot<'_>, dma: &Dma<'_>, inbound: Inbound, lossless: bool, touched: &mut u128) {
+        let placed = if self.held.is_empty() { self.place(slot, dma, &inbound, touched) } else { Placed::Later };
         let size = inbound.frame.len() + BUFFER_OVERHEAD;
         match placed {
             Placed::Done | Placed::Lost => {}
@@ -213,11 +213,11 @@ impl Ixgbe {
     }
 
     /// Gives queues what waits in the packet buffer, in order.
-    fn place_held(&mut self, host: &Host<'_>, dma: &Dma<'_>, lossless: bool, touched: &mut u128) -> bool {
+    fn place_held(&mut self, slot: &Slot<'_>, dma: &Dma<'_>, lossless: bool, touched: &mut u128) -> bool {
         let mut moved = false;
         for _ in 0..BUDGET {
             let Some(inbound) = self.held.pop_front() else { break };
-            match self.place(host, dma, &inbound, touched) {
+            match self.place(slot, dma, &inbound, touched) {
                 Placed::Done | Placed::Lost => {}
                 Placed::NoDescriptors if !lossless && self.drops(inbound.queue) => self.count_queue_drop(inbound.queue),
                 Placed::NoDescriptors | Placed::Later => {
@@ -233,7 +233,7 @@ impl Ixgbe {
     }
 
     /// Writes a frame into as many buffers as it needs.
-    fn place(&mut self, host: &Host<'_>, dma: &Dma<'_>, inbound: &Inbound, touched: &mut u128) -> Placed {
+    fn place(&mut self, slot: &Slot<'_>, dma: &Dma<'_>, inbound: &Inbound, touched: &mut u128) -> Placed {
         let queue = inbound.queue;
         let ring = &mut self.rx[queue as usize];
         if !ring.runs() {
@@ -245,7 +245,7 @@ impl Ixgbe {
         let buffer_bytes = ring.buffer_bytes();
         if buffer_bytes == 0 || ring.srrctl & DESCTYPE_MASK != DESCTYPE_ADVANCED_ONE_BUFFER {
             let what = "a receive queue runs with a descriptor type or buffer size that is not modelled";
-            host.violation(what, format_args!("SRRCTL[{queue}]"), ring.srrctl.into(), "8.2.3.8.7");
+            slot.violation(what, format_args!("SRRCTL[{queue}]"), ring.srrctl.into(), "8.2.3.8.7");
             ring.faulted = true;
             return Placed::Lost;
         }
@@ -266,7 +266,7 @@ impl Ixgbe {
         for ((i, part), buffer) in inbound.frame.chunks(buffer_bytes).enumerate().zip(buffers) {
             let at = ring.desc(ring.head);
             if buffer.0 == 0 {
-                host.violation("a receive descriptor has no buffer", format_args!("RX queue {queue}, descriptor {}", ring.head), 0, "7.1.6.1");
+                slot.violation("a receive descriptor has no buffer", format_args!("RX queue {queue}, descriptor {}", ring.head), 0, "7.1.6.1");
             }
             let is_last = i + 1 == parts;
             let mut len = part.len();

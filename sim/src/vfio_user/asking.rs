@@ -18,7 +18,7 @@ use super::memory::AddressSpace;
 use super::proto::*;
 use super::session::Terms;
 use crate::dma::Remote;
-use crate::iommu::FaultCause;
+use crate::memory::FaultCause;
 
 /// How long a client may take to answer.
 const PATIENCE: Duration = Duration::from_secs(2);

@@ -19,8 +19,8 @@ use super::cable::Cable;
 use super::card::Card;
 use super::channel::Closed;
 use super::session::Session;
-use crate::device::{CROWDED_YIELD_US, IDLE_YIELDS, STEPS_PER_TURN};
 use crate::model::Model;
+use crate::pace::{CROWDED_YIELD_US, IDLE_YIELDS, STEPS_PER_TURN};
 use crate::violation::Violations;
 use crate::wire::{Wire, WireError};
 

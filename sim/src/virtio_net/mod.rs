@@ -14,8 +14,9 @@ use std::collections::VecDeque;
 
 use crate::config::ConfigSpace;
 use crate::dma::Dma;
-use crate::model::{Host, Model};
+use crate::model::Model;
 use crate::msix::Msix;
+use crate::slot::Slot;
 use crate::wire::Wire;
 use queue::{Chain, Queue, Rules};
 use regs::*;
@@ -25,29 +26,84 @@ const HEADER_BYTES: usize = 12;
 const RECEIVEQ: usize = 0;
 const TRANSMITQ: usize = 1;
 
-/// Which card the model is.
+/// Which card the model is: one with all features that it knows, until told otherwise.
+///
+/// ```
+/// use sim::virtio_net::{VirtioNet, VirtioNetOptions};
+/// let card = VirtioNet::new(VirtioNetOptions::new().mtu(1500).queue_size(1024));
+/// ```
 #[derive(Debug, Clone)]
 pub struct VirtioNetOptions {
+    device: u16,
+    mac: [u8; 6],
+    mtu: u16,
+    features: u64,
+    queue_size: u16,
+    notify_off_multiplier: u32,
+    has_window: bool,
+    has_bar: bool,
+    reset_us: u64,
+}
+
+impl VirtioNetOptions {
+    /// A card with all features that the model knows.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
     /// PCI device ID: 0x1041, or 0x1000 for a transitional card.
-    pub device: u16,
+    #[must_use]
+    pub fn device(self, device: u16) -> Self {
+        Self { device, ..self }
+    }
+
     /// The address that it tells.
-    pub mac: [u8; 6],
+    #[must_use]
+    pub fn mac(self, mac: [u8; 6]) -> Self {
+        Self { mac, ..self }
+    }
+
     /// The MTU that it tells, in bytes.
-    pub mtu: u16,
-    /// The features that it offers.
-    pub features: u64,
+    #[must_use]
+    pub fn mtu(self, mtu: u16) -> Self {
+        Self { mtu, ..self }
+    }
+
+    /// These features it does not offer.
+    #[must_use]
+    pub fn without(self, features: u64) -> Self {
+        Self { features: self.features & !features, ..self }
+    }
+
     /// The largest size of a queue.
-    pub queue_size: u16,
+    #[must_use]
+    pub fn queue_size(self, queue_size: u16) -> Self {
+        Self { queue_size, ..self }
+    }
+
     /// notify_off_multiplier (4.1.4.4): 0, or a power of two.
-    pub notify_off_multiplier: u32,
+    #[must_use]
+    pub fn notify_off_multiplier(self, notify_off_multiplier: u32) -> Self {
+        Self { notify_off_multiplier, ..self }
+    }
+
     /// Whether there is the PCI access window of section 4.1.4.9.
-    pub has_window: bool,
+    #[must_use]
+    pub fn has_window(self, has_window: bool) -> Self {
+        Self { has_window, ..self }
+    }
+
     /// Whether the BAR of the structures can be mapped; else only the window leads to them.
-    pub has_bar: bool,
+    #[must_use]
+    pub fn has_bar(self, has_bar: bool) -> Self {
+        Self { has_bar, ..self }
+    }
+
     /// How long a reset takes, in microseconds.
-    pub reset_us: u64,
-    /// Faults to start with.
-    pub faults: Faults,
+    #[must_use]
+    pub fn reset_us(self, reset_us: u64) -> Self {
+        Self { reset_us, ..self }
+    }
 }
 
 impl Default for VirtioNetOptions {
@@ -77,7 +133,6 @@ impl Default for VirtioNetOptions {
             has_window: true,
             has_bar: true,
             reset_us: 5,
-            faults: Faults::default(),
         }
     }
 }
@@ -99,9 +154,9 @@ pub enum RxChecksum {
     },
 }
 
-/// Ways in which the card misbehaves, for tests of a driver's reaction. Change them while it runs with
-/// [`SimDevice::with_model`](crate::SimDevice::with_model).
+/// Ways in which the card misbehaves, for tests of a driver's reaction: see [`VirtioNet::faults`].
 #[derive(Debug, Clone, Default)]
+#[non_exhaustive]
 pub struct Faults {
     /// A reset never ends.
     pub reset_stuck: bool,
@@ -139,8 +194,7 @@ pub struct Faults {
 
 /// The card.
 pub struct VirtioNet {
-    /// How it misbehaves.
-    pub faults: Faults,
+    faults: Faults,
     /// What it says of the checksum of frames that it delivers. Only with VIRTIO_NET_F_GUEST_CSUM.
     pub rx_checksum: RxChecksum,
     /// Chains that were sent are kept while this is set.
@@ -205,7 +259,7 @@ impl VirtioNet {
     pub fn new(options: VirtioNetOptions) -> Self {
         let size = options.queue_size;
         Self {
-            faults: options.faults.clone(),
+            faults: Faults::default(),
             rx_checksum: RxChecksum::None,
             hold_tx: false,
             last_first: false,
@@ -233,6 +287,15 @@ impl VirtioNet {
             counters: Counters::default(),
             options,
         }
+    }
+
+    /// How it misbehaves. Change it while it runs with [`SimDevice::with_model`](crate::SimDevice::with_model).
+    ///
+    /// # Safety
+    /// A card that misbehaves breaks what its driver relies on, beyond what a driver can see: it reports a buffer that it was lent and did not use, and uses it
+    /// later. Nobody holds a reference to the bytes of a frame while such a card moves.
+    pub unsafe fn faults(&mut self) -> &mut Faults {
+        &mut self.faults
     }
 
     /// What it counted since power-on.
@@ -286,29 +349,29 @@ impl VirtioNet {
     }
 
     /// The configuration changed (4.1.5.3).
-    fn announce_change(&mut self, host: &Host<'_>) {
+    fn announce_change(&mut self, slot: &Slot<'_>) {
         self.generation = self.generation.wrapping_add(1);
         if self.is(VIRTIO_CONFIG_S_DRIVER_OK) {
             self.isr |= 2;
             if self.config_vector != NO_VECTOR {
-                self.msix.raise(host, self.config_vector);
+                self.msix.raise(slot, self.config_vector);
             }
         }
     }
 
-    fn follow_link(&mut self, host: &Host<'_>) -> bool {
-        if host.carrier == self.link_up {
+    fn follow_link(&mut self, slot: &Slot<'_>) -> bool {
+        if slot.carrier() == self.link_up {
             return false;
         }
-        self.link_up = host.carrier;
+        self.link_up = slot.carrier();
         if self.has(VIRTIO_NET_F_STATUS) {
-            self.announce_change(host);
+            self.announce_change(slot);
         }
         true
     }
 
     /// Tells the driver that `queue` has used entries, where it wants to know.
-    fn signal(&mut self, host: &Host<'_>, dma: &Dma<'_>, queue: usize) {
+    fn signal(&mut self, slot: &Slot<'_>, dma: &Dma<'_>, queue: usize) {
         let rules = self.rules();
         let Some(end) = self.queues.get_mut(queue) else { return };
         // A fault is recorded by the IOMMU. Where the driver's wish cannot be read now, an interrupt too many does no harm.
@@ -316,19 +379,21 @@ impl VirtioNet {
             self.isr |= 1;
             if end.vector != NO_VECTOR {
                 let vector = end.vector;
-                self.msix.raise(host, vector);
+                self.msix.raise(slot, vector);
             }
         }
     }
 }
 
-impl Model for VirtioNet {
-    fn config_read(&mut self, host: &Host<'_>, offset: u16, width: u8) -> u32 {
-        self.read_config_space(host, offset, width)
+// SAFETY: its DMA is that of the rings of enabled queues: their descriptors, and the buffers that these name, each until it is reported as done; a queue that is
+// disabled, and the whole card in a reset, forgets them. Frames are copied to and from vectors of its own. (Faults make it lie: see [`Faults`].)
+unsafe impl Model for VirtioNet {
+    fn config_read(&mut self, slot: &Slot<'_>, offset: u16, width: u8) -> u32 {
+        self.read_config_space(slot, offset, width)
     }
 
-    fn config_write(&mut self, host: &Host<'_>, offset: u16, width: u8, value: u32) {
-        self.write_config_space(host, offset, width, value);
+    fn config_write(&mut self, slot: &Slot<'_>, offset: u16, width: u8, value: u32) {
+        self.write_config_space(slot, offset, width, value);
     }
 
     fn bar_len_bytes(&self, index: u8) -> Option<usize> {
@@ -339,23 +404,23 @@ impl Model for VirtioNet {
         }
     }
 
-    fn bar_read(&mut self, host: &Host<'_>, index: u8, offset: u32, width: u8) -> u64 {
+    fn bar_read(&mut self, slot: &Slot<'_>, index: u8, offset: u32, width: u8) -> u64 {
         match index {
-            STRUCTURES_BAR => self.read_structure(host, offset, width),
+            STRUCTURES_BAR => self.read_structure(slot, offset, width),
             _ if offset < pci::MSIX_PENDING => self.msix.table_read(offset as usize).into(),
             _ => self.msix.pending_read((offset - pci::MSIX_PENDING) as usize).into(),
         }
     }
 
-    fn bar_write(&mut self, host: &Host<'_>, index: u8, offset: u32, width: u8, value: u64) {
+    fn bar_write(&mut self, slot: &Slot<'_>, index: u8, offset: u32, width: u8, value: u64) {
         match index {
-            STRUCTURES_BAR => self.write_structure(host, offset, width, value),
-            _ if offset < pci::MSIX_PENDING => self.msix.table_write(host, offset as usize, value as u32),
+            STRUCTURES_BAR => self.write_structure(slot, offset, width, value),
+            _ if offset < pci::MSIX_PENDING => self.msix.table_write(slot, offset as usize, value as u32),
             _ => {}
         }
     }
 
-    fn reset(&mut self, _: &Host<'_>) {
+    fn reset(&mut self, _: &Slot<'_>) {
         self.forget();
         self.config = pci::config_space(&self.options);
         self.msix.reset();
@@ -369,9 +434,9 @@ impl Model for VirtioNet {
         &mut self.msix
     }
 
-    fn step(&mut self, host: &Host<'_>, dma: &Dma<'_>, wire: &mut dyn Wire) -> bool {
-        let mut busy = self.follow_link(host);
-        if self.reset_done_us.is_some_and(|us| us <= host.now_us) {
+    fn step(&mut self, slot: &Slot<'_>, dma: &Dma<'_>, wire: &mut dyn Wire) -> bool {
+        let mut busy = self.follow_link(slot);
+        if self.reset_done_us.is_some_and(|us| us <= slot.now_us()) {
             self.forget();
             busy = true;
         }
@@ -380,12 +445,12 @@ impl Model for VirtioNet {
             self.wants_reset = false;
             // 2.1.2: "the device MUST set DEVICE_NEEDS_RESET", and "If DRIVER_OK is set, [...] MUST send a device configuration change notification".
             self.status |= VIRTIO_CONFIG_S_NEEDS_RESET as u8;
-            self.announce_change(host);
+            self.announce_change(slot);
             busy = true;
         }
         if self.is_live() {
-            busy |= self.transmit(host, dma, wire);
-            busy |= self.receive(host, dma, wire);
+            busy |= self.transmit(slot, dma, wire);
+            busy |= self.receive(slot, dma, wire);
         }
         busy
     }

@@ -3,7 +3,8 @@
 use super::regs::{COMMON_AT, DEVICE_AT, ISR_AT, NOTIFY_AT, STRUCTURE_BYTES, STRUCTURES_BAR, STRUCTURES_BYTES, common};
 use super::{VirtioNet, VirtioNetOptions};
 use crate::config::{COMMAND, COMMAND_BUS_MASTER, ConfigSpace};
-use crate::model::{Host, Model};
+use crate::model::Model;
+use crate::slot::Slot;
 
 /// Ethernet controller.
 const CLASS: u32 = 0x02_0000;
@@ -56,16 +57,16 @@ pub(super) fn config_space(options: &VirtioNetOptions) -> ConfigSpace {
 }
 
 impl VirtioNet {
-    pub(super) fn read_config_space(&mut self, host: &Host<'_>, offset: u16, width: u8) -> u32 {
-        match self.window(host, offset, width, false) {
-            Some((bar, at)) => self.bar_read(host, bar, at, width) as u32,
+    pub(super) fn read_config_space(&mut self, slot: &Slot<'_>, offset: u16, width: u8) -> u32 {
+        match self.window(slot, offset, width, false) {
+            Some((bar, at)) => self.bar_read(slot, bar, at, width) as u32,
             None => self.config.read(offset, width),
         }
     }
 
-    pub(super) fn write_config_space(&mut self, host: &Host<'_>, offset: u16, width: u8, value: u32) {
-        if let Some((bar, at)) = self.window(host, offset, width, true) {
-            self.bar_write(host, bar, at, width, value.into());
+    pub(super) fn write_config_space(&mut self, slot: &Slot<'_>, offset: u16, width: u8, value: u32) {
+        if let Some((bar, at)) = self.window(slot, offset, width, true) {
+            self.bar_write(slot, bar, at, width, value.into());
             return;
         }
         let bits = |config: &ConfigSpace| config.read16(MSIX_CONTROL) & (MSIX_ENABLE | MSIX_FUNCTION_MASK);
@@ -73,12 +74,12 @@ impl VirtioNet {
         self.config.write(offset, width, value);
         let after = bits(&self.config);
         if after != before {
-            self.msix.control(host, after & MSIX_ENABLE != 0, after & MSIX_FUNCTION_MASK != 0);
+            self.msix.control(slot, after & MSIX_ENABLE != 0, after & MSIX_FUNCTION_MASK != 0);
         }
     }
 
     /// What an access to `pci_cfg_data` goes to: "the device MUST execute a read (write) access on the BAR selected by cap.bar at offset cap.offset".
-    fn window(&mut self, host: &Host<'_>, offset: u16, width: u8, writes: bool) -> Option<(u8, u32)> {
+    fn window(&mut self, slot: &Slot<'_>, offset: u16, width: u8, writes: bool) -> Option<(u8, u32)> {
         if !self.options.has_window || offset != WINDOW_DATA {
             return None;
         }
@@ -90,7 +91,7 @@ impl VirtioNet {
         // 4.1.4.9.1: "the driver MUST NOT access pci_cfg_data unless pci_cfg_data has a valid cap.length, and cap.offset is aligned to it".
         let inside = usize::try_from(at).is_ok_and(|at| at + usize::from(width) <= STRUCTURES_BYTES);
         if !matches!(length, 1 | 2 | 4) || length != u32::from(width) || !at.is_multiple_of(length) || bar != STRUCTURES_BAR || !inside {
-            host.violation(
+            slot.violation(
                 "access through the window that it was not set up for",
                 format_args!("BAR {bar} offset {at:#x} length {length}"),
                 width.into(),
