@@ -1,10 +1,10 @@
 //! Register access: which part of the card answers at which offset.
 
+use super::card::{Ixgbe, Moving};
 use super::file::name_of;
 use super::regs::*;
 use super::ring::{DCA, DCTL, ENABLE, SRRCTL, State};
 use super::writeback::SWFLSH;
-use super::{Ixgbe, Moving};
 use crate::slot::Slot;
 
 /// FDIRCTRL.INIT_DONE and FDIRCMD.CMD (8.2.3.21).

@@ -3,7 +3,7 @@
 //!
 //! The 82599 and the X540 have the registers too, with HICR.EN clear here: their firmware takes no commands.
 
-use super::Ixgbe;
+use super::card::Ixgbe;
 use super::regs::{FLEX_MNG, HICR, SW_FW_SYNC};
 use crate::slot::Slot;
 

@@ -1,11 +1,11 @@
 //! The link: carrier, forced states, status registers, and the copper PHY behind MDIO (3.7, 8.2.3.22).
 
-use super::Ixgbe;
-use super::flow::Flow;
+use super::card::Ixgbe;
 use super::interrupt::CAUSE_LSC;
 use super::regs::{
     AUTOC, AUTOC_FLU, AUTOC_RESTART_AN, AUTOC2, AUTOC2_FORCE_LINK_DOWN, ESDP, HLREG0, HLREG0_LPBK, LINKS, MSCA, MSRWD, STATUS, STATUS_LINK_UP,
 };
+use super::state::Flow;
 use crate::slot::Slot;
 
 /// LINKS (8.2.3.22.20): since the last read the link was never down.
@@ -29,26 +29,6 @@ const MSCA_COMMAND: u32 = 1 << 30;
 const MSCA_OP_WRITE: u32 = 1;
 const MSCA_OP_READ: u32 = 3;
 const MSCA_OP_READ_NEXT: u32 = 2;
-
-/// What the model remembers of its link.
-#[derive(Debug, Clone)]
-pub(super) struct Link {
-    pub up: bool,
-    /// When training ends.
-    pub up_us: u64,
-    /// The link was down since LINKS was read last.
-    was_down: bool,
-    /// The MDIO register that the last address cycle chose.
-    mdio: u16,
-    /// MDIO registers that software wrote: device type, register, value.
-    mdio_written: Vec<(u8, u16, u16)>,
-}
-
-impl Link {
-    pub(super) fn new() -> Self {
-        Self { up: false, up_us: u64::MAX, was_down: true, mdio: 0, mdio_written: Vec::new() }
-    }
-}
 
 impl Ixgbe {
     /// Whether transmit is looped to receive inside the MAC.

@@ -3,7 +3,7 @@
 use driver_core::host::Iova;
 
 use super::file::name_of;
-use super::writeback::Unreported;
+use super::state::Unreported;
 use crate::dma::Dma;
 use crate::memory::DmaFault;
 use crate::slot::Slot;

@@ -1,7 +1,9 @@
 //! Receiving: from the wire through the filters into advanced descriptors with one buffer (7.1.5, 7.1.6).
 
+use super::card::{Ixgbe, PADDED_BYTES};
 use super::filter::Match;
 use super::flow::Control;
+use super::inbound::{Connection, Inbound, Placed, status};
 use super::interrupt::CAUSE_RX_MISS;
 use super::parse::{Headers, TcpSegment, packet_type, parse};
 use super::regs::{
@@ -9,10 +11,8 @@ use super::regs::{
     SECRXCTRL_RX_DIS, VLNCTRL,
 };
 use super::ring::State;
-use super::rsc::Connection;
 use super::rss::Hash;
 use super::stats::Cast;
-use super::{Ixgbe, MIN_FRAME_BYTES};
 use crate::dma::Dma;
 use crate::slot::Slot;
 use crate::wire::Wire;
@@ -28,43 +28,6 @@ const DESCTYPE_ADVANCED_ONE_BUFFER: u32 = 1 << 25;
 const DROP_EN: u32 = 1 << 28;
 /// RXDCTL.VME: strip the VLAN tag (8.2.3.8.6).
 const RXDCTL_VME: u32 = 1 << 30;
-
-/// Extended status and extended error of the write-back (7.1.6.2).
-pub(super) mod status {
-    pub(in super::super) const DD: u32 = 1;
-    pub(in super::super) const EOP: u32 = 1 << 1;
-    pub(super) const VP: u32 = 1 << 3;
-    pub(super) const UDPCS: u32 = 1 << 4;
-    pub(super) const L4I: u32 = 1 << 5;
-    pub(super) const IPCS: u32 = 1 << 6;
-    pub(super) const PIF: u32 = 1 << 7;
-    pub(super) const UDPV: u32 = 1 << 10;
-    pub(super) const L4E: u32 = 1 << 30;
-    pub(super) const IPE: u32 = 1 << 31;
-}
-
-/// A frame on its way to a queue, with what the last descriptor will say of it.
-#[derive(Debug, Default)]
-pub(super) struct Inbound {
-    pub(super) frame: Vec<u8>,
-    pub(super) queue: u32,
-    /// The lower word of the write-back: RSS type, packet type, hash.
-    pub(super) lower: u64,
-    pub(super) status: u32,
-    pub(super) vlan: u16,
-    /// Of a queue that coalesces: the connection, and the segment where it may be coalesced.
-    pub(super) tcp: Option<(Connection, Option<TcpSegment>)>,
-}
-
-/// What became of a frame that was offered to its queue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Placed {
-    Done,
-    NoDescriptors,
-    /// Its turn comes later: another waits before it, or memory cannot be reached now.
-    Later,
-    Lost,
-}
 
 impl Ixgbe {
     /// Takes frames from the wire. Returns whether something moved.
@@ -127,9 +90,9 @@ impl Ixgbe {
     fn admit(&mut self, slot: &Slot<'_>, inbound: &mut Inbound) -> bool {
         let Inbound { frame, queue, lower, status, vlan, tcp } = inbound;
         let control = self.control_frame(frame);
-        if frame.len() < MIN_FRAME_BYTES {
+        if frame.len() < PADDED_BYTES {
             // On a wire no frame is shorter: the far end padded it.
-            frame.resize(MIN_FRAME_BYTES, 0);
+            frame.resize(PADDED_BYTES, 0);
         }
         self.stats.arrived(&mut self.regs, frame.len());
         let headers = parse(frame, self.regs.at(VLNCTRL) as u16);

@@ -2,10 +2,10 @@
 
 use driver_core::host::Iova;
 
+use super::card::{Ixgbe, PADDED_BYTES};
 use super::offload::{Context, Segmentation, insert_checksums};
 use super::regs::{CTRL, CTRL_GIO_DIS, DMATXCTL, DMATXCTL_TE, DTXTCPFLGH, DTXTCPFLGL, HLREG0, HLREG0_TXPADEN, SECTXCTRL, SECTXCTRL_TX_DIS};
 use super::stats::Cast;
-use super::{Ixgbe, MIN_FRAME_BYTES};
 use crate::dma::Dma;
 use crate::slot::Slot;
 use crate::wire::{Sent, Wire};
@@ -122,8 +122,8 @@ impl Ixgbe {
             if let Some(tag) = outbound.tag {
                 frame.splice(12..12, tag);
             }
-            if frame.len() < MIN_FRAME_BYTES {
-                frame.resize(MIN_FRAME_BYTES, 0);
+            if frame.len() < PADDED_BYTES {
+                frame.resize(PADDED_BYTES, 0);
             }
             let sent = self.send(wire, &frame);
             if sent != Sent::Busy {
@@ -240,7 +240,7 @@ impl Ixgbe {
         // 8.2.3.22.13: a VLAN header comes on top, whoever put it there.
         let carries_tag = tagged || self.outgoing.get(12..14).is_some_and(|kind| kind == [0x81, 0x00] || kind == [0x88, 0xA8]);
         found((on_wire > self.longest_frame(carries_tag)).then_some("a packet is longer than MAXFRS allows"));
-        let unpadded = on_wire < MIN_FRAME_BYTES && !self.regs.has(HLREG0, HLREG0_TXPADEN);
+        let unpadded = on_wire < PADDED_BYTES && !self.regs.has(HLREG0, HLREG0_TXPADEN);
         found(unpadded.then_some("a short packet was sent while HLREG0.TXPADEN is off"));
     }
 }

@@ -2,7 +2,8 @@
 
 use driver_core::host::Iova;
 
-use super::Ixgbe;
+use super::card::Ixgbe;
+use super::state::Unreported;
 use super::tx::desc;
 use crate::dma::Dma;
 use crate::slot::Slot;
@@ -13,23 +14,6 @@ const HEAD_WRITE_BACK: u32 = 1;
 const WTHRESH_SHIFT: u32 = 16;
 const WTHRESH_MASK: u32 = 0x7F;
 pub(super) const SWFLSH: u32 = 1 << 26;
-
-/// What a transmit ring has sent and not reported.
-#[derive(Debug, Clone)]
-pub(super) struct Unreported {
-    /// Descriptors that asked for a report, with their words.
-    reports: Vec<(u32, [u64; 2])>,
-    /// Descriptors since the first of them, with it.
-    descs: u32,
-    /// When they are reported at the latest.
-    due_us: u64,
-}
-
-impl Default for Unreported {
-    fn default() -> Self {
-        Self { reports: Vec::new(), descs: 0, due_us: u64::MAX }
-    }
-}
 
 impl Ixgbe {
     /// A packet of `descs` descriptors was sent; `report` is its last one, where it asked for a report.
