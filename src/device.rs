@@ -156,13 +156,11 @@ impl Parts {
 
 /// The model of `card` with `mac` as its own address. An ixgbe card hangs after `hang_tx_after` transmitted frames, where that is given.
 pub(crate) fn model(card: Card, mac: [u8; 6], hang_tx_after: Option<u64>) -> Box<dyn Model> {
-    let faults = sim::ixgbe::Faults { hang_tx_after, ..Default::default() };
-    let options = sim::ixgbe::IxgbeOptions { mac, faults, ..Default::default() };
-    let ixgbe = |device| Box::new(sim::ixgbe::Ixgbe::new(sim::ixgbe::IxgbeOptions { device, ..options }));
+    let ixgbe = |device| Box::new(sim::ixgbe::Ixgbe::new(sim::ixgbe::IxgbeOptions::new().device(device).mac(mac).hang_tx_after(hang_tx_after)));
     match card {
         Card::I82599 => ixgbe(0x10fb),
         Card::X540 => ixgbe(0x1528),
         Card::X550 => ixgbe(0x1563),
-        Card::VirtioNet => Box::new(sim::virtio_net::VirtioNet::new(sim::virtio_net::VirtioNetOptions { mac, ..Default::default() })),
+        Card::VirtioNet => Box::new(sim::virtio_net::VirtioNet::new(sim::virtio_net::VirtioNetOptions::new().mac(mac))),
     }
 }

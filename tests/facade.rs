@@ -81,7 +81,8 @@ fn chain(error: &(dyn std::error::Error + 'static)) -> Vec<String> {
 fn a_register_that_is_stuck_is_found_below_the_facades_error() {
     let (near, _far) = peer::pair(4);
     let mut model = IxgbeModel::new(IxgbeOptions::default());
-    model.faults.reset_stuck = true;
+    // SAFETY: a reset that does not end makes the card reach no memory.
+    unsafe { model.faults() }.reset_stuck = true;
     let card = SimDevice::new("sim:ixgbe", Box::new(model), Box::new(near), Iommu::new());
     let error = Error::from(ixgbe::open(card.function(), Arc::new(SimClock::new([card.clone()]))).unwrap_err());
     let Error::Device(of_device) = &error else { panic!("{error}") };
@@ -98,7 +99,8 @@ fn a_register_that_is_stuck_is_found_below_the_facades_error() {
 fn a_drivers_own_error_is_found_below_the_facades_with_the_wait_below_it() {
     let (near, _far) = peer::pair(4);
     let mut model = VirtioModel::new(VirtioNetOptions::default());
-    model.faults.restless = true;
+    // SAFETY: a configuration that keeps changing makes the card reach no memory.
+    unsafe { model.faults() }.restless = true;
     let card = SimDevice::new("sim:virtio-net", Box::new(model), Box::new(near), Iommu::new());
     let error = Error::from(virtio_net::open(card.function(), Arc::new(SimClock::new([card.clone()]))).unwrap_err());
     let Error::Device(of_device) = &error else { panic!("{error}") };

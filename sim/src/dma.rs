@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
 
 use driver_core::host::Iova;
 
-use crate::iommu::{DmaFault, FaultCause, Window};
+use crate::memory::{DmaFault, FaultCause, Window, copy_in, copy_out};
 use crate::violation::Violations;
 
 /// Memory that is mapped for a device but is not memory of this process: its owner is asked.
@@ -28,6 +28,9 @@ pub(crate) trait Remote {
 /// One device's access to memory for a bounded piece of work. Every fault is recorded as a violation.
 ///
 /// Descriptors are loaded and stored as naturally aligned words in the processor's atomics; frame bytes are copied.
+///
+/// It reaches all memory of the domain, and with it what frames lie in. So safe code gets hold of none: an adapter makes one for a step of a
+/// [`Model`](crate::Model), whose author vouches for what it does with it, and [`Held::device`](crate::Held::device) is unsafe.
 pub struct Dma<'a> {
     /// Sorted by first address.
     windows: &'a [Window],
@@ -132,7 +135,7 @@ impl<'a> Dma<'a> {
             match (place, self.remote) {
                 (Place::Here(from), _) => {
                     // SAFETY: `piece` found as many bytes from `from` on in one window as `range` is long; for the rest see `read`.
-                    unsafe { from.as_ptr().copy_to_nonoverlapping(into.as_mut_ptr(), into.len()) }
+                    unsafe { copy_out(from, into.as_mut_ptr(), into.len()) }
                     Ok(())
                 }
                 (Place::Remote, Some(remote)) => remote.read(at, into),
@@ -148,7 +151,7 @@ impl<'a> Dma<'a> {
             match (place, self.remote) {
                 (Place::Here(to), _) => {
                     // SAFETY: as in `read_pieces`, with the direction reversed.
-                    unsafe { to.as_ptr().copy_from_nonoverlapping(from.as_ptr(), from.len()) }
+                    unsafe { copy_in(to, from) }
                     Ok(())
                 }
                 (Place::Remote, Some(remote)) => remote.write(at, from),
@@ -191,9 +194,11 @@ impl<'a> Dma<'a> {
     #[inline]
     pub fn read(&self, iova: Iova, into: &mut [u8]) -> Result<(), DmaFault> {
         let Some(from) = self.locate(iova, into.len(), false) else { return self.read_pieces(iova, into) };
-        // SAFETY: `locate` checked that `into.len()` bytes from `from` lie in a mapping that outlives this call; `into` is this process's own memory
-        // and cannot overlap it, since DMA memory is only reached through raw pointers. A driver that writes to a buffer it lent breaks its contract.
-        unsafe { from.as_ptr().copy_to_nonoverlapping(into.as_mut_ptr(), into.len()) }
+        // SAFETY: `locate` checked that `into.len()` bytes from `from` on lie in a mapping that outlives this call. Who uses them in this process meanwhile does so
+        // by atomics or volatile words, or it lent them to the device and looks at them when it has them back; `into` is the device's own: so promise the
+        // drivers (`PciFunction::open_bar`), and those who have a `Dma` (see there). What another process does with its own mapping of them is no access of
+        // this program's.
+        unsafe { copy_out(from, into.as_mut_ptr(), into.len()) }
         Ok(())
     }
 
@@ -208,7 +213,7 @@ impl<'a> Dma<'a> {
         into.reserve(len_bytes);
         // SAFETY: as in `read`; `reserve` made room for `len_bytes` behind `len`, and exactly these bytes are written before the length covers them.
         unsafe {
-            from.as_ptr().copy_to_nonoverlapping(into.as_mut_ptr().add(len), len_bytes);
+            copy_out(from, into.as_mut_ptr().add(len), len_bytes);
             into.set_len(len + len_bytes);
         }
         Ok(())
@@ -230,8 +235,8 @@ impl<'a> Dma<'a> {
     #[inline]
     pub fn write(&self, iova: Iova, from: &[u8]) -> Result<(), DmaFault> {
         let Some(to) = self.locate(iova, from.len(), true) else { return self.write_pieces(iova, from) };
-        // SAFETY: as in `read`, with the direction reversed: the range is mapped, and `from` cannot overlap it.
-        unsafe { to.as_ptr().copy_from_nonoverlapping(from.as_ptr(), from.len()) }
+        // SAFETY: as in `read`, with the direction reversed.
+        unsafe { copy_in(to, from) }
         Ok(())
     }
 

@@ -8,12 +8,12 @@ use driver_core::host::{Bar, BarError, DmaDomain, Doorbell, Interrupt, PciError,
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::AsRawFd;
 
+use crate::chassis::{Chassis, Posted};
 use crate::config::{COMMAND, COMMAND_BUS_MASTER, COMMAND_MEMORY};
-use crate::device::{Posted, Shared};
 
 /// A device's registers in the hands of one driver: its function, and what is left of it in BARs and doorbells.
 struct Claim {
-    shared: Arc<Shared>,
+    chassis: Arc<Chassis>,
     /// Whether it is the one that safe code may have: none is given out until this one is gone.
     is_only: bool,
 }
@@ -21,7 +21,7 @@ struct Claim {
 impl Drop for Claim {
     fn drop(&mut self) {
         if self.is_only {
-            self.shared.claimed.store(false, Ordering::SeqCst);
+            self.chassis.claimed.store(false, Ordering::SeqCst);
         }
     }
 }
@@ -33,14 +33,14 @@ pub struct SimFunction {
 
 impl SimFunction {
     /// `None`: the function is in use, or a BAR or a doorbell of it is.
-    pub(crate) fn claim(shared: Arc<Shared>) -> Option<Self> {
-        let claimed = shared.claimed.swap(true, Ordering::SeqCst);
-        (!claimed).then(|| Self::new(Claim { shared, is_only: true }))
+    pub(crate) fn claim(chassis: Arc<Chassis>) -> Option<Self> {
+        let claimed = chassis.claimed.swap(true, Ordering::SeqCst);
+        (!claimed).then(|| Self::new(Claim { chassis, is_only: true }))
     }
 
     /// One more, whoever has the function already: see [`SimDevice::another_function`](crate::SimDevice::another_function).
-    pub(crate) fn beside(shared: Arc<Shared>) -> Self {
-        Self::new(Claim { shared, is_only: false })
+    pub(crate) fn beside(chassis: Arc<Chassis>) -> Self {
+        Self::new(Claim { chassis, is_only: false })
     }
 
     fn new(claim: Claim) -> Self {
@@ -49,19 +49,19 @@ impl SimFunction {
         function
     }
 
-    fn shared(&self) -> &Arc<Shared> {
-        &self.claim.shared
+    fn chassis(&self) -> &Arc<Chassis> {
+        &self.claim.chassis
     }
 
     fn change_command(&self, set: u16, clear: u16) {
-        self.shared().access(|core, host| {
-            let command = core.model.config_read(host, COMMAND, 2) as u16;
-            core.model.config_write(host, COMMAND, 2, u32::from(command & !clear | set));
+        self.chassis().access(|core, slot| {
+            let command = core.model.config_read(slot, COMMAND, 2) as u16;
+            core.model.config_write(slot, COMMAND, 2, u32::from(command & !clear | set));
         });
     }
 
     fn error(&self, tried: &str, kind: PciErrorKind) -> PciError {
-        PciError::new(&self.shared().name, tried, kind)
+        PciError::new(&self.chassis().name, tried, kind)
     }
 
     fn check_config(&self, tried: &str, offset: u16, width: u8) -> Result<(), PciError> {
@@ -80,29 +80,29 @@ unsafe impl PciFunction for SimFunction {
     type Interrupt = SimInterrupt;
 
     fn name(&self) -> &str {
-        &self.shared().name
+        &self.chassis().name
     }
 
     fn config_read(&self, offset: u16, width: u8) -> Result<u32, PciError> {
         self.check_config("reading configuration space", offset, width)?;
-        Ok(self.shared().access(|core, host| core.model.config_read(host, offset, width)))
+        Ok(self.chassis().access(|core, slot| core.model.config_read(slot, offset, width)))
     }
 
     unsafe fn config_write(&mut self, offset: u16, width: u8, value: u32) -> Result<(), PciError> {
         self.check_config("writing configuration space", offset, width)?;
-        self.shared().access(|core, host| core.model.config_write(host, offset, width, value));
+        self.chassis().access(|core, slot| core.model.config_write(slot, offset, width, value));
         Ok(())
     }
 
     unsafe fn open_bar(&mut self, index: u8) -> Result<SimBar, PciError> {
-        match self.shared().access(|core, _| core.model.bar_len_bytes(index)) {
+        match self.chassis().access(|core, _| core.model.bar_len_bytes(index)) {
             Some(len_bytes) => Ok(SimBar { claim: Arc::clone(&self.claim), index, len_bytes }),
             None => Err(self.error(&format!("opening BAR {index}"), PciErrorKind::Missing("memory BAR of that number"))),
         }
     }
 
     fn dma(&self) -> &DmaDomain {
-        &self.shared().domain
+        &self.chassis().domain
     }
 
     unsafe fn allow_dma(&mut self) -> Result<(), PciError> {
@@ -116,7 +116,7 @@ unsafe impl PciFunction for SimFunction {
     }
 
     fn interrupt_count(&self) -> u16 {
-        self.shared().vectors.len() as u16
+        self.chassis().vectors.len() as u16
     }
 
     fn enable_interrupts(&mut self, count: u16) -> Result<Vectors<SimInterrupt>, PciError> {
@@ -124,11 +124,11 @@ unsafe impl PciFunction for SimFunction {
         if count > self.interrupt_count() {
             return Err(self.error(&tried, PciErrorKind::Missing("so many interrupt vectors")));
         }
-        if self.shared().open_vectors.compare_exchange(0, usize::from(count), Ordering::SeqCst, Ordering::SeqCst).is_err() {
+        if self.chassis().open_vectors.compare_exchange(0, usize::from(count), Ordering::SeqCst, Ordering::SeqCst).is_err() {
             return Err(self.error(&tried, PciErrorKind::Argument("interrupts are on already: drop the objects that the first call returned")));
         }
-        self.shared().access(|core, host| core.model.msix().program(host, count));
-        let vectors = (0..usize::from(count)).map(|vector| SimInterrupt { shared: Arc::clone(self.shared()), vector });
+        self.chassis().access(|core, slot| core.model.msix().program(slot, count));
+        let vectors = (0..usize::from(count)).map(|vector| SimInterrupt { chassis: Arc::clone(self.chassis()), vector });
         // What fired while nobody held the vectors is stale.
         let vectors: Vec<_> = vectors.collect();
         vectors.iter().for_each(|interrupt: &SimInterrupt| _ = interrupt.take());
@@ -136,14 +136,14 @@ unsafe impl PciFunction for SimFunction {
     }
 
     fn reset(&mut self) -> Result<(), PciError> {
-        if !self.shared().has_reset.load(Ordering::Relaxed) {
+        if !self.chassis().has_reset.load(Ordering::Relaxed) {
             return Err(self.error("resetting it", PciErrorKind::Missing("reset: it has to be reset by its own registers, or with the power")));
         }
-        self.shared().access(|core, host| {
-            let (command, msix) = (core.model.config_read(host, COMMAND, 2), core.model.msix().clone());
-            core.model.reset(host);
+        self.chassis().access(|core, slot| {
+            let (command, msix) = (core.model.config_read(slot, COMMAND, 2), core.model.msix().clone());
+            core.model.reset(slot);
             // A host saves and restores what it owns: decoding and the interrupt table. DMA waits for the driver.
-            core.model.config_write(host, COMMAND, 2, command & !u32::from(COMMAND_BUS_MASTER));
+            core.model.config_write(slot, COMMAND, 2, command & !u32::from(COMMAND_BUS_MASTER));
             *core.model.msix() = msix;
         });
         Ok(())
@@ -170,12 +170,12 @@ impl SimBar {
     }
 
     fn read(&self, offset: u32, width: u8) -> u64 {
-        if self.is_inside(offset, width) { self.claim.shared.access(|core, host| core.read(host, self.index, offset, width)) } else { u64::MAX }
+        if self.is_inside(offset, width) { self.claim.chassis.access(|core, slot| core.read(slot, self.index, offset, width)) } else { u64::MAX }
     }
 
     fn write(&self, offset: u32, width: u8, value: u64) {
         if self.is_inside(offset, width) {
-            self.claim.shared.access(|core, host| core.write(host, self.index, offset, width, value));
+            self.claim.chassis.access(|core, slot| core.write(slot, self.index, offset, width, value));
         }
     }
 }
@@ -231,10 +231,10 @@ pub struct SimDoorbell {
 
 impl Doorbell for SimDoorbell {
     fn ring(&self, value: u32) {
-        self.claim.shared.post(Posted { bar: self.bar, width: 4, offset: self.offset, value });
+        self.claim.chassis.post(Posted { bar: self.bar, width: 4, offset: self.offset, value });
     }
     fn ring16(&self, value: u16) {
-        self.claim.shared.post(Posted { bar: self.bar, width: 2, offset: self.offset, value: value.into() });
+        self.claim.chassis.post(Posted { bar: self.bar, width: 2, offset: self.offset, value: value.into() });
     }
 }
 
@@ -242,7 +242,7 @@ impl Doorbell for SimDoorbell {
 ///
 /// While the device is not live, waiting moves the device in the caller's thread, and the timeout counts on the card's clock.
 pub struct SimInterrupt {
-    shared: Arc<Shared>,
+    chassis: Arc<Chassis>,
     vector: usize,
 }
 
@@ -250,7 +250,7 @@ impl SimInterrupt {
     /// How often the vector fired since it was taken last.
     fn take(&self) -> u64 {
         let mut count = [0; 8];
-        match rustix::io::read(&self.shared.vectors[self.vector], &mut count) {
+        match rustix::io::read(&self.chassis.vectors[self.vector], &mut count) {
             Ok(8) => u64::from_ne_bytes(count),
             _ => 0,
         }
@@ -259,7 +259,7 @@ impl SimInterrupt {
     /// Sleeps until the vector fires or `pause` is over.
     fn sleep(&self, pause: Option<Duration>) {
         let timeout = pause.map(|pause| Timespec { tv_sec: pause.as_secs() as i64, tv_nsec: pause.subsec_nanos().into() });
-        let _ = poll(&mut [PollFd::new(&self.shared.vectors[self.vector], PollFlags::IN)], timeout.as_ref());
+        let _ = poll(&mut [PollFd::new(&self.chassis.vectors[self.vector], PollFlags::IN)], timeout.as_ref());
     }
 }
 
@@ -272,7 +272,7 @@ impl Interrupt for SimInterrupt {
             if fired > 0 {
                 return Ok(fired);
             }
-            if self.shared.is_live() {
+            if self.chassis.is_live() {
                 let left = timeout_us.map(|us| Duration::from_micros(us).saturating_sub(start.elapsed()));
                 if left.is_some_and(|left| left.is_zero()) {
                     return Ok(0);
@@ -282,7 +282,7 @@ impl Interrupt for SimInterrupt {
                 if timeout_us.is_some_and(|us| stepped_us >= us) {
                     return Ok(0);
                 }
-                let busy = self.shared.step(1);
+                let busy = self.chassis.step(1);
                 stepped_us += 1;
                 if !busy && timeout_us.is_none() {
                     // Without a limit only another thread can make it fire now.
@@ -293,12 +293,12 @@ impl Interrupt for SimInterrupt {
     }
 
     fn raw_fd(&self) -> Option<i32> {
-        Some(self.shared.vectors[self.vector].as_raw_fd())
+        Some(self.chassis.vectors[self.vector].as_raw_fd())
     }
 }
 
 impl Drop for SimInterrupt {
     fn drop(&mut self) {
-        self.shared.open_vectors.fetch_sub(1, Ordering::SeqCst);
+        self.chassis.open_vectors.fetch_sub(1, Ordering::SeqCst);
     }
 }

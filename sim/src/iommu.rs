@@ -6,12 +6,12 @@
 use std::alloc::{Layout, LayoutError, alloc_zeroed, dealloc};
 use std::fmt;
 use std::ptr::NonNull;
-
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use driver_core::host::{DmaDomain, DmaError, DmaMapper, Iova, IovaAllocator, Mapping};
 
 use crate::dma::Dma;
+use crate::memory::{DmaFault, Window};
 use crate::violation::Violations;
 
 const PAGE: usize = 4096;
@@ -21,23 +21,6 @@ const LARGE: usize = 2 << 20;
 const GUARD: u64 = 64 * 1024;
 /// The first mappings lie below 4 GiB, later and larger ones above: both halves of a descriptor's address are exercised.
 const USABLE: std::ops::RangeInclusive<u64> = 0xffe0_0000..=0x7f_ffff_ffff;
-
-/// Device addresses with memory of this process behind them.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Window {
-    pub(crate) first: u64,
-    pub(crate) len: u64,
-    pub(crate) ptr: NonNull<u8>,
-    /// Whether the device may read and write.
-    pub(crate) readable: bool,
-    pub(crate) writable: bool,
-}
-
-// SAFETY: a window names memory that whoever made the window owns; all access to its bytes goes through raw pointers and atomics whose users state their
-// reasons.
-unsafe impl Send for Window {}
-// SAFETY: as above; `&Window` gives addresses and no access.
-unsafe impl Sync for Window {}
 
 struct Table {
     iovas: IovaAllocator,
@@ -95,20 +78,30 @@ impl Iommu {
 
     /// Reads as a device that is not watched: for tests and tools.
     ///
+    /// # Safety
+    /// As for [`Held::device`]. `into` lies in no mapping.
+    ///
     /// # Errors
     /// [`DmaFault`] where the range is not mapped whole.
-    pub fn read(&self, iova: Iova, into: &mut [u8]) -> Result<(), DmaFault> {
-        let violations = Violations::default();
-        self.hold().device(true, &violations).read(iova, into)
+    pub unsafe fn read(&self, iova: Iova, into: &mut [u8]) -> Result<(), DmaFault> {
+        let (memory, violations) = (self.hold(), Violations::default());
+        // SAFETY: the caller's.
+        let dma = unsafe { memory.device(true, &violations) };
+        dma.read(iova, into)
     }
 
     /// Writes as a device that is not watched: for tests and tools.
     ///
+    /// # Safety
+    /// As for [`Held::device`]. `from` lies in no mapping.
+    ///
     /// # Errors
     /// As [`Iommu::read`].
-    pub fn write(&self, iova: Iova, from: &[u8]) -> Result<(), DmaFault> {
-        let violations = Violations::default();
-        self.hold().device(true, &violations).write(iova, from)
+    pub unsafe fn write(&self, iova: Iova, from: &[u8]) -> Result<(), DmaFault> {
+        let (memory, violations) = (self.hold(), Violations::default());
+        // SAFETY: the caller's.
+        let dma = unsafe { memory.device(true, &violations) };
+        dma.write(iova, from)
     }
 }
 
@@ -119,7 +112,11 @@ pub struct Held<'a> {
 
 impl Held<'_> {
     /// A device's access to them.
-    pub fn device<'a>(&'a self, bus_master: bool, violations: &'a Violations) -> Dma<'a> {
+    ///
+    /// # Safety
+    /// The mappings hold rings and frames of drivers. What is read has no `&mut` reference, what is written has no reference at all, and who uses these bytes at
+    /// the same time does so by atomics: as it is with memory that a driver lent to a device. Slices to copy from and to lie in no mapping.
+    pub unsafe fn device<'a>(&'a self, bus_master: bool, violations: &'a Violations) -> Dma<'a> {
         Dma::new(&self.table.windows, None, bus_master, violations)
     }
 }
@@ -175,59 +172,3 @@ unsafe impl DmaMapper for Iommu {
         self.name.clone()
     }
 }
-
-/// Why a device's access failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct DmaFault {
-    /// The first address of the access.
-    pub iova: Iova,
-    /// Its length in bytes.
-    pub len_bytes: usize,
-    /// Whether it was a write.
-    pub write: bool,
-    /// What is wrong with it.
-    pub why: FaultCause,
-}
-
-/// What is wrong with a device's access.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FaultCause {
-    /// No mapping holds all of it.
-    Unmapped,
-    /// Bus mastering is off in the PCI command register.
-    BusMasterOff,
-    /// A descriptor is not aligned to its size.
-    Misaligned,
-    /// The memory is mapped, and its owner refused the access.
-    Refused,
-    /// The memory is mapped, and its owner has to be asked again later: nothing was done.
-    Later,
-}
-
-impl DmaFault {
-    /// Whether the same access may be made again later, as if it had not been tried.
-    pub fn is_passing(&self) -> bool {
-        self.why == FaultCause::Later
-    }
-}
-
-impl FaultCause {
-    pub(crate) const fn what(self) -> &'static str {
-        match self {
-            Self::Unmapped => "DMA outside the mappings",
-            Self::BusMasterOff => "DMA while bus mastering is off",
-            Self::Misaligned => "DMA of a descriptor that is not aligned",
-            Self::Refused => "DMA to memory whose owner refuses",
-            Self::Later => "DMA to memory whose owner does not answer now",
-        }
-    }
-}
-
-impl fmt::Display for DmaFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let verb = if self.write { "write" } else { "read" };
-        write!(f, "{}: {verb} of {} bytes at iova {:#x}", self.why.what(), self.len_bytes, self.iova)
-    }
-}
-
-impl std::error::Error for DmaFault {}

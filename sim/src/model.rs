@@ -1,32 +1,11 @@
 //! What a simulated card is, apart from how it is presented.
 
 use std::any::Any;
-use std::fmt;
 
 use crate::dma::Dma;
 use crate::msix::Msix;
-use crate::violation::Violations;
+use crate::slot::Slot;
 use crate::wire::Wire;
-
-/// What the carrier of a model offers it during one access or step.
-pub struct Host<'a> {
-    /// The card's clock, in microseconds. Never goes back.
-    pub now_us: u64,
-    /// Whether the port has a carrier.
-    pub carrier: bool,
-    /// Where violations go.
-    pub violations: &'a Violations,
-    /// Delivers an interrupt message: the argument is the MSI-X vector.
-    pub interrupt: &'a dyn Fn(u16),
-}
-
-impl Host<'_> {
-    /// Records that the driver did something that the datasheet forbids.
-    #[cold]
-    pub fn violation(&self, what: &'static str, location: fmt::Arguments<'_>, value: u64, section: &'static str) {
-        self.violations.record(what, location, value, section);
-    }
-}
 
 /// Interrupts of a function without MSI-X.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -40,24 +19,29 @@ pub struct Legacy {
 /// One simulated PCI function with one network port.
 ///
 /// A model knows nothing of threads or of who carries it: each call does a bounded piece of work. Models move data in [`Model::step`] only.
-pub trait Model: Any + Send {
+///
+/// # Implementation safety
+/// A model is the hardware of a driver in the same process, and drivers take memory back on its word. As sound hardware does, it accesses only memory that its
+/// registers and the rings behind them name, while they name it: a buffer until it was reported as done, nothing of a queue that reads as disabled, nothing at
+/// all after a reset or once it confirmed that it stopped. Slices that it passes to [`Dma`] are its own, and no memory of a driver.
+pub unsafe trait Model: Any + Send {
     /// Reads `width` bytes (1, 2 or 4) of configuration space. Offsets are naturally aligned and below 4096.
-    fn config_read(&mut self, host: &Host<'_>, offset: u16, width: u8) -> u32;
+    fn config_read(&mut self, slot: &Slot<'_>, offset: u16, width: u8) -> u32;
 
     /// Writes `width` bytes (1, 2 or 4) of configuration space.
-    fn config_write(&mut self, host: &Host<'_>, offset: u16, width: u8, value: u32);
+    fn config_write(&mut self, slot: &Slot<'_>, offset: u16, width: u8, value: u32);
 
     /// The size in bytes of BAR `index`, `None` where the function has no such memory BAR.
     fn bar_len_bytes(&self, index: u8) -> Option<usize>;
 
     /// Reads `width` bytes (1, 2, 4 or 8) of a BAR. The offset is naturally aligned and inside the BAR.
-    fn bar_read(&mut self, host: &Host<'_>, index: u8, offset: u32, width: u8) -> u64;
+    fn bar_read(&mut self, slot: &Slot<'_>, index: u8, offset: u32, width: u8) -> u64;
 
     /// Writes `width` bytes (1, 2, 4 or 8) of a BAR.
-    fn bar_write(&mut self, host: &Host<'_>, index: u8, offset: u32, width: u8, value: u64);
+    fn bar_write(&mut self, slot: &Slot<'_>, index: u8, offset: u32, width: u8, value: u64);
 
     /// Resets the function as a function-level reset does.
-    fn reset(&mut self, host: &Host<'_>);
+    fn reset(&mut self, slot: &Slot<'_>);
 
     /// Whether the function may start DMA: the PCI command register's bit 2.
     fn is_bus_master(&self) -> bool;
@@ -72,14 +56,14 @@ pub trait Model: Any + Send {
 
     /// Moves some frames and lets timers expire. Returns whether it did something: false means that nothing will happen before a register is
     /// written, a frame arrives, or [`Model::next_event_us`] has come.
-    fn step(&mut self, host: &Host<'_>, dma: &Dma<'_>, wire: &mut dyn Wire) -> bool;
+    fn step(&mut self, slot: &Slot<'_>, dma: &Dma<'_>, wire: &mut dyn Wire) -> bool;
 
     /// Whether frames that arrived wait inside the card for the driver to make room.
     fn holds_frames(&self) -> bool {
         false
     }
 
-    /// When the next timer expires, on the clock of [`Host::now_us`].
+    /// When the next timer expires, on the clock of [`Slot::now_us`].
     fn next_event_us(&self) -> Option<u64> {
         None
     }

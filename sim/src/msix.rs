@@ -1,6 +1,6 @@
 //! The MSI-X table and pending bits (PCI Local Bus Specification 3.0, section 6.8.2).
 
-use crate::model::Host;
+use crate::slot::Slot;
 
 /// Bytes of one table entry: address low, address high, data, vector control.
 const ENTRY_BYTES: usize = 16;
@@ -34,17 +34,17 @@ impl Msix {
     }
 
     /// Follows the Message Control register: MSI-X Enable and Function Mask.
-    pub fn control(&mut self, host: &Host<'_>, enabled: bool, function_masked: bool) {
+    pub fn control(&mut self, slot: &Slot<'_>, enabled: bool, function_masked: bool) {
         (self.enabled, self.function_masked) = (enabled, function_masked);
-        self.deliver_pending(host);
+        self.deliver_pending(slot);
     }
 
     /// Programs and unmasks the first `count` entries and turns MSI-X on, as an operating system does for a user-space driver.
-    pub fn program(&mut self, host: &Host<'_>, count: u16) {
+    pub fn program(&mut self, slot: &Slot<'_>, count: u16) {
         for (vector, entry) in self.entries.iter_mut().enumerate() {
             *entry = if vector < usize::from(count) { [0xfee0_0000, 0, vector as u32, 0] } else { [0, 0, 0, MASKED] };
         }
-        self.control(host, true, false);
+        self.control(slot, true, false);
     }
 
     /// Whether MSI-X is on.
@@ -53,7 +53,7 @@ impl Msix {
     }
 
     /// Sends a vector's message, or marks it pending where it is masked. Nothing happens where MSI-X is off.
-    pub fn raise(&mut self, host: &Host<'_>, vector: u16) {
+    pub fn raise(&mut self, slot: &Slot<'_>, vector: u16) {
         let Some(entry) = self.entries.get(usize::from(vector)) else { return };
         if !self.enabled {
             return;
@@ -61,7 +61,7 @@ impl Msix {
         if self.function_masked || entry[3] & MASKED != 0 {
             self.pending[usize::from(vector) / 32] |= 1 << (vector % 32);
         } else {
-            (host.interrupt)(vector);
+            slot.interrupt(vector);
         }
     }
 
@@ -71,19 +71,19 @@ impl Msix {
     }
 
     /// Writes an aligned 32-bit word of the table.
-    pub fn table_write(&mut self, host: &Host<'_>, offset: usize, value: u32) {
+    pub fn table_write(&mut self, slot: &Slot<'_>, offset: usize, value: u32) {
         if let Some(entry) = self.entries.get_mut(offset / ENTRY_BYTES) {
             entry[offset % ENTRY_BYTES / 4] = value;
-            self.deliver_pending(host);
+            self.deliver_pending(slot);
         }
     }
 
     /// Masks or unmasks an entry. What is pending for it is sent when it is unmasked.
-    pub fn set_masked(&mut self, host: &Host<'_>, vector: u16, masked: bool) {
+    pub fn set_masked(&mut self, slot: &Slot<'_>, vector: u16, masked: bool) {
         let Some(entry) = self.entries.get_mut(usize::from(vector)) else { return };
         let control = if masked { entry[3] | MASKED } else { entry[3] & !MASKED };
         if std::mem::replace(&mut entry[3], control) != control {
-            self.deliver_pending(host);
+            self.deliver_pending(slot);
         }
     }
 
@@ -92,7 +92,7 @@ impl Msix {
         self.pending.get(offset / 4).copied().unwrap_or(0)
     }
 
-    fn deliver_pending(&mut self, host: &Host<'_>) {
+    fn deliver_pending(&mut self, slot: &Slot<'_>) {
         if !self.enabled || self.function_masked {
             return;
         }
@@ -100,7 +100,7 @@ impl Msix {
             let bit = 1 << (vector % 32);
             if self.pending[vector / 32] & bit != 0 && entry[3] & MASKED == 0 {
                 self.pending[vector / 32] &= !bit;
-                (host.interrupt)(vector as u16);
+                slot.interrupt(vector as u16);
             }
         }
     }

@@ -267,7 +267,7 @@ fn a_reset_lets_the_chip_go() {
 
 #[test]
 fn the_flash_of_an_x540_is_up_to_date() {
-    let card = Card::with(IxgbeOptions { device: 0x1528, ..IxgbeOptions::default() });
+    let card = Card::with(IxgbeOptions::new().device(0x1528));
     card.w(EEC, card.r(EEC) | 1 << 23);
     assert_eq!(card.r(EEC) & (1 << 23 | 1 << 26), 1 << 26, "the update is done, FLUP clears itself");
     assert_eq!(Card::new().r(EEC) & 1 << 26, 0);

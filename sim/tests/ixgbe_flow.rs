@@ -5,7 +5,6 @@ mod common;
 use common::{Card, MAC, TestRing, data_word, frame};
 use driver_core::host::{DmaRegion, PciFunction};
 use sim::Model;
-use sim::ixgbe::Ixgbe;
 
 const MFLCN: u32 = 0x4294;
 const PMCF: u32 = 1;
@@ -53,7 +52,7 @@ impl Sender {
         card.w(MFLCN, RFCE | DPF);
         let ring = card.transmit_queue(0, 64);
         let buffer = card.function.dma().allocate(60).unwrap();
-        card.device.iommu().write(buffer.iova(), &frame(MAC, 60)).unwrap();
+        card.fill(&buffer, 0, &frame(MAC, 60));
         Self { card, ring, buffer, tail: 0 }
     }
 
@@ -241,7 +240,7 @@ fn a_pause_ends_with_the_link_with_a_reset_and_with_the_order_to_obey() {
 #[test]
 fn a_sleeping_card_wakes_when_its_pause_ends() {
     let sender = Sender::new();
-    let next_us = || sender.card.device.with_model(|card: &mut Ixgbe| card.next_event_us()).unwrap();
+    let next_us = || sender.card.model(|card| card.next_event_us());
     assert_eq!(next_us(), None);
     sender.receive(&pause(CONTROL, 625));
     let short = next_us().expect("a time to wake");
@@ -357,7 +356,7 @@ fn an_xoff_is_not_repeated_without_a_threshold_below_its_time() {
         let receiver = Receiver::new();
         receiver.card.w(FCRTV, threshold);
         assert_eq!((receiver.fill(5), receiver.after(10_000)), (vec![1000], vec![]), "FCRTV {threshold}");
-        assert_eq!(receiver.card.device.with_model(|card: &mut Ixgbe| card.next_event_us()), Some(None));
+        assert_eq!(receiver.card.model(|card| card.next_event_us()), None);
     }
 }
 
@@ -439,7 +438,7 @@ fn pause_frames_stay_in_the_loop_of_a_port_that_is_looped() {
     card.w(MFLCN, RFCE | DPF);
     let ring = card.transmit_queue(0, 64);
     let buffer = card.function.dma().allocate(FRAME).unwrap();
-    card.device.iommu().write(buffer.iova(), &frame(MAC, FRAME)).unwrap();
+    card.fill(&buffer, 0, &frame(MAC, FRAME));
     (0..5).for_each(|i| card.put(&ring, i, [buffer.iova().0, data_word(FRAME, FRAME, true, false)]));
     card.tail(&ring, 5);
     assert_eq!((receiver.after(1), receiver.after(1)), (vec![], vec![]));

@@ -198,7 +198,7 @@ fn transmit_reports_interrupt() {
     card.w(EIMS, 0xFFFF);
     let ring = card.transmit_queue(0, 64);
     let buffer = card.function.dma().allocate(60).unwrap();
-    card.device.iommu().write(buffer.iova(), &frame(MAC, 60)).unwrap();
+    card.fill(&buffer, 0, &frame(MAC, 60));
     for (i, rs) in [false, true].into_iter().enumerate() {
         card.put(&ring, i as u32, [buffer.iova().0, data_word(60, 60, true, rs)]);
         card.tail(&ring, i as u32 + 1);
@@ -284,7 +284,7 @@ fn statistics_of_transmit() {
     let ring = card.transmit_queue(1, 64);
     let buffer = card.function.dma().allocate(2000).unwrap();
     for (i, (to, len)) in [(MAC, 50), ([0xff; 6], 200), ([1, 0, 0x5e, 0, 0, 1], 1000)].into_iter().enumerate() {
-        card.device.iommu().write(buffer.iova(), &frame(to, len)).unwrap();
+        card.fill(&buffer, 0, &frame(to, len));
         card.put(&ring, i as u32, [buffer.iova().0, data_word(len, len, true, true)]);
         card.tail(&ring, i as u32 + 1);
         card.settle();
@@ -315,7 +315,7 @@ fn flow() -> Vec<u8> {
 #[test]
 fn receive_side_scaling() {
     for (device, reta) in [(0x10FB, 0x7F), (0x1563, 0x1FF)] {
-        let card = Card::with(IxgbeOptions { device, ..IxgbeOptions::default() });
+        let card = Card::with(IxgbeOptions::new().device(device));
         card.device.advance_us(100);
         card.device.advance_us(1000);
         card.device.step();

@@ -37,7 +37,7 @@ impl Sender {
         let ring = card.transmit_queue(0, 64);
         card.w(ring.block + TXDCTL, ENABLE | wthresh << 16);
         let buffer = card.function.dma().allocate(4096).unwrap();
-        card.device.iommu().write(buffer.iova(), &frame([2, 0, 0, 0, 0, 9], 60)).unwrap();
+        card.fill(&buffer, 0, &frame([2, 0, 0, 0, 0, 9], 60));
         Self { card, ring, buffer, vectors, next: 0 }
     }
 

@@ -75,7 +75,7 @@ impl Bench {
     /// A context and a packet of one descriptor. Returns the frames on the wire.
     fn send(&mut self, context: [u64; 2], packet: &[u8], payload: usize, offloads: u64) -> Vec<Vec<u8>> {
         let memory = self.card.function.dma().allocate(packet.len()).unwrap();
-        self.card.device.iommu().write(memory.iova(), packet).unwrap();
+        self.card.fill(&memory, 0, packet);
         self.card.put(&self.ring, self.next, context);
         self.card.put(&self.ring, self.next + 1, [memory.iova().0, data_word(packet.len(), payload, true, true) | offloads]);
         self._memory.push(memory);
@@ -208,7 +208,7 @@ fn what_cannot_be_done() {
 #[test]
 fn a_hang_lasts_until_the_reset() {
     let mut bench = Bench::new();
-    bench.card.device.with_model(|card: &mut sim::ixgbe::Ixgbe| card.faults.hang_tx_after = Some(1)).unwrap();
+    bench.card.faults(|faults| faults.hang_tx_after = Some(1));
     let packet = ipv4(6, &tcp(0x10, 500));
     assert_eq!(bench.send(context(20, 20, 0, TCP | V4), &packet, 554, TXSM).len(), 1);
     assert!(bench.send(context(20, 20, 0, TCP | V4), &packet, 554, TXSM).is_empty(), "it hangs");

@@ -3,14 +3,18 @@
 mod common;
 
 use common::{Card, MAC};
+use driver_core::host::{Bar, PciFunction};
 use driver_core::host::{Bar, PciFunction, RegSpace};
 use sim::ixgbe::{Faults, Ixgbe, IxgbeOptions};
+use sim::ixgbe::{Faults, IxgbeOptions};
 
 const CTRL: u32 = 0x0;
 const EERD: u32 = 0x10014;
 
-fn with_faults(faults: Faults) -> Card {
-    Card::with(IxgbeOptions { faults, ..IxgbeOptions::default() })
+fn with_faults(change: impl FnOnce(&mut Faults)) -> Card {
+    let card = Card::new();
+    card.faults(change);
+    card
 }
 
 #[test]
@@ -63,13 +67,15 @@ fn software_reset() {
 
 #[test]
 fn faults_keep_handshakes_open() {
-    let card = with_faults(Faults { reset_stuck: true, no_auto_read: true, no_dma_init: true, master_stuck: true, ..Faults::default() });
+    let card = with_faults(|faults| {
+        (faults.reset_stuck, faults.no_auto_read, faults.no_dma_init, faults.master_stuck) = (true, true, true, true);
+    });
     card.device.advance_us(1000);
     card.device.step();
     assert_eq!((card.r(0x10010) & 1 << 9, card.r(0x2F00) & 1 << 3), (0, 0));
     card.w(CTRL, 1 << 2);
     assert_ne!(card.r(0x8) & 1 << 19, 0, "the master enable status stays");
-    card.device.with_model(|card: &mut Ixgbe| card.faults.master_stuck = false).unwrap();
+    card.faults(|faults| faults.master_stuck = false);
     assert_eq!(card.r(0x8) & 1 << 19, 0);
     card.w(CTRL, 1 << 26);
     card.device.advance_us(1_000_000);
@@ -104,7 +110,7 @@ fn eeprom() {
     let core = u32::from(eeprom_word(&card, 9));
     let mac: Vec<u8> = (1..=3).flat_map(|i| eeprom_word(&card, core + i).to_le_bytes()).collect();
     assert_eq!(mac, MAC);
-    card.device.with_model(|card: &mut Ixgbe| card.faults.eeprom_corrupt = true).unwrap();
+    card.faults(|faults| faults.eeprom_corrupt = true);
     assert_ne!(eeprom_sum(&card), 0xBABA);
     card.expect_violations(&[]);
 }
@@ -121,7 +127,7 @@ fn semaphores() {
     card.w(swsm, 0);
     card.w(sync, 0);
     card.expect_violations(&["SW_FW_SYNC was written without SWSM.SWESMBI"]);
-    let copper = Card::with(IxgbeOptions { device: 0x1528, ..IxgbeOptions::default() });
+    let copper = Card::with(IxgbeOptions::new().device(0x1528));
     assert_eq!([copper.r(sync), copper.r(sync)], [0, 1 << 31], "the X540's is taken by a read");
     copper.w(sync, 0);
     assert_eq!(copper.r(sync), 0);
@@ -129,7 +135,7 @@ fn semaphores() {
 
 #[test]
 fn mdio_of_the_x540() {
-    let card = Card::with(IxgbeOptions { device: 0x1528, ..IxgbeOptions::default() });
+    let card = Card::with(IxgbeOptions::new().device(0x1528));
     let read = |phy: u32, device: u32, register: u32| {
         card.w(0x425C, 1 << 30 | phy << 21 | device << 16 | register);
         card.w(0x425C, 1 << 30 | 3 << 26 | phy << 21 | device << 16 | register);
@@ -200,12 +206,12 @@ fn queues_go_up_and_down_with_a_handshake() {
     assert_eq!(card.r(0xD028), 0);
     card.tail(&ring, 0);
     card.expect_violations(&[]);
-    card.device.with_model(|card: &mut Ixgbe| card.faults.queue_disable_stuck = true).unwrap();
+    card.faults(|faults| faults.queue_disable_stuck = true);
     card.enable(&ring);
     card.w(0xD028, 0);
     card.settle();
     assert_eq!(card.r(0xD028), 1 << 25);
-    card.device.with_model(|card: &mut Ixgbe| card.faults.queue_enable_stuck = true).unwrap();
+    card.faults(|faults| faults.queue_enable_stuck = true);
     assert_eq!(card.r(0xD028), 0);
 }
 
@@ -263,11 +269,11 @@ fn what_is_not_modelled_says_so() {
 #[test]
 fn an_unplugged_card() {
     let card = Card::up();
-    card.device.with_model(|card: &mut Ixgbe| card.faults.gone = true).unwrap();
+    card.faults(|faults| faults.gone = true);
     card.w(0x5080, 1 << 10);
     assert_eq!((card.r(0x5080), card.r(0x8)), (!0, !0));
     assert!(!card.device.step());
-    card.device.with_model(|card: &mut Ixgbe| card.faults.gone = false).unwrap();
+    card.faults(|faults| faults.gone = false);
     assert_eq!(card.r(0x5080), 0, "the write was lost");
 }
 
@@ -282,7 +288,7 @@ fn receive_is_enabled_in_order() {
     card.w(0x4268, 9000 << 16);
     card.enable_receive();
     card.expect_violations(&["RXEN was set with MAXFRS above 1518 and without HLREG0.JUMBOEN"]);
-    card.device.with_model(|card: &mut Ixgbe| card.faults.secrx_never_ready = true).unwrap();
+    card.faults(|faults| faults.secrx_never_ready = true);
     card.w(0x8D00, 2);
     assert_eq!(card.r(0x8D04) & 1, 0);
 }
@@ -384,7 +390,7 @@ fn a_reset_ends_master_disable() {
 
 #[test]
 fn the_copper_phy_is_there() {
-    let card = Card::with(sim::ixgbe::IxgbeOptions { device: 0x1528, ..Default::default() });
+    let card = Card::with(sim::ixgbe::IxgbeOptions::new().device(0x1528));
     card.device.advance_us(100);
     let read = |device: u32, register: u32| {
         card.w(0x425C, register | device << 16 | 1 << 30);

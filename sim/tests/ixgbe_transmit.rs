@@ -9,7 +9,7 @@ use driver_core::host::DmaRegion;
 fn place(card: &Card, bytes: &[u8]) -> DmaRegion {
     use driver_core::host::PciFunction;
     let region = card.function.dma().allocate(bytes.len()).unwrap();
-    card.device.iommu().write(region.iova(), bytes).unwrap();
+    card.fill(&region, 0, bytes);
     region
 }
 

@@ -12,7 +12,7 @@ const C: u32 = 2;
 const SV: u32 = 4;
 
 fn card(device: u16) -> Card {
-    let card = Card::with(IxgbeOptions { device, ..IxgbeOptions::default() });
+    let card = Card::with(IxgbeOptions::new().device(device));
     card.device.advance_us(1000);
     card
 }

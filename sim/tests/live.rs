@@ -7,8 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use common::{Card, MAC, data_word, frame};
+use driver_core::host::{Bar, Clock, Doorbell, Interrupt, Iova, PciFunction};
 use driver_core::host::{Bar, Clock, Doorbell, Interrupt, Iova, PciFunction, RegSpace};
 use sim::ixgbe::Ixgbe;
+use sim::{HostClock, Iommu, SimClock, SimDevice, Violations};
 use sim::{HostClock, Iommu, SimClock, Violations};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -68,7 +70,7 @@ fn a_doorbell_wakes_an_idle_card() {
     let card = Card::up();
     let ring = card.transmit_queue(0, 64);
     let buffer = card.function.dma().allocate(60).unwrap();
-    card.device.iommu().write(buffer.iova(), &frame(MAC, 60)).unwrap();
+    card.fill(&buffer, 0, &frame(MAC, 60));
     // With a descriptor to sleep on, the card sleeps for 10 ms unless it is woken.
     card.ends.lock().unwrap().has_fd = true;
     let live = card.device.run();
@@ -142,8 +144,8 @@ fn a_hung_transmitter() {
     let card = Card::up();
     let ring = card.transmit_queue(0, 64);
     let buffer = card.function.dma().allocate(60).unwrap();
-    card.device.iommu().write(buffer.iova(), &frame(MAC, 60)).unwrap();
-    card.device.with_model(|card: &mut Ixgbe| card.faults.hang_tx_after = Some(3)).unwrap();
+    card.fill(&buffer, 0, &frame(MAC, 60));
+    card.faults(|faults| faults.hang_tx_after = Some(3));
     for i in 0..10 {
         card.put(&ring, i, [buffer.iova().0, data_word(60, 60, true, true)]);
     }
@@ -152,9 +154,31 @@ fn a_hung_transmitter() {
     assert_eq!((card.sent().len(), card.r(ring.block + 0x10)), (3, 3));
 }
 
+/// Two drivers of one card: each would ring the doorbells of the other's rings.
+#[test]
+fn a_card_has_one_function_until_the_last_handle_of_it_is_gone() {
+    let Card { device, function, bar, .. } = Card::new();
+    let taken = |device: &SimDevice| std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(device.function()))).is_err();
+    assert!(taken(&device));
+    drop(function);
+    let doorbell = bar.doorbell(0).unwrap();
+    assert!(taken(&device));
+    drop(bar);
+    assert!(taken(&device));
+    // SAFETY: it writes nothing.
+    drop(unsafe { device.another_function() });
+    assert!(taken(&device));
+    drop(doorbell);
+    assert!(!taken(&device) && !taken(&device));
+}
+
 #[test]
 fn device_addresses() {
     let iommu = Iommu::new();
+    // SAFETY: no region has a reference into it.
+    let read = |iova, into: &mut [u8]| unsafe { iommu.read(iova, into) };
+    // SAFETY: as above.
+    let write = |iova, from: &[u8]| unsafe { iommu.write(iova, from) };
     let (one, other) = (iommu.domain(), iommu.domain());
     assert!(!Iommu::new().domain().is_same(&Iommu::new().domain()));
     let regions: Vec<_> = [100, 5000, 3 << 20].map(|len| one.allocate(len).unwrap()).into();
@@ -163,17 +187,17 @@ fn device_addresses() {
         assert_ne!(iova.0, region.ptr().as_ptr() as u64);
         assert_eq!((iova.0 % 4096, region.ptr().as_ptr() as usize % 4096, len % 4096), (0, 0, 0));
         let mut bytes = vec![1; len];
-        iommu.read(iova, &mut bytes).unwrap();
+        read(iova, &mut bytes).unwrap();
         assert!(bytes.iter().all(|&byte| byte == 0), "fresh memory is zeroed");
-        iommu.write(iova.offset(len as u64 - 1), &[7]).unwrap();
+        write(iova.offset(len as u64 - 1), &[7]).unwrap();
         for outside in [iova.offset(len as u64), Iova(iova.0 - 1), iova.offset(len as u64 - 1)] {
-            assert!(iommu.write(outside, &[0; 2]).is_err(), "{outside:#x} for two bytes");
+            assert!(write(outside, &[0; 2]).is_err(), "{outside:#x} for two bytes");
         }
     }
     assert!(regions.iter().any(|region| region.iova().0 < 1 << 32) && regions.iter().any(|region| region.iova().0 >= 1 << 32));
     let gone = regions[1].iova();
     drop(regions);
-    assert!(iommu.read(gone, &mut [0]).is_err());
+    assert!(read(gone, &mut [0]).is_err());
     assert_eq!(iommu.mappings(), 0);
     assert!(other.allocate(usize::MAX).is_err() && other.allocate(1 << 45).is_err());
     assert_eq!(iommu.mappings(), 0);
@@ -186,7 +210,8 @@ fn descriptors_of_a_device() {
     let violations = Violations::default();
     let iova = region.iova();
     let memory = iommu.hold();
-    let dma = memory.device(true, &violations);
+    // SAFETY: the region has no reference into it.
+    let dma = unsafe { memory.device(true, &violations) };
     dma.store16(iova.offset(16), [0x0102_0304_0506_0708, 0x1112_1314_1516_1718]).unwrap();
     let mut bytes = [0; 32];
     dma.read(iova, &mut bytes).unwrap();
@@ -201,7 +226,9 @@ fn descriptors_of_a_device() {
     assert_eq!(violations.total(), 0);
     assert!(dma.load16(iova.offset(8)).is_err() && dma.store8(iova.offset(4), 0).is_err() && dma.load16(iova.offset(4096)).is_err());
     drop(memory);
-    assert!(iommu.hold().device(false, &violations).load8(iova).is_err());
+    let memory = iommu.hold();
+    // SAFETY: as above.
+    assert!(unsafe { memory.device(false, &violations) }.load8(iova).is_err());
     let seen: Vec<_> = violations.to_vec().iter().map(|violation| violation.what).collect();
     let misaligned = "DMA of a descriptor that is not aligned";
     assert_eq!(seen, [misaligned, misaligned, "DMA outside the mappings", "DMA while bus mastering is off"]);

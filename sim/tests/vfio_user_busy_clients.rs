@@ -23,7 +23,7 @@ const ENABLE: u32 = 1 << 25;
 /// A card, a client that has attached it, the memory with the rings, and the far end of the wire.
 fn attached(test: &str, answers: Answers) -> (Served, Client, OwnedFd, peer::Peer) {
     let (near, far) = peer::pair(64);
-    let model = Ixgbe::new(IxgbeOptions { link_up_us: 0, ..IxgbeOptions::default() });
+    let model = Ixgbe::new(IxgbeOptions::new().link_up_us(0));
     let served = Served::new(test, Box::new(model), Box::new(near));
     let mut client = served.agreed();
     let file = memfd(MEMORY_BYTES as u64);

@@ -169,7 +169,7 @@ fn frame(to: [u8; 6], len: usize) -> Vec<u8> {
 
 fn served(test: &str) -> (Served, Peer) {
     let (near, far) = peer::pair(64);
-    let model = Box::new(Ixgbe::new(IxgbeOptions { mac: MAC, ..Default::default() }));
+    let model = Box::new(Ixgbe::new(IxgbeOptions::new().mac(MAC)));
     (Served::new(test, model, Box::new(near)), far)
 }
 
@@ -262,7 +262,7 @@ impl Wire for Arriving {
 #[test]
 fn a_pulled_cable_takes_the_link_and_the_frames_from_the_card() {
     let arriving = Arc::new(Mutex::new(VecDeque::new()));
-    let model = Box::new(Ixgbe::new(IxgbeOptions { mac: MAC, ..Default::default() }));
+    let model = Box::new(Ixgbe::new(IxgbeOptions::new().mac(MAC)));
     let served = Served::new("cable", model, Box::new(Arriving(Arc::clone(&arriving))));
     let mut driver = Driver::new(served.agreed(), false);
     driver.start();

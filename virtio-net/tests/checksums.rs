@@ -95,7 +95,7 @@ fn a_received_checksum_outside_the_frame_is_an_error_of_that_frame() {
     rig.run_us(20);
     assert_eq!(parts.receive(), [numbered(2, 101)]);
     rig.model(|m| m.rx_checksum = RxChecksum::None);
-    rig.model(|m| m.faults.gso_type = Some(1));
+    rig.faults(|faults| faults.gso_type = Some(1));
     rig.send(&numbered(3, 100));
     rig.run_us(20);
     assert!(parts.receive().is_empty(), "segments were not negotiated");
@@ -123,7 +123,7 @@ fn nothing_is_said(mut rig: Rig, config: &Config) {
     let mut batch = Batch::new(4);
     // Flags of a device that forgot what was negotiated: NEEDS_CSUM, DATA_VALID, both.
     for flags in [0, 1, 2, 3] {
-        rig.model(|m| m.faults.rx_flags = Some(flags));
+        rig.faults(|faults| faults.rx_flags = Some(flags));
         rig.send(&numbered(1, 100));
         rig.run_us(20);
         assert_eq!(parts.rx.poll(&mut batch, 4), 1);

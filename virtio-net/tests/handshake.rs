@@ -38,7 +38,7 @@ fn start_follows_the_order_of_the_specification_and_drop_resets() {
 
 #[test]
 fn a_transitional_device_is_driven_by_its_modern_interface() {
-    let rig = Rig::with(Options { device: 0x1000, ..Options::default() });
+    let rig = Rig::with(Options::new().device(0x1000));
     let _started = rig.start(&Config::new());
     rig.assert_clean();
 }
@@ -47,18 +47,18 @@ fn a_transitional_device_is_driven_by_its_modern_interface() {
 fn a_legacy_device_and_a_foreign_card_are_refused_by_name() {
     let legacy = Rig::with(without(Features::VERSION_1));
     assert!(matches!(legacy.open().unwrap_err().hardware(), Some(HardwareError::NotModern { missing: "VIRTIO_F_VERSION_1", .. })));
-    let block_device = Rig::with(Options { device: 0x1042, ..Options::default() });
+    let block_device = Rig::with(Options::new().device(0x1042));
     assert!(matches!(block_device.open().unwrap_err().kind(), ErrorKind::UnknownId { .. }));
-    let hidden = Rig::with(Options { has_bar: false, has_window: false, ..Options::default() });
+    let hidden = Rig::with(Options::new().has_bar(false).has_window(false));
     assert!(matches!(hidden.open().unwrap_err().kind(), ErrorKind::Pci(_)));
 }
 
 #[test]
 fn every_path_to_the_registers_works() {
     // The window; addresses of notification that are not aligned to four bytes; one for both queues.
-    let window = Options { has_bar: false, ..Options::default() };
-    let odd = Options { notify_off_multiplier: 2, ..Options::default() };
-    let same = Options { notify_off_multiplier: 0, has_window: false, ..Options::default() };
+    let window = Options::new().has_bar(false);
+    let odd = Options::new().notify_off_multiplier(2);
+    let same = Options::new().notify_off_multiplier(0).has_window(false);
     for options in [window, odd, same] {
         let mut rig = Rig::with(options);
         let mut parts = rig.parts(&small());
@@ -76,13 +76,13 @@ fn every_path_to_the_registers_works() {
 #[test]
 fn refused_features_are_an_error_that_says_which_were_asked_for() {
     let rig = Rig::new();
-    rig.model(|m| m.faults.refuse_features = true);
+    rig.faults(|faults| faults.refuse_features = true);
     let error = start_error(rig.open().unwrap(), &Config::new());
     assert!(matches!(error.error().hardware(), Some(HardwareError::FeaturesRefused { .. })), "{error}");
     assert!(error.to_string().contains("MRG_RXBUF"));
     // The device comes back, and can be started when it has changed its mind.
     let (_, device) = error.into_parts();
-    rig.model(|m| m.faults.refuse_features = false);
+    rig.faults(|faults| faults.refuse_features = false);
     let _started = device.start(&Config::new()).unwrap();
     rig.assert_clean();
 }
@@ -106,7 +106,7 @@ fn a_device_without_features_still_works() {
 #[test]
 fn a_reset_that_never_ends_is_a_timeout() {
     let rig = Rig::new();
-    rig.model(|m| m.faults.reset_stuck = true);
+    rig.faults(|faults| faults.reset_stuck = true);
     let error = rig.open().unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::Wait(_)));
     assert!(error.to_string().contains("device_status"), "{error}");
@@ -115,32 +115,32 @@ fn a_reset_that_never_ends_is_a_timeout() {
 #[test]
 fn an_address_that_changes_while_it_is_read_is_read_again() {
     let rig = Rig::new();
-    rig.model(|m| m.faults.mac_changes = 3);
+    rig.faults(|faults| faults.mac_changes = 3);
     let device = rig.open().unwrap();
     assert_eq!(device.info().permanent_mac.0, rig.model(|m| m.mac()));
-    assert_eq!(rig.model(|m| m.faults.mac_changes), 0);
+    assert_eq!(rig.faults(|faults| faults.mac_changes), 0);
     let restless = Rig::new();
-    restless.model(|m| m.faults.restless = true);
+    restless.faults(|faults| faults.restless = true);
     assert!(matches!(restless.open().unwrap_err().hardware(), Some(HardwareError::ConfigUnstable { .. })));
     rig.assert_clean();
 }
 
 #[test]
 fn a_configuration_that_makes_no_sense_is_refused() {
-    let group = Rig::with(Options { mac: [1, 0, 0, 0, 0, 1], ..Options::default() });
+    let group = Rig::with(Options::new().mac([1, 0, 0, 0, 0, 1]));
     assert!(matches!(group.open().unwrap_err().hardware(), Some(HardwareError::DeviceConfig { what: "mac is no unicast address", .. })));
-    let tiny = Rig::with(Options { mtu: 60, ..Options::default() });
+    let tiny = Rig::with(Options::new().mtu(60));
     assert!(matches!(tiny.open().unwrap_err().hardware(), Some(HardwareError::DeviceConfig { what: "mtu is below 68", .. })));
     for size in [0, 3, 0x8001] {
         let rig = Rig::new();
-        rig.model(|m| m.faults.queue_size = Some(size));
+        rig.faults(|faults| faults.queue_size = Some(size));
         assert!(matches!(rig.open().unwrap_err().hardware(), Some(HardwareError::Queue { index: 0, .. })), "{size}");
     }
 }
 
 #[test]
 fn the_devices_mtu_is_the_limit() {
-    let rig = Rig::with(Options { mtu: 1400, ..Options::default() });
+    let rig = Rig::with(Options::new().mtu(1400));
     let error = start_error(rig.open().unwrap(), &Config::new());
     assert!(matches!(error.error().kind(), ErrorKind::Config(ConfigError::Mtu { asked: 1500, min: 68, max: 1400 })), "{error}");
     let started = error.into_parts().1.start(&Config::new().mtu(1400)).unwrap();
@@ -194,7 +194,7 @@ fn a_device_past_the_iommu_is_refused_unless_addresses_are_physical() {
 
 #[test]
 fn rings_are_as_long_as_asked_for_and_the_device_allows() {
-    let rig = Rig::with(Options { queue_size: 128, ..Options::default() });
+    let rig = Rig::with(Options::new().queue_size(128));
     let started = rig.start(&Config::new().rx_ring(512).tx_ring(64));
     assert!(format!("{:?}", started.rx[0]).contains("128 descriptors"), "{:?}", started.rx[0]);
     assert!(format!("{:?}", started.tx[0]).contains("64 descriptors"), "{:?}", started.tx[0]);
@@ -213,7 +213,7 @@ fn rings_are_as_long_as_asked_for_and_the_device_allows() {
 fn vectors_that_the_device_does_not_take_are_an_error() {
     for (vector, what) in [(0, "the receive queue"), (1, "configuration changes")] {
         let rig = Rig::new();
-        rig.model(|m| m.faults.refuse_vector = Some(vector));
+        rig.faults(|faults| faults.refuse_vector = Some(vector));
         let error = start_error(rig.open().unwrap(), &Config::new().interrupts(true));
         assert_eq!(error.error().hardware(), Some(&HardwareError::Vector { what, vector }));
         assert_eq!((error.error().function(), error.error().step()), ("sim:virtio-net", "starting"));

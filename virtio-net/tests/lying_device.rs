@@ -31,7 +31,7 @@ fn receive_with(lie: impl Fn(&mut Faults)) -> (Option<QueueFault>, usize) {
         assert_eq!(parts.rx.poll(&mut batch, 64), count as usize);
         batch.clear();
     }
-    rig.model(|m| lie(&mut m.faults));
+    rig.faults(lie);
     rig.send(&numbered(10, 60));
     rig.send(&numbered(11, 60));
     rig.run_us(20);
@@ -100,11 +100,11 @@ fn counts_of_buffers_that_cannot_be() {
 fn a_buffer_of_no_bytes_in_the_middle_of_a_frame() {
     let (mut rig, mut parts, pool) = rig();
     let mut batch = Batch::new(64);
-    rig.model(|m| m.faults.num_buffers = Some(2));
+    rig.faults(|faults| faults.num_buffers = Some(2));
     rig.send(&numbered(1, 60));
     rig.run_us(20);
     assert_eq!(parts.rx.poll(&mut batch, 64), 0);
-    rig.model(|m| m.faults.rx_len = Some(0));
+    rig.faults(|faults| faults.rx_len = Some(0));
     rig.send(&numbered(2, 60));
     rig.run_us(20);
     assert_eq!(parts.rx.poll(&mut batch, 64), 0);
@@ -119,7 +119,7 @@ fn a_frame_of_endless_buffers_does_not_eat_the_pool() {
     let pool = pool(&rig, 64 + 25);
     let mut parts = rig.parts(&small().pool(pool.clone()));
     let mut batch = Batch::new(64);
-    rig.model(|m| m.faults.num_buffers = Some(40));
+    rig.faults(|faults| faults.num_buffers = Some(40));
     for number in 0..41 {
         rig.send(&numbered(number, 60));
         rig.run_us(20);
@@ -150,7 +150,7 @@ fn send_with(lie: impl Fn(&mut Faults)) -> Option<QueueFault> {
     parts.send(&frames);
     rig.run_us(20);
     assert_eq!(parts.tx.reclaim(), 5);
-    rig.model(|m| lie(&mut m.faults));
+    rig.faults(lie);
     parts.send(&frames);
     rig.run_us(20);
     assert_eq!(rig.arrived().len(), 10);
@@ -188,7 +188,7 @@ fn a_stopped_queue_that_breaks_wakes_who_waits() {
         batch.push(parts.pool.frame_from(&numbered(number, 60)).unwrap()).unwrap();
     }
     assert_eq!(parts.tx.submit(&mut batch), TxState::Stopped);
-    rig.model(|m| m.faults.tx_id = Some(1234));
+    rig.faults(|faults| faults.tx_id = Some(1234));
     rig.run_us(100);
     parts.tx.reclaim();
     assert_eq!(woken.load(Ordering::Relaxed), 1);

@@ -156,7 +156,7 @@ fn buffers_leak_where_the_device_does_not_confirm_its_reset() {
     let rig = Rig::new();
     let pool = pool(&rig, 256);
     let mut parts = rig.parts(&small().pool(pool.clone()));
-    rig.model(|m| m.faults.reset_stuck = true);
+    rig.faults(|faults| faults.reset_stuck = true);
     rig.device.set_has_reset(false);
     assert!(matches!(parts.control.stop().unwrap_err().kind(), ErrorKind::Wait(_)));
     assert_eq!(parts.rx.fault(), Some(QueueFault::Stopped));
@@ -171,7 +171,7 @@ fn a_device_that_does_not_confirm_its_reset_is_reset_by_its_host() {
     let rig = Rig::new();
     let pool = pool(&rig, 256);
     let mut parts = rig.parts(&small().pool(pool.clone()));
-    rig.model(|m| m.faults.reset_stuck = true);
+    rig.faults(|faults| faults.reset_stuck = true);
     drop(parts.tx);
     parts.control.stop().unwrap();
     drop((parts.rx, parts.control, parts.pool));
@@ -274,7 +274,8 @@ fn queues_on_threads_with_a_live_card() {
     let mut batch = Batch::new(64);
     let start = std::time::Instant::now();
     let (mut seen, mut expected) = (0, 0);
-    let lost = || receiver.with_model(|m: &mut Model| m.counters().dropped).unwrap();
+    // SAFETY: the model is asked and nothing more.
+    let lost = || unsafe { receiver.with_model(|m: &mut Model| m.counters().dropped) }.unwrap();
     while seen + lost() < u64::from(FRAMES) && start.elapsed().as_secs() < 30 {
         if rx.poll(&mut batch, 64) == 0 {
             std::thread::yield_now();

@@ -62,7 +62,7 @@ impl Card {
     /// A card with this PCI device id.
     pub fn of(device: u16) -> Self {
         let ends = Arc::new(Mutex::new(Ends::default()));
-        let model = Model::new(IxgbeOptions { device, ..IxgbeOptions::default() });
+        let model = Model::new(IxgbeOptions::new().device(device));
         let device = SimDevice::new("sim:ixgbe", Box::new(model), Box::new(TestWire(ends.clone())), Iommu::new());
         let clock = Arc::new(SimClock::new([device.clone()]));
         Self { device, clock, ends }
@@ -108,7 +108,8 @@ impl Card {
     }
 
     pub fn faults(&self, change: impl FnOnce(&mut Faults)) {
-        self.device.with_model(|model: &mut Model| change(&mut model.faults)).unwrap();
+        // SAFETY: the card moves in the test's own thread, and no test holds a reference to a frame's bytes over a step.
+        unsafe { self.device.with_model(|model: &mut Model| change(model.faults())) }.unwrap();
     }
 
     pub fn pool(&self, config: PoolConfig) -> BufPool {

@@ -1,11 +1,11 @@
 //! Register access: which part of the card answers at which offset.
 
+use super::card::{Ixgbe, Moving};
 use super::file::name_of;
 use super::regs::*;
 use super::ring::{DCA, DCTL, ENABLE, SRRCTL, State};
 use super::writeback::SWFLSH;
-use super::{Ixgbe, Moving};
-use crate::model::Host;
+use crate::slot::Slot;
 
 /// FDIRCTRL.INIT_DONE and FDIRCMD.CMD (8.2.3.21).
 const FDIRCTRL_INIT_DONE: u32 = 1 << 3;
@@ -55,24 +55,24 @@ fn not_modelled(offset: u32, value: u32) -> Option<(&'static str, &'static str)>
 
 impl Ixgbe {
     /// Reads a register of BAR0.
-    pub(super) fn read_register(&mut self, host: &Host<'_>, offset: u32) -> u32 {
+    pub(super) fn read_register(&mut self, slot: &Slot<'_>, offset: u32) -> u32 {
         let offset = canonical(offset);
-        self.expire(host);
-        self.check_reset(host, offset, 0);
+        self.expire(slot);
+        self.check_reset(slot, offset, 0);
         if let Some((receives, queue)) = queue_of(offset) {
             return self.read_queue(receives, queue, offset);
         }
         match offset {
             STATUS => self.read_status(),
             EEC => self.read_eec(),
-            EERD => self.read_eerd(host),
-            EEWR => self.read_eewr(host),
+            EERD => self.read_eerd(slot),
+            EEWR => self.read_eewr(slot),
             SWSM => self.read_swsm(),
             SW_FW_SYNC => self.read_sw_fw_sync(),
             LINKS => self.read_links(),
             ANLP1 => self.read_anlp1(),
             I2CCTL => self.read_i2cctl(),
-            HICR => self.read_hicr(host),
+            HICR => self.read_hicr(slot),
             ESDP => self.read_esdp(),
             TFCS => u32::from(!self.is_paused()),
             // The tables are initialized at once (8.2.3.21.1), and commands are done at once (8.2.3.21.11).
@@ -80,12 +80,12 @@ impl Ixgbe {
             FDIRCMD => self.regs.at(FDIRCMD) & !FDIRCMD_CMD,
             SECRXSTAT => u32::from(self.regs.has(SECRXCTRL, SECRXCTRL_RX_DIS) && !self.faults.secrx_never_ready) * SEC_RDY,
             SECTXSTAT => u32::from(self.regs.has(SECTXCTRL, SECTXCTRL_TX_DIS)) * SEC_RDY,
-            _ => self.read_plain(host, offset),
+            _ => self.read_plain(slot, offset),
         }
     }
 
-    fn read_plain(&mut self, host: &Host<'_>, offset: u32) -> u32 {
-        if let Some(value) = self.interrupts.read(host, offset).or_else(|| self.stats.read(offset)) {
+    fn read_plain(&mut self, slot: &Slot<'_>, offset: u32) -> u32 {
+        if let Some(value) = self.interrupts.read(slot, offset).or_else(|| self.stats.read(offset)) {
             return value;
         }
         match self.regs.access(offset) {
@@ -114,49 +114,49 @@ impl Ixgbe {
     }
 
     /// Writes a register of BAR0.
-    pub(super) fn write_register(&mut self, host: &Host<'_>, offset: u32, value: u32) {
+    pub(super) fn write_register(&mut self, slot: &Slot<'_>, offset: u32, value: u32) {
         let offset = canonical(offset);
-        self.expire(host);
-        self.check_reset(host, offset, value);
+        self.expire(slot);
+        self.check_reset(slot, offset, value);
         if let Some((receives, queue)) = queue_of(offset) {
-            return self.write_queue(host, receives, queue, offset, value);
+            return self.write_queue(slot, receives, queue, offset, value);
         }
         match offset {
-            CTRL => self.write_ctrl(host, value),
-            EEC => self.write_eec(host, value),
-            EERD => self.write_eerd(host, value),
-            EEWR => self.write_eewr(host, value),
+            CTRL => self.write_ctrl(slot, value),
+            EEC => self.write_eec(slot, value),
+            EERD => self.write_eerd(slot, value),
+            EEWR => self.write_eewr(slot, value),
             SWSM => self.write_swsm(value),
-            SW_FW_SYNC => self.write_sw_fw_sync(host, value),
+            SW_FW_SYNC => self.write_sw_fw_sync(slot, value),
             AUTOC => self.write_autoc(value),
             MSCA => self.write_msca(value),
             I2CCTL => self.write_i2cctl(value),
-            HICR => self.write_hicr(host, value),
+            HICR => self.write_hicr(slot, value),
             // The upper half of an address has 16 bits and AV (8.2.3.7.9).
-            RAL..0x0A600 if offset % 8 == 4 => self.write_plain(host, offset, value & 0x8000_FFFF),
-            RXCTRL => self.write_rxctrl(host, value),
-            MTQC => self.write_mtqc(host, value),
+            RAL..0x0A600 if offset % 8 == 4 => self.write_plain(slot, offset, value & 0x8000_FFFF),
+            RXCTRL => self.write_rxctrl(slot, value),
+            MTQC => self.write_mtqc(slot, value),
             RDRXCTL => self.regs.set(RDRXCTL, value & !RDRXCTL_DMAIDONE | self.regs.at(RDRXCTL) & RDRXCTL_DMAIDONE),
             QDE => self.write_qde(value),
-            MAXFRS => self.write_maxfrs(host, value),
-            MFLCN => self.write_mflcn(host, value),
-            _ => self.write_plain(host, offset, value),
+            MAXFRS => self.write_maxfrs(slot, value),
+            MFLCN => self.write_mflcn(slot, value),
+            _ => self.write_plain(slot, offset, value),
         }
     }
 
-    fn write_plain(&mut self, host: &Host<'_>, offset: u32, value: u32) {
-        if self.interrupts.write(host, offset, value) {
+    fn write_plain(&mut self, slot: &Slot<'_>, offset: u32, value: u32) {
+        if self.interrupts.write(slot, offset, value) {
             return;
         }
         match self.regs.access(offset) {
             Access::Reserved => {
-                host.violation("a reserved register was written", format_args!("offset {offset:#07x}"), value.into(), "8.2.2");
+                slot.violation("a reserved register was written", format_args!("offset {offset:#07x}"), value.into(), "8.2.2");
             }
             Access::Rw => self.regs.set(offset, value),
             Access::Ro | Access::Rc | Access::Wo => {}
         }
         if let Some((what, section)) = not_modelled(offset, value) {
-            host.violation(what, format_args!("{}", name_of(offset).0), value.into(), section);
+            slot.violation(what, format_args!("{}", name_of(offset).0), value.into(), section);
         }
         match offset {
             0x0A200..0x0A600 => self.load_addresses(),
@@ -166,15 +166,15 @@ impl Ixgbe {
     }
 
     /// Between the write of CTRL.RST and its clearing only CTRL and STATUS may be touched (8.2.3.1.1).
-    fn check_reset(&self, host: &Host<'_>, offset: u32, value: u32) {
+    fn check_reset(&self, slot: &Slot<'_>, offset: u32, value: u32) {
         if self.is_resetting() && !matches!(offset, CTRL | STATUS) {
             let (name, ..) = name_of(offset);
-            host.violation("a register was accessed during a reset", format_args!("{name}"), value.into(), "8.2.3.1.1");
+            slot.violation("a register was accessed during a reset", format_args!("{name}"), value.into(), "8.2.3.1.1");
         }
     }
 
-    fn write_rxctrl(&mut self, host: &Host<'_>, value: u32) {
-        let forbid = |what, section| host.violation(what, format_args!("RXCTRL"), value.into(), section);
+    fn write_rxctrl(&mut self, slot: &Slot<'_>, value: u32) {
+        let forbid = |what, section| slot.violation(what, format_args!("RXCTRL"), value.into(), section);
         if value & RXCTRL_RXEN != 0 && !self.regs.has(RXCTRL, RXCTRL_RXEN) {
             if !self.regs.has(SECRXCTRL, SECRXCTRL_RX_DIS) {
                 forbid("RXEN was set while the receive data path was not halted by SECRXCTRL.RX_DIS", "4.6.7");
@@ -192,17 +192,17 @@ impl Ixgbe {
         self.regs.set(RXCTRL, value);
     }
 
-    fn write_mtqc(&mut self, host: &Host<'_>, value: u32) {
+    fn write_mtqc(&mut self, slot: &Slot<'_>, value: u32) {
         if value != self.regs.at(MTQC) && !self.regs.has(RTTDCS, RTTDCS_ARBDIS) {
-            host.violation("MTQC was changed without RTTDCS.ARBDIS", format_args!("MTQC"), value.into(), "7.2.1.2.1");
+            slot.violation("MTQC was changed without RTTDCS.ARBDIS", format_args!("MTQC"), value.into(), "7.2.1.2.1");
         }
         self.regs.set(MTQC, value);
     }
 
-    fn write_maxfrs(&mut self, host: &Host<'_>, value: u32) {
+    fn write_maxfrs(&mut self, slot: &Slot<'_>, value: u32) {
         let longest = value >> 16;
         if !(64..=0x2600).contains(&longest) {
-            host.violation("MAXFRS.MFS is not between 64 and 0x2600", format_args!("MAXFRS"), value.into(), "8.2.3.22.13");
+            slot.violation("MAXFRS.MFS is not between 64 and 0x2600", format_args!("MAXFRS"), value.into(), "8.2.3.22.13");
         }
         self.regs.set(MAXFRS, value & 0xFFFF_0000);
     }
@@ -216,19 +216,19 @@ impl Ixgbe {
         }
     }
 
-    fn write_queue(&mut self, host: &Host<'_>, receives: bool, queue: usize, offset: u32, value: u32) {
+    fn write_queue(&mut self, slot: &Slot<'_>, receives: bool, queue: usize, offset: u32, value: u32) {
         if offset % 0x40 == DCTL {
-            return self.write_queue_control(host, receives, queue, value);
+            return self.write_queue_control(slot, receives, queue, value);
         }
         let ring = if receives { &mut self.rx[queue] } else { &mut self.tx[queue] };
-        if !ring.write(host, offset, value) {
+        if !ring.write(slot, offset, value) {
             let (name, index, section) = name_of(offset);
-            host.violation("a reserved register was written", format_args!("{name}[{index}] at {offset:#07x}"), value.into(), section);
+            slot.violation("a reserved register was written", format_args!("{name}[{index}] at {offset:#07x}"), value.into(), section);
         }
     }
 
     /// RXDCTL and TXDCTL: the queue goes up or down with the next step.
-    fn write_queue_control(&mut self, host: &Host<'_>, receives: bool, queue: usize, value: u32) {
+    fn write_queue_control(&mut self, slot: &Slot<'_>, receives: bool, queue: usize, value: u32) {
         let name = if receives { "RXDCTL" } else { "TXDCTL" };
         let transmits = self.regs.has(DMATXCTL, DMATXCTL_TE);
         let unfit = if receives { self.unfit_to_coalesce(queue) } else { None };
@@ -241,13 +241,13 @@ impl Ixgbe {
         let next = match ring.state {
             State::Disabled | State::Disabling if goes_up => {
                 if let Some(unfit) = ring.unfit() {
-                    host.violation(unfit, format_args!("{name}[{queue}]"), value.into(), section);
+                    slot.violation(unfit, format_args!("{name}[{queue}]"), value.into(), section);
                 }
                 if let Some(unfit) = unfit {
-                    host.violation(unfit, format_args!("{name}[{queue}]"), value.into(), "7.11.1");
+                    slot.violation(unfit, format_args!("{name}[{queue}]"), value.into(), "7.11.1");
                 }
                 if !receives && !transmits {
-                    host.violation("a transmit queue was enabled before DMATXCTL.TE", format_args!("{name}[{queue}]"), value.into(), "4.6.8");
+                    slot.violation("a transmit queue was enabled before DMATXCTL.TE", format_args!("{name}[{queue}]"), value.into(), "4.6.8");
                 }
                 State::Enabling
             }

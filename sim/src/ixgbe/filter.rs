@@ -1,6 +1,6 @@
 //! Packet filtering: destination addresses and VLAN tags (7.1.1), and the choice of a queue (7.1.2).
 
-use super::Ixgbe;
+use super::card::Ixgbe;
 use super::parse::Headers;
 use super::regs::{ERETA, FCTRL, MCSTCTRL, MRQC, MTA, RAL, RETA, RSSRK, VFTA, VLNCTRL};
 use super::rss::{Hash, KEY_BYTES, Toeplitz};

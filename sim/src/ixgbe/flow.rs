@@ -2,12 +2,12 @@
 //!
 //! The MAC does all of it: a pause frame received holds the transmit path back, and what waits in the packet buffer decides on those sent.
 
+use super::card::{Ixgbe, PADDED_BYTES};
 use super::regs::{
     FCCFG, FCRTH, FCRTL, FCRTV, FCTTV, LXOFFRXCNT, LXOFFTXC, LXONRXCNT, LXONTXC, MFLCN, MFLCN_DPF, MFLCN_PMCF, MFLCN_RFCE, MFLCN_RPFCE, RAL,
 };
 use super::stats::Cast;
-use super::{Ixgbe, MIN_FRAME_BYTES};
-use crate::model::Host;
+use crate::slot::Slot;
 use crate::wire::{Sent, Wire};
 
 /// The address that no bridge forwards.
@@ -26,25 +26,6 @@ const MARK_MASK: u32 = 0x0007_FFE0;
 /// A quantum of pause time is 512 bit times: 51.2 ns at 10 Gb/s, in tenths of a nanosecond.
 const QUANTUM: u64 = 512;
 const TENTHS_PER_US: u64 = 10_000;
-
-/// What flow control remembers.
-#[derive(Debug, Clone)]
-pub(super) struct Flow {
-    /// When transmission may go on after a pause frame; `u64::MAX`: it is not held back.
-    pub resume_us: u64,
-    /// When the far end has to hear again that it shall pause; `u64::MAX`: never.
-    pub refresh_us: u64,
-    /// The packet buffer was filled above the high mark and is not below the low mark yet.
-    is_above: bool,
-    /// The pause time of the frame that waits for the wire.
-    due: Option<u16>,
-}
-
-impl Flow {
-    pub(super) fn new() -> Self {
-        Self { resume_us: u64::MAX, refresh_us: u64::MAX, is_above: false, due: None }
-    }
-}
 
 /// A MAC control frame for this station.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,10 +84,10 @@ impl Ixgbe {
     }
 
     /// MFLCN: a card that no longer obeys pause frames does not stay paused by the last one.
-    pub(super) fn write_mflcn(&mut self, host: &Host<'_>, value: u32) {
+    pub(super) fn write_mflcn(&mut self, slot: &Slot<'_>, value: u32) {
         self.regs.set(MFLCN, value);
         if value & MFLCN_RPFCE != 0 {
-            host.violation("priority flow control is not modelled", format_args!("MFLCN"), value.into(), "8.2.3.22.34");
+            slot.violation("priority flow control is not modelled", format_args!("MFLCN"), value.into(), "8.2.3.22.34");
         }
         if value & MFLCN_RFCE == 0 {
             self.flow.resume_us = u64::MAX;
@@ -152,7 +133,7 @@ impl Ixgbe {
     /// Sends the pause frame that waits for the wire. Nothing but a busy wire holds it back.
     fn send_pause(&mut self, now_us: u64, wire: &mut dyn Wire) -> bool {
         let Some(quanta) = self.flow.due else { return false };
-        let mut frame = [0; MIN_FRAME_BYTES];
+        let mut frame = [0; PADDED_BYTES];
         frame[..6].copy_from_slice(&CONTROL_ADDRESS);
         frame[6..12].copy_from_slice(&self.station_address());
         frame[12..14].copy_from_slice(&CONTROL_TYPE);

@@ -3,9 +3,9 @@
 //!
 //! The 82599 and the X540 have the registers too, with HICR.EN clear here: their firmware takes no commands.
 
-use super::Ixgbe;
+use super::card::Ixgbe;
 use super::regs::{FLEX_MNG, HICR, SW_FW_SYNC};
-use crate::model::Host;
+use crate::slot::Slot;
 
 /// HICR: enabled by the firmware; a command is there; the status is valid.
 const HICR_EN: u32 = 1;
@@ -44,7 +44,7 @@ impl Ixgbe {
         self.hicr_done_us = u64::MAX;
     }
 
-    pub(super) fn write_hicr(&mut self, host: &Host<'_>, value: u32) {
+    pub(super) fn write_hicr(&mut self, slot: &Slot<'_>, value: u32) {
         let before = self.regs.at(HICR);
         // EN is the firmware's.
         self.regs.set(HICR, before & HICR_EN | value & !HICR_EN);
@@ -52,14 +52,14 @@ impl Ixgbe {
             return;
         }
         if !self.regs.has(SW_FW_SYNC, SW_MNG_SM) {
-            host.violation("a command was given without SW_FW_SYNC.SW_MNG_SM", format_args!("HICR"), value.into(), "10.5.4 (X550)");
+            slot.violation("a command was given without SW_FW_SYNC.SW_MNG_SM", format_args!("HICR"), value.into(), "10.5.4 (X550)");
         }
         self.regs.change(HICR, HICR_SV, false);
-        self.hicr_done_us = host.now_us + ANSWER_US;
+        self.hicr_done_us = slot.now_us() + ANSWER_US;
     }
 
-    pub(super) fn read_hicr(&mut self, host: &Host<'_>) -> u32 {
-        if host.now_us >= self.hicr_done_us {
+    pub(super) fn read_hicr(&mut self, slot: &Slot<'_>) -> u32 {
+        if slot.now_us() >= self.hicr_done_us {
             self.hicr_done_us = u64::MAX;
             self.answer_command();
             self.regs.change(HICR, HICR_C, false);

@@ -2,8 +2,8 @@
 
 use super::moderation::Moderation;
 use super::regs::{EIAC, EIAM, EIAM_EX, EICR, EICS, EICS_EX, EIMC, EIMC_EX, EIMS, EIMS_EX, EITR_HIGH, EITR_LOW, GPIE, IVAR, IVAR_MISC};
-use crate::model::Host;
 use crate::msix::Msix;
+use crate::slot::Slot;
 
 /// EICR: a receive packet buffer overran.
 pub(super) const CAUSE_RX_MISS: u32 = 1 << 17;
@@ -136,8 +136,8 @@ impl Interrupts {
 
     /// Signals what is due and not throttled. Returns whether it signalled something.
     #[inline]
-    pub(super) fn signal(&mut self, host: &Host<'_>, msix: &mut Msix) -> bool {
-        if self.due == 0 { false } else { self.signal_due(host, msix) }
+    pub(super) fn signal(&mut self, slot: &Slot<'_>, msix: &mut Msix) -> bool {
+        if self.due == 0 { false } else { self.signal_due(slot, msix) }
     }
 
     /// Whether INTA# is asserted, or an MSI message is due: a cause was signalled without MSI-X, and is still there and enabled.
@@ -150,7 +150,7 @@ impl Interrupts {
         self.signalled = false;
     }
 
-    fn signal_due(&mut self, host: &Host<'_>, msix: &mut Msix) -> bool {
+    fn signal_due(&mut self, slot: &Slot<'_>, msix: &mut Msix) -> bool {
         let mut left = self.due & self.asserted();
         let mut signalled = false;
         while left != 0 {
@@ -158,13 +158,13 @@ impl Interrupts {
             left &= left - 1;
             let vector = if self.is_msix() { cause } else { 0 };
             let index = vector as usize;
-            if !self.moderation.start(index, host.now_us) {
+            if !self.moderation.start(index, slot.now_us()) {
                 continue;
             }
             self.due &= !(1 << cause);
             (signalled, self.signalled) = (true, !self.is_msix());
             self.after_signal(cause);
-            msix.raise(host, vector as u16);
+            msix.raise(slot, vector as u16);
         }
         signalled
     }
@@ -198,7 +198,7 @@ impl Interrupts {
     }
 
     /// Reads a register of the block, `None` where `offset` is none.
-    pub(super) fn read(&mut self, host: &Host<'_>, offset: u32) -> Option<u32> {
+    pub(super) fn read(&mut self, slot: &Slot<'_>, offset: u32) -> Option<u32> {
         Some(match offset {
             EICR => {
                 let value = self.eicr();
@@ -216,18 +216,18 @@ impl Interrupts {
             EIAM => self.eiam[0] & QUEUES,
             GPIE => self.gpie,
             IVAR_MISC => self.ivar_misc,
-            _ => return self.read_array(host, offset),
+            _ => return self.read_array(slot, offset),
         })
     }
 
-    fn read_array(&self, host: &Host<'_>, offset: u32) -> Option<u32> {
+    fn read_array(&self, slot: &Slot<'_>, offset: u32) -> Option<u32> {
         let index = |base: u32, count: u32| (offset >= base && offset < base + 4 * count).then(|| ((offset - base) / 4) as usize);
         if let Some(i) = index(IVAR, 64) {
             Some(self.ivar[i])
         } else if let Some(i) = index(EITR_LOW, 24) {
-            Some(self.moderation.read(i, host.now_us))
+            Some(self.moderation.read(i, slot.now_us()))
         } else if let Some(i) = index(EITR_HIGH, 104) {
-            Some(self.moderation.read(24 + i, host.now_us))
+            Some(self.moderation.read(24 + i, slot.now_us()))
         } else if let Some(i) = index(EIMS_EX, 2) {
             Some((self.mask >> (32 * i)) as u32)
         } else if let Some(i) = index(EIAM_EX, 2) {
@@ -238,7 +238,7 @@ impl Interrupts {
     }
 
     /// Writes a register of the block. Returns false where `offset` is none.
-    pub(super) fn write(&mut self, host: &Host<'_>, offset: u32, value: u32) -> bool {
+    pub(super) fn write(&mut self, slot: &Slot<'_>, offset: u32, value: u32) -> bool {
         match offset {
             EICR => {
                 self.clear(value);
@@ -258,20 +258,20 @@ impl Interrupts {
             EIAM => self.eiam[0] = self.eiam[0] & !QUEUES | value & QUEUES,
             GPIE => self.gpie = value,
             IVAR_MISC => self.ivar_misc = value,
-            _ => return self.write_array(host, offset, value),
+            _ => return self.write_array(slot, offset, value),
         }
         true
     }
 
-    fn write_array(&mut self, host: &Host<'_>, offset: u32, value: u32) -> bool {
+    fn write_array(&mut self, slot: &Slot<'_>, offset: u32, value: u32) -> bool {
         let index = |base: u32, count: u32| (offset >= base && offset < base + 4 * count).then(|| ((offset - base) / 4) as usize);
         let wide = |i: usize| u64::from(value) << (32 * i);
         if let Some(i) = index(IVAR, 64) {
             self.ivar[i] = value;
         } else if let Some(i) = index(EITR_LOW, 24) {
-            self.moderation.write(i, host.now_us, value);
+            self.moderation.write(i, slot.now_us(), value);
         } else if let Some(i) = index(EITR_HIGH, 104) {
-            self.moderation.write(24 + i, host.now_us, value);
+            self.moderation.write(24 + i, slot.now_us(), value);
         } else if let Some(i) = index(EICS_EX, 2) {
             self.set_queues(wide(i));
         } else if let Some(i) = index(EIMS_EX, 2) {

@@ -1,12 +1,12 @@
 //! The link: carrier, forced states, status registers, and the copper PHY behind MDIO (3.7, 8.2.3.22).
 
-use super::Ixgbe;
-use super::flow::Flow;
+use super::card::Ixgbe;
 use super::interrupt::CAUSE_LSC;
 use super::regs::{
     AUTOC, AUTOC_FLU, AUTOC_RESTART_AN, AUTOC2, AUTOC2_FORCE_LINK_DOWN, ESDP, HLREG0, HLREG0_LPBK, LINKS, MSCA, MSRWD, STATUS, STATUS_LINK_UP,
 };
-use crate::model::Host;
+use super::state::Flow;
+use crate::slot::Slot;
 
 /// LINKS (8.2.3.22.20): since the last read the link was never down.
 const LINKS_LATCHED: u32 = 1 << 7;
@@ -30,26 +30,6 @@ const MSCA_OP_WRITE: u32 = 1;
 const MSCA_OP_READ: u32 = 3;
 const MSCA_OP_READ_NEXT: u32 = 2;
 
-/// What the model remembers of its link.
-#[derive(Debug, Clone)]
-pub(super) struct Link {
-    pub up: bool,
-    /// When training ends.
-    pub up_us: u64,
-    /// The link was down since LINKS was read last.
-    was_down: bool,
-    /// The MDIO register that the last address cycle chose.
-    mdio: u16,
-    /// MDIO registers that software wrote: device type, register, value.
-    mdio_written: Vec<(u8, u16, u16)>,
-}
-
-impl Link {
-    pub(super) fn new() -> Self {
-        Self { up: false, up_us: u64::MAX, was_down: true, mdio: 0, mdio_written: Vec::new() }
-    }
-}
-
 impl Ixgbe {
     /// Whether transmit is looped to receive inside the MAC.
     #[inline]
@@ -65,8 +45,8 @@ impl Ixgbe {
 
     /// Follows the carrier and the forced states. Returns whether something changed.
     #[inline]
-    pub(super) fn follow_link(&mut self, host: &Host<'_>) -> bool {
-        let wanted = host.carrier && !self.regs.has(AUTOC2, AUTOC2_FORCE_LINK_DOWN) && !self.is_resetting();
+    pub(super) fn follow_link(&mut self, slot: &Slot<'_>) -> bool {
+        let wanted = slot.carrier() && !self.regs.has(AUTOC2, AUTOC2_FORCE_LINK_DOWN) && !self.is_resetting();
         if wanted == self.link.up {
             return false;
         }
@@ -75,9 +55,9 @@ impl Ixgbe {
             return true;
         }
         if self.link.up_us == u64::MAX {
-            self.link.up_us = host.now_us + self.options.link_up_us;
+            self.link.up_us = slot.now_us() + self.options.link_up_us;
         }
-        if host.now_us < self.link.up_us {
+        if slot.now_us() < self.link.up_us {
             return false;
         }
         self.set_link(true);

@@ -3,10 +3,10 @@
 use driver_core::host::Iova;
 
 use super::file::name_of;
-use super::writeback::Unreported;
+use super::state::Unreported;
 use crate::dma::Dma;
-use crate::iommu::DmaFault;
-use crate::model::Host;
+use crate::memory::DmaFault;
+use crate::slot::Slot;
 use crate::wire::MAX_FRAME_BYTES;
 
 /// RXDCTL.ENABLE and TXDCTL.ENABLE (8.2.3.8.6, 8.2.3.9.10).
@@ -167,11 +167,11 @@ impl Ring {
     }
 
     /// Writes a register of the block; `offset` is its place in BAR0, for reports. Returns false where the block has no such register.
-    pub(super) fn write(&mut self, host: &Host<'_>, offset: u32, value: u32) -> bool {
+    pub(super) fn write(&mut self, slot: &Slot<'_>, offset: u32, value: u32) -> bool {
         let at = offset % 0x40;
         let forbid = |what| {
             let (name, queue, section) = name_of(offset);
-            host.violation(what, format_args!("{name}[{queue}]"), value.into(), section);
+            slot.violation(what, format_args!("{name}[{queue}]"), value.into(), section);
         };
         if self.state != State::Disabled && matches!(at, BAL | BAH | LEN | HEAD | SRRCTL | TDWBAL | TDWBAH) {
             forbid("a ring was changed while its queue is enabled");

@@ -1,7 +1,9 @@
 //! Receiving: from the wire through the filters into advanced descriptors with one buffer (7.1.5, 7.1.6).
 
+use super::card::{Ixgbe, PADDED_BYTES};
 use super::filter::Match;
 use super::flow::Control;
+use super::inbound::{Connection, Inbound, Placed, status};
 use super::interrupt::CAUSE_RX_MISS;
 use super::parse::{Headers, TcpSegment, packet_type, parse};
 use super::regs::{
@@ -9,12 +11,10 @@ use super::regs::{
     SECRXCTRL_RX_DIS, VLNCTRL,
 };
 use super::ring::State;
-use super::rsc::Connection;
 use super::rss::Hash;
 use super::stats::Cast;
-use super::{Ixgbe, MIN_FRAME_BYTES};
 use crate::dma::Dma;
-use crate::model::Host;
+use crate::slot::Slot;
 use crate::wire::Wire;
 
 /// How many frames one step takes from the wire.
@@ -29,46 +29,9 @@ const DROP_EN: u32 = 1 << 28;
 /// RXDCTL.VME: strip the VLAN tag (8.2.3.8.6).
 const RXDCTL_VME: u32 = 1 << 30;
 
-/// Extended status and extended error of the write-back (7.1.6.2).
-pub(super) mod status {
-    pub(in super::super) const DD: u32 = 1;
-    pub(in super::super) const EOP: u32 = 1 << 1;
-    pub(super) const VP: u32 = 1 << 3;
-    pub(super) const UDPCS: u32 = 1 << 4;
-    pub(super) const L4I: u32 = 1 << 5;
-    pub(super) const IPCS: u32 = 1 << 6;
-    pub(super) const PIF: u32 = 1 << 7;
-    pub(super) const UDPV: u32 = 1 << 10;
-    pub(super) const L4E: u32 = 1 << 30;
-    pub(super) const IPE: u32 = 1 << 31;
-}
-
-/// A frame on its way to a queue, with what the last descriptor will say of it.
-#[derive(Debug, Default)]
-pub(super) struct Inbound {
-    pub(super) frame: Vec<u8>,
-    pub(super) queue: u32,
-    /// The lower word of the write-back: RSS type, packet type, hash.
-    pub(super) lower: u64,
-    pub(super) status: u32,
-    pub(super) vlan: u16,
-    /// Of a queue that coalesces: the connection, and the segment where it may be coalesced.
-    pub(super) tcp: Option<(Connection, Option<TcpSegment>)>,
-}
-
-/// What became of a frame that was offered to its queue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Placed {
-    Done,
-    NoDescriptors,
-    /// Its turn comes later: another waits before it, or memory cannot be reached now.
-    Later,
-    Lost,
-}
-
 impl Ixgbe {
     /// Takes frames from the wire. Returns whether something moved.
-    pub(super) fn receive(&mut self, host: &Host<'_>, dma: &Dma<'_>, wire: &mut dyn Wire) -> bool {
+    pub(super) fn receive(&mut self, slot: &Slot<'_>, dma: &Dma<'_>, wire: &mut dyn Wire) -> bool {
         let receives = self.regs.has(RXCTRL, RXCTRL_RXEN)
             && !self.regs.has(SECRXCTRL, SECRXCTRL_RX_DIS)
             && !self.regs.has(CTRL, CTRL_GIO_DIS)
@@ -78,7 +41,7 @@ impl Ixgbe {
         }
         let mut touched = 0u128;
         let lossless = wire.is_lossless();
-        let mut busy = self.place_held(host, dma, lossless, &mut touched);
+        let mut busy = self.place_held(slot, dma, lossless, &mut touched);
         for _ in 0..BUDGET {
             if lossless && !self.held.is_empty() {
                 break;
@@ -96,13 +59,13 @@ impl Ixgbe {
                 break;
             }
             busy = true;
-            if self.admit(host, &mut inbound) {
-                self.offer(host, dma, inbound, lossless, &mut touched);
+            if self.admit(slot, &mut inbound) {
+                self.offer(slot, dma, inbound, lossless, &mut touched);
             } else {
                 self.spare.push(inbound);
             }
         }
-        busy |= self.end_due(host, dma, &mut touched);
+        busy |= self.end_due(slot, dma, &mut touched);
         while touched != 0 {
             self.interrupts.queue(true, touched.trailing_zeros());
             touched &= touched - 1;
@@ -124,12 +87,12 @@ impl Ixgbe {
     }
 
     /// Counts, checks and filters a frame, and works out its queue and its write-back. Returns whether it passes.
-    fn admit(&mut self, host: &Host<'_>, inbound: &mut Inbound) -> bool {
+    fn admit(&mut self, slot: &Slot<'_>, inbound: &mut Inbound) -> bool {
         let Inbound { frame, queue, lower, status, vlan, tcp } = inbound;
         let control = self.control_frame(frame);
-        if frame.len() < MIN_FRAME_BYTES {
+        if frame.len() < PADDED_BYTES {
             // On a wire no frame is shorter: the far end padded it.
-            frame.resize(MIN_FRAME_BYTES, 0);
+            frame.resize(PADDED_BYTES, 0);
         }
         self.stats.arrived(&mut self.regs, frame.len());
         let headers = parse(frame, self.regs.at(VLNCTRL) as u16);
@@ -137,7 +100,7 @@ impl Ixgbe {
             self.regs.count(ROC);
             return false;
         }
-        if control.is_some_and(|control| !self.obey(host.now_us, control)) {
+        if control.is_some_and(|control| !self.obey(slot.now_us(), control)) {
             return false;
         }
         // Counters of good frames leave received pause frames out (8.2.3.23), TPR and TOR do not.
@@ -183,8 +146,8 @@ impl Ixgbe {
     }
 
     /// Gives a frame to its queue, or keeps or drops it where there are no descriptors.
-    fn offer(&mut self, host: &Host<'_>, dma: &Dma<'_>, inbound: Inbound, lossless: bool, touched: &mut u128) {
-        let placed = if self.held.is_empty() { self.place(host, dma, &inbound, touched) } else { Placed::Later };
+    fn offer(&mut self, slot: &Slot<'_>, dma: &Dma<'_>, inbound: Inbound, lossless: bool, touched: &mut u128) {
+        let placed = if self.held.is_empty() { self.place(slot, dma, &inbound, touched) } else { Placed::Later };
         let size = inbound.frame.len() + BUFFER_OVERHEAD;
         match placed {
             Placed::Done | Placed::Lost => {}
@@ -213,11 +176,11 @@ impl Ixgbe {
     }
 
     /// Gives queues what waits in the packet buffer, in order.
-    fn place_held(&mut self, host: &Host<'_>, dma: &Dma<'_>, lossless: bool, touched: &mut u128) -> bool {
+    fn place_held(&mut self, slot: &Slot<'_>, dma: &Dma<'_>, lossless: bool, touched: &mut u128) -> bool {
         let mut moved = false;
         for _ in 0..BUDGET {
             let Some(inbound) = self.held.pop_front() else { break };
-            match self.place(host, dma, &inbound, touched) {
+            match self.place(slot, dma, &inbound, touched) {
                 Placed::Done | Placed::Lost => {}
                 Placed::NoDescriptors if !lossless && self.drops(inbound.queue) => self.count_queue_drop(inbound.queue),
                 Placed::NoDescriptors | Placed::Later => {
@@ -233,7 +196,7 @@ impl Ixgbe {
     }
 
     /// Writes a frame into as many buffers as it needs.
-    fn place(&mut self, host: &Host<'_>, dma: &Dma<'_>, inbound: &Inbound, touched: &mut u128) -> Placed {
+    fn place(&mut self, slot: &Slot<'_>, dma: &Dma<'_>, inbound: &Inbound, touched: &mut u128) -> Placed {
         let queue = inbound.queue;
         let ring = &mut self.rx[queue as usize];
         if !ring.runs() {
@@ -245,7 +208,7 @@ impl Ixgbe {
         let buffer_bytes = ring.buffer_bytes();
         if buffer_bytes == 0 || ring.srrctl & DESCTYPE_MASK != DESCTYPE_ADVANCED_ONE_BUFFER {
             let what = "a receive queue runs with a descriptor type or buffer size that is not modelled";
-            host.violation(what, format_args!("SRRCTL[{queue}]"), ring.srrctl.into(), "8.2.3.8.7");
+            slot.violation(what, format_args!("SRRCTL[{queue}]"), ring.srrctl.into(), "8.2.3.8.7");
             ring.faulted = true;
             return Placed::Lost;
         }
@@ -266,7 +229,7 @@ impl Ixgbe {
         for ((i, part), buffer) in inbound.frame.chunks(buffer_bytes).enumerate().zip(buffers) {
             let at = ring.desc(ring.head);
             if buffer.0 == 0 {
-                host.violation("a receive descriptor has no buffer", format_args!("RX queue {queue}, descriptor {}", ring.head), 0, "7.1.6.1");
+                slot.violation("a receive descriptor has no buffer", format_args!("RX queue {queue}, descriptor {}", ring.head), 0, "7.1.6.1");
             }
             let is_last = i + 1 == parts;
             let mut len = part.len();

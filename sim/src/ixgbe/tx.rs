@@ -2,12 +2,12 @@
 
 use driver_core::host::Iova;
 
+use super::card::{Ixgbe, PADDED_BYTES};
 use super::offload::{Context, Segmentation, insert_checksums};
 use super::regs::{CTRL, CTRL_GIO_DIS, DMATXCTL, DMATXCTL_TE, DTXTCPFLGH, DTXTCPFLGL, HLREG0, HLREG0_TXPADEN, SECTXCTRL, SECTXCTRL_TX_DIS};
 use super::stats::Cast;
-use super::{Ixgbe, MIN_FRAME_BYTES};
 use crate::dma::Dma;
-use crate::model::Host;
+use crate::slot::Slot;
 use crate::wire::{Sent, Wire};
 
 /// How many frames one step sends.
@@ -61,7 +61,7 @@ enum Fetched {
 
 impl Ixgbe {
     /// Sends frames of all queues in turn. Returns whether something moved.
-    pub(super) fn transmit(&mut self, host: &Host<'_>, dma: &Dma<'_>, wire: &mut dyn Wire) -> bool {
+    pub(super) fn transmit(&mut self, slot: &Slot<'_>, dma: &Dma<'_>, wire: &mut dyn Wire) -> bool {
         let sends = self.regs.has(DMATXCTL, DMATXCTL_TE)
             && !self.regs.has(SECTXCTRL, SECTXCTRL_TX_DIS)
             && !self.regs.has(CTRL, CTRL_GIO_DIS)
@@ -79,16 +79,16 @@ impl Ixgbe {
                 let queue = queues.trailing_zeros();
                 queues &= queues - 1;
                 self.tx_turn = (queue + 1) % 128;
-                busy |= self.transmit_queue(host, dma, wire, queue, &mut budget);
+                busy |= self.transmit_queue(slot, dma, wire, queue, &mut budget);
             }
         }
         busy
     }
 
-    fn transmit_queue(&mut self, host: &Host<'_>, dma: &Dma<'_>, wire: &mut dyn Wire, queue: u32, budget: &mut usize) -> bool {
+    fn transmit_queue(&mut self, slot: &Slot<'_>, dma: &Dma<'_>, wire: &mut dyn Wire, queue: u32, budget: &mut usize) -> bool {
         let mut moved = false;
         while *budget > 0 && self.tx[queue as usize].owned() > 0 {
-            let outbound = match self.fetch(host, dma, queue) {
+            let outbound = match self.fetch(slot, dma, queue) {
                 Fetched::Nothing => break,
                 Fetched::Context(outbound) => outbound,
                 Fetched::Packet(outbound) => {
@@ -100,7 +100,7 @@ impl Ixgbe {
             };
             *budget -= 1;
             moved = true;
-            self.complete(host, dma, queue, &outbound);
+            self.complete(slot, dma, queue, &outbound);
         }
         moved
     }
@@ -122,8 +122,8 @@ impl Ixgbe {
             if let Some(tag) = outbound.tag {
                 frame.splice(12..12, tag);
             }
-            if frame.len() < MIN_FRAME_BYTES {
-                frame.resize(MIN_FRAME_BYTES, 0);
+            if frame.len() < PADDED_BYTES {
+                frame.resize(PADDED_BYTES, 0);
             }
             let sent = self.send(wire, &frame);
             if sent != Sent::Busy {
@@ -150,18 +150,18 @@ impl Ixgbe {
     }
 
     /// Moves the head past a packet, and reports it now or later.
-    fn complete(&mut self, host: &Host<'_>, dma: &Dma<'_>, queue: u32, outbound: &Outbound) {
+    fn complete(&mut self, slot: &Slot<'_>, dma: &Dma<'_>, queue: u32, outbound: &Outbound) {
         let ring = &mut self.tx[queue as usize];
         if let Some(problem) = outbound.problem {
-            host.violation(problem, format_args!("TX queue {queue}, descriptor {}", ring.head), 0, "7.2.3.2");
+            slot.violation(problem, format_args!("TX queue {queue}, descriptor {}", ring.head), 0, "7.2.3.2");
         }
         let descs = if outbound.next > ring.head { outbound.next - ring.head } else { ring.slots() - ring.head + outbound.next };
         ring.head = outbound.next;
-        self.note_sent(host, dma, queue, descs, outbound.report);
+        self.note_sent(slot, dma, queue, descs, outbound.report);
     }
 
     /// Fetches the packet at the head into `outgoing`.
-    fn fetch(&mut self, host: &Host<'_>, dma: &Dma<'_>, queue: u32) -> Fetched {
+    fn fetch(&mut self, slot: &Slot<'_>, dma: &Dma<'_>, queue: u32) -> Fetched {
         let ring = &mut self.tx[queue as usize];
         if ring.faulted {
             return Fetched::Nothing;
@@ -193,7 +193,7 @@ impl Ixgbe {
             problem = problem.or_else(|| unfit_part(word, first));
             parts += 1;
             if parts > MAX_PARTS {
-                host.violation("a packet has more than 40 descriptors", format_args!("TX queue {queue}, descriptor {}", ring.head), 0, "7.2.1.1");
+                slot.violation("a packet has more than 40 descriptors", format_args!("TX queue {queue}, descriptor {}", ring.head), 0, "7.2.1.1");
                 ring.faulted = true;
                 return Fetched::Nothing;
             }
@@ -240,7 +240,7 @@ impl Ixgbe {
         // 8.2.3.22.13: a VLAN header comes on top, whoever put it there.
         let carries_tag = tagged || self.outgoing.get(12..14).is_some_and(|kind| kind == [0x81, 0x00] || kind == [0x88, 0xA8]);
         found((on_wire > self.longest_frame(carries_tag)).then_some("a packet is longer than MAXFRS allows"));
-        let unpadded = on_wire < MIN_FRAME_BYTES && !self.regs.has(HLREG0, HLREG0_TXPADEN);
+        let unpadded = on_wire < PADDED_BYTES && !self.regs.has(HLREG0, HLREG0_TXPADEN);
         found(unpadded.then_some("a short packet was sent while HLREG0.TXPADEN is off"));
     }
 }

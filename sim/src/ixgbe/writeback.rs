@@ -2,10 +2,11 @@
 
 use driver_core::host::Iova;
 
-use super::Ixgbe;
+use super::card::Ixgbe;
+use super::state::Unreported;
 use super::tx::desc;
 use crate::dma::Dma;
-use crate::model::Host;
+use crate::slot::Slot;
 
 /// TDWBAL: write the head back instead of DD (8.2.3.9.11).
 const HEAD_WRITE_BACK: u32 = 1;
@@ -14,26 +15,9 @@ const WTHRESH_SHIFT: u32 = 16;
 const WTHRESH_MASK: u32 = 0x7F;
 pub(super) const SWFLSH: u32 = 1 << 26;
 
-/// What a transmit ring has sent and not reported.
-#[derive(Debug, Clone)]
-pub(super) struct Unreported {
-    /// Descriptors that asked for a report, with their words.
-    reports: Vec<(u32, [u64; 2])>,
-    /// Descriptors since the first of them, with it.
-    descs: u32,
-    /// When they are reported at the latest.
-    due_us: u64,
-}
-
-impl Default for Unreported {
-    fn default() -> Self {
-        Self { reports: Vec::new(), descs: 0, due_us: u64::MAX }
-    }
-}
-
 impl Ixgbe {
     /// A packet of `descs` descriptors was sent; `report` is its last one, where it asked for a report.
-    pub(super) fn note_sent(&mut self, host: &Host<'_>, dma: &Dma<'_>, queue: u32, descs: u32, report: Option<(u32, [u64; 2])>) {
+    pub(super) fn note_sent(&mut self, slot: &Slot<'_>, dma: &Dma<'_>, queue: u32, descs: u32, report: Option<(u32, [u64; 2])>) {
         let ring = &mut self.tx[queue as usize];
         if ring.unreported.reports.is_empty() && report.is_none() {
             return;
@@ -44,37 +28,37 @@ impl Ixgbe {
             return self.report(dma, queue);
         }
         if ring.unreported.due_us == u64::MAX {
-            self.tx[queue as usize].unreported.due_us = self.burst_ends_us(host, queue);
+            self.tx[queue as usize].unreported.due_us = self.burst_ends_us(slot, queue);
             self.tx_waiting |= 1 << queue;
         }
     }
 
     /// When a burst that begins now is reported though it is small: the first packet starts the counter where it stands still. A queue whose
     /// interrupt is not moderated waits until the burst is complete.
-    fn burst_ends_us(&self, host: &Host<'_>, queue: u32) -> u64 {
+    fn burst_ends_us(&self, slot: &Slot<'_>, queue: u32) -> u64 {
         let Some(vector) = self.interrupts.vector_of(false, queue) else { return u64::MAX };
         let moderation = self.interrupts.moderation();
         match (moderation.interval_us(vector), moderation.zero_us(vector)) {
             (0, _) => u64::MAX,
-            (_, zero_us) if zero_us > host.now_us => zero_us,
-            (interval_us, _) => host.now_us + interval_us,
+            (_, zero_us) if zero_us > slot.now_us() => zero_us,
+            (interval_us, _) => slot.now_us() + interval_us,
         }
     }
 
     /// Reports what is due. Returns whether something was.
     #[inline]
-    pub(super) fn report_due(&mut self, host: &Host<'_>, dma: &Dma<'_>) -> bool {
-        self.tx_waiting != 0 && self.report_expired(host, dma)
+    pub(super) fn report_due(&mut self, slot: &Slot<'_>, dma: &Dma<'_>) -> bool {
+        self.tx_waiting != 0 && self.report_expired(slot, dma)
     }
 
-    fn report_expired(&mut self, host: &Host<'_>, dma: &Dma<'_>) -> bool {
+    fn report_expired(&mut self, slot: &Slot<'_>, dma: &Dma<'_>) -> bool {
         let (mut queues, mut reported) = (self.tx_waiting, false);
         while queues != 0 {
             let queue = queues.trailing_zeros();
             queues &= queues - 1;
-            if host.now_us >= self.tx[queue as usize].unreported.due_us {
+            if slot.now_us() >= self.tx[queue as usize].unreported.due_us {
                 self.report(dma, queue);
-                self.restart_moderation(host, false, queue);
+                self.restart_moderation(slot, false, queue);
                 reported = true;
             }
         }
@@ -82,9 +66,9 @@ impl Ixgbe {
     }
 
     /// The counter of a vector that cannot fire is started anew by the write-back that it timed; that of another, by its interrupt.
-    pub(super) fn restart_moderation(&mut self, host: &Host<'_>, receives: bool, queue: u32) {
+    pub(super) fn restart_moderation(&mut self, slot: &Slot<'_>, receives: bool, queue: u32) {
         if let Some(vector) = self.interrupts.vector_of(receives, queue).filter(|&vector| !self.interrupts.is_open(vector)) {
-            self.interrupts.restart(vector, host.now_us);
+            self.interrupts.restart(vector, slot.now_us());
         }
     }
 

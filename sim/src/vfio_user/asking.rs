@@ -16,9 +16,8 @@ use super::channel::{Channel, Closed, Message};
 use super::irq::Irqs;
 use super::memory::AddressSpace;
 use super::proto::*;
-use super::session::Terms;
 use crate::dma::Remote;
-use crate::iommu::FaultCause;
+use crate::memory::FaultCause;
 
 /// How long a client may take to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -53,6 +52,15 @@ impl Layout {
     }
 }
 
+/// What was agreed with the client.
+#[derive(Clone, Copy)]
+pub(super) struct Terms {
+    /// The most data that a message to the client may carry.
+    pub(super) max_data: usize,
+    /// How the client lays out data of DMA messages, as far as it has shown.
+    pub(super) layout: Layout,
+}
+
 /// Bytes of a length that belong to the data where they begin early.
 const EARLY: usize = 4;
 /// What clients answer that take data for a length: QEMU the former.
@@ -61,13 +69,13 @@ const HEAD: usize = size_of::<DmaAccess>();
 
 /// Writes that were sent and are not answered yet, by their messages' ids, and since when the oldest is waited for.
 #[derive(Default)]
-pub(super) struct Posted {
+pub(super) struct Unanswered {
     /// With each whether it was a guess at the layout, which may be refused.
     ids: VecDeque<(u16, bool)>,
     since: Option<Instant>,
 }
 
-impl Posted {
+impl Unanswered {
     fn add(&mut self, id: u16, is_guess: bool) {
         self.ids.push_back((id, is_guess));
         self.since.get_or_insert_with(Instant::now);
@@ -100,7 +108,7 @@ pub(super) struct Asking<'a> {
     space: &'a AddressSpace,
     terms: &'a Cell<Terms>,
     next_id: &'a Cell<u16>,
-    posted: &'a RefCell<Posted>,
+    posted: &'a RefCell<Unanswered>,
     irqs: &'a Irqs,
     /// Nothing is waited for any more in this step: the client wants something itself, or does not answer.
     stopped: Cell<bool>,
@@ -113,7 +121,7 @@ impl<'a> Asking<'a> {
         space: &'a AddressSpace,
         terms: &'a Cell<Terms>,
         next_id: &'a Cell<u16>,
-        posted: &'a RefCell<Posted>,
+        posted: &'a RefCell<Unanswered>,
         irqs: &'a Irqs,
     ) -> Self {
         Self { channel, space, terms, next_id, posted, irqs, stopped: Cell::new(false), closed: RefCell::new(None) }
@@ -360,7 +368,7 @@ mod tests {
     use std::os::unix::net::UnixStream;
     use std::thread::JoinHandle;
 
-    use super::super::server::Stopper;
+    use super::super::stopper::Stopper;
     use super::*;
 
     /// A client of 64 bytes at address 4096, until its connection ends: what its memory is then.

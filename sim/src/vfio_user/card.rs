@@ -13,10 +13,11 @@ use super::cable::{Cable, Pulled};
 use super::irq::Irqs;
 use super::proto::{BARS, CONFIG_BYTES, CONFIG_REGION, IrqSet, MSIX};
 use crate::config::{COMMAND, COMMAND_MEMORY};
-use crate::device::{EVENT_SLEEP, POLL_SLEEP};
 use crate::dma::{Dma, Remote};
-use crate::iommu::Window;
-use crate::model::{Host, Model};
+use crate::memory::Window;
+use crate::model::Model;
+use crate::pace::{EVENT_SLEEP, POLL_SLEEP};
+use crate::slot::Slot;
 use crate::violation::Violations;
 use crate::wire::Wire;
 
@@ -58,7 +59,7 @@ impl Card {
     }
 
     /// Lets the model do something, with interrupts to `irqs`.
-    pub(super) fn with<R>(&mut self, irqs: Option<&Irqs>, f: impl FnOnce(&mut dyn Model, &mut dyn Wire, &Host<'_>) -> R) -> R {
+    pub(super) fn with<R>(&mut self, irqs: Option<&Irqs>, f: impl FnOnce(&mut dyn Model, &mut dyn Wire, &Slot<'_>) -> R) -> R {
         let interrupt = |vector: u16| {
             if let Some(irqs) = irqs {
                 irqs.fire(MSIX, vector.into());
@@ -66,9 +67,9 @@ impl Card {
         };
         let is_plugged_in = self.cable.is_plugged_in();
         let carrier = is_plugged_in && self.wire.carrier();
-        let host = Host { now_us: self.now_us(), carrier, violations: &self.violations, interrupt: &interrupt };
+        let slot = Slot::new(self.now_us(), carrier, &self.violations, &interrupt);
         let result =
-            if is_plugged_in { f(&mut *self.model, &mut *self.wire, &host) } else { f(&mut *self.model, &mut Pulled(&mut *self.wire), &host) };
+            if is_plugged_in { f(&mut *self.model, &mut *self.wire, &slot) } else { f(&mut *self.model, &mut Pulled(&mut *self.wire), &slot) };
         if let Some(irqs) = irqs {
             irqs.follow_legacy(self.model.legacy());
         }
@@ -77,7 +78,7 @@ impl Card {
 
     /// The interrupts that the model has.
     pub(super) fn irqs(&mut self) -> Irqs {
-        self.with(None, |model, _, host| Irqs::new(model, host))
+        self.with(None, |model, _, slot| Irqs::new(model, slot))
     }
 
     /// Bytes of a region; 0: there is none of that number.
@@ -91,14 +92,14 @@ impl Card {
 
     /// Reads a range that lies inside a region.
     pub(super) fn read(&mut self, irqs: &Irqs, region: u32, offset: u64, into: &mut [u8]) {
-        self.with(Some(irqs), |model, _, host| {
-            let decodes = region == CONFIG_REGION || model.config_read(host, COMMAND, 2) & u32::from(COMMAND_MEMORY) != 0;
+        self.with(Some(irqs), |model, _, slot| {
+            let decodes = region == CONFIG_REGION || model.config_read(slot, COMMAND, 2) & u32::from(COMMAND_MEMORY) != 0;
             // A register is read whole: 8 bytes at once only where the client did that.
             let widest = if region != CONFIG_REGION && into.len() == 8 { 8 } else { 4 };
             for (at, from, width) in pieces(offset, into.len(), widest) {
                 let value = match region {
-                    CONFIG_REGION => model.config_read(host, at as u16, width as u8).into(),
-                    _ if decodes => model.bar_read(host, region as u8, at as u32, width as u8),
+                    CONFIG_REGION => model.config_read(slot, at as u16, width as u8).into(),
+                    _ if decodes => model.bar_read(slot, region as u8, at as u32, width as u8),
                     _ => u64::MAX,
                 };
                 into[from..from + width].copy_from_slice(&value.to_le_bytes()[..width]);
@@ -108,22 +109,22 @@ impl Card {
 
     /// Writes a range that lies inside a region.
     pub(super) fn write(&mut self, irqs: &Irqs, region: u32, offset: u64, from: &[u8]) {
-        self.with(Some(irqs), |model, _, host| {
-            let decodes = region == CONFIG_REGION || model.config_read(host, COMMAND, 2) & u32::from(COMMAND_MEMORY) != 0;
+        self.with(Some(irqs), |model, _, slot| {
+            let decodes = region == CONFIG_REGION || model.config_read(slot, COMMAND, 2) & u32::from(COMMAND_MEMORY) != 0;
             let widest = if region != CONFIG_REGION && from.len() == 8 { 8 } else { 4 };
             for (at, first, width) in pieces(offset, from.len(), widest) {
                 let mut bytes = [0; 8];
                 bytes[..width].copy_from_slice(&from[first..first + width]);
                 let value = u64::from_le_bytes(bytes);
                 match region {
-                    CONFIG_REGION => model.config_write(host, at as u16, width as u8, value as u32),
-                    _ if decodes => model.bar_write(host, region as u8, at as u32, width as u8, value),
+                    CONFIG_REGION => model.config_write(slot, at as u16, width as u8, value as u32),
+                    _ if decodes => model.bar_write(slot, region as u8, at as u32, width as u8, value),
                     _ => {}
                 }
             }
             // The write may have been a function-level reset.
             if region == CONFIG_REGION {
-                irqs.follow(model, host);
+                irqs.follow(model, slot);
             }
         });
     }
@@ -136,8 +137,8 @@ impl Card {
         let sent = RefCell::new(Vec::new());
         let interrupt = |vector: u16| sent.borrow_mut().push(vector);
         let carrier = self.cable.is_plugged_in() && self.wire.carrier();
-        let host = Host { now_us: self.now_us(), carrier, violations: &self.violations, interrupt: &interrupt };
-        let result = irqs.set(&mut *self.model, &host, set, data, descriptors);
+        let slot = Slot::new(self.now_us(), carrier, &self.violations, &interrupt);
+        let result = irqs.set(&mut *self.model, &slot, set, data, descriptors);
         sent.take().into_iter().for_each(|vector| irqs.fire(MSIX, vector.into()));
         irqs.follow_legacy(self.model.legacy());
         result
@@ -145,28 +146,28 @@ impl Card {
 
     /// Resets the function for a client: what a host saves and restores around a reset stays.
     pub(super) fn reset_for(&mut self, irqs: &Irqs) {
-        self.with(Some(irqs), |model, _, host| {
-            let bars: Vec<_> = BAR_REGISTERS.step_by(4).map(|at| (at, model.config_read(host, at, 4))).collect();
-            let command = model.config_read(host, COMMAND, 2);
-            let controls: Vec<_> = irqs.controls_in_use().map(|at| (at, model.config_read(host, at, 2))).collect();
-            model.reset(host);
-            bars.into_iter().for_each(|(at, value)| model.config_write(host, at, 4, value));
-            model.config_write(host, COMMAND, 2, command);
-            controls.into_iter().for_each(|(at, value)| model.config_write(host, at, 2, value));
-            irqs.follow(model, host);
+        self.with(Some(irqs), |model, _, slot| {
+            let bars: Vec<_> = BAR_REGISTERS.step_by(4).map(|at| (at, model.config_read(slot, at, 4))).collect();
+            let command = model.config_read(slot, COMMAND, 2);
+            let controls: Vec<_> = irqs.controls_in_use().map(|at| (at, model.config_read(slot, at, 2))).collect();
+            model.reset(slot);
+            bars.into_iter().for_each(|(at, value)| model.config_write(slot, at, 4, value));
+            model.config_write(slot, COMMAND, 2, command);
+            controls.into_iter().for_each(|(at, value)| model.config_write(slot, at, 2, value));
+            irqs.follow(model, slot);
         });
     }
 
     /// Resets the function as power does.
     pub(super) fn reset(&mut self) {
-        self.with(None, |model, _, host| model.reset(host));
+        self.with(None, |model, _, slot| model.reset(slot));
     }
 
     /// One step; `windows` and `remote` are the memory that the card may reach (see [`Dma::new`]).
     pub(super) fn step(&mut self, irqs: Option<&Irqs>, windows: &[Window], remote: Option<&dyn Remote>) -> bool {
         let violations = Arc::clone(&self.violations);
         let dma = Dma::new(windows, remote, self.model.is_bus_master(), &violations);
-        let busy = self.with(irqs, |model, wire, host| model.step(host, &dma, wire));
+        let busy = self.with(irqs, |model, wire, slot| model.step(slot, &dma, wire));
         self.wire_waits &= !busy;
         busy
     }
@@ -224,7 +225,7 @@ mod tests {
     fn a_model_never_reaches_the_wire_of_a_pulled_cable() {
         let (near, mut far) = peer::pair(1);
         let mut card = Card::new(Box::new(Ixgbe::new(IxgbeOptions::default())), Box::new(near)).unwrap();
-        let send = |card: &mut Card| card.with(None, |_, wire, host| (wire.send(&[0; 60]), host.carrier));
+        let send = |card: &mut Card| card.with(None, |_, wire, slot| (wire.send(&[0; 60]), slot.carrier()));
         card.cable.pull();
         assert_eq!(send(&mut card), (Sent::Taken, false));
         assert!(!far.receive(&mut Vec::new()));

@@ -13,7 +13,7 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFl
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::proto::{HEADER_BYTES, Header, MAX_DESCRIPTORS, MAX_MESSAGE_BYTES, command};
-use super::server::Stopper;
+use super::stopper::Stopper;
 
 /// How long a client may leave a full socket unread.
 const SEND_PATIENCE: Duration = Duration::from_secs(5);

@@ -8,7 +8,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, ReadWriteFlags, preadv2};
 
 use super::proto::*;
-use crate::model::{Host, Legacy, Model};
+use crate::model::{Legacy, Model};
+use crate::slot::Slot;
 
 /// Capabilities of PCI configuration space.
 const CAPABILITIES: u16 = 0x34;
@@ -40,25 +41,25 @@ pub(super) struct Irqs {
 }
 
 /// The offset of a capability; 0: there is none.
-fn capability(model: &mut dyn Model, host: &Host<'_>, id: u32) -> u16 {
-    let mut at = model.config_read(host, CAPABILITIES, 1) as u16 & 0xfc;
+fn capability(model: &mut dyn Model, slot: &Slot<'_>, id: u32) -> u16 {
+    let mut at = model.config_read(slot, CAPABILITIES, 1) as u16 & 0xfc;
     // A list of at most as many as fit below 256, whatever the model says.
     for _ in 0..48 {
-        if at == 0 || model.config_read(host, at, 1) == id {
+        if at == 0 || model.config_read(slot, at, 1) == id {
             return at;
         }
-        at = model.config_read(host, at + 1, 1) as u16 & 0xfc;
+        at = model.config_read(slot, at + 1, 1) as u16 & 0xfc;
     }
     0
 }
 
 impl Irqs {
     /// Those of `model`, without a descriptor.
-    pub(super) fn new(model: &mut dyn Model, host: &Host<'_>) -> Self {
-        let pin = model.config_read(host, INTERRUPT_PIN, 1);
-        let msi_at = capability(model, host, CAPABILITY_MSI);
-        let msi = if msi_at == 0 { 0 } else { 1 << (model.config_read(host, msi_at + 2, 2) >> 1 & 7).min(5) };
-        let msix_at = capability(model, host, CAPABILITY_MSIX);
+    pub(super) fn new(model: &mut dyn Model, slot: &Slot<'_>) -> Self {
+        let pin = model.config_read(slot, INTERRUPT_PIN, 1);
+        let msi_at = capability(model, slot, CAPABILITY_MSI);
+        let msi = if msi_at == 0 { 0 } else { 1 << (model.config_read(slot, msi_at + 2, 2) >> 1 & 7).min(5) };
+        let msix_at = capability(model, slot, CAPABILITY_MSIX);
         let msix = if msix_at == 0 { 0 } else { model.msix().count() };
         let control = |at: u16, enable: u32| (at != 0).then_some((at + 2, enable));
         // The models report no errors by interrupt, and never ask for the device back; clients want a place for both.
@@ -90,7 +91,7 @@ impl Irqs {
     ///
     /// # Errors
     /// EINVAL for what cannot be, EOPNOTSUPP where a descriptor would mask or unmask.
-    pub(super) fn set(&mut self, model: &mut dyn Model, host: &Host<'_>, set: &IrqSet, data: &[u8], descriptors: Vec<OwnedFd>) -> Result<(), Errno> {
+    pub(super) fn set(&mut self, model: &mut dyn Model, slot: &Slot<'_>, set: &IrqSet, data: &[u8], descriptors: Vec<OwnedFd>) -> Result<(), Errno> {
         // What was signalled before the command was sent comes before it.
         self.take_unmask();
         let (flags, index) = (set.flags.get(), set.index.get() as usize);
@@ -116,7 +117,7 @@ impl Irqs {
                 if index == INTX {
                     self.unmask = None;
                 }
-                self.enable_messages(model, host, index, false);
+                self.enable_messages(model, slot, index, false);
             }
             (ACTION_TRIGGER, DATA_EVENTFD) => {
                 if !descriptors.iter().all(is_eventfd) {
@@ -127,7 +128,7 @@ impl Irqs {
                 for vector in &mut vectors[range] {
                     vector.event = events.next();
                 }
-                self.enable_messages(model, host, index, true);
+                self.enable_messages(model, slot, index, true);
             }
             (ACTION_TRIGGER, _) => range.filter(|&at| chosen(at)).for_each(|at| self.fire(index, at)),
             (ACTION_UNMASK, DATA_EVENTFD) if index == INTX => self.unmask = descriptors.into_iter().next().map(unmasking).transpose()?,
@@ -142,7 +143,7 @@ impl Irqs {
                 }
             }
         }
-        self.follow(model, host);
+        self.follow(model, slot);
         Ok(())
     }
 
@@ -198,9 +199,9 @@ impl Irqs {
 
     /// Brings the model's table in line: entries with an eventfd are open, as an operating system would leave them. To be called after whatever may
     /// have changed the table.
-    pub(super) fn follow(&self, model: &mut dyn Model, host: &Host<'_>) {
+    pub(super) fn follow(&self, model: &mut dyn Model, slot: &Slot<'_>) {
         for (at, vector) in self.types[MSIX].iter().enumerate() {
-            model.msix().set_masked(host, at as u16, vector.event.is_none() || vector.masked.get());
+            model.msix().set_masked(slot, at as u16, vector.event.is_none() || vector.masked.get());
         }
     }
 
@@ -211,10 +212,10 @@ impl Irqs {
     }
 
     /// Turns MSI or MSI-X on or off in configuration space, as the kernel does for a client of its own.
-    fn enable_messages(&self, model: &mut dyn Model, host: &Host<'_>, index: usize, on: bool) {
+    fn enable_messages(&self, model: &mut dyn Model, slot: &Slot<'_>, index: usize, on: bool) {
         let Some((at, enable)) = self.controls[index] else { return };
-        let control = model.config_read(host, at, 2);
-        model.config_write(host, at, 2, if on { control | enable } else { control & !enable });
+        let control = model.config_read(slot, at, 2);
+        model.config_write(slot, at, 2, if on { control | enable } else { control & !enable });
     }
 }
 

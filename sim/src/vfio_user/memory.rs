@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
 use super::proto::{DMA_MAP_HINTS, DMA_MAP_READ, DMA_MAP_WRITE, DMA_UNMAP_ALL, DMA_UNMAP_GET_DIRTY_BITMAP, DmaMap, DmaUnmap, MAX_DMA_MAPS};
-use crate::iommu::Window;
+use crate::memory::Window;
 
 /// A part of a file, mapped. The client must not make the file shorter while it shares it: the access would be a bus error.
 struct FileMap {

@@ -29,6 +29,8 @@ mod memory;
 mod proto;
 mod server;
 mod session;
+mod stopper;
 
 pub use cable::Cable;
-pub use server::{ServeError, Server, Stopper};
+pub use server::{ServeError, Server};
+pub use stopper::Stopper;

@@ -3,15 +3,13 @@
 use std::fmt;
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 
@@ -19,8 +17,9 @@ use super::cable::Cable;
 use super::card::Card;
 use super::channel::Closed;
 use super::session::Session;
-use crate::device::{CROWDED_YIELD_US, IDLE_YIELDS, STEPS_PER_TURN};
+use super::stopper::Stopper;
 use crate::model::Model;
+use crate::pace::{CROWDED_YIELD_US, IDLE_YIELDS, STEPS_PER_TURN};
 use crate::violation::Violations;
 use crate::wire::{Wire, WireError};
 
@@ -67,35 +66,6 @@ impl std::error::Error for ServeError {
             Self::Socket { cause, .. } => Some(cause),
             Self::Wire(error) => Some(error),
         }
-    }
-}
-
-/// A way to end [`Server::run`] from another thread, or from a signal handler's.
-#[derive(Clone, Debug)]
-pub struct Stopper {
-    stop: Arc<AtomicBool>,
-    event: Arc<OwnedFd>,
-}
-
-impl Stopper {
-    pub(super) fn new() -> io::Result<Self> {
-        let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(Self { stop: Arc::default(), event: Arc::new(event) })
-    }
-
-    /// Ends [`Server::run`] soon. A client that is there loses its connection.
-    pub fn stop(&self) {
-        self.stop.store(true, Ordering::SeqCst);
-        let _ = rustix::io::write(&*self.event, &1u64.to_ne_bytes());
-    }
-
-    pub(super) fn is_stopped(&self) -> bool {
-        self.stop.load(Ordering::Relaxed)
-    }
-
-    /// What is readable once it was stopped.
-    pub(super) fn fd(&self) -> BorrowedFd<'_> {
-        self.event.as_fd()
     }
 }
 

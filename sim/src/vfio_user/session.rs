@@ -8,25 +8,16 @@ use serde_json::{Map, Value, json};
 use zerocopy::IntoBytes;
 use zerocopy::little_endian::U64;
 
-use super::asking::{Asking, Layout, Posted};
+use super::asking::{Asking, Layout, Terms, Unanswered};
 use super::card::Card;
 use super::channel::{Channel, Closed, Message};
 use super::irq::Irqs;
 use super::memory::AddressSpace;
 use super::proto::*;
-use super::server::Stopper;
+use super::stopper::Stopper;
 
 /// How many commands are served before the card moves on.
 const COMMANDS_PER_TURN: usize = 64;
-
-/// What was agreed with the client.
-#[derive(Clone, Copy)]
-pub(super) struct Terms {
-    /// The most data that a message to the client may carry.
-    pub(super) max_data: usize,
-    /// How the client lays out data of DMA messages, as far as it has shown.
-    pub(super) layout: Layout,
-}
 
 pub(super) struct Session {
     channel: RefCell<Channel>,
@@ -36,7 +27,7 @@ pub(super) struct Session {
     terms: Option<Cell<Terms>>,
     next_id: Cell<u16>,
     /// DMA writes that the client has not answered.
-    posted: RefCell<Posted>,
+    posted: RefCell<Unanswered>,
 }
 
 /// What a reply carries behind its header.

@@ -2,44 +2,44 @@
 
 use super::regs::*;
 use super::{TRANSMITQ, VirtioNet};
-use crate::model::Host;
+use crate::slot::Slot;
 
 /// Bytes of struct virtio_net_config as far as the model has it: up to `duplex`.
 const NET_CONFIG_BYTES: u32 = 17;
 
 impl VirtioNet {
-    pub(super) fn read_structure(&mut self, host: &Host<'_>, offset: u32, width: u8) -> u64 {
+    pub(super) fn read_structure(&mut self, slot: &Slot<'_>, offset: u32, width: u8) -> u64 {
         match offset {
-            COMMON_AT..ISR_AT => self.read_common(host, offset - COMMON_AT, width),
+            COMMON_AT..ISR_AT => self.read_common(slot, offset - COMMON_AT, width),
             ISR_AT..DEVICE_AT => std::mem::take(&mut self.isr).into(),
-            DEVICE_AT..NOTIFY_AT => self.read_device(host, offset - DEVICE_AT, width),
+            DEVICE_AT..NOTIFY_AT => self.read_device(slot, offset - DEVICE_AT, width),
             _ => 0,
         }
     }
 
-    pub(super) fn write_structure(&mut self, host: &Host<'_>, offset: u32, width: u8, value: u64) {
+    pub(super) fn write_structure(&mut self, slot: &Slot<'_>, offset: u32, width: u8, value: u64) {
         match offset {
-            COMMON_AT..ISR_AT => self.write_common(host, offset - COMMON_AT, width, value),
-            NOTIFY_AT.. => self.notify(host, offset - NOTIFY_AT, width, value),
-            _ => host.violation("a write to a structure that is only read", format_args!("offset {offset:#x}"), value, "4.1.4"),
+            COMMON_AT..ISR_AT => self.write_common(slot, offset - COMMON_AT, width, value),
+            NOTIFY_AT.. => self.notify(slot, offset - NOTIFY_AT, width, value),
+            _ => slot.violation("a write to a structure that is only read", format_args!("offset {offset:#x}"), value, "4.1.4"),
         }
     }
 
     /// 4.1.3.1: "the driver MUST use 8-bit wide accesses for 8-bit wide fields, 16-bit wide and aligned accesses for 16-bit wide fields" and so on.
-    fn check_width(host: &Host<'_>, offset: u32, width: u8, wanted: Option<u8>) -> bool {
+    fn check_width(slot: &Slot<'_>, offset: u32, width: u8, wanted: Option<u8>) -> bool {
         let right = wanted == Some(width);
         if !right {
-            host.violation("an access of another width than the field's", format_args!("offset {offset:#x}, {width} bytes"), 0, "4.1.3.1");
+            slot.violation("an access of another width than the field's", format_args!("offset {offset:#x}, {width} bytes"), 0, "4.1.3.1");
         }
         right
     }
 
-    fn read_common(&mut self, host: &Host<'_>, offset: u32, width: u8) -> u64 {
-        if !Self::check_width(host, offset, width, common::width(offset)) {
+    fn read_common(&mut self, slot: &Slot<'_>, offset: u32, width: u8) -> u64 {
+        if !Self::check_width(slot, offset, width, common::width(offset)) {
             return u64::MAX;
         }
         if self.reset_done_us.is_some() && offset != common::STATUS {
-            host.violation("a register was read during the reset", format_args!("common configuration, offset {offset:#x}"), 0, "4.1.4.3.2");
+            slot.violation("a register was read during the reset", format_args!("common configuration, offset {offset:#x}"), 0, "4.1.4.3.2");
         }
         let queue = self.queues.get(usize::from(self.queue_select));
         let half = |value: u64, select: u32| if select < 2 { u64::from((value >> (32 * select)) as u32) } else { 0 };
@@ -68,40 +68,40 @@ impl VirtioNet {
         }
     }
 
-    fn write_common(&mut self, host: &Host<'_>, offset: u32, width: u8, value: u64) {
-        if !Self::check_width(host, offset, width, common::width(offset)) {
+    fn write_common(&mut self, slot: &Slot<'_>, offset: u32, width: u8, value: u64) {
+        if !Self::check_width(slot, offset, width, common::width(offset)) {
             return;
         }
         if self.reset_done_us.is_some() {
-            host.violation("a register was written during the reset", format_args!("common configuration, offset {offset:#x}"), value, "4.1.4.3.2");
+            slot.violation("a register was written during the reset", format_args!("common configuration, offset {offset:#x}"), value, "4.1.4.3.2");
             return;
         }
         match offset {
             common::DEVICE_FEATURE_SELECT => self.device_feature_select = value as u32,
             common::DRIVER_FEATURE_SELECT => self.driver_feature_select = value as u32,
-            common::DRIVER_FEATURE => self.write_features(host, value),
-            common::MSIX_CONFIG => self.config_vector = self.vector(host, value as u16),
-            common::STATUS => self.write_status(host, value as u8),
+            common::DRIVER_FEATURE => self.write_features(slot, value),
+            common::MSIX_CONFIG => self.config_vector = self.vector(slot, value as u16),
+            common::STATUS => self.write_status(slot, value as u8),
             common::QUEUE_SELECT => self.queue_select = value as u16,
-            common::QUEUE_SIZE.. => self.write_queue(host, offset, value),
+            common::QUEUE_SIZE.. => self.write_queue(slot, offset, value),
             _ => {
-                host.violation("a write to a register that is only read", format_args!("common configuration, offset {offset:#x}"), value, "4.1.4.3");
+                slot.violation("a write to a register that is only read", format_args!("common configuration, offset {offset:#x}"), value, "4.1.4.3");
             }
         }
     }
 
     /// 4.1.5.1.2.1: a vector that the device cannot serve reads back as NO_VECTOR.
-    fn vector(&self, host: &Host<'_>, vector: u16) -> u16 {
+    fn vector(&self, slot: &Slot<'_>, vector: u16) -> u16 {
         if vector != NO_VECTOR && vector >= self.msix.count() {
-            host.violation("a vector that the function does not have", format_args!("MSI-X vector"), vector.into(), "4.1.5.1.2.2");
+            slot.violation("a vector that the function does not have", format_args!("MSI-X vector"), vector.into(), "4.1.5.1.2.2");
         }
         if vector >= self.msix.count() || self.faults.refuse_vector == Some(vector) { NO_VECTOR } else { vector }
     }
 
-    fn write_features(&mut self, host: &Host<'_>, value: u64) {
+    fn write_features(&mut self, slot: &Slot<'_>, value: u64) {
         let select = self.driver_feature_select;
         if self.is(VIRTIO_CONFIG_S_FEATURES_OK) || !self.is(VIRTIO_CONFIG_S_DRIVER) {
-            host.violation("features are written outside their step", format_args!("driver_feature"), value, "3.1.1");
+            slot.violation("features are written outside their step", format_args!("driver_feature"), value, "3.1.1");
             return;
         }
         if select < 2 {
@@ -109,20 +109,20 @@ impl VirtioNet {
             self.driver_features = self.driver_features & !(0xffff_ffff << shift) | value << shift;
         }
         if self.driver_features & !self.options.features != 0 {
-            host.violation("a feature is accepted that was not offered", format_args!("driver_feature"), self.driver_features, "2.2.1");
+            slot.violation("a feature is accepted that was not offered", format_args!("driver_feature"), self.driver_features, "2.2.1");
         }
     }
 
     /// 2.1, 3.1.1: bits are only added, in their order; 0 is a reset.
-    fn write_status(&mut self, host: &Host<'_>, value: u8) {
+    fn write_status(&mut self, slot: &Slot<'_>, value: u8) {
         if value == 0 {
-            self.reset_done_us = Some(if self.faults.reset_stuck { u64::MAX } else { host.now_us + self.options.reset_us });
+            self.reset_done_us = Some(if self.faults.reset_stuck { u64::MAX } else { slot.now_us() + self.options.reset_us });
             // A status of 0 already needs no wait, but reads back 0 only when the reset is done.
             self.status = self.status.max(VIRTIO_CONFIG_S_ACKNOWLEDGE as u8);
             return;
         }
         let (before, new) = (self.status, u32::from(value & !self.status));
-        let wrong = |what| host.violation(what, format_args!("device_status, was {before:#x}"), value.into(), "2.1.1");
+        let wrong = |what| slot.violation(what, format_args!("device_status, was {before:#x}"), value.into(), "2.1.1");
         if before & !value != 0 {
             wrong("a status bit is cleared");
         }
@@ -152,26 +152,26 @@ impl VirtioNet {
     }
 
     /// Fields of the selected queue (4.1.5.1.3).
-    fn write_queue(&mut self, host: &Host<'_>, offset: u32, value: u64) {
+    fn write_queue(&mut self, slot: &Slot<'_>, offset: u32, value: u64) {
         let (select, max) = (self.queue_select, self.options.queue_size);
         let early = !self.is(VIRTIO_CONFIG_S_FEATURES_OK);
         let late = self.is(VIRTIO_CONFIG_S_DRIVER_OK);
-        let vector = if offset == common::QUEUE_MSIX { self.vector(host, value as u16) } else { NO_VECTOR };
+        let vector = if offset == common::QUEUE_MSIX { self.vector(slot, value as u16) } else { NO_VECTOR };
         let Some(queue) = self.queues.get_mut(usize::from(select)) else {
-            host.violation("a field of a queue that is not there", format_args!("queue {select}, offset {offset:#x}"), value, "4.1.4.3");
+            slot.violation("a field of a queue that is not there", format_args!("queue {select}, offset {offset:#x}"), value, "4.1.4.3");
             return;
         };
         // To take the vector away (4.1.5.1.2) is no set-up: Linux does it last, to a card that was reset.
         let unmaps = offset == common::QUEUE_MSIX && value == u64::from(NO_VECTOR);
         if (early || late || queue.enabled) && !unmaps {
-            host.violation("a queue is set up outside its step", format_args!("queue {select}, offset {offset:#x}"), value, "3.1.1");
+            slot.violation("a queue is set up outside its step", format_args!("queue {select}, offset {offset:#x}"), value, "3.1.1");
             return;
         }
         match offset {
             common::QUEUE_SIZE => queue.size = value as u16,
             common::QUEUE_MSIX => queue.vector = vector,
             common::QUEUE_ENABLE if value == 1 => {
-                queue.check(host, select.into(), max);
+                queue.check(slot, select.into(), max);
                 queue.enabled = true;
                 self.counters.enabled += 1;
             }
@@ -181,11 +181,11 @@ impl VirtioNet {
                     *address = *address & !(0xffff_ffff << shift) | value << shift;
                 }
             }
-            _ => host.violation("a value or field that is not to be written", format_args!("queue {select}, offset {offset:#x}"), value, "4.1.4.3.2"),
+            _ => slot.violation("a value or field that is not to be written", format_args!("queue {select}, offset {offset:#x}"), value, "4.1.4.3.2"),
         }
     }
 
-    fn read_device(&mut self, host: &Host<'_>, offset: u32, width: u8) -> u64 {
+    fn read_device(&mut self, slot: &Slot<'_>, offset: u32, width: u8) -> u64 {
         // mac is bytes; status, max_virtqueue_pairs and mtu are le16; speed is le32; duplex is a byte.
         let wanted = match offset {
             0..=5 | 16 => Some(1),
@@ -193,8 +193,8 @@ impl VirtioNet {
             12 => Some(4),
             _ => None,
         };
-        if !Self::check_width(host, offset, width, wanted) || !self.is(VIRTIO_CONFIG_S_DRIVER) {
-            host.violation("the device configuration is read in a wrong way or too early", format_args!("offset {offset:#x}"), width.into(), "3.1.1");
+        if !Self::check_width(slot, offset, width, wanted) || !self.is(VIRTIO_CONFIG_S_DRIVER) {
+            slot.violation("the device configuration is read in a wrong way or too early", format_args!("offset {offset:#x}"), width.into(), "3.1.1");
         }
         if offset == 3 && self.faults.mac_changes > 0 {
             self.faults.mac_changes -= 1;
@@ -212,11 +212,11 @@ impl VirtioNet {
     }
 
     /// 4.1.5.2: without VIRTIO_F_NOTIFICATION_DATA the 16-bit number of the queue, at the queue's address.
-    fn notify(&mut self, host: &Host<'_>, offset: u32, width: u8, value: u64) {
+    fn notify(&mut self, slot: &Slot<'_>, offset: u32, width: u8, value: u64) {
         let queue = value as usize;
         let right = queue <= TRANSMITQ && offset == queue as u32 * self.options.notify_off_multiplier && width == 2;
         if !right || !self.is(VIRTIO_CONFIG_S_DRIVER_OK) || self.reset_done_us.is_some() {
-            host.violation(
+            slot.violation(
                 "a notification of the wrong form or at the wrong time",
                 format_args!("offset {offset:#x}, {width} bytes"),
                 value,

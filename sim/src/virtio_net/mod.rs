@@ -4,143 +4,35 @@
 //! driver is recorded as a violation, and a queue is only looked at after a notification where one was asked for.
 
 mod access;
+mod options;
 mod pci;
 mod queue;
 mod regs;
 mod rx;
+mod space;
 mod tx;
 
 use std::collections::VecDeque;
 
 use crate::config::ConfigSpace;
 use crate::dma::Dma;
-use crate::model::{Host, Model};
+use crate::model::Model;
 use crate::msix::Msix;
+use crate::slot::Slot;
 use crate::wire::Wire;
 use queue::{Chain, Queue, Rules};
 use regs::*;
+
+pub use options::{Faults, RxChecksum, VirtioNetOptions};
 
 /// struct virtio_net_hdr with num_buffers (5.1.6).
 const HEADER_BYTES: usize = 12;
 const RECEIVEQ: usize = 0;
 const TRANSMITQ: usize = 1;
 
-/// Which card the model is.
-#[derive(Debug, Clone)]
-pub struct VirtioNetOptions {
-    /// PCI device ID: 0x1041, or 0x1000 for a transitional card.
-    pub device: u16,
-    /// The address that it tells.
-    pub mac: [u8; 6],
-    /// The MTU that it tells, in bytes.
-    pub mtu: u16,
-    /// The features that it offers.
-    pub features: u64,
-    /// The largest size of a queue.
-    pub queue_size: u16,
-    /// notify_off_multiplier (4.1.4.4): 0, or a power of two.
-    pub notify_off_multiplier: u32,
-    /// Whether there is the PCI access window of section 4.1.4.9.
-    pub has_window: bool,
-    /// Whether the BAR of the structures can be mapped; else only the window leads to them.
-    pub has_bar: bool,
-    /// How long a reset takes, in microseconds.
-    pub reset_us: u64,
-    /// Faults to start with.
-    pub faults: Faults,
-}
-
-impl Default for VirtioNetOptions {
-    fn default() -> Self {
-        /// VIRTIO_NET_F_SPEED_DUPLEX, which the kernel's headers have under the same number.
-        const SPEED_DUPLEX: u32 = 63;
-        let features = [
-            VIRTIO_NET_F_CSUM,
-            VIRTIO_NET_F_GUEST_CSUM,
-            VIRTIO_NET_F_MTU,
-            VIRTIO_NET_F_MAC,
-            VIRTIO_NET_F_MRG_RXBUF,
-            VIRTIO_NET_F_STATUS,
-            VIRTIO_RING_F_INDIRECT_DESC,
-            VIRTIO_RING_F_EVENT_IDX,
-            VIRTIO_F_VERSION_1,
-            VIRTIO_F_ACCESS_PLATFORM,
-            SPEED_DUPLEX,
-        ];
-        Self {
-            device: 0x1041,
-            mac: [0x02, 0x00, 0x00, 0x1a, 0xf4, 0x41],
-            mtu: 9000,
-            features: features.into_iter().fold(0, |all, number| all | bit(number)),
-            queue_size: 256,
-            notify_off_multiplier: 4,
-            has_window: true,
-            has_bar: true,
-            reset_us: 5,
-            faults: Faults::default(),
-        }
-    }
-}
-
-/// What the card says of the checksum of frames that it delivers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum RxChecksum {
-    /// Nothing.
-    #[default]
-    None,
-    /// That it is good.
-    Valid,
-    /// That it is partial: the place of the sum, and of the checksum behind it.
-    Partial {
-        /// csum_start
-        start: u16,
-        /// csum_offset
-        offset: u16,
-    },
-}
-
-/// Ways in which the card misbehaves, for tests of a driver's reaction. Change them while it runs with
-/// [`SimDevice::with_model`](crate::SimDevice::with_model).
-#[derive(Debug, Clone, Default)]
-pub struct Faults {
-    /// A reset never ends.
-    pub reset_stuck: bool,
-    /// FEATURES_OK does not stay set.
-    pub refuse_features: bool,
-    /// This vector is not taken.
-    pub refuse_vector: Option<u16>,
-    /// The address changes in the middle of so many reads of it.
-    pub mac_changes: u32,
-    /// The configuration's generation changes at each look.
-    pub restless: bool,
-    /// The queues have this size, as the card tells.
-    pub queue_size: Option<u16>,
-    /// The id of the next used receive buffer.
-    pub rx_id: Option<u32>,
-    /// The next used receive buffer is used twice.
-    pub rx_twice: bool,
-    /// The used length of the next receive buffer.
-    pub rx_len: Option<u32>,
-    /// num_buffers of the next frame.
-    pub num_buffers: Option<u16>,
-    /// flags of the next frame, whatever was negotiated.
-    pub rx_flags: Option<u8>,
-    /// gso_type of the next frame.
-    pub gso_type: Option<u8>,
-    /// So much is added to the receive queue's used index, once.
-    pub rx_jump: u16,
-    /// The id of the next used transmit chain.
-    pub tx_id: Option<u32>,
-    /// The next used transmit chain is used twice.
-    pub tx_twice: bool,
-    /// So much is added to the transmit queue's used index, once.
-    pub tx_jump: u16,
-}
-
 /// The card.
 pub struct VirtioNet {
-    /// How it misbehaves.
-    pub faults: Faults,
+    faults: Faults,
     /// What it says of the checksum of frames that it delivers. Only with VIRTIO_NET_F_GUEST_CSUM.
     pub rx_checksum: RxChecksum,
     /// Chains that were sent are kept while this is set.
@@ -205,12 +97,12 @@ impl VirtioNet {
     pub fn new(options: VirtioNetOptions) -> Self {
         let size = options.queue_size;
         Self {
-            faults: options.faults.clone(),
+            faults: Faults::default(),
             rx_checksum: RxChecksum::None,
             hold_tx: false,
             last_first: false,
-            config: pci::config_space(&options),
-            msix: Msix::new(pci::VECTORS),
+            config: space::config_space(&options),
+            msix: Msix::new(space::VECTORS),
             status: 0,
             reset_done_us: None,
             device_feature_select: 0,
@@ -233,6 +125,15 @@ impl VirtioNet {
             counters: Counters::default(),
             options,
         }
+    }
+
+    /// How it misbehaves. Change it while it runs with [`SimDevice::with_model`](crate::SimDevice::with_model).
+    ///
+    /// # Safety
+    /// A card that misbehaves breaks what its driver relies on, beyond what a driver can see: it reports a buffer that it was lent and did not use, and uses it
+    /// later. Nobody holds a reference to the bytes of a frame while such a card moves.
+    pub unsafe fn faults(&mut self) -> &mut Faults {
+        &mut self.faults
     }
 
     /// What it counted since power-on.
@@ -286,29 +187,29 @@ impl VirtioNet {
     }
 
     /// The configuration changed (4.1.5.3).
-    fn announce_change(&mut self, host: &Host<'_>) {
+    fn announce_change(&mut self, slot: &Slot<'_>) {
         self.generation = self.generation.wrapping_add(1);
         if self.is(VIRTIO_CONFIG_S_DRIVER_OK) {
             self.isr |= 2;
             if self.config_vector != NO_VECTOR {
-                self.msix.raise(host, self.config_vector);
+                self.msix.raise(slot, self.config_vector);
             }
         }
     }
 
-    fn follow_link(&mut self, host: &Host<'_>) -> bool {
-        if host.carrier == self.link_up {
+    fn follow_link(&mut self, slot: &Slot<'_>) -> bool {
+        if slot.carrier() == self.link_up {
             return false;
         }
-        self.link_up = host.carrier;
+        self.link_up = slot.carrier();
         if self.has(VIRTIO_NET_F_STATUS) {
-            self.announce_change(host);
+            self.announce_change(slot);
         }
         true
     }
 
     /// Tells the driver that `queue` has used entries, where it wants to know.
-    fn signal(&mut self, host: &Host<'_>, dma: &Dma<'_>, queue: usize) {
+    fn signal(&mut self, slot: &Slot<'_>, dma: &Dma<'_>, queue: usize) {
         let rules = self.rules();
         let Some(end) = self.queues.get_mut(queue) else { return };
         // A fault is recorded by the IOMMU. Where the driver's wish cannot be read now, an interrupt too many does no harm.
@@ -316,48 +217,50 @@ impl VirtioNet {
             self.isr |= 1;
             if end.vector != NO_VECTOR {
                 let vector = end.vector;
-                self.msix.raise(host, vector);
+                self.msix.raise(slot, vector);
             }
         }
     }
 }
 
-impl Model for VirtioNet {
-    fn config_read(&mut self, host: &Host<'_>, offset: u16, width: u8) -> u32 {
-        self.read_config_space(host, offset, width)
+// SAFETY: its DMA is that of the rings of enabled queues: their descriptors, and the buffers that these name, each until it is reported as done; a queue that is
+// disabled, and the whole card in a reset, forgets them. Frames are copied to and from vectors of its own. (Faults make it lie: see [`Faults`].)
+unsafe impl Model for VirtioNet {
+    fn config_read(&mut self, slot: &Slot<'_>, offset: u16, width: u8) -> u32 {
+        self.read_config_space(slot, offset, width)
     }
 
-    fn config_write(&mut self, host: &Host<'_>, offset: u16, width: u8, value: u32) {
-        self.write_config_space(host, offset, width, value);
+    fn config_write(&mut self, slot: &Slot<'_>, offset: u16, width: u8, value: u32) {
+        self.write_config_space(slot, offset, width, value);
     }
 
     fn bar_len_bytes(&self, index: u8) -> Option<usize> {
         match index {
-            pci::MSIX_BAR => Some(pci::MSIX_BYTES),
+            space::MSIX_BAR => Some(space::MSIX_BYTES),
             STRUCTURES_BAR if self.options.has_bar => Some(STRUCTURES_BYTES),
             _ => None,
         }
     }
 
-    fn bar_read(&mut self, host: &Host<'_>, index: u8, offset: u32, width: u8) -> u64 {
+    fn bar_read(&mut self, slot: &Slot<'_>, index: u8, offset: u32, width: u8) -> u64 {
         match index {
-            STRUCTURES_BAR => self.read_structure(host, offset, width),
-            _ if offset < pci::MSIX_PENDING => self.msix.table_read(offset as usize).into(),
-            _ => self.msix.pending_read((offset - pci::MSIX_PENDING) as usize).into(),
+            STRUCTURES_BAR => self.read_structure(slot, offset, width),
+            _ if offset < space::MSIX_PENDING => self.msix.table_read(offset as usize).into(),
+            _ => self.msix.pending_read((offset - space::MSIX_PENDING) as usize).into(),
         }
     }
 
-    fn bar_write(&mut self, host: &Host<'_>, index: u8, offset: u32, width: u8, value: u64) {
+    fn bar_write(&mut self, slot: &Slot<'_>, index: u8, offset: u32, width: u8, value: u64) {
         match index {
-            STRUCTURES_BAR => self.write_structure(host, offset, width, value),
-            _ if offset < pci::MSIX_PENDING => self.msix.table_write(host, offset as usize, value as u32),
+            STRUCTURES_BAR => self.write_structure(slot, offset, width, value),
+            _ if offset < space::MSIX_PENDING => self.msix.table_write(slot, offset as usize, value as u32),
             _ => {}
         }
     }
 
-    fn reset(&mut self, _: &Host<'_>) {
+    fn reset(&mut self, _: &Slot<'_>) {
         self.forget();
-        self.config = pci::config_space(&self.options);
+        self.config = space::config_space(&self.options);
         self.msix.reset();
     }
 
@@ -369,9 +272,9 @@ impl Model for VirtioNet {
         &mut self.msix
     }
 
-    fn step(&mut self, host: &Host<'_>, dma: &Dma<'_>, wire: &mut dyn Wire) -> bool {
-        let mut busy = self.follow_link(host);
-        if self.reset_done_us.is_some_and(|us| us <= host.now_us) {
+    fn step(&mut self, slot: &Slot<'_>, dma: &Dma<'_>, wire: &mut dyn Wire) -> bool {
+        let mut busy = self.follow_link(slot);
+        if self.reset_done_us.is_some_and(|us| us <= slot.now_us()) {
             self.forget();
             busy = true;
         }
@@ -380,12 +283,12 @@ impl Model for VirtioNet {
             self.wants_reset = false;
             // 2.1.2: "the device MUST set DEVICE_NEEDS_RESET", and "If DRIVER_OK is set, [...] MUST send a device configuration change notification".
             self.status |= VIRTIO_CONFIG_S_NEEDS_RESET as u8;
-            self.announce_change(host);
+            self.announce_change(slot);
             busy = true;
         }
         if self.is_live() {
-            busy |= self.transmit(host, dma, wire);
-            busy |= self.receive(host, dma, wire);
+            busy |= self.transmit(slot, dma, wire);
+            busy |= self.receive(slot, dma, wire);
         }
         busy
     }

@@ -4,8 +4,8 @@ use driver_core::host::Iova;
 
 use super::regs::*;
 use crate::dma::Dma;
-use crate::iommu::DmaFault;
-use crate::model::Host;
+use crate::memory::DmaFault;
+use crate::slot::Slot;
 
 /// One piece of a chain.
 #[derive(Debug, Clone, Copy)]
@@ -80,26 +80,26 @@ impl Queue {
     }
 
     /// 2.7.4, 2.7.5, 2.7.6, 2.7.8: what must hold when the queue is enabled.
-    pub(super) fn check(&self, host: &Host<'_>, index: usize, max: u16) {
+    pub(super) fn check(&self, slot: &Slot<'_>, index: usize, max: u16) {
         let aligns = [VRING_DESC_ALIGN_SIZE, VRING_AVAIL_ALIGN_SIZE, VRING_USED_ALIGN_SIZE];
         for (&area, align) in self.areas.iter().zip(aligns) {
             if area == 0 || !area.is_multiple_of(align.into()) {
-                host.violation("a queue area is missing or not aligned", format_args!("queue {index}"), area, "2.7");
+                slot.violation("a queue area is missing or not aligned", format_args!("queue {index}"), area, "2.7");
             }
         }
         if !self.size.is_power_of_two() || self.size > max {
-            host.violation("a queue size that is no power of two, or above the device's", format_args!("queue {index}"), self.size.into(), "2.7");
+            slot.violation("a queue size that is no power of two, or above the device's", format_args!("queue {index}"), self.size.into(), "2.7");
         }
     }
 
     /// How many chains wait.
-    pub(super) fn waiting(&mut self, host: &Host<'_>, dma: &Dma<'_>, rules: Rules) -> Result<u16, DmaFault> {
+    pub(super) fn waiting(&mut self, slot: &Slot<'_>, dma: &Dma<'_>, rules: Rules) -> Result<u16, DmaFault> {
         if rules.event_idx && dma.load2(self.driver(0))? != 0 {
-            host.violation("avail flags are not zero with VIRTIO_F_EVENT_IDX", format_args!("available ring"), 0, "2.7.7.1");
+            slot.violation("avail flags are not zero with VIRTIO_F_EVENT_IDX", format_args!("available ring"), 0, "2.7.7.1");
         }
         let waiting = dma.load2(self.driver(2))?.wrapping_sub(self.taken);
         if waiting > self.size.wrapping_sub(self.outstanding()) {
-            host.violation("more chains are available than the queue has", format_args!("avail idx"), waiting.into(), "2.7.13.1");
+            slot.violation("more chains are available than the queue has", format_args!("avail idx"), waiting.into(), "2.7.13.1");
             self.dead = true;
             return Ok(0);
         }
@@ -107,29 +107,29 @@ impl Queue {
     }
 
     /// Takes the next chain. One is waiting. After a fault that passes nothing is taken.
-    pub(super) fn take(&mut self, host: &Host<'_>, dma: &Dma<'_>, rules: Rules) -> Result<Chain, DmaFault> {
+    pub(super) fn take(&mut self, slot: &Slot<'_>, dma: &Dma<'_>, rules: Rules) -> Result<Chain, DmaFault> {
         let at = 4 + 2 * u64::from(self.taken % self.size);
         let head = dma.load2(self.driver(at))?;
         let mut chain = Chain { head, pieces: Vec::new() };
         let known = head < self.size && usize::from(head) < self.held.len();
         if known {
-            self.follow(host, dma, rules, &mut chain)?;
+            self.follow(slot, dma, rules, &mut chain)?;
         } else {
-            host.violation("a descriptor beyond the queue is made available", format_args!("available ring"), head.into(), "2.7.6");
+            slot.violation("a descriptor beyond the queue is made available", format_args!("available ring"), head.into(), "2.7.6");
             self.dead = true;
         }
         self.taken = self.taken.wrapping_add(1);
         if let Some(held) = self.held.get_mut(usize::from(head))
             && std::mem::replace(held, true)
         {
-            host.violation("a descriptor is made available while the device has it", format_args!("descriptor {head}"), 0, "2.7.13.1");
+            slot.violation("a descriptor is made available while the device has it", format_args!("descriptor {head}"), 0, "2.7.13.1");
         }
         Ok(chain)
     }
 
-    fn follow(&mut self, host: &Host<'_>, dma: &Dma<'_>, rules: Rules, chain: &mut Chain) -> Result<(), DmaFault> {
+    fn follow(&mut self, slot: &Slot<'_>, dma: &Dma<'_>, rules: Rules, chain: &mut Chain) -> Result<(), DmaFault> {
         let (mut table, mut entries, mut index, mut nested) = (Iova(self.areas[0]), self.size, chain.head, false);
-        let wrong = |what, value: u64, section| host.violation(what, format_args!("chain of descriptor {}", chain.head), value, section);
+        let wrong = |what, value: u64, section| slot.violation(what, format_args!("chain of descriptor {}", chain.head), value, section);
         for _ in 0..self.size {
             let [address, rest] = dma.load16(table.offset(16 * u64::from(index)))?;
             let (len, flags, next) = (rest as u32, u32::from((rest >> 32) as u16), (rest >> 48) as u16);

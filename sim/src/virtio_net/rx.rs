@@ -4,8 +4,8 @@ use super::queue::Chain;
 use super::regs::*;
 use super::{HEADER_BYTES, RECEIVEQ, RxChecksum, VirtioNet};
 use crate::dma::Dma;
-use crate::iommu::DmaFault;
-use crate::model::Host;
+use crate::memory::DmaFault;
+use crate::slot::Slot;
 use crate::wire::Wire;
 
 /// How many frames one step delivers.
@@ -15,15 +15,15 @@ const WHOLE_FRAME_BYTES: u32 = 1526;
 
 impl VirtioNet {
     /// Delivers what arrives. Returns whether something moved.
-    pub(super) fn receive(&mut self, host: &Host<'_>, dma: &Dma<'_>, wire: &mut dyn Wire) -> bool {
-        let moved = self.try_receive(host, dma, wire);
+    pub(super) fn receive(&mut self, slot: &Slot<'_>, dma: &Dma<'_>, wire: &mut dyn Wire) -> bool {
+        let moved = self.try_receive(slot, dma, wire);
         moved.unwrap_or_else(|fault| {
             self.queues[RECEIVEQ].dead |= !fault.is_passing();
             !fault.is_passing()
         })
     }
 
-    fn try_receive(&mut self, host: &Host<'_>, dma: &Dma<'_>, wire: &mut dyn Wire) -> Result<bool, DmaFault> {
+    fn try_receive(&mut self, slot: &Slot<'_>, dma: &Dma<'_>, wire: &mut dyn Wire) -> Result<bool, DmaFault> {
         let mut entries = Vec::new();
         let mut busy = std::mem::take(&mut self.queues[RECEIVEQ].notified);
         let mut stopped = Ok(());
@@ -40,7 +40,7 @@ impl VirtioNet {
                     frame
                 }
             };
-            match self.gather_buffers(host, dma, HEADER_BYTES + frame.len()) {
+            match self.gather_buffers(slot, dma, HEADER_BYTES + frame.len()) {
                 Ok(true) => {}
                 Ok(false) if !wire.is_lossless() => {
                     self.counters.dropped += 1;
@@ -67,13 +67,13 @@ impl VirtioNet {
             }
             let jump = std::mem::take(&mut self.faults.rx_jump);
             self.queues[RECEIVEQ].give_back(dma, &entries, jump)?;
-            self.signal(host, dma, RECEIVEQ);
+            self.signal(slot, dma, RECEIVEQ);
         }
         stopped.map(|()| busy)
     }
 
     /// Takes buffers for `needed` bytes into the stash, and says whether there are enough. Where not, the driver is asked to notify.
-    fn gather_buffers(&mut self, host: &Host<'_>, dma: &Dma<'_>, needed: usize) -> Result<bool, DmaFault> {
+    fn gather_buffers(&mut self, slot: &Slot<'_>, dma: &Dma<'_>, needed: usize) -> Result<bool, DmaFault> {
         let rules = self.rules();
         let merges = self.has(VIRTIO_NET_F_MRG_RXBUF);
         let mut asked = false;
@@ -90,7 +90,7 @@ impl VirtioNet {
             if !self.has_buffers {
                 return Ok(false);
             }
-            if self.queues[RECEIVEQ].waiting(host, dma, rules)? == 0 {
+            if self.queues[RECEIVEQ].waiting(slot, dma, rules)? == 0 {
                 if asked {
                     self.has_buffers = false;
                     return Ok(false);
@@ -100,16 +100,16 @@ impl VirtioNet {
                 asked = true;
                 continue;
             }
-            let chain = self.queues[RECEIVEQ].take(host, dma, rules)?;
+            let chain = self.queues[RECEIVEQ].take(slot, dma, rules)?;
             if self.queues[RECEIVEQ].dead {
                 return Ok(false);
             }
             let least = if merges { HEADER_BYTES as u32 } else { WHOLE_FRAME_BYTES };
             if room_of(&chain) < least as usize {
-                host.violation("a receive buffer is too small", format_args!("descriptor {}", chain.head), room_of(&chain) as u64, "5.1.6.3.1");
+                slot.violation("a receive buffer is too small", format_args!("descriptor {}", chain.head), room_of(&chain) as u64, "5.1.6.3.1");
             }
             if chain.pieces.iter().any(|piece| !piece.writable) {
-                host.violation("a readable descriptor in the receive queue", format_args!("descriptor {}", chain.head), 0, "5.1.6.3");
+                slot.violation("a readable descriptor in the receive queue", format_args!("descriptor {}", chain.head), 0, "5.1.6.3");
             }
             self.stash.push_back(chain);
         }

@@ -4,8 +4,8 @@ use super::queue::Chain;
 use super::regs::*;
 use super::{HEADER_BYTES, TRANSMITQ, VirtioNet};
 use crate::dma::Dma;
-use crate::iommu::DmaFault;
-use crate::model::Host;
+use crate::memory::DmaFault;
+use crate::slot::Slot;
 use crate::wire::{Sent, Wire};
 
 /// How many frames one step sends.
@@ -17,8 +17,8 @@ const ETHERNET_BYTES: usize = 14 + 4;
 
 impl VirtioNet {
     /// Sends what waits. Returns whether something moved.
-    pub(super) fn transmit(&mut self, host: &Host<'_>, dma: &Dma<'_>, wire: &mut dyn Wire) -> bool {
-        let moved = self.try_transmit(host, dma, wire);
+    pub(super) fn transmit(&mut self, slot: &Slot<'_>, dma: &Dma<'_>, wire: &mut dyn Wire) -> bool {
+        let moved = self.try_transmit(slot, dma, wire);
         // A fault that does not pass was recorded as a violation: the card has lost its way.
         moved.unwrap_or_else(|fault| {
             self.queues[TRANSMITQ].dead |= !fault.is_passing();
@@ -26,7 +26,7 @@ impl VirtioNet {
         })
     }
 
-    fn try_transmit(&mut self, host: &Host<'_>, dma: &Dma<'_>, wire: &mut dyn Wire) -> Result<bool, DmaFault> {
+    fn try_transmit(&mut self, slot: &Slot<'_>, dma: &Dma<'_>, wire: &mut dyn Wire) -> Result<bool, DmaFault> {
         let mut busy = false;
         if let Some((chain, frame)) = self.unsent.take() {
             if !self.put_on_wire(wire, chain, frame) {
@@ -35,37 +35,37 @@ impl VirtioNet {
             busy = true;
         }
         // The queue is looked at after a notification alone: a driver that forgets one waits for ever.
-        let taken = if self.queues[TRANSMITQ].notified { self.take_chains(host, dma, wire) } else { Ok(false) };
+        let taken = if self.queues[TRANSMITQ].notified { self.take_chains(slot, dma, wire) } else { Ok(false) };
         if !self.hold_tx && !self.sent.is_empty() {
-            self.complete(host, dma)?;
+            self.complete(slot, dma)?;
             busy = true;
         }
         Ok(taken? || busy)
     }
 
-    fn take_chains(&mut self, host: &Host<'_>, dma: &Dma<'_>, wire: &mut dyn Wire) -> Result<bool, DmaFault> {
+    fn take_chains(&mut self, slot: &Slot<'_>, dma: &Dma<'_>, wire: &mut dyn Wire) -> Result<bool, DmaFault> {
         let rules = self.rules();
         let mut busy = false;
         self.queues[TRANSMITQ].want_notification(dma, rules, false)?;
-        if !self.send_fetched(host, dma, wire)? {
+        if !self.send_fetched(slot, dma, wire)? {
             return Ok(true);
         }
         for _ in 0..BUDGET {
-            if self.queues[TRANSMITQ].waiting(host, dma, rules)? == 0 {
+            if self.queues[TRANSMITQ].waiting(slot, dma, rules)? == 0 {
                 // Ask for the next notification, then look once more: the driver may have been faster.
                 self.queues[TRANSMITQ].want_notification(dma, rules, true)?;
-                if self.queues[TRANSMITQ].waiting(host, dma, rules)? == 0 {
+                if self.queues[TRANSMITQ].waiting(slot, dma, rules)? == 0 {
                     self.queues[TRANSMITQ].notified = false;
                     return Ok(busy);
                 }
             }
             busy = true;
-            let chain = self.queues[TRANSMITQ].take(host, dma, rules)?;
+            let chain = self.queues[TRANSMITQ].take(slot, dma, rules)?;
             if self.queues[TRANSMITQ].dead {
                 return Ok(true);
             }
             self.fetching = Some(chain);
-            if !self.send_fetched(host, dma, wire)? {
+            if !self.send_fetched(slot, dma, wire)? {
                 break;
             }
         }
@@ -73,15 +73,15 @@ impl VirtioNet {
     }
 
     /// Fetches the chain that was taken, and puts it on the wire. Whether the wire took it.
-    fn send_fetched(&mut self, host: &Host<'_>, dma: &Dma<'_>, wire: &mut dyn Wire) -> Result<bool, DmaFault> {
+    fn send_fetched(&mut self, slot: &Slot<'_>, dma: &Dma<'_>, wire: &mut dyn Wire) -> Result<bool, DmaFault> {
         let Some(chain) = &self.fetching else { return Ok(true) };
         let mut bytes = Vec::new();
         for piece in &chain.pieces {
             if piece.writable {
-                host.violation("a writable descriptor in the transmit queue", format_args!("descriptor {}", chain.head), piece.at.0, "5.1.6.2");
+                slot.violation("a writable descriptor in the transmit queue", format_args!("descriptor {}", chain.head), piece.at.0, "5.1.6.2");
             }
             if bytes.len() + piece.len as usize > LONGEST_CHAIN_BYTES {
-                host.violation("a chain is longer than any frame", format_args!("descriptor {}", chain.head), piece.len.into(), "5.1.6.2");
+                slot.violation("a chain is longer than any frame", format_args!("descriptor {}", chain.head), piece.len.into(), "5.1.6.2");
                 self.queues[TRANSMITQ].dead = true;
                 return Ok(false);
             }
@@ -89,13 +89,13 @@ impl VirtioNet {
         }
         let Some(chain) = self.fetching.take() else { return Ok(true) };
         self.counters.chained += u64::from(chain.pieces.len() > 1);
-        let frame = self.unwrap_frame(host, &chain, bytes);
+        let frame = self.unwrap_frame(slot, &chain, bytes);
         Ok(self.put_on_wire(wire, chain, frame))
     }
 
     /// Takes the header off, checks it, and does what it asks for (5.1.6.2.1).
-    fn unwrap_frame(&self, host: &Host<'_>, chain: &Chain, mut bytes: Vec<u8>) -> Vec<u8> {
-        let wrong = |what, value: u64| host.violation(what, format_args!("header of descriptor {}", chain.head), value, "5.1.6.2.1");
+    fn unwrap_frame(&self, slot: &Slot<'_>, chain: &Chain, mut bytes: Vec<u8>) -> Vec<u8> {
+        let wrong = |what, value: u64| slot.violation(what, format_args!("header of descriptor {}", chain.head), value, "5.1.6.2.1");
         if bytes.len() < HEADER_BYTES + 14 {
             wrong("a chain has no room for header and frame", bytes.len() as u64);
             return Vec::new();
@@ -138,7 +138,7 @@ impl VirtioNet {
     }
 
     /// Gives the chains of sent frames back.
-    fn complete(&mut self, host: &Host<'_>, dma: &Dma<'_>) -> Result<(), DmaFault> {
+    fn complete(&mut self, slot: &Slot<'_>, dma: &Dma<'_>) -> Result<(), DmaFault> {
         let mut entries: Vec<_> = self.sent.drain(..).map(|chain| (u32::from(chain.head), 0)).collect();
         if self.last_first {
             entries.reverse();
@@ -153,7 +153,7 @@ impl VirtioNet {
         }
         let jump = std::mem::take(&mut self.faults.tx_jump);
         self.queues[TRANSMITQ].give_back(dma, &entries, jump)?;
-        self.signal(host, dma, TRANSMITQ);
+        self.signal(slot, dma, TRANSMITQ);
         Ok(())
     }
 }

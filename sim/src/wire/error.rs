@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{MAX_FRAME_BYTES, MIN_FRAME_BYTES};
+use super::length::{MAX_FRAME_BYTES, MIN_FRAME_BYTES};
 
 /// What went wrong with a wire: what was tried, on what, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -15,6 +15,7 @@
 pub mod dgram;
 mod error;
 pub mod impair;
+mod length;
 pub mod pcap;
 pub mod peer;
 mod random;
@@ -26,6 +27,7 @@ mod testing;
 pub mod traffic;
 
 pub use error::WireError;
+pub use length::{MAX_FRAME_BYTES, MIN_FRAME_BYTES};
 
 /// One end of a wire: what a card's port is plugged into. Frames are whole Ethernet frames without preamble and frame check sequence.
 pub trait Wire: Send {
@@ -72,8 +74,3 @@ pub enum Sent {
     /// The wire had no room, nothing happened: try again later.
     Busy,
 }
-
-/// The longest frame that a wire carries, in bytes: 16 KiB, above what any card here takes.
-pub const MAX_FRAME_BYTES: usize = 16 * 1024;
-/// The shortest frame that a wire carries, in bytes: an Ethernet header. A card pads what it sends to 60.
-pub const MIN_FRAME_BYTES: usize = 14;

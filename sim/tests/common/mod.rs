@@ -7,7 +7,9 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex};
 
+use driver_core::host::{Bar, DmaRegion, Iova, PciFunction};
 use driver_core::host::{DmaRegion, Iova, PciFunction, RegSpace};
+use sim::ixgbe::{Faults, Ixgbe, IxgbeOptions};
 use sim::ixgbe::{Ixgbe, IxgbeOptions};
 use sim::wire::{Sent, Wire, WireError};
 use sim::{Iommu, SimBar, SimDevice, SimFunction};
@@ -173,7 +175,23 @@ impl Card {
 
     pub fn put(&self, ring: &TestRing, index: u32, words: [u64; 2]) {
         let bytes = [words[0].to_le_bytes(), words[1].to_le_bytes()].concat();
-        self.device.iommu().write(ring.region.iova().offset(u64::from(index) * 16), &bytes).unwrap();
+        self.fill(&ring.region, index * 16, &bytes);
+    }
+
+    /// Writes to a region that the card is to read.
+    pub fn fill(&self, region: &DmaRegion, at: u32, bytes: &[u8]) {
+        // SAFETY: as in `bytes`.
+        unsafe { self.device.iommu().write(region.iova().offset(at.into()), bytes) }.unwrap();
+    }
+
+    pub fn model<R>(&self, work: impl FnOnce(&mut Ixgbe) -> R) -> R {
+        // SAFETY: no test exchanges the model.
+        unsafe { self.device.with_model(work) }.unwrap()
+    }
+
+    pub fn faults(&self, change: impl FnOnce(&mut Faults)) {
+        // SAFETY: tests have no references to memory that is mapped for the card.
+        self.model(|card| change(unsafe { card.faults() }));
     }
 
     pub fn get(&self, ring: &TestRing, index: u32) -> [u64; 2] {
@@ -183,7 +201,8 @@ impl Card {
 
     pub fn bytes(&self, iova: Iova, len: usize) -> Vec<u8> {
         let mut bytes = vec![0; len];
-        self.device.iommu().read(iova, &mut bytes).unwrap();
+        // SAFETY: tests have no references to memory that is mapped for the card, and it leaves a region alone until it is told of it.
+        unsafe { self.device.iommu().read(iova, &mut bytes) }.unwrap();
         bytes
     }
 

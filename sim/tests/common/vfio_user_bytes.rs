@@ -66,7 +66,7 @@ impl Bench {
         let path = std::env::temp_dir().join(unique);
         let model: Box<dyn Model> = match virtio {
             true => Box::new(VirtioNet::new(VirtioNetOptions::default())),
-            false => Box::new(Ixgbe::new(IxgbeOptions { link_up_us: 0, ..IxgbeOptions::default() })),
+            false => Box::new(Ixgbe::new(IxgbeOptions::new().link_up_us(0))),
         };
         let (near, far) = peer::pair(4);
         let server = Server::bind(&path, model, Box::new(near)).expect("a socket in the folder for temporary files");

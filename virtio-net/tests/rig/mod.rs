@@ -9,7 +9,7 @@ use driver_core::buf::{Batch, BufPool, Frame, PoolConfig};
 use driver_core::device::Config;
 use driver_core::host::{Clock, DmaDomain};
 use driver_core::queue::{RxQueue, TxQueue, TxState};
-use sim::virtio_net::{VirtioNet as Model, VirtioNetOptions as Options};
+use sim::virtio_net::{Faults, VirtioNet as Model, VirtioNetOptions as Options};
 use sim::wire::peer::{self, Peer};
 use sim::wire::slow::Slow;
 use sim::wire::{Sent, Wire};
@@ -25,8 +25,7 @@ pub struct Rig {
 
 /// The options without these features.
 pub fn without(features: Features) -> Options {
-    let options = Options::default();
-    Options { features: options.features & !features.bits(), ..options }
+    Options::new().without(features.bits())
 }
 
 impl Rig {
@@ -85,7 +84,13 @@ impl Rig {
     }
 
     pub fn model<R>(&self, work: impl FnOnce(&mut Model) -> R) -> R {
-        self.device.with_model(work).unwrap()
+        // SAFETY: no test exchanges the model.
+        unsafe { self.device.with_model(work) }.unwrap()
+    }
+
+    pub fn faults<R>(&self, change: impl FnOnce(&mut Faults) -> R) -> R {
+        // SAFETY: the card moves in the test's own thread, and no test holds a reference to a frame's bytes over a step.
+        self.model(|model| change(unsafe { model.faults() }))
     }
 
     /// What the card saw that the specification forbids.

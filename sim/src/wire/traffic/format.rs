@@ -11,7 +11,7 @@
 //!
 //! Numbers are little-endian. The length is that of the frame, so that a cut frame is known as such.
 
-use super::TrafficConfig;
+use super::config::TrafficConfig;
 use crate::wire::random::{GOLDEN, mix};
 
 const ETHER_TYPE: [u8; 2] = [0x88, 0xb5];

@@ -3,6 +3,7 @@
 //! Plug the two wires of [`pair`] into two cards, forward frames between the cards, and read the two [`Flow`]s: every frame that a
 //! generator makes must come out of the other card, once, in order and unchanged.
 
+mod config;
 mod format;
 mod sequence;
 
@@ -17,35 +18,7 @@ use super::{Sent, Wire, WireError};
 use format::Format;
 use sequence::{Order, Sequence};
 
-/// The shortest frame generated: Ethernet's minimum without frame check sequence, in bytes.
-pub const MIN_BYTES: usize = 60;
-/// The longest frame generated, in bytes: an MTU of 9710 and an Ethernet header.
-pub const MAX_BYTES: usize = 9724;
-
-/// What a [`pair`] generates.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TrafficConfig {
-    /// Length of every frame in bytes, [`MIN_BYTES`] to [`MAX_BYTES`].
-    pub frame_bytes: usize,
-    /// Told apart by this number: frames of another pair count as corrupted.
-    pub flow: u32,
-    /// The MAC addresses of the two cards: what the wire at a card generates is addressed to that card, from the other.
-    pub macs: [[u8; 6]; 2],
-    /// Frames a second in each direction; `None`: as fast as the card takes them.
-    pub rate_pps: Option<u64>,
-    /// Frames in each direction; `None`: until [`Flow::stop`].
-    pub count: Option<u64>,
-    /// Generate whether the card has a free descriptor or not. The card counts what it drops ("missed"); hand that number to [`FlowTotals::lost`].
-    pub flood: bool,
-}
-
-impl Default for TrafficConfig {
-    /// Frames of 60 bytes as fast as the card takes them, until stopped, to cards that receive any address.
-    fn default() -> Self {
-        let macs = [[2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]];
-        Self { frame_bytes: MIN_BYTES, flow: 1, macs, rate_pps: None, count: None, flood: false }
-    }
-}
+pub use config::{MAX_BYTES, MIN_BYTES, TrafficConfig};
 
 /// One direction of a [`pair`]: written by its generator and its checker, read by the application at any time.
 #[derive(Debug)]

@@ -1,0 +1,169 @@
+//! Which card the model is, and how it may misbehave.
+
+use super::regs::*;
+
+/// Which card the model is: one with all features that it knows, until told otherwise.
+///
+/// ```
+/// use sim::virtio_net::{VirtioNet, VirtioNetOptions};
+/// let card = VirtioNet::new(VirtioNetOptions::new().mtu(1500).queue_size(1024));
+/// ```
+#[derive(Debug, Clone)]
+pub struct VirtioNetOptions {
+    pub(super) device: u16,
+    pub(super) mac: [u8; 6],
+    pub(super) mtu: u16,
+    pub(super) features: u64,
+    pub(super) queue_size: u16,
+    pub(super) notify_off_multiplier: u32,
+    pub(super) has_window: bool,
+    pub(super) has_bar: bool,
+    pub(super) reset_us: u64,
+}
+
+impl VirtioNetOptions {
+    /// A card with all features that the model knows.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// PCI device ID: 0x1041, or 0x1000 for a transitional card.
+    #[must_use]
+    pub fn device(self, device: u16) -> Self {
+        Self { device, ..self }
+    }
+
+    /// The address that it tells.
+    #[must_use]
+    pub fn mac(self, mac: [u8; 6]) -> Self {
+        Self { mac, ..self }
+    }
+
+    /// The MTU that it tells, in bytes.
+    #[must_use]
+    pub fn mtu(self, mtu: u16) -> Self {
+        Self { mtu, ..self }
+    }
+
+    /// These features it does not offer.
+    #[must_use]
+    pub fn without(self, features: u64) -> Self {
+        Self { features: self.features & !features, ..self }
+    }
+
+    /// The largest size of a queue.
+    #[must_use]
+    pub fn queue_size(self, queue_size: u16) -> Self {
+        Self { queue_size, ..self }
+    }
+
+    /// notify_off_multiplier (4.1.4.4): 0, or a power of two.
+    #[must_use]
+    pub fn notify_off_multiplier(self, notify_off_multiplier: u32) -> Self {
+        Self { notify_off_multiplier, ..self }
+    }
+
+    /// Whether there is the PCI access window of section 4.1.4.9.
+    #[must_use]
+    pub fn has_window(self, has_window: bool) -> Self {
+        Self { has_window, ..self }
+    }
+
+    /// Whether the BAR of the structures can be mapped; else only the window leads to them.
+    #[must_use]
+    pub fn has_bar(self, has_bar: bool) -> Self {
+        Self { has_bar, ..self }
+    }
+
+    /// How long a reset takes, in microseconds.
+    #[must_use]
+    pub fn reset_us(self, reset_us: u64) -> Self {
+        Self { reset_us, ..self }
+    }
+}
+
+impl Default for VirtioNetOptions {
+    fn default() -> Self {
+        /// VIRTIO_NET_F_SPEED_DUPLEX, which the kernel's headers have under the same number.
+        const SPEED_DUPLEX: u32 = 63;
+        let features = [
+            VIRTIO_NET_F_CSUM,
+            VIRTIO_NET_F_GUEST_CSUM,
+            VIRTIO_NET_F_MTU,
+            VIRTIO_NET_F_MAC,
+            VIRTIO_NET_F_MRG_RXBUF,
+            VIRTIO_NET_F_STATUS,
+            VIRTIO_RING_F_INDIRECT_DESC,
+            VIRTIO_RING_F_EVENT_IDX,
+            VIRTIO_F_VERSION_1,
+            VIRTIO_F_ACCESS_PLATFORM,
+            SPEED_DUPLEX,
+        ];
+        Self {
+            device: 0x1041,
+            mac: [0x02, 0x00, 0x00, 0x1a, 0xf4, 0x41],
+            mtu: 9000,
+            features: features.into_iter().fold(0, |all, number| all | bit(number)),
+            queue_size: 256,
+            notify_off_multiplier: 4,
+            has_window: true,
+            has_bar: true,
+            reset_us: 5,
+        }
+    }
+}
+
+/// What the card says of the checksum of frames that it delivers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RxChecksum {
+    /// Nothing.
+    #[default]
+    None,
+    /// That it is good.
+    Valid,
+    /// That it is partial: the place of the sum, and of the checksum behind it.
+    Partial {
+        /// csum_start
+        start: u16,
+        /// csum_offset
+        offset: u16,
+    },
+}
+
+/// Ways in which the card misbehaves, for tests of a driver's reaction: see [`VirtioNet::faults`](crate::virtio_net::VirtioNet::faults).
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct Faults {
+    /// A reset never ends.
+    pub reset_stuck: bool,
+    /// FEATURES_OK does not stay set.
+    pub refuse_features: bool,
+    /// This vector is not taken.
+    pub refuse_vector: Option<u16>,
+    /// The address changes in the middle of so many reads of it.
+    pub mac_changes: u32,
+    /// The configuration's generation changes at each look.
+    pub restless: bool,
+    /// The queues have this size, as the card tells.
+    pub queue_size: Option<u16>,
+    /// The id of the next used receive buffer.
+    pub rx_id: Option<u32>,
+    /// The next used receive buffer is used twice.
+    pub rx_twice: bool,
+    /// The used length of the next receive buffer.
+    pub rx_len: Option<u32>,
+    /// num_buffers of the next frame.
+    pub num_buffers: Option<u16>,
+    /// flags of the next frame, whatever was negotiated.
+    pub rx_flags: Option<u8>,
+    /// gso_type of the next frame.
+    pub gso_type: Option<u8>,
+    /// So much is added to the receive queue's used index, once.
+    pub rx_jump: u16,
+    /// The id of the next used transmit chain.
+    pub tx_id: Option<u32>,
+    /// The next used transmit chain is used twice.
+    pub tx_twice: bool,
+    /// So much is added to the transmit queue's used index, once.
+    pub tx_jump: u16,
+}
