@@ -360,7 +360,7 @@ mod tests {
     /// The transport of a device that is reached through its BAR, and of one that is reached through the window.
     fn both_ways() -> [(SimDevice, Transport<SimFunction>); 2] {
         [true, false].map(|has_bar| {
-            let model = Model::new(Options { has_bar, ..Options::default() });
+            let model = Model::new(Options::new().has_bar(has_bar));
             let device = SimDevice::new("test", Box::new(model), Box::new(peer::pair(1).0), Iommu::new());
             let mut function = device.function();
             function.enable_registers().unwrap();
