@@ -3,9 +3,7 @@
 mod common;
 
 use common::{Card, MAC};
-use driver_core::host::{Bar, PciFunction};
 use driver_core::host::{Bar, PciFunction, RegSpace};
-use sim::ixgbe::{Faults, Ixgbe, IxgbeOptions};
 use sim::ixgbe::{Faults, IxgbeOptions};
 
 const CTRL: u32 = 0x0;

@@ -7,11 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use common::{Card, MAC, data_word, frame};
-use driver_core::host::{Bar, Clock, Doorbell, Interrupt, Iova, PciFunction};
 use driver_core::host::{Bar, Clock, Doorbell, Interrupt, Iova, PciFunction, RegSpace};
-use sim::ixgbe::Ixgbe;
 use sim::{HostClock, Iommu, SimClock, SimDevice, Violations};
-use sim::{HostClock, Iommu, SimClock, Violations};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 

@@ -7,10 +7,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex};
 
-use driver_core::host::{Bar, DmaRegion, Iova, PciFunction};
 use driver_core::host::{DmaRegion, Iova, PciFunction, RegSpace};
 use sim::ixgbe::{Faults, Ixgbe, IxgbeOptions};
-use sim::ixgbe::{Ixgbe, IxgbeOptions};
 use sim::wire::{Sent, Wire, WireError};
 use sim::{Iommu, SimBar, SimDevice, SimFunction};
 
