@@ -3,17 +3,40 @@
 //! The read format of a receive descriptor (7.1.6.1) is the buffer's address in word 0 and 0 in word 1 (no header buffer), so that the done bit of
 //! a descriptor that the card has not touched is clear. Of a transmit descriptor word 0 is the buffer's address, and word 1 is made here.
 
+use driver_core::buf::meta;
 use driver_core::ether::MIN_FRAME_BYTES;
 use driver_core::ring::{RxRules, TxRules};
 
+/// A frame's words decode from the card's as they are: the layout is the card's. Of the bits that a frame has no use for HDR_LEN alone is taken out
+/// ([`rx_rules`]), since the queue's number takes its place.
+const _: () = {
+    assert!(rx::RSS_TYPE == meta::KIND_MASK && rx::RSS_TYPE_FLOW_DIRECTOR == meta::KIND_MARK && rx::PACKET_UDP == meta::UDP);
+    assert!(rx::RSCCNT == 0xf << meta::COALESCED_SHIFT && rx::HDR_LEN == 0x3ff << meta::QUEUE_SHIFT && rx::RSS_HASH == !0 << meta::VALUE_SHIFT);
+    assert!(rx::FLM == meta::FLOW_MATCH && rx::VP == meta::VLAN_VALID && rx::L4CS == meta::L4_CHECKED && rx::IPCS == meta::IP_CHECKED);
+    assert!(rx::L4E == meta::L4_BAD && rx::IPE == meta::IP_BAD);
+    assert!(rx::PKT_LEN == 0xffff << meta::LEN_SHIFT && rx::VLAN_TAG == 0xffff << meta::VLAN_SHIFT);
+};
+
 /// Receive write-back, word 1 (7.1.6.2): extended status in 19:0, extended error in 31:20, PKT_LEN in 47:32, VLAN tag in 63:48.
 pub mod rx {
+    /// Word 0: what the hash covers.
+    pub const RSS_TYPE: u64 = 0xf;
+    /// RSS type of a frame whose hash's place has what flow director says of it.
+    pub const RSS_TYPE_FLOW_DIRECTOR: u64 = 0xf;
+    /// Word 0, packet type: UDP.
+    pub const PACKET_UDP: u64 = 1 << 9;
+    /// Word 0: of a large receive, one more than the segments that start in this descriptor (RSC-COUNT).
+    pub const RSCCNT: u64 = 0xf << 17;
+    /// Word 0: the hash.
+    pub const RSS_HASH: u64 = !0 << 32;
     /// Word 0, HDR_LEN: how many bytes went to a header buffer, which this driver never gives.
     pub const HDR_LEN: u64 = 0x3ff << 21;
     /// Descriptor done.
     pub const DD: u64 = 1 << 0;
     /// End of packet: the frame's last descriptor.
     pub const EOP: u64 = 1 << 1;
+    /// A flow director filter matched.
+    pub const FLM: u64 = 1 << 2;
     /// VLAN packet. Set for a tagged frame whether or not the tag was stripped (VP-UNSTRIPPED).
     pub const VP: u64 = 1 << 3;
     /// The UDP checksum was checked.
@@ -32,6 +55,11 @@ pub mod rx {
     pub const L4E: u64 = 1 << 30;
     /// The IPv4 header checksum is wrong.
     pub const IPE: u64 = 1 << 31;
+
+    /// The length of what is in the buffer.
+    pub const PKT_LEN: u64 = 0xffff << 32;
+    /// The VLAN tag.
+    pub const VLAN_TAG: u64 = 0xffff << 48;
 
     /// What the card says of checksums.
     pub const VERDICTS: u64 = UDPCS | L4CS | IPCS | L4E | IPE;
@@ -154,8 +182,8 @@ mod tests {
         assert_eq!(word & rx::L4E, rx::L4E);
         assert_eq!(word & rx::IPE, rx::IPE);
         assert_eq!(word & RX_RULES.unusual, 0);
-        assert_eq!(word & driver_core::buf::meta::L4_BAD, rx::L4E);
-        assert_eq!(word & driver_core::buf::meta::IP_BAD, rx::IPE);
+        assert_eq!(word & meta::L4_BAD, rx::L4E);
+        assert_eq!(word & meta::IP_BAD, rx::IPE);
     }
 
     #[test]

@@ -47,15 +47,15 @@ fn said(offloads: Offloads, burst: usize, budget: usize) -> Vec<[Checksum; 2]> {
 
 #[test]
 fn frames_tell_what_the_card_found_of_their_checksums() {
-    assert_eq!(said(Offloads::all(), 1, 1), [[Checksum::Unnecessary, Checksum::None]]);
-    assert_eq!(said(Offloads::all(), 20, 64), [[Checksum::Unnecessary, Checksum::None]; 20]);
+    assert_eq!(said(Offloads::all(), 1, 1), [[Checksum::Good, Checksum::Unknown]]);
+    assert_eq!(said(Offloads::all(), 20, 64), [[Checksum::Good, Checksum::Unknown]; 20]);
 }
 
 #[test]
 fn verdicts_that_are_not_wanted_are_not_shown() {
     let offloads = Offloads::all() - Offloads::RX_CHECKSUM;
-    assert_eq!(said(offloads, 1, 1), [[Checksum::None; 2]]);
-    assert_eq!(said(offloads, 20, 64), [[Checksum::None; 2]; 20]);
+    assert_eq!(said(offloads, 1, 1), [[Checksum::Unknown; 2]]);
+    assert_eq!(said(offloads, 20, 64), [[Checksum::Unknown; 2]; 20]);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! The header of a frame (5.1.6), as bytes. Pure functions.
 
+use driver_core::buf::meta;
+
 /// Bytes of struct virtio_net_hdr with `num_buffers`, which every device of version 1 has.
 pub const NET_HDR_BYTES: usize = 12;
 
@@ -7,6 +9,10 @@ pub const NET_HDR_BYTES: usize = 12;
 pub const HDR_F_NEEDS_CSUM: u8 = 1;
 /// VIRTIO_NET_HDR_F_DATA_VALID: the device checked the checksum.
 pub const HDR_F_DATA_VALID: u8 = 2;
+/// How far VIRTIO_NET_HDR_F_DATA_VALID is shifted to become what a frame's second word says of it: the checksum was checked, and nothing says that
+/// it is bad. The rest of the two words is the length, and zero: what else a header tells, the frame keeps in private memory.
+pub const DATA_VALID_SHIFT: u32 = 4;
+const _: () = assert!((HDR_F_DATA_VALID as u64) << DATA_VALID_SHIFT == meta::L4_CHECKED);
 /// VIRTIO_NET_HDR_GSO_NONE.
 pub const HDR_GSO_NONE: u8 = 0;
 

@@ -6,22 +6,20 @@
 use alloc::sync::Arc;
 use core::fmt;
 
-use driver_core::buf::meta::{Checksum, L4_CHECKED, LEN_SHIFT};
+use driver_core::buf::meta::{Checksum, LEN_SHIFT};
 use driver_core::buf::{Batch, Frame};
 use driver_core::ether::{self, FrameLimits};
 use driver_core::host::PciFunction;
 use driver_core::queue::{QueueFault, RxCounters, RxQueue};
 use driver_core::ring::split::{SplitRx, SplitTaken};
 
-use crate::desc::{HDR_F_DATA_VALID, HDR_F_NEEDS_CSUM, HDR_GSO_NONE, Header, NET_HDR_BYTES};
+use crate::desc::{DATA_VALID_SHIFT, HDR_F_DATA_VALID, HDR_F_NEEDS_CSUM, HDR_GSO_NONE, Header, NET_HDR_BYTES};
 use crate::regs::{Features, net};
 use crate::shared::{Memory, Shared};
 use crate::transport::Notify;
 
 /// The shortest frame that is handed up, an Ethernet header, with the device's header before it.
 const MIN_USED_BYTES: u32 = (NET_HDR_BYTES + ether::HEADER_BYTES) as u32;
-/// From VIRTIO_NET_HDR_F_DATA_VALID to what a frame's word says in its place.
-const DATA_VALID_SHIFT: u32 = 4;
 
 /// A frame of several buffers of which not all have come yet.
 struct Partial {
@@ -55,7 +53,7 @@ impl Rules {
         const UNUSUAL: u16 = (HDR_F_NEEDS_CSUM as u16) | 0xff << 8;
         let [a, b, .., e, f] = *header;
         let (first, buffers) = (u16::from_le_bytes([a, b]), u16::from_le_bytes([e, f]));
-        const { assert!(HDR_GSO_NONE == 0 && (HDR_F_DATA_VALID as u64) << DATA_VALID_SHIFT == L4_CHECKED) };
+        const { assert!(HDR_GSO_NONE == 0) };
         let strange = first & UNUSUAL | (buffers ^ 1) & self.buffers_mask;
         (strange == 0).then_some(u32::from(first & self.valid_mask) << DATA_VALID_SHIFT)
     }
@@ -106,7 +104,7 @@ impl Rules {
             }
             frame.set_checksum(Checksum::Partial { start, offset });
         } else if flags & HDR_F_DATA_VALID != 0 {
-            frame.set_checksum(Checksum::Unnecessary);
+            frame.set_checksum(Checksum::Good);
         }
         true
     }

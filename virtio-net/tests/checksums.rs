@@ -61,8 +61,8 @@ fn what_the_device_knows_of_a_received_checksum_is_handed_up() {
     let mut parts = rig.parts(&small());
     let mut batch = Batch::new(4);
     let said = [
-        (RxChecksum::None, Checksum::None),
-        (RxChecksum::Valid, Checksum::Unnecessary),
+        (RxChecksum::None, Checksum::Unknown),
+        (RxChecksum::Valid, Checksum::Good),
         (RxChecksum::Partial { start: 34, offset: 6 }, Checksum::Partial { start: 34, offset: 6 }),
     ];
     for (device, wanted) in said {
@@ -79,7 +79,7 @@ fn what_the_device_knows_of_a_received_checksum_is_handed_up() {
         assert_eq!(parts.tx.submit(&mut batch), TxState::Running);
         rig.run_us(20);
         let whole = sum(&rig.arrived()[0][34..]) == 0xffff;
-        assert_eq!(whole, wanted != Checksum::None && wanted != Checksum::Unnecessary);
+        assert_eq!(whole, wanted != Checksum::Unknown && wanted != Checksum::Good);
     }
     drop((parts, batch));
     rig.assert_clean();
@@ -127,7 +127,7 @@ fn nothing_is_said(mut rig: Rig, config: &Config) {
         rig.send(&numbered(1, 100));
         rig.run_us(20);
         assert_eq!(parts.rx.poll(&mut batch, 4), 1);
-        assert_eq!(batch.frames()[0].checksum(), Checksum::None);
+        assert_eq!(batch.frames()[0].checksum(), Checksum::Unknown);
         batch.clear();
     }
     drop((parts, batch));

@@ -15,5 +15,5 @@ mod tests;
 pub use batch::Batch;
 pub use cache::BufCache;
 pub use frame::{Frame, FrameError, Segments};
-pub use meta::{Checksum, Rss, RssKind, Segmentation, SegmentationKind};
+pub use meta::{Checksum, FlowMatch, Rss, RssKind, Segmentation, SegmentationKind};
 pub use pool::{BufPool, CHUNK, PoolConfig, PoolError};

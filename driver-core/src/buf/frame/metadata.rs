@@ -4,7 +4,7 @@ use core::fmt;
 
 use crate::buf::frame::error::FrameError;
 use crate::buf::frame::handle::Frame;
-use crate::buf::meta::{self, Checksum, LEN_SHIFT, Meta, Rss, Segmentation, Words};
+use crate::buf::meta::{self, Checksum, FlowMatch, LEN_SHIFT, Meta, Rss, Segmentation, Words};
 
 impl Frame {
     /// The decoded metadata, from wherever the frame keeps it.
@@ -45,6 +45,33 @@ impl Frame {
     /// The flow hash.
     pub fn rss(&self) -> Option<Rss> {
         self.meta(meta::rss, |m| m.rss)
+    }
+
+    /// Which of the device's flow filters matched it, if one did.
+    pub fn flow_match(&self) -> Option<FlowMatch> {
+        self.meta(meta::flow_match, |m| m.flow_match)
+    }
+    /// Says that a flow filter matched.
+    pub fn set_flow_match(&mut self, flow_match: Option<FlowMatch>) {
+        self.ext_mut().meta.flow_match = flow_match;
+    }
+
+    /// How many received segments the device put together in this frame (receive side coalescing), where that is more than one.
+    pub fn coalesced(&self) -> Option<u16> {
+        self.meta(meta::coalesced, |m| m.coalesced)
+    }
+    /// Says how many segments it was put together from.
+    pub fn set_coalesced(&mut self, segments: Option<u16>) {
+        self.ext_mut().meta.coalesced = segments;
+    }
+
+    /// How many bytes of headers the device found and put apart at the front (header split), where it did.
+    pub fn split_header_bytes(&self) -> Option<u16> {
+        self.meta(|_| None, |m| m.split_header_bytes)
+    }
+    /// Says how many bytes of headers lie apart.
+    pub fn set_split_header_bytes(&mut self, bytes: Option<u16>) {
+        self.ext_mut().meta.split_header_bytes = bytes;
     }
 
     /// The receive queue that it came from.

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use crate::buf::batch::Batch;
 use crate::buf::frame::{Frame, FrameError};
-use crate::buf::meta::{self, Checksum, LEN_SHIFT, Rss, RssKind};
+use crate::buf::meta::{self, Checksum, FlowMatch, LEN_SHIFT, Rss, RssKind};
 use crate::buf::pool::{BufPool, PoolConfig};
 use crate::testing::domain;
 
@@ -177,7 +177,7 @@ fn metadata_is_decoded_from_the_words_and_survives_the_move_to_private_memory() 
     let check = |frame: &Frame| {
         assert_eq!(frame.len(), 60);
         assert_eq!(frame.rss(), Some(Rss { hash: 0xdead_beef, kind: RssKind::Tcp }));
-        assert_eq!((frame.rx_queue(), frame.vlan(), frame.checksum()), (5, Some(7), Checksum::Unnecessary));
+        assert_eq!((frame.rx_queue(), frame.vlan(), frame.checksum()), (5, Some(7), Checksum::Good));
     };
     check(&frame);
     frame.set_timestamp_ns(Some(99));
@@ -188,13 +188,68 @@ fn metadata_is_decoded_from_the_words_and_survives_the_move_to_private_memory() 
 }
 
 #[test]
-fn a_bad_checksum_is_not_called_good() {
-    let pool = small_pool();
-    let mut frame = pool.take().unwrap();
-    for bad in [meta::L4_BAD, meta::IP_BAD] {
-        frame.set_received([0, meta::L4_CHECKED | meta::IP_CHECKED | bad]).unwrap();
-        assert_eq!(frame.checksum(), Checksum::None);
+fn the_words_say_what_the_device_found_of_the_checksum() {
+    let (l4, ip) = (meta::L4_CHECKED, meta::IP_CHECKED);
+    for (w0, w1, wanted) in [
+        (0, 0, Checksum::Unknown),
+        (0, meta::L4_BAD | meta::IP_BAD, Checksum::Unknown),
+        (0, ip, Checksum::Unknown),
+        (0, l4, Checksum::Good),
+        (0, l4 | ip, Checksum::Good),
+        (0, l4 | ip | meta::L4_BAD, Checksum::Bad),
+        (0, l4 | ip | meta::IP_BAD, Checksum::Bad),
+        (0, ip | meta::IP_BAD, Checksum::Bad),
+        (meta::UDP, l4 | ip, Checksum::Good),
+        (meta::UDP, l4 | ip | meta::L4_BAD, Checksum::Unknown),
+        (meta::UDP, l4 | ip | meta::IP_BAD, Checksum::Bad),
+        (2 << meta::COALESCED_SHIFT, l4 | ip, Checksum::Good),
+        (3 << meta::COALESCED_SHIFT, l4 | ip, Checksum::GoodButUnsure),
+        (3 << meta::COALESCED_SHIFT, l4 | ip | meta::L4_BAD, Checksum::Bad),
+    ] {
+        let mut frame = small_pool().take().unwrap();
+        frame.set_received([w0, w1]).unwrap();
+        assert_eq!(frame.checksum(), wanted, "{w0:#x} {w1:#x}");
+        assert!(!frame.wants_offload());
+        frame.set_timestamp_ns(None);
+        assert_eq!(frame.checksum(), wanted, "in private memory: {w0:#x} {w1:#x}");
     }
+}
+
+#[test]
+fn a_flow_filters_mark_is_no_hash_and_coalesced_segments_are_counted() {
+    let mut frame = small_pool().take().unwrap();
+    let of = |frame: &Frame| (frame.rss(), frame.flow_match(), frame.coalesced(), frame.rx_queue());
+    let hash = Some(Rss { hash: 7, kind: RssKind::Udp });
+    for (w0, w1, wanted) in [
+        (7 << 32 | 15, 0, (None, None, None, 0)),
+        (7 << 32 | 15, meta::FLOW_MATCH, (None, Some(FlowMatch { mark: Some(7) }), None, 0)),
+        (7 << 32 | 8, meta::FLOW_MATCH, (hash, Some(FlowMatch { mark: None }), None, 0)),
+        (7 << 32 | 8 | 15 << meta::COALESCED_SHIFT | 0x3ff << meta::QUEUE_SHIFT, 0, (hash, None, Some(14), 0x3ff)),
+        (1 << meta::COALESCED_SHIFT, 0, (None, None, None, 0)),
+    ] {
+        frame.set_received([w0, w1]).unwrap();
+        assert_eq!(of(&frame), wanted);
+        frame.set_timestamp_ns(None);
+        assert_eq!(of(&frame), wanted, "in private memory");
+    }
+    frame.set_flow_match(Some(FlowMatch { mark: None }));
+    frame.set_coalesced(Some(40));
+    frame.set_split_header_bytes(Some(54));
+    assert_eq!((of(&frame), frame.split_header_bytes()), ((None, Some(FlowMatch { mark: None }), Some(40), 0), Some(54)));
+    assert!(!frame.wants_offload());
+}
+
+/// What receive left in a frame's private memory is not what the next one in its buffer says.
+#[test]
+fn received_words_replace_metadata_and_segments() {
+    let pool = small_pool();
+    let mut frame = pool.frame_from(&[1; 200]).unwrap();
+    frame.set_checksum(Checksum::Bad);
+    frame.set_received([0, 20 << LEN_SHIFT | 9 << meta::VLAN_SHIFT | meta::VLAN_VALID]).unwrap();
+    assert_eq!((frame.len(), frame.checksum(), frame.vlan(), frame.is_linear()), (20, Checksum::Unknown, Some(9), true));
+    assert_eq!(pool.available(), 31);
+    frame.set_received([0, 20 << LEN_SHIFT]).unwrap();
+    assert_eq!((frame.vlan(), frame.wants_offload()), (None, false));
 }
 
 #[test]
