@@ -12,6 +12,6 @@ pub(crate) mod vectors;
 pub use bar::{Bar, BarError, Doorbell};
 pub use clock::Clock;
 pub use dma::{DmaDomain, DmaError, DmaMapper, DmaRegion, Iova, Mapping};
-pub use iova::{IovaAllocator, IovaExhausted};
+pub use iova::{IovaAllocator, IovaExhausted, IovaNotTaken, IovaRequest};
 pub use pci::{Interrupt, PciError, PciErrorKind, PciFunction, PciId};
 pub use vectors::{VectorPlan, Vectors, VectorsIter};
