@@ -67,7 +67,8 @@ fn run(args: &Args) -> Result<bool, Error> {
 
 /// Two simulated cards: what the wire of one generates, the wire of the other expects.
 fn with_traffic(host: &mut Host, frame_bytes: usize) -> Result<([Device; 2], [Arc<Flow>; 2]), Error> {
-    let config = TrafficConfig { frame_bytes, ..TrafficConfig::default() };
+    let mut config = TrafficConfig::default();
+    config.frame_bytes = frame_bytes;
     let wrong_size = |error| SpecError::new("--size", format!("{error}"));
     let ([a, b], flows) = pair(&config, host.clock()).map_err(wrong_size)?;
     let a = host.plug("sim:ixgbe,mac=02:00:00:00:00:01", Box::new(a))?;

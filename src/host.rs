@@ -149,7 +149,7 @@ fn domain_for(address: PciAddress, way: Option<Way>) -> Result<Domain, vfio::Err
     let root = Root::system();
     // Looked at first: that a module is missing is no help where the address is wrong.
     if let Some(cause) = diagnose::exists(&root, address) {
-        return Err(vfio::Error { on: address.to_string(), step: "opening it".into(), cause: Box::new(cause) });
+        return Err(cause.error(address, "opening it"));
     }
     Domain::new(way.unwrap_or_else(|| Way::detect(&root, address)))
 }

@@ -1,5 +1,7 @@
 //! PCI configuration space with its writable bits (PCI Local Bus Specification 3.0, chapter 6; PCI Express Base Specification 2.1, chapter 7).
 
+use driver_core::host::PciId;
+
 /// Command register: the function answers in its memory BARs.
 pub const COMMAND_MEMORY: u16 = 1 << 1;
 /// Command register: the function may start DMA.
@@ -22,16 +24,16 @@ pub struct ConfigSpace {
 
 impl ConfigSpace {
     /// A type 0 header without BARs.
-    pub fn new(vendor: u16, device: u16, revision: u8, class: u32, subsystem: (u16, u16)) -> Self {
+    pub fn new(id: &PciId) -> Self {
         let mut config = Self { bytes: Box::new([0; SIZE]), writable: Box::new([0; SIZE]), link: 0x34 };
-        config.set(0x00, &vendor.to_le_bytes(), &[]);
-        config.set(0x02, &device.to_le_bytes(), &[]);
+        config.set(0x00, &id.vendor.to_le_bytes(), &[]);
+        config.set(0x02, &id.device.to_le_bytes(), &[]);
         // Memory space, bus master, parity error response, SERR#, interrupt disable; the status register says that there is a capability list.
         config.set(COMMAND.into(), &[0, 0, 0x10, 0], &[0x46, 0x05, 0, 0]);
-        config.set(0x08, &(class << 8 | u32::from(revision)).to_le_bytes(), &[]);
+        config.set(0x08, &(id.class << 8 | u32::from(id.revision)).to_le_bytes(), &[]);
         config.set(0x0c, &[0], &[0xff]);
-        config.set(0x2c, &subsystem.0.to_le_bytes(), &[]);
-        config.set(0x2e, &subsystem.1.to_le_bytes(), &[]);
+        config.set(0x2c, &id.subsystem_vendor.to_le_bytes(), &[]);
+        config.set(0x2e, &id.subsystem.to_le_bytes(), &[]);
         // Interrupt line is scratch for the host; interrupt pin A.
         config.set(0x3c, &[0xff, 1], &[0xff]);
         config

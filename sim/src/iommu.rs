@@ -8,7 +8,7 @@ use std::fmt;
 use std::ptr::NonNull;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
-use driver_core::host::{DmaDomain, DmaError, DmaMapper, Iova, IovaAllocator, Mapping};
+use driver_core::host::{DmaDomain, DmaError, DmaMapper, Iova, IovaAllocator, IovaRequest, Mapping};
 
 use crate::dma::Dma;
 use crate::memory::{DmaFault, Window};
@@ -26,6 +26,14 @@ struct Table {
     iovas: IovaAllocator,
     /// Sorted by first address. Each owns an allocation with the layout of its length.
     windows: Vec<Window>,
+}
+
+impl Table {
+    fn give_back(&mut self, iova: Iova, len: u64) {
+        if let Err(error) = self.iovas.give_back(iova, len + GUARD) {
+            log::error!("simulated IOMMU: {error}");
+        }
+    }
 }
 
 /// The layout of a mapping of `len` bytes, a multiple of a page.
@@ -137,14 +145,17 @@ impl fmt::Debug for Iommu {
 // and a `Dma` reaches nothing but windows.
 unsafe impl DmaMapper for Iommu {
     fn map(&self, len_bytes: usize) -> Result<Mapping, DmaError> {
-        let error = |why: String| DmaError { len_bytes, domain: self.name.clone(), why };
+        let error = |why: String| DmaError::new(len_bytes, self.name.as_str(), why);
         let len = len_bytes.max(1).checked_next_multiple_of(PAGE).ok_or_else(|| error("the length overflows: ask for less".into()))?;
         let layout = layout(len).map_err(|_| error("the length overflows: ask for less".into()))?;
         let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
-        let iova = table.iovas.take(len as u64 + GUARD, layout.align() as u64).map_err(|exhausted| error(exhausted.to_string()))?;
+        let iova = table
+            .iovas
+            .take(IovaRequest { len_bytes: len as u64 + GUARD, align: layout.align() as u64 })
+            .map_err(|exhausted| error(exhausted.to_string()))?;
         // SAFETY: `len` is at least one page, so the layout is not of size zero.
         let Some(ptr) = NonNull::new(unsafe { alloc_zeroed(layout) }) else {
-            table.iovas.give_back(iova, len as u64 + GUARD);
+            table.give_back(iova, len as u64);
             return Err(error("the process has no memory left: ask for less, or free some".into()));
         };
         let at = table.windows.partition_point(|window| window.first < iova.0);
@@ -160,7 +171,7 @@ unsafe impl DmaMapper for Iommu {
             // A length that `map` made a layout of.
             let Ok(layout) = layout(table.windows[at].len as usize) else { return };
             let window = table.windows.remove(at);
-            table.iovas.give_back(Iova(window.first), window.len + GUARD);
+            table.give_back(Iova(window.first), window.len);
             (window, layout)
         };
         // SAFETY: `map` allocated the pointer with the layout of this length; the window left the table above, so no device reaches it any more and it

@@ -34,6 +34,8 @@
 //!
 //! A model is stricter than the hardware where the datasheet forbids something: it records a [`Violation`]. A test ends by asserting that there is none.
 
+#![warn(clippy::exhaustive_enums, clippy::exhaustive_structs)]
+
 mod chassis;
 pub mod clock;
 pub mod config;

@@ -70,6 +70,7 @@ pub(crate) unsafe fn copy_in(shared: NonNull<u8>, from: &[u8]) {
 
 /// Why a device's access failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct DmaFault {
     /// The first address of the access.
     pub iova: Iova,
@@ -83,6 +84,7 @@ pub struct DmaFault {
 
 /// What is wrong with a device's access.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum FaultCause {
     /// No mapping holds all of it.
     Unmapped,

@@ -9,6 +9,7 @@ use crate::wire::Wire;
 
 /// Interrupts of a function without MSI-X.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[allow(clippy::exhaustive_structs, reason = "plain data: the two kinds of interrupt before MSI-X")]
 pub struct Legacy {
     /// INTA# is asserted.
     pub intx: bool,

@@ -10,6 +10,7 @@ const KEPT_OF_A_KIND: usize = 64;
 
 /// One thing that a driver did and the datasheet forbids.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Violation {
     /// What is forbidden.
     pub what: &'static str,

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 /// Domain, bus, device and function: `0000:01:00.0`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[allow(clippy::exhaustive_structs, reason = "plain data: the four numbers that a PCI address has")]
 pub struct PciAddress {
     /// Domain (segment). More than 16 bits occur behind Intel's VMD.
     pub domain: u32,

@@ -9,8 +9,8 @@ use driver_core::host::{Bar, BarError, Doorbell, RegSpace};
 use memmap2::{MmapOptions, MmapRaw};
 use volatile::VolatilePtr;
 
-use crate::domain::Device;
 use crate::error::{Cause, Error};
+use crate::mapper::Device;
 use crate::region::{self, Region};
 use crate::user::Connection;
 

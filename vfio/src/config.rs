@@ -6,7 +6,7 @@ use std::sync::Arc;
 use driver_core::host::{PciError, PciErrorKind};
 use vfio_bindings::bindings::vfio::VFIO_PCI_CONFIG_REGION_INDEX;
 
-use crate::domain::Device;
+use crate::mapper::Device;
 use crate::region::{self, Region};
 
 /// Command register and its bits (PCI Express Base Specification, 7.5.1.1.3).

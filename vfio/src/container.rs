@@ -11,10 +11,11 @@ use std::sync::{Arc, Mutex};
 use vfio_bindings::bindings::vfio::*;
 
 use crate::address::PciAddress;
-use crate::domain::{Limits, Way};
 use crate::error::{Cause, Error};
 use crate::ioctl;
+use crate::limits::Limits;
 use crate::sysfs::{Root, diagnose};
+use crate::way::Way;
 
 /// Opens a VFIO node; where that fails, looks why.
 pub(crate) fn open_node(root: &Root, node: &Path, module: &'static str) -> Result<OwnedFd, Error> {

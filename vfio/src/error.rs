@@ -7,11 +7,12 @@ use std::path::PathBuf;
 use driver_core::host::{PciError, PciErrorKind};
 
 use crate::address::PciAddress;
-use crate::domain::Way;
 use crate::user::ServerCause;
+use crate::way::Way;
 
 /// Why a function, a domain or a mapping could not be had.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Error {
     /// What it is about: an address, a node, a domain.
     pub on: String,
@@ -23,6 +24,7 @@ pub struct Error {
 
 /// A function beside another one, with the driver that holds it.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Sibling {
     /// Where it is.
     pub address: PciAddress,
@@ -32,6 +34,7 @@ pub struct Sibling {
 
 /// A process that has a node open.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Holder {
     /// Process ID.
     pub pid: u32,
@@ -41,6 +44,7 @@ pub struct Holder {
 
 /// Where the IOMMU is missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum NoIommu {
     /// The firmware describes none (no DMAR or IVRS table): switched off in its setup, or there is none.
     Firmware,
@@ -193,7 +197,7 @@ impl Cause {
     }
 
     /// This cause as an error.
-    pub(crate) fn error(self, on: impl fmt::Display, step: impl Into<String>) -> Error {
+    pub fn error(self, on: impl fmt::Display, step: impl Into<String>) -> Error {
         Error { on: on.to_string(), step: step.into(), cause: Box::new(self) }
     }
 
@@ -346,7 +350,7 @@ impl From<Error> for PciError {
             Cause::Kernel { errno: libc::ENODEV | libc::ENXIO, .. } | Cause::Server(ServerCause::Gone { .. }) => PciErrorKind::Gone,
             cause => PciErrorKind::Host(format!("{cause}. To mend it: {}", cause.remedy())),
         };
-        Self { function: error.on, tried: error.step, kind }
+        Self::new(&error.on, &error.step, kind)
     }
 }
 

@@ -10,12 +10,14 @@ use vfio_bindings::bindings::vfio::*;
 use crate::address::PciAddress;
 use crate::bar::VfioBar;
 use crate::config::{BASE_ADDRESS_0, BASE_ADDRESS_IO, CAPABILITY_MSIX, COMMAND_BUS_MASTER, COMMAND_MEMORY_SPACE, Config, msix_table};
-use crate::domain::{Device, Domain, Way};
+use crate::domain::Domain;
 use crate::error::{Cause, Error, Sibling};
 use crate::ioctl;
 use crate::irq::{Event, Events, VfioInterrupt};
+use crate::mapper::Device;
 use crate::region::Region;
 use crate::sysfs::{Root, diagnose};
+use crate::way::Way;
 
 /// A PCI function bound to vfio-pci. Dropping it forbids DMA; the kernel resets it when its last BAR is gone too.
 #[derive(Debug)]
@@ -29,6 +31,16 @@ pub struct VfioFunction {
     domain: Domain,
 }
 
+impl Domain {
+    /// Opens a function into this domain.
+    ///
+    /// # Errors
+    /// [`Error`] with the cause found by looking; [`Cause::NotSharable`] where it cannot live with those already here.
+    pub fn open(&self, address: PciAddress) -> Result<VfioFunction, Error> {
+        VfioFunction::start(Arc::new(self.attach(address)?), self.clone())
+    }
+}
+
 impl VfioFunction {
     /// Opens a function in a domain of its own, by the way that the system has for it ([`Way::detect`]) or by the one given.
     ///
@@ -40,7 +52,7 @@ impl VfioFunction {
         Domain::with_root(way, root)?.open(address)
     }
 
-    pub(crate) fn start(device: Arc<Device>, domain: Domain) -> Result<Self, Error> {
+    fn start(device: Arc<Device>, domain: Domain) -> Result<Self, Error> {
         let address = device.address();
         let failed = |tried: &'static str| move |error: io::Error| Cause::kernel(&error, "").error(address, tried);
         let info = ioctl::device_info(device.fd()).map_err(failed("asking what the device is"))?;

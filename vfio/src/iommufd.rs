@@ -14,10 +14,11 @@ use iommufd_bindings::{
 
 use crate::address::PciAddress;
 use crate::container::open_node;
-use crate::domain::{Limits, Way};
 use crate::error::{Cause, Error};
 use crate::ioctl;
+use crate::limits::Limits;
 use crate::sysfs::{Root, diagnose};
+use crate::way::Way;
 
 const fn request(command: u32) -> c_ulong {
     rustix::ioctl::opcode::none(IOMMUFD_TYPE, command as u8) as c_ulong

@@ -11,8 +11,8 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, epoll, eventfd, p
 use rustix::io::{Errno, ReadWriteFlags, preadv2, read, retry_on_intr};
 use vfio_bindings::bindings::vfio::{VFIO_PCI_ERR_IRQ_INDEX, VFIO_PCI_REQ_IRQ_INDEX};
 
-use crate::domain::Device;
 use crate::ioctl;
+use crate::mapper::Device;
 
 /// A new event descriptor, not blocking, closed on exec.
 pub(crate) fn event() -> io::Result<OwnedFd> {
@@ -37,6 +37,7 @@ fn take(fd: &OwnedFd) -> io::Result<u64> {
 
 /// Something that happened to the device and not to one of its queues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Event {
     /// The device reported an error that it does not recover from by itself (PCI Express AER). Reset it, or give it up.
     Failed,

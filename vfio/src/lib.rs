@@ -26,27 +26,35 @@
 //! stays in its domain until that goes. So: dropping the function forbids DMA, dropping a region unmaps it before it is freed, and whatever is
 //! dropped first, no device reaches freed memory.
 
+#![warn(clippy::exhaustive_enums, clippy::exhaustive_structs)]
+
 pub mod sysfs;
 
 mod address;
 mod bar;
 mod config;
 mod container;
+mod detect;
 mod domain;
 mod error;
 mod function;
 mod ioctl;
 mod iommufd;
 mod irq;
+mod limits;
+mod mapper;
 mod memory;
 mod noiommu;
 mod region;
 mod user;
+mod way;
 
 pub use address::{PciAddress, PciAddressError};
 pub use bar::{VfioBar, VfioDoorbell};
-pub use domain::{Domain, Limits, Way};
+pub use domain::Domain;
 pub use error::{Cause, Error, Holder, NoIommu, Sibling};
 pub use function::VfioFunction;
 pub use irq::{Event, Events, VfioInterrupt};
+pub use limits::Limits;
 pub use user::{ServerCause, UserDomain, UserFunction};
+pub use way::{Way, WayError};

@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::ptr::NonNull;
 
-use driver_core::host::{Iova, IovaAllocator, Mapping};
+use driver_core::host::{Iova, IovaAllocator, IovaRequest, Mapping};
 use rustix::fs::MemfdFlags;
 use rustix::mm::{MapFlags, ProtFlags};
 
@@ -45,7 +45,7 @@ impl Chunk {
 
     /// Carves a region and zeroes it.
     fn take(&mut self, len: u64) -> Option<Mapping> {
-        let iova = self.free.take(len, STEP_BYTES).ok()?;
+        let iova = self.free.take(IovaRequest { len_bytes: len, align: STEP_BYTES }).ok()?;
         let at = self.stretch.ptr().as_ptr().wrapping_add((iova.0 - self.stretch.physical) as usize);
         let mapping = Mapping { ptr: NonNull::new(at)?, iova, len_bytes: len as usize, page_bytes: self.stretch.page_bytes };
         // SAFETY: the allocator gave these bytes of the stretch to nobody else, and no device was told of them since all functions were closed.
@@ -78,8 +78,9 @@ impl Pool {
     /// No function is open any more: what waits is free, and stretches without a region go back to the system.
     pub(crate) fn settle(&mut self) {
         for (physical, len) in self.waiting.drain(..) {
-            if let Some(chunk) = self.chunks.iter_mut().find(|chunk| chunk.holds(physical)) {
-                chunk.free.give_back(Iova(physical), len);
+            let chunk = self.chunks.iter_mut().find(|chunk| chunk.holds(physical));
+            if let Some(Err(error)) = chunk.map(|chunk| chunk.free.give_back(Iova(physical), len)) {
+                log::error!("no-IOMMU mode: {error}");
             }
         }
         self.chunks.retain(|chunk| chunk.free.free_bytes() < chunk.stretch.len() as u64);

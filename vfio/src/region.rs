@@ -5,8 +5,8 @@ use std::ops::Range;
 
 use vfio_bindings::bindings::vfio::*;
 
-use crate::domain::Device;
 use crate::ioctl;
+use crate::mapper::Device;
 
 /// One region of a device: a BAR, the configuration space.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,7 +38,7 @@ impl Region {
         }
         let (first, end) = (range.start / page * page, range.end.next_multiple_of(page));
         let inclusive: Vec<_> = self.mappable.iter().map(|area| (area.start, area.end - 1)).collect();
-        self.mappable = crate::domain::without(&inclusive, &[(first, end - 1)]).into_iter().map(|(first, last)| first..last + 1).collect();
+        self.mappable = crate::limits::without(&inclusive, &[(first, end - 1)]).into_iter().map(|(first, last)| first..last + 1).collect();
     }
 }
 

@@ -59,7 +59,7 @@ unsafe impl DmaMapper for Memory {
     fn map(&self, len_bytes: usize) -> Result<Mapping, DmaError> {
         let len_bytes = len_bytes.next_multiple_of(4096);
         let ptr =
-            ARENA.take(len_bytes, 4096).ok_or_else(|| DmaError { len_bytes, domain: self.name(), why: "the static block is used up".into() })?;
+            ARENA.take(len_bytes, 4096).ok_or_else(|| DmaError::new(len_bytes, self.name(), "the static block is used up"))?;
         Ok(Mapping { ptr, iova: Iova(ptr.as_ptr() as u64), len_bytes, page_bytes: 4096 })
     }
     unsafe fn unmap(&self, _mapping: Mapping) {}

@@ -8,6 +8,7 @@ use core::ptr::NonNull;
 /// An address as the device sees it. Never made from a pointer: it comes from the mapping that the IOMMU holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(transparent)]
+#[allow(clippy::exhaustive_structs, reason = "plain data: a number with a meaning")]
 pub struct Iova(pub u64);
 
 impl Iova {
@@ -26,6 +27,7 @@ impl fmt::LowerHex for Iova {
 
 /// What a [`DmaMapper`] hands out: memory of this process, and where the device finds it.
 #[derive(Debug, Clone, Copy)]
+#[allow(clippy::exhaustive_structs, reason = "plain data, which every mapper fills in whole")]
 pub struct Mapping {
     /// First byte in this process.
     pub ptr: NonNull<u8>,
@@ -150,6 +152,7 @@ impl Drop for DmaRegion {
 
 /// Why DMA memory could not be had.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct DmaError {
     /// How many bytes were asked for.
     pub len_bytes: usize,
@@ -157,6 +160,13 @@ pub struct DmaError {
     pub domain: String,
     /// What the host said, and what to do next.
     pub why: String,
+}
+
+impl DmaError {
+    /// An error about `len_bytes` that were asked for in `domain`; `why` says what to do next.
+    pub fn new(len_bytes: usize, domain: impl Into<String>, why: impl Into<String>) -> Self {
+        Self { len_bytes, domain: domain.into(), why: why.into() }
+    }
 }
 
 impl fmt::Display for DmaError {

@@ -14,6 +14,6 @@ pub use bar::{Bar, BarError, Doorbell, RegSpace};
 pub use clock::Clock;
 pub use config_space::ConfigSpace;
 pub use dma::{DmaDomain, DmaError, DmaMapper, DmaRegion, Iova, Mapping};
-pub use iova::{IovaAllocator, IovaExhausted};
+pub use iova::{IovaAllocator, IovaExhausted, IovaNotTaken, IovaRequest};
 pub use pci::{Interrupt, PciError, PciErrorKind, PciFunction, PciId};
 pub use vectors::{VectorPlan, Vectors, VectorsIter};

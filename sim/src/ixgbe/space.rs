@@ -1,5 +1,7 @@
 //! Configuration space as it is after a reset (9.3).
 
+use driver_core::host::PciId;
+
 use super::options::IxgbeOptions;
 use crate::config::ConfigSpace;
 
@@ -17,7 +19,8 @@ pub(super) const VECTORS: u16 = 64;
 
 /// Configuration space after a reset.
 pub(super) fn config_space(options: &IxgbeOptions) -> ConfigSpace {
-    let mut config = ConfigSpace::new(INTEL, options.device, 1, CLASS, (INTEL, 0x0003));
+    let mut config =
+        ConfigSpace::new(&PciId { vendor: INTEL, device: options.device, revision: 1, class: CLASS, subsystem_vendor: INTEL, subsystem: 0x0003 });
     config.add_bar64(0, REGISTERS_BYTES.into());
     config.add_bar64(4, MSIX_BYTES.into());
     // Power management: version 3, D3; the state and PME enable are writable (9.3.7).

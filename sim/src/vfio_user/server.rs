@@ -28,6 +28,7 @@ const BETWEEN_TRIES: Duration = Duration::from_millis(100);
 
 /// Why a card cannot be served, or no longer.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum ServeError {
     /// The operating system refused something about the socket.
     Socket {

@@ -73,6 +73,7 @@ pub struct VirtioNet {
 
 /// What the card counted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Counters {
     /// Frames delivered.
     pub received: u64,

@@ -115,6 +115,7 @@ impl Default for VirtioNetOptions {
 
 /// What the card says of the checksum of frames that it delivers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum RxChecksum {
     /// Nothing.
     #[default]

@@ -1,9 +1,12 @@
 //! Configuration space as it is after a reset: the capabilities that lead to the structures (4.1.4).
 
+use driver_core::host::PciId;
+
 use super::options::VirtioNetOptions;
 use super::regs::{COMMON_AT, DEVICE_AT, ISR_AT, NOTIFY_AT, STRUCTURE_BYTES, STRUCTURES_BAR, STRUCTURES_BYTES, common};
 use crate::config::ConfigSpace;
 
+const VENDOR: u16 = 0x1af4;
 /// Ethernet controller.
 const CLASS: u32 = 0x02_0000;
 /// BAR 0: the MSI-X table, and from half of it on the pending bits.
@@ -26,7 +29,9 @@ fn structure(cfg_type: u8, bar: u8, offset: u32, length: u32, more: &[u8]) -> Ve
 }
 
 pub(super) fn config_space(options: &VirtioNetOptions) -> ConfigSpace {
-    let mut config = ConfigSpace::new(0x1af4, options.device, u8::from(options.device >= 0x1040), CLASS, (0x1af4, 0x1100));
+    let revision = u8::from(options.device >= 0x1040);
+    let id = PciId { vendor: VENDOR, device: options.device, revision, class: CLASS, subsystem_vendor: VENDOR, subsystem: 0x1100 };
+    let mut config = ConfigSpace::new(&id);
     config.add_bar64(MSIX_BAR, MSIX_BYTES as u64);
     config.add_bar64(STRUCTURES_BAR, STRUCTURES_BYTES as u64);
     let control = (VECTORS - 1).to_le_bytes();

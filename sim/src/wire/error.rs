@@ -8,6 +8,7 @@ use super::length::{MAX_FRAME_BYTES, MIN_FRAME_BYTES};
 
 /// What went wrong with a wire: what was tried, on what, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum WireError {
     /// The operating system refused something.
     System {

@@ -22,6 +22,7 @@ const HOLD_US: u64 = 1000;
 
 /// How bad a wire is. Probabilities are per frame, from 0 to 1, and hold for both directions.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub struct ImpairConfig {
     /// Probability that a frame is lost.
     pub loss: f64,

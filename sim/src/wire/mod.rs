@@ -68,6 +68,7 @@ pub trait Wire: Send {
 
 /// What became of a frame given to [`Wire::send`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(clippy::exhaustive_enums, reason = "a wire takes a frame or not, and whoever sends must know which")]
 pub enum Sent {
     /// The frame is on the wire (which may still lose it).
     Taken,

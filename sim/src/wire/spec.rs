@@ -183,6 +183,7 @@ fn two_paths(value: &str) -> Result<(PathBuf, PathBuf), WireError> {
 
 /// A port without a cable: no carrier, what is sent is lost.
 #[derive(Debug, Clone, Copy, Default)]
+#[allow(clippy::exhaustive_structs, reason = "it has nothing")]
 pub struct Unplugged;
 
 impl Wire for Unplugged {

@@ -11,7 +11,9 @@ use crate::output::Report;
 
 /// Gives the function to vfio-pci.
 pub(crate) fn bind(root: &Root, address: PciAddress, user: Option<String>, force: bool) -> Result<Report, Error> {
-    let bound = bind::bind(root, address, &BindOptions { force, user })?;
+    let mut options = BindOptions::default();
+    (options.force, options.user) = (force, user);
+    let bound = bind::bind(root, address, &options)?;
     let nodes: Vec<_> = bound.nodes.iter().map(|node| node.display().to_string()).collect();
     let driver = root.driver(address);
     let mut text = format!("{address}: bound to {}", driver.as_deref().unwrap_or("no driver"));

@@ -18,6 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 
 /// How to bind.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct BindOptions {
     /// Bind even where the machine loses its default route.
     pub force: bool,
@@ -27,6 +28,7 @@ pub struct BindOptions {
 
 /// What binding did.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Bound {
     /// The driver that had the function, and gets it back from [`unbind`].
     pub former: Option<String>,

@@ -94,6 +94,7 @@ pub fn permission_on(root: &Root, node: &Path) -> Cause {
 
 /// What this process may do, from `proc/self/status`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Process {
     /// Effective user.
     pub uid: u32,
@@ -198,7 +199,7 @@ pub fn huge_page_count(root: &Root, page_bytes: u64) -> (u64, u64) {
 }
 
 /// Whether `needed` huge pages of a size are free.
-pub fn huge_pages(root: &Root, page_bytes: u64, needed: u64) -> Option<Cause> {
+pub(crate) fn huge_pages(root: &Root, page_bytes: u64, needed: u64) -> Option<Cause> {
     let (total, free) = huge_page_count(root, page_bytes);
     (free < needed).then_some(Cause::NoHugePages { page_bytes, total, needed })
 }

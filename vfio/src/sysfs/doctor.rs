@@ -8,6 +8,7 @@ use crate::error::Cause;
 
 /// What a check found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Verdict {
     /// As it should be.
     Green,
@@ -19,6 +20,7 @@ pub enum Verdict {
 
 /// One check.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Check {
     /// What was looked at.
     pub name: &'static str,

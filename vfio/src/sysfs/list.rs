@@ -9,6 +9,7 @@ use crate::error::{Cause, Sibling};
 
 /// A network interface that the kernel made for a function.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Netdev {
     /// Its name.
     pub name: String,
@@ -22,6 +23,7 @@ pub struct Netdev {
 
 /// A PCI function of class 2, network controller.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct NetworkFunction {
     /// Where it is.
     pub address: PciAddress,

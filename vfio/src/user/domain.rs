@@ -7,14 +7,13 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use driver_core::host::{DmaDomain, DmaError, DmaMapper, IovaAllocator, Mapping};
+use driver_core::host::{DmaDomain, DmaError, DmaMapper, Iova, IovaAllocator, IovaRequest, Mapping};
 use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 
 use super::cause::ServerCause;
 use super::connection::Connection;
-use super::function::UserFunction;
 use super::memory::{Memory, Space};
 use crate::error::{Cause, Error};
 use crate::sysfs::{Root, diagnose};
@@ -38,11 +37,11 @@ const IOVA_BITS: u32 = 48;
 /// ```
 #[derive(Clone)]
 pub struct UserDomain {
-    shared: Arc<Shared>,
+    mapper: Arc<Mapper>,
     dma: DmaDomain,
 }
 
-struct Shared {
+struct Mapper {
     space: Arc<Space>,
     /// Held through each change of the mappings, while the servers are asked. The space's own lock is not: a server may ask for memory meanwhile.
     changing: Mutex<Changing>,
@@ -71,27 +70,23 @@ impl UserDomain {
         let iovas = IovaAllocator::new(rustix::param::page_size() as u64, [0..=(1 << IOVA_BITS) - 1]);
         let iovas = iovas.unwrap_or_else(|| unreachable!("the system's page size is a power of two"));
         let changing = Mutex::new(Changing { iovas, servers: Vec::new() });
-        let shared = Arc::new(Shared { space: Arc::default(), changing, limit });
-        Self { dma: DmaDomain::new(shared.clone()), shared }
+        let mapper = Arc::new(Mapper { space: Arc::default(), changing, limit });
+        Self { dma: DmaDomain::new(mapper.clone()), mapper }
     }
 
-    /// Opens the function that the vfio-user server behind the socket at `path` serves.
-    ///
-    /// # Errors
-    /// [`Error`] with a [`Cause::Server`], or [`Cause::Permission`] on the socket.
-    pub fn open(&self, path: impl AsRef<Path>) -> Result<UserFunction, Error> {
-        let path = path.as_ref();
+    /// A connection to the server behind the socket at `path`, which has all memory of the domain.
+    pub(super) fn connect(&self, path: &Path) -> Result<Arc<Connection>, Error> {
         let name = format!("vfio-user:{}", path.display());
         let failed = |cause: ServerCause, step: &str| Cause::Server(cause).error(&name, step);
-        let socket = connect_to(path, self.shared.limit).map_err(|cause| cause.error(&name, "connecting to the server"))?;
-        let connection = Connection::start(name.clone(), socket, self.shared.limit, Arc::clone(&self.shared.space));
+        let socket = connect_to(path, self.mapper.limit).map_err(|cause| cause.error(&name, "connecting to the server"))?;
+        let connection = Connection::start(name.clone(), socket, self.mapper.limit, Arc::clone(&self.mapper.space));
         let connection = Arc::new(connection.map_err(|cause| failed(cause, "agreeing on the protocol"))?);
         let page_bytes = 1u64.checked_shl(connection.capabilities().pgsizes.trailing_zeros()).unwrap_or(0);
         if page_bytes > rustix::param::page_size() as u64 {
             return Err(failed(ServerCause::Pages { page_bytes }, "agreeing on the protocol"));
         }
-        self.shared.join(&connection).map_err(|cause| failed(cause, "mapping the memory of the domain"))?;
-        UserFunction::start(connection, self.clone())
+        self.mapper.join(&connection).map_err(|cause| failed(cause, "mapping the memory of the domain"))?;
+        Ok(connection)
     }
 
     /// The memory of this domain.
@@ -102,7 +97,7 @@ impl UserDomain {
 
 impl fmt::Debug for UserDomain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let servers: Vec<_> = self.shared.lock().servers().map(|server| server.name().to_owned()).collect();
+        let servers: Vec<_> = self.mapper.lock().servers().map(|server| server.name().to_owned()).collect();
         f.debug_struct("UserDomain").field("servers", &servers).finish_non_exhaustive()
     }
 }
@@ -139,12 +134,18 @@ fn is_socket(path: &Path) -> bool {
 }
 
 impl Changing {
+    fn give_back(&mut self, iova: Iova, len: u64) {
+        if let Err(error) = self.iovas.give_back(iova, len) {
+            log::error!("vfio-user domain: {error}");
+        }
+    }
+
     fn servers(&self) -> impl Iterator<Item = Arc<Connection>> {
         self.servers.iter().filter_map(Weak::upgrade)
     }
 }
 
-impl Shared {
+impl Mapper {
     fn lock(&self) -> MutexGuard<'_, Changing> {
         self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -171,7 +172,10 @@ impl Shared {
         let (len, page_bytes) = (memory.len() as u64, rustix::param::page_size());
         let mut changing = self.lock();
         let ranges = || vec![(0, (1 << IOVA_BITS) - 1)];
-        let iova = changing.iovas.take(len, page_bytes as u64).map_err(|why| Cause::Iova { why: why.to_string(), ranges: ranges() })?;
+        let iova = changing
+            .iovas
+            .take(IovaRequest { len_bytes: len, align: page_bytes as u64 })
+            .map_err(|why| Cause::Iova { why: why.to_string(), ranges: ranges() })?;
         let mapping = Mapping { ptr: memory.ptr(), iova, len_bytes: memory.len(), page_bytes };
         // Before the servers know: one that maps nothing may ask for it at once.
         self.space.lock().insert(iova.0, Arc::clone(&memory));
@@ -187,7 +191,7 @@ impl Shared {
                     let undone = reached.iter().all(|server| unmapped(server, iova.0, len));
                     self.space.lock().remove(&iova.0);
                     if undone {
-                        changing.iovas.give_back(iova, len);
+                        changing.give_back(iova, len);
                     }
                     return Err(Cause::Server(cause));
                 }
@@ -196,7 +200,7 @@ impl Shared {
         match lost {
             Some(cause) if reached.is_empty() => {
                 self.space.lock().remove(&iova.0);
-                changing.iovas.give_back(iova, len);
+                changing.give_back(iova, len);
                 Err(Cause::Server(cause))
             }
             _ => Ok(mapping),
@@ -218,9 +222,9 @@ fn unmapped(server: &Connection, iova: u64, len: u64) -> bool {
 // SAFETY: `map` gives a new mapping of a memfd: zeroed, page aligned, in nobody else's hands in this process, kept in the space until `unmap`, whoever
 // else is gone, since the caller's DmaDomain holds this object. Servers reach memory by such descriptors, or by messages that are looked up in the same
 // space. What a server still has mapped after `unmap` are the pages of the memfd, which never become other memory of this process.
-unsafe impl DmaMapper for Shared {
+unsafe impl DmaMapper for Mapper {
     fn map(&self, len_bytes: usize) -> Result<Mapping, DmaError> {
-        let failed = |cause: Cause| DmaError { len_bytes, domain: self.name(), why: format!("{cause}. To mend it: {}", cause.remedy()) };
+        let failed = |cause: Cause| DmaError::new(len_bytes, self.name(), format!("{cause}. To mend it: {}", cause.remedy()));
         self.allocate(len_bytes).map_err(failed)
     }
 
@@ -232,7 +236,7 @@ unsafe impl DmaMapper for Shared {
         let kept = servers.iter().filter(|server| !unmapped(server, iova.0, len)).count();
         self.space.lock().remove(&iova.0);
         if kept == 0 {
-            changing.iovas.give_back(iova, len);
+            changing.give_back(iova, len);
         }
     }
 

@@ -41,6 +41,16 @@ pub struct UserFunction {
     domain: UserDomain,
 }
 
+impl UserDomain {
+    /// Opens the function that the vfio-user server behind the socket at `path` serves.
+    ///
+    /// # Errors
+    /// [`Error`] with a [`Cause::Server`], or [`Cause::Permission`] on the socket.
+    pub fn open(&self, path: impl AsRef<Path>) -> Result<UserFunction, Error> {
+        UserFunction::start(self.connect(path.as_ref())?, self.clone())
+    }
+}
+
 impl UserFunction {
     /// Opens the function behind the socket at `path` in a domain of its own.
     ///
@@ -50,7 +60,7 @@ impl UserFunction {
         UserDomain::new().open(path)
     }
 
-    pub(super) fn start(connection: Arc<Connection>, domain: UserDomain) -> Result<Self, Error> {
+    fn start(connection: Arc<Connection>, domain: UserDomain) -> Result<Self, Error> {
         let name = connection.name().to_owned();
         let failed = |tried: &'static str| {
             let name = name.clone();

@@ -24,6 +24,7 @@ const NANOSECONDS: u8 = 9;
 
 /// The formats of capture files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Format {
     /// libpcap's, with nanoseconds.
     Pcap,

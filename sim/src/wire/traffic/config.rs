@@ -7,6 +7,7 @@ pub const MAX_BYTES: usize = 9724;
 
 /// What a [`pair`](super::pair) generates.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct TrafficConfig {
     /// Length of every frame in bytes, [`MIN_BYTES`] to [`MAX_BYTES`].
     pub frame_bytes: usize,

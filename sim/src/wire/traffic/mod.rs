@@ -48,6 +48,7 @@ struct Checked {
 
 /// A [`Flow`]'s counters at one moment, in frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct FlowTotals {
     /// Made, and taken by the card (or dropped and counted by it).
     pub generated: u64,

@@ -4,8 +4,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use super::*;
-use crate::domain::Way;
 use crate::sysfs::made_up::Tree;
+use crate::way::Way;
 
 const ADDRESS: &str = "0000:01:00.0";
 

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::domain::Domain;
 use crate::sysfs::made_up::Tree;
 
 const ADDRESS: &str = "0000:01:00.0";
@@ -15,8 +16,7 @@ fn domain(tree: &Tree, way: Way) -> Domain {
         Way::Iommufd => Backend::Ioas(Ioas::made_up(null())),
         _ => Backend::Type1(Container::made_up(null(), way)),
     };
-    let shared = Arc::new(Shared { root: tree.root.clone(), way, state: Mutex::default(), backend });
-    Domain { dma: DmaDomain::new(shared.clone()), shared }
+    Domain::of(Mapper { root: tree.root.clone(), way, state: Mutex::default(), backend })
 }
 
 fn why(domain: &Domain) -> Cause {
@@ -80,7 +80,7 @@ fn nodes_that_are_missing_name_the_module() {
 }
 
 fn with_limits(domain: &Domain, page_bytes: u64, ranges: &[(u64, u64)]) {
-    let mut state = domain.shared.lock();
+    let mut state = domain.mapper.lock();
     state.iovas = IovaAllocator::new(page_bytes, ranges.iter().map(|&(first, last)| first..=last));
     state.limits = Some(Limits { page_bytes, ranges: ranges.to_vec(), mappings_left: None });
 }
@@ -106,15 +106,15 @@ fn memory_that_cannot_be_unmapped_is_kept_with_its_addresses() {
     let domain = domain(&tree, Way::Group);
     with_limits(&domain, 4096, &[(0x1000, 0x2fff)]);
     let memory = Memory::allocate(&tree.root, 4096, 4096).unwrap();
-    let iova = domain.shared.lock().iovas.as_mut().unwrap().take(4096, 4096).unwrap();
+    let iova = domain.mapper.lock().iovas.as_mut().unwrap().take(IovaRequest { len_bytes: 4096, align: 4096 }).unwrap();
     let mapping = Mapping { ptr: memory.ptr(), iova, len_bytes: 4096, page_bytes: 4096 };
-    domain.shared.lock().live.insert(iova.0, memory);
+    domain.mapper.lock().live.insert(iova.0, memory);
     // SAFETY: the mapping is in `live` as `map` would have left it, and nobody uses its memory.
-    unsafe { domain.shared.unmap(mapping) };
-    let mut state = domain.shared.lock();
+    unsafe { domain.mapper.unmap(mapping) };
+    let mut state = domain.mapper.lock();
     assert!(state.live.contains_key(&iova.0));
     let free = state.iovas.as_mut().unwrap();
-    assert_eq!((free.free_bytes(), free.take(4096, 4096).unwrap().0), (4096, 0x2000));
+    assert_eq!((free.free_bytes(), free.take(IovaRequest { len_bytes: 4096, align: 4096 }).unwrap().0), (4096, 0x2000));
 }
 
 #[test]
@@ -124,21 +124,13 @@ fn the_kernels_refusals_become_causes() {
     tree.file("proc/self/limits", "Max locked memory         8388608              8388608              bytes\n");
     tree.file("proc/self/status", "VmLck:\t    4096 kB\nCapEff:\t0000000000000000\n");
     let domain = domain(&tree, Way::Group);
-    let why = |errno| domain.shared.why_unmapped(&io::Error::from_raw_os_error(errno), 0x1000, 6 << 20, vec![(0, 0xffff)]);
+    let why = |errno| domain.mapper.why_unmapped(&io::Error::from_raw_os_error(errno), 0x1000, 6 << 20, vec![(0, 0xffff)]);
     assert_eq!(why(libc::ENOSPC), Cause::MappingLimit { limit: Some(65535) });
     assert_eq!(why(libc::ENOSPC).remedy().split_once("echo").unwrap().1, " 262140 > /sys/module/vfio_iommu_type1/parameters/dma_entry_limit");
     assert_eq!(why(libc::ENOMEM), Cause::Memlock { needed_bytes: 10 << 20, allowed_bytes: 8 << 20 });
     assert!(matches!(why(libc::EINVAL), Cause::Iova { ranges, .. } if ranges == [(0, 0xffff)]));
     tree.file("proc/self/status", "VmLck:\t    4096 kB\nCapEff:\t0000000000004000\n");
     assert!(matches!(why(libc::ENOMEM), Cause::Kernel { errno: libc::ENOMEM, .. }));
-}
-
-#[test]
-fn ways_have_names() {
-    for way in [Way::Iommufd, Way::Group, Way::NoIommu] {
-        assert_eq!(way.to_string().parse(), Ok(way));
-    }
-    assert!("vfio".parse::<Way>().unwrap_err().contains("iommufd, group or noiommu"));
 }
 
 proptest! {
