@@ -4,7 +4,7 @@ use std::process::Command;
 
 use clap::ValueEnum;
 
-use crate::Driver;
+use crate::driver::Driver;
 use crate::lap::Lap;
 
 /// Laps in one repetition: short enough to fall between two disturbances.

@@ -4,14 +4,15 @@
 //! addresses, submit. `ci/bench/run` counts its instructions under callgrind; `bench cycles` times it with the processor's time-stamp counter.
 
 mod cycles;
+mod driver;
 mod host;
 mod ixgbe_stub;
 mod lap;
 mod virtio_stub;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
 
-use crate::lap::Lap;
+use crate::driver::Driver;
 
 /// The drivers' own cost a frame, behind a stub card in plain memory.
 #[derive(Parser)]
@@ -19,22 +20,6 @@ use crate::lap::Lap;
 struct Args {
     #[command(subcommand)]
     command: Command,
-}
-
-/// Which driver.
-#[derive(Clone, Copy, ValueEnum)]
-enum Driver {
-    Ixgbe,
-    VirtioNet,
-}
-
-impl Driver {
-    fn lap(self, ring: u32, batch: usize) -> Box<dyn Lap> {
-        match self {
-            Self::Ixgbe => ixgbe_stub::lap(ring, batch),
-            Self::VirtioNet => virtio_stub::lap(ring, batch),
-        }
-    }
 }
 
 #[derive(Subcommand)]
