@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use driver_core::device::error::steps;
 use driver_core::device::{Config, DeviceInfo, During, Error as DeviceError, NetDevice, Started};
-use driver_core::host::{Clock, Interrupt, PciFunction};
+use driver_core::host::{Clock, PciFunction};
 use driver_core::queue::{RxQueue, TxQueue};
 use sim::{Live, Model, SimDevice};
 use vfio::{Events, UserFunction, VfioFunction, Way};
@@ -135,19 +135,17 @@ impl<F: PciFunction> Driver for virtio_net::VirtioNet<F> {
 
 impl Parts {
     /// What a driver gave, without its types.
-    fn erase<C, R, T, I>(started: Started<C, R, T, I>, counts_sent: bool) -> Self
+    fn erase<C, R, T>(started: Started<C, R, T>, counts_sent: bool) -> Self
     where
         C: NetDevice<Error = DeviceError> + 'static,
         R: RxQueue + 'static,
         T: TxQueue + 'static,
-        I: Interrupt,
     {
-        let Started { control, rx, tx, interrupts, pool, .. } = started;
+        let Started { control, rx, tx, pool, .. } = started;
         Self {
             control: Box::new(Erased(control)),
             rx: rx.into_iter().map(|queue| Box::new(queue) as _).collect(),
             tx: tx.into_iter().map(|queue| Box::new(queue) as _).collect(),
-            interrupts: interrupts.into_iter().map(|interrupt| Box::new(interrupt) as _).collect(),
             pool,
             counts_sent,
         }

@@ -39,7 +39,7 @@ pub use spec::{Spec, SpecError};
 pub use driver_core::buf::{Batch, BufPool, Frame, PoolConfig};
 pub use driver_core::device::{Config, DeviceInfo, Error as DeviceError, Link, RxMode, Stats};
 pub use driver_core::ether::MacAddr;
-pub use driver_core::queue::{DEFAULT_BUDGET, Poller, QueueFault, RxQueue, TxQueue, TxState};
+pub use driver_core::queue::{DEFAULT_BUDGET, PollError, Poller, QueueFault, RxQueue, TxQueue, TxState};
 
 pub use vfio::Event;
 

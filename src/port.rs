@@ -5,7 +5,6 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use driver_core::buf::BufPool;
 use driver_core::device::Stats;
-use driver_core::host::Interrupt;
 use driver_core::queue::{RxQueue, TxQueue};
 use sim::wire::WireError;
 use vfio::Event;
@@ -19,12 +18,10 @@ use crate::error::Error;
 pub struct Port {
     /// Link, filters, statistics.
     pub control: Box<dyn Control>,
-    /// Receive queues. Take them out to give them to workers.
+    /// Receive queues, each with its interrupt where the configuration asked for them. Take them out to give them to workers.
     pub rx: Vec<Box<dyn RxQueue>>,
     /// Transmit queues.
     pub tx: Vec<Box<dyn TxQueue>>,
-    /// One interrupt a receive queue, where the configuration asked for them; else empty.
-    pub interrupts: Vec<Box<dyn Interrupt>>,
     /// The pool that receive buffers come from. Frames to send come from it too.
     pub pool: BufPool,
     counts_sent: bool,
@@ -37,7 +34,6 @@ pub(crate) struct Parts {
     pub(crate) control: Box<dyn Control>,
     pub(crate) rx: Vec<Box<dyn RxQueue>>,
     pub(crate) tx: Vec<Box<dyn TxQueue>>,
-    pub(crate) interrupts: Vec<Box<dyn Interrupt>>,
     pub(crate) pool: BufPool,
     /// The device counts in `tx_packets` what has left it, and not the driver what the queues took.
     pub(crate) counts_sent: bool,
@@ -48,8 +44,8 @@ const SETTLE_STEPS: usize = 100_000;
 
 impl Port {
     pub(crate) fn new(parts: Parts, origin: Origin) -> Self {
-        let Parts { control, rx, tx, interrupts, pool, counts_sent } = parts;
-        Self { control, rx, tx, interrupts, pool, counts_sent, origin }
+        let Parts { control, rx, tx, pool, counts_sent } = parts;
+        Self { control, rx, tx, pool, counts_sent, origin }
     }
 
     /// How the device was named.
@@ -122,7 +118,6 @@ impl Port {
         let stopped = self.control.stop();
         self.rx.clear();
         self.tx.clear();
-        self.interrupts.clear();
         let Self { control, origin, .. } = self;
         drop(control);
         let (violations, wire) = match origin {

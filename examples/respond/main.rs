@@ -60,7 +60,7 @@ fn run(args: &Args) -> Result<bool, Error> {
     let config = Config::new().mtu(args.mtu).interrupts(args.interrupts);
     let mut port = device.start(&config)?;
     let Some((rx, tx)) = port.take_queues() else { unreachable!("a started port has queues") };
-    let source = Source::new(rx, port.interrupts.pop());
+    let source = Source::new(rx);
     let mut nic = Nic::new(&args.device, source, tx, port.pool.clone(), args.mtu);
     let mut stack = Stack::new(&mut nic, port.control.mac(), args);
     port.control.set_multicast_filters(&stack.multicast_groups())?;

@@ -3,8 +3,7 @@
 use crate::common::refused::Refused;
 use crate::common::warn;
 use barewire::driver_core::ether::FrameLimits;
-use barewire::driver_core::host::Interrupt;
-use barewire::{Batch, BufPool, DeviceError, Error, Frame, Poller, RxQueue, TxQueue, TxState};
+use barewire::{Batch, BufPool, DeviceError, Error, Frame, PollError, Poller, RxQueue, TxQueue, TxState};
 use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
 use smoltcp::time::Instant;
 
@@ -16,14 +15,14 @@ const SLEEP_US: u64 = 50_000;
 /// Where frames come from: polling alone, or with an interrupt to sleep on.
 pub(crate) enum Source {
     Polled(Box<dyn RxQueue>),
-    Waited(Poller<Box<dyn RxQueue>, Box<dyn Interrupt>>),
+    Waited(Poller<Box<dyn RxQueue>>),
 }
 
 impl Source {
-    pub(crate) fn new(queue: Box<dyn RxQueue>, interrupt: Option<Box<dyn Interrupt>>) -> Self {
-        match interrupt {
-            None => Self::Polled(queue),
-            Some(interrupt) => Self::Waited(Poller::new(queue, interrupt)),
+    pub(crate) fn new(queue: Box<dyn RxQueue>) -> Self {
+        match Poller::new(queue) {
+            Ok(poller) => Self::Waited(poller),
+            Err(none) => Self::Polled(none.into_queue()),
         }
     }
 
@@ -71,8 +70,10 @@ impl Nic {
     pub(crate) fn receive_frames(&mut self) -> Result<bool, Error> {
         let received = match &mut self.source {
             Source::Waited(poller) if self.inbox.is_empty() && self.outbox.is_empty() => {
-                let woken = poller.next(&mut self.inbox, Some(SLEEP_US));
-                woken.map_err(|error| DeviceError::new(&self.name, "waiting for frames", error))?
+                poller.next(&mut self.inbox, Some(SLEEP_US)).map_err(|error| match error {
+                    PollError::Queue(fault) => Error::Queue { device: self.name.clone(), fault },
+                    PollError::Interrupt(error) => DeviceError::new(&self.name, "waiting for frames", error).into(),
+                })?
             }
             Source::Waited(poller) => poller.queue_mut().poll(&mut self.inbox, BATCH),
             Source::Polled(queue) => queue.poll(&mut self.inbox, BATCH),

@@ -1,10 +1,9 @@
 //! The control handle of a started card.
 
-use alloc::sync::Arc;
 use core::fmt;
 
 use driver_core::device::error::steps;
-use driver_core::device::{DeviceInfo, During, Error, ErrorKind, Link, NetDevice, RxMode, Settings, Stats};
+use driver_core::device::{DeviceInfo, During, Error, ErrorKind, Link, NetDevice, RxMode, Settings, Shared, Stats};
 use driver_core::ether::MacAddr;
 use driver_core::host::PciFunction;
 
@@ -12,7 +11,7 @@ use crate::device::{Ixgbe, force_silence};
 use crate::filter::check;
 use crate::hw::Hw;
 use crate::rx::Rx;
-use crate::shared::{Shared, State};
+use crate::silence::silence;
 use crate::stats::Counters;
 use crate::tx::Tx;
 
@@ -21,7 +20,7 @@ pub struct Control<F: PciFunction> {
     function: F,
     hw: Hw<F::Bar>,
     info: DeviceInfo,
-    shared: Arc<Shared>,
+    shared: Shared,
     /// The vector of the link and all else, where interrupts are on.
     interrupt: Option<F::Interrupt>,
     settings: Settings,
@@ -31,7 +30,7 @@ pub struct Control<F: PciFunction> {
 }
 
 impl<F: PciFunction> Control<F> {
-    pub(crate) fn new(device: Ixgbe<F>, settings: Settings, shared: Arc<Shared>, interrupt: Option<F::Interrupt>) -> Self {
+    pub(crate) fn new(device: Ixgbe<F>, settings: Settings, shared: Shared, interrupt: Option<F::Interrupt>) -> Self {
         let Ixgbe { function, hw, info } = device;
         Self { function, hw, info, shared, interrupt, settings, counters: Counters::default(), link: Link::default(), carrier_changes: 0 }
     }
@@ -42,7 +41,7 @@ impl<F: PciFunction> Control<F> {
     }
 
     /// What the queues see of the card's state.
-    pub fn shared(&self) -> &Arc<Shared> {
+    pub const fn shared(&self) -> &Shared {
         &self.shared
     }
 
@@ -119,7 +118,7 @@ impl<F: PciFunction> NetDevice for Control<F> {
             self.counters.update(&self.hw.bar);
         }
         let mut stats = self.counters.stats(self.carrier_changes);
-        stats.tx_dropped += self.shared.unsent();
+        stats.tx_dropped += self.shared.tx_totals().unsent;
         stats
     }
 
@@ -128,13 +127,13 @@ impl<F: PciFunction> NetDevice for Control<F> {
             return Ok(());
         }
         // The queues hand the card nothing from here on.
-        self.shared.set(State::Stopping);
+        self.shared.set_stopping();
         self.counters.update(&self.hw.bar);
-        let silent = self.hw.stop(&self.function).map(|unsent| self.shared.count_unsent(unsent));
+        let answer = self.hw.stop(&self.function).map(|unsent| self.shared.add_unsent(unsent));
         // Bus mastering goes in any case: with it, what an unconfirmed card may still do is behind the IOMMU and the bridge.
         let bus = self.function.forbid_dma();
-        silent.or_else(|unconfirmed| force_silence(&mut self.function, unconfirmed)).during(&self.info.name, steps::STOPPING)?;
-        self.shared.set(State::Stopped);
+        let answer = answer.or_else(|unconfirmed| force_silence(&mut self.function, unconfirmed));
+        self.shared.set_stopped(&silence(answer).during(&self.info.name, steps::STOPPING)?);
         bus.during(&self.info.name, steps::STOPPING)
     }
 }

@@ -1,5 +1,6 @@
 //! Opening and starting a card.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -8,9 +9,10 @@ use core::fmt;
 use driver_core::buf::{BufPool, PoolConfig, PoolError};
 use driver_core::device::config::Limits;
 use driver_core::device::error::steps;
-use driver_core::device::{Caps, Config, ConfigError, DeviceInfo, During, Error, ErrorKind, Offloads, Settings};
-use driver_core::host::{Bar, Clock, PciFunction, RegSpace, VectorPlan, Vectors};
+use driver_core::device::{Caps, Config, ConfigError, DeviceInfo, During, Error, ErrorKind, Offloads, Settings, Shared};
+use driver_core::host::{Bar, Clock, PciFunction, RegSpace, Vectors};
 use driver_core::queue::TxGate;
+use driver_core::queue::core::RxLimits;
 use driver_core::ring::{RxRing, TxRing};
 
 use crate::config::{self, DRIVEN, MAX_MTU, MAX_QUEUES, MAX_RING, MIN_RING, NOT_DRIVEN, buffer_kb, rx_limits};
@@ -21,13 +23,12 @@ use crate::hw::Hw;
 use crate::id::{Model, VENDOR};
 use crate::queues::{RingAt, RxSetup};
 use crate::regs::{BAR_BYTES, RDT, TDT};
-use crate::rx::Rx;
-use crate::shared::{Shared, State};
-use crate::tx::Tx;
+use crate::rx::{Receive, Rx};
+use crate::silence::silence;
+use crate::tx::{Transmit, Tx};
 
 /// What [`Ixgbe::start`] gives.
-pub type Started<F> =
-    driver_core::device::Started<Control<F>, Rx<<F as PciFunction>::Bar>, Tx<<F as PciFunction>::Bar>, <F as PciFunction>::Interrupt>;
+pub type Started<F> = driver_core::device::Started<Control<F>, Rx<<F as PciFunction>::Bar>, Tx<<F as PciFunction>::Bar>>;
 
 /// A card could not be started: why, and the card, stopped, to be started otherwise.
 pub type StartError<F> = driver_core::device::StartError<Ixgbe<F>>;
@@ -113,11 +114,15 @@ impl<F: PciFunction> Ixgbe<F> {
         match self.prepare(config, &settings).and_then(|queues| self.bring_up(&settings, queues)) {
             Ok(Up { queues, mut vectors }) => {
                 let plan = settings.vectors();
-                let Queues { rx, tx, pool, shared, .. } = queues;
+                let Queues { mut rx, tx, pool, shared, .. } = queues;
+                for queue in &mut rx {
+                    if let Some(interrupt) = plan.and_then(|plan| plan.rx(queue.index())).and_then(|vector| vectors.take(vector)) {
+                        queue.set_interrupt(Box::new(interrupt));
+                    }
+                }
                 self.info.used_caps = config::used_caps(&settings);
                 let control = Control::new(self, settings, shared, plan.and_then(|plan| vectors.take(plan.control())));
-                let interrupts = plan.into_iter().flat_map(VectorPlan::all_rx).filter_map(|vector| vectors.take(vector)).collect();
-                Ok(Started::new(control, rx, tx, interrupts, pool))
+                Ok(Started::new(control, rx, tx, pool))
             }
             Err(kind) => Err(StartError::new(Error::new(&self.info.name, steps::STARTING, kind), self)),
         }
@@ -133,8 +138,7 @@ impl<F: PciFunction> Ixgbe<F> {
                 BufPool::new(self.function.dma(), PoolConfig::new(buffers)).map_err(pool_error)?
             }
         };
-        let shared = Arc::new(Shared::new(self.hw.clock.clone()));
-        let mut queues = Queues { rx: Vec::new(), rx_setup: Vec::new(), tx: Vec::new(), tx_rings: Vec::new(), pool, shared };
+        let mut queues = Queues { rx: Vec::new(), rx_setup: Vec::new(), tx: Vec::new(), tx_rings: Vec::new(), pool, shared: Shared::new() };
         for index in 0..settings.rx().queue_count() {
             queues.add_rx(&self.hw, settings, index)?;
         }
@@ -145,18 +149,18 @@ impl<F: PciFunction> Ixgbe<F> {
     }
 
     /// Sets the card up; after an error it is silent again, and the queues are gone.
-    fn bring_up(&mut self, settings: &Settings, queues: Queues<F::Bar>) -> Result<Up<F>, ErrorKind> {
+    fn bring_up(&mut self, settings: &Settings, mut queues: Queues<F::Bar>) -> Result<Up<F>, ErrorKind> {
         match self.init(settings, &queues) {
             Ok(vectors) => Ok(Up { queues, vectors }),
             Err(error) => {
                 // From here on the queues give their buffers back only where the card is silent.
-                queues.shared.set(State::Stopping);
-                let silent = self.hw.silence(&self.function);
+                queues.shared.set_stopping();
+                let answer = self.hw.silence(&self.function);
                 if let Err(second) = self.function.forbid_dma() {
                     log::error!("{}: {second}", self.info.name);
                 }
-                match silent.or_else(|unconfirmed| force_silence(&mut self.function, unconfirmed)) {
-                    Ok(()) => queues.shared.set(State::Stopped),
+                match silence(answer.or_else(|unconfirmed| force_silence(&mut self.function, unconfirmed))) {
+                    Ok(silence) => queues.shared.set_stopped(&silence),
                     Err(second) => log::error!("{}: {second}", self.info.name),
                 }
                 Err(error)
@@ -225,7 +229,7 @@ struct Queues<B: Bar> {
     tx: Vec<Tx<B>>,
     tx_rings: Vec<RingAt>,
     pool: BufPool,
-    shared: Arc<Shared>,
+    shared: Shared,
 }
 
 impl<B: Bar> Queues<B> {
@@ -239,10 +243,12 @@ impl<B: Bar> Queues<B> {
             // DROP: with several queues a full one must not hold up the others; alone, it may use the packet buffer.
             drop: settings.rx().queue_count() > 1,
         });
-        let doorbell = hw.bar.doorbell(RDT.at(index.into())?.offset())?;
+        let tail = hw.bar.doorbell(RDT.at(index.into())?.offset())?;
+        let max_frame_bytes = rx_limits(settings.mtu()).longest(true);
+        let limits = RxLimits { max_frame_bytes, max_pieces: max_frame_bytes / self.pool.data_bytes() as usize + 1 };
         let vector = settings.vectors().and_then(|plan| plan.rx(index));
-        let interrupt = vector.map_or(0, |vector| 1 << vector);
-        self.rx.push(Rx::new(ring, hw.bar.clone(), doorbell, self.shared.clone(), (index, interrupt), rx_limits(settings.mtu()), hidden));
+        let kernel = Receive::new(ring, tail, hw.bar.clone(), hw.clock.clone(), index, vector, hidden);
+        self.rx.push(Rx::new(kernel, self.shared.rx_seat(), index, limits));
         Ok(())
     }
 
@@ -253,8 +259,9 @@ impl<B: Bar> Queues<B> {
         let gate = TxGate::new(settings.tx().gate_config(), settings.tx().ring_len())?;
         let ring = TxRing::new(&self.pool, settings.tx().ring_len(), rules, settings.tx().gate_config().byte_limit.is_some())?;
         self.tx_rings.push(RingAt { iova: ring.iova(), len: ring.len() });
-        let doorbell = hw.bar.doorbell(TDT.at(index.into())?.offset())?;
-        self.tx.push(Tx::new(ring, hw.bar.clone(), doorbell, self.shared.clone(), index, gate, limits));
+        let tail = hw.bar.doorbell(TDT.at(index.into())?.offset())?;
+        let kernel = Transmit { ring, tail, bar: hw.bar.clone(), clock: hw.clock.clone(), index };
+        self.tx.push(Tx::new(kernel, self.shared.tx_seat(), index, gate, limits));
         Ok(())
     }
 }

@@ -10,7 +10,7 @@
 //! | `filter`, `link`, `phy`, `stats` | one function of the card each |
 //! | [`rx`], [`tx`] | the data path |
 //! | [`regs`], [`desc`] | registers and descriptors, with the datasheet's names |
-//! | [`shared`] | what queues and control handle know of one another |
+//! | `silence` | where it is vouched for that the card uses lent memory no more |
 //! | [`id`], [`config`], [`error`] | which cards, which configurations, what can go wrong |
 //!
 //! Section numbers are those of the Intel 82599 datasheet (331520). Where it contradicts itself or is silent, DATASHEET.md beside this crate names
@@ -40,7 +40,7 @@ pub mod regs;
 mod reset;
 pub mod rx;
 mod semaphore;
-pub mod shared;
+mod silence;
 mod stats;
 #[cfg(test)]
 mod testing;

@@ -1,10 +1,9 @@
 //! The control handle of a started device.
 
-use alloc::sync::Arc;
 use core::fmt;
 
 use driver_core::device::error::steps;
-use driver_core::device::{Caps, DeviceInfo, During, Error, ErrorKind, Link, NetDevice, RxMode, Settings, Stats};
+use driver_core::device::{Caps, DeviceInfo, During, Error, ErrorKind, Link, NetDevice, RxMode, Settings, Shared, State, Stats};
 use driver_core::ether::MacAddr;
 use driver_core::host::PciFunction;
 
@@ -13,7 +12,7 @@ use crate::device::{VirtioNet, force_silence};
 use crate::filter::check;
 use crate::regs::{Features, Status};
 use crate::rx::Rx;
-use crate::shared::{Shared, State};
+use crate::silence::silence;
 use crate::transport::{SharedFunction, Transport};
 use crate::tx::Tx;
 
@@ -23,7 +22,7 @@ pub struct Control<F: PciFunction> {
     transport: Transport<F>,
     info: DeviceInfo,
     features: Features,
-    shared: Arc<Shared>,
+    shared: Shared,
     /// The vector of configuration changes, where interrupts are on.
     interrupt: Option<F::Interrupt>,
     settings: Settings,
@@ -32,7 +31,7 @@ pub struct Control<F: PciFunction> {
 }
 
 impl<F: PciFunction> Control<F> {
-    pub(crate) fn new(device: VirtioNet<F>, settings: Settings, features: Features, shared: Arc<Shared>, interrupt: Option<F::Interrupt>) -> Self {
+    pub(crate) fn new(device: VirtioNet<F>, settings: Settings, features: Features, shared: Shared, interrupt: Option<F::Interrupt>) -> Self {
         let VirtioNet { function, transport, mut info, offered, .. } = device;
         info.used_caps = caps(features);
         info.used_caps.set(Caps::INTERRUPTS, settings.vectors().is_some());
@@ -53,7 +52,7 @@ impl<F: PciFunction> Control<F> {
     }
 
     /// What the queues see of the device's state.
-    pub fn shared(&self) -> &Arc<Shared> {
+    pub const fn shared(&self) -> &Shared {
         &self.shared
     }
 
@@ -61,19 +60,19 @@ impl<F: PciFunction> Control<F> {
     ///
     /// # Errors
     /// [`ErrorKind::NeedsReset`] where it asked for a reset: its queues are broken from then on. [`ErrorKind::Stopped`].
-    pub fn check(&self) -> Result<(), Error> {
+    pub fn check(&mut self) -> Result<(), Error> {
         self.while_running().during(&self.info.name, steps::CHECKING)
     }
 
-    fn while_running(&self) -> Result<(), ErrorKind> {
+    fn while_running(&mut self) -> Result<(), ErrorKind> {
         match self.shared.state() {
             State::Running => {}
             State::Failed => return Err(ErrorKind::NeedsReset),
-            State::Stopping | State::Stopped => return Err(ErrorKind::Stopped),
+            _ => return Err(ErrorKind::Stopped),
         }
         // A device that is gone reads all ones, which has this bit set too.
         if self.transport.status().contains(Status::DEVICE_NEEDS_RESET) {
-            self.shared.set(State::Failed);
+            self.shared.set_failed();
             return Err(ErrorKind::NeedsReset);
         }
         Ok(())
@@ -146,12 +145,12 @@ impl<F: PciFunction> NetDevice for Control<F> {
             return Ok(());
         }
         // The queues hand the device nothing from here on.
-        self.shared.set(State::Stopping);
-        let reset = self.transport.reset();
+        self.shared.set_stopping();
+        let answer = self.transport.reset();
         // Bus mastering goes in any case: with it, what an unconfirmed device may still do is behind the IOMMU and the bridge.
         let bus = self.function.lock().forbid_dma();
-        reset.or_else(|unconfirmed| force_silence(&self.function, unconfirmed)).during(&self.info.name, steps::STOPPING)?;
-        self.shared.set_stopped();
+        let answer = answer.or_else(|unconfirmed| force_silence(&self.function, unconfirmed));
+        self.shared.set_stopped(&silence(answer).during(&self.info.name, steps::STOPPING)?);
         bus.during(&self.info.name, steps::STOPPING)
     }
 }

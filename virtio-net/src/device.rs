@@ -1,5 +1,6 @@
 //! Opening and starting a device.
 
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -9,10 +10,11 @@ use core::fmt;
 use driver_core::buf::{BufPool, PoolError};
 use driver_core::device::config::Limits;
 use driver_core::device::error::steps;
-use driver_core::device::{Caps, Config, ConfigError, DeviceInfo, During, Error, ErrorKind, Offloads, Settings};
+use driver_core::device::{Caps, Config, ConfigError, DeviceInfo, During, Error, ErrorKind, Offloads, Settings, Shared};
 use driver_core::ether::{FrameLimits, MIN_MTU, MacAddr};
-use driver_core::host::{Clock, DmaDomain, PciFunction, VectorPlan, Vectors};
+use driver_core::host::{Clock, DmaDomain, PciFunction, Vectors};
 use driver_core::queue::TxGate;
+use driver_core::queue::core::RxLimits;
 use driver_core::ring::split::{SplitQueue, SplitRx, SplitTx};
 
 use crate::config::{self, MAX_MTU, MAX_RING, MIN_RING};
@@ -20,13 +22,13 @@ use crate::control::Control;
 use crate::error::HardwareError;
 use crate::filter::local_mac;
 use crate::regs::{Features, Status, common, net, pci};
-use crate::rx::{Rx, RxParts};
-use crate::shared::{Shared, State};
+use crate::rx::{Receive, Rx};
+use crate::silence::silence;
 use crate::transport::{SharedFunction, Transport};
-use crate::tx::{Tx, TxParts};
+use crate::tx::{Transmit, Tx};
 
 /// What [`VirtioNet::start`] gives.
-pub type Started<F> = driver_core::device::Started<Control<F>, Rx<F>, Tx<F>, <F as PciFunction>::Interrupt>;
+pub type Started<F> = driver_core::device::Started<Control<F>, Rx<F>, Tx<F>>;
 
 /// A device could not be started: why, and the device, stopped, to be started otherwise.
 pub type StartError<F> = driver_core::device::StartError<VirtioNet<F>>;
@@ -191,24 +193,26 @@ impl<F: PciFunction> VirtioNet<F> {
     /// # Errors
     /// [`StartError`] with the reason and the device, stopped. Where the device does not even confirm its reset, the buffers it was lent leak.
     pub fn start(mut self, config: &Config) -> Result<Started<F>, StartError<F>> {
-        let shared = Arc::new(Shared::new());
+        let mut shared = Shared::new();
         let mut settings = Settings::new(config, self.info.permanent_mac);
-        match self.bring_up(config, &mut settings, &shared) {
-            Ok(Running { rx, tx, pool, mut vectors, features }) => {
+        match self.bring_up(config, &mut settings, &mut shared) {
+            Ok(Running { mut rx, tx, pool, mut vectors, features }) => {
                 let plan = settings.vectors();
+                if let Some(interrupt) = plan.and_then(|plan| plan.rx(rx.index())).and_then(|vector| vectors.take(vector)) {
+                    rx.set_interrupt(Box::new(interrupt));
+                }
                 let control = Control::new(self, settings, features, shared, plan.and_then(|plan| vectors.take(plan.control())));
-                let interrupts = plan.into_iter().flat_map(VectorPlan::all_rx).filter_map(|vector| vectors.take(vector)).collect();
-                Ok(Started::new(control, vec![rx], vec![tx], interrupts, pool))
+                Ok(Started::new(control, vec![rx], vec![tx], pool))
             }
             Err(kind) => {
                 // The queues are gone already; what they had lent comes back where the device is silent.
-                shared.set(State::Stopping);
-                let reset = self.transport.reset();
+                shared.set_stopping();
+                let answer = self.transport.reset();
                 if let Err(second) = self.function.lock().forbid_dma() {
                     log::error!("{}: {second}", self.info.name);
                 }
-                match reset.or_else(|unconfirmed| force_silence(&self.function, unconfirmed)) {
-                    Ok(()) => shared.set_stopped(),
+                match silence(answer.or_else(|unconfirmed| force_silence(&self.function, unconfirmed))) {
+                    Ok(silence) => shared.set_stopped(&silence),
                     Err(second) => log::error!("{}: {second}", self.info.name),
                 }
                 Err(StartError::new(Error::new(&self.info.name, steps::STARTING, kind), self))
@@ -224,7 +228,7 @@ impl<F: PciFunction> VirtioNet<F> {
     }
 
     /// 3.1.1 from the start to DRIVER_OK.
-    fn bring_up(&mut self, config: &Config, settings: &mut Settings, shared: &Arc<Shared>) -> Result<Running<F>, ErrorKind> {
+    fn bring_up(&mut self, config: &Config, settings: &mut Settings, shared: &mut Shared) -> Result<Running<F>, ErrorKind> {
         let mrg_rxbuf = self.features.contains(Features::MRG_RXBUF);
         config::check(config, settings, &self.domain, &self.limits(), mrg_rxbuf)?;
         if !self.features.contains(Features::ACCESS_PLATFORM) && !self.physical {
@@ -247,15 +251,19 @@ impl<F: PciFunction> VirtioNet<F> {
         let (queue, notify) = self.set_up_queue(net::RECEIVEQ, settings.rx().ring_len(), features, rx_vector)?;
         let rx_len = queue.size().into();
         let ring = SplitRx::new(queue, &pool)?;
-        let parts = RxParts { ring, notify, shared: shared.clone(), features, interrupts: rx_vector.is_some(), limits };
-        let mut rx = Rx::new(parts);
+        let rx_limits = RxLimits { max_frame_bytes: limits.longest(true), max_pieces: rx_len as usize };
+        let mut rx = Rx::new(Receive::new(ring, notify, features, limits), shared.rx_seat(), 0, rx_limits);
 
         let (queue, notify) = self.set_up_queue(net::TRANSMITQ, settings.tx().ring_len(), features, None)?;
         let tx_len = queue.size().into();
         let gate = TxGate::new(settings.tx().gate_config(), tx_len)?;
         settings.set_ring_lens(rx_len, tx_len);
         let ring = SplitTx::new(queue, &self.domain, &pool, features.contains(Features::INDIRECT_DESC))?;
-        let tx = Tx::new(TxParts { ring, notify, shared: shared.clone(), features, gate, limits });
+        // Of one buffer at most, and untagged: only frames that go one at a time are looked at for a tag.
+        let longest = limits.untagged_bytes().min(pool.data_bytes()) as u16;
+        let max_ordinary_bytes = if gate.counts_bytes() { None } else { Some(longest) };
+        let kernel = Transmit { ring, notify, csum: features.contains(Features::CSUM), max_ordinary_bytes };
+        let tx = Tx::new(kernel, shared.tx_seat(), 0, gate, limits);
 
         // Last, when nothing can fail any more that would free the queues' memory. 4.1.5.1.3: a queue is enabled when all else is set up.
         for index in [net::RECEIVEQ, net::TRANSMITQ] {

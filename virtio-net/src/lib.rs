@@ -10,7 +10,7 @@
 //! | [`rx`], [`tx`] | the data path over [`driver_core::ring::split`] |
 //! | `filter`, `link`, `stats` | one function of the device each |
 //! | [`regs`], [`desc`] | registers, feature bits, descriptors and headers, with the specification's names |
-//! | [`shared`] | what queues and control handle know of one another |
+//! | `silence` | where it is vouched for that the device uses lent memory no more |
 //! | [`config`], [`error`] | which configurations, what can go wrong |
 //!
 //! Section numbers are those of Virtual I/O Device (VIRTIO) Version 1.2.
@@ -33,7 +33,7 @@ pub mod filter;
 mod link;
 pub mod regs;
 pub mod rx;
-pub mod shared;
+mod silence;
 mod stats;
 mod transport;
 pub mod tx;

@@ -212,7 +212,7 @@ fn a_device_that_loses_its_way_is_reported_and_breaks_the_queues() {
     parts.control.stop().unwrap();
     drop((parts, batch));
     assert_eq!(pool.available(), 512);
-    let again = rig.parts(&small());
+    let mut again = rig.parts(&small());
     again.control.check().unwrap();
     drop(again);
     rig.assert_clean();

@@ -142,19 +142,19 @@ fn an_armed_queue_fires_at_the_next_frame_and_a_polled_one_not() {
     for features in [Features::empty(), Features::EVENT_IDX] {
         let mut rig = Rig::with(without(features));
         let mut started = rig.start(&small().interrupts(true));
-        let (mut rx, mut interrupt) = (started.rx.remove(0), started.interrupts.remove(0));
+        let mut rx = started.rx.remove(0);
         let mut batch = Batch::new(64);
         // Not armed: silence.
         rig.send(&numbered(1, 60));
         rig.run_us(20);
-        assert_eq!(interrupt.wait(Some(0)).unwrap(), 0);
+        assert_eq!(rx.interrupt().unwrap().wait(Some(0)).unwrap(), 0);
         assert!(rx.arm(), "a frame is there already");
         assert_eq!(rx.poll(&mut batch, 64), 1);
         // Armed and empty: one interrupt.
         assert!(!rx.arm());
         rig.send(&numbered(2, 60));
         rig.run_us(20);
-        assert_eq!(interrupt.wait(Some(0)).unwrap(), 1);
+        assert_eq!(rx.interrupt().unwrap().wait(Some(0)).unwrap(), 1);
         assert_eq!(rx.poll(&mut batch, 64), 1);
         // Polled since: silence again.
         for number in 0..30 {
@@ -163,7 +163,7 @@ fn an_armed_queue_fires_at_the_next_frame_and_a_polled_one_not() {
             assert_eq!(rx.poll(&mut batch, 64), 1);
             batch.clear();
         }
-        assert_eq!(interrupt.wait(Some(0)).unwrap(), 0);
+        assert_eq!(rx.interrupt().unwrap().wait(Some(0)).unwrap(), 0);
         drop((rx, batch, started));
         rig.assert_clean();
     }
@@ -173,7 +173,7 @@ fn an_armed_queue_fires_at_the_next_frame_and_a_polled_one_not() {
 fn a_poller_sleeps_when_idle_and_receives_everything() {
     let mut rig = Rig::new();
     let mut started = rig.start(&small().interrupts(true));
-    let mut poller = Poller::new(started.rx.remove(0), started.interrupts.remove(0));
+    let mut poller = Poller::new(started.rx.remove(0)).unwrap();
     let mut batch = Batch::new(64);
     for number in 0..50 {
         assert_eq!(poller.next(&mut batch, Some(10)).unwrap(), 0);

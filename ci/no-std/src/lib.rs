@@ -14,7 +14,7 @@ use driver_core::device::{Config, NetDevice};
 use driver_core::host::{DmaDomain, PciFunction};
 use driver_core::queue::{Poller, RxQueue, TxQueue, TxState};
 
-use crate::host::{Card, Line, Memory, Ticks};
+use crate::host::{Card, Memory, Ticks};
 
 /// Makes a pool in a domain of its own and takes a frame from it: 0 when all of it worked.
 #[unsafe(no_mangle)]
@@ -62,6 +62,6 @@ fn forward_once<R: RxQueue, T: TxQueue>(rx: &mut [R], tx: &mut [T]) -> bool {
 }
 
 /// One worker's turn: waits for frames on one queue and sends them out of another.
-pub fn turn<R: RxQueue, T: TxQueue>(rx: &mut Poller<R, Line>, tx: &mut T, batch: &mut Batch) -> bool {
+pub fn turn<R: RxQueue, T: TxQueue>(rx: &mut Poller<R>, tx: &mut T, batch: &mut Batch) -> bool {
     rx.next(batch, Some(1000)).is_ok() && matches!(tx.submit(batch), TxState::Running)
 }

@@ -12,23 +12,21 @@ use crate::queue::contract::{RxQueue, TxQueue};
 /// A started device: the control handle, and queues that leave it, one per worker.
 #[derive(Debug)]
 #[non_exhaustive]
-pub struct Started<C, R, T, I> {
+pub struct Started<C, R, T> {
     /// Link, filters, statistics, stop.
     pub control: C,
-    /// Receive queues.
+    /// Receive queues, each with its interrupt where [`Config::interrupts`](crate::device::Config::interrupts) asked for them.
     pub rx: Vec<R>,
     /// Transmit queues.
     pub tx: Vec<T>,
-    /// One interrupt a receive queue, where [`Config::interrupts`](crate::device::Config::interrupts) asked for them; else empty.
-    pub interrupts: Vec<I>,
     /// The pool that receive buffers come from. Frames to send come from it too: [`BufPool::take`].
     pub pool: BufPool,
 }
 
-impl<C, R, T, I> Started<C, R, T, I> {
+impl<C, R, T> Started<C, R, T> {
     /// Puts the parts together.
-    pub fn new(control: C, rx: Vec<R>, tx: Vec<T>, interrupts: Vec<I>, pool: BufPool) -> Self {
-        Self { control, rx, tx, interrupts, pool }
+    pub fn new(control: C, rx: Vec<R>, tx: Vec<T>, pool: BufPool) -> Self {
+        Self { control, rx, tx, pool }
     }
 }
 

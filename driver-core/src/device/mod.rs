@@ -1,4 +1,4 @@
-//! The control side of a network device: how it is configured, what it is, what it counted, what can go wrong with it.
+//! The control side of a network device: how it is configured, what it is, how far it is, what it counted, what can go wrong with it.
 #![warn(clippy::exhaustive_enums, clippy::exhaustive_structs)]
 
 pub(crate) mod caps;
@@ -7,12 +7,15 @@ pub(crate) mod contract;
 pub mod error;
 pub(crate) mod info;
 pub(crate) mod settings;
+pub(crate) mod state;
 pub(crate) mod stats;
 
+pub use crate::queue::core::State;
 pub use caps::Caps;
 pub use config::{Config, ConfigError, Offloads, RssConfig, RxConfig, TxConfig};
 pub use contract::{NetDevice, Started};
 pub use error::{Bug, During, Error, ErrorKind, StartError};
 pub use info::{DeviceInfo, Link, RxMode};
 pub use settings::Settings;
+pub use state::Shared;
 pub use stats::Stats;

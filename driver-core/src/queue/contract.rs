@@ -4,23 +4,71 @@ use alloc::boxed::Box;
 use core::fmt;
 
 use crate::buf::batch::Batch;
+use crate::host::pci::Interrupt;
 
 /// How many frames a poll takes unless the caller says otherwise (Linux's NAPI weight).
 pub const DEFAULT_BUDGET: usize = 64;
 
 /// One receive queue, owned by the thread that polls it.
+///
+/// Whatever stands between a driver's queue and an application is a queue too: it polls the one below and does its work on what came.
+///
+/// ```
+/// use driver_core::buf::Batch;
+/// use driver_core::host::Interrupt;
+/// use driver_core::queue::{QueueFault, RxCounters, RxQueue};
+///
+/// /// Counts the bytes that pass.
+/// struct Metered<Q> {
+///     below: Q,
+///     bytes: u64,
+/// }
+///
+/// impl<Q: RxQueue> RxQueue for Metered<Q> {
+///     fn poll(&mut self, batch: &mut Batch, budget: usize) -> usize {
+///         let before = batch.len();
+///         let taken = self.below.poll(batch, budget);
+///         // A batch may have held frames already: the new ones are behind them.
+///         self.bytes += batch.frames()[before..].iter().map(|frame| frame.len() as u64).sum::<u64>();
+///         taken
+///     }
+///     fn arm(&mut self) -> bool {
+///         self.below.arm()
+///     }
+///     fn interrupt(&mut self) -> Option<&mut dyn Interrupt> {
+///         self.below.interrupt()
+///     }
+///     fn fault(&self) -> Option<QueueFault> {
+///         self.below.fault()
+///     }
+///     fn counters(&self) -> RxCounters {
+///         self.below.counters()
+///     }
+/// }
+///
+/// /// What an application has, whatever lies below.
+/// fn above(queue: impl RxQueue + 'static) -> Box<dyn RxQueue> {
+///     Box::new(Metered { below: queue, bytes: 0 })
+/// }
+/// ```
 pub trait RxQueue: Send {
     /// Moves at most `budget` received frames to the back of `batch` and returns how many. Also bounded by the batch's room.
     ///
-    /// Never blocks and never panics. Each slot it empties it fills with a fresh buffer: one that `batch` holds from completed transmits if there
-    /// is one, else from the pool. Where no buffer is to be had it takes no more frames; they stay on the card until buffers return.
+    /// Never blocks and never panics. Each slot it empties it fills with an empty buffer: one that `batch` holds from completed transmits if there
+    /// is one, else from the pool. Where no buffer is to be had it takes no more frames; they stay on the device until buffers return.
+    ///
+    /// Of a queue that is broken or whose device is stopped nothing is taken: see [`RxQueue::fault`].
     fn poll(&mut self, batch: &mut Batch, budget: usize) -> usize;
 
-    /// Lets the queue's interrupt fire at the next frame. Returns `true` where frames are waiting already, and then the caller polls
+    /// Lets the queue's interrupt fire at the next frame, where it has one. Returns `true` where frames are waiting already, and then the caller polls
     /// again instead of sleeping.
     fn arm(&mut self) -> bool;
 
-    /// What broke the queue, if anything did. A broken queue receives nothing until the device is restarted.
+    /// The interrupt that fires for this queue once it is armed. `None` where the device was started without interrupts.
+    fn interrupt(&mut self) -> Option<&mut dyn Interrupt>;
+
+    /// What broke the queue, or keeps it from working, if anything does. A broken queue receives nothing until the device is restarted, and its interrupt
+    /// fires no more.
     fn fault(&self) -> Option<QueueFault>;
 
     /// What this queue counted itself.
@@ -34,6 +82,9 @@ impl<Q: RxQueue + ?Sized> RxQueue for Box<Q> {
     fn arm(&mut self) -> bool {
         (**self).arm()
     }
+    fn interrupt(&mut self) -> Option<&mut dyn Interrupt> {
+        (**self).interrupt()
+    }
     fn fault(&self) -> Option<QueueFault> {
         (**self).fault()
     }
@@ -45,22 +96,25 @@ impl<Q: RxQueue + ?Sized> RxQueue for Box<Q> {
 /// One transmit queue, owned by the thread that submits to it.
 pub trait TxQueue: Send {
     /// Takes frames from the front of `batch`, as many as there is room for, and hands them to the device with at most one doorbell.
-    /// What it did not take stays in `batch`, in order. Frames are padded to 60 bytes.
+    /// What it did not take stays in `batch`, in order. Frames are padded to 60 bytes; those in memory of another domain are copied.
     ///
-    /// Buffers of frames sent earlier come back into `batch`, where the next [`RxQueue::poll`] finds them.
+    /// Never blocks and never panics, wakers aside. Buffers of frames sent earlier come back into `batch`, where the next [`RxQueue::poll`] finds them.
     fn submit(&mut self, batch: &mut Batch) -> TxState;
 
-    /// Returns the buffers of frames that were sent, wakes the queue where enough descriptors are free again, and says how many descriptors came back.
+    /// Returns the buffers of frames that were sent to their pools, wakes the queue where enough descriptors are free again, and says how many descriptors came
+    /// back. Of a queue that is broken or whose device is stopped none come back before it is dropped.
     fn reclaim(&mut self) -> usize;
 
     /// How many descriptors are not given back yet. A card is asked to report once in 32 descriptors, so the last 31 may stay until more are sent
     /// or the queue is dropped.
     fn pending(&self) -> usize;
 
-    /// Calls `wake` once at each change from stopped to running.
+    /// Calls `wake` once for each time that the queue stopped: when it runs again, or when `reclaim` or `submit` finds that it never will.
+    ///
+    /// It is called from within [`TxQueue::submit`] and [`TxQueue::reclaim`]. Where it panics, no buffer is lost, and it is not called again for that stop.
     fn on_wake(&mut self, wake: Option<WakeFn>);
 
-    /// What broke the queue, if anything did.
+    /// What broke the queue, or keeps it from working, if anything does.
     fn fault(&self) -> Option<QueueFault>;
 
     /// What this queue counted itself.
@@ -197,11 +251,11 @@ impl core::error::Error for QueueFault {}
 pub struct RxCounters {
     /// Frames handed up.
     pub packets: u64,
-    /// Frames that the device marked bad.
+    /// Frames that were not, because the device marked them bad or something was wrong with them.
     pub errors: u64,
     /// Polls that stopped because no buffer was free.
     pub stalls: u64,
-    /// Writes of the tail register.
+    /// Doorbells that were rung.
     pub doorbells: u64,
 }
 
@@ -216,6 +270,6 @@ pub struct TxCounters {
     pub stops: u64,
     /// Changes from stopped to running.
     pub wakes: u64,
-    /// Writes of the tail register.
+    /// Doorbells that were rung.
     pub doorbells: u64,
 }

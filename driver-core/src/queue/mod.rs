@@ -1,6 +1,7 @@
-//! The contracts of receive and transmit queues, stop and wake, NAPI.
+//! The contracts of receive and transmit queues, what all drivers' queues do alike, stop and wake, NAPI.
 
 pub(crate) mod contract;
+pub mod core;
 pub(crate) mod gate;
 #[cfg(test)]
 mod gate_tests;
@@ -8,4 +9,4 @@ pub(crate) mod poller;
 
 pub use contract::{DEFAULT_BUDGET, QueueFault, Refusal, RxCounters, RxQueue, TxCounters, TxQueue, TxState, WakeFn};
 pub use gate::{GateConfig, GateError, TxGate};
-pub use poller::Poller;
+pub use poller::{NoInterrupt, PollError, Poller};

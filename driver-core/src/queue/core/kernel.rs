@@ -1,0 +1,219 @@
+//! What a driver brings to a queue: its ring, and the device's rules for what lies in it.
+
+use core::fmt;
+
+use crate::buf::batch::Batch;
+use crate::buf::frame::Frame;
+use crate::buf::pool::BufPool;
+use crate::queue::contract::{QueueFault, Refusal};
+use crate::queue::core::lent::{Lent, Stop};
+use crate::queue::core::seat::Tally;
+use crate::ring::tx::Reclaimed;
+
+/// Ordinary frames that went from a ring into a batch.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// How many.
+    pub frames: usize,
+    /// Their bytes; 0 where the device counts them.
+    pub bytes: u64,
+}
+
+/// Ordinary frames that went from a batch into a ring.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Put {
+    /// Their bytes; 0 where the device counts them.
+    pub bytes: u64,
+    /// Whether more may go in the same way at once, behind the ring's end.
+    pub again: bool,
+}
+
+/// One buffer that came out of a receive ring.
+#[derive(Debug)]
+pub struct Piece {
+    /// Its bytes, as a frame of one segment.
+    pub frame: Frame,
+    /// Whether the frame ends with it.
+    pub ends: bool,
+}
+
+/// Why no buffer came out of a receive ring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotTaken {
+    /// The device is not done with the next descriptor.
+    NotDone,
+    /// The device marked the frame bad. The descriptor is used up, and the frame over.
+    Bad,
+    /// There is no empty buffer to take its place. It stays in the ring.
+    NoBuffer,
+    /// The device did what it must not do.
+    Fault(QueueFault),
+}
+
+/// What is wrong with a received frame that the device did not mark bad.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RxError {
+    /// The device's header of the frame makes no sense.
+    Header,
+    /// It is too short or too long.
+    Length,
+}
+
+/// A receive ring with the rules of its device. Dropping it leaks the ring.
+///
+/// [`RxCore`](super::RxCore) calls `ready`, then `take_ordinary` and `take_unusual` until the budget is used up or nothing is left, then `refill`, `publish` and
+/// `ring`. After a fault it calls nothing but `stop` and `into_lent`.
+pub trait RxKernel: fmt::Debug + Send {
+    /// The ring and what is in it.
+    type Lent: Lent;
+    /// The driver's name, for messages.
+    const DRIVER: &'static str;
+    /// Whether the driver counts bytes, and not the device.
+    const COUNTS_BYTES: bool;
+    /// Whether [`RxKernel::ready`] counts.
+    const COUNTS_READY: bool;
+    /// Whether [`RxKernel::take_only`] is there.
+    const HAS_TAKE_ONLY: bool = false;
+    /// What a frame is that goes beyond the queue's [`RxLimits`](super::RxLimits): the fault of a device that promised to hold such frames back; `None`: a frame
+    /// that is counted and dropped.
+    const TOO_LONG: Option<QueueFault>;
+
+    /// How many descriptors there are.
+    fn capacity(&self) -> u32;
+
+    /// How many descriptors the device is done with, where one look says it for all of them ([`RxKernel::COUNTS_READY`]). Loads that follow see what the
+    /// device wrote before, and from here on it need not interrupt. Elsewhere each descriptor says it by itself, and the number means nothing.
+    ///
+    /// # Errors
+    /// [`QueueFault`]: what the device says makes no sense.
+    fn ready(&mut self) -> Result<usize, QueueFault>;
+
+    /// Moves the next frame to `batch` if it is an ordinary one, done, an empty buffer lies ready there, and there is room: the shortest way for one frame, without
+    /// [`RxKernel::ready`] before it.
+    fn take_only(&mut self, _batch: &mut Batch) -> bool {
+        false
+    }
+
+    /// Moves ordinary frames to `batch`, `most` at most, as long as one follows another and empty buffers are there. In the middle of a frame of
+    /// several buffers it takes none. There is room for `most` frames, and as many descriptors are ready where they are counted.
+    fn take_ordinary(&mut self, batch: &mut Batch, most: usize) -> Taken;
+
+    /// Takes the buffer of the next descriptor out, whatever it is like. It is ready where they are counted.
+    ///
+    /// # Errors
+    /// [`NotTaken`]
+    fn take_unusual(&mut self, batch: &mut Batch) -> Result<Piece, NotTaken>;
+
+    /// Looks at a frame that came in by [`RxKernel::take_unusual`] and is complete now, and says in its metadata what is known of it.
+    ///
+    /// # Errors
+    /// [`RxError`]: it is not to be handed up.
+    fn judge(&mut self, _frame: &mut Frame) -> Result<(), RxError> {
+        Ok(())
+    }
+
+    /// Puts empty buffers into the slots that were emptied, where taking has not done so.
+    fn refill(&mut self, _batch: &mut Batch) {}
+
+    /// Shows the device the slots that were filled since the last time, and says whether it has to be told by [`RxKernel::ring`].
+    fn publish(&mut self) -> bool;
+
+    /// Rings the doorbell.
+    fn ring(&mut self);
+
+    /// Lets the queue's interrupt fire at the next frame.
+    fn arm(&mut self);
+
+    /// Whether a descriptor is done, looked at behind everything that [`RxKernel::arm`] did.
+    fn has_frames(&self) -> bool;
+
+    /// Stops the hardware queue.
+    fn stop(&mut self) -> Stop;
+
+    /// The ring.
+    fn into_lent(self) -> Self::Lent;
+}
+
+/// A transmit ring with the rules of its device. Dropping it leaks the ring.
+///
+/// [`TxCore`](super::TxCore) calls `reclaim`, then `put_ordinary`, `put_next` and `put_unusual` until the batch is empty or the ring full, then `publish` and
+/// `ring`. After a fault it calls nothing but `stop` and `into_lent`.
+///
+/// Where the queue's gate limits the bytes in flight, every frame's are counted by themselves: then the kernel has to be made so that no frame is ordinary.
+pub trait TxKernel: fmt::Debug + Send {
+    /// The ring and what is in it.
+    type Lent: Lent;
+    /// The driver's name, for messages.
+    const DRIVER: &'static str;
+    /// Whether the driver counts bytes, and not the device.
+    const COUNTS_BYTES: bool;
+    /// Whether [`TxKernel::put_only`] is there.
+    const HAS_PUT_ONLY: bool = false;
+    /// After how many frames one at a time [`TxKernel::put_ordinary`] is tried again.
+    const TRY_AGAIN_AFTER: usize = 1;
+    /// The most segments with bytes that the device gathers.
+    const MAX_SEGMENTS: usize;
+
+    /// The most descriptors that can be in flight.
+    fn capacity(&self) -> u32;
+
+    /// How many descriptors are free.
+    fn free(&self) -> u32;
+
+    /// How many descriptors the device has.
+    fn pending(&self) -> u32 {
+        self.capacity() - self.free()
+    }
+
+    /// The pool whose frames are ordinary, and that copies of others' frames come from.
+    fn pool(&self) -> &BufPool;
+
+    /// Puts the buffers of frames that were sent onto `batch`'s stack of empty buffers, or back to their pools.
+    ///
+    /// # Errors
+    /// [`QueueFault`]: what the device says makes no sense.
+    fn reclaim(&mut self, batch: &mut Batch) -> Result<Reclaimed, QueueFault>;
+
+    /// Takes the only frame of `batch` if it is an ordinary one, more than `min_free` descriptors are free, and there is nothing to reclaim: the
+    /// shortest way for one frame. [`TxKernel::ring`] follows, and not [`TxKernel::publish`].
+    fn put_only(&mut self, _batch: &mut Batch, _min_free: u32) -> bool {
+        false
+    }
+
+    /// Takes ordinary frames from the front of `batch`, as many together as the ring takes in one go and descriptors are free. Returns their bytes; 0 where
+    /// the device counts them.
+    fn put_ordinary(&mut self, batch: &mut Batch) -> Put;
+
+    /// Takes the frame at the front of `batch` if it is an ordinary one that `put_ordinary` leaves because too few others are around it, and a descriptor is free.
+    fn put_next(&mut self, _batch: &mut Batch) -> bool {
+        false
+    }
+
+    /// Whether the queue does for a frame what its metadata asks for.
+    ///
+    /// # Errors
+    /// [`Refusal::Offload`]
+    fn offload(&self, frame: &Frame) -> Result<(), Refusal>;
+
+    /// How many descriptors a frame takes. More than [`TxKernel::capacity`]: it never fits.
+    fn descriptors(&self, frame: &Frame) -> usize;
+
+    /// Queues a frame whatever it is like. It passed [`TxKernel::offload`], the device reaches all its segments, and its descriptors are free.
+    fn put_unusual(&mut self, frame: Frame);
+
+    /// Sees to it that the device reports all that is queued, before it is published: the next frame may find too little room, and then nothing follows
+    /// until these come back.
+    fn report(&mut self) {}
+
+    /// Shows the device what was queued, and says whether it has to be told by [`TxKernel::ring`].
+    fn publish(&mut self) -> bool;
+
+    /// Rings the doorbell.
+    fn ring(&mut self);
+
+    /// Stops the hardware queue, and counts what it gives up.
+    fn stop(&mut self, tally: &Tally) -> Stop;
+
+    /// The ring.
+    fn into_lent(self) -> Self::Lent;
+}

@@ -1,0 +1,307 @@
+//! Receive: descriptors in, frames out.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use core::fmt;
+use core::mem::ManuallyDrop;
+
+use crate::buf::batch::Batch;
+use crate::buf::frame::Frame;
+use crate::host::pci::Interrupt;
+use crate::queue::contract::{QueueFault, RxCounters, RxQueue};
+use crate::queue::core::kernel::{NotTaken, Piece, RxError, RxKernel, Taken};
+use crate::queue::core::lent::Stop;
+use crate::queue::core::seat::Seat;
+
+/// How large a received frame may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RxLimits {
+    /// The longest, in bytes.
+    pub max_frame_bytes: usize,
+    /// The most buffers that one may lie in.
+    pub max_pieces: usize,
+}
+
+/// A receive queue: what the queues of all drivers do alike, over a driver's kernel.
+///
+/// Dropped while the device runs, it stops its hardware queue first, or leaves its ring and buffers to be freed when the whole device is silent. Where the
+/// device does not confirm that, they leak, since it may still write to them.
+pub struct RxCore<K: RxKernel> {
+    kernel: ManuallyDrop<K>,
+    seat: Arc<Seat>,
+    /// The first buffers of a frame of which not all have come yet.
+    partial: Option<Partial>,
+    limits: RxLimits,
+    fault: Option<QueueFault>,
+    interrupt: Option<Box<dyn Interrupt>>,
+    index: u16,
+}
+
+/// A frame in pieces.
+struct Partial {
+    frame: Frame,
+    bytes: usize,
+    pieces: usize,
+    /// It is beyond the limits: what comes of it is not kept, and it is counted when it is complete.
+    too_long: bool,
+}
+
+/// What became of one descriptor.
+enum Step {
+    /// A frame went to the batch.
+    Frame,
+    /// It was used up, but gave no frame, or none yet.
+    NoFrame,
+    /// It stays in the ring.
+    Stays,
+    /// It broke the queue.
+    Broke,
+}
+
+impl<K: RxKernel> RxCore<K> {
+    /// A queue on a kernel whose hardware may be running already. `index`: its number among the device's receive queues.
+    pub const fn new(kernel: K, seat: Arc<Seat>, index: u16, limits: RxLimits) -> Self {
+        Self { kernel: ManuallyDrop::new(kernel), seat, partial: None, limits, fault: None, interrupt: None, index }
+    }
+
+    /// Gives the queue the interrupt that fires for it.
+    pub fn set_interrupt(&mut self, interrupt: Box<dyn Interrupt>) {
+        self.interrupt = Some(interrupt);
+    }
+
+    /// The queue's number.
+    pub const fn index(&self) -> u16 {
+        self.index
+    }
+
+    /// Tells a device that was not running when its ring was filled of the first buffers.
+    pub fn kick(&mut self) {
+        self.ring();
+    }
+
+    #[inline(always)]
+    fn ring(&mut self) {
+        self.seat.tally().doorbells.add(1);
+        self.kernel.ring();
+    }
+
+    /// [`RxQueue::poll`] without the way for one frame.
+    #[inline(always)]
+    fn poll_many(&mut self, batch: &mut Batch, budget: usize) -> usize {
+        if !self.seat.is_running() {
+            return 0;
+        }
+        let ready = match self.kernel.ready() {
+            Ok(0) => return 0,
+            Ok(ready) => ready,
+            Err(fault) => {
+                self.break_queue(fault);
+                return 0;
+            }
+        };
+        let budget = budget.min(batch.room());
+        let taken = self.take_ordinary(batch, budget, ready);
+        if taken != budget && !(K::COUNTS_READY && taken == ready) {
+            return self.poll_unusual(batch, budget, ready, taken);
+        }
+        if taken > 0 {
+            self.finish(batch, taken);
+        }
+        taken
+    }
+
+    #[inline(always)]
+    fn take_ordinary(&mut self, batch: &mut Batch, budget: usize, ready: usize) -> usize {
+        let Taken { frames, bytes } = self.kernel.take_ordinary(batch, if K::COUNTS_READY { budget.min(ready) } else { budget });
+        self.count_bytes(bytes);
+        frames
+    }
+
+    /// Goes on where the next descriptor is not an ordinary frame, or not done, with `taken` frames of the budget taken.
+    #[cold]
+    #[inline(never)]
+    fn poll_unusual(&mut self, batch: &mut Batch, budget: usize, ready: usize, mut taken: usize) -> usize {
+        let mut ready = ready.wrapping_sub(taken);
+        // Descriptors without a frame do not count against the budget; a device that fills them as fast as they are emptied must not keep us here.
+        let mut without_frame = 0;
+        while taken < budget && !(K::COUNTS_READY && ready == 0) {
+            match self.take_unusual(batch) {
+                Step::Frame => taken += 1,
+                Step::NoFrame if without_frame < self.kernel.capacity() as usize => without_frame += 1,
+                Step::NoFrame | Step::Stays => break,
+                Step::Broke => {
+                    // A device that broke the rules gets nothing more.
+                    self.seat.tally().packets.add(taken as u64);
+                    return taken;
+                }
+            }
+            let frames = self.take_ordinary(batch, budget - taken, ready.wrapping_sub(1));
+            taken += frames;
+            ready = ready.wrapping_sub(1 + frames);
+        }
+        if taken + without_frame > 0 {
+            self.finish(batch, taken);
+        }
+        taken
+    }
+
+    /// Counts what was taken and hands the emptied slots to the device.
+    #[inline(always)]
+    fn finish(&mut self, batch: &mut Batch, taken: usize) {
+        self.seat.tally().packets.add(taken as u64);
+        self.kernel.refill(batch);
+        if self.kernel.publish() {
+            self.ring();
+        }
+    }
+
+    /// Apart from [`RxQueue::poll`], so that the way for one frame does not save registers that only this way needs.
+    #[inline(never)]
+    fn poll_many_apart(&mut self, batch: &mut Batch, budget: usize) -> usize {
+        self.poll_many(batch, budget)
+    }
+
+    #[inline(always)]
+    fn count_bytes(&self, bytes: u64) {
+        if K::COUNTS_BYTES {
+            self.seat.tally().bytes.add(bytes);
+        }
+    }
+
+    /// A descriptor that is not done, or whose buffer is not an ordinary frame, or that no empty buffer lies ready for.
+    fn take_unusual(&mut self, batch: &mut Batch) -> Step {
+        let Piece { frame, ends } = match self.kernel.take_unusual(batch) {
+            Ok(piece) => piece,
+            Err(why) => return self.not_taken(why),
+        };
+        let partial = self.add(batch, frame);
+        if partial.too_long
+            && let Some(fault) = K::TOO_LONG
+        {
+            return self.break_queue(fault);
+        }
+        if !ends {
+            self.partial = Some(partial);
+            return Step::NoFrame;
+        }
+        self.hand_up(batch, partial)
+    }
+
+    fn not_taken(&mut self, why: NotTaken) -> Step {
+        let tally = self.seat.tally();
+        match why {
+            NotTaken::NotDone => Step::Stays,
+            NotTaken::NoBuffer => {
+                tally.stalls.add(1);
+                Step::Stays
+            }
+            NotTaken::Bad => {
+                tally.errors.add(1);
+                self.partial = None;
+                Step::NoFrame
+            }
+            NotTaken::Fault(fault) => self.break_queue(fault),
+        }
+    }
+
+    /// The frame under way with one more piece.
+    fn add(&mut self, batch: &mut Batch, piece: Frame) -> Partial {
+        let RxLimits { max_frame_bytes, max_pieces } = self.limits;
+        let bytes = piece.len();
+        let Some(mut partial) = self.partial.take() else {
+            return Partial { frame: piece, bytes, pieces: 1, too_long: bytes > max_frame_bytes };
+        };
+        partial.bytes = partial.bytes.saturating_add(bytes);
+        partial.pieces += 1;
+        partial.too_long |= partial.bytes > max_frame_bytes || partial.pieces > max_pieces;
+        if partial.too_long {
+            batch.recycle(piece);
+        } else {
+            partial.frame.append(piece);
+        }
+        partial
+    }
+
+    /// Hands a complete frame up, or counts what is wrong with it.
+    fn hand_up(&mut self, batch: &mut Batch, partial: Partial) -> Step {
+        let Partial { mut frame, bytes, too_long, .. } = partial;
+        let judged = if too_long { Err(RxError::Length) } else { self.kernel.judge(&mut frame) };
+        let tally = self.seat.tally();
+        match judged {
+            Ok(()) => {
+                self.count_bytes(bytes as u64);
+                // The budget is within the batch's room, so the push cannot fail; if it did, the frame would go back to the pool.
+                return if batch.push(frame).is_ok() { Step::Frame } else { Step::NoFrame };
+            }
+            Err(RxError::Header) => tally.header_errors.add(1),
+            Err(RxError::Length) => tally.length_errors.add(1),
+        }
+        tally.errors.add(1);
+        batch.recycle(frame);
+        Step::NoFrame
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn break_queue(&mut self, fault: QueueFault) -> Step {
+        log::error!("{} receive queue {} is broken: {fault}", K::DRIVER, self.index);
+        self.partial = None;
+        self.fault = Some(fault);
+        self.seat.set_broken();
+        Step::Broke
+    }
+}
+
+impl<K: RxKernel> RxQueue for RxCore<K> {
+    #[inline]
+    fn poll(&mut self, batch: &mut Batch, budget: usize) -> usize {
+        if !K::HAS_TAKE_ONLY {
+            return self.poll_many(batch, budget);
+        }
+        // One frame at a time is the way of a caller that cares for latency: this spares it the loops.
+        if budget == 1 && self.seat.is_running() && self.kernel.take_only(batch) {
+            self.seat.tally().alone.add(1);
+            self.kernel.ring();
+            return 1;
+        }
+        self.poll_many_apart(batch, budget)
+    }
+
+    fn arm(&mut self) -> bool {
+        if !self.seat.is_running() {
+            return false;
+        }
+        if self.interrupt.is_some() {
+            self.kernel.arm();
+        }
+        self.kernel.has_frames()
+    }
+
+    fn interrupt(&mut self) -> Option<&mut dyn Interrupt> {
+        self.interrupt.as_deref_mut()
+    }
+
+    fn fault(&self) -> Option<QueueFault> {
+        self.fault.or_else(|| self.seat.fault())
+    }
+
+    fn counters(&self) -> RxCounters {
+        let all = self.seat.tally().totals();
+        RxCounters { packets: all.packets, errors: all.errors, stalls: all.stalls, doorbells: all.doorbells }
+    }
+}
+
+impl<K: RxKernel> Drop for RxCore<K> {
+    fn drop(&mut self) {
+        // SAFETY: it is taken out once, here, and not used again.
+        let mut kernel = unsafe { ManuallyDrop::take(&mut self.kernel) };
+        let stop = self.seat.silence().map_or_else(|| kernel.stop(), Stop::Silent);
+        self.seat.give_back(stop, kernel.into_lent(), format_args!("{} receive queue {}", K::DRIVER, self.index));
+    }
+}
+
+impl<K: RxKernel> fmt::Debug for RxCore<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} receive queue {}: {:?}", K::DRIVER, self.index, &*self.kernel)
+    }
+}

@@ -1,0 +1,228 @@
+//! What one queue and the control handle of its device, on their several threads, know of one another.
+
+use alloc::boxed::Box;
+use core::fmt;
+use core::ops::AddAssign;
+use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+
+use crate::queue::contract::QueueFault;
+use crate::queue::core::lent::{Lent, Parked, Silence, Stop};
+use crate::sync::Mutex;
+
+/// How far a device is from writing to memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+#[non_exhaustive]
+pub enum State {
+    /// It sends and receives.
+    Running = 0,
+    /// It was told to stop and has not confirmed it: it may still read and write memory.
+    Stopping = 1,
+    /// It confirmed that it reads and writes no memory any more.
+    Stopped = 2,
+    /// It asked for a reset and may still read and write memory.
+    Failed = 3,
+}
+
+/// Of one queue alone, beside the values of [`State`]: its device broke the rules on it, and it is used no more.
+const BROKEN: u8 = 4;
+
+/// A queue's own part of what its device's queues and control handle share: the state of the device, where the queue looks at it, and what the queue
+/// counts, where the control handle looks at it.
+///
+/// Each queue has one, so that no two threads write to the same cache line, and what a queue looks at with every batch lies beside what it writes.
+pub struct Seat {
+    /// A [`State`], or [`BROKEN`].
+    state: AtomicU8,
+    tally: Tally,
+    /// What the queue had lent when it was dropped, until the device is silent.
+    parked: Mutex<Option<Box<dyn Parked>>>,
+}
+
+impl Seat {
+    /// For a queue of a device in this state.
+    pub(crate) fn new(state: State) -> Self {
+        Self { state: AtomicU8::new(state as u8), tally: Tally::default(), parked: Mutex::new(None) }
+    }
+
+    /// Whether the queue may take anything from its device or hand it anything.
+    #[inline(always)]
+    pub fn is_running(&self) -> bool {
+        self.state.load(Ordering::Relaxed) == State::Running as u8
+    }
+
+    /// What keeps the device from working, if anything does.
+    pub fn fault(&self) -> Option<QueueFault> {
+        match self.state.load(Ordering::Relaxed) {
+            s if s == State::Stopping as u8 || s == State::Stopped as u8 => Some(QueueFault::Stopped),
+            s if s == State::Failed as u8 => {
+                Some(QueueFault::Protocol("the device asks for a reset (virtio's DEVICE_NEEDS_RESET): stop it and open it again"))
+            }
+            // The queue itself knows what broke it.
+            _ => None,
+        }
+    }
+
+    /// What the queue counts.
+    #[inline(always)]
+    pub fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// The device's word that it is silent, once it gave it.
+    pub(super) fn silence(&self) -> Option<Silence> {
+        // Acquire: who sees Stopped also sees all that the device wrote before it confirmed.
+        // SAFETY: only `set_stopped` stores this state, which was shown the device's own word.
+        (self.state.load(Ordering::Acquire) == State::Stopped as u8).then(|| unsafe { Silence::confirmed() })
+    }
+
+    /// The queue is used no more, whatever its device does. What the control handle said meanwhile stays.
+    #[cold]
+    pub(super) fn set_broken(&self) {
+        // The exchange fails where the device does not run any more, which keeps the queue from working as well.
+        let _ = self.state.compare_exchange(State::Running as u8, BROKEN, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// The end of a queue: what it had lent goes back where its hardware is silent, waits here until the device is, or leaks.
+    pub(super) fn give_back(&self, stop: Stop, lent: impl Lent, queue: fmt::Arguments<'_>) {
+        match stop {
+            Stop::Silent(silence) => Box::new(lent).release(&silence),
+            Stop::WithDevice => self.park(lent),
+            Stop::Unconfirmed => log::error!("{queue}: the device does not confirm that it stopped, and keeps what it was lent: {lent:?}"),
+        }
+    }
+
+    fn park(&self, lent: impl Lent) {
+        // `set_stopped` sets the state under the same lock: either its silence is seen here, or it finds what is left here.
+        let mut parked = self.parked.lock();
+        let Some(silence) = self.silence() else {
+            *parked = Some(Box::new(lent));
+            return;
+        };
+        drop(parked);
+        Box::new(lent).release(&silence);
+    }
+
+    /// The device is in another state, but not silent.
+    pub(crate) fn set(&self, state: State) {
+        debug_assert!(state != State::Stopped, "a device is stopped by `set_stopped`");
+        self.state.store(state as u8, Ordering::Relaxed);
+    }
+
+    /// The device is silent: what the queue left behind goes back.
+    pub(crate) fn set_stopped(&self, silence: &Silence) {
+        let left = {
+            let mut parked = self.parked.lock();
+            self.state.store(State::Stopped as u8, Ordering::Release);
+            parked.take()
+        };
+        if let Some(left) = left {
+            left.release(silence);
+        }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        if let Some(left) = &*self.parked.lock() {
+            log::error!("the device does not confirm that it stopped, and keeps what it was lent: {left:?}");
+        }
+    }
+}
+
+impl fmt::Debug for Seat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Seat").field("state", &self.state).field("tally", &self.tally).finish_non_exhaustive()
+    }
+}
+
+/// A counter with one writer, its queue: no atomic read-modify-write.
+#[derive(Debug, Default)]
+pub(crate) struct Count(AtomicU64);
+
+impl Count {
+    #[inline(always)]
+    pub(crate) fn add(&self, n: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
+    }
+    pub(crate) fn value(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What one queue counts, for its own callers and for the control handle.
+#[derive(Debug, Default)]
+pub struct Tally {
+    /// Frames that went one at a time, each with a doorbell of its own; not among `packets` and `doorbells`.
+    pub(super) alone: Count,
+    pub(super) packets: Count,
+    pub(super) bytes: Count,
+    pub(super) doorbells: Count,
+    pub(super) errors: Count,
+    pub(super) header_errors: Count,
+    pub(super) length_errors: Count,
+    pub(super) stalls: Count,
+    pub(super) bounced: Count,
+    unsent: Count,
+}
+
+impl Tally {
+    /// Counts transmit descriptors that were given up with their queue, unsent. For the queue's own kernel alone: a second writer's counts may get lost.
+    pub fn add_unsent(&self, descriptors: u32) {
+        self.unsent.add(descriptors.into());
+    }
+
+    /// All counters, each as it is now.
+    pub fn totals(&self) -> Totals {
+        let alone = self.alone.value();
+        Totals {
+            packets: self.packets.value() + alone,
+            bytes: self.bytes.value(),
+            doorbells: self.doorbells.value() + alone,
+            errors: self.errors.value(),
+            header_errors: self.header_errors.value(),
+            length_errors: self.length_errors.value(),
+            stalls: self.stalls.value(),
+            bounced: self.bounced.value(),
+            unsent: self.unsent.value(),
+        }
+    }
+}
+
+/// What queues counted since their device was started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Totals {
+    /// Frames handed up, or taken from the caller.
+    pub packets: u64,
+    /// Their bytes, where the driver counts them and not the device.
+    pub bytes: u64,
+    /// Doorbells that were rung.
+    pub doorbells: u64,
+    /// Received frames that were not handed up because something was wrong with them.
+    pub errors: u64,
+    /// Those of `errors` whose header made no sense.
+    pub header_errors: u64,
+    /// Those of `errors` that were too short or too long.
+    pub length_errors: u64,
+    /// Polls that stopped because no buffer was free.
+    pub stalls: u64,
+    /// Frames copied because they lay in memory of another domain.
+    pub bounced: u64,
+    /// Transmit descriptors that were given up when their queue stopped.
+    pub unsent: u64,
+}
+
+impl AddAssign for Totals {
+    fn add_assign(&mut self, other: Self) {
+        self.packets += other.packets;
+        self.bytes += other.bytes;
+        self.doorbells += other.doorbells;
+        self.errors += other.errors;
+        self.header_errors += other.header_errors;
+        self.length_errors += other.length_errors;
+        self.stalls += other.stalls;
+        self.bounced += other.bounced;
+        self.unsent += other.unsent;
+    }
+}

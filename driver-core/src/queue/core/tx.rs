@@ -1,0 +1,297 @@
+//! Transmit: frames in, descriptors out; stop and wake.
+
+use alloc::sync::Arc;
+use core::fmt;
+use core::mem::ManuallyDrop;
+
+use crate::buf::batch::Batch;
+use crate::ether::FrameLimits;
+use crate::queue::contract::{QueueFault, Refusal, TxCounters, TxQueue, TxState, WakeFn};
+use crate::queue::core::check::{check, pad};
+use crate::queue::core::kernel::{Put, TxKernel};
+use crate::queue::core::lent::Stop;
+use crate::queue::core::seat::Seat;
+use crate::queue::gate::TxGate;
+use crate::ring::tx::Reclaimed;
+
+/// A transmit queue: what the queues of all drivers do alike, over a driver's kernel.
+///
+/// Dropped while the device runs, it stops its hardware queue first, or leaves its ring and the frames in flight to be freed when the whole device is silent.
+/// Where the device does not confirm that, they leak, since it may still read them.
+pub struct TxCore<K: TxKernel> {
+    kernel: ManuallyDrop<K>,
+    seat: Arc<Seat>,
+    gate: TxGate,
+    /// With more descriptors free than this, one frame cannot make the gate stop, and a running gate cannot be stopped.
+    never_stops_above: u32,
+    limits: FrameLimits,
+    fault: Option<QueueFault>,
+    wake: Option<WakeFn>,
+    /// Where buffers go when the caller brings no batch.
+    home: Batch,
+    index: u16,
+}
+
+/// What became of the frame at the front.
+enum Step {
+    Taken,
+    NoRoom,
+    Refused(Refusal),
+}
+
+impl<K: TxKernel> TxCore<K> {
+    /// A queue on an empty kernel, whose hardware may be running already. `index`: its number among the device's transmit queues.
+    pub fn new(kernel: K, seat: Arc<Seat>, index: u16, gate: TxGate, limits: FrameLimits) -> Self {
+        Self {
+            kernel: ManuallyDrop::new(kernel),
+            seat,
+            never_stops_above: gate.never_stops_above().max(K::MAX_SEGMENTS as u32),
+            gate,
+            limits,
+            fault: None,
+            wake: None,
+            home: Batch::new(1),
+            index,
+        }
+    }
+
+    /// The queue's number.
+    pub const fn index(&self) -> u16 {
+        self.index
+    }
+
+    /// [`TxQueue::submit`] without the way for one frame.
+    #[inline(always)]
+    fn submit_many(&mut self, batch: &mut Batch) -> TxState {
+        if !self.seat.is_running() {
+            return self.broken();
+        }
+        let reclaimed = self.kernel.reclaim(batch);
+        if self.count_reclaimed(reclaimed).is_none() {
+            return self.broken();
+        }
+        if self.gate.is_stopped() {
+            return TxState::Stopped;
+        }
+        let had = batch.len();
+        let refusal = self.fill(batch);
+        let free = self.kernel.free();
+        let stops = self.gate.after_submit(free);
+        let taken = had - batch.len();
+        if taken > 0 {
+            if stops || (free as usize) < K::MAX_SEGMENTS {
+                self.kernel.report();
+            }
+            let tells = self.kernel.publish();
+            self.seat.tally().packets.add(taken as u64);
+            if tells {
+                self.ring();
+            }
+        }
+        match refusal {
+            Some(why) => TxState::Refused(why),
+            None if stops => TxState::Stopped,
+            None => TxState::Running,
+        }
+    }
+
+    /// Apart from [`TxQueue::submit`], so that the way for one frame does not save registers that only this way needs.
+    #[inline(never)]
+    fn submit_many_apart(&mut self, batch: &mut Batch) -> TxState {
+        self.submit_many(batch)
+    }
+
+    #[inline(always)]
+    fn ring(&mut self) {
+        self.seat.tally().doorbells.add(1);
+        self.kernel.ring();
+    }
+
+    #[inline(always)]
+    fn count_bytes(&self, bytes: u64) {
+        if K::COUNTS_BYTES {
+            self.seat.tally().bytes.add(bytes);
+        }
+    }
+
+    /// Wakes the queue where what came back makes enough room. Returns the descriptors that came back; `None`: the queue is broken.
+    #[inline(always)]
+    fn count_reclaimed(&mut self, reclaimed: Result<Reclaimed, QueueFault>) -> Option<usize> {
+        match reclaimed {
+            Ok(Reclaimed { descriptors: 0, .. }) => Some(0),
+            Ok(Reclaimed { descriptors, bytes }) => {
+                self.gate.completed(bytes);
+                if self.gate.after_reclaim(self.kernel.free()) {
+                    self.wake();
+                }
+                Some(descriptors as usize)
+            }
+            Err(fault) => {
+                self.break_queue(fault);
+                None
+            }
+        }
+    }
+
+    /// The gate has just opened. All is as it should be when this is called: the waker is the caller's code, and may panic.
+    #[cold]
+    #[inline(never)]
+    fn wake(&mut self) {
+        if let Some(wake) = &mut self.wake {
+            wake();
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn break_queue(&mut self, fault: QueueFault) {
+        log::error!("{} transmit queue {} is broken: {fault}", K::DRIVER, self.index);
+        self.fault = Some(fault);
+        self.seat.set_broken();
+    }
+
+    /// Nothing will complete any more: who waits for room is woken, and learns from the next submit why.
+    #[cold]
+    #[inline(never)]
+    fn broken(&mut self) -> TxState {
+        let fault = self.fault().unwrap_or(QueueFault::Stopped);
+        if self.gate.open() {
+            self.wake();
+        }
+        TxState::Broken(fault)
+    }
+
+    /// Queues frames until the batch is empty, the ring is full, or one is refused.
+    #[inline(always)]
+    fn fill(&mut self, batch: &mut Batch) -> Option<Refusal> {
+        loop {
+            let Put { bytes, again } = self.kernel.put_ordinary(batch);
+            self.count_bytes(bytes);
+            if again {
+                continue;
+            }
+            for _ in 0..K::TRY_AGAIN_AFTER {
+                if batch.is_empty() {
+                    return None;
+                }
+                if self.kernel.put_next(batch) {
+                    continue;
+                }
+                match self.put_unusual(batch) {
+                    Step::Taken if self.gate.counts_bytes() && self.gate.after_submit(self.kernel.free()) => return None,
+                    Step::Taken => {}
+                    Step::NoRoom => {
+                        self.gate.stop();
+                        return None;
+                    }
+                    Step::Refused(why) => return Some(why),
+                }
+            }
+        }
+    }
+
+    /// The frame at the front of the batch, whatever it is like.
+    #[cold]
+    #[inline(never)]
+    fn put_unusual(&mut self, batch: &mut Batch) -> Step {
+        let Some(frame) = batch.frames_mut().first_mut() else { return Step::Taken };
+        if let Err(why) = check(frame, self.limits, K::MAX_SEGMENTS).and_then(|()| self.kernel.offload(frame)) {
+            return Step::Refused(why);
+        }
+        // Before the frame is touched: a full ring leaves it as it is.
+        if self.kernel.free() == 0 {
+            return Step::NoRoom;
+        }
+        let pool = self.kernel.pool();
+        if !frame.all_reachable(pool.domain()) || pad(frame).is_err() {
+            // Memory of another domain, or no room for the padding in any of its buffers: send a copy.
+            match frame.copy(pool).and_then(|mut copy| pad(&mut copy).map(|()| copy)) {
+                Ok(copy) => *frame = copy,
+                Err(_) => return Step::Refused(Refusal::NoBounceBuffer),
+            }
+            self.seat.tally().bounced.add(1);
+            if let Err(why) = check(frame, self.limits, K::MAX_SEGMENTS) {
+                return Step::Refused(why);
+            }
+        }
+        let (needed, capacity) = (self.kernel.descriptors(frame), self.kernel.capacity() as usize);
+        if needed > capacity {
+            return Step::Refused(Refusal::TooManySegments { segments: needed, max: capacity });
+        }
+        if needed > self.kernel.free() as usize {
+            return Step::NoRoom;
+        }
+        let bytes = frame.len() as u64;
+        if let Some(frame) = batch.pop() {
+            self.kernel.put_unusual(frame);
+        }
+        if self.gate.counts_bytes() {
+            self.gate.sent(bytes);
+        }
+        self.count_bytes(bytes);
+        Step::Taken
+    }
+}
+
+impl<K: TxKernel> TxQueue for TxCore<K> {
+    #[inline]
+    fn submit(&mut self, batch: &mut Batch) -> TxState {
+        if !K::HAS_PUT_ONLY {
+            return self.submit_many(batch);
+        }
+        // One ordinary frame with nothing to be reclaimed and room behind it changes no state but the ring's.
+        if self.seat.is_running() && self.kernel.put_only(batch, self.never_stops_above) {
+            self.seat.tally().alone.add(1);
+            self.kernel.ring();
+            return TxState::Running;
+        }
+        self.submit_many_apart(batch)
+    }
+
+    fn reclaim(&mut self) -> usize {
+        let mut count = None;
+        if self.seat.is_running() {
+            let reclaimed = self.kernel.reclaim(&mut self.home);
+            // Before a waker is called.
+            self.home.release_spares();
+            count = self.count_reclaimed(reclaimed);
+        }
+        if count.is_none() {
+            let _ = self.broken();
+        }
+        count.unwrap_or(0)
+    }
+
+    fn pending(&self) -> usize {
+        self.kernel.pending() as usize
+    }
+
+    fn on_wake(&mut self, wake: Option<WakeFn>) {
+        self.wake = wake;
+    }
+
+    fn fault(&self) -> Option<QueueFault> {
+        self.fault.or_else(|| self.seat.fault())
+    }
+
+    fn counters(&self) -> TxCounters {
+        let all = self.seat.tally().totals();
+        let (stops, wakes) = self.gate.transitions();
+        TxCounters { packets: all.packets, bounced: all.bounced, stops, wakes, doorbells: all.doorbells }
+    }
+}
+
+impl<K: TxKernel> Drop for TxCore<K> {
+    fn drop(&mut self) {
+        // SAFETY: it is taken out once, here, and not used again.
+        let mut kernel = unsafe { ManuallyDrop::take(&mut self.kernel) };
+        let stop = self.seat.silence().map_or_else(|| kernel.stop(self.seat.tally()), Stop::Silent);
+        self.seat.give_back(stop, kernel.into_lent(), format_args!("{} transmit queue {}", K::DRIVER, self.index));
+    }
+}
+
+impl<K: TxKernel> fmt::Debug for TxCore<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} transmit queue {}: {:?}", K::DRIVER, self.index, &*self.kernel)
+    }
+}
