@@ -154,7 +154,7 @@ pub fn bytes_of(frame: &Frame) -> Vec<u8> {
 
 /// Why a device does not start.
 pub fn start_error(device: VirtioNet<SimFunction>, config: &Config) -> StartError<SimFunction> {
-    device.start(config).err().expect("an error")
+    device.start(config).expect_err("an error")
 }
 
 /// A pool of `buffers` buffers of the usual size in the card's domain.
