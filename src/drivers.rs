@@ -1,4 +1,7 @@
-//! Which driver is for which device.
+//! Which driver is for which device. Each driver stands behind a feature of its name.
+
+#[cfg(any(feature = "sim", feature = "vfio"))]
+pub(crate) use opening::open;
 
 /// A device that a driver of this family drives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -10,28 +13,115 @@ pub struct Driven {
     pub device: &'static str,
 }
 
-/// The driver for the PCI function with these IDs; `None` where there is none.
+/// The driver for the PCI function with these IDs; `None` where there is none, or it was not built in.
 ///
 /// ```
+/// # #[cfg(all(feature = "ixgbe", feature = "virtio-net"))] {
 /// assert_eq!(barewire::driver_for(0x8086, 0x10fb).unwrap().driver, "ixgbe");
 /// assert_eq!(barewire::driver_for(0x1af4, 0x1041).unwrap().driver, "virtio-net");
+/// # }
 /// assert_eq!(barewire::driver_for(0x8086, 0x1234), None);
 /// ```
 pub fn driver_for(vendor: u16, device: u16) -> Option<Driven> {
+    let ids = (vendor, device);
+    #[cfg(feature = "ixgbe")]
+    if let Some(driven) = ixgbe_for(ids) {
+        return Some(driven);
+    }
+    #[cfg(feature = "virtio-net")]
+    if let Some(driven) = virtio_net_for(ids) {
+        return Some(driven);
+    }
+    let _without_drivers = ids;
+    None
+}
+
+#[cfg(feature = "ixgbe")]
+fn ixgbe_for((vendor, device): (u16, u16)) -> Option<Driven> {
+    let model = ixgbe::id::MODELS.iter().find(|model| (ixgbe::id::VENDOR, model.device) == (vendor, device))?;
+    Some(Driven { driver: IXGBE, device: model.name })
+}
+
+#[cfg(feature = "virtio-net")]
+fn virtio_net_for(ids: (u16, u16)) -> Option<Driven> {
     use virtio_net::regs::pci as virtio;
-    match (vendor, device) {
-        (ixgbe::id::VENDOR, _) => {
-            let model = ixgbe::id::MODELS.iter().find(|model| model.device == device)?;
-            Some(Driven { driver: IXGBE, device: model.name })
+    let device = match ids {
+        (virtio::VENDOR, virtio::MODERN_DEVICE) => "virtio network device",
+        (virtio::VENDOR, virtio::TRANSITIONAL_DEVICE) => "virtio network device (transitional)",
+        _ => return None,
+    };
+    Some(Driven { driver: VIRTIO_NET, device })
+}
+
+#[cfg(feature = "ixgbe")]
+const IXGBE: &str = "ixgbe";
+#[cfg(feature = "virtio-net")]
+const VIRTIO_NET: &str = "virtio-net";
+
+#[cfg(any(feature = "sim", feature = "vfio"))]
+mod opening {
+    use std::sync::Arc;
+
+    use driver_core::device::During;
+    use driver_core::device::error::steps;
+    use driver_core::host::{Clock, PciFunction};
+
+    use super::driver_for;
+    use crate::device::AnyDriver;
+    use crate::error::Error;
+
+    /// What is driven, for errors.
+    const SUPPORTED: &str = match (cfg!(feature = "ixgbe"), cfg!(feature = "virtio-net")) {
+        (true, true) => "Intel 82599, X540 and X550 (ixgbe), and virtio network devices (virtio-net)",
+        (true, false) => {
+            "Intel 82599, X540 and X550 (ixgbe); virtio network devices need barewire's feature `virtio-net`, which this program was built without"
         }
-        (virtio::VENDOR, virtio::MODERN_DEVICE) => Some(Driven { driver: VIRTIO_NET, device: "virtio network device" }),
-        (virtio::VENDOR, virtio::TRANSITIONAL_DEVICE) => Some(Driven { driver: VIRTIO_NET, device: "virtio network device (transitional)" }),
-        _ => None,
+        (false, true) => {
+            "virtio network devices (virtio-net); Intel 82599, X540 and X550 need barewire's feature `ixgbe`, which this program was built without"
+        }
+        (false, false) => "no device at all: this program was built without barewire's features `ixgbe` and `virtio-net`",
+    };
+
+    /// Opens the function with the driver that its IDs ask for. `physical`: there is no IOMMU, and IOVAs are physical addresses.
+    pub(crate) fn open<F: PciFunction>(function: F, clock: Arc<dyn Clock>, physical: bool) -> Result<Box<dyn AnyDriver>, Error> {
+        let device = function.name().to_owned();
+        let id = function.id().during(&device, steps::OPENING)?;
+        match driver_for(id.vendor, id.device).map(|driven| driven.driver) {
+            #[cfg(feature = "ixgbe")]
+            Some(super::IXGBE) => Ok(Box::new(ixgbe::open(function, clock)?)),
+            #[cfg(feature = "virtio-net")]
+            Some(super::VIRTIO_NET) => {
+                let mut driver = virtio_net::open(function, clock)?;
+                if physical {
+                    // SAFETY: there is no IOMMU, says the caller.
+                    unsafe { driver.assume_physical_addresses() };
+                }
+                Ok(Box::new(driver))
+            }
+            _ => {
+                let _without_drivers = (function, clock, physical);
+                Err(Error::NoDriver { device, id, supported: SUPPORTED })
+            }
+        }
     }
 }
 
-pub(crate) const IXGBE: &str = "ixgbe";
-pub(crate) const VIRTIO_NET: &str = "virtio-net";
+#[cfg(all(test, feature = "sim", not(all(feature = "ixgbe", feature = "virtio-net"))))]
+mod left_out {
+    use crate::Error;
 
-/// What is driven, for errors.
-pub(crate) const SUPPORTED: &str = "Intel 82599, X540 and X550 (ixgbe), and virtio network devices (virtio-net)";
+    #[test]
+    fn a_driver_that_was_left_out_is_named_with_its_feature() {
+        for (feature, is_built_in) in [("ixgbe", cfg!(feature = "ixgbe")), ("virtio-net", cfg!(feature = "virtio-net"))] {
+            let spec = format!("sim:{feature}");
+            match crate::open(&spec) {
+                Ok(device) => assert!(is_built_in && device.info().driver == feature),
+                Err(error) => {
+                    assert!(matches!(error, Error::NoDriver { .. }) && !is_built_in, "{error}");
+                    let text = error.to_string();
+                    assert!(text.starts_with(&format!("{spec}: there is no driver for ")) && text.contains(&format!("`{feature}`")), "{text}");
+                }
+            }
+        }
+    }
+}

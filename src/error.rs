@@ -5,7 +5,6 @@ use std::fmt;
 use driver_core::device::Error as DeviceError;
 use driver_core::host::PciId;
 use driver_core::queue::QueueFault;
-use sim::wire::WireError;
 
 use crate::spec::SpecError;
 
@@ -17,15 +16,18 @@ pub enum Error {
     /// The spec names no device.
     Spec(SpecError),
     /// The wire of a simulated device could not be made, or reported an error.
+    #[cfg(feature = "sim")]
     Wire {
         /// The device's spec.
         device: String,
         /// What the wire said.
-        error: WireError,
+        error: sim::wire::WireError,
     },
     /// A simulated card could not be served at a socket.
+    #[cfg(feature = "sim")]
     Serve(sim::vfio_user::ServeError),
     /// The PCI function could not be had.
+    #[cfg(feature = "vfio")]
     Vfio(vfio::Error),
     /// No driver is for the device.
     NoDriver {
@@ -44,6 +46,7 @@ pub enum Error {
         why: String,
     },
     /// The device failed, or the host wants it back.
+    #[cfg(feature = "vfio")]
     Event {
         /// The device's spec.
         device: String,
@@ -73,11 +76,15 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Spec(error) => error.fmt(f),
+            #[cfg(feature = "sim")]
             Self::Wire { device, error } => write!(f, "{device}: {error}"),
+            #[cfg(feature = "sim")]
             Self::Serve(error) => error.fmt(f),
+            #[cfg(feature = "vfio")]
             Self::Vfio(error) => error.fmt(f),
             Self::NoDriver { device, id, supported } => write!(f, "{device}: there is no driver for {id}; there are drivers for {supported}"),
             Self::NotSharable { device, why } => write!(f, "{device}: {why}"),
+            #[cfg(feature = "vfio")]
             Self::Event { device, event } => write!(f, "{device}: {event}"),
             Self::Device(error) => error.fmt(f),
             Self::Queue { device, fault } => write!(f, "{device}: {fault}"),
@@ -98,12 +105,17 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Spec(error) => Some(error),
+            #[cfg(feature = "sim")]
             Self::Wire { error, .. } => Some(error),
             Self::Device(error) => Some(error),
             Self::Queue { fault, .. } => Some(fault),
+            #[cfg(feature = "sim")]
             Self::Serve(error) => Some(error),
+            #[cfg(feature = "vfio")]
             Self::Vfio(error) => Some(error),
-            Self::NoDriver { .. } | Self::NotSharable { .. } | Self::Event { .. } | Self::Violations { .. } => None,
+            #[cfg(feature = "vfio")]
+            Self::Event { .. } => None,
+            Self::NoDriver { .. } | Self::NotSharable { .. } | Self::Violations { .. } => None,
         }
     }
 }
@@ -114,6 +126,7 @@ impl From<DeviceError> for Error {
     }
 }
 
+#[cfg(feature = "vfio")]
 impl From<vfio::Error> for Error {
     fn from(error: vfio::Error) -> Self {
         Self::Vfio(error)

@@ -1,18 +1,20 @@
 //! Opening devices: what several devices of one program share.
 
 use std::fmt;
+#[cfg(feature = "vfio")]
 use std::path::Path;
 use std::sync::Arc;
 
 use driver_core::host::Clock;
-use sim::wire::Wire;
-use sim::{HostClock, Iommu, SimDevice};
-use vfio::sysfs::{Root, diagnose};
-use vfio::{Domain, PciAddress, UserDomain, Way};
 
+use crate::clock::HostClock;
 use crate::device::Device;
 use crate::error::Error;
-use crate::spec::{PciSpec, SimSpec, Spec, SpecError};
+use crate::spec::Spec;
+#[cfg(feature = "sim")]
+use crate::{origin::sim::Cards, spec::SimSpec};
+#[cfg(feature = "vfio")]
+use crate::{origin::vfio, spec::PciSpec};
 
 /// What the devices of one program share: a DMA domain, so that a frame received on one is sent on another without a copy, and a clock.
 ///
@@ -24,17 +26,23 @@ pub struct Host {
 }
 
 /// The DMA domain, of the kind of the first device.
+#[cfg_attr(not(any(feature = "sim", feature = "vfio")), allow(dead_code, reason = "no kind of device is built in"))]
 enum Shared {
-    Sim { iommu: Arc<Iommu>, opened: u8 },
-    Vfio { domain: Domain, first: String },
-    User { domain: UserDomain, first: String },
+    #[cfg(feature = "sim")]
+    Sim(Cards),
+    #[cfg(feature = "vfio")]
+    Vfio { domain: ::vfio::Domain, first: String },
+    #[cfg(feature = "vfio")]
+    User { domain: ::vfio::UserDomain, first: String },
 }
 
+#[cfg(feature = "vfio")]
 impl Shared {
     /// The error for a device of another kind.
     fn refuse(&self, device: &str, kind: &str) -> Error {
         let with = match self {
-            Self::Sim { .. } => "simulated cards",
+            #[cfg(feature = "sim")]
+            Self::Sim(_) => "simulated cards",
             Self::Vfio { first, .. } | Self::User { first, .. } => first,
         };
         not_sharable(device, format!("{kind} cannot share memory with {with}; open it by a host of its own, and copy frames between them"))
@@ -45,9 +53,14 @@ impl fmt::Debug for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.shared {
             None => f.write_str("Host(no device opened)"),
-            Some(Shared::Sim { opened, .. }) => write!(f, "Host({opened} simulated devices opened)"),
+            #[cfg(feature = "sim")]
+            Some(Shared::Sim(cards)) => write!(f, "Host({cards:?})"),
+            #[cfg(feature = "vfio")]
             Some(Shared::Vfio { domain, .. }) => write!(f, "Host({domain:?})"),
+            #[cfg(feature = "vfio")]
             Some(Shared::User { domain, .. }) => write!(f, "Host({domain:?})"),
+            #[cfg(not(any(feature = "sim", feature = "vfio")))]
+            Some(none) => match *none {},
         }
     }
 }
@@ -76,12 +89,15 @@ impl Host {
     /// PCI function or a vfio-user server cannot be had, [`Error::NoDriver`] where nothing drives it, [`Error::NotSharable`] where it cannot share the DMA domain of the
     /// devices before it, [`Error::Device`] where the device does not come up.
     pub fn open(&mut self, spec: &str) -> Result<Device, Error> {
-        match spec.parse()? {
+        match spec.parse::<Spec>()? {
+            #[cfg(feature = "sim")]
             Spec::Sim(sim) => {
                 let wire = sim.wire.open(&self.clock).map_err(|error| Error::Wire { device: spec.into(), error })?;
                 self.simulate(spec, &sim, wire)
             }
+            #[cfg(feature = "vfio")]
             Spec::Pci(pci) => self.reach(spec, pci),
+            #[cfg(feature = "vfio")]
             Spec::VfioUser(path) => self.connect(spec, &path),
         }
     }
@@ -90,31 +106,29 @@ impl Host {
     ///
     /// # Errors
     /// As [`Host::open`]; and [`Error::Spec`] where `spec` is not simulated.
-    pub fn plug(&mut self, spec: &str, wire: Box<dyn Wire>) -> Result<Device, Error> {
+    #[cfg(feature = "sim")]
+    pub fn plug(&mut self, spec: &str, wire: Box<dyn sim::wire::Wire>) -> Result<Device, Error> {
         match spec.parse()? {
             Spec::Sim(sim) => self.simulate(spec, &sim, wire),
-            _ => Err(SpecError::new(spec, "only a simulated card can be plugged into a wire of the program: sim:ixgbe").into()),
+            #[cfg(feature = "vfio")]
+            _ => Err(crate::SpecError::new(spec, "only a simulated card can be plugged into a wire of the program: sim:ixgbe").into()),
         }
     }
 
-    fn simulate(&mut self, name: &str, spec: &SimSpec, wire: Box<dyn Wire>) -> Result<Device, Error> {
-        let (iommu, number) = match self.shared.get_or_insert_with(|| Shared::Sim { iommu: Iommu::new(), opened: 0 }) {
-            Shared::Sim { iommu, opened } => {
-                *opened = opened.wrapping_add(1);
-                (iommu.clone(), *opened)
-            }
-            other => return Err(other.refuse(name, "a simulated card")),
-        };
-        // Locally administered, and another one for each card.
-        let device = SimDevice::new(name, spec.model([0x02, 0, 0, 0, 0, number]), wire, iommu);
-        Device::simulated(device, self.clock.clone())
+    #[cfg(feature = "sim")]
+    fn simulate(&mut self, name: &str, spec: &SimSpec, wire: Box<dyn sim::wire::Wire>) -> Result<Device, Error> {
+        match self.shared.get_or_insert_with(|| Shared::Sim(Cards::new())) {
+            Shared::Sim(cards) => cards.open(name, spec, wire, self.clock.clone()),
+            #[cfg(feature = "vfio")]
+            other => Err(other.refuse(name, "a simulated card")),
+        }
     }
 
+    #[cfg(feature = "vfio")]
     fn reach(&mut self, name: &str, spec: PciSpec) -> Result<Device, Error> {
-        let PciSpec { address, way } = spec;
         let domain = match &self.shared {
-            None => domain_for(address, way)?,
-            Some(Shared::Vfio { domain, first }) => match way {
+            None => vfio::domain_for(spec)?,
+            Some(Shared::Vfio { domain, first }) => match spec.way {
                 Some(way) if way != domain.way() => {
                     let why = format!(
                         "a device reached by {way} cannot share memory with {first}, which is reached by {}; give both the same way",
@@ -126,34 +140,25 @@ impl Host {
             },
             Some(other) => return Err(other.refuse(name, "a PCI function")),
         };
-        let function = domain.open(address)?;
-        let device = Device::real(function, self.clock.clone())?;
+        let device = vfio::reach(&domain, spec.address, self.clock.clone())?;
         self.shared.get_or_insert_with(|| Shared::Vfio { domain, first: name.into() });
         Ok(device)
     }
 
+    #[cfg(feature = "vfio")]
     fn connect(&mut self, name: &str, socket: &Path) -> Result<Device, Error> {
         let domain = match &self.shared {
-            None => UserDomain::new(),
+            None => ::vfio::UserDomain::new(),
             Some(Shared::User { domain, .. }) => domain.clone(),
             Some(other) => return Err(other.refuse(name, "a vfio-user device")),
         };
-        let device = Device::served(domain.open(socket)?, self.clock.clone())?;
+        let device = vfio::connect(&domain, socket, self.clock.clone())?;
         self.shared.get_or_insert_with(|| Shared::User { domain, first: name.into() });
         Ok(device)
     }
 }
 
-/// A domain for a first function, reached as it can be.
-fn domain_for(address: PciAddress, way: Option<Way>) -> Result<Domain, vfio::Error> {
-    let root = Root::system();
-    // Looked at first: that a module is missing is no help where the address is wrong.
-    if let Some(cause) = diagnose::exists(&root, address) {
-        return Err(cause.error(address, "opening it"));
-    }
-    Domain::new(way.unwrap_or_else(|| Way::detect(&root, address)))
-}
-
+#[cfg(feature = "vfio")]
 fn not_sharable(device: &str, why: String) -> Error {
     Error::NotSharable { device: device.into(), why }
 }

@@ -20,15 +20,15 @@
 //! [`open`] takes a device spec (see [`spec`]) and gives a [`Device`]; [`Device::start`] gives a [`Port`] with the control handle and the queues. Here the
 //! driver's types are erased, at the price of one dynamic call a batch. Who wants none of that, or no `std`, uses the drivers as they are.
 
-mod control;
+mod clock;
 mod device;
 mod drivers;
 mod error;
 mod host;
+mod origin;
 mod port;
 pub mod spec;
 
-pub use control::Control;
 pub use device::Device;
 pub use drivers::{Driven, driver_for};
 pub use error::Error;
@@ -37,10 +37,19 @@ pub use port::{Port, Report};
 pub use spec::{Spec, SpecError};
 
 pub use driver_core::buf::{Batch, BufPool, Frame, PoolConfig};
-pub use driver_core::device::{Config, DeviceInfo, Error as DeviceError, Link, RxMode, Stats};
+pub use driver_core::device::{Config, DeviceInfo, Error as DeviceError, Link, NetDevice, RxMode, Stats};
 pub use driver_core::ether::MacAddr;
 pub use driver_core::queue::{DEFAULT_BUDGET, PollError, Poller, QueueFault, RxQueue, TxQueue, TxState};
 
+#[cfg(feature = "vfio")]
 pub use vfio::Event;
 
-pub use {driver_core, ixgbe, sim, vfio, virtio_net};
+pub use driver_core;
+#[cfg(feature = "ixgbe")]
+pub use ixgbe;
+#[cfg(feature = "sim")]
+pub use sim;
+#[cfg(feature = "vfio")]
+pub use vfio;
+#[cfg(feature = "virtio-net")]
+pub use virtio_net;

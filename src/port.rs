@@ -1,51 +1,41 @@
 //! A started device: control, queues, and what is to be said at the end.
 
 use std::fmt;
-use std::os::fd::{AsFd, BorrowedFd};
+#[cfg(feature = "vfio")]
+use std::os::fd::BorrowedFd;
 
 use driver_core::buf::BufPool;
-use driver_core::device::Stats;
+use driver_core::device::{Caps, NetDevice, NetDriver, Started, Stats};
 use driver_core::queue::{RxQueue, TxQueue};
-use sim::wire::WireError;
-use vfio::Event;
 
-use crate::control::Control;
-use crate::device::Origin;
 use crate::error::Error;
+use crate::origin::Origin;
 
 /// A started device. Dropping it stops the device.
 #[non_exhaustive]
 pub struct Port {
     /// Link, filters, statistics.
-    pub control: Box<dyn Control>,
+    pub control: Box<dyn NetDevice>,
     /// Receive queues, each with its interrupt where the configuration asked for them. Take them out to give them to workers.
     pub rx: Vec<Box<dyn RxQueue>>,
     /// Transmit queues.
     pub tx: Vec<Box<dyn TxQueue>>,
     /// The pool that receive buffers come from. Frames to send come from it too.
     pub pool: BufPool,
-    counts_sent: bool,
     // Declared last: a simulated card moves until the driver has let go of it.
-    origin: Origin,
+    origin: Box<dyn Origin>,
 }
-
-/// A started device without the driver's types.
-pub(crate) struct Parts {
-    pub(crate) control: Box<dyn Control>,
-    pub(crate) rx: Vec<Box<dyn RxQueue>>,
-    pub(crate) tx: Vec<Box<dyn TxQueue>>,
-    pub(crate) pool: BufPool,
-    /// The device counts in `tx_packets` what has left it, and not the driver what the queues took.
-    pub(crate) counts_sent: bool,
-}
-
-/// How many steps a simulated card is given to come to rest.
-const SETTLE_STEPS: usize = 100_000;
 
 impl Port {
-    pub(crate) fn new(parts: Parts, origin: Origin) -> Self {
-        let Parts { control, rx, tx, pool, counts_sent } = parts;
-        Self { control, rx, tx, pool, counts_sent, origin }
+    pub(crate) fn new<D: NetDriver>(started: Started<D>, origin: Box<dyn Origin>) -> Self {
+        let Started { control, rx, tx, pool, .. } = started;
+        Self {
+            control: Box::new(control),
+            rx: rx.into_iter().map(|queue| Box::new(queue) as _).collect(),
+            tx: tx.into_iter().map(|queue| Box::new(queue) as _).collect(),
+            pool,
+            origin,
+        }
     }
 
     /// How the device was named.
@@ -67,44 +57,35 @@ impl Port {
     /// descriptors it may hold more, so ask, poll with room in the batch, and believe the answer only where nothing came. Of a real device it is never
     /// said.
     pub fn is_input_over(&self) -> bool {
-        match &self.origin {
-            Origin::Sim { card, .. } => card.wire_finished() && card.settle(SETTLE_STEPS) < SETTLE_STEPS,
-            Origin::Vfio(_) => false,
-        }
+        self.origin.is_input_over()
     }
 
     /// The first error of its wire so far, that of a simulated card; [`Report::wire`] has it too. After a broken capture file all frames before the
     /// damage still arrive; a file that cannot be written or a device that is gone gets no better.
-    pub fn wire_error(&self) -> Option<WireError> {
-        match &self.origin {
-            Origin::Sim { card, .. } => card.wire_error(),
-            Origin::Vfio(_) => None,
-        }
+    #[cfg(feature = "sim")]
+    pub fn wire_error(&self) -> Option<sim::wire::WireError> {
+        self.origin.wire_error()
     }
 
     /// What happened to the device as a whole: it failed, or the host wants it back. It stays until the port is gone.
     ///
     /// A program that is asked for its device should let the port go soon: the host waits for it. Asking costs system calls on a real device: a few
     /// times a second will do. Simulated cards have no events.
-    pub fn event(&self) -> Option<Event> {
-        match &self.origin {
-            Origin::Sim { .. } => None,
-            Origin::Vfio(events) => events.pending(),
-        }
+    #[cfg(feature = "vfio")]
+    pub fn event(&self) -> Option<vfio::Event> {
+        self.origin.event()
     }
 
     /// A descriptor that is readable while there is an [`event`](Port::event), for `epoll` and its kin; `None` for simulated cards.
+    #[cfg(feature = "vfio")]
     pub fn events_fd(&self) -> Option<BorrowedFd<'_>> {
-        match &self.origin {
-            Origin::Sim { .. } => None,
-            Origin::Vfio(events) => Some(events.as_fd()),
-        }
+        self.origin.events_fd()
     }
 
     /// Whether the device has sent all that `tx`, its only transmit queue that was used, took: by the device's own count where it has one, else by what
     /// it gave back.
     pub fn is_output_over(&mut self, tx: &mut dyn TxQueue) -> bool {
-        if self.counts_sent {
+        if self.control.info().caps.contains(Caps::TX_COUNT) {
             return self.control.stats().tx_packets >= tx.counters().packets;
         }
         tx.reclaim();
@@ -115,19 +96,20 @@ impl Port {
     pub fn finish(mut self) -> Report {
         let device = self.name().to_owned();
         let stats = self.control.stats();
-        let stopped = self.control.stop();
+        let stopped = self.control.stop().map_err(Error::from);
         self.rx.clear();
         self.tx.clear();
         let Self { control, origin, .. } = self;
         drop(control);
-        let (violations, wire) = match origin {
-            Origin::Sim { card, live } => {
-                let wire = live.stop();
-                (card.violations().iter().map(ToString::to_string).collect(), wire)
-            }
-            Origin::Vfio(_) => (Vec::new(), Ok(())),
-        };
-        Report { device, stats, violations, stopped, wire }
+        let end = origin.finish();
+        Report {
+            device,
+            stats,
+            violations: end.violations,
+            stopped,
+            #[cfg(feature = "sim")]
+            wire: end.wire,
+        }
     }
 }
 
@@ -150,7 +132,8 @@ pub struct Report {
     /// Whether it stopped.
     pub stopped: Result<(), Error>,
     /// What became of its wire: a capture file that was broken or could not be written, a tap device that went away.
-    pub wire: Result<(), WireError>,
+    #[cfg(feature = "sim")]
+    pub wire: Result<(), sim::wire::WireError>,
 }
 
 impl Report {
@@ -163,28 +146,38 @@ impl Report {
         if !self.violations.is_empty() {
             return Err(Error::Violations { device: self.device, violations: self.violations });
         }
-        self.wire.map_err(|error| Error::Wire { device: self.device, error })
+        #[cfg(feature = "sim")]
+        self.wire.map_err(|error| Error::Wire { device: self.device, error })?;
+        Ok(())
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "sim", feature = "ixgbe", feature = "virtio-net"))]
 mod tests {
     use std::sync::Arc;
+    use std::time::{Duration, Instant};
 
     use driver_core::device::Config;
     use driver_core::host::{PciFunction, RegSpace};
-    use sim::wire::peer;
+    use sim::wire::peer::{self, Peer};
     use sim::{HostClock, Iommu, SimDevice};
 
+    use super::Port;
+    use crate::Error;
+    use crate::origin::sim::{model, open};
     use crate::spec::Card;
-    use crate::{Device, Error};
+
+    /// A card of its own, started, and the far end of its wire.
+    fn started(name: &str, card: Card, config: &Config) -> (SimDevice, Port, Peer) {
+        let (near, far) = peer::pair(4);
+        let card = SimDevice::new(name, model(card, [2, 0, 0, 0, 0, 1], None), Box::new(near), Iommu::new());
+        let port = open(card.clone(), Arc::new(HostClock::new())).unwrap().start(config).unwrap();
+        (card, port, far)
+    }
 
     #[test]
     fn what_the_datasheet_forbids_is_an_error_of_the_run() {
-        let (near, _far) = peer::pair(4);
-        let model = crate::device::model(Card::I82599, [2, 0, 0, 0, 0, 1], None);
-        let card = SimDevice::new("sim:ixgbe", model, Box::new(near), Iommu::new());
-        let port = Device::simulated(card.clone(), Arc::new(HostClock::new())).unwrap().start(&Config::new()).unwrap();
+        let (card, port, _far) = started("sim:ixgbe", Card::I82599, &Config::new());
         // SAFETY: the card refuses what is written here, and writes to no memory by it.
         let registers = unsafe { card.another_function().open_bar(0) }.unwrap();
         // Receive descriptor tail of queue 0 (RDT, 0x01018), beyond the ring of 512.
@@ -193,5 +186,26 @@ mod tests {
         assert_eq!(report.violations.len(), 1, "{:?}", report.violations);
         let Err(Error::Violations { device, violations }) = report.check() else { panic!("a violation is an error") };
         assert_eq!((device.as_str(), violations.len()), ("sim:ixgbe", 1));
+    }
+
+    #[test]
+    fn the_links_interrupt_is_reached_whatever_the_driver() {
+        for (name, card) in [("sim:ixgbe", Card::I82599), ("sim:virtio-net", Card::VirtioNet)] {
+            let (card, mut port, _far) = started(name, card, &Config::new().interrupts(true));
+            for up in [true, false, true] {
+                card.set_carrier(up);
+                let begin = Instant::now();
+                while port.control.link().up != up {
+                    assert!(begin.elapsed() < Duration::from_secs(20), "{name}: the link does not become {up}");
+                    // The first change may have come before the vectors were on.
+                    port.control.link_interrupt().expect("interrupts were asked for").wait(Some(100_000)).unwrap();
+                }
+            }
+            card.set_carrier(false);
+            assert!(port.control.link_interrupt().unwrap().wait(Some(20_000_000)).unwrap() > 0, "{name}");
+            port.finish().check().unwrap();
+            let (_card, mut port, _far) = started(name, Card::I82599, &Config::new());
+            assert!(port.control.link_interrupt().is_none());
+        }
     }
 }

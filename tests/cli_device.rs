@@ -23,7 +23,7 @@ fn info_tells_what_the_driver_reports() {
     assert_eq!((&info["driver"], &info["mac"], &info["mtu"]), (&json!("ixgbe"), &json!("02:00:00:00:00:42"), &json!(1500)));
     assert_eq!(info["link"], json!({ "up": true, "speed_mbps": 10000, "full_duplex": true }));
     assert_eq!((&info["max_mtu"], &info["ring_limits"]), (&json!(9710), &json!([64, 4096])));
-    let used = ["RX_CHECKSUM", "RX_SCATTER", "TX_GATHER", "RX_FILTERS", "SET_MAC", "LINK_STATE"];
+    let used = ["RX_CHECKSUM", "RX_SCATTER", "TX_GATHER", "RX_FILTERS", "SET_MAC", "LINK_STATE", "TX_COUNT"];
     assert_eq!(info["capabilities"], json!(used), "one queue, and no interrupts");
     let unused = info["unused_capabilities"].as_array().unwrap();
     assert!(["RSS", "INTERRUPTS", "TX_CHECKSUM"].iter().all(|name| unused.contains(&json!(name))), "{info}");

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use std::error::Error as _;
 
+use barewire::driver_core::device::ErrorKind;
 use barewire::driver_core::reg::WaitError;
 use barewire::sim::ixgbe::{Ixgbe as IxgbeModel, IxgbeOptions};
 use barewire::sim::virtio_net::{VirtioNet as VirtioModel, VirtioNetOptions};
@@ -63,7 +64,7 @@ fn control_reaches_the_driver() {
     port.control.set_mac(mac).unwrap();
     assert_eq!(port.control.mac(), mac);
     let error = port.control.set_mac(MacAddr([0xff; 6])).unwrap_err();
-    assert!(matches!(error, Error::Device(_)) && error.to_string().starts_with("sim:ixgbe: setting its address: "), "{error}");
+    assert!(matches!(error.kind(), ErrorKind::Address { .. }) && error.to_string().starts_with("sim:ixgbe: setting its address: "), "{error}");
     port.control.stop().unwrap();
     let (_, mut tx) = port.take_queues().unwrap();
     let mut batch = Batch::new(1);

@@ -23,7 +23,8 @@ pub(crate) const DRIVEN: Caps = Caps::RX_CHECKSUM
     .union(Caps::INTERRUPTS)
     .union(Caps::RX_FILTERS)
     .union(Caps::SET_MAC)
-    .union(Caps::LINK_STATE);
+    .union(Caps::LINK_STATE)
+    .union(Caps::TX_COUNT);
 /// What the card can do beside it.
 pub(crate) const NOT_DRIVEN: Caps = Caps::TX_CHECKSUM
     .union(Caps::VLAN_FILTERS)

@@ -5,15 +5,13 @@ use core::fmt;
 use driver_core::device::error::steps;
 use driver_core::device::{DeviceInfo, During, Error, ErrorKind, Link, NetDevice, RxMode, Settings, Shared, Stats};
 use driver_core::ether::MacAddr;
-use driver_core::host::PciFunction;
+use driver_core::host::{Interrupt, PciFunction};
 
 use crate::device::{Ixgbe, force_silence};
 use crate::filter::check;
 use crate::hw::Hw;
-use crate::rx::Rx;
 use crate::silence::silence;
 use crate::stats::Counters;
-use crate::tx::Tx;
 
 /// Link, filters, statistics and stop. Dropping it stops the card.
 pub struct Control<F: PciFunction> {
@@ -35,11 +33,6 @@ impl<F: PciFunction> Control<F> {
         Self { function, hw, info, shared, interrupt, settings, counters: Counters::default(), link: Link::default(), carrier_changes: 0 }
     }
 
-    /// The vector that fires when the link comes or goes, where interrupts are on. After it, ask for [`NetDevice::link`], which also lets it fire again.
-    pub fn link_interrupt(&mut self) -> Option<&mut F::Interrupt> {
-        self.interrupt.as_mut()
-    }
-
     /// What the queues see of the card's state.
     pub const fn shared(&self) -> &Shared {
         &self.shared
@@ -53,10 +46,6 @@ impl<F: PciFunction> Control<F> {
 }
 
 impl<F: PciFunction> NetDevice for Control<F> {
-    type Error = Error;
-    type Rx = Rx<F::Bar>;
-    type Tx = Tx<F::Bar>;
-
     fn info(&self) -> &DeviceInfo {
         &self.info
     }
@@ -86,6 +75,10 @@ impl<F: PciFunction> NetDevice for Control<F> {
         }
         self.link = now;
         now
+    }
+
+    fn link_interrupt(&mut self) -> Option<&mut dyn Interrupt> {
+        self.interrupt.as_mut().map(|interrupt| interrupt as _)
     }
 
     fn set_rx_mode(&mut self, mode: RxMode) -> Result<(), Error> {

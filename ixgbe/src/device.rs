@@ -9,7 +9,7 @@ use core::fmt;
 use driver_core::buf::{BufPool, PoolConfig, PoolError};
 use driver_core::device::config::Limits;
 use driver_core::device::error::steps;
-use driver_core::device::{Caps, Config, ConfigError, DeviceInfo, During, Error, ErrorKind, Offloads, Settings, Shared};
+use driver_core::device::{Caps, Config, ConfigError, DeviceInfo, During, Error, ErrorKind, NetDriver, Offloads, Settings, Shared};
 use driver_core::host::{Bar, Clock, PciFunction, RegSpace, Vectors};
 use driver_core::queue::TxGate;
 use driver_core::queue::core::RxLimits;
@@ -28,7 +28,7 @@ use crate::silence::silence;
 use crate::tx::{Transmit, Tx};
 
 /// What [`Ixgbe::start`] gives.
-pub type Started<F> = driver_core::device::Started<Control<F>, Rx<<F as PciFunction>::Bar>, Tx<<F as PciFunction>::Bar>>;
+pub type Started<F> = driver_core::device::Started<Ixgbe<F>>;
 
 /// A card could not be started: why, and the card, stopped, to be started otherwise.
 pub type StartError<F> = driver_core::device::StartError<Ixgbe<F>>;
@@ -207,6 +207,20 @@ impl<F: PciFunction> Ixgbe<F> {
         let vectors = self.function.enable_interrupts(plan.count())?;
         self.hw.init_interrupts(plan)?;
         Ok(vectors)
+    }
+}
+
+impl<F: PciFunction> NetDriver for Ixgbe<F> {
+    type Control = Control<F>;
+    type Rx = Rx<F::Bar>;
+    type Tx = Tx<F::Bar>;
+
+    fn info(&self) -> &DeviceInfo {
+        self.info()
+    }
+
+    fn start(self, config: &Config) -> Result<Started<F>, StartError<F>> {
+        self.start(config)
     }
 }
 

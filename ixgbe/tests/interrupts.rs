@@ -4,7 +4,7 @@ mod common;
 
 use common::{Card, MAC, frame, received};
 use driver_core::device::{Config, NetDevice};
-use driver_core::host::{Interrupt, RegSpace};
+use driver_core::host::RegSpace;
 use driver_core::queue::RxQueue;
 
 /// How often the queue's interrupt fired since the last time.

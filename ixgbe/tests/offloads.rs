@@ -71,8 +71,15 @@ fn a_frame_of_several_buffers_shows_no_verdict_either() {
 fn what_is_in_use_is_told() {
     let card = Card::new();
     let opened = card.open().unwrap();
-    let driven =
-        Caps::RX_CHECKSUM | Caps::RX_SCATTER | Caps::TX_GATHER | Caps::RSS | Caps::INTERRUPTS | Caps::RX_FILTERS | Caps::SET_MAC | Caps::LINK_STATE;
+    let driven = Caps::RX_CHECKSUM
+        | Caps::RX_SCATTER
+        | Caps::TX_GATHER
+        | Caps::RSS
+        | Caps::INTERRUPTS
+        | Caps::RX_FILTERS
+        | Caps::SET_MAC
+        | Caps::LINK_STATE
+        | Caps::TX_COUNT;
     assert_eq!((opened.info().used_caps, opened.info().caps.contains(driven)), (driven, true));
     let started = opened.start(&Config::new().offloads(Offloads::empty())).unwrap();
     assert_eq!(started.control.info().unused_caps() & driven, Caps::RX_CHECKSUM | Caps::RSS | Caps::INTERRUPTS);

@@ -5,16 +5,14 @@ use core::fmt;
 use driver_core::device::error::steps;
 use driver_core::device::{Caps, DeviceInfo, During, Error, ErrorKind, Link, NetDevice, RxMode, Settings, Shared, State, Stats};
 use driver_core::ether::MacAddr;
-use driver_core::host::PciFunction;
+use driver_core::host::{Interrupt, PciFunction};
 
 use crate::config::caps;
 use crate::device::{VirtioNet, force_silence};
 use crate::filter::check;
 use crate::regs::{Features, Status};
-use crate::rx::Rx;
 use crate::silence::silence;
 use crate::transport::{SharedFunction, Transport};
-use crate::tx::Tx;
 
 /// Link, statistics and stop. Dropping it stops the device.
 pub struct Control<F: PciFunction> {
@@ -38,12 +36,6 @@ impl<F: PciFunction> Control<F> {
         info.features = features.names();
         info.unused_features = offered.difference(features).names();
         Self { function, transport, info, features, shared, interrupt, settings, link: Link::default(), carrier_changes: 0 }
-    }
-
-    /// The vector that fires when the link comes or goes and when the device wants a reset, where interrupts are on. After it, ask for
-    /// [`NetDevice::link`] and [`Control::check`].
-    pub fn link_interrupt(&mut self) -> Option<&mut F::Interrupt> {
-        self.interrupt.as_mut()
     }
 
     /// The features that were negotiated.
@@ -80,10 +72,6 @@ impl<F: PciFunction> Control<F> {
 }
 
 impl<F: PciFunction> NetDevice for Control<F> {
-    type Error = Error;
-    type Rx = Rx<F>;
-    type Tx = Tx<F>;
-
     fn info(&self) -> &DeviceInfo {
         &self.info
     }
@@ -115,6 +103,10 @@ impl<F: PciFunction> NetDevice for Control<F> {
         }
         self.link = now;
         now
+    }
+
+    fn link_interrupt(&mut self) -> Option<&mut dyn Interrupt> {
+        self.interrupt.as_mut().map(|interrupt| interrupt as _)
     }
 
     /// The device delivers every frame that reaches it, whatever the mode: see [`filter`](crate::filter).

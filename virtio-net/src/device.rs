@@ -10,7 +10,7 @@ use core::fmt;
 use driver_core::buf::{BufPool, PoolError};
 use driver_core::device::config::Limits;
 use driver_core::device::error::steps;
-use driver_core::device::{Caps, Config, ConfigError, DeviceInfo, During, Error, ErrorKind, Offloads, Settings, Shared};
+use driver_core::device::{Caps, Config, ConfigError, DeviceInfo, During, Error, ErrorKind, NetDriver, Offloads, Settings, Shared};
 use driver_core::ether::{FrameLimits, MIN_MTU, MacAddr};
 use driver_core::host::{Clock, DmaDomain, PciFunction, Vectors};
 use driver_core::queue::TxGate;
@@ -28,7 +28,7 @@ use crate::transport::{SharedFunction, Transport};
 use crate::tx::{Transmit, Tx};
 
 /// What [`VirtioNet::start`] gives.
-pub type Started<F> = driver_core::device::Started<Control<F>, Rx<F>, Tx<F>>;
+pub type Started<F> = driver_core::device::Started<VirtioNet<F>>;
 
 /// A device could not be started: why, and the device, stopped, to be started otherwise.
 pub type StartError<F> = driver_core::device::StartError<VirtioNet<F>>;
@@ -344,6 +344,20 @@ impl<F: PciFunction> VirtioNet<F> {
         }
         let notify = transport.notify()?;
         Ok((queue, notify))
+    }
+}
+
+impl<F: PciFunction> NetDriver for VirtioNet<F> {
+    type Control = Control<F>;
+    type Rx = Rx<F>;
+    type Tx = Tx<F>;
+
+    fn info(&self) -> &DeviceInfo {
+        self.info()
+    }
+
+    fn start(self, config: &Config) -> Result<Started<F>, StartError<F>> {
+        self.start(config)
     }
 }
 

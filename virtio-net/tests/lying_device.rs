@@ -220,7 +220,6 @@ fn a_device_that_loses_its_way_is_reported_and_breaks_the_queues() {
 
 #[test]
 fn a_vector_tells_that_the_device_lost_its_way() {
-    use driver_core::host::Interrupt;
     let rig = Rig::new();
     let mut started = rig.start(&small().interrupts(true));
     rig.model(Model::lose_its_way);

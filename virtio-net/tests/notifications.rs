@@ -4,7 +4,7 @@ mod rig;
 
 use driver_core::buf::Batch;
 use driver_core::device::{Config, NetDevice};
-use driver_core::host::{Clock, Interrupt};
+use driver_core::host::Clock;
 use driver_core::queue::{Poller, RxQueue, TxQueue, TxState};
 use rig::{Parts, Rig, bytes_of, numbered, small, without};
 use virtio_net::Features;

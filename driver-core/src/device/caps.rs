@@ -40,6 +40,8 @@ bitflags! {
         const FLOW_CONTROL = 1 << 15;
         /// It stands for several PCI functions.
         const SR_IOV = 1 << 16;
+        /// It counts the frames that have left it in [`tx_packets`](crate::device::stats::Stats::tx_packets). Else the driver counts what the queues took.
+        const TX_COUNT = 1 << 17;
     }
 }
 

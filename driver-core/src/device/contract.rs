@@ -1,44 +1,66 @@
-//! A started device.
+//! What a driver is to those above it: a device that was opened, and one that was started.
 
 use alloc::vec::Vec;
+use core::fmt;
 
 use crate::buf::pool::BufPool;
+use crate::device::config::Config;
+use crate::device::error::{Error, StartError};
 use crate::device::info::{DeviceInfo, Link, RxMode};
 use crate::device::settings::Settings;
 use crate::device::stats::Stats;
 use crate::ether::MacAddr;
+use crate::host::pci::Interrupt;
 use crate::queue::contract::{RxQueue, TxQueue};
 
+/// A device that a driver has opened: reset, identified, and standing still.
+pub trait NetDriver: Send + Sized + 'static {
+    /// The control handle of the started device.
+    type Control: NetDevice + 'static;
+    /// A receive queue.
+    type Rx: RxQueue + 'static;
+    /// A transmit queue.
+    type Tx: TxQueue + 'static;
+
+    /// What the device is and can do.
+    fn info(&self) -> &DeviceInfo;
+
+    /// Sets the device up and lets it receive and transmit.
+    ///
+    /// # Errors
+    /// [`StartError`] with the reason and the device, stopped.
+    fn start(self, config: &Config) -> Result<Started<Self>, StartError<Self>>;
+}
+
 /// A started device: the control handle, and queues that leave it, one per worker.
-#[derive(Debug)]
 #[non_exhaustive]
-pub struct Started<C, R, T> {
+pub struct Started<D: NetDriver> {
     /// Link, filters, statistics, stop.
-    pub control: C,
-    /// Receive queues, each with its interrupt where [`Config::interrupts`](crate::device::Config::interrupts) asked for them.
-    pub rx: Vec<R>,
+    pub control: D::Control,
+    /// Receive queues, each with its interrupt where [`Config::interrupts`] asked for them.
+    pub rx: Vec<D::Rx>,
     /// Transmit queues.
-    pub tx: Vec<T>,
+    pub tx: Vec<D::Tx>,
     /// The pool that receive buffers come from. Frames to send come from it too: [`BufPool::take`].
     pub pool: BufPool,
 }
 
-impl<C, R, T> Started<C, R, T> {
+impl<D: NetDriver> Started<D> {
     /// Puts the parts together.
-    pub fn new(control: C, rx: Vec<R>, tx: Vec<T>, pool: BufPool) -> Self {
+    pub fn new(control: D::Control, rx: Vec<D::Rx>, tx: Vec<D::Tx>, pool: BufPool) -> Self {
         Self { control, rx, tx, pool }
     }
 }
 
-/// The control handle of a started device. Dropping it stops the device.
-pub trait NetDevice: Send {
-    /// What the driver's own errors are.
-    type Error: core::error::Error + Send + Sync + 'static;
-    /// The driver's receive queue.
-    type Rx: RxQueue;
-    /// The driver's transmit queue.
-    type Tx: TxQueue;
+impl<D: NetDriver> fmt::Debug for Started<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, rx, tx) = (&self.control.info().name, self.rx.len(), self.tx.len());
+        write!(f, "Started({name}, {rx} receive and {tx} transmit queues here, {:?})", self.pool)
+    }
+}
 
+/// The control handle of a started device, whatever its driver. Dropping it stops the device.
+pub trait NetDevice: Send {
     /// What the device is and can do.
     fn info(&self) -> &DeviceInfo;
     /// How it is set now: what was configured, and what was set since.
@@ -51,33 +73,36 @@ pub trait NetDevice: Send {
     ///
     /// # Errors
     /// Where `mac` is no unicast address or the device cannot change it.
-    fn set_mac(&mut self, mac: MacAddr) -> Result<(), Self::Error>;
+    fn set_mac(&mut self, mac: MacAddr) -> Result<(), Error>;
     /// The MTU it was started with, in bytes.
     fn mtu(&self) -> u32 {
         self.settings().mtu()
     }
     /// The link as it is now. Changes are counted in `carrier_changes`.
     fn link(&mut self) -> Link;
+    /// The interrupt that fires when the link comes or goes, or the device has something else to say that is no queue's; `None` where the device was started
+    /// without interrupts. After it, ask for [`link`](NetDevice::link), which also lets it fire again.
+    fn link_interrupt(&mut self) -> Option<&mut dyn Interrupt>;
     /// Sets promiscuous and all-multicast mode.
     ///
     /// # Errors
     /// Where the device cannot.
-    fn set_rx_mode(&mut self, mode: RxMode) -> Result<(), Self::Error>;
+    fn set_rx_mode(&mut self, mode: RxMode) -> Result<(), Error>;
     /// Replaces the further unicast addresses that it receives.
     ///
     /// # Errors
     /// Where there are more than the device filters, or one is no unicast address.
-    fn set_unicast_filters(&mut self, addresses: &[MacAddr]) -> Result<(), Self::Error>;
+    fn set_unicast_filters(&mut self, addresses: &[MacAddr]) -> Result<(), Error>;
     /// Replaces the multicast addresses that it receives.
     ///
     /// # Errors
     /// Where one is no multicast address, or there are more than the device filters.
-    fn set_multicast_filters(&mut self, addresses: &[MacAddr]) -> Result<(), Self::Error>;
+    fn set_multicast_filters(&mut self, addresses: &[MacAddr]) -> Result<(), Error>;
     /// Counters since the start.
     fn stats(&mut self) -> Stats;
     /// Stops the device and takes its queues back; when it returns, the device writes to no memory any more.
     ///
     /// # Errors
     /// Where the device does not confirm that it stopped.
-    fn stop(&mut self) -> Result<(), Self::Error>;
+    fn stop(&mut self) -> Result<(), Error>;
 }

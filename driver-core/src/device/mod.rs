@@ -13,7 +13,7 @@ pub(crate) mod stats;
 pub use crate::queue::core::State;
 pub use caps::Caps;
 pub use config::{Config, ConfigError, Offloads, RssConfig, RxConfig, TxConfig};
-pub use contract::{NetDevice, Started};
+pub use contract::{NetDevice, NetDriver, Started};
 pub use error::{Bug, During, Error, ErrorKind, StartError};
 pub use info::{DeviceInfo, Link, RxMode};
 pub use settings::Settings;

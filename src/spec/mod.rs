@@ -7,30 +7,24 @@
 //! | `sim:ixgbe,KEY=VALUE,...` | a simulated Intel 82599, X540 or X550 in this process |
 //! | `sim:virtio-net,KEY=VALUE,...` | a simulated virtio network device in this process |
 //!
-//! The options of a simulated card are its own ([`SIM_OPTIONS`]) and those of its wire ([`sim::wire::spec::OPTIONS`]).
+//! The options of a simulated card are its own ([`SIM_OPTIONS`]) and those of its wire ([`sim::wire::spec::OPTIONS`](::sim::wire::spec::OPTIONS)). Simulated cards
+//! need barewire's feature `sim`, the others `vfio`; both are on unless switched off.
 
 use std::fmt;
+#[cfg(feature = "vfio")]
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use driver_core::ether::MacAddr;
-use sim::Model;
-use sim::wire::spec::{OPTIONS as WIRE_OPTIONS, WireSpec};
-use vfio::{PciAddress, Way};
+#[cfg(feature = "vfio")]
+mod pci;
+#[cfg(feature = "sim")]
+mod sim;
 
-/// The options of a simulated card itself: key, the value's form, and what it does.
-pub const SIM_OPTIONS: &[(&str, &str, &str)] = &[
-    ("card", "82599|x540|x550", "which card it is (sim:ixgbe)"),
-    ("mac", "XX:XX:XX:XX:XX:XX", "its own address"),
-    ("hang-tx", "after:N", "transmission hangs after N frames, until a reset (sim:ixgbe)"),
-];
+#[cfg(feature = "vfio")]
+pub use pci::{PCI_OPTIONS, PciSpec};
+#[cfg(feature = "sim")]
+pub use sim::{Card, SIM_OPTIONS, SimSpec};
 
-/// The options of a PCI function: key, the value's form, and what it does.
-pub const PCI_OPTIONS: &[(&str, &str, &str)] =
-    &[("way", "iommufd|group|noiommu", "how VFIO is reached; the best there is where it is not said, and noiommu only where it is")];
-
-/// Where a simulated card has no name.
-const WHICH_CARD: &str = "which simulated card is missing: sim:ixgbe or sim:virtio-net";
 /// What a device spec may look like, for errors.
 const FORMS: &str = "0000:01:00.0 (a PCI address), vfio-user:PATH, or sim:ixgbe or sim:virtio-net with ,key=value options";
 
@@ -39,49 +33,14 @@ const FORMS: &str = "0000:01:00.0 (a PCI address), vfio-user:PATH, or sim:ixgbe 
 #[non_exhaustive]
 pub enum Spec {
     /// A PCI function.
+    #[cfg(feature = "vfio")]
     Pci(PciSpec),
     /// What serves this vfio-user socket.
+    #[cfg(feature = "vfio")]
     VfioUser(PathBuf),
     /// A simulated card in this process.
+    #[cfg(feature = "sim")]
     Sim(SimSpec),
-}
-
-/// A PCI function and how it is reached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct PciSpec {
-    /// Where it is.
-    pub address: PciAddress,
-    /// How VFIO is reached; `None`: the best way there is.
-    pub way: Option<Way>,
-}
-
-/// A simulated card and what it is plugged into.
-#[derive(Debug, Clone, PartialEq, Default)]
-#[non_exhaustive]
-pub struct SimSpec {
-    /// Which card.
-    pub card: Card,
-    /// Its own address; `None`: one of its own for each card that a [`Host`](crate::Host) opens.
-    pub mac: Option<MacAddr>,
-    /// After how many transmitted frames its transmitter hangs, until the card is reset; `None`: never.
-    pub hang_tx_after: Option<u64>,
-    /// What its port is plugged into.
-    pub wire: WireSpec,
-}
-
-/// The cards that are simulated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Card {
-    /// Intel 82599.
-    #[default]
-    I82599,
-    /// Intel X540.
-    X540,
-    /// Intel X550.
-    X550,
-    /// A virtio network device.
-    VirtioNet,
 }
 
 /// A spec that names no device: which, and what would be right. `Debug` reads as `Display` does.
@@ -120,102 +79,62 @@ impl FromStr for Spec {
     type Err = SpecError;
 
     fn from_str(spec: &str) -> Result<Self, SpecError> {
-        let wrong = |what: String| Err(SpecError::new(spec, what));
+        Self::parse(spec).map_err(|what| SpecError::new(spec, what))
+    }
+}
+
+impl Spec {
+    fn parse(spec: &str) -> Result<Self, String> {
         match spec.split_once(':') {
-            Some(("sim", rest)) => SimSpec::parse(rest).map(Self::Sim).or_else(wrong),
-            Some(("vfio-user", "")) => wrong("the socket's path is missing: vfio-user:PATH".into()),
-            Some(("vfio-user", path)) => Ok(Self::VfioUser(path.into())),
-            _ if spec.is_empty() => wrong(format!("an empty device spec; a device is {FORMS}")),
-            _ if spec == "sim" || spec.starts_with("sim,") => wrong(WHICH_CARD.into()),
-            _ if spec == "vfio-user" => wrong("the socket's path is missing: vfio-user:PATH".into()),
-            _ if is_like_pci_address(spec) => PciSpec::parse(spec).map(Self::Pci).or_else(wrong),
-            Some((scheme, _)) => wrong(match nearest(scheme, ["sim", "vfio-user"]) {
+            Some(("sim", rest)) => Self::simulated(rest),
+            Some(("vfio-user", path)) => Self::served(path),
+            _ if spec.is_empty() => Err(format!("an empty device spec; a device is {FORMS}")),
+            _ if spec == "sim" || spec.starts_with("sim,") => Self::simulated(""),
+            _ if spec == "vfio-user" => Self::served(""),
+            _ if is_like_pci_address(spec) => Self::function(spec),
+            Some((scheme, _)) => Err(match nearest(scheme, ["sim", "vfio-user"]) {
                 Some(near) => format!("no such kind of device as {scheme}; did you mean {near}:?"),
                 None => format!("no such kind of device; a device is {FORMS}"),
             }),
-            None => wrong(format!("no device spec; a device is {FORMS}")),
+            None => Err(format!("no device spec; a device is {FORMS}")),
         }
+    }
+
+    #[cfg(feature = "sim")]
+    fn simulated(rest: &str) -> Result<Self, String> {
+        SimSpec::parse(rest).map(Self::Sim)
+    }
+    #[cfg(not(feature = "sim"))]
+    fn simulated(_: &str) -> Result<Self, String> {
+        Err(not_built("simulated cards need", "sim"))
+    }
+
+    #[cfg(feature = "vfio")]
+    fn served(path: &str) -> Result<Self, String> {
+        if path.is_empty() { Err("the socket's path is missing: vfio-user:PATH".into()) } else { Ok(Self::VfioUser(path.into())) }
+    }
+    #[cfg(not(feature = "vfio"))]
+    fn served(_: &str) -> Result<Self, String> {
+        Err(not_built("a vfio-user socket needs", "vfio"))
+    }
+
+    #[cfg(feature = "vfio")]
+    fn function(spec: &str) -> Result<Self, String> {
+        PciSpec::parse(spec).map(Self::Pci)
+    }
+    #[cfg(not(feature = "vfio"))]
+    fn function(_: &str) -> Result<Self, String> {
+        Err(not_built("a PCI function needs", "vfio"))
     }
 }
 
-impl PciSpec {
-    fn parse(spec: &str) -> Result<Self, String> {
-        let (address, options) = spec.split_once(',').unwrap_or((spec, ""));
-        // The error shows the spec itself.
-        let wrong = |_| "no PCI address: write domain:bus:device.function in hexadecimal as lspci -D prints it, for example 0000:01:00.0".to_owned();
-        let mut spec = Self { address: address.parse().map_err(wrong)?, way: None };
-        for option in options.split(',').filter(|option| !option.is_empty()) {
-            let (key, value) = option.split_once('=').unwrap_or((option, ""));
-            let Some((_, form, _)) = PCI_OPTIONS.iter().find(|(known, ..)| *known == key) else { return Err(unknown_option(key, PCI_OPTIONS)) };
-            if spec.way.is_some() {
-                return Err(format!("{key} is given twice: give it once"));
-            }
-            match value {
-                "" => return Err(format!("{key}: the value is missing: {key}={form}")),
-                value => spec.way = Some(value.parse().map_err(|_| format!("{key}={value}: no such {key}; give {key}={form}"))?),
-            }
-        }
-        Ok(spec)
-    }
+/// What to say where a kind of device was left out of this program.
+#[cfg(not(all(feature = "sim", feature = "vfio")))]
+fn not_built(what_needs: &str, feature: &str) -> String {
+    format!("{what_needs} barewire's feature `{feature}`, which this program was built without")
 }
 
-impl SimSpec {
-    /// The card itself, not plugged in; `mac` is its own address where the spec gives none.
-    pub fn model(&self, mac: [u8; 6]) -> Box<dyn Model> {
-        crate::device::model(self.card, self.mac.map_or(mac, |mac| mac.0), self.hang_tx_after)
-    }
-
-    /// Reads what is behind `sim:`.
-    fn parse(rest: &str) -> Result<Self, String> {
-        let (driver, options) = rest.split_once(',').unwrap_or((rest, ""));
-        let card = match driver {
-            "ixgbe" => Card::default(),
-            "virtio-net" => Card::VirtioNet,
-            "" => return Err(WHICH_CARD.into()),
-            other => {
-                return Err(match nearest(other, ["ixgbe", "virtio-net"]) {
-                    Some(near) => format!("no simulated card of that name; did you mean sim:{near}?"),
-                    None => "no simulated card of that name; there are sim:ixgbe and sim:virtio-net".into(),
-                });
-            }
-        };
-        let (mut spec, mut seen) = (Self { card, ..Self::default() }, Vec::new());
-        for option in options.split(',').filter(|option| !option.is_empty()) {
-            let (key, value) = option.split_once('=').unwrap_or((option, ""));
-            if !spec.set_own(&mut seen, key, value)? && !spec.wire.set(key, value).map_err(|error| error.to_string())? {
-                return Err(unknown_option(key, &[SIM_OPTIONS, WIRE_OPTIONS].concat()));
-            }
-        }
-        Ok(spec)
-    }
-
-    /// Takes an option of the card itself. `false`: it is none.
-    fn set_own<'a>(&mut self, seen: &mut Vec<&'a str>, key: &'a str, value: &str) -> Result<bool, String> {
-        let Some((_, form, _)) = SIM_OPTIONS.iter().find(|(known, ..)| *known == key) else { return Ok(false) };
-        if seen.contains(&key) {
-            return Err(format!("{key} is given twice: give it once"));
-        }
-        seen.push(key);
-        match (key, value) {
-            ("card" | "hang-tx", _) if self.card == Card::VirtioNet => return Err(format!("{key} is an option of sim:ixgbe: leave it away")),
-            ("hang-tx", value) if let Some(Ok(frames)) = value.strip_prefix("after:").map(str::parse) => self.hang_tx_after = Some(frames),
-            ("card", "82599") => self.card = Card::I82599,
-            ("card", "x540") => self.card = Card::X540,
-            ("card", "x550") => self.card = Card::X550,
-            ("mac", value) => {
-                let mac = value.parse::<MacAddr>().map_err(|error| format!("mac={value}: {error}"))?;
-                if !mac.is_valid_unicast() {
-                    return Err(format!("mac={mac}: a card's address is a unicast one and not zero: take 02:00:00:00:00:01"));
-                }
-                self.mac = Some(mac);
-            }
-            (key, "") => return Err(format!("{key}: the value is missing: {key}={form}")),
-            (key, value) => return Err(format!("{key}={value}: no such {key}; give {key}={form}")),
-        }
-        Ok(true)
-    }
-}
-
+#[cfg(any(feature = "sim", feature = "vfio"))]
 fn unknown_option(key: &str, options: &[(&str, &str, &str)]) -> String {
     let near = nearest(key, options.iter().map(|(known, ..)| *known));
     let form = near.and_then(|near| options.iter().find(|(known, ..)| *known == near));
@@ -241,9 +160,11 @@ fn is_like_pci_address(spec: &str) -> bool {
     address.contains([':', '.']) && address.bytes().all(|b| b.is_ascii_hexdigit() || b == b':' || b == b'.')
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "sim", feature = "vfio"))]
 mod tests {
+    use driver_core::ether::MacAddr;
     use proptest::prelude::*;
+    use vfio::Way;
 
     use super::*;
 
@@ -330,5 +251,26 @@ mod tests {
                 prop_assert_eq!(spec.address.to_string().parse(), Ok(Spec::Pci(PciSpec { way: None, ..spec })));
             }
         }
+    }
+}
+
+#[cfg(all(test, not(all(feature = "sim", feature = "vfio"))))]
+mod left_out {
+    use super::*;
+
+    #[test]
+    fn a_kind_of_device_that_was_left_out_names_its_feature() {
+        let kinds = [
+            ("sim:ixgbe", "sim", cfg!(feature = "sim")),
+            ("sim:virtio-net,tap=x", "sim", cfg!(feature = "sim")),
+            ("vfio-user:/run/nic.sock", "vfio", cfg!(feature = "vfio")),
+            ("0000:01:00.0", "vfio", cfg!(feature = "vfio")),
+        ];
+        for (spec, feature, is_built_in) in kinds {
+            let wanted = format!("barewire's feature `{feature}`, which this program was built without");
+            let error = spec.parse::<Spec>().err().map(|error| error.to_string());
+            assert_eq!(error.is_some_and(|text| text.starts_with(spec) && text.ends_with(&wanted)), !is_built_in, "{spec}");
+        }
+        assert!("eth0".parse::<Spec>().unwrap_err().to_string().contains("no device spec; a device is"));
     }
 }

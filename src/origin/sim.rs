@@ -1,0 +1,98 @@
+//! Simulated cards, which move on threads of their own.
+
+use std::fmt;
+use std::sync::Arc;
+
+use driver_core::host::Clock;
+use sim::ixgbe::{Ixgbe, IxgbeOptions};
+use sim::virtio_net::{VirtioNet, VirtioNetOptions};
+use sim::wire::{Wire, WireError};
+use sim::{Iommu, Live, Model, SimDevice};
+
+use super::{End, Origin};
+use crate::device::Device;
+use crate::error::Error;
+use crate::spec::{Card, SimSpec};
+
+/// How many steps a simulated card is given to come to rest.
+const SETTLE_STEPS: usize = 100_000;
+
+/// What the simulated cards of one host share.
+pub(crate) struct Cards {
+    iommu: Arc<Iommu>,
+    opened: u8,
+}
+
+impl Cards {
+    pub(crate) fn new() -> Self {
+        Self { iommu: Iommu::new(), opened: 0 }
+    }
+
+    /// The card that `spec` describes, plugged into `wire`.
+    pub(crate) fn open(&mut self, name: &str, spec: &SimSpec, wire: Box<dyn Wire>, clock: Arc<dyn Clock>) -> Result<Device, Error> {
+        self.opened = self.opened.wrapping_add(1);
+        // Locally administered, and another one for each card.
+        open(SimDevice::new(name, spec.model([0x02, 0, 0, 0, 0, self.opened]), wire, self.iommu.clone()), clock)
+    }
+}
+
+impl fmt::Debug for Cards {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} simulated devices opened", self.opened)
+    }
+}
+
+/// Lets a card move, and opens it.
+pub(crate) fn open(card: SimDevice, clock: Arc<dyn Clock>) -> Result<Device, Error> {
+    // The driver's resets take time on the card: it moves before the driver opens it.
+    let live = card.run();
+    let clock = Arc::new(CardClock { host: clock, card: card.clone() });
+    Device::open(card.function(), clock, false, Box::new(Moving { card, live }))
+}
+
+/// The host's clock for the driver of a simulated card. While the driver sleeps the card moves here too: on a busy machine its own thread may not get
+/// the processor for longer than a driver waits for any hardware.
+struct CardClock {
+    host: Arc<dyn Clock>,
+    card: SimDevice,
+}
+
+impl Clock for CardClock {
+    fn now_us(&self) -> u64 {
+        self.host.now_us()
+    }
+    fn sleep_us(&self, us: u64) {
+        self.host.sleep_us(us);
+        self.card.advance_us(us);
+    }
+}
+
+/// A card that moves.
+struct Moving {
+    card: SimDevice,
+    live: Live,
+}
+
+impl Origin for Moving {
+    fn is_input_over(&self) -> bool {
+        self.card.wire_finished() && self.card.settle(SETTLE_STEPS) < SETTLE_STEPS
+    }
+    fn wire_error(&self) -> Option<WireError> {
+        self.card.wire_error()
+    }
+    fn finish(self: Box<Self>) -> End {
+        let wire = self.live.stop();
+        End { violations: self.card.violations().iter().map(ToString::to_string).collect(), wire }
+    }
+}
+
+/// The model of `card` with `mac` as its own address. An ixgbe card hangs after `hang_tx_after` transmitted frames, where that is given.
+pub(crate) fn model(card: Card, mac: [u8; 6], hang_tx_after: Option<u64>) -> Box<dyn Model> {
+    let ixgbe = |device| Box::new(Ixgbe::new(IxgbeOptions::new().device(device).mac(mac).hang_tx_after(hang_tx_after)));
+    match card {
+        Card::I82599 => ixgbe(0x10fb),
+        Card::X540 => ixgbe(0x1528),
+        Card::X550 => ixgbe(0x1563),
+        Card::VirtioNet => Box::new(VirtioNet::new(VirtioNetOptions::new().mac(mac))),
+    }
+}

@@ -1,0 +1,102 @@
+//! How a person names a simulated card.
+
+use driver_core::ether::MacAddr;
+use sim::Model;
+use sim::wire::spec::{OPTIONS as WIRE_OPTIONS, WireSpec};
+
+use super::{nearest, unknown_option};
+
+/// The options of a simulated card itself: key, the value's form, and what it does.
+pub const SIM_OPTIONS: &[(&str, &str, &str)] = &[
+    ("card", "82599|x540|x550", "which card it is (sim:ixgbe)"),
+    ("mac", "XX:XX:XX:XX:XX:XX", "its own address"),
+    ("hang-tx", "after:N", "transmission hangs after N frames, until a reset (sim:ixgbe)"),
+];
+
+/// Where a simulated card has no name.
+pub(super) const WHICH_CARD: &str = "which simulated card is missing: sim:ixgbe or sim:virtio-net";
+
+/// A simulated card and what it is plugged into.
+#[derive(Debug, Clone, PartialEq, Default)]
+#[non_exhaustive]
+pub struct SimSpec {
+    /// Which card.
+    pub card: Card,
+    /// Its own address; `None`: one of its own for each card that a [`Host`](crate::Host) opens.
+    pub mac: Option<MacAddr>,
+    /// After how many transmitted frames its transmitter hangs, until the card is reset; `None`: never.
+    pub hang_tx_after: Option<u64>,
+    /// What its port is plugged into.
+    pub wire: WireSpec,
+}
+
+/// The cards that are simulated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Card {
+    /// Intel 82599.
+    #[default]
+    I82599,
+    /// Intel X540.
+    X540,
+    /// Intel X550.
+    X550,
+    /// A virtio network device.
+    VirtioNet,
+}
+
+impl SimSpec {
+    /// The card itself, not plugged in; `mac` is its own address where the spec gives none.
+    pub fn model(&self, mac: [u8; 6]) -> Box<dyn Model> {
+        crate::origin::sim::model(self.card, self.mac.map_or(mac, |mac| mac.0), self.hang_tx_after)
+    }
+
+    /// Reads what is behind `sim:`.
+    pub(super) fn parse(rest: &str) -> Result<Self, String> {
+        let (driver, options) = rest.split_once(',').unwrap_or((rest, ""));
+        let card = match driver {
+            "ixgbe" => Card::default(),
+            "virtio-net" => Card::VirtioNet,
+            "" => return Err(WHICH_CARD.into()),
+            other => {
+                return Err(match nearest(other, ["ixgbe", "virtio-net"]) {
+                    Some(near) => format!("no simulated card of that name; did you mean sim:{near}?"),
+                    None => "no simulated card of that name; there are sim:ixgbe and sim:virtio-net".into(),
+                });
+            }
+        };
+        let (mut spec, mut seen) = (Self { card, ..Self::default() }, Vec::new());
+        for option in options.split(',').filter(|option| !option.is_empty()) {
+            let (key, value) = option.split_once('=').unwrap_or((option, ""));
+            if !spec.set_own(&mut seen, key, value)? && !spec.wire.set(key, value).map_err(|error| error.to_string())? {
+                return Err(unknown_option(key, &[SIM_OPTIONS, WIRE_OPTIONS].concat()));
+            }
+        }
+        Ok(spec)
+    }
+
+    /// Takes an option of the card itself. `false`: it is none.
+    fn set_own<'a>(&mut self, seen: &mut Vec<&'a str>, key: &'a str, value: &str) -> Result<bool, String> {
+        let Some((_, form, _)) = SIM_OPTIONS.iter().find(|(known, ..)| *known == key) else { return Ok(false) };
+        if seen.contains(&key) {
+            return Err(format!("{key} is given twice: give it once"));
+        }
+        seen.push(key);
+        match (key, value) {
+            ("card" | "hang-tx", _) if self.card == Card::VirtioNet => return Err(format!("{key} is an option of sim:ixgbe: leave it away")),
+            ("hang-tx", value) if let Some(Ok(frames)) = value.strip_prefix("after:").map(str::parse) => self.hang_tx_after = Some(frames),
+            ("card", "82599") => self.card = Card::I82599,
+            ("card", "x540") => self.card = Card::X540,
+            ("card", "x550") => self.card = Card::X550,
+            ("mac", value) => {
+                let mac = value.parse::<MacAddr>().map_err(|error| format!("mac={value}: {error}"))?;
+                if !mac.is_valid_unicast() {
+                    return Err(format!("mac={mac}: a card's address is a unicast one and not zero: take 02:00:00:00:00:01"));
+                }
+                self.mac = Some(mac);
+            }
+            (key, "") => return Err(format!("{key}: the value is missing: {key}={form}")),
+            (key, value) => return Err(format!("{key}={value}: no such {key}; give {key}={form}")),
+        }
+        Ok(true)
+    }
+}
