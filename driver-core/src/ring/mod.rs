@@ -1,4 +1,38 @@
-//! Descriptors in DMA memory, and the private shadows that say who owns which buffer.
+//! Descriptors in memory that a device reads and writes, and private memory that says which buffer belongs to whom.
+//!
+//! A **kernel** is one ring with one device's half of the rules: it moves frames between a [`Batch`](crate::buf::Batch) and descriptors, believes nothing
+//! that the device wrote before it was checked against private memory, and knows no registers. There are four:
+//!
+//! | | in one array of 16-byte descriptors, as cards have them | in the split virtqueues of virtio ([`split`]) |
+//! | --- | --- | --- |
+//! | receive | [`RxRing`] with [`RxRules`] | [`SplitRx`](split::SplitRx) |
+//! | transmit | [`TxRing`] with [`TxRules`] | [`SplitTx`](split::SplitTx) |
+//!
+//! # The verbs
+//!
+//! All of them speak the same language, which the queues above them ([`queue`](crate::queue)) speak too. Where a kernel lacks a verb, the device's rules
+//! make it meaningless, or it is a write to a register and the driver's.
+//!
+//! | verb | what it does | `RxRing` | `TxRing` | `SplitRx` | `SplitTx` |
+//! | --- | --- | --- | --- | --- | --- |
+//! | ready | sees what the device is done with; nothing is taken that it did not see | `is_ready`; each take looks for itself | `has_report` | `ready`, `is_ready` | `ready` |
+//! | take | moves received frames to a batch | `take_blocks`, `take_plain`, `take`; `skip` | | `take_ordinary`, `take` | |
+//! | put | moves frames of a batch to the device | | `put_blocks`, `put_plain`, `put_only`, `put_segment` | | `put_ordinary`, `put` |
+//! | reclaim | takes the buffers of sent frames back | | `reclaim` | | `reclaim` |
+//! | refill | lends empty buffers in place of those taken | with each take | | `covered`, then `refill` | |
+//! | publish | shows the device what it may use from now on | `tail`, which the driver writes to a register | `report_last`, then `tail` | `publish` | `publish` |
+//! | arm | asks for an interrupt at the next frame | a register | a register | `arm`, `disarm` | |
+//! | rewind | starts anew at the first descriptor, for a device that was reset: everything lent is lent again, or comes back | `rewind` | `rewind` | `rewind` | `rewind` |
+//! | release | gives buffers and memory back | `release` | `release` | `release` | `release` |
+//!
+//! An **ordinary** frame lies whole in one buffer and asks for nothing: many of them go through a kernel in one loop. The others go one by one.
+//!
+//! `rewind` and `release` are unsafe: they are where somebody says that the hardware writes no more. A kernel that is dropped leaks its memory and buffers,
+//! since it cannot know.
+//!
+//! # Memory
+//!
+//! A ring lies in a region of its own, or in a [part](RingPart) of one that it shares with the device's other rings ([`RingMemory`]).
 
 pub(crate) mod desc;
 pub(crate) mod error;

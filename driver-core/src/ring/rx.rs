@@ -2,6 +2,7 @@
 //!
 //! Which buffer lies in which slot is kept in private memory; what the device writes decides only how many bytes of that buffer are a frame.
 //! The kernel works in blocks of 8 descriptors: one test whether all are done and ordinary, 16-byte loads and stores, a scalar path for the rest.
+//! `ring/scalar.rs` has the same loop as a datasheet tells it; begin there.
 
 use alloc::boxed::Box;
 use core::fmt;
@@ -22,7 +23,8 @@ use crate::ring::rules::{RX_LENGTH, RxRules};
 
 /// Where the first word of a frame has the queue's number.
 const QUEUE_MASK: u64 = 0x3ff << QUEUE_SHIFT;
-/// A bit of a length that every buffer has room for. No ring tests it, so words that were masked with what it tests never have it.
+/// What makes no frame look ordinary: a bit that no ring tests (the lowest of a length), so that nothing is left of it in words that were masked with
+/// what a ring tests.
 const NEVER: u64 = 1 << LEN_SHIFT;
 
 /// A receive ring, full of lent buffers.
@@ -31,11 +33,12 @@ const NEVER: u64 = 1 << LEN_SHIFT;
 /// queue stop calls [`RxRing::release`].
 pub struct RxRing {
     desc: core::mem::ManuallyDrop<DescRing>,
-    shadow: Box<[RawBuf]>,
+    /// The buffer that is lent with each descriptor.
+    slots: Box<[RawBuf]>,
     pool: BufPool,
     /// The next descriptor that the device completes.
     next: u32,
-    /// What the tested bits of an ordinary frame look like; with [`NEVER`], which makes no frame look so, while only the scalar path may run.
+    /// What the tested bits of an ordinary frame are; with [`NEVER`] among them while only the scalar path may run.
     ordinary: u64,
     /// The bits that a frame in one buffer has: done and end.
     whole: u64,
@@ -45,7 +48,7 @@ pub struct RxRing {
     unusual: u64,
     /// The bits that decide whether a frame is ordinary.
     tested: u64,
-    /// The bits of the first word that a frame keeps: those of `RxRules`, less where frames have their queue.
+    /// The bits of the first word that a frame keeps: not those that the rules drop, nor those where it has its queue.
     kept: u64,
     queue: u64,
     /// IOVA minus pointer, of the pool.
@@ -59,7 +62,7 @@ pub enum RxTakeError {
     Bad,
     /// The device is not done with the descriptor.
     NotDone,
-    /// No fresh buffer to put into the slot. The frame stays in the ring.
+    /// No empty buffer to put into the slot. The frame stays in the ring.
     NoBuffer,
     /// The device claims more bytes than it was lent.
     Length {
@@ -75,8 +78,7 @@ impl RxRing {
     /// # Errors
     /// [`RingError`]; nothing is kept then.
     pub fn new(pool: &BufPool, entries: u32, queue: u16, rules: RxRules) -> Result<Self, RingError> {
-        DescRing::check_entries(entries, BLOCK as u32)?;
-        rules.check()?;
+        check(entries, rules)?;
         Self::with_ring(DescRing::new(pool.domain(), entries)?, pool, queue, rules)
     }
 
@@ -85,25 +87,25 @@ impl RxRing {
     /// # Errors
     /// [`RingError`]; nothing is kept then.
     pub fn in_part(part: RingPart, pool: &BufPool, entries: u32, queue: u16, rules: RxRules) -> Result<Self, RingError> {
-        DescRing::check_entries(entries, BLOCK as u32)?;
-        rules.check()?;
+        check(entries, rules)?;
         Self::with_ring(DescRing::in_part(part, entries)?, pool, queue, rules)
     }
 
     fn with_ring(desc: DescRing, pool: &BufPool, queue: u16, rules: RxRules) -> Result<Self, RingError> {
         error::same_domain(desc.domain(), pool)?;
-        let mut shadow = Box::new_uninit_slice(desc.len() as usize);
-        let free = memory::take_block(pool.inner(), &mut shadow);
+        let mut slots = Box::new_uninit_slice(desc.len() as usize);
+        let free = memory::take_block(pool.inner(), &mut slots);
         let more = pool.available();
-        if free < shadow.len() || more == 0 {
+        if free < slots.len() || more == 0 {
             // SAFETY: `take_block` initialised the first `free` places with buffers that are ours.
-            unsafe { memory::give_back(pool.as_ptr(), core::slice::from_raw_parts(shadow.as_ptr().cast(), free)) };
-            // A filled buffer leaves its slot only for a fresh one: with none beside those in the slots no frame would ever come up.
+            unsafe { memory::give_back(pool.as_ptr(), core::slice::from_raw_parts(slots.as_ptr().cast(), free)) };
+            // A filled buffer leaves its slot only for an empty one: with none beside those in the slots no frame would ever come up.
             return Err(RingError::PoolTooSmall { entries: desc.len(), needed: desc.len() + 1, free: free as u32 + more });
         }
         // SAFETY: every place was filled.
-        let shadow = unsafe { shadow.assume_init() };
-        // For a block of frames one test finds lengths that reach past the largest power of two in the buffer.
+        let slots = unsafe { slots.assume_init() };
+        // So that one OR over a block of words finds every length beyond the buffer, all lengths that are no less than the largest power of two in
+        // it are unusual: a full buffer of 2048 bytes takes the scalar path, which compares.
         let room = pool.data_bytes().min(0xffff);
         let safe_len = (1u64 << room.ilog2()) - 1;
         let unusual = rules.unusual | VLAN_VALID | (0xffff & !safe_len) << LEN_SHIFT;
@@ -112,7 +114,7 @@ impl RxRing {
         debug_assert_eq!((whole | unusual) & NEVER, 0);
         let mut ring = Self {
             desc: core::mem::ManuallyDrop::new(desc),
-            shadow,
+            slots,
             pool: pool.clone(),
             next: 0,
             ordinary: whole,
@@ -166,7 +168,7 @@ impl RxRing {
 
     /// Whether the device is done with the next descriptor.
     #[inline(always)]
-    pub fn ready(&self) -> bool {
+    pub fn is_ready(&self) -> bool {
         self.peek().high() & self.done != 0
     }
 
@@ -182,12 +184,12 @@ impl RxRing {
         words.high() & self.tested == self.ordinary
     }
 
-    /// Moves the next frame to `batch` if it is an ordinary one, a fresh buffer lies ready there, and there is room.
+    /// Moves the next frame to `batch` if it is an ordinary one, an empty buffer lies ready there, and there is room.
     #[inline(always)]
     pub fn take_plain(&mut self, batch: &mut Batch) -> bool {
         let at = self.next;
         // SAFETY: `next` is always below the number of descriptors and slots.
-        let (desc, slot) = unsafe { (self.desc.at_unmasked(at), NonNull::new_unchecked(self.shadow.as_mut_ptr()).add(at as usize)) };
+        let (desc, slot) = unsafe { (self.desc.at_unmasked(at), NonNull::new_unchecked(self.slots.as_mut_ptr()).add(at as usize)) };
         // SAFETY: the ring is alive.
         let words = unsafe { words::load(desc) };
         if words.high() & self.tested != self.ordinary {
@@ -195,27 +197,27 @@ impl RxRing {
         }
         barrier::after_done();
         let pool = self.pool.as_ptr();
-        let Some((place, fresh)) = batch.exchange_one(pool) else { return false };
-        // SAFETY: the slot's buffer is done, of this pool, and leaves the slot for `fresh`; an ordinary frame's length is within
+        let Some((place, empty)) = batch.exchange_one(pool) else { return false };
+        // SAFETY: the slot's buffer is done, of this pool, and leaves the slot for `empty`; an ordinary frame's length is within
         // its buffer, by `unusual`; `place` is a free place that `exchange_one` counted, and is written here.
         unsafe {
-            let filled = slot.replace(fresh);
+            let filled = slot.replace(empty);
             let mut frame = Frame::fresh(filled, pool);
             frame.set_plain_words([words.low() & self.kept | self.queue, words.high()]);
             place.write(frame);
-            words::store(desc, Pair::new(fresh.word().wrapping_add(self.delta), 0));
+            words::store(desc, Pair::new(empty.word().wrapping_add(self.delta), 0));
         }
         self.next = (at + 1) & self.desc.mask();
         true
     }
 
     /// Moves ordinary frames to `batch` in blocks of 8, at most `budget` frames, as long as the next 8 are all done, ordinary and contiguous, and
-    /// fresh buffers are there. Returns how many it moved.
+    /// empty buffers are there. Returns how many it moved.
     #[inline(always)]
     pub fn take_blocks(&mut self, batch: &mut Batch, budget: usize) -> usize {
         let at = self.next as usize;
         let pool = self.pool.as_ptr();
-        let wanted = budget.min(self.shadow.len() - at) / BLOCK;
+        let wanted = budget.min(self.slots.len() - at) / BLOCK;
         if wanted == 0 || !self.is_ordinary(self.peek()) {
             return 0;
         }
@@ -229,8 +231,8 @@ impl RxRing {
         // and as many empty buffers of this pool lie at the top of the stack.
         let taken = unsafe {
             let top = spares.add(spare_count);
-            let shadow = NonNull::new_unchecked(self.shadow.as_mut_ptr()).add(at);
-            self.run_blocks(places, self.desc.at(at as u32), shadow, top, blocks)
+            let slots = NonNull::new_unchecked(self.slots.as_mut_ptr()).add(at);
+            self.run_blocks(places, self.desc.at(at as u32), slots, top, blocks)
         };
         self.next = (at + taken) as u32 & self.desc.mask();
         // SAFETY: `run_blocks` wrote `taken` frames and took as many buffers off the stack.
@@ -242,13 +244,13 @@ impl RxRing {
     }
 
     /// # Safety
-    /// `blocks` blocks are at `desc`, `shadow` and (uninitialised) `places`, and below `top` empty buffers of this ring's pool.
+    /// `blocks` blocks are at `desc`, `slots` and (uninitialised) `places`, and below `top` empty buffers of this ring's pool.
     #[inline(always)]
     unsafe fn run_blocks(
         &self,
         mut places: NonNull<Frame>,
         mut desc: NonNull<Pair>,
-        mut shadow: NonNull<RawBuf>,
+        mut slots: NonNull<RawBuf>,
         mut top: NonNull<RawBuf>,
         blocks: usize,
     ) -> usize {
@@ -264,7 +266,7 @@ impl RxRing {
                 }
                 let all = words[1..].iter().fold(words[0], |a, &b| a.and(b));
                 let any = words[1..].iter().fold(words[0], |a, &b| a.or(b));
-                // The first word is stored as it is, with the queue's number: it must have nothing there, nor what a frame does not keep.
+                // The first word is stored as it came, but for the queue's number, which is ORed to it: what would have to be cleared must be zero.
                 if all.high() & whole != whole || any.high() & unusual | any.low() & !kept != 0 {
                     return block * BLOCK;
                 }
@@ -273,21 +275,21 @@ impl RxRing {
                 for (k, word) in words.into_iter().enumerate() {
                     // A frame is {pointer, pool} and the two words: see `Frame`.
                     let place = places.add(k);
-                    Frame::write_owner(place, shadow.add(k).read(), pool);
+                    Frame::write_owner(place, slots.add(k).read(), pool);
                     place.cast::<Pair>().add(1).write(word.or(queue));
-                    let fresh: RawBuf = top.add(k).read();
-                    shadow.add(k).write(fresh);
-                    words::store(desc.add(k), Pair::new(fresh.word(), 0).plus(delta));
+                    let empty: RawBuf = top.add(k).read();
+                    slots.add(k).write(empty);
+                    words::store(desc.add(k), Pair::new(empty.word(), 0).plus(delta));
                 }
                 places = places.add(BLOCK);
                 desc = desc.add(BLOCK);
-                shadow = shadow.add(BLOCK);
+                slots = slots.add(BLOCK);
             }
         }
         blocks * BLOCK
     }
 
-    /// Takes the next descriptor's frame, if it is done, and puts a fresh buffer into its slot. Also says whether the frame ends with this descriptor.
+    /// Takes the next descriptor's frame, if it is done, and puts an empty buffer into its slot. Also says whether the frame ends with this descriptor.
     ///
     /// The descriptor is read once. Where its second word has any of the `bad` bits, the buffer stays in its slot and goes back to the device. The
     /// frame's second word is what was read less the bits in `hide`, which the driver does not want to be decoded.
@@ -309,15 +311,15 @@ impl RxRing {
         if u32::from(len_bytes) > self.pool.inner().data_bytes {
             return Err(RxTakeError::Length { len_bytes: len_bytes.into() });
         }
-        let Some(fresh) = batch.take_spare(&self.pool) else { return Err(RxTakeError::NoBuffer) };
+        let Some(empty) = batch.take_spare(&self.pool) else { return Err(RxTakeError::NoBuffer) };
         // SAFETY: `next` is always below the number of slots.
-        let slot = unsafe { self.shadow.get_unchecked_mut(self.next as usize) };
-        let filled = core::mem::replace(slot, fresh);
+        let slot = unsafe { self.slots.get_unchecked_mut(self.next as usize) };
+        let filled = core::mem::replace(slot, empty);
         // SAFETY: the slot's buffer was lent and is done; it is of this pool.
         let mut frame = unsafe { Frame::fresh(filled, self.pool.as_ptr()) };
         // SAFETY: the length was checked against the buffer's room.
         unsafe { frame.set_words([w0 & self.kept | self.queue, w1 & (!hide | RX_LENGTH)]) };
-        self.rearm(fresh);
+        self.rearm(empty);
         Ok((frame, w1 & self.end == self.end))
     }
 
@@ -325,7 +327,7 @@ impl RxRing {
     #[inline]
     pub fn skip(&mut self) {
         // SAFETY: `next` is always below the number of slots.
-        let same = unsafe { *self.shadow.get_unchecked(self.next as usize) };
+        let same = unsafe { *self.slots.get_unchecked(self.next as usize) };
         self.rearm(same);
     }
 
@@ -349,7 +351,7 @@ impl RxRing {
 
     /// Writes every descriptor.
     fn lend_all(&mut self) {
-        for (index, buf) in (0..).zip(&self.shadow) {
+        for (index, buf) in (0..).zip(&self.slots) {
             self.desc.store(index, Pair::new(buf.word().wrapping_add(self.delta), 0));
         }
     }
@@ -361,10 +363,15 @@ impl RxRing {
     pub unsafe fn release(mut self) {
         // SAFETY: the slots' buffers are of this pool and the ring's; `self` is consumed, and `RxRing` has no `Drop` of its own.
         unsafe {
-            memory::give_back(self.pool.as_ptr(), &self.shadow);
+            memory::give_back(self.pool.as_ptr(), &self.slots);
             core::mem::ManuallyDrop::drop(&mut self.desc);
         }
     }
+}
+
+fn check(entries: u32, rules: RxRules) -> Result<(), RingError> {
+    DescRing::check_entries(entries, BLOCK as u32)?;
+    Ok(rules.check()?)
 }
 
 impl fmt::Debug for RxRing {

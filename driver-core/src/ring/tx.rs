@@ -33,7 +33,7 @@ const FOREIGN: u64 = 1;
 pub struct TxRing {
     desc: core::mem::ManuallyDrop<DescRing>,
     /// Buffers in flight at `head..tail`, tagged where foreign.
-    shadow: Box<[RawBuf]>,
+    slots: Box<[RawBuf]>,
     /// The pools of those tagged [`FOREIGN`].
     foreign: Box<[*mut PoolInner]>,
     /// Lengths of frames in flight, at their first descriptor, where somebody asked for them.
@@ -79,8 +79,7 @@ impl TxRing {
     /// # Errors
     /// [`RingError`]
     pub fn new(pool: &BufPool, entries: u32, rules: TxRules, count_bytes: bool) -> Result<Self, RingError> {
-        DescRing::check_entries(entries, BLOCK as u32)?;
-        rules.check()?;
+        check(entries, rules)?;
         Self::with_ring(DescRing::new(pool.domain(), entries)?, pool, rules, count_bytes)
     }
 
@@ -89,8 +88,7 @@ impl TxRing {
     /// # Errors
     /// [`RingError`]
     pub fn in_part(part: RingPart, pool: &BufPool, entries: u32, rules: TxRules, count_bytes: bool) -> Result<Self, RingError> {
-        DescRing::check_entries(entries, BLOCK as u32)?;
-        rules.check()?;
+        check(entries, rules)?;
         Self::with_ring(DescRing::in_part(part, entries)?, pool, rules, count_bytes)
     }
 
@@ -100,13 +98,13 @@ impl TxRing {
             // No frame has this length: none is ordinary, and each is counted by `put_segment`.
             (rules.min_len, rules.max_len) = (u16::MAX, u16::MAX);
         }
-        let slots = desc.len() as usize;
+        let len = desc.len() as usize;
         Ok(Self {
             desc: core::mem::ManuallyDrop::new(desc),
-            shadow: (0..slots).map(|_| RawBuf::MARK).collect(),
-            foreign: (0..slots).map(|_| core::ptr::null_mut()).collect(),
-            bytes: (0..if count_bytes { slots } else { 0 }).map(|_| 0).collect(),
-            reports: (0..slots).map(|_| 0).collect(),
+            slots: (0..len).map(|_| RawBuf::MARK).collect(),
+            foreign: (0..len).map(|_| core::ptr::null_mut()).collect(),
+            bytes: (0..if count_bytes { len } else { 0 }).map(|_| 0).collect(),
+            reports: (0..len).map(|_| 0).collect(),
             report_head: 0,
             report_tail: 0,
             pool: pool.clone(),
@@ -170,8 +168,8 @@ impl TxRing {
         let frames = NonNull::from(batch.frames_mut()).cast::<Frame>();
         // SAFETY: `blocks` blocks of frames are in the batch, and as many free descriptors and slots follow `at` before the ring's end.
         let taken = unsafe {
-            let shadow = NonNull::new_unchecked(self.shadow.as_mut_ptr()).add(at as usize);
-            self.run_blocks(frames, self.desc.at(at), shadow, blocks)
+            let slots = NonNull::new_unchecked(self.slots.as_mut_ptr()).add(at as usize);
+            self.run_blocks(frames, self.desc.at(at), slots, blocks)
         };
         batch.advance(taken);
         self.tail = (at + taken as u32) & self.desc.mask();
@@ -179,9 +177,9 @@ impl TxRing {
     }
 
     /// # Safety
-    /// `blocks` blocks are at `frames`, and as many free ones at `desc` and `shadow`. The caller forgets the frames that were taken.
+    /// `blocks` blocks are at `frames`, and as many free ones at `desc` and `slots`. The caller forgets the frames that were taken.
     #[inline(always)]
-    unsafe fn run_blocks(&mut self, mut frames: NonNull<Frame>, mut desc: NonNull<Pair>, mut shadow: NonNull<RawBuf>, blocks: usize) -> usize {
+    unsafe fn run_blocks(&mut self, mut frames: NonNull<Frame>, mut desc: NonNull<Pair>, mut slots: NonNull<RawBuf>, blocks: usize) -> usize {
         let rules = self.rules;
         let payload_shift = self.payload_shift;
         let delta = Pair::new(self.delta, (self.pool.as_ptr().addr().get() as u64).wrapping_neg());
@@ -217,11 +215,11 @@ impl TxRing {
                     words::store(desc.add(odd), if odd == BLOCK - 1 { last.or(Pair::new(0, report)) } else { last });
                 }
                 for (k, owner) in owners.into_iter().enumerate() {
-                    shadow.add(k).cast::<u64>().write(owner.low());
+                    slots.add(k).cast::<u64>().write(owner.low());
                 }
                 frames = frames.add(BLOCK);
                 desc = desc.add(BLOCK);
-                shadow = shadow.add(BLOCK);
+                slots = slots.add(BLOCK);
             }
             index += BLOCK as u32;
             block += 1;
@@ -278,7 +276,7 @@ impl TxRing {
         let iova = buf.word().wrapping_add(self.delta);
         // SAFETY: `tail` is always below the number of slots and descriptors.
         unsafe {
-            *self.shadow.get_unchecked_mut(at as usize) = buf;
+            *self.slots.get_unchecked_mut(at as usize) = buf;
             words::store(self.desc.at_unmasked(at), Pair::new(iova, self.word(len)));
         }
         self.unreported = unreported;
@@ -324,7 +322,7 @@ impl TxRing {
             self.push_report(at);
         }
         // SAFETY: `tail` is always below the number of slots.
-        unsafe { *self.shadow.get_unchecked_mut(at as usize) = slot };
+        unsafe { *self.slots.get_unchecked_mut(at as usize) = slot };
         self.last = Pair::new(iova, word);
         self.desc.store(at, self.last);
         self.tail = (at + 1) & self.desc.mask();
@@ -404,9 +402,9 @@ impl TxRing {
         let (base, count) = batch.spares_of(pool);
         let mut done = 0;
         while done < blocks * BLOCK {
-            // SAFETY: `blocks` whole blocks follow `head` in the shadow, and as many places `count` on the stack. Both hold addresses of 8 bytes.
+            // SAFETY: `blocks` whole blocks follow `head` in `slots`, and as many places `count` on the stack. Both hold addresses of 8 bytes.
             let tags = unsafe {
-                let from = NonNull::new_unchecked(self.shadow.as_mut_ptr()).add(self.head as usize + done).cast::<Pair>();
+                let from = NonNull::new_unchecked(self.slots.as_mut_ptr()).add(self.head as usize + done).cast::<Pair>();
                 let to = base.add(count + done).cast::<Pair>();
                 let four: [Pair; BLOCK / 2] = core::array::from_fn(|k| from.add(k).cast::<[u64; 2]>().read()).map(|[a, b]| Pair::new(a, b));
                 for (k, pair) in four.into_iter().enumerate() {
@@ -429,7 +427,7 @@ impl TxRing {
     #[cold]
     fn free_one(&mut self, batch: &mut Batch) {
         let at = self.head as usize;
-        let (Some(&slot), Some(&foreign)) = (self.shadow.get(at), self.foreign.get(at)) else { return };
+        let (Some(&slot), Some(&foreign)) = (self.slots.get(at), self.foreign.get(at)) else { return };
         let is_foreign = slot.word() & FOREIGN != 0;
         let pool = match NonNull::new(foreign) {
             Some(pool) if is_foreign => pool,
@@ -467,6 +465,11 @@ impl TxRing {
         unsafe { core::mem::ManuallyDrop::drop(&mut self.desc) };
         pending
     }
+}
+
+fn check(entries: u32, rules: TxRules) -> Result<(), RingError> {
+    DescRing::check_entries(entries, BLOCK as u32)?;
+    Ok(rules.check()?)
 }
 
 impl fmt::Debug for TxRing {

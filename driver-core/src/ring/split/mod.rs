@@ -16,6 +16,3 @@ mod tx;
 pub use queue::{F_INDIRECT, F_NEXT, F_WRITE, SplitQueue, descriptor, need_event};
 pub use rx::{SplitRx, SplitTaken};
 pub use tx::SplitTx;
-
-/// The longest header that a device puts before a frame, in bytes: virtio's longest (5.1.6) has fewer than half of it.
-const MAX_HEADER: usize = 64;

@@ -22,6 +22,9 @@ const AVAIL_F_NO_INTERRUPT: u16 = 1;
 /// VIRTQ_USED_F_NO_NOTIFY (2.7.10).
 const USED_F_NO_NOTIFY: u16 = 1;
 
+/// The longest header that a device puts before a frame, in bytes: more than twice virtio's longest (5.1.6).
+pub(super) const MAX_HEADER: usize = 64;
+
 /// Where `ring` starts in the available ring: behind `flags` and `idx`, in words of 16 bits.
 const AVAIL_RING: u32 = 2;
 /// Where `idx` lies in the available ring.
@@ -239,6 +242,11 @@ impl SplitQueue {
         }
         // As in `publish`, the other way round.
         barrier::store_then_load();
+        self.is_ready()
+    }
+
+    /// Whether the device's index is another than that of the entries that were taken.
+    pub(super) fn is_ready(&self) -> bool {
         (self.used.load(0) >> 16) as u16 != self.next_used
     }
 

@@ -5,8 +5,7 @@ use core::fmt;
 use core::mem::ManuallyDrop;
 use core::ptr::NonNull;
 
-use super::MAX_HEADER;
-use super::queue::{F_WRITE, SplitQueue, descriptor};
+use super::queue::{F_WRITE, MAX_HEADER, SplitQueue, descriptor};
 use crate::buf::batch::Batch;
 use crate::buf::frame::Frame;
 use crate::buf::memory::{self, PoolInner, RawBuf};
@@ -17,8 +16,8 @@ use crate::ring::error::{self, RingError};
 
 /// A receive queue full of lent buffers. Descriptor `id` always stands for slot `id`.
 ///
-/// Each buffer is lent from `HEADER` bytes before its data on, so that a header that the device writes lies in the headroom and the frame where fresh data
-/// begins. A slot is empty from the moment its buffer comes back until [`SplitRx::refill`]: an id that comes twice meanwhile is seen.
+/// Each buffer is lent from `HEADER` bytes before its data on, so that a header that the device writes lies in the headroom and the frame at its
+/// buffer's home address. A slot is empty from the moment its buffer comes back until [`SplitRx::refill`]: an id that comes twice meanwhile is seen.
 ///
 /// Dropping it leaks its memory and buffers, since nothing here knows whether the device still writes to them; a driver that has seen the device
 /// stop calls [`SplitRx::release`].
@@ -131,6 +130,12 @@ impl<const HEADER: usize> SplitRx<HEADER> {
     #[inline(always)]
     pub fn ready(&mut self) -> Result<u16, QueueFault> {
         self.queue.ready()
+    }
+
+    /// Whether a used entry is there that was not taken, or an index that makes no sense, as [`SplitRx::ready`] will tell. Counts nothing.
+    #[inline]
+    pub fn is_ready(&self) -> bool {
+        self.queue.is_ready()
     }
 
     /// Shows the device what was made available, and says whether it wants to be notified (2.7.10).
@@ -270,7 +275,7 @@ impl<const HEADER: usize> SplitRx<HEADER> {
         Ok(Some(SplitTaken { frame, id, used_bytes }))
     }
 
-    /// Fills the empty slots with fresh buffers, as far as `batch` has them, and makes them available.
+    /// Fills the empty slots with empty buffers, as far as `batch` has them, and makes them available.
     #[inline]
     pub fn refill(&mut self, batch: &mut Batch) {
         let pool = self.pool.as_ptr();

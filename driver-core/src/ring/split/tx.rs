@@ -5,8 +5,7 @@ use core::fmt;
 use core::mem::ManuallyDrop;
 use core::ptr::NonNull;
 
-use super::MAX_HEADER;
-use super::queue::{F_INDIRECT, F_NEXT, SplitQueue, descriptor};
+use super::queue::{F_INDIRECT, F_NEXT, MAX_HEADER, SplitQueue, descriptor};
 use crate::buf::batch::Batch;
 use crate::buf::frame::Frame;
 use crate::buf::memory::RawBuf;
@@ -186,7 +185,7 @@ impl<const HEADER: usize> SplitTx<HEADER> {
         let (mut done, mut bytes) = (0, 0);
         while done < count {
             // SAFETY: `done` is below `count`: frame, number and entry lie inside their memory; the number is below that of slots and descriptors. A frame
-            // whose pool word, tags included, is this pool's address is one fresh-placed buffer of it, with `HEADER` bytes of headroom.
+            // whose pool word, tags included, is this pool's address is one buffer of it with its data at home, behind `HEADER` bytes of headroom.
             unsafe {
                 let frame = frames.add(done).as_ref();
                 let len = frame.linear_len() as u16;

@@ -27,10 +27,10 @@ fn a_receive_ring_starts_anew_with_every_buffer_lent() {
     }
     assert_eq!(poll(&mut ring, &mut batch, 5), 5);
     ring.allow_ordinary(false);
-    assert!(ring.ready());
+    assert!(ring.is_ready());
     // SAFETY: the card of this test was reset.
     unsafe { ring.rewind() };
-    assert_eq!((ring.next(), ring.tail(), ring.ready()), (0, 15, false));
+    assert_eq!((ring.next(), ring.tail(), ring.is_ready()), (0, 15, false));
     assert_eq!(ring.take(&mut batch, 0, 0).unwrap_err(), RxTakeError::NotDone, "what was filled before is lost, not received");
     let mut card = RxCard::new(&ring);
     for k in 100..115 {
