@@ -62,7 +62,13 @@ pub(crate) fn domain() -> (DmaDomain, Arc<HeapMapper>) {
     (DmaDomain::new(mapper.clone()), mapper)
 }
 
-/// How many random cases a test looks at: few under Miri, which is some hundred times slower and lets no test write files.
+/// How many random cases a test looks at: what PROPTEST_CASES says. Without it few under Miri, which is some hundred times slower; nor does it let tests
+/// write files.
 pub(crate) fn cases() -> ProptestConfig {
-    if cfg!(miri) { ProptestConfig { cases: 4, failure_persistence: None, ..ProptestConfig::default() } } else { ProptestConfig::default() }
+    let config = ProptestConfig::default();
+    if !cfg!(miri) {
+        return config;
+    }
+    let cases = std::env::var("PROPTEST_CASES").map_or(4, |_| config.cases);
+    ProptestConfig { cases, failure_persistence: None, ..config }
 }

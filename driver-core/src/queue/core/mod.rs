@@ -18,6 +18,8 @@ pub(crate) mod kernel;
 pub(crate) mod lent;
 pub(crate) mod rx;
 pub(crate) mod seat;
+#[cfg(all(test, loom))]
+mod seat_loom_tests;
 pub(crate) mod tx;
 
 pub use kernel::{NotTaken, Piece, Put, RxError, RxKernel, Taken, TxKernel};

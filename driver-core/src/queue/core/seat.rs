@@ -3,11 +3,10 @@
 use alloc::boxed::Box;
 use core::fmt;
 use core::ops::AddAssign;
-use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use crate::queue::contract::QueueFault;
 use crate::queue::core::lent::{Lent, Parked, Silence, Stop};
-use crate::sync::Mutex;
+use crate::sync::{AtomicU8, AtomicU64, Mutex, Ordering};
 
 /// How far a device is from writing to memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
