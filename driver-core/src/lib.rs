@@ -30,5 +30,5 @@ pub mod queue;
 pub mod reg;
 pub mod ring;
 mod sync;
-#[cfg(test)]
-mod testing;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;

@@ -16,6 +16,36 @@ use crate::buf::pool::BufPool;
 ///
 /// A program that receives into one batch and sends from it keeps its buffers in the batch's cache. One with a batch for each direction shares what is
 /// empty between them: [`Batch::take_from`] moves frames one way and as many empty buffers the other, [`Batch::swap_cache`] exchanges all at once.
+///
+/// ```
+/// # #[cfg(not(feature = "testing"))]
+/// # fn main() {}
+/// # #[cfg(feature = "testing")]
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use driver_core::buf::{Batch, BufPool, PoolConfig};
+///
+/// let (domain, _) = driver_core::testing::domain(); // a driver has it from its device
+/// let pool = BufPool::new(&domain, PoolConfig::new(256))?;
+/// let (mut received, mut answers) = (Batch::new(32), Batch::new(32));
+/// for number in 0..10 {
+///     received.push(pool.frame_from(&[number; 60])?).map_err(|_| "full")?; // in a program, `rx.poll(&mut received, 32)`
+/// }
+///
+/// // What is not wanted is dropped, and its buffers stay for the next poll.
+/// received.retain(|frame| frame.data()[0] % 2 == 0);
+/// assert_eq!((received.len(), received.cache().count(&pool)), (5, 5));
+///
+/// for frame in received.frames_mut() {
+///     frame.trim(30)?;
+/// }
+/// assert_eq!(answers.take_from(&mut received), 5);
+/// while let Some(frame) = answers.pop() {
+///     answers.recycle(frame); // in a program, `tx.submit(&mut answers)` does that with what was sent
+/// }
+/// assert_eq!(answers.cache().count(&pool), 5);
+/// # Ok(())
+/// # }
+/// ```
 pub struct Batch {
     frames: Box<[MaybeUninit<Frame>]>,
     /// Frames are at `head..tail`, always contiguous.

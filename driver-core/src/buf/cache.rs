@@ -15,7 +15,31 @@ use crate::buf::frame::handle::Frame;
 use crate::buf::memory::{self, PoolInner, RawBuf};
 use crate::buf::pool::{BufPool, CHUNK};
 
-/// Empty buffers of up to [`BufCache::POOLS`] pools. Every [`Batch`](crate::buf::Batch) carries one.
+/// Empty buffers of up to [`BufCache::POOLS`] pools. Every `Batch` carries one.
+///
+/// What lies here nobody else can take: a pool that several batches or threads use has room for what each of their caches keeps
+/// ([`BufCache::capacity`]).
+///
+/// ```
+/// # #[cfg(not(feature = "testing"))]
+/// # fn main() {}
+/// # #[cfg(feature = "testing")]
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use driver_core::buf::{BufCache, BufPool, PoolConfig};
+///
+/// let (domain, _) = driver_core::testing::domain(); // a driver has it from its device
+/// let pool = BufPool::new(&domain, PoolConfig::new(256))?;
+/// let mut cache = BufCache::new(128);
+/// // One visit to the pool brings a block.
+/// let frame = cache.take_empty(&pool).ok_or("the pool is empty")?;
+/// assert_eq!((cache.count(&pool), pool.available()), (63, 192));
+/// cache.recycle(frame);
+/// assert_eq!((cache.count(&pool), pool.available()), (64, 192));
+/// cache.release();
+/// assert_eq!(pool.available(), 256);
+/// # Ok(())
+/// # }
+/// ```
 pub struct BufCache {
     /// The stack at hand.
     hot: Stack,

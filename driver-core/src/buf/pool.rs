@@ -53,6 +53,30 @@ impl fmt::Display for PoolError {
 impl core::error::Error for PoolError {}
 
 /// A handle to a pool of buffers. Clones refer to the same pool; its memory is unmapped when the last handle and the last frame are gone.
+///
+/// ```
+/// # #[cfg(not(feature = "testing"))]
+/// # fn main() {}
+/// # #[cfg(feature = "testing")]
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use driver_core::buf::{BufPool, PoolConfig};
+///
+/// let (domain, mapper) = driver_core::testing::domain(); // a driver has it from its device
+/// let pool = BufPool::new(&domain, PoolConfig::new(64))?;
+/// let empty = pool.take().ok_or("the pool is empty")?;
+/// let frame = pool.frame_from(b"some bytes")?;
+/// assert_eq!((empty.len(), frame.data(), pool.available()), (0, &b"some bytes"[..], 62));
+///
+/// // Frames keep the memory alive, and give their buffers back from any thread.
+/// drop(empty);
+/// assert_eq!(pool.available(), 63);
+/// drop(pool);
+/// assert_eq!(mapper.live_mappings(), 1);
+/// std::thread::spawn(move || drop(frame)).join().unwrap();
+/// assert_eq!(mapper.live_mappings(), 0);
+/// # Ok(())
+/// # }
+/// ```
 pub struct BufPool(NonNull<PoolInner>);
 
 // SAFETY: a handle gives shared access to PoolInner, which is Sync.

@@ -9,6 +9,28 @@ const VLAN_TAG: [u8; 2] = [0x81, 0x00];
 const SERVICE_TAG: [u8; 2] = [0x88, 0xa8];
 
 /// The segments of a frame in order, as byte slices.
+///
+/// ```
+/// # #[cfg(not(feature = "testing"))]
+/// # fn main() {}
+/// # #[cfg(feature = "testing")]
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use driver_core::buf::{BufPool, PoolConfig};
+///
+/// let (domain, _) = driver_core::testing::domain(); // a driver has it from its device
+/// let pool = BufPool::new(&domain, PoolConfig::new(64))?;
+/// let mut frame = pool.frame_from(b"headers, ")?;
+/// frame.append(pool.frame_from(b"payload")?);
+/// assert_eq!((frame.len(), frame.data()), (16, &b"headers, "[..]));
+/// assert_eq!(frame.segments().collect::<Vec<_>>(), [&b"headers, "[..], b"payload"]);
+///
+/// let payload = frame.split_rest().ok_or("one segment")?;
+/// frame.append(payload);
+/// frame.linearize()?;
+/// assert_eq!(frame.data(), b"headers, payload");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Segments<'a>(Option<&'a Frame>);
 

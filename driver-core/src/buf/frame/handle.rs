@@ -22,6 +22,43 @@ const LEN_MASK: u64 = 0xffff << LEN_SHIFT;
 ///
 /// Its bytes are in one buffer or in a chain of several ([`Frame::segments`]). `data`, `push`, `pull` and the room around them speak of the first
 /// segment, as `skb->data` does; `len`, `trim`, `put` and `append` of the whole.
+///
+/// ```text
+///  buffer   |<-- headroom -->|<----------- data ----------->|<-- tailroom -->|
+///             reserve -->      <-- push        trim --> len    put -->
+///                              pull -->
+/// ```
+///
+/// ```
+/// # #[cfg(not(feature = "testing"))]
+/// # fn main() {}
+/// # #[cfg(feature = "testing")]
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use driver_core::buf::{BufPool, PoolConfig};
+///
+/// let (domain, _) = driver_core::testing::domain(); // a driver has it from its device
+/// let pool = BufPool::new(&domain, PoolConfig::new(64))?;
+/// let mut frame = pool.take().ok_or("the pool is empty")?;
+///
+/// // Payload first, then headers in front of it: nothing is moved.
+/// frame.put(5)?.copy_from_slice(b"hello");
+/// frame.push(2)?.copy_from_slice(&[0x08, 0x00]);
+/// frame.push(12)?.fill(0xff);
+/// assert_eq!((frame.len(), frame.headroom()), (19, 128 - 14));
+///
+/// // The way up takes them off again.
+/// frame.pull(14)?;
+/// frame.trim(4)?;
+/// assert_eq!(frame.data(), b"hell");
+/// frame.data_mut()[0] = b'H';
+///
+/// // A verb that cannot be done leaves the frame as it was, and says why.
+/// let error = frame.push(1000).unwrap_err();
+/// assert_eq!(error.to_string(), "1000 bytes do not fit into 128 bytes of headroom");
+/// assert_eq!(frame.data(), b"Hell");
+/// # Ok(())
+/// # }
+/// ```
 #[repr(transparent)]
 pub struct Frame(RawFrame);
 

@@ -20,6 +20,24 @@ impl Frame {
         self.meta(meta::checksum, |m| m.checksum)
     }
     /// Says what is known about the checksum, or asks the device to fill it in.
+    ///
+    /// ```
+    /// # #[cfg(not(feature = "testing"))]
+    /// # fn main() {}
+    /// # #[cfg(feature = "testing")]
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use driver_core::buf::{BufPool, Checksum, PoolConfig};
+    ///
+    /// let (domain, _) = driver_core::testing::domain(); // a driver has it from its device
+    /// let pool = BufPool::new(&domain, PoolConfig::new(64))?;
+    /// let mut frame = pool.frame_from(&[0; 60])?;
+    /// assert_eq!((frame.checksum(), frame.wants_offload()), (Checksum::Unknown, false));
+    /// // TCP over IPv4 without options: the sum begins behind 14 + 20 bytes, and goes to byte 16 of the TCP header.
+    /// frame.set_checksum(Checksum::Partial { start: 34, offset: 16 });
+    /// assert!(frame.wants_offload());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn set_checksum(&mut self, checksum: Checksum) {
         self.ext_mut().meta.checksum = checksum;
     }
