@@ -8,10 +8,10 @@
 //! | [`reg`] | registers as one line each | who writes drivers |
 //! | [`buf`] | the sk_buff, where it comes from, and how many travel together | applications |
 //! | [`ring`] | descriptors in DMA memory, and the shadow that says who owns which buffer | who writes drivers |
-//! | [`queue`] | the contracts of queues, stop and wake, NAPI | applications and drivers |
+//! | [`queue`] | the contracts of queues, stop and wake, NAPI; in [`queue::core`] what every driver's queues do alike | applications and drivers |
 //! | [`device`] | the control side: configuration, information, statistics | applications and drivers |
 //!
-//! Each imports from those above it alone.
+//! Each imports from those above it alone (`ci/circles` looks). With the feature `testing` there is `testing`: what tests of drivers are made of.
 #![no_std]
 
 #[cfg(not(all(target_pointer_width = "64", target_endian = "little")))]

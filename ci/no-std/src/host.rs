@@ -58,8 +58,7 @@ pub struct Memory;
 unsafe impl DmaMapper for Memory {
     fn map(&self, len_bytes: usize) -> Result<Mapping, DmaError> {
         let len_bytes = len_bytes.next_multiple_of(4096);
-        let ptr =
-            ARENA.take(len_bytes, 4096).ok_or_else(|| DmaError::new(len_bytes, self.name(), "the static block is used up"))?;
+        let ptr = ARENA.take(len_bytes, 4096).ok_or_else(|| DmaError::new(len_bytes, self.name(), "the static block is used up"))?;
         Ok(Mapping { ptr, iova: Iova(ptr.as_ptr() as u64), len_bytes, page_bytes: 4096 })
     }
     unsafe fn unmap(&self, _mapping: Mapping) {}

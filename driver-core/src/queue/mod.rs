@@ -7,6 +7,7 @@ pub(crate) mod gate;
 mod gate_tests;
 pub(crate) mod poller;
 
-pub use contract::{DEFAULT_BUDGET, QueueFault, Refusal, RxCounters, RxQueue, TxCounters, TxQueue, TxState, WakeFn};
+pub use crate::ring::QueueFault;
+pub use contract::{DEFAULT_BUDGET, Refusal, RxCounters, RxQueue, TxCounters, TxQueue, TxState, WakeFn};
 pub use gate::{GateConfig, GateError, TxGate};
 pub use poller::{NoInterrupt, PollError, Poller};

@@ -4,7 +4,8 @@ use core::fmt;
 
 use crate::buf::batch::Batch;
 use crate::host::pci::{PciError, PciErrorKind};
-use crate::queue::contract::{DEFAULT_BUDGET, QueueFault, RxQueue};
+use crate::queue::contract::{DEFAULT_BUDGET, RxQueue};
+use crate::ring::fault::QueueFault;
 
 /// How long a stalled queue sleeps before it looks for buffers again, in microseconds.
 const STALL_US: u64 = 100;

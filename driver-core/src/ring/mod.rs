@@ -36,6 +36,7 @@
 
 pub(crate) mod desc;
 pub(crate) mod error;
+pub(crate) mod fault;
 pub(crate) mod lane;
 pub(crate) mod memory;
 pub(crate) mod rules;
@@ -50,6 +51,7 @@ pub(crate) mod words;
 
 pub use desc::{BLOCK, DESC_BYTES, DescRing};
 pub use error::{RingError, RulePart, RulesError};
+pub use fault::QueueFault;
 pub use lane::Pair;
 pub use memory::{RingMemory, RingPart};
 pub use rules::{RxRules, TxRules};

@@ -5,9 +5,10 @@ use core::fmt;
 use crate::buf::batch::Batch;
 use crate::buf::frame::Frame;
 use crate::buf::pool::BufPool;
-use crate::queue::contract::{QueueFault, Refusal};
+use crate::queue::contract::Refusal;
 use crate::queue::core::lent::{Lent, Stop};
 use crate::queue::core::seat::Tally;
+use crate::ring::fault::QueueFault;
 use crate::ring::tx::Reclaimed;
 
 /// Ordinary frames that went from a ring into a batch.

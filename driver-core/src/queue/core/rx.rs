@@ -8,10 +8,11 @@ use core::mem::ManuallyDrop;
 use crate::buf::batch::Batch;
 use crate::buf::frame::Frame;
 use crate::host::pci::Interrupt;
-use crate::queue::contract::{QueueFault, RxCounters, RxQueue};
+use crate::queue::contract::{RxCounters, RxQueue};
 use crate::queue::core::kernel::{NotTaken, Piece, RxError, RxKernel, Taken};
 use crate::queue::core::lent::Stop;
 use crate::queue::core::seat::Seat;
+use crate::ring::fault::QueueFault;
 
 /// How large a received frame may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,8 +4,8 @@ use alloc::boxed::Box;
 use core::fmt;
 use core::ops::AddAssign;
 
-use crate::queue::contract::QueueFault;
 use crate::queue::core::lent::{Lent, Parked, Silence, Stop};
+use crate::ring::fault::QueueFault;
 use crate::sync::{AtomicU8, AtomicU64, Mutex, Ordering};
 
 /// How far a device is from writing to memory.

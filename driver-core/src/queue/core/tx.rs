@@ -6,12 +6,13 @@ use core::mem::ManuallyDrop;
 
 use crate::buf::batch::Batch;
 use crate::ether::FrameLimits;
-use crate::queue::contract::{QueueFault, Refusal, TxCounters, TxQueue, TxState, WakeFn};
+use crate::queue::contract::{Refusal, TxCounters, TxQueue, TxState, WakeFn};
 use crate::queue::core::check::{check, pad};
 use crate::queue::core::kernel::{Put, TxKernel};
 use crate::queue::core::lent::Stop;
 use crate::queue::core::seat::Seat;
 use crate::queue::gate::TxGate;
+use crate::ring::fault::QueueFault;
 use crate::ring::tx::Reclaimed;
 
 /// A transmit queue: what the queues of all drivers do alike, over a driver's kernel.

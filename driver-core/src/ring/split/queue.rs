@@ -4,9 +4,9 @@ use core::ptr::NonNull;
 
 use crate::barrier;
 use crate::host::dma::{DmaDomain, Iova};
-use crate::queue::contract::QueueFault;
 use crate::ring::desc::DescRing;
 use crate::ring::error::RingError;
+use crate::ring::fault::QueueFault;
 use crate::ring::lane::Pair;
 use crate::ring::memory::RingMemory;
 use crate::ring::words::DmaWords;

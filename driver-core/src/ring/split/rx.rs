@@ -11,8 +11,8 @@ use crate::buf::frame::Frame;
 use crate::buf::memory::{self, PoolInner, RawBuf};
 use crate::buf::meta::{LEN_SHIFT, VLAN_VALID};
 use crate::buf::pool::BufPool;
-use crate::queue::contract::QueueFault;
 use crate::ring::error::{self, RingError};
+use crate::ring::fault::QueueFault;
 
 /// A receive queue full of lent buffers. Descriptor `id` always stands for slot `id`.
 ///

@@ -90,8 +90,8 @@ proptest! {
         match queue() {
             Ok(first) => {
                 prop_assert!(size.is_power_of_two());
-                // SAFETY: there is no device.
                 match SplitRx::<12>::new(first, &pool) {
+                    // SAFETY: there is no device.
                     Ok(rx) => unsafe { rx.release() },
                     Err(error) => assert!(matches!(error, RingError::PoolTooSmall { .. })),
                 }

@@ -6,7 +6,7 @@ use std::vec::Vec;
 use crate::buf::batch::Batch;
 use crate::buf::pool::{BufPool, PoolConfig};
 use crate::host::dma::Iova;
-use crate::queue::contract::QueueFault;
+use crate::ring::fault::QueueFault;
 use crate::ring::split::{F_INDIRECT, F_NEXT, F_WRITE, SplitQueue, SplitRx, SplitTx};
 use crate::testing::{device_ptr, domain};
 
