@@ -4,10 +4,11 @@ use std::fmt;
 #[cfg(any(feature = "sim", feature = "vfio"))]
 use std::sync::Arc;
 
-use driver_core::device::{Config, DeviceInfo, NetDriver};
+use driver_core::device::{Config, DeviceInfo};
 #[cfg(any(feature = "sim", feature = "vfio"))]
 use driver_core::host::{Clock, PciFunction};
 
+use crate::drivers::AnyDriver;
 use crate::error::Error;
 use crate::origin::Origin;
 use crate::port::Port;
@@ -44,22 +45,5 @@ impl Device {
     pub fn start(self, config: &Config) -> Result<Port, Error> {
         let Self { driver, origin } = self;
         driver.start(config, origin)
-    }
-}
-
-/// An opened device without its driver's type.
-pub(crate) trait AnyDriver: Send {
-    fn info(&self) -> &DeviceInfo;
-    fn start(self: Box<Self>, config: &Config, origin: Box<dyn Origin>) -> Result<Port, Error>;
-}
-
-impl<D: NetDriver> AnyDriver for D {
-    fn info(&self) -> &DeviceInfo {
-        NetDriver::info(self)
-    }
-
-    fn start(self: Box<Self>, config: &Config, origin: Box<dyn Origin>) -> Result<Port, Error> {
-        let started = NetDriver::start(*self, config).map_err(driver_core::device::Error::from)?;
-        Ok(Port::new(started, origin))
     }
 }

@@ -1,7 +1,30 @@
 //! Which driver is for which device. Each driver stands behind a feature of its name.
 
+use driver_core::device::{Config, DeviceInfo, NetDriver};
+
+use crate::error::Error;
+use crate::origin::Origin;
+use crate::port::Port;
+
 #[cfg(any(feature = "sim", feature = "vfio"))]
 pub(crate) use opening::open;
+
+/// An opened device without its driver's type.
+pub(crate) trait AnyDriver: Send {
+    fn info(&self) -> &DeviceInfo;
+    fn start(self: Box<Self>, config: &Config, origin: Box<dyn Origin>) -> Result<Port, Error>;
+}
+
+impl<D: NetDriver> AnyDriver for D {
+    fn info(&self) -> &DeviceInfo {
+        NetDriver::info(self)
+    }
+
+    fn start(self: Box<Self>, config: &Config, origin: Box<dyn Origin>) -> Result<Port, Error> {
+        let started = NetDriver::start(*self, config).map_err(driver_core::device::Error::from)?;
+        Ok(Port::new(started, origin))
+    }
+}
 
 /// A device that a driver of this family drives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,8 +89,7 @@ mod opening {
     use driver_core::device::error::steps;
     use driver_core::host::{Clock, PciFunction};
 
-    use super::driver_for;
-    use crate::device::AnyDriver;
+    use super::{AnyDriver, driver_for};
     use crate::error::Error;
 
     /// What is driven, for errors.

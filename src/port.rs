@@ -164,13 +164,13 @@ mod tests {
 
     use super::Port;
     use crate::Error;
-    use crate::origin::sim::{model, open};
-    use crate::spec::Card;
+    use crate::origin::sim::open;
+    use crate::spec::{Card, SimSpec};
 
     /// A card of its own, started, and the far end of its wire.
     fn started(name: &str, card: Card, config: &Config) -> (SimDevice, Port, Peer) {
         let (near, far) = peer::pair(4);
-        let card = SimDevice::new(name, model(card, [2, 0, 0, 0, 0, 1], None), Box::new(near), Iommu::new());
+        let card = SimDevice::new(name, SimSpec { card, ..SimSpec::default() }.model([2, 0, 0, 0, 0, 1]), Box::new(near), Iommu::new());
         let port = open(card.clone(), Arc::new(HostClock::new())).unwrap().start(config).unwrap();
         (card, port, far)
     }

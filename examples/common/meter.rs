@@ -52,7 +52,7 @@ impl Meter {
     pub(crate) fn say(&mut self, line: &str) {
         // The next table comes below it.
         self.lines = 0;
-        super::say(line);
+        super::print::say(line);
     }
 
     /// Prints when a second is over.

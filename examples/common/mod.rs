@@ -2,10 +2,9 @@
 #![allow(dead_code, reason = "each application uses a part")]
 
 mod meter;
+mod print;
 pub(crate) mod refused;
 
-use std::fmt::Display;
-use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,6 +14,7 @@ use barewire::sim::wire::WireError;
 use barewire::{Device, Error, Port, Report, Stats};
 use clap::Parser;
 use meter::Meter;
+pub(crate) use print::{say, warn};
 
 /// The longest payload of a frame that an application asks for by itself.
 const JUMBO_MTU: u32 = 9710;
@@ -29,16 +29,6 @@ const IDLE_SLEEP: Duration = Duration::from_micros(20);
 
 /// How long what is on the way may go without any progress.
 pub(crate) const DRAIN_LIMIT: Duration = Duration::from_secs(2);
-
-/// Prints a line. Where nobody reads it any more, there is no reason to stop.
-pub(crate) fn say(line: impl Display) {
-    let _ = writeln!(std::io::stdout().lock(), "{line}");
-}
-
-/// Prints a line about what is wrong.
-pub(crate) fn warn(line: impl Display) {
-    let _ = writeln!(std::io::stderr().lock(), "{line}");
-}
 
 /// A number of seconds from the command line.
 pub(crate) fn seconds(text: &str) -> Result<Duration, &'static str> {

@@ -4,16 +4,16 @@ use driver_core::device::ErrorKind;
 use driver_core::ether::MacAddr;
 use driver_core::host::Bar;
 
+use crate::card::Card;
 use crate::error::HardwareError;
 use crate::filter::mac_from_registers;
-use crate::hw::Hw;
 use crate::id::Family;
 use crate::regs::*;
 
 /// NO-LIMITS: how long the auto-read may take after a reset.
 const AUTO_READ_US: u64 = 1_000_000;
 
-impl<B: Bar> Hw<B> {
+impl<B: Bar> Card<B> {
     /// 4.6.3: "Wait for EEPROM auto read completion."
     pub(crate) fn wait_for_eeprom(&self) -> Result<(), ErrorKind> {
         let eec = self.wait(EEC, "the EEPROM to be read (Auto_RD)", AUTO_READ_US, |v| v.contains(Eec::AUTO_RD))?;

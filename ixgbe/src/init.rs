@@ -4,8 +4,8 @@ use driver_core::device::{ErrorKind, RssConfig, Settings};
 use driver_core::ether::{STANDARD_MTU, VLAN_TAG_BYTES};
 use driver_core::host::Bar;
 
+use crate::card::Card;
 use crate::config::rx_limits;
-use crate::hw::Hw;
 use crate::id::Family;
 use crate::regs::*;
 
@@ -18,7 +18,7 @@ const TX_FRAME_KB: u32 = 10;
 /// 4.6.3.2: "Typically, `FCRTH[n]` default value should be equal to `RXPBSIZE[n]`-0x6000."
 const FCRTH_BELOW_BYTES: u32 = 0x6000;
 
-impl<B: Bar> Hw<B> {
+impl<B: Bar> Card<B> {
     /// 4.6.3.2, general configuration. NO-PAUSE: no flow control in either direction.
     pub(crate) fn init_general(&self) -> Result<(), ErrorKind> {
         let bar = &self.bar;

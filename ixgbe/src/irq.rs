@@ -3,7 +3,7 @@
 use driver_core::device::ErrorKind;
 use driver_core::host::{Bar, VectorPlan};
 
-use crate::hw::Hw;
+use crate::card::Card;
 use crate::regs::*;
 
 /// EITR.ITR_INTERVAL of the receive vectors, bits 11:3 in units of 2 us at 10 Gbit/s: at most one interrupt in 10 us. A queue that is busy is polled
@@ -12,7 +12,7 @@ const RX_INTERVAL: u32 = 5 << 3;
 /// OTHER-VECTOR: what the control vector tells of.
 const OTHER_CAUSES: Eicr = Eicr::LSC;
 
-impl<B: Bar> Hw<B> {
+impl<B: Bar> Card<B> {
     /// 4.6.6.2, "Operating with MSI-X". Receive vectors stay masked until their queues are armed; the control vector is let through at once.
     pub(crate) fn init_interrupts(&self, plan: VectorPlan) -> Result<(), ErrorKind> {
         let bar = &self.bar;

@@ -5,8 +5,8 @@
 //!
 //! | module | what is in it |
 //! | --- | --- |
-//! | [`device`], [`control`] | opening, starting, stopping; what `NetDevice` asks for |
-//! | `reset`, `eeprom`, `semaphore`, `init`, `queues`, `irq` | the card's life in the datasheet's order, section by section |
+//! | [`start`], [`control`] | opening and starting; what the control handle does to the card |
+//! | `card`, `reset`, `eeprom`, `semaphore`, `init`, `queues`, `irq` | the card's life in the datasheet's order, section by section |
 //! | `filter`, `link`, `phy`, `stats` | one function of the card each |
 //! | [`rx`], [`tx`] | the data path |
 //! | [`regs`], [`desc`] | registers and descriptors, with the datasheet's names |
@@ -22,14 +22,13 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod card;
 pub mod config;
 pub mod control;
 pub mod desc;
-pub mod device;
 mod eeprom;
 pub mod error;
 mod filter;
-mod hw;
 pub mod id;
 mod init;
 mod irq;
@@ -41,15 +40,16 @@ mod reset;
 pub mod rx;
 mod semaphore;
 mod silence;
+pub mod start;
 mod stats;
 #[cfg(test)]
 mod testing;
 pub mod tx;
 
 pub use control::Control;
-pub use device::{Ixgbe, StartError, Started, open};
 pub use driver_core::device::{ConfigError, Error, ErrorKind};
 pub use error::HardwareError;
 pub use filter::UNICAST_FILTERS;
 pub use rx::Rx;
+pub use start::{Ixgbe, StartError, Started, open};
 pub use tx::Tx;

@@ -7,7 +7,7 @@ use driver_core::device::{ErrorKind, Link};
 use driver_core::host::Bar;
 use driver_core::reg::{Pace, look_until};
 
-use crate::hw::Hw;
+use crate::card::Card;
 use crate::id::{Family, Media};
 use crate::regs::*;
 use crate::semaphore::Resource;
@@ -15,7 +15,7 @@ use crate::semaphore::Resource;
 /// For how long LINKS is read until two reads agree, and how far apart they are. What it says after that is taken as it is.
 const SETTLING: Pace = Pace::within(1_000).every(100);
 
-impl<B: Bar> Hw<B> {
+impl<B: Bar> Card<B> {
     /// 4.6.4: starts the link. It comes up on its own, later; nothing waits for it.
     pub(crate) fn start_link(&mut self) -> Result<(), ErrorKind> {
         if self.model.media == Media::Sfp {

@@ -3,8 +3,8 @@
 use driver_core::device::ErrorKind;
 use driver_core::host::Bar;
 
+use crate::card::Card;
 use crate::error::HardwareError;
-use crate::hw::Hw;
 use crate::id::Family;
 use crate::regs::*;
 use crate::semaphore::Resource;
@@ -38,7 +38,7 @@ const ADVERTISE_2500BASET: u16 = 1 << 10;
 const ADVERTISE_5000BASET: u16 = 1 << 11;
 const LOW_POWER: u16 = 1 << 11;
 
-impl<B: Bar> Hw<B> {
+impl<B: Bar> Card<B> {
     /// Finds the PHY, wakes it, lets it offer every speed and negotiate anew. The link comes seconds later.
     pub(crate) fn start_phy(&mut self) -> Result<(), ErrorKind> {
         let resource = Resource::phy(self.is_second_port());
@@ -104,7 +104,7 @@ mod tests {
     use crate::testing::{FakeBar, FakeClock};
 
     /// A PHY at MDIO address 5 that keeps what is written, behind a card whose semaphores are free.
-    fn card(answers: bool) -> (FakeBar, Hw<FakeBar>) {
+    fn card(answers: bool) -> (FakeBar, Card<FakeBar>) {
         let bar = FakeBar::new();
         let phy = std::sync::Mutex::new((0u32, std::collections::HashMap::<(u32, u32), u32>::new()));
         bar.on_write(MSCA.offset(), move |bar, command| {
@@ -128,15 +128,15 @@ mod tests {
         let model =
             Model::find(&driver_core::host::PciId { vendor: 0x8086, device: 0x1563, revision: 0, class: 0, subsystem_vendor: 0, subsystem: 0 })
                 .unwrap();
-        let hw = Hw::new(bar.clone(), Arc::new(FakeClock::default()), model, "test");
-        (bar, hw)
+        let card = Card::new(bar.clone(), Arc::new(FakeClock::default()), model, "test");
+        (bar, card)
     }
 
     #[test]
     fn the_phy_is_found_woken_and_negotiates_every_speed() {
-        let (bar, mut hw) = card(true);
-        hw.start_phy().unwrap();
-        assert_eq!(hw.phy, Some(5));
+        let (bar, mut card) = card(true);
+        card.start_phy().unwrap();
+        assert_eq!(card.phy, Some(5));
         let notes = bar.notes();
         assert_eq!(notes.first(), Some(&(30, 0, 0)), "low power is left first");
         assert!(notes.contains(&(7, 0x20, 0x1800)), "{notes:x?}");
@@ -147,16 +147,16 @@ mod tests {
 
     #[test]
     fn a_bus_without_a_phy_is_an_error() {
-        let (bar, mut hw) = card(false);
-        assert_eq!(hw.start_phy().unwrap_err().hardware(), Some(&HardwareError::NoPhy));
+        let (bar, mut card) = card(false);
+        assert_eq!(card.start_phy().unwrap_err().hardware(), Some(&HardwareError::NoPhy));
         assert_eq!(SW_FW_SYNC.read(&bar), SwFwSync::empty());
     }
 
     #[test]
     fn a_cycle_that_never_ends_names_its_register() {
-        let (bar, mut hw) = card(true);
+        let (bar, mut card) = card(true);
         bar.stick(MSCA.offset(), Msca::MDICMD.bits());
-        let error = alloc::format!("{}", hw.start_phy().unwrap_err());
+        let error = alloc::format!("{}", card.start_phy().unwrap_err());
         assert!(error.contains("MSCA (0x0425c"), "{error}");
     }
 }

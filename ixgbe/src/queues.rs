@@ -5,7 +5,7 @@ use driver_core::host::{Bar, Clock, Iova};
 use driver_core::reg::wait_until;
 use driver_core::ring::DESC_BYTES;
 
-use crate::hw::Hw;
+use crate::card::Card;
 use crate::regs::*;
 
 /// NO-LIMITS: how long a queue may take to turn on or off. The drivers in the field wait 10 ms.
@@ -52,8 +52,8 @@ pub(crate) struct RxSetup {
     pub(crate) drop: bool,
 }
 
-impl<B: Bar> Hw<B> {
-    /// 4.6.7, "The following should be done per each receive queue": everything but the tail, which [`Hw::start_rx`] writes.
+impl<B: Bar> Card<B> {
+    /// 4.6.7, "The following should be done per each receive queue": everything but the tail, which [`Card::start_rx`] writes.
     pub(crate) fn setup_rx(&self, index: u16, setup: &RxSetup) -> Result<(), ErrorKind> {
         let bar = &self.bar;
         let queue = u32::from(index);

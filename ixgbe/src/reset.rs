@@ -7,8 +7,8 @@ use driver_core::host::{Bar, ConfigSpace, PciError, PciFunction};
 use driver_core::reg::{Pace, Reg, Ro, look_until};
 use driver_core::reg_flags;
 
+use crate::card::Card;
 use crate::config::MAX_QUEUES;
-use crate::hw::Hw;
 use crate::id::Family;
 use crate::queues;
 use crate::regs::*;
@@ -35,7 +35,7 @@ reg_flags! {
     }
 }
 
-/// How [`Hw::master_disable`] ended.
+/// How [`Card::master_disable`] ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Quiet {
     /// The card confirmed that no request is pending.
@@ -44,7 +44,7 @@ pub(crate) enum Quiet {
     DoubleReset,
 }
 
-impl<B: Bar> Hw<B> {
+impl<B: Bar> Card<B> {
     /// 4.6.3.1: masks every interrupt and takes what is pending.
     pub(crate) fn mask_interrupts(&self) {
         EIMC.write(&self.bar, Eicr::from_bits_retain(0x7fff_ffff));
@@ -243,7 +243,7 @@ mod tests {
     use crate::testing::{FakeBar, FakeClock};
 
     /// A port that answers resets and has an EEPROM. Returns what was written to CTRL, too.
-    fn port(family: Family) -> (FakeBar, Hw<FakeBar>, Arc<Mutex<Vec<Ctrl>>>) {
+    fn port(family: Family) -> (FakeBar, Card<FakeBar>, Arc<Mutex<Vec<Ctrl>>>) {
         let bar = FakeBar::new();
         let written = Arc::new(Mutex::new(Vec::new()));
         let log = written.clone();
@@ -257,7 +257,7 @@ mod tests {
         bar.set(EEC.offset(), (Eec::AUTO_RD | Eec::EE_PRES).bits());
         bar.set(RDRXCTL.offset(), Rdrxctl::DMAIDONE.bits());
         let model = MODELS.iter().find(|model| model.family == family).unwrap();
-        (bar.clone(), Hw::new(bar, Arc::new(FakeClock::default()), model, "test"), written)
+        (bar.clone(), Card::new(bar, Arc::new(FakeClock::default()), model, "test"), written)
     }
 
     fn resets(written: &Mutex<Vec<Ctrl>>) -> Vec<Ctrl> {
@@ -267,31 +267,31 @@ mod tests {
 
     #[test]
     fn a_link_that_is_up_is_not_reset() {
-        let (bar, hw, written) = port(Family::I82599);
-        hw.reset(Quiet::Confirmed).unwrap();
+        let (bar, card, written) = port(Family::I82599);
+        card.reset(Quiet::Confirmed).unwrap();
         bar.set(LINKS.offset(), Links::LINK_UP.bits());
-        hw.reset(Quiet::Confirmed).unwrap();
+        card.reset(Quiet::Confirmed).unwrap();
         assert_eq!(resets(&written), [Ctrl::RST | Ctrl::LRST, Ctrl::RST]);
     }
 
     #[test]
     fn copper_ports_reset_the_mac_alone_and_release_the_phy() {
-        let (bar, hw, written) = port(Family::X540);
-        hw.reset(Quiet::Confirmed).unwrap();
+        let (bar, card, written) = port(Family::X540);
+        card.reset(Quiet::Confirmed).unwrap();
         assert_eq!(resets(&written), [Ctrl::RST]);
         assert_eq!(SW_FW_SYNC.read(&bar), SwFwSync::empty());
     }
 
     #[test]
     fn an_unconfirmed_master_disable_means_two_resets() {
-        let (bar, hw, written) = port(Family::I82599);
+        let (bar, card, written) = port(Family::I82599);
         bar.set(STATUS.offset(), Status::PCIE_MASTER_ENABLE_STATUS.bits());
         for register in [GCR_EXT.offset(), HLREG0.offset()] {
             bar.on_write(register, move |bar, value| bar.note((register, value, 0)));
         }
-        let quiet = hw.master_disable().unwrap();
+        let quiet = card.master_disable().unwrap();
         assert_eq!(quiet, Quiet::DoubleReset);
-        hw.reset(quiet).unwrap();
+        card.reset(quiet).unwrap();
         assert_eq!(resets(&written).len(), 2);
         let (gcr_ext, hlreg0) = (GCR_EXT.offset(), HLREG0.offset());
         assert_eq!(bar.notes(), [(hlreg0, 1 << 15, 0), (gcr_ext, 1 << 30, 0), (gcr_ext, 0, 0), (hlreg0, 0, 0)], "one flush, and it is over");
@@ -299,12 +299,12 @@ mod tests {
 
     #[test]
     fn a_card_that_is_gone_is_not_reset() {
-        let (bar, hw, written) = port(Family::I82599);
+        let (bar, card, written) = port(Family::I82599);
         bar.stick(STATUS.offset(), u32::MAX);
         RXDCTL.iter().for_each(|register| bar.stick(register.offset(), u32::MAX));
-        let begun_us = hw.clock.now_us();
-        let error = format!("{}", hw.master_disable().unwrap_err());
-        assert!(hw.clock.now_us() - begun_us < 500_000, "one queue is waited for and not each");
+        let begun_us = card.clock.now_us();
+        let error = format!("{}", card.master_disable().unwrap_err());
+        assert!(card.clock.now_us() - begun_us < 500_000, "one queue is waited for and not each");
         assert!(error.contains("STATUS (0x00008, section 8.2.3.1.2) still reads 0xffffffff; all ones mean"), "{error}");
         assert!(resets(&written).is_empty());
     }
@@ -316,36 +316,36 @@ mod tests {
             (EEC.offset(), 0, "EEC (0x10010, section 8.2.3.2.1) still reads 0x00000000"),
             (RDRXCTL.offset(), 0, "RDRXCTL (0x02f00, section 8.2.3.8.8) still reads 0x00000000"),
         ] {
-            let (bar, hw, _) = port(Family::I82599);
+            let (bar, card, _) = port(Family::I82599);
             if bits == 0 {
                 bar.set(register, 0);
             } else {
                 bar.stick(register, bits);
             }
-            let error = format!("{}", hw.reset(Quiet::Confirmed).unwrap_err());
+            let error = format!("{}", card.reset(Quiet::Confirmed).unwrap_err());
             assert!(error.starts_with("waited") && error.contains(named), "{error}");
         }
     }
 
     #[test]
     fn a_missing_or_rejected_eeprom_is_an_error() {
-        let (bar, hw, _) = port(Family::I82599);
+        let (bar, card, _) = port(Family::I82599);
         bar.set(EEC.offset(), Eec::AUTO_RD.bits());
-        let error = hw.reset(Quiet::Confirmed).unwrap_err();
+        let error = card.reset(Quiet::Confirmed).unwrap_err();
         assert!(matches!(error.hardware(), Some(HardwareError::Eeprom { eec: 0x200, .. })), "{error}");
-        let (bar, hw, _) = port(Family::I82599);
+        let (bar, card, _) = port(Family::I82599);
         bar.set(FWSM.offset(), 1 << 19);
-        let error = hw.reset(Quiet::Confirmed).unwrap_err();
+        let error = card.reset(Quiet::Confirmed).unwrap_err();
         assert!(matches!(error.hardware(), Some(HardwareError::Eeprom { fwsm: 0x8_0000, .. })), "{error}");
     }
 
     #[test]
     fn queues_left_running_are_turned_off() {
-        let (bar, hw, _) = port(Family::I82599);
+        let (bar, card, _) = port(Family::I82599);
         RXDCTL.at(3).unwrap().write(&bar, Rxdctl::ENABLE);
         TXDCTL.at(63).unwrap().write(&bar, Txdctl::ENABLE);
         RXCTRL.write(&bar, Rxctrl::RXEN);
-        assert_eq!(hw.master_disable().unwrap(), Quiet::Confirmed);
+        assert_eq!(card.master_disable().unwrap(), Quiet::Confirmed);
         assert!(!RXDCTL.at(3).unwrap().read(&bar).contains(Rxdctl::ENABLE));
         assert!(!TXDCTL.at(63).unwrap().read(&bar).contains(Txdctl::ENABLE));
         assert!(!RXCTRL.read(&bar).contains(Rxctrl::RXEN));

@@ -7,8 +7,8 @@ use driver_core::device::ErrorKind;
 use driver_core::host::Bar;
 use driver_core::reg::{Pace, WaitError, look_until};
 
+use crate::card::Card;
 use crate::error::HardwareError;
-use crate::hw::Hw;
 use crate::id::Family;
 use crate::regs::*;
 
@@ -36,7 +36,7 @@ impl Resource {
     }
 }
 
-impl<B: Bar> Hw<B> {
+impl<B: Bar> Card<B> {
     /// Runs `work` while holding `resource`.
     pub(crate) fn with_semaphore<T>(&self, resource: Resource, work: impl FnOnce() -> Result<T, ErrorKind>) -> Result<T, ErrorKind> {
         self.acquire(resource)?;
@@ -119,17 +119,17 @@ mod tests {
     use crate::id::MODELS;
     use crate::testing::{FakeBar, FakeClock};
 
-    fn port(family: Family) -> (FakeBar, Hw<FakeBar>) {
+    fn port(family: Family) -> (FakeBar, Card<FakeBar>) {
         let bar = FakeBar::new();
         let model = MODELS.iter().find(|model| model.family == family).unwrap();
-        (bar.clone(), Hw::new(bar, Arc::new(FakeClock::default()), model, "test"))
+        (bar.clone(), Card::new(bar, Arc::new(FakeClock::default()), model, "test"))
     }
 
     #[test]
     fn a_resource_is_held_during_the_work_and_free_after() {
         for family in [Family::I82599, Family::X540] {
-            let (bar, hw) = port(family);
-            let during = hw.with_semaphore(Resource::MAC_CSR, || Ok(SW_FW_SYNC.read(&bar))).unwrap();
+            let (bar, card) = port(family);
+            let during = card.with_semaphore(Resource::MAC_CSR, || Ok(SW_FW_SYNC.read(&bar))).unwrap();
             assert_eq!(during, SwFwSync::SW_MAC_CSR_SM, "{family}");
             assert_eq!(SW_FW_SYNC.read(&bar), SwFwSync::empty(), "{family}");
             assert_eq!(SWSM.read(&bar), Swsm::empty(), "{family}");
@@ -138,17 +138,17 @@ mod tests {
 
     #[test]
     fn what_others_hold_stays_held() {
-        let (bar, hw) = port(Family::I82599);
+        let (bar, card) = port(Family::I82599);
         SW_FW_SYNC.write(&bar, SwFwSync::SW_PHY_SM0);
-        hw.with_semaphore(Resource::MAC_CSR, || Ok(())).unwrap();
+        card.with_semaphore(Resource::MAC_CSR, || Ok(())).unwrap();
         assert_eq!(SW_FW_SYNC.read(&bar), SwFwSync::SW_PHY_SM0);
     }
 
     #[test]
     fn a_resource_that_the_firmware_keeps_is_an_error_with_its_bits() {
-        let (bar, hw) = port(Family::X540);
+        let (bar, card) = port(Family::X540);
         SW_FW_SYNC.write(&bar, SwFwSync::from_bits_retain(1 << 7));
-        let error = hw.with_semaphore(Resource::phy(true), || -> Result<(), ErrorKind> { panic!("not held") }).unwrap_err();
+        let error = card.with_semaphore(Resource::phy(true), || -> Result<(), ErrorKind> { panic!("not held") }).unwrap_err();
         let Some(HardwareError::Semaphore { bits, wait }) = error.hardware() else { panic!("{error}") };
         assert_eq!((*bits, wait.register, wait.last), (1 << 2 | 1 << 7, "SW_FW_SYNC", 1 << 7));
         assert!((1_000_000..1_200_000).contains(&wait.waited_us), "{wait}");
@@ -157,11 +157,11 @@ mod tests {
 
     #[test]
     fn a_dead_owner_is_robbed_and_a_stuck_bit_reported() {
-        let (bar, hw) = port(Family::I82599);
+        let (bar, card) = port(Family::I82599);
         SWSM.write(&bar, Swsm::SMBI);
-        hw.with_semaphore(Resource::MAC_CSR, || Ok(())).unwrap();
+        card.with_semaphore(Resource::MAC_CSR, || Ok(())).unwrap();
         bar.stick(SWSM.offset(), Swsm::SMBI.bits());
-        let error = format!("{}", hw.with_semaphore(Resource::MAC_CSR, || Ok(())).unwrap_err());
+        let error = format!("{}", card.with_semaphore(Resource::MAC_CSR, || Ok(())).unwrap_err());
         assert!(error.contains("SWSM (0x10140, section 8.2.3.4.9) still reads 0x00000001"), "{error}");
     }
 }

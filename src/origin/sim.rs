@@ -4,15 +4,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use driver_core::host::Clock;
-use sim::ixgbe::{Ixgbe, IxgbeOptions};
-use sim::virtio_net::{VirtioNet, VirtioNetOptions};
 use sim::wire::{Wire, WireError};
-use sim::{Iommu, Live, Model, SimDevice};
+use sim::{Iommu, Live, SimDevice};
 
 use super::{End, Origin};
 use crate::device::Device;
 use crate::error::Error;
-use crate::spec::{Card, SimSpec};
+use crate::spec::SimSpec;
 
 /// How many steps a simulated card is given to come to rest.
 const SETTLE_STEPS: usize = 100_000;
@@ -83,16 +81,5 @@ impl Origin for Moving {
     fn finish(self: Box<Self>) -> End {
         let wire = self.live.stop();
         End { violations: self.card.violations().iter().map(ToString::to_string).collect(), wire }
-    }
-}
-
-/// The model of `card` with `mac` as its own address. An ixgbe card hangs after `hang_tx_after` transmitted frames, where that is given.
-pub(crate) fn model(card: Card, mac: [u8; 6], hang_tx_after: Option<u64>) -> Box<dyn Model> {
-    let ixgbe = |device| Box::new(Ixgbe::new(IxgbeOptions::new().device(device).mac(mac).hang_tx_after(hang_tx_after)));
-    match card {
-        Card::I82599 => ixgbe(0x10fb),
-        Card::X540 => ixgbe(0x1528),
-        Card::X550 => ixgbe(0x1563),
-        Card::VirtioNet => Box::new(VirtioNet::new(VirtioNetOptions::new().mac(mac))),
     }
 }

@@ -15,11 +15,13 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+mod hints;
 #[cfg(feature = "vfio")]
 mod pci;
 #[cfg(feature = "sim")]
 mod sim;
 
+use hints::nearest;
 #[cfg(feature = "vfio")]
 pub use pci::{PCI_OPTIONS, PciSpec};
 #[cfg(feature = "sim")]
@@ -132,26 +134,6 @@ impl Spec {
 #[cfg(not(all(feature = "sim", feature = "vfio")))]
 fn not_built(what_needs: &str, feature: &str) -> String {
     format!("{what_needs} barewire's feature `{feature}`, which this program was built without")
-}
-
-#[cfg(any(feature = "sim", feature = "vfio"))]
-fn unknown_option(key: &str, options: &[(&str, &str, &str)]) -> String {
-    let near = nearest(key, options.iter().map(|(known, ..)| *known));
-    let form = near.and_then(|near| options.iter().find(|(known, ..)| *known == near));
-    match form {
-        Some((near, form, _)) => format!("no such option as {key}; did you mean {near}={form}?"),
-        None => {
-            let all: Vec<_> = options.iter().map(|(key, form, _)| format!("{key}={form}")).collect();
-            format!("no such option as {key}; there are {}", all.join(", "))
-        }
-    }
-}
-
-/// The candidate that `word` was most likely meant to be.
-fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let distances = candidates.into_iter().map(|candidate| (strsim::osa_distance(word, candidate), candidate));
-    // As many wrong characters as make a third of the word.
-    distances.filter(|(distance, candidate)| *distance <= candidate.len().div_ceil(3)).min().map(|(_, candidate)| candidate)
 }
 
 /// Whether a person meant a PCI address: nothing but hexadecimal digits, colons and dots before the options, and at least one of those marks.

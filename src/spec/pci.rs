@@ -2,7 +2,7 @@
 
 use vfio::{PciAddress, Way};
 
-use super::unknown_option;
+use super::hints::unknown_option;
 
 /// The options of a PCI function: key, the value's form, and what it does.
 pub const PCI_OPTIONS: &[(&str, &str, &str)] =

@@ -2,9 +2,11 @@
 
 use driver_core::ether::MacAddr;
 use sim::Model;
+use sim::ixgbe::{Ixgbe, IxgbeOptions};
+use sim::virtio_net::{VirtioNet, VirtioNetOptions};
 use sim::wire::spec::{OPTIONS as WIRE_OPTIONS, WireSpec};
 
-use super::{nearest, unknown_option};
+use super::hints::{nearest, unknown_option};
 
 /// The options of a simulated card itself: key, the value's form, and what it does.
 pub const SIM_OPTIONS: &[(&str, &str, &str)] = &[
@@ -47,7 +49,14 @@ pub enum Card {
 impl SimSpec {
     /// The card itself, not plugged in; `mac` is its own address where the spec gives none.
     pub fn model(&self, mac: [u8; 6]) -> Box<dyn Model> {
-        crate::origin::sim::model(self.card, self.mac.map_or(mac, |mac| mac.0), self.hang_tx_after)
+        let mac = self.mac.map_or(mac, |mac| mac.0);
+        let ixgbe = |device| Box::new(Ixgbe::new(IxgbeOptions::new().device(device).mac(mac).hang_tx_after(self.hang_tx_after)));
+        match self.card {
+            Card::I82599 => ixgbe(0x10fb),
+            Card::X540 => ixgbe(0x1528),
+            Card::X550 => ixgbe(0x1563),
+            Card::VirtioNet => Box::new(VirtioNet::new(VirtioNetOptions::new().mac(mac))),
+        }
     }
 
     /// Reads what is behind `sim:`.

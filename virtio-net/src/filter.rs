@@ -1,18 +1,10 @@
 //! Which frames come in.
 //!
 //! A device without VIRTIO_NET_F_CTRL_RX has no filters: it delivers every frame that reaches it (5.1.6.5.1), which satisfies any receive mode and any
-//! list of addresses. What is asked for is checked all the same.
+//! list of addresses. What is asked for is checked all the same
+//! ([`ControlCore`](driver_core::device::control::ControlCore)).
 
-use driver_core::device::ErrorKind;
 use driver_core::ether::MacAddr;
-
-/// Whether all addresses are what a filter takes.
-pub(crate) fn check(addresses: &[MacAddr], fits: impl Fn(MacAddr) -> bool, wanted: &'static str) -> Result<(), ErrorKind> {
-    match addresses.iter().find(|&&mac| !fits(mac)) {
-        Some(&mac) => Err(ErrorKind::Address { mac, wanted }),
-        None => Ok(()),
-    }
-}
 
 /// An address for a device without VIRTIO_NET_F_MAC: "the driver SHOULD generate a random local MAC" (5.1.4.2). Local, unicast, and made of the
 /// function's name and the time, so that two devices differ.
@@ -34,13 +26,5 @@ mod tests {
         assert!(a.is_valid_unicast() && a.0[0] & 2 != 0);
         assert_ne!(a, local_mac("0000:01:00.1", 5));
         assert_ne!(a, local_mac("0000:01:00.0", 6));
-    }
-
-    #[test]
-    fn an_address_of_the_wrong_kind_is_named() {
-        let group = MacAddr([1, 0, 0, 0, 0, 1]);
-        let refused = check(&[group], MacAddr::is_valid_unicast, "unicast").unwrap_err();
-        assert!(matches!(refused, ErrorKind::Address { mac, wanted: "unicast" } if mac == group), "{refused}");
-        check(&[group], MacAddr::is_multicast, "multicast").unwrap();
     }
 }

@@ -5,8 +5,9 @@
 //!
 //! | module | what is in it |
 //! | --- | --- |
-//! | [`device`], [`control`] | opening, starting, stopping; what `NetDevice` asks for |
+//! | [`start`], [`control`] | opening and starting; what the control handle does to the device |
 //! | `transport` | the modern PCI transport: where the structures lie, registers, the reset, feature bits |
+//! | `card`, `init`, `queues` | what the device says of itself, and its way from a reset to a live one |
 //! | [`rx`], [`tx`] | the data path over [`driver_core::ring::split`] |
 //! | `filter`, `link`, `stats` | one function of the device each |
 //! | [`regs`], [`desc`] | registers, feature bits, descriptors and headers, with the specification's names |
@@ -16,7 +17,7 @@
 //! Section numbers are those of Virtual I/O Device (VIRTIO) Version 1.2.
 //!
 //! Packed rings, several queue pairs and segmentation are not negotiated. Packed rings are twins of `SplitRx` and `SplitTx`; more pairs are
-//! more calls of `VirtioNet::set_up_queue`, since [`device::Started`] has lists of queues.
+//! more calls of `Card::set_up_queue`, since [`Started`] has lists of queues.
 #![no_std]
 #![deny(unsafe_code)]
 
@@ -24,24 +25,28 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod card;
 pub mod config;
 pub mod control;
 pub mod desc;
-pub mod device;
 pub mod error;
 pub mod filter;
+mod init;
 mod link;
+mod queues;
 pub mod regs;
 pub mod rx;
 mod silence;
+pub mod start;
 mod stats;
 mod transport;
 pub mod tx;
 
 pub use control::Control;
-pub use device::{StartError, Started, VirtioNet, open};
+
 pub use driver_core::device::{ConfigError, Error, ErrorKind};
 pub use error::HardwareError;
 pub use regs::Features;
 pub use rx::Rx;
+pub use start::{StartError, Started, VirtioNet, open};
 pub use tx::Tx;

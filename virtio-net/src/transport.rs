@@ -337,7 +337,7 @@ impl<F: PciFunction> Finder<'_, F> {
             return Ok(bar.clone());
         }
         // SAFETY: the BAR stays within this crate, which writes no address of memory but those of queues, and queues hold what they lend until the device was
-        // seen to stop (`SplitRx`, `SplitTx`, and `release` in shared.rs).
+        // seen to stop (`SplitRx`, `SplitTx`, and silence.rs).
         #[allow(unsafe_code, reason = "whoever writes registers answers for what the device does to memory")]
         let bar = unsafe { self.function.lock().open_bar(index) }?;
         if let Some(place) = place {

@@ -118,7 +118,7 @@ fn without_the_feature_nothing_is_said() {
 
 fn nothing_is_said(mut rig: Rig, config: &Config) {
     let mut parts = rig.parts(config);
-    assert_eq!(parts.control.features() & (Features::GUEST_CSUM | Features::CSUM), Features::CSUM);
+    assert_eq!(parts.control.kernel().features() & (Features::GUEST_CSUM | Features::CSUM), Features::CSUM);
     assert_eq!(parts.control.info().used_caps & (Caps::RX_CHECKSUM | Caps::TX_CHECKSUM), Caps::TX_CHECKSUM);
     let mut batch = Batch::new(4);
     // Flags of a device that forgot what was negotiated: NEEDS_CSUM, DATA_VALID, both.
@@ -138,7 +138,7 @@ fn nothing_is_said(mut rig: Rig, config: &Config) {
 fn a_checksum_that_is_not_to_be_filled_in_is_refused() {
     let rig = Rig::new();
     let mut parts = rig.parts(&small().offloads(Offloads::all() - Offloads::TX_CHECKSUM));
-    assert_eq!(parts.control.features() & (Features::GUEST_CSUM | Features::CSUM), Features::GUEST_CSUM);
+    assert_eq!(parts.control.kernel().features() & (Features::GUEST_CSUM | Features::CSUM), Features::GUEST_CSUM);
     assert_eq!(parts.control.info().unused_caps(), Caps::TX_CHECKSUM | Caps::INTERRUPTS);
     assert_eq!(parts.control.info().unused_features, ["CSUM", "SPEED_DUPLEX"]);
     let mut frame = parts.pool.frame_from(&numbered(1, 100)).unwrap();

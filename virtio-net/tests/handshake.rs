@@ -30,7 +30,7 @@ fn start_follows_the_order_of_the_specification_and_drop_resets() {
     // ACKNOWLEDGE, DRIVER, FEATURES_OK, DRIVER_OK.
     assert_eq!(rig.model(|m| m.status()), 1 | 2 | 8 | 4);
     assert_eq!(rig.model(|m| m.negotiated()), Features::USED.bits());
-    assert_eq!(started.control.features(), Features::USED);
+    assert_eq!(started.control.kernel().features(), Features::USED);
     drop(started);
     assert_eq!(rig.model(|m| m.status()), 0);
     rig.assert_clean();
@@ -158,7 +158,7 @@ fn without_merged_buffers_a_buffer_holds_a_whole_frame() {
     let started = error.into_parts().1.start(&Config::new().mtu(4000)).unwrap();
     assert!(started.pool.data_bytes() >= 4018);
     // Such buffers could not take a frame of the device's MTU, so the driver does not promise to.
-    assert!(!started.control.features().contains(Features::MTU));
+    assert!(!started.control.kernel().features().contains(Features::MTU));
     drop(started);
     rig.assert_clean();
 }

@@ -65,6 +65,12 @@ pub trait NetDevice: Send {
     fn info(&self) -> &DeviceInfo;
     /// How it is set now: what was configured, and what was set since.
     fn settings(&self) -> &Settings;
+    /// Whether it runs and works.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NeedsReset`](crate::device::error::ErrorKind::NeedsReset) where it asked for a reset: its queues are broken from then on.
+    /// [`ErrorKind::Stopped`](crate::device::error::ErrorKind::Stopped).
+    fn check(&mut self) -> Result<(), Error>;
     /// The address it has now.
     fn mac(&self) -> MacAddr {
         self.settings().mac()
@@ -81,7 +87,8 @@ pub trait NetDevice: Send {
     /// The link as it is now. Changes are counted in `carrier_changes`.
     fn link(&mut self) -> Link;
     /// The interrupt that fires when the link comes or goes, or the device has something else to say that is no queue's; `None` where the device was started
-    /// without interrupts. After it, ask for [`link`](NetDevice::link), which also lets it fire again.
+    /// without interrupts. After it, ask for [`link`](NetDevice::link), which also lets it fire again, and
+    /// [`check`](NetDevice::check).
     fn link_interrupt(&mut self) -> Option<&mut dyn Interrupt>;
     /// Sets promiscuous and all-multicast mode.
     ///

@@ -4,6 +4,7 @@
 pub(crate) mod caps;
 pub mod config;
 pub(crate) mod contract;
+pub mod control;
 pub mod error;
 pub(crate) mod info;
 pub(crate) mod settings;

@@ -10,7 +10,7 @@ use driver_core::device::Config;
 use driver_core::ether::MacAddr;
 use driver_core::host::{Bar, BarError, Clock, DmaDomain, PciError, PciErrorKind, PciFunction, RegSpace, Vectors};
 use driver_core::queue::{RxQueue, TxQueue, TxState};
-use ixgbe::device::Started;
+use ixgbe::Started;
 use ixgbe::{Error, Ixgbe, StartError};
 use sim::ixgbe::{Faults, Ixgbe as Model, IxgbeOptions};
 use sim::wire::{Sent, Wire};

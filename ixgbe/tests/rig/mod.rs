@@ -7,7 +7,7 @@ use std::sync::Arc;
 use driver_core::buf::{Batch, BufPool, Frame};
 use driver_core::device::{Config, RxMode};
 use driver_core::host::{Clock, DmaDomain};
-use ixgbe::device::Started;
+use ixgbe::Started;
 use sim::ixgbe::{Faults, Ixgbe as Model, IxgbeOptions};
 use sim::wire::peer::{self, Peer};
 use sim::wire::slow::Slow;

@@ -1,6 +1,5 @@
 //! Opening and starting a card.
 
-use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -8,6 +7,7 @@ use core::fmt;
 
 use driver_core::buf::{BufPool, PoolConfig, PoolError};
 use driver_core::device::config::Limits;
+use driver_core::device::control::{hand_out, take_back};
 use driver_core::device::error::steps;
 use driver_core::device::{Caps, Config, ConfigError, DeviceInfo, During, Error, ErrorKind, NetDriver, Offloads, Settings, Shared};
 use driver_core::host::{Bar, Clock, PciFunction, RegSpace, Vectors};
@@ -15,11 +15,11 @@ use driver_core::queue::TxGate;
 use driver_core::queue::core::RxLimits;
 use driver_core::ring::{RxRing, TxRing};
 
+use crate::card::Card;
 use crate::config::{self, DRIVEN, MAX_MTU, MAX_QUEUES, MAX_RING, MIN_RING, NOT_DRIVEN, buffer_kb, rx_limits};
-use crate::control::Control;
+use crate::control::{Control, Manage};
 use crate::desc::{rx, rx_rules, tx_rules};
 use crate::error::HardwareError;
-use crate::hw::Hw;
 use crate::id::{Model, VENDOR};
 use crate::queues::{RingAt, RxSetup};
 use crate::regs::{BAR_BYTES, RDT, TDT};
@@ -38,39 +38,60 @@ const SPARE_BUFFERS: u32 = 1024;
 
 /// A card that was reset and identified, and waits to be started. Its receiver and transmitter are off.
 pub struct Ixgbe<F: PciFunction> {
-    pub(crate) function: F,
-    pub(crate) hw: Hw<F::Bar>,
-    pub(crate) info: DeviceInfo,
-}
-
-/// What is left where the card did not confirm that it stopped: a reset of the whole function. Where that is done the card is silent, if not in the way that
-/// the datasheet has for it.
-pub(crate) fn force_silence<F: PciFunction>(function: &mut F, unconfirmed: ErrorKind) -> Result<(), ErrorKind> {
-    match function.reset() {
-        Ok(()) => {
-            log::warn!("{}: {unconfirmed}; the function was reset instead", function.name());
-            Ok(())
-        }
-        Err(error) => {
-            log::error!("{error}");
-            Err(unconfirmed)
-        }
-    }
+    function: F,
+    card: Card<F::Bar>,
+    info: DeviceInfo,
 }
 
 /// Takes a PCI function, stops what it may be doing, resets it and reads its address.
+///
+/// On a simulated card, whose time the program itself lets pass:
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use driver_core::buf::Batch;
+/// use driver_core::device::{Config, NetDevice, RxMode};
+/// use driver_core::host::Clock;
+/// use driver_core::queue::{RxQueue, TxQueue, TxState};
+/// use sim::wire::{Wire, peer};
+/// use sim::{Iommu, SimClock, SimDevice};
+///
+/// # fn main() -> Result<(), ixgbe::Error> {
+/// let (near, mut far) = peer::pair(8);
+/// let model = sim::ixgbe::Ixgbe::new(sim::ixgbe::IxgbeOptions::new());
+/// let card = SimDevice::new("sim", Box::new(model), Box::new(near), Iommu::new());
+/// let clock = Arc::new(SimClock::new([card.clone()]));
+///
+/// let device = ixgbe::open(card.function(), clock.clone())?;
+/// let mut started = device.start(&Config::new().rx_mode(RxMode::PROMISCUOUS))?;
+/// clock.sleep_us(5_000); // the link comes up
+/// far.send(&[7; 100]);
+/// clock.sleep_us(100);
+///
+/// let mut batch = Batch::new(8);
+/// assert_eq!(started.rx[0].poll(&mut batch, 8), 1);
+/// assert_eq!(started.tx[0].submit(&mut batch), TxState::Running);
+/// clock.sleep_us(100);
+/// let mut back = Vec::new();
+/// assert!(far.receive(&mut back) && back == [7; 100]);
+/// started.control.stop()?;
+/// assert!(card.violations().is_empty());
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// # Errors
 /// [`Error`]: the function is no card of this driver, does not answer, does not come out of its reset, or has no valid EEPROM.
 pub fn open<F: PciFunction>(mut function: F, clock: Arc<dyn Clock>) -> Result<Ixgbe<F>, Error> {
     let name = String::from(function.name());
     let (model, bar) = registers(&mut function).during(&name, steps::OPENING)?;
-    let hw = Hw::new(bar, clock, model, &name);
+    let card = Card::new(bar, clock, model, &name);
     // 4.6.3: "Disable interrupts", "Issue global reset and perform general configuration"
-    hw.mask_interrupts();
-    hw.silence(&function).during(&name, steps::RESETTING)?;
+    card.mask_interrupts();
+    card.silence(&function).during(&name, steps::RESETTING)?;
     function.forbid_dma().during(&name, steps::RESETTING)?;
-    let permanent_mac = hw.permanent_mac().during(&name, steps::OPENING)?;
+    let permanent_mac = card.permanent_mac().during(&name, steps::OPENING)?;
     let mut info = DeviceInfo::new(&name, "ixgbe", model.name, permanent_mac);
     info.max_rx_queues = MAX_QUEUES;
     info.max_tx_queues = MAX_QUEUES;
@@ -81,7 +102,7 @@ pub fn open<F: PciFunction>(mut function: F, clock: Arc<dyn Clock>) -> Result<Ix
     info.caps.set(Caps::INTERRUPTS, function.interrupt_count() > 1);
     info.used_caps = info.caps & DRIVEN;
     log::info!("{}: {} ({VENDOR:04x}:{:04x}), address {permanent_mac}", info.name, model.name, model.device);
-    Ok(Ixgbe { function, hw, info })
+    Ok(Ixgbe { function, card, info })
 }
 
 /// Which card the function is, and its registers.
@@ -92,7 +113,7 @@ fn registers<F: PciFunction>(function: &mut F) -> Result<(&'static Model, F::Bar
     // 8.1: registers are memory. BUS-MASTER: it comes with the first ring, in `start`.
     function.enable_registers()?;
     // SAFETY: the BAR stays within this crate, which writes no address of memory but those of rings and of buffers that their rings hold until the card,
-    // or this queue of it, was seen to stop (`RxRing`, `TxRing`, and `release` in rx.rs and tx.rs).
+    // or this queue of it, was seen to stop (`RxRing`, `TxRing`, and silence.rs).
     #[allow(unsafe_code, reason = "whoever writes registers answers for what the card does to memory")]
     let bar = unsafe { function.open_bar(0) }?;
     let len_bytes = bar.len_bytes();
@@ -112,17 +133,12 @@ impl<F: PciFunction> Ixgbe<F> {
     pub fn start(mut self, config: &Config) -> Result<Started<F>, StartError<F>> {
         let settings = Settings::new(config, self.info.permanent_mac);
         match self.prepare(config, &settings).and_then(|queues| self.bring_up(&settings, queues)) {
-            Ok(Up { queues, mut vectors }) => {
-                let plan = settings.vectors();
+            Ok(Up { queues, vectors }) => {
                 let Queues { mut rx, tx, pool, shared, .. } = queues;
-                for queue in &mut rx {
-                    if let Some(interrupt) = plan.and_then(|plan| plan.rx(queue.index())).and_then(|vector| vectors.take(vector)) {
-                        queue.set_interrupt(Box::new(interrupt));
-                    }
-                }
-                self.info.used_caps = config::used_caps(&settings);
-                let control = Control::new(self, settings, shared, plan.and_then(|plan| vectors.take(plan.control())));
-                Ok(Started::new(control, rx, tx, pool))
+                let interrupt = hand_out(vectors, settings.vectors(), &mut rx);
+                let Self { function, card, mut info } = self;
+                info.used_caps = config::used_caps(&settings);
+                Ok(Started::new(Control::new(Manage::new(function, card), info, settings, shared, interrupt), rx, tx, pool))
             }
             Err(kind) => Err(StartError::new(Error::new(&self.info.name, steps::STARTING, kind), self)),
         }
@@ -140,10 +156,10 @@ impl<F: PciFunction> Ixgbe<F> {
         };
         let mut queues = Queues { rx: Vec::new(), rx_setup: Vec::new(), tx: Vec::new(), tx_rings: Vec::new(), pool, shared: Shared::new() };
         for index in 0..settings.rx().queue_count() {
-            queues.add_rx(&self.hw, settings, index)?;
+            queues.add_rx(&self.card, settings, index)?;
         }
         for index in 0..settings.tx().queue_count() {
-            queues.add_tx(&self.hw, settings, index)?;
+            queues.add_tx(&self.card, settings, index)?;
         }
         Ok(queues)
     }
@@ -153,15 +169,9 @@ impl<F: PciFunction> Ixgbe<F> {
         match self.init(settings, &queues) {
             Ok(vectors) => Ok(Up { queues, vectors }),
             Err(error) => {
-                // From here on the queues give their buffers back only where the card is silent.
-                queues.shared.set_stopping();
-                let answer = self.hw.silence(&self.function);
-                if let Err(second) = self.function.forbid_dma() {
+                let answer = silence(self.card.silence(&self.function));
+                if let Err(second) = take_back(&mut self.function, &mut queues.shared, answer) {
                     log::error!("{}: {second}", self.info.name);
-                }
-                match silence(answer.or_else(|unconfirmed| force_silence(&mut self.function, unconfirmed))) {
-                    Ok(silence) => queues.shared.set_stopped(&silence),
-                    Err(second) => log::error!("{}: {second}", self.info.name),
                 }
                 Err(error)
             }
@@ -170,42 +180,42 @@ impl<F: PciFunction> Ixgbe<F> {
 
     /// 4.6.3, from "Setup the PHY and the link" on.
     fn init(&mut self, settings: &Settings, queues: &Queues<F::Bar>) -> Result<Vectors<F::Interrupt>, ErrorKind> {
-        let hw = &mut self.hw;
+        let card = &mut self.card;
         // The card is as `open` or a failed start left it: reset, with nothing pending.
         // SAFETY: it knows of no memory, or of such as was given up because it did not confirm its reset; what it is told from here on are the rings of
         // `queues`.
         #[allow(unsafe_code, reason = "from here on the card accesses memory")]
         unsafe { self.function.allow_dma() }?;
-        hw.allow_master();
+        card.allow_master();
         // 4.6.3.2
-        hw.init_general()?;
+        card.init_general()?;
         // "Setup the PHY and the link (see Section 4.6.4)."
-        hw.start_link()?;
+        card.start_link()?;
         // "Initialize all statistical counters (see Section 4.6.5)."
-        hw.init_stats()?;
+        card.init_stats()?;
         // "Initialize receive (see Section 4.6.7)."
-        hw.init_filters(settings)?;
-        hw.init_receive(settings)?;
+        card.init_filters(settings)?;
+        card.init_receive(settings)?;
         for (index, setup) in (0..).zip(&queues.rx_setup) {
-            hw.setup_rx(index, setup)?;
+            card.setup_rx(index, setup)?;
         }
         // "Initialize transmit (see Section 4.6.8)."
-        hw.init_transmit();
+        card.init_transmit();
         for (index, &ring) in (0..).zip(&queues.tx_rings) {
-            hw.setup_tx(index, ring)?;
+            card.setup_tx(index, ring)?;
         }
-        hw.enable_transmit();
+        card.enable_transmit();
         for (index, _) in (0..).zip(&queues.tx_rings) {
-            hw.start_tx(index)?;
+            card.start_tx(index)?;
         }
         for (index, setup) in (0..).zip(&queues.rx_setup) {
-            hw.start_rx(index, setup)?;
+            card.start_rx(index, setup)?;
         }
-        hw.enable_receive()?;
+        card.enable_receive()?;
         // "Enable interrupts (see Section 4.6.3.1)."
         let Some(plan) = settings.vectors() else { return Ok(Vectors::default()) };
         let vectors = self.function.enable_interrupts(plan.count())?;
-        self.hw.init_interrupts(plan)?;
+        self.card.init_interrupts(plan)?;
         Ok(vectors)
     }
 }
@@ -247,7 +257,7 @@ struct Queues<B: Bar> {
 }
 
 impl<B: Bar> Queues<B> {
-    fn add_rx(&mut self, hw: &Hw<B>, settings: &Settings, index: u16) -> Result<(), ErrorKind> {
+    fn add_rx(&mut self, card: &Card<B>, settings: &Settings, index: u16) -> Result<(), ErrorKind> {
         let hidden = if settings.offloads().contains(Offloads::RX_CHECKSUM) { 0 } else { rx::VERDICTS };
         let ring = RxRing::new(&self.pool, settings.rx().ring_len(), index, rx_rules(hidden))?;
         self.rx_setup.push(RxSetup {
@@ -257,24 +267,24 @@ impl<B: Bar> Queues<B> {
             // DROP: with several queues a full one must not hold up the others; alone, it may use the packet buffer.
             drop: settings.rx().queue_count() > 1,
         });
-        let tail = hw.bar.doorbell(RDT.at(index.into())?.offset())?;
+        let tail = card.bar.doorbell(RDT.at(index.into())?.offset())?;
         let max_frame_bytes = rx_limits(settings.mtu()).longest(true);
         let limits = RxLimits { max_frame_bytes, max_pieces: max_frame_bytes / self.pool.data_bytes() as usize + 1 };
         let vector = settings.vectors().and_then(|plan| plan.rx(index));
-        let kernel = Receive::new(ring, tail, hw.bar.clone(), hw.clock.clone(), index, vector, hidden);
+        let kernel = Receive::new(ring, tail, card.bar.clone(), card.clock.clone(), index, vector, hidden);
         self.rx.push(Rx::new(kernel, self.shared.rx_seat(), index, limits));
         Ok(())
     }
 
-    fn add_tx(&mut self, hw: &Hw<B>, settings: &Settings, index: u16) -> Result<(), ErrorKind> {
+    fn add_tx(&mut self, card: &Card<B>, settings: &Settings, index: u16) -> Result<(), ErrorKind> {
         let limits = settings.limits();
         // Frames of one buffer at most: what is longer takes the scalar way.
         let rules = tx_rules(limits.untagged_bytes().min(self.pool.data_bytes()) as u16);
         let gate = TxGate::new(settings.tx().gate_config(), settings.tx().ring_len())?;
         let ring = TxRing::new(&self.pool, settings.tx().ring_len(), rules, settings.tx().gate_config().byte_limit.is_some())?;
         self.tx_rings.push(RingAt { iova: ring.iova(), len: ring.len() });
-        let tail = hw.bar.doorbell(TDT.at(index.into())?.offset())?;
-        let kernel = Transmit { ring, tail, bar: hw.bar.clone(), clock: hw.clock.clone(), index };
+        let tail = card.bar.doorbell(TDT.at(index.into())?.offset())?;
+        let kernel = Transmit { ring, tail, bar: card.bar.clone(), clock: card.clock.clone(), index };
         self.tx.push(Tx::new(kernel, self.shared.tx_seat(), index, gate, limits));
         Ok(())
     }

@@ -13,7 +13,7 @@ use crate::id::Model;
 use crate::regs::{STATUS, Status};
 
 /// One port.
-pub(crate) struct Hw<B> {
+pub(crate) struct Card<B> {
     pub(crate) bar: B,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) model: &'static Model,
@@ -23,7 +23,7 @@ pub(crate) struct Hw<B> {
     pub(crate) phy: Option<u32>,
 }
 
-impl<B: Bar> Hw<B> {
+impl<B: Bar> Card<B> {
     pub(crate) fn new(bar: B, clock: Arc<dyn Clock>, model: &'static Model, name: &str) -> Self {
         Self { bar, clock, model, name: name.into(), phy: None }
     }

@@ -1,0 +1,62 @@
+//! Initialisation in the specification's order (3.1.1, 4.1.5.1): features, and the vector of configuration changes. Queues are in [`queues`](crate::queues).
+
+use driver_core::buf::BufPool;
+use driver_core::device::{ErrorKind, Offloads, Settings};
+use driver_core::ether::FrameLimits;
+use driver_core::host::{PciFunction, Vectors};
+
+use crate::card::Card;
+use crate::error::HardwareError;
+use crate::regs::{Features, Status, common};
+
+impl<F: PciFunction> Card<F> {
+    /// Steps 4 to 6: accept features, set FEATURES_OK, "Re-read device status to ensure the FEATURES_OK bit is still set".
+    pub(crate) fn negotiate(&self, pool: &BufPool, offloads: Offloads) -> Result<Features, ErrorKind> {
+        let mut features = self.takes();
+        // 5.1.4.2: with VIRTIO_NET_F_MTU the driver "MUST supply enough receive buffers to receive at least one receive packet of size mtu".
+        let limits = FrameLimits::of(self.device_mtu.unwrap_or(0));
+        if !features.contains(Features::MRG_RXBUF) && pool.data_bytes() < limits.tagged_bytes() {
+            features.remove(Features::MTU);
+        }
+        for (offload, feature) in [(Offloads::RX_CHECKSUM, Features::GUEST_CSUM), (Offloads::TX_CHECKSUM, Features::CSUM)] {
+            if !offloads.contains(offload) {
+                features.remove(feature);
+            }
+        }
+        self.transport.accept(features);
+        self.transport.add_status(Status::FEATURES_OK);
+        if !self.transport.status().contains(Status::FEATURES_OK) {
+            self.transport.add_status(Status::FAILED);
+            return Err(HardwareError::FeaturesRefused { accepted: features, offered: self.offered }.into());
+        }
+        Ok(features)
+    }
+
+    /// Step 8: "Set the DRIVER_OK status bit. At this point the device is “live”."
+    pub(crate) fn go_live(&self) -> Result<(), ErrorKind> {
+        self.transport.add_status(Status::DRIVER_OK);
+        if self.needs_reset() { Err(ErrorKind::NeedsReset) } else { Ok(()) }
+    }
+
+    /// Whether the device has lost its way. One that is gone reads all ones, which has this bit set too.
+    pub(crate) fn needs_reset(&self) -> bool {
+        self.transport.status().contains(Status::DEVICE_NEEDS_RESET)
+    }
+
+    /// Turns the vectors on and gives the control vector to configuration changes (4.1.5.1.2).
+    pub(crate) fn set_up_vectors(&self, settings: &Settings) -> Result<Vectors<F::Interrupt>, ErrorKind> {
+        let common = &self.transport.common;
+        let Some(plan) = settings.vectors() else {
+            common::CONFIG_MSIX_VECTOR.write(common, common::NO_VECTOR);
+            return Ok(Vectors::default());
+        };
+        let vectors = self.function.lock().enable_interrupts(plan.count())?;
+        let vector = plan.control();
+        common::CONFIG_MSIX_VECTOR.write(common, vector);
+        // "After mapping an event to vector, the driver MUST verify success by reading the Vector field value".
+        if common::CONFIG_MSIX_VECTOR.read(common) != vector {
+            return Err(HardwareError::Vector { what: "configuration changes", vector }.into());
+        }
+        Ok(vectors)
+    }
+}

@@ -1,0 +1,58 @@
+//! The device's queues: setting one up, and turning it on (4.1.5.1.3).
+
+use driver_core::device::ErrorKind;
+use driver_core::host::PciFunction;
+use driver_core::ring::split::SplitQueue;
+
+use crate::card::Card;
+use crate::config::MAX_RING;
+use crate::error::HardwareError;
+use crate::regs::{Features, common};
+use crate::transport::Notify;
+
+impl<F: PciFunction> Card<F> {
+    /// The largest size of a queue, which it has after a reset; the queue stays selected.
+    pub(crate) fn queue_size(&self, index: u16) -> Result<u16, ErrorKind> {
+        let common = &self.transport.common;
+        common::QUEUE_SELECT.write(common, index);
+        let size = common::QUEUE_SIZE.read(common);
+        if !size.is_power_of_two() || u32::from(size) > MAX_RING {
+            return Err(HardwareError::Queue { index, size }.into());
+        }
+        Ok(size)
+    }
+
+    /// Select, size, addresses, vector. The queue is not enabled yet.
+    pub(crate) fn set_up_queue(
+        &self,
+        index: u16,
+        wanted: u32,
+        features: Features,
+        vector: Option<u16>,
+    ) -> Result<(SplitQueue, Notify<F>), ErrorKind> {
+        let (transport, common) = (&self.transport, &self.transport.common);
+        let size = self.queue_size(index)?.min(wanted.min(MAX_RING) as u16);
+        if u32::from(size) < wanted {
+            log::info!("{}: queue {index} has {size} descriptors, the most that the device has, not {wanted}", transport.name);
+        }
+        let queue = SplitQueue::new(&self.domain, size, features.contains(Features::EVENT_IDX))?;
+        common::QUEUE_SIZE.write(common, size);
+        let [desc, driver, device] = queue.areas();
+        common::QUEUE_DESC.write(common, desc.0);
+        common::QUEUE_DRIVER.write(common, driver.0);
+        common::QUEUE_DEVICE.write(common, device.0);
+        let vector = vector.unwrap_or(common::NO_VECTOR);
+        common::QUEUE_MSIX_VECTOR.write(common, vector);
+        if common::QUEUE_MSIX_VECTOR.read(common) != vector {
+            return Err(HardwareError::Vector { what: "the receive queue", vector }.into());
+        }
+        let notify = transport.notify()?;
+        Ok((queue, notify))
+    }
+
+    /// 4.1.5.1.3: a queue is enabled when all else is set up.
+    pub(crate) fn enable_queue(&self, index: u16) {
+        common::QUEUE_SELECT.write(&self.transport.common, index);
+        common::QUEUE_ENABLE.write(&self.transport.common, 1);
+    }
+}

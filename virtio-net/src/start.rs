@@ -1,0 +1,246 @@
+//! Opening and starting a device.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec;
+use core::fmt;
+
+use driver_core::buf::{BufPool, PoolError};
+use driver_core::device::config::Limits;
+use driver_core::device::control::{hand_out, take_back};
+use driver_core::device::error::steps;
+use driver_core::device::{Caps, Config, ConfigError, DeviceInfo, During, Error, ErrorKind, NetDriver, Settings, Shared};
+use driver_core::host::{Clock, PciFunction, Vectors};
+use driver_core::queue::TxGate;
+use driver_core::queue::core::RxLimits;
+use driver_core::ring::split::{SplitRx, SplitTx};
+
+use crate::card::Card;
+use crate::config::{self, MAX_MTU, MAX_RING, MIN_RING};
+use crate::control::{Control, Manage};
+use crate::error::HardwareError;
+use crate::regs::{Features, net};
+use crate::rx::{Receive, Rx};
+use crate::silence::silence;
+use crate::tx::{Transmit, Tx};
+
+/// What [`VirtioNet::start`] gives.
+pub type Started<F> = driver_core::device::Started<VirtioNet<F>>;
+
+/// A device could not be started: why, and the device, stopped, to be started otherwise.
+pub type StartError<F> = driver_core::device::StartError<VirtioNet<F>>;
+
+/// A device that was reset and identified, and waits to be started.
+pub struct VirtioNet<F: PciFunction> {
+    card: Card<F>,
+    info: DeviceInfo,
+    /// Interrupt vectors that the function has.
+    vectors: u16,
+    /// IOVAs are physical addresses.
+    physical: bool,
+}
+
+/// Takes a PCI function, resets it, and reads what it offers.
+///
+/// On a simulated device, whose time the program itself lets pass:
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use driver_core::buf::Batch;
+/// use driver_core::device::{Config, NetDevice, RxMode};
+/// use driver_core::host::Clock;
+/// use driver_core::queue::{RxQueue, TxQueue, TxState};
+/// use sim::wire::{Wire, peer};
+/// use sim::{Iommu, SimClock, SimDevice};
+///
+/// # fn main() -> Result<(), virtio_net::Error> {
+/// let (near, mut far) = peer::pair(8);
+/// let model = sim::virtio_net::VirtioNet::new(sim::virtio_net::VirtioNetOptions::new());
+/// let card = SimDevice::new("sim", Box::new(model), Box::new(near), Iommu::new());
+/// let clock = Arc::new(SimClock::new([card.clone()]));
+///
+/// let device = virtio_net::open(card.function(), clock.clone())?;
+/// let mut started = device.start(&Config::new().rx_mode(RxMode::PROMISCUOUS))?;
+/// clock.sleep_us(5_000); // the link comes up
+/// far.send(&[7; 100]);
+/// clock.sleep_us(100);
+///
+/// let mut batch = Batch::new(8);
+/// assert_eq!(started.rx[0].poll(&mut batch, 8), 1);
+/// assert_eq!(started.tx[0].submit(&mut batch), TxState::Running);
+/// clock.sleep_us(100);
+/// let mut back = Vec::new();
+/// assert!(far.receive(&mut back) && back == [7; 100]);
+/// started.control.stop()?;
+/// assert!(card.violations().is_empty());
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+/// [`Error`]: the function is no modern virtio network card, does not come out of its reset, or its configuration makes no sense.
+pub fn open<F: PciFunction>(function: F, clock: Arc<dyn Clock>) -> Result<VirtioNet<F>, Error> {
+    let name = String::from(function.name());
+    let vectors = function.interrupt_count();
+    let mut card = Card::find(function, clock).during(&name, steps::OPENING)?;
+    card.greet().during(&name, steps::RESETTING)?;
+    card.function.lock().forbid_dma().during(&name, steps::RESETTING)?;
+    let mac = card.identify().during(&name, steps::OPENING)?;
+    let queue_size = card.queue_size(net::RECEIVEQ).and_then(|rx| Ok(rx.max(card.queue_size(net::TRANSMITQ)?))).during(&name, steps::OPENING)?;
+
+    let mut info = DeviceInfo::new(&name, "virtio-net", "virtio network device", mac);
+    info.ring_limits = (MIN_RING, queue_size.into());
+    info.max_mtu = card.device_mtu.unwrap_or(MAX_MTU).min(MAX_MTU);
+    info.caps = config::caps(card.offered);
+    info.caps.set(Caps::INTERRUPTS, vectors > 1);
+    tell_features(&mut info, &card, card.takes(), vectors > 1);
+    log::info!("{}: address {mac}, features {}", info.name, info.features.join(" "));
+    Ok(VirtioNet { card, info, vectors, physical: false })
+}
+
+/// Says which of the offered features are in use, in every vocabulary.
+fn tell_features<F: PciFunction>(info: &mut DeviceInfo, card: &Card<F>, used: Features, has_interrupts: bool) {
+    info.used_caps = config::caps(used);
+    info.used_caps.set(Caps::INTERRUPTS, has_interrupts);
+    info.features = used.names();
+    info.unused_features = card.offered.difference(used).names();
+}
+
+impl<F: PciFunction> VirtioNet<F> {
+    /// What the device is and can do.
+    pub fn info(&self) -> &DeviceInfo {
+        &self.info
+    }
+
+    /// Everything that the device offers.
+    pub fn offered(&self) -> Features {
+        self.card.offered
+    }
+
+    /// IOVAs are physical addresses, as in VFIO's no-IOMMU mode: then, and only then, a device without VIRTIO_F_ACCESS_PLATFORM may be started.
+    ///
+    /// # Safety
+    /// They are: such a device takes what it is given for a physical address, whatever an IOMMU would make of it.
+    #[allow(unsafe_code, reason = "a device that bypasses the IOMMU reaches all memory")]
+    pub unsafe fn assume_physical_addresses(&mut self) {
+        self.physical = true;
+    }
+
+    /// Negotiates features, sets the queues up and lets the device receive and transmit. Rings are made as long as `config` says and the device allows.
+    ///
+    /// # Errors
+    /// [`StartError`] with the reason and the device, stopped. Where the device does not even confirm its reset, the buffers it was lent leak.
+    pub fn start(self, config: &Config) -> Result<Started<F>, StartError<F>> {
+        let mut shared = Shared::new();
+        let mut settings = Settings::new(config, self.info.permanent_mac);
+        match self.bring_up(config, &mut settings, &mut shared) {
+            Ok(Running { rx, tx, pool, vectors, features }) => {
+                let mut rx = vec![rx];
+                let interrupt = hand_out(vectors, settings.vectors(), &mut rx);
+                let Self { card, mut info, .. } = self;
+                tell_features(&mut info, &card, features, settings.vectors().is_some());
+                Ok(Started::new(Control::new(Manage::new(card, features), info, settings, shared, interrupt), rx, vec![tx], pool))
+            }
+            Err(kind) => {
+                // The queues are gone already; what they had lent comes back where the device is silent.
+                let answer = silence(self.card.transport.reset());
+                if let Err(second) = take_back(&mut *self.card.function.lock(), &mut shared, answer) {
+                    log::error!("{}: {second}", self.info.name);
+                }
+                Err(StartError::new(Error::new(&self.info.name, steps::STARTING, kind), self))
+            }
+        }
+    }
+
+    /// Rings may be longer than the device's, and are cut then.
+    fn limits(&self) -> Limits {
+        let mut limits = Limits::of(&self.info, self.vectors);
+        limits.ring = MIN_RING..=MAX_RING;
+        limits
+    }
+
+    /// 3.1.1 from the start to DRIVER_OK.
+    fn bring_up(&self, config: &Config, settings: &mut Settings, shared: &mut Shared) -> Result<Running<F>, ErrorKind> {
+        let card = &self.card;
+        let mrg_rxbuf = card.takes().contains(Features::MRG_RXBUF);
+        config::check(config, settings, &card.domain, &self.limits(), mrg_rxbuf)?;
+        if !card.takes().contains(Features::ACCESS_PLATFORM) && !self.physical {
+            return Err(HardwareError::NoAccessPlatform.into());
+        }
+        let pool = match config.given_pool() {
+            Some(pool) => pool.clone(),
+            None => BufPool::new(&card.domain, config::own_pool(settings, mrg_rxbuf)).map_err(pool_error)?,
+        };
+        card.greet()?;
+        let features = card.negotiate(&pool, settings.offloads())?;
+        // SAFETY: it was reset just now (`greet`), so that it knows of no memory. What it is told from here on are the areas of queues: it uses none before the
+        // queue is enabled, below, and then `Rx` and `Tx` hold them until the device was seen to stop.
+        #[allow(unsafe_code, reason = "from here on the device accesses memory")]
+        unsafe { card.function.lock().allow_dma() }?;
+        let vectors = card.set_up_vectors(settings)?;
+        let limits = settings.limits();
+
+        let rx_vector = settings.vectors().and_then(|plan| plan.rx(0));
+        let (queue, notify) = card.set_up_queue(net::RECEIVEQ, settings.rx().ring_len(), features, rx_vector)?;
+        let rx_len = queue.size().into();
+        let ring = SplitRx::new(queue, &pool)?;
+        let rx_limits = RxLimits { max_frame_bytes: limits.longest(true), max_pieces: rx_len as usize };
+        let mut rx = Rx::new(Receive::new(ring, notify, features, limits), shared.rx_seat(), 0, rx_limits);
+
+        let (queue, notify) = card.set_up_queue(net::TRANSMITQ, settings.tx().ring_len(), features, None)?;
+        let tx_len = queue.size().into();
+        let gate = TxGate::new(settings.tx().gate_config(), tx_len)?;
+        settings.set_ring_lens(rx_len, tx_len);
+        let ring = SplitTx::new(queue, &card.domain, &pool, features.contains(Features::INDIRECT_DESC))?;
+        // Of one buffer at most, and untagged: only frames that go one at a time are looked at for a tag.
+        let longest = limits.untagged_bytes().min(pool.data_bytes()) as u16;
+        let max_ordinary_bytes = if gate.counts_bytes() { None } else { Some(longest) };
+        let kernel = Transmit { ring, notify, csum: features.contains(Features::CSUM), max_ordinary_bytes };
+        let tx = Tx::new(kernel, shared.tx_seat(), 0, gate, limits);
+
+        // Last, when nothing can fail any more that would free the queues' memory.
+        card.enable_queue(net::RECEIVEQ);
+        card.enable_queue(net::TRANSMITQ);
+        card.go_live()?;
+        rx.kick();
+        Ok(Running { rx, tx, pool, vectors, features })
+    }
+}
+
+impl<F: PciFunction> NetDriver for VirtioNet<F> {
+    type Control = Control<F>;
+    type Rx = Rx<F>;
+    type Tx = Tx<F>;
+
+    fn info(&self) -> &DeviceInfo {
+        self.info()
+    }
+
+    fn start(self, config: &Config) -> Result<Started<F>, StartError<F>> {
+        self.start(config)
+    }
+}
+
+impl<F: PciFunction> fmt::Debug for VirtioNet<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VirtioNet").field("info", &self.info).field("features", &format!("{:#x}", self.card.takes().bits())).finish_non_exhaustive()
+    }
+}
+
+/// A device that came up.
+struct Running<F: PciFunction> {
+    rx: Rx<F>,
+    tx: Tx<F>,
+    pool: BufPool,
+    vectors: Vectors<F::Interrupt>,
+    features: Features,
+}
+
+fn pool_error(error: PoolError) -> ErrorKind {
+    match error {
+        PoolError::Dma(error) => error.into(),
+        PoolError::Config(config) => ConfigError::PoolBuffers { buffer_bytes: config.data_bytes, min_bytes: 2048 }.into(),
+    }
+}
