@@ -5,7 +5,7 @@ mod rig;
 use driver_core::buf::Batch;
 use driver_core::device::Config;
 use driver_core::queue::{RxQueue, TxQueue, TxState};
-use ixgbe::device::Started;
+use ixgbe::Started;
 use rig::{Rig, numbered};
 use sim::{Iommu, SimFunction};
 
