@@ -109,7 +109,7 @@ impl<B: Bar> RxKernel for Receive<B> {
     }
 
     #[inline(always)]
-    fn ring(&mut self) {
+    fn ring_doorbell(&mut self) {
         // Section 7.1.9: the tail is one beyond the last descriptor that the card may use.
         let tail = self.ring.tail();
         barrier::before_doorbell();

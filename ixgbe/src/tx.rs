@@ -112,7 +112,7 @@ impl<B: Bar> TxKernel for Transmit<B> {
     }
 
     #[inline(always)]
-    fn ring(&mut self) {
+    fn ring_doorbell(&mut self) {
         let tail = self.ring.tail();
         barrier::before_doorbell();
         self.tail.ring(tail);

@@ -201,7 +201,7 @@ impl<F: PciFunction> RxKernel for Receive<F> {
     }
 
     #[inline(always)]
-    fn ring(&mut self) {
+    fn ring_doorbell(&mut self) {
         self.notify.ring(net::RECEIVEQ);
     }
 

@@ -98,7 +98,7 @@ impl<F: PciFunction> TxKernel for Transmit<F> {
     }
 
     #[inline(always)]
-    fn ring(&mut self) {
+    fn ring_doorbell(&mut self) {
         self.notify.ring(net::TRANSMITQ);
     }
 

@@ -256,7 +256,7 @@ pub fn take_back(function: &mut impl PciFunction, shared: &mut Shared, answer: R
     shared.set_stopping();
     let forbidden = function.forbid_dma();
     let silence = answer.or_else(|unconfirmed| force_silence(function, unconfirmed))?;
-    shared.set_stopped(&silence);
+    shared.set_stopped(silence);
     Ok(forbidden?)
 }
 

@@ -12,7 +12,10 @@ use crate::queue::core::seat::{Seat, State, Totals};
 /// goes back when the device is silent; where it never is, it leaks, since the device may still write to it.
 #[derive(Debug)]
 pub struct Shared {
+    /// Before it was stopped.
     state: State,
+    /// The device's word, once it is stopped.
+    silence: Option<Silence>,
     unsent: u64,
     rx: Vec<Arc<Seat>>,
     tx: Vec<Arc<Seat>>,
@@ -21,59 +24,69 @@ pub struct Shared {
 impl Shared {
     /// Of a device that runs, or is about to, without queues yet.
     pub const fn new() -> Self {
-        Self { state: State::Running, unsent: 0, rx: Vec::new(), tx: Vec::new() }
+        Self { state: State::Running, silence: None, unsent: 0, rx: Vec::new(), tx: Vec::new() }
     }
 
     /// A seat for one more receive queue.
     pub fn rx_seat(&mut self) -> Arc<Seat> {
-        let seat = Arc::new(Seat::new(self.state));
+        let seat = self.seat();
         self.rx.push(seat.clone());
         seat
     }
 
     /// A seat for one more transmit queue.
     pub fn tx_seat(&mut self) -> Arc<Seat> {
-        let seat = Arc::new(Seat::new(self.state));
+        let seat = self.seat();
         self.tx.push(seat.clone());
         seat
     }
 
+    fn seat(&self) -> Arc<Seat> {
+        let seat = Seat::new();
+        match (&self.silence, self.state) {
+            (Some(silence), _) => seat.set_stopped(silence),
+            (None, State::Running) => {}
+            (None, State::Failed) => seat.set_failed(),
+            (None, _) => seat.set_stopping(),
+        }
+        Arc::new(seat)
+    }
+
     /// How far the device is.
     pub const fn state(&self) -> State {
-        self.state
+        if self.silence.is_some() { State::Stopped } else { self.state }
     }
 
     /// Whether the queues may hand it anything.
     pub fn is_running(&self) -> bool {
-        self.state == State::Running
+        self.state() == State::Running
     }
 
     /// Whether the device confirmed that it reads and writes no memory any more.
-    pub fn is_stopped(&self) -> bool {
-        self.state == State::Stopped
+    pub const fn is_stopped(&self) -> bool {
+        self.silence.is_some()
     }
 
     /// The device is told to stop: the queues hand it nothing from here on.
     pub fn set_stopping(&mut self) {
-        self.set(State::Stopping);
+        if !self.is_stopped() {
+            self.state = State::Stopping;
+            self.seats().for_each(|seat| seat.set_stopping());
+        }
     }
 
     /// A running device asks for a reset: its queues are broken.
     pub fn set_failed(&mut self) {
         if self.is_running() {
-            self.set(State::Failed);
+            self.state = State::Failed;
+            self.seats().for_each(|seat| seat.set_failed());
         }
     }
 
-    fn set(&mut self, state: State) {
-        self.state = state;
-        self.seats().for_each(|seat| seat.set(state));
-    }
-
     /// The device is silent: what dropped queues left behind goes back.
-    pub fn set_stopped(&mut self, silence: &Silence) {
-        self.state = State::Stopped;
-        self.seats().for_each(|seat| seat.set_stopped(silence));
+    pub fn set_stopped(&mut self, silence: Silence) {
+        self.seats().for_each(|seat| seat.set_stopped(&silence));
+        self.silence = Some(silence);
     }
 
     fn seats(&self) -> impl Iterator<Item = &Arc<Seat>> {

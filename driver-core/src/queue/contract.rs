@@ -47,10 +47,18 @@ pub const DEFAULT_BUDGET: usize = 64;
 ///     }
 /// }
 ///
-/// /// What an application has, whatever lies below.
-/// fn above(queue: impl RxQueue + 'static) -> Box<dyn RxQueue> {
-///     Box::new(Metered { below: queue, bytes: 0 })
-/// }
+/// # struct Idle;
+/// # impl RxQueue for Idle {
+/// #     fn poll(&mut self, _: &mut Batch, _: usize) -> usize { 0 }
+/// #     fn arm(&mut self) -> bool { false }
+/// #     fn interrupt(&mut self) -> Option<&mut dyn Interrupt> { None }
+/// #     fn fault(&self) -> Option<QueueFault> { None }
+/// #     fn counters(&self) -> RxCounters { RxCounters::default() }
+/// # }
+/// # let queue = Idle;
+/// // What an application polls, whatever lies below.
+/// let mut queue: Box<dyn RxQueue> = Box::new(Metered { below: queue, bytes: 0 });
+/// assert_eq!(queue.poll(&mut Batch::new(64), 64), 0);
 /// ```
 pub trait RxQueue: Send {
     /// Moves at most `budget` received frames to the back of `batch` and returns how many. Also bounded by the batch's room.

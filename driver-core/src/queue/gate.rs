@@ -58,6 +58,20 @@ impl fmt::Display for GateError {
 impl core::error::Error for GateError {}
 
 /// The stop and wake state of one transmit queue.
+///
+/// ```
+/// use driver_core::queue::{GateConfig, TxGate};
+///
+/// // A ring of 64 descriptors whose queue stops with fewer than 4 of them free, and runs again with 16.
+/// let mut gate = TxGate::new(GateConfig { stop_below: 4, wake_at: 16, byte_limit: None }, 64)?;
+/// assert!(!gate.after_submit(10), "10 are left: it takes more");
+/// assert!(gate.after_submit(3), "3 are left: it stops");
+/// assert!(!gate.after_reclaim(15), "some came back, too few");
+/// assert!(gate.after_reclaim(16), "it runs again, which is said once");
+/// assert!(!gate.after_reclaim(17));
+/// assert_eq!(gate.transitions(), (1, 1));
+/// # Ok::<(), driver_core::queue::GateError>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct TxGate {
     config: GateConfig,

@@ -12,26 +12,38 @@ const STALL_US: u64 = 100;
 
 /// A receive queue that sleeps on its interrupt where nothing is there.
 ///
-/// ```no_run
+/// ```
 /// use driver_core::buf::Batch;
 /// use driver_core::queue::{PollError, Poller, RxQueue};
+/// # use driver_core::host::Interrupt;
+/// # use driver_core::queue::{QueueFault, RxCounters};
 ///
-/// fn receive(queue: Box<dyn RxQueue>) {
-///     // Without interrupts the queue comes back, to be polled by hand.
+/// /// Receives until the device stops, and returns how many frames came.
+/// fn receive(queue: impl RxQueue) -> Result<usize, PollError> {
 ///     let mut poller = match Poller::new(queue) {
 ///         Ok(poller) => poller,
-///         Err(none) => return println!("{none}"),
+///         // Started without interrupts, the queue comes back, to be polled by hand.
+///         Err(none) => return Ok(none.into_queue().poll(&mut Batch::new(64), 64)),
 ///     };
-///     let mut batch = Batch::new(64);
+///     let (mut batch, mut all) = (Batch::new(64), 0);
 ///     loop {
 ///         match poller.next(&mut batch, Some(1_000_000)) {
-///             Ok(0) => println!("nothing for a second"),
-///             Ok(count) => println!("{count} frames"),
-///             Err(error) => return println!("{error}"),
+///             Ok(count) => all += count,
+///             Err(PollError::Queue(QueueFault::Stopped)) => return Ok(all),
+///             Err(error) => return Err(error),
 ///         }
 ///         batch.clear();
 ///     }
 /// }
+/// # struct Idle;
+/// # impl RxQueue for Idle {
+/// #     fn poll(&mut self, _: &mut Batch, _: usize) -> usize { 0 }
+/// #     fn arm(&mut self) -> bool { false }
+/// #     fn interrupt(&mut self) -> Option<&mut dyn Interrupt> { None }
+/// #     fn fault(&self) -> Option<QueueFault> { None }
+/// #     fn counters(&self) -> RxCounters { RxCounters::default() }
+/// # }
+/// # assert_eq!(receive(Idle), Ok(0));
 /// ```
 pub struct Poller<Q> {
     queue: Q,

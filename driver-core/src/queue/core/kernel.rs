@@ -63,7 +63,7 @@ pub enum RxError {
 /// A receive ring with the rules of its device. Dropping it leaks the ring.
 ///
 /// [`RxCore`](super::RxCore) calls `ready`, then `take_ordinary` and `take_unusual` until the budget is used up or nothing is left, then `refill`, `publish` and
-/// `ring`. After a fault it calls nothing but `stop` and `into_lent`.
+/// `ring_doorbell`. After a fault it calls nothing but `stop` and `into_lent`.
 pub trait RxKernel: fmt::Debug + Send {
     /// The ring and what is in it.
     type Lent: Lent;
@@ -90,7 +90,7 @@ pub trait RxKernel: fmt::Debug + Send {
     fn ready(&mut self) -> Result<usize, QueueFault>;
 
     /// Moves the next frame to `batch` if it is an ordinary one, done, an empty buffer lies ready there, and there is room: the shortest way for one frame, without
-    /// [`RxKernel::ready`] before it.
+    /// [`RxKernel::ready`] before it. [`RxKernel::ring_doorbell`] follows, and not [`RxKernel::publish`].
     fn take_only(&mut self, _batch: &mut Batch) -> bool {
         false
     }
@@ -116,11 +116,11 @@ pub trait RxKernel: fmt::Debug + Send {
     /// Puts empty buffers into the slots that were emptied, where taking has not done so.
     fn refill(&mut self, _batch: &mut Batch) {}
 
-    /// Shows the device the slots that were filled since the last time, and says whether it has to be told by [`RxKernel::ring`].
+    /// Shows the device the slots that were filled since the last time, and says whether it has to be told by [`RxKernel::ring_doorbell`].
     fn publish(&mut self) -> bool;
 
     /// Rings the doorbell.
-    fn ring(&mut self);
+    fn ring_doorbell(&mut self);
 
     /// Lets the queue's interrupt fire at the next frame.
     fn arm(&mut self);
@@ -138,7 +138,7 @@ pub trait RxKernel: fmt::Debug + Send {
 /// A transmit ring with the rules of its device. Dropping it leaks the ring.
 ///
 /// [`TxCore`](super::TxCore) calls `reclaim`, then `put_ordinary`, `put_next` and `put_unusual` until the batch is empty or the ring full, then `publish` and
-/// `ring`. After a fault it calls nothing but `stop` and `into_lent`.
+/// `ring_doorbell`. After a fault it calls nothing but `stop` and `into_lent`.
 ///
 /// Where the queue's gate limits the bytes in flight, every frame's are counted by themselves: then the kernel has to be made so that no frame is ordinary.
 pub trait TxKernel: fmt::Debug + Send {
@@ -176,7 +176,7 @@ pub trait TxKernel: fmt::Debug + Send {
     fn reclaim(&mut self, batch: &mut Batch) -> Result<Reclaimed, QueueFault>;
 
     /// Takes the only frame of `batch` if it is an ordinary one, more than `min_free` descriptors are free, and there is nothing to reclaim: the
-    /// shortest way for one frame. [`TxKernel::ring`] follows, and not [`TxKernel::publish`].
+    /// shortest way for one frame. [`TxKernel::ring_doorbell`] follows, and not [`TxKernel::publish`].
     fn put_only(&mut self, _batch: &mut Batch, _min_free: u32) -> bool {
         false
     }
@@ -206,11 +206,11 @@ pub trait TxKernel: fmt::Debug + Send {
     /// until these come back.
     fn report(&mut self) {}
 
-    /// Shows the device what was queued, and says whether it has to be told by [`TxKernel::ring`].
+    /// Shows the device what was queued, and says whether it has to be told by [`TxKernel::ring_doorbell`].
     fn publish(&mut self) -> bool;
 
     /// Rings the doorbell.
-    fn ring(&mut self);
+    fn ring_doorbell(&mut self);
 
     /// Stops the hardware queue, and counts what it gives up.
     fn stop(&mut self, tally: &Tally) -> Stop;

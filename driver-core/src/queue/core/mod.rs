@@ -22,6 +22,9 @@ pub(crate) mod seat;
 mod seat_loom_tests;
 pub(crate) mod tx;
 
+#[cfg(test)]
+mod tests;
+
 pub use kernel::{NotTaken, Piece, Put, RxError, RxKernel, Taken, TxKernel};
 pub use lent::{Lent, Silence, Stop};
 pub use rx::{RxCore, RxLimits};

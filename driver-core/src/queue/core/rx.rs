@@ -77,13 +77,13 @@ impl<K: RxKernel> RxCore<K> {
 
     /// Tells a device that was not running when its ring was filled of the first buffers.
     pub fn kick(&mut self) {
-        self.ring();
+        self.ring_doorbell();
     }
 
     #[inline(always)]
-    fn ring(&mut self) {
+    fn ring_doorbell(&mut self) {
         self.seat.tally().doorbells.add(1);
-        self.kernel.ring();
+        self.kernel.ring_doorbell();
     }
 
     /// [`RxQueue::poll`] without the way for one frame.
@@ -152,7 +152,7 @@ impl<K: RxKernel> RxCore<K> {
         self.seat.tally().packets.add(taken as u64);
         self.kernel.refill(batch);
         if self.kernel.publish() {
-            self.ring();
+            self.ring_doorbell();
         }
     }
 
@@ -262,7 +262,7 @@ impl<K: RxKernel> RxQueue for RxCore<K> {
         // One frame at a time is the way of a caller that cares for latency: this spares it the loops.
         if budget == 1 && self.seat.is_running() && self.kernel.take_only(batch) {
             self.seat.tally().alone.add(1);
-            self.kernel.ring();
+            self.kernel.ring_doorbell();
             return 1;
         }
         self.poll_many_apart(batch, budget)

@@ -39,9 +39,9 @@ pub struct Seat {
 }
 
 impl Seat {
-    /// For a queue of a device in this state.
-    pub(crate) fn new(state: State) -> Self {
-        Self { state: AtomicU8::new(state as u8), tally: Tally::default(), parked: Mutex::new(None) }
+    /// For a queue of a device that runs, or is about to.
+    pub(crate) fn new() -> Self {
+        Self { state: AtomicU8::new(State::Running as u8), tally: Tally::default(), parked: Mutex::new(None) }
     }
 
     /// Whether the queue may take anything from its device or hand it anything.
@@ -71,7 +71,7 @@ impl Seat {
     /// The device's word that it is silent, once it gave it.
     pub(super) fn silence(&self) -> Option<Silence> {
         // Acquire: who sees Stopped also sees all that the device wrote before it confirmed.
-        // SAFETY: only `set_stopped` stores this state, which was shown the device's own word.
+        // SAFETY: only `set_stopped` stores this state, and it was shown the device's own word.
         (self.state.load(Ordering::Acquire) == State::Stopped as u8).then(|| unsafe { Silence::confirmed() })
     }
 
@@ -102,10 +102,14 @@ impl Seat {
         Box::new(lent).release(&silence);
     }
 
-    /// The device is in another state, but not silent.
-    pub(crate) fn set(&self, state: State) {
-        debug_assert!(state != State::Stopped, "a device is stopped by `set_stopped`");
-        self.state.store(state as u8, Ordering::Relaxed);
+    /// The device was told to stop.
+    pub(crate) fn set_stopping(&self) {
+        self.state.store(State::Stopping as u8, Ordering::Relaxed);
+    }
+
+    /// The device asks for a reset.
+    pub(crate) fn set_failed(&self) {
+        self.state.store(State::Failed as u8, Ordering::Relaxed);
     }
 
     /// The device is silent: what the queue left behind goes back.

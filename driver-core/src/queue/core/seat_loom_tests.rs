@@ -7,7 +7,7 @@ use loom::sync::Arc;
 use loom::thread;
 
 use super::lent::{Lent, Silence, Stop};
-use super::seat::{Seat, State};
+use super::seat::Seat;
 
 /// What a device writes to until it is silent: loom notices a look at it that is not ordered behind the last write.
 #[derive(Debug, Clone)]
@@ -55,13 +55,13 @@ fn lent() -> (Ring, Written, std::sync::Arc<AtomicUsize>) {
 #[test]
 fn what_a_queue_had_lent_comes_back_once_however_its_end_and_the_devices_fall() {
     loom::model(|| {
-        let seat = Arc::new(Seat::new(State::Running));
+        let seat = Arc::new(Seat::new());
         let (ring, written, back) = lent();
         let queue = thread::spawn({
             let seat = seat.clone();
             move || seat.give_back(Stop::WithDevice, ring, format_args!("a queue"))
         });
-        seat.set(State::Stopping);
+        seat.set_stopping();
         seat.set_stopped(&written.silence());
         queue.join().unwrap();
         assert_eq!(back.load(Ordering::SeqCst), 1);
@@ -71,15 +71,31 @@ fn what_a_queue_had_lent_comes_back_once_however_its_end_and_the_devices_fall() 
 #[test]
 fn nothing_comes_back_from_a_device_that_gives_no_word() {
     loom::model(|| {
-        let seat = Arc::new(Seat::new(State::Running));
+        let seat = Arc::new(Seat::new());
         let (ring, _, back) = lent();
         let queue = thread::spawn({
             let seat = seat.clone();
             move || seat.give_back(Stop::WithDevice, ring, format_args!("a queue"))
         });
-        seat.set(State::Stopping);
+        seat.set_stopping();
         queue.join().unwrap();
         drop(seat);
         assert_eq!(back.load(Ordering::SeqCst), 0);
+    });
+}
+
+#[test]
+fn a_fault_found_at_the_same_time_hides_no_silence() {
+    loom::model(|| {
+        let seat = Arc::new(Seat::new());
+        let (_, written, _) = lent();
+        let queue = thread::spawn({
+            let seat = seat.clone();
+            move || seat.set_broken()
+        });
+        seat.set_stopping();
+        seat.set_stopped(&written.silence());
+        queue.join().unwrap();
+        assert!(seat.silence().is_some() && !seat.is_running());
     });
 }

@@ -86,7 +86,7 @@ impl<K: TxKernel> TxCore<K> {
             let tells = self.kernel.publish();
             self.seat.tally().packets.add(taken as u64);
             if tells {
-                self.ring();
+                self.ring_doorbell();
             }
         }
         match refusal {
@@ -103,9 +103,9 @@ impl<K: TxKernel> TxCore<K> {
     }
 
     #[inline(always)]
-    fn ring(&mut self) {
+    fn ring_doorbell(&mut self) {
         self.seat.tally().doorbells.add(1);
-        self.kernel.ring();
+        self.kernel.ring_doorbell();
     }
 
     #[inline(always)]
@@ -243,7 +243,7 @@ impl<K: TxKernel> TxQueue for TxCore<K> {
         // One ordinary frame with nothing to be reclaimed and room behind it changes no state but the ring's.
         if self.seat.is_running() && self.kernel.put_only(batch, self.never_stops_above) {
             self.seat.tally().alone.add(1);
-            self.kernel.ring();
+            self.kernel.ring_doorbell();
             return TxState::Running;
         }
         self.submit_many_apart(batch)

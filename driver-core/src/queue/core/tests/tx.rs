@@ -1,0 +1,552 @@
+//! Transmit over a scripted kernel.
+
+use std::boxed::Box;
+use std::collections::VecDeque;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::vec;
+use std::vec::Vec;
+
+use proptest::prelude::*;
+
+use super::{Ring, Script};
+use crate::buf::batch::Batch;
+use crate::buf::frame::Frame;
+use crate::buf::pool::{BufPool, PoolConfig};
+use crate::device::state::Shared;
+use crate::ether::{FrameLimits, MIN_FRAME_BYTES};
+use crate::queue::contract::{Refusal, TxQueue, TxState};
+use crate::queue::core::kernel::{Put, TxKernel};
+use crate::queue::core::lent::Stop;
+use crate::queue::core::seat::Tally;
+use crate::queue::core::tx::TxCore;
+use crate::queue::gate::{GateConfig, TxGate};
+use crate::ring::fault::QueueFault;
+use crate::ring::tx::Reclaimed;
+use crate::testing::{cases, domain};
+
+const FAULT: QueueFault = QueueFault::Index { index: 1, limit: 1 };
+const CAPACITY: u32 = 15;
+const MTU: u32 = 300;
+/// Ordinary frames that go in one go.
+const BLOCK: usize = 4;
+/// Frames between two that the device reports by itself.
+const REPORT_EVERY: usize = 5;
+
+#[derive(Debug)]
+struct InFlight {
+    descriptors: u32,
+    bytes: u64,
+    frame: Frame,
+    is_reported: bool,
+}
+
+#[derive(Default)]
+struct State {
+    in_flight: VecDeque<InFlight>,
+    /// How many of them the device has sent.
+    sent: usize,
+    unreported: usize,
+    /// The device reports every frame, unasked.
+    reports_all: bool,
+    fault: Option<QueueFault>,
+    /// What went into the ring, in order.
+    queued: Vec<Vec<u8>>,
+    unpublished: usize,
+    rings: usize,
+}
+
+impl State {
+    fn free(&self) -> u32 {
+        CAPACITY - self.in_flight.iter().map(|one| one.descriptors).sum::<u32>()
+    }
+    fn put(&mut self, frame: Frame, descriptors: u32) {
+        assert!(descriptors <= self.free(), "a frame for which there is no room");
+        self.unreported = (self.unreported + 1) % REPORT_EVERY;
+        self.unpublished += 1;
+        self.queued.push(frame.segments().flatten().copied().collect());
+        self.in_flight.push_back(InFlight { descriptors, bytes: frame.len() as u64, frame, is_reported: self.reports_all || self.unreported == 0 });
+    }
+}
+
+/// A kernel that puts a header of its own before frames of several segments, counts bytes, and whose device reports every frame; or one with a shortest way,
+/// blocks, and a device that reports a few frames and what it is asked for.
+struct Kernel<const COUNTS: bool> {
+    script: Script<State>,
+    pool: BufPool,
+    by_bytes: bool,
+}
+
+impl<const COUNTS: bool> Kernel<COUNTS> {
+    fn is_ordinary(&self, frame: &Frame) -> bool {
+        let untagged = FrameLimits::of(MTU).longest(false);
+        !self.by_bytes && frame.is_linear() && self.pool.owns(frame) && (MIN_FRAME_BYTES..=untagged).contains(&frame.len()) && !frame.wants_offload()
+    }
+}
+
+impl<const COUNTS: bool> fmt::Debug for Kernel<COUNTS> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a script")
+    }
+}
+
+impl<const COUNTS: bool> TxKernel for Kernel<COUNTS> {
+    type Lent = Ring;
+    const DRIVER: &'static str = "script";
+    const COUNTS_BYTES: bool = COUNTS;
+    const HAS_PUT_ONLY: bool = !COUNTS;
+    const TRY_AGAIN_AFTER: usize = if COUNTS { 1 } else { BLOCK };
+    const MAX_SEGMENTS: usize = 6;
+
+    fn capacity(&self) -> u32 {
+        CAPACITY
+    }
+    fn free(&self) -> u32 {
+        self.script.state().free()
+    }
+    fn pool(&self) -> &BufPool {
+        &self.pool
+    }
+    fn reclaim(&mut self, batch: &mut Batch) -> Result<Reclaimed, QueueFault> {
+        let mut state = self.script.state();
+        if let Some(fault) = state.fault {
+            return Err(fault);
+        }
+        let sent = state.sent;
+        let back = state.in_flight.iter().take(sent).rposition(|one| one.is_reported).map_or(0, |last| last + 1);
+        state.sent -= back;
+        let mut all = Reclaimed::default();
+        for one in state.in_flight.drain(..back) {
+            all.descriptors += one.descriptors;
+            all.bytes += one.bytes;
+            batch.recycle(one.frame);
+        }
+        Ok(all)
+    }
+    fn put_only(&mut self, batch: &mut Batch, min_free: u32) -> bool {
+        let has_report = self.script.state().in_flight.iter().any(|one| one.is_reported);
+        if batch.len() != 1 || self.free() <= min_free || has_report || !self.is_ordinary(&batch.frames()[0]) {
+            return false;
+        }
+        let frame = batch.pop().unwrap();
+        let mut state = self.script.state();
+        state.put(frame, 1);
+        state.unpublished -= 1;
+        true
+    }
+    fn put_ordinary(&mut self, batch: &mut Batch) -> Put {
+        let mut put = Put::default();
+        let mut count = batch.frames().iter().take_while(|frame| self.is_ordinary(frame)).count().min(self.free() as usize);
+        if !COUNTS {
+            count = count.min(BLOCK) / BLOCK * BLOCK;
+            put.again = count > 0;
+        }
+        for frame in (0..count).map_while(|_| batch.pop()) {
+            put.bytes += if COUNTS { frame.len() as u64 } else { 0 };
+            self.script.state().put(frame, 1);
+        }
+        put
+    }
+    fn put_next(&mut self, batch: &mut Batch) -> bool {
+        if COUNTS || self.free() == 0 || !self.is_ordinary(&batch.frames()[0]) {
+            return false;
+        }
+        let frame = batch.pop().unwrap();
+        self.script.state().put(frame, 1);
+        true
+    }
+    fn offload(&self, frame: &Frame) -> Result<(), Refusal> {
+        if frame.wants_offload() { Err(Refusal::Offload("anything")) } else { Ok(()) }
+    }
+    fn descriptors(&self, frame: &Frame) -> usize {
+        let segments = frame.segments().filter(|segment| !segment.is_empty()).count();
+        segments + usize::from(COUNTS && segments > 1)
+    }
+    fn put_unusual(&mut self, frame: Frame) {
+        assert!(frame.len() >= MIN_FRAME_BYTES && frame.all_reachable(self.pool.domain()) && self.offload(&frame).is_ok());
+        let descriptors = self.descriptors(&frame) as u32;
+        self.script.state().put(frame, descriptors);
+    }
+    fn report(&mut self) {
+        let mut state = self.script.state();
+        state.in_flight.back_mut().unwrap().is_reported = true;
+        state.unreported = 0;
+    }
+    fn publish(&mut self) -> bool {
+        let mut state = self.script.state();
+        assert!(state.unpublished > 0, "nothing is published where nothing was queued");
+        state.unpublished = 0;
+        true
+    }
+    fn ring_doorbell(&mut self) {
+        self.script.state().rings += 1;
+    }
+    fn stop(&mut self, tally: &Tally) -> Stop {
+        tally.add_unsent(self.script.state().in_flight.len() as u32);
+        Stop::Unconfirmed
+    }
+    fn into_lent(self) -> Ring {
+        Ring::default()
+    }
+}
+
+/// A queue with all that a test needs of it.
+struct Rig<const COUNTS: bool> {
+    tx: TxCore<Kernel<COUNTS>>,
+    script: Script<State>,
+    shared: Shared,
+    pool: BufPool,
+    wakes: Arc<AtomicU64>,
+}
+
+fn rig<const COUNTS: bool>(config: GateConfig) -> Rig<COUNTS> {
+    let pool = BufPool::new(&domain().0, PoolConfig::new(512)).unwrap();
+    let (script, mut shared, wakes) = (Script::<State>::default(), Shared::new(), Arc::new(AtomicU64::new(0)));
+    script.state().reports_all = COUNTS;
+    let kernel = Kernel { script: script.clone(), pool: pool.clone(), by_bytes: config.byte_limit.is_some() };
+    let gate = TxGate::new(config, CAPACITY + 1).unwrap();
+    let mut tx = TxCore::new(kernel, shared.tx_seat(), 0, gate, FrameLimits::of(MTU));
+    let count = wakes.clone();
+    tx.on_wake(Some(Box::new(move || {
+        count.fetch_add(1, Ordering::Relaxed);
+    })));
+    Rig { tx, script, shared, pool, wakes }
+}
+
+impl<const COUNTS: bool> Rig<COUNTS> {
+    fn woken(&self) -> u64 {
+        self.wakes.load(Ordering::Relaxed)
+    }
+    /// Whether the queue is stopped and waits for room.
+    fn is_stopped(&self) -> bool {
+        let counters = self.tx.counters();
+        assert!(counters.stops - counters.wakes <= 1);
+        counters.stops > counters.wakes
+    }
+    fn all_sent(&self) {
+        let mut state = self.script.state();
+        state.sent = state.in_flight.len();
+    }
+}
+
+fn default_gate() -> GateConfig {
+    GateConfig { stop_below: 3, wake_at: 8, byte_limit: None }
+}
+
+/// What a frame is like.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Plain(usize),
+    Scattered {
+        bytes: usize,
+        segments: usize,
+    },
+    /// With an empty segment at its end.
+    Open(usize),
+    Foreign(usize),
+    Offload,
+    Tagged(usize),
+}
+
+impl Kind {
+    fn frame(self, id: u16, pool: &BufPool, foreign: &BufPool) -> Frame {
+        let bytes = |len: usize| {
+            let mut bytes: Vec<u8> = (0..len).map(|k| (k as u8) | 1).collect();
+            bytes.iter_mut().zip(id.to_le_bytes()).for_each(|(byte, id)| *byte = id);
+            bytes
+        };
+        match self {
+            Self::Plain(len) => pool.frame_from(&bytes(len)).unwrap(),
+            Self::Foreign(len) => foreign.frame_from(&bytes(len)).unwrap(),
+            Self::Tagged(len) => {
+                let mut bytes = bytes(len);
+                bytes[12..14].copy_from_slice(&[0x81, 0]);
+                pool.frame_from(&bytes).unwrap()
+            }
+            Self::Offload => {
+                let mut frame = pool.frame_from(&bytes(80)).unwrap();
+                frame.set_vlan(Some(1));
+                frame
+            }
+            Self::Open(len) => {
+                let mut frame = pool.frame_from(&bytes(len)).unwrap();
+                frame.append(pool.take().unwrap());
+                frame
+            }
+            Self::Scattered { bytes: len, segments } => {
+                let bytes = bytes(len);
+                let mut parts = bytes.chunks(len.div_ceil(segments)).map(|part| pool.frame_from(part).unwrap());
+                let first = parts.next().unwrap();
+                parts.fold(first, |mut frame, part| {
+                    frame.append(part);
+                    frame
+                })
+            }
+        }
+    }
+}
+
+/// Why the contract lets a queue refuse a frame for good.
+fn why_refused(frame: &Frame) -> Option<Refusal> {
+    let (len_bytes, longest) = (frame.len(), FrameLimits::of(MTU).longest(frame.has_vlan_header()));
+    let segments = frame.segments().filter(|segment| !segment.is_empty()).count();
+    let ends_empty = len_bytes < 60 && frame.segments().last().unwrap().is_empty();
+    match len_bytes {
+        0..14 => Some(Refusal::TooShort { len_bytes }),
+        _ if len_bytes > longest => Some(Refusal::TooLong { len_bytes, max_bytes: longest }),
+        _ if segments + usize::from(ends_empty) > 6 => Some(Refusal::TooManySegments { segments: segments + usize::from(ends_empty), max: 6 }),
+        _ if frame.wants_offload() => Some(Refusal::Offload("anything")),
+        _ => None,
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Submit(Vec<Kind>),
+    Sent(usize),
+    Reclaim,
+}
+
+fn kind() -> impl Strategy<Value = Kind> {
+    prop_oneof![
+        12 => (60usize..=300).prop_map(Kind::Plain),
+        2 => (0usize..330).prop_map(Kind::Plain),
+        2 => (2usize..9, 14usize..200).prop_map(|(segments, bytes)| Kind::Scattered { bytes, segments }),
+        1 => (14usize..80).prop_map(Kind::Open),
+        1 => (14usize..300).prop_map(Kind::Foreign),
+        1 => (300usize..330).prop_map(Kind::Tagged),
+        1 => Just(Kind::Offload),
+    ]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => proptest::collection::vec(kind(), 0..20).prop_map(Step::Submit),
+        2 => kind().prop_map(|one| Step::Submit(vec![one])),
+        4 => (0usize..10).prop_map(Step::Sent),
+        2 => Just(Step::Reclaim),
+    ]
+}
+
+fn gate() -> impl Strategy<Value = GateConfig> {
+    (0u32..7, 1u32..8, proptest::option::weighted(0.3, 1u64..2000)).prop_map(|(stop_below, more, byte_limit)| GateConfig {
+        stop_below,
+        wake_at: stop_below + more,
+        byte_limit,
+    })
+}
+
+/// Submits what is in the batch and compares all that can be seen with what the contract says. Frames that are refused are dropped.
+fn submit<const COUNTS: bool>(rig: &mut Rig<COUNTS>, batch: &mut Batch, refused: &mut usize) -> Result<(), TestCaseError> {
+    loop {
+        let bytes = |batch: &Batch| batch.frames().iter().map(|frame| frame.segments().flatten().copied().collect()).collect::<Vec<Vec<u8>>>();
+        let (before, queued) = (bytes(batch), rig.script.state().queued.len());
+        let was_stopped = rig.is_stopped();
+        let state = rig.tx.submit(batch);
+        let after = bytes(batch);
+        let (taken, pending) = (before.len() - after.len(), rig.tx.pending());
+        let script = rig.script.state();
+        prop_assert_eq!(script.unpublished, 0);
+        prop_assert_eq!(script.queued.len() - queued, taken);
+        for (sent, given) in script.queued[queued..].iter().zip(&before) {
+            prop_assert!(sent.starts_with(given) && sent[given.len()..].iter().all(|&zero| zero == 0), "its bytes, and zeros");
+            prop_assert_eq!(sent.len(), given.len().max(60));
+        }
+        // The frame at the front may have been padded or copied before there was no room for it.
+        prop_assert!(after.iter().skip(1).eq(before.iter().skip(taken + 1)), "what was not taken stays, in order");
+        prop_assert_eq!(pending as u32, CAPACITY - script.free());
+        drop(script);
+        prop_assert_eq!(rig.woken(), rig.tx.counters().wakes, "one call for each change");
+        match state {
+            TxState::Running => prop_assert!(batch.is_empty() && !rig.is_stopped()),
+            TxState::Stopped => prop_assert!(rig.is_stopped() && (taken > 0 || was_stopped || !batch.is_empty())),
+            TxState::Refused(why) => {
+                let frame = batch.pop().unwrap();
+                prop_assert_eq!(Some(why), why_refused(&frame));
+                *refused += 1;
+                continue;
+            }
+            TxState::Broken(fault) => prop_assert!(false, "nothing broke it: {}", fault),
+        }
+        return Ok(());
+    }
+}
+
+fn is_sent_as_expected<const COUNTS: bool>(config: GateConfig, steps: Vec<Step>) -> Result<(), TestCaseError> {
+    let mut rig = rig::<COUNTS>(config);
+    let foreign = BufPool::new(&domain().0, PoolConfig::new(256)).unwrap();
+    let mut batch = Batch::new(64);
+    let (mut made, mut refused, mut doorbells) = (0, 0, 0);
+    for step in steps {
+        match step {
+            Step::Submit(kinds) => {
+                for kind in kinds.into_iter().take(batch.room()) {
+                    batch.push(kind.frame(made, &rig.pool, &foreign)).unwrap();
+                    made += 1;
+                }
+                submit(&mut rig, &mut batch, &mut refused)?;
+            }
+            Step::Sent(count) => {
+                let mut state = rig.script.state();
+                state.sent = (state.sent + count).min(state.in_flight.len());
+            }
+            Step::Reclaim => {
+                let pending = rig.tx.pending();
+                prop_assert_eq!(rig.tx.reclaim(), pending - rig.tx.pending());
+                prop_assert_eq!(rig.woken(), rig.tx.counters().wakes);
+            }
+        }
+        let rings = rig.script.state().rings;
+        prop_assert!(rings >= doorbells);
+        doorbells = rings;
+    }
+    // Whatever stopped it, a device that sends what it was given sets it going again.
+    for round in 0.. {
+        rig.all_sent();
+        submit(&mut rig, &mut batch, &mut refused)?;
+        if batch.is_empty() {
+            break;
+        }
+        prop_assert!(round < 200, "stuck with {} descriptors pending, {:?}", rig.tx.pending(), batch.frames()[0]);
+    }
+    let (counters, totals) = (rig.tx.counters(), rig.shared.tx_totals());
+    let state = rig.script.state();
+    prop_assert_eq!((counters.packets, counters.doorbells), (u64::from(made) - refused as u64, state.rings as u64));
+    prop_assert_eq!(totals.bytes, if COUNTS { state.queued.iter().map(|frame| frame.len() as u64).sum() } else { 0 });
+    drop(state);
+    // Its end wakes who still waits, once.
+    let waits = u64::from(rig.is_stopped());
+    let woken = rig.woken();
+    rig.shared.set_stopping();
+    prop_assert_eq!((rig.tx.reclaim(), rig.tx.reclaim()), (0, 0));
+    prop_assert_eq!(rig.tx.submit(&mut batch), TxState::Broken(QueueFault::Stopped));
+    prop_assert_eq!(rig.woken(), woken + waits);
+    rig.script.state().in_flight.clear();
+    drop((rig.tx, batch));
+    prop_assert_eq!((rig.pool.available(), foreign.available()), (rig.pool.len(), foreign.len()), "no buffer is lost");
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(cases())]
+
+    #[test]
+    fn frames_go_out_whole_in_order_and_counted(config in gate(), steps in proptest::collection::vec(step(), 1..40)) {
+        is_sent_as_expected::<true>(config, steps)?;
+    }
+
+    #[test]
+    fn frames_go_to_a_device_that_counts_whole_and_in_order(config in gate(), steps in proptest::collection::vec(step(), 1..40)) {
+        is_sent_as_expected::<false>(config, steps)?;
+    }
+}
+
+/// Fills a queue until it stops, with `more` frames left in the batch.
+fn stopped<const COUNTS: bool>(more: u16) -> (Rig<COUNTS>, Batch) {
+    let (mut rig, mut batch) = (rig::<COUNTS>(default_gate()), Batch::new(64));
+    for id in 0..CAPACITY as u16 + more {
+        batch.push(Kind::Plain(60).frame(id, &rig.pool, &rig.pool)).unwrap();
+    }
+    assert_eq!(rig.tx.submit(&mut batch), TxState::Stopped);
+    assert_eq!((rig.woken(), rig.is_stopped(), batch.len()), (0, true, more.into()));
+    (rig, batch)
+}
+
+#[test]
+fn a_queue_that_breaks_wakes_who_waits_once_whoever_finds_out() {
+    for reclaims_first in [false, true] {
+        let (mut rig, mut batch) = stopped::<true>(3);
+        rig.script.state().fault = Some(FAULT);
+        if reclaims_first {
+            assert_eq!(rig.tx.reclaim(), 0);
+            assert_eq!(rig.woken(), 1);
+        }
+        assert_eq!(rig.tx.submit(&mut batch), TxState::Broken(FAULT));
+        assert_eq!((rig.tx.reclaim(), rig.woken(), batch.len(), rig.tx.fault()), (0, 1, 3, Some(FAULT)));
+        // Broken for good.
+        rig.script.state().fault = None;
+        rig.all_sent();
+        assert_eq!((rig.tx.submit(&mut batch), rig.tx.reclaim(), rig.tx.pending()), (TxState::Broken(FAULT), 0, CAPACITY as usize));
+    }
+}
+
+#[test]
+fn a_fault_stays_when_the_device_is_stopped_later() {
+    let (mut rig, mut batch) = stopped::<true>(3);
+    rig.script.state().fault = Some(FAULT);
+    let _state = rig.tx.submit(&mut batch);
+    rig.shared.set_stopping();
+    assert_eq!((rig.tx.submit(&mut batch), rig.tx.fault()), (TxState::Broken(FAULT), Some(FAULT)));
+}
+
+/// A waker that panics at each of its calls, and counts them.
+fn panics(rig: &mut Rig<true>) {
+    let count = rig.wakes.clone();
+    rig.tx.on_wake(Some(Box::new(move || {
+        count.fetch_add(1, Ordering::Relaxed);
+        panic!("the application's own");
+    })));
+}
+
+#[test]
+fn a_waker_that_panics_loses_no_buffer_and_is_not_called_again() {
+    for from_submit in [false, true] {
+        let (mut rig, mut batch) = stopped::<true>(3);
+        panics(&mut rig);
+        rig.all_sent();
+        let gone = catch_unwind(AssertUnwindSafe(|| {
+            if from_submit {
+                let _ = rig.tx.submit(&mut batch);
+            } else {
+                rig.tx.reclaim();
+            }
+        }));
+        assert!(gone.is_err());
+        assert_eq!((rig.woken(), rig.tx.counters().wakes, rig.tx.pending()), (1, 1, 0));
+        batch.release_spares();
+        assert_eq!(rig.pool.len() - rig.pool.available(), 3, "the three frames in the batch are all that is out");
+        // The queue works on.
+        assert_eq!((rig.tx.reclaim(), rig.tx.submit(&mut batch), rig.woken()), (0, TxState::Running, 1));
+        assert_eq!(rig.tx.pending(), 3);
+    }
+}
+
+#[test]
+fn a_waker_that_panics_at_the_end_is_not_called_again() {
+    let (mut rig, mut batch) = stopped::<true>(3);
+    panics(&mut rig);
+    rig.shared.set_stopping();
+    assert!(catch_unwind(AssertUnwindSafe(|| rig.tx.reclaim())).is_err());
+    assert_eq!(rig.tx.submit(&mut batch), TxState::Broken(QueueFault::Stopped));
+    assert_eq!((rig.tx.reclaim(), rig.woken()), (0, 1));
+}
+
+#[test]
+fn a_copy_for_which_no_buffer_is_left_waits_at_the_front() {
+    let mut rig = rig::<true>(default_gate());
+    let foreign = BufPool::new(&domain().0, PoolConfig::new(4)).unwrap();
+    let (mut batch, mut held) = (Batch::new(4), Batch::new(512));
+    held.fill(&rig.pool, 512);
+    held.release_spares();
+    batch.push(Kind::Foreign(100).frame(1, &rig.pool, &foreign)).unwrap();
+    assert_eq!(rig.tx.submit(&mut batch), TxState::Refused(Refusal::NoBounceBuffer));
+    assert_eq!(batch.len(), 1);
+    held.clear();
+    held.release_spares();
+    assert_eq!(rig.tx.submit(&mut batch), TxState::Running);
+    assert_eq!((rig.tx.counters().bounced, foreign.available()), (1, 4), "the original is free again");
+}
+
+#[test]
+fn one_frame_at_a_time_is_counted_like_any() {
+    let mut rig = rig::<false>(default_gate());
+    let mut batch = Batch::new(1);
+    for id in 0..3 {
+        batch.push(Kind::Plain(60).frame(id, &rig.pool, &rig.pool)).unwrap();
+        assert_eq!(rig.tx.submit(&mut batch), TxState::Running);
+    }
+    let counters = rig.tx.counters();
+    assert_eq!((counters.packets, counters.doorbells, rig.script.state().rings), (3, 3, 3));
+}
