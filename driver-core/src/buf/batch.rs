@@ -54,11 +54,6 @@ pub struct Batch {
     cache: BufCache,
 }
 
-// SAFETY: a batch owns its frames and its cache, all of which may be owned by any thread.
-unsafe impl Send for Batch {}
-// SAFETY: `&Batch` gives `&Frame` and `&BufCache` at most, which are Sync.
-unsafe impl Sync for Batch {}
-
 impl Batch {
     /// The most frames that a batch holds.
     pub const MAX_FRAMES: usize = 1 << 20;
@@ -224,7 +219,7 @@ impl Batch {
 
 /// For rings.
 impl Batch {
-    /// Drops `n` frames' places at the front after they were moved out.
+    /// Forgets the first `n` frames: they were moved out.
     #[inline(always)]
     pub(crate) fn advance(&mut self, n: usize) {
         debug_assert!(n <= self.len());
@@ -305,10 +300,12 @@ impl Batch {
         }
     }
 
-    /// Takes an empty buffer of `pool` that is at hand and counts a frame at the back, if there is one and room: the caller has to
-    /// write the frame to the place it gets.
+    /// Takes an empty buffer of `pool` that is at hand and counts a frame at the back, if there is a buffer, and room.
+    ///
+    /// # Safety
+    /// The caller writes a frame to the place that it gets before it does anything else with the batch.
     #[inline(always)]
-    pub(crate) fn exchange_one(&mut self, pool: NonNull<PoolInner>) -> Option<(NonNull<Frame>, RawBuf)> {
+    pub(crate) unsafe fn exchange_one(&mut self, pool: NonNull<PoolInner>) -> Option<(NonNull<Frame>, RawBuf)> {
         let tail = self.tail;
         if tail >= self.frames.len() {
             return None;
@@ -326,7 +323,7 @@ impl Batch {
         (self.tail == self.head + 1).then(|| unsafe { self.frames.get_unchecked(self.head).assume_init_ref() })
     }
 
-    /// Forgets every frame: their places were moved out.
+    /// Forgets every frame: they were moved out.
     #[inline(always)]
     pub(crate) fn forget_all(&mut self) {
         self.head = 0;

@@ -1,4 +1,17 @@
 //! The sk_buff, where it comes from, and how many travel together.
+//!
+//! | file | what is in it, each above those before it |
+//! | --- | --- |
+//! | [`meta`] | what is known of a frame: the vocabulary, and the two words that a frame carries |
+//! | `memory` | a pool's region, its free list, private places; empty buffers as integers |
+//! | `frame/` | the sk_buff: [`Frame`] and its verbs |
+//! | `pool` | handles to pools: [`BufPool`] |
+//! | `copy` | bytes into frames |
+//! | `cache` | empty buffers at hand: [`BufCache`] |
+//! | `batch` | frames in order, with a cache: [`Batch`] |
+//!
+//! A buffer's **home address** is where its data begins when it is empty; a frame whose data begin there is **at home**, and **plain** if besides it is
+//! one buffer and its two words say all that is known of it.
 
 pub(crate) mod batch;
 pub(crate) mod cache;

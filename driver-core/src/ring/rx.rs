@@ -197,7 +197,8 @@ impl RxRing {
         }
         barrier::after_done();
         let pool = self.pool.as_ptr();
-        let Some((place, empty)) = batch.exchange_one(pool) else { return false };
+        // SAFETY: the place is written below, and nothing comes before.
+        let Some((place, empty)) = (unsafe { batch.exchange_one(pool) }) else { return false };
         // SAFETY: the slot's buffer is done, of this pool, and leaves the slot for `empty`; an ordinary frame's length is within
         // its buffer, by `unusual`; `place` is a free place that `exchange_one` counted, and is written here.
         unsafe {

@@ -75,7 +75,7 @@ unsafe impl Sync for Frame {}
 
 /// Between buffers, pools and frames.
 impl Frame {
-    /// An empty frame in `buf`.
+    /// An empty frame in `buf`, at home. Here and in [`Frame::write_owner`] alone a buffer becomes a frame.
     ///
     /// # Safety
     /// The caller owns `buf`, which is a buffer of the live pool at `pool`, and gives it up.
@@ -241,7 +241,7 @@ impl Frame {
         self.set(TAG_VLAN, words[1] as usize);
     }
 
-    /// Sets the words of a fresh frame, which stays a plain one.
+    /// Sets the words of an empty plain frame, which stays a plain one.
     ///
     /// # Safety
     /// Their length is within the buffer's room, and they carry no VLAN tag.
