@@ -104,19 +104,25 @@ impl Seat {
 
     /// The device was told to stop.
     pub(crate) fn set_stopping(&self) {
-        self.state.store(State::Stopping as u8, Ordering::Relaxed);
+        self.say(State::Stopping);
+    }
+
+    /// An exchange and not a store: the queue's own exchange in `set_broken` comes before it or fails, in whatever order the processors see plain stores.
+    /// Release, for whoever sees that the device is silent.
+    fn say(&self, state: State) {
+        self.state.swap(state as u8, Ordering::AcqRel);
     }
 
     /// The device asks for a reset.
     pub(crate) fn set_failed(&self) {
-        self.state.store(State::Failed as u8, Ordering::Relaxed);
+        self.say(State::Failed);
     }
 
     /// The device is silent: what the queue left behind goes back.
     pub(crate) fn set_stopped(&self, silence: &Silence) {
         let left = {
             let mut parked = self.parked.lock();
-            self.state.store(State::Stopped as u8, Ordering::Release);
+            self.say(State::Stopped);
             parked.take()
         };
         if let Some(left) = left {
