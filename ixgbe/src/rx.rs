@@ -71,7 +71,8 @@ impl<B: Bar> RxKernel for Receive<B> {
             if most - frames >= BLOCK {
                 frames += self.ring.take_blocks(batch, most - frames);
             }
-            // A block may begin at any descriptor. After a single one it is tried again only where an eighth one is, at the ring's end at the latest.
+            // A block may begin at any descriptor. But behind a single frame it is tried again only at every eighth descriptor: frames that come one by one
+            // would pay for the test each time. The ring's end, beyond which no block reaches, is such a place.
             loop {
                 if frames == most || !self.ring.take_plain(batch) {
                     return Taken { frames, bytes: 0 };
@@ -124,7 +125,7 @@ impl<B: Bar> RxKernel for Receive<B> {
 
     fn has_frames(&self) -> bool {
         barrier::store_then_load();
-        self.ring.peek().high() & bits::DD != 0
+        self.ring.is_ready()
     }
 
     fn stop(&mut self) -> Stop {

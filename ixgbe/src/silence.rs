@@ -3,10 +3,10 @@
 use driver_core::queue::core::Silence;
 
 /// The card's word that it is silent, if its answer is that it stopped: that of `queues::stop_rx` or `queues::stop_tx` for the queue's ring and buffers, that of
-/// `Card::stop`, `Card::silence` or, where they had none, `device::force_silence` for all that the card was lent.
+/// `Card::stop` or `Card::silence` for all that the card was lent.
 pub(crate) fn silence<E>(answer: Result<(), E>) -> Result<Silence, E> {
     // SAFETY: all of them return without an error only after the card has confirmed, in RXDCTL or TXDCTL (4.6.7.1.2, 4.6.8.1.2), in STATUS, or by the end of a
-    // reset (5.2.5.3.2), that its memory accesses are over, or after the whole function was reset, which `PciFunction` vouches for.
+    // reset (5.2.5.3.2), that its memory accesses are over.
     #[allow(unsafe_code, reason = "only here is it known that the card uses no memory any more")]
     answer.map(|()| unsafe { Silence::confirmed() })
 }

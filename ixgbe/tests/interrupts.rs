@@ -3,9 +3,10 @@
 mod common;
 
 use common::{Card, MAC, frame, received};
+use driver_core::buf::Batch;
 use driver_core::device::{Config, NetDevice};
 use driver_core::host::RegSpace;
-use driver_core::queue::RxQueue;
+use driver_core::queue::{PollError, Poller, QueueFault, RxQueue};
 
 /// How often the queue's interrupt fired since the last time.
 fn fired(rx: &mut impl RxQueue) -> u64 {
@@ -95,5 +96,23 @@ fn sixteen_queues_have_seventeen_vectors() {
     assert_eq!(started.rx.len(), 16);
     assert!(started.rx.iter_mut().all(|rx| rx.interrupt().is_some()));
     assert!(started.control.link_interrupt().is_some());
+    card.assert_no_violations();
+}
+
+#[test]
+fn a_poller_does_not_sleep_on_a_queue_that_its_own_poll_broke() {
+    let card = Card::new();
+    let mut started = card.start(&config());
+    let mut poller = Poller::new(started.rx.remove(0)).unwrap();
+    card.faults(|faults| faults.rx_length = Some(9999));
+    card.send(&frame(MAC, 64, 0));
+    let fault = QueueFault::Length { slot: 0, len_bytes: 9999, max_bytes: 2048 };
+    assert_eq!(poller.next(&mut Batch::new(64), Some(1_000)), Err(PollError::Queue(fault)));
+    assert_eq!(poller.counts(), (1, 0), "polled once, and not slept");
+    // Nor on a queue whose device is stopped.
+    let mut poller = Poller::new(started.rx.remove(0)).unwrap();
+    assert_eq!(poller.next(&mut Batch::new(64), Some(10)), Ok(0));
+    started.control.stop().unwrap();
+    assert_eq!(poller.next(&mut Batch::new(64), Some(10)), Err(PollError::Queue(QueueFault::Stopped)));
     card.assert_no_violations();
 }

@@ -2,10 +2,10 @@
 
 use driver_core::queue::core::Silence;
 
-/// The device's word that it is silent, if its answer is that it is reset: that to `Transport::reset` or, where it had none, to `device::force_silence`.
+/// The device's word that it is silent, if its answer to `Transport::reset` is that it is reset.
 pub(crate) fn silence<E>(answer: Result<(), E>) -> Result<Silence, E> {
     // SAFETY: `reset` returns without an error only after the device has confirmed it by device_status 0 (2.4.1, 4.1.4.3.1), and until it is started again a
-    // device that was reset uses no queue; a reset of the whole function is what `PciFunction` vouches for.
+    // device that was reset uses no queue.
     #[allow(unsafe_code, reason = "only here is it known that the device uses no memory any more")]
     answer.map(|()| unsafe { Silence::confirmed() })
 }

@@ -3,6 +3,7 @@
 mod ends;
 mod rx;
 mod tx;
+mod tx_script;
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
