@@ -210,7 +210,7 @@ impl<F: PciFunction> RxKernel for Receive<F> {
     }
 
     fn has_frames(&self) -> bool {
-        self.ring.queue().has_used()
+        self.ring.is_ready()
     }
 
     /// A device cannot stop one queue alone.

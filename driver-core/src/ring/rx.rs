@@ -57,6 +57,7 @@ pub struct RxRing {
 
 /// Why [`RxRing::take`] took nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(clippy::exhaustive_enums, reason = "a driver answers each in its own way")]
 pub enum RxTakeError {
     /// The device marked the frame bad. The descriptor is used up.
     Bad,
@@ -70,6 +71,18 @@ pub enum RxTakeError {
         len_bytes: u32,
     },
 }
+
+impl fmt::Display for RxTakeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bad => f.write_str("the device marked the frame bad"),
+            Self::NotDone => f.write_str("the device is not done with the next descriptor: look again later"),
+            Self::NoBuffer => f.write_str("no empty buffer is there to take the filled one's place: drop frames, or make the pool larger"),
+            Self::Length { len_bytes } => write!(f, "the device reports {len_bytes} bytes, more than the buffer has that it was lent"),
+        }
+    }
+}
+impl core::error::Error for RxTakeError {}
 
 impl RxRing {
     /// A ring of `entries` descriptors (a power of two, at least 8), each with a buffer of `pool`, in a region of its own in the pool's domain.

@@ -65,6 +65,7 @@ unsafe impl Sync for TxRing {}
 
 /// What [`TxRing::reclaim`] found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[allow(clippy::exhaustive_structs, reason = "plain data, which every transmit kernel fills in whole")]
 pub struct Reclaimed {
     /// Descriptors that are free again.
     pub descriptors: u32,

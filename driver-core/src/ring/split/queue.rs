@@ -170,12 +170,6 @@ impl SplitQueue {
         Ok(ready)
     }
 
-    /// Whether the device's index moved: there is something to be polled for, and be it only an index that makes no sense.
-    #[inline(always)]
-    pub fn has_used(&self) -> bool {
-        (self.used.load(0) >> 16) as u16 != self.next_used
-    }
-
     /// How many of the used entries that [`SplitQueue::ready`] saw were not taken yet. Never more than what the device has.
     #[inline(always)]
     pub(super) fn seen(&self) -> usize {
@@ -245,7 +239,8 @@ impl SplitQueue {
         self.is_ready()
     }
 
-    /// Whether the device's index is another than that of the entries that were taken.
+    /// Whether the device's index moved: there is something to be polled for, and be it only an index that makes no sense.
+    #[inline(always)]
     pub(super) fn is_ready(&self) -> bool {
         (self.used.load(0) >> 16) as u16 != self.next_used
     }

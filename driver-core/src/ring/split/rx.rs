@@ -36,6 +36,7 @@ pub struct SplitRx<const HEADER: usize> {
 
 /// What [`SplitRx::take`] found.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct SplitTaken {
     /// An empty frame whose buffer the device has filled: headroom and room for data hold what it wrote.
     pub frame: Frame,

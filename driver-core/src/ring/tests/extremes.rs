@@ -55,7 +55,7 @@ fn touch(frame: &mut Frame, pool: &BufPool) {
 type Call = (u8, usize, u32, (u64, u64));
 
 fn calls() -> impl Strategy<Value = Vec<Call>> {
-    proptest::collection::vec((0u8..12, count(), any::<u32>(), (bits(), any::<u64>())), 1..60)
+    proptest::collection::vec((0u8..12, count(), any::<u32>(), (bits(), any::<u64>())), 1..if cfg!(miri) { 20 } else { 60 })
 }
 
 proptest! {

@@ -1,5 +1,6 @@
 //! What safe code may ask of a ring, however little sense it makes: no frame reaches beyond its buffer, and none is handed out that the device still has.
 
+use std::string::ToString;
 use std::vec::Vec;
 
 use super::{RX, TX};
@@ -9,7 +10,7 @@ use crate::ring::desc::DescRing;
 use crate::ring::error::{RingError, RulePart, RulesError};
 use crate::ring::memory::RingMemory;
 use crate::ring::rules::RxRules;
-use crate::ring::rx::RxRing;
+use crate::ring::rx::{RxRing, RxTakeError};
 use crate::ring::split::{SplitQueue, SplitRx, SplitTx};
 use crate::ring::tx::TxRing;
 use crate::testing::{device_ptr, domain};
@@ -117,4 +118,16 @@ fn all_rings_of_a_device_lie_in_one_mapping_which_goes_with_the_last() {
         split_tx.release();
     }
     assert_eq!((alive(), pool.available()), (1, 256));
+}
+
+#[test]
+fn a_take_that_took_nothing_says_why() {
+    for (error, words) in [
+        (RxTakeError::Bad, "marked the frame bad"),
+        (RxTakeError::NotDone, "not done with the next descriptor"),
+        (RxTakeError::NoBuffer, "make the pool larger"),
+        (RxTakeError::Length { len_bytes: 2049 }, "reports 2049 bytes"),
+    ] {
+        assert!(error.to_string().contains(words), "{error}");
+    }
 }
