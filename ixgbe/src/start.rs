@@ -41,6 +41,8 @@ pub struct Ixgbe<F: PciFunction> {
     function: F,
     card: Card<F::Bar>,
     info: DeviceInfo,
+    /// A failed start ended without the card's own word that it is silent: it is reset once more before it is started again.
+    unconfirmed: bool,
 }
 
 /// Takes a PCI function, stops what it may be doing, resets it and reads its address.
@@ -102,7 +104,7 @@ pub fn open<F: PciFunction>(mut function: F, clock: Arc<dyn Clock>) -> Result<Ix
     info.caps.set(Caps::INTERRUPTS, function.interrupt_count() > 1);
     info.used_caps = info.caps & DRIVEN;
     log::info!("{}: {} ({VENDOR:04x}:{:04x}), address {permanent_mac}", info.name, model.name, model.device);
-    Ok(Ixgbe { function, card, info })
+    Ok(Ixgbe { function, card, info, unconfirmed: false })
 }
 
 /// Which card the function is, and its registers.
@@ -136,7 +138,7 @@ impl<F: PciFunction> Ixgbe<F> {
             Ok(Up { queues, vectors }) => {
                 let Queues { mut rx, tx, pool, shared, .. } = queues;
                 let interrupt = hand_out(vectors, settings.vectors(), &mut rx);
-                let Self { function, card, mut info } = self;
+                let Self { function, card, mut info, .. } = self;
                 info.used_caps = config::used_caps(&settings);
                 Ok(Started::new(Control::new(Manage::new(function, card), info, settings, shared, interrupt), rx, tx, pool))
             }
@@ -170,6 +172,7 @@ impl<F: PciFunction> Ixgbe<F> {
             Ok(vectors) => Ok(Up { queues, vectors }),
             Err(error) => {
                 let answer = silence(self.card.silence(&self.function));
+                self.unconfirmed = answer.is_err();
                 if let Err(second) = take_back(&mut self.function, &mut queues.shared, answer) {
                     log::error!("{}: {second}", self.info.name);
                 }
@@ -181,9 +184,12 @@ impl<F: PciFunction> Ixgbe<F> {
     /// 4.6.3, from "Setup the PHY and the link" on.
     fn init(&mut self, settings: &Settings, queues: &Queues<F::Bar>) -> Result<Vectors<F::Interrupt>, ErrorKind> {
         let card = &mut self.card;
+        if self.unconfirmed {
+            card.silence(&self.function)?;
+            self.unconfirmed = false;
+        }
         // The card is as `open` or a failed start left it: reset, with nothing pending.
-        // SAFETY: it knows of no memory, or of such as was given up because it did not confirm its reset; what it is told from here on are the rings of
-        // `queues`.
+        // SAFETY: being reset, it knows of no memory; what it is told from here on are the rings of `queues`.
         #[allow(unsafe_code, reason = "from here on the card accesses memory")]
         unsafe { self.function.allow_dma() }?;
         card.allow_master();

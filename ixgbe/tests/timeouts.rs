@@ -133,6 +133,25 @@ fn a_failed_start_trusts_master_disable_and_not_the_queues() {
 }
 
 #[test]
+fn a_card_that_only_its_host_could_silence_is_reset_before_it_is_started_again() {
+    let card = Card::new();
+    let device = card.open().unwrap();
+    let pool = card.pool(PoolConfig::new(1200));
+    let config = Config::new().pool(pool.clone());
+    card.faults(|faults| (faults.secrx_never_ready, faults.master_stuck, faults.reset_stuck) = (true, true, true));
+    let (_, device) = refused(device.start(&config));
+    assert_eq!(pool.available(), pool.len(), "its host reset it");
+    card.faults(|faults| faults.secrx_never_ready = false);
+    let (error, device) = refused(device.start(&config));
+    assert!(error.to_string().contains("CTRL (0x00000"), "{error}");
+    card.faults(|faults| *faults = sim::ixgbe::Faults::default());
+    // Registers in the middle of a reset that never ends are what this card provoked.
+    card.device.take_violations();
+    drop(device.start(&config).unwrap());
+    assert_eq!(pool.available(), pool.len());
+}
+
+#[test]
 fn a_semaphore_that_is_never_free() {
     let text = start_error(|faults| faults.semaphore_stuck = true);
     assert!(text.contains("SWSM (0x10140, section 8.2.3.4.9) still reads"), "{text}");
