@@ -53,7 +53,7 @@ const CAPABILITIES: core::ops::RangeInclusive<u16> = 0x40..=0xfc;
 ///   function answered, or all ones or an error where nobody answers; a write arrives as it was made, after those made before it, or not at all where the
 ///   function is gone;
 /// * **it is the only way to them:** while this object, a BAR or a doorbell of it lives, nothing else in reach of safe code drives the same function;
-/// * **[`dma`](Self::dma) is its memory:** an address that the function accesses is an IOVA of that domain, and leads where the domain says or nowhere;
+/// * **[`dma`](Self::dma) is its memory:** the addresses that this domain hands out lead the function where the domain says;
 /// * **silence is silence:** when [`forbid_dma`](Self::forbid_dma) or [`reset`](Self::reset) returns `Ok`, the function starts no access to memory any more,
 ///   until `allow_dma`; after `reset` none is under way either, and it remembers nothing of the memory that it was lent;
 /// * **it ends well:** dropping it forbids DMA, and no memory of the domain goes to another use while the function could still reach it.

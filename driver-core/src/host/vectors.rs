@@ -132,7 +132,9 @@ mod tests {
             let plan = VectorPlan::new(rx_queues);
             assert_eq!(plan.count(), rx_queues + 1);
             assert_eq!(plan.control(), rx_queues);
-            assert!((0..rx_queues).map(|queue| plan.rx(queue)).eq(plan.all_rx().map(Some)));
+            assert_eq!(plan.all_rx().size_hint(), (rx_queues.into(), Some(rx_queues.into())));
+            assert!((0..rx_queues).take(20).map(|queue| plan.rx(queue)).eq(plan.all_rx().take(20).map(Some)));
+            assert_eq!(plan.rx(rx_queues.wrapping_sub(1)), rx_queues.checked_sub(1));
             assert_eq!(plan.rx(rx_queues), None, "the control vector is no queue's");
         }
         assert_eq!(VectorPlan::new(u16::MAX), VectorPlan::new(u16::MAX - 1));

@@ -15,7 +15,7 @@ use super::rss::Toeplitz;
 use super::sfp::Module;
 use super::space;
 use super::spi::Spi;
-use super::state::{Flow, Link};
+use super::state::{FlowControl, Link};
 use super::stats::Stats;
 use crate::config::ConfigSpace;
 use crate::msix::Msix;
@@ -42,7 +42,7 @@ pub struct Ixgbe {
     pub(super) stats: Stats,
     pub(super) interrupts: Interrupts,
     pub(super) link: Link,
-    pub(super) flow: Flow,
+    pub(super) flow: FlowControl,
     /// What sits in the SFP+ cage.
     pub(super) module: Module,
     pub(super) eeprom: Vec<u16>,
@@ -98,7 +98,7 @@ impl Ixgbe {
             stats: Stats::default(),
             interrupts: Interrupts::new(),
             link: Link::new(),
-            flow: Flow::new(),
+            flow: FlowControl::new(),
             module: Module::new(),
             eeprom: image::image(options.device, options.mac),
             spi: Spi::new(),

@@ -5,7 +5,7 @@ use super::interrupt::CAUSE_LSC;
 use super::regs::{
     AUTOC, AUTOC_FLU, AUTOC_RESTART_AN, AUTOC2, AUTOC2_FORCE_LINK_DOWN, ESDP, HLREG0, HLREG0_LPBK, LINKS, MSCA, MSRWD, STATUS, STATUS_LINK_UP,
 };
-use super::state::Flow;
+use super::state::FlowControl;
 use crate::slot::Slot;
 
 /// LINKS (8.2.3.22.20): since the last read the link was never down.
@@ -69,7 +69,7 @@ impl Ixgbe {
         self.link.up_us = u64::MAX;
         self.link.was_down |= !up;
         if !up {
-            self.flow = Flow::new();
+            self.flow = FlowControl::new();
         }
         self.regs.change(STATUS, STATUS_LINK_UP, up);
         self.interrupts.misc(CAUSE_LSC);

@@ -6,7 +6,7 @@ use super::interrupt::Interrupts;
 use super::regs::*;
 use super::ring::{Ring, State};
 use super::spi;
-use super::state::{Flow, Link};
+use super::state::{FlowControl, Link};
 use super::stats::Stats;
 use crate::slot::Slot;
 
@@ -47,7 +47,7 @@ impl Ixgbe {
         self.stats = Stats::default();
         self.interrupts = Interrupts::new();
         self.link = Link::new();
-        self.flow = Flow::new();
+        self.flow = FlowControl::new();
         self.rx.fill(Ring::receive());
         self.tx.fill(Ring::transmit());
         self.contexts.fill(Default::default());

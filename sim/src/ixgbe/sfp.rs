@@ -182,10 +182,10 @@ fn diagnostics() -> [u8; 256] {
 mod tests {
     use super::*;
 
-    /// A host that moves the lines one at a time.
-    struct Host(Module);
+    /// A bus master that moves the lines one at a time.
+    struct Master(Module);
 
-    impl Host {
+    impl Master {
         fn start(&mut self) {
             self.0.drive(self.0.clock, true);
             self.0.drive(true, true);
@@ -234,35 +234,35 @@ mod tests {
 
     #[test]
     fn reads_of_both_addresses() {
-        let mut host = Host(Module::new());
-        assert_eq!(host.read(0xA0, 0, 1), [0x03]);
-        assert_eq!(host.read(0xA0, 37, 3), [0x00, 0x1B, 0x21]);
-        assert_eq!(host.read(0xA0, 20, 8), b"Barewire");
-        assert_eq!(host.read(0xA2, 96, 2), [35, 0]);
+        let mut master = Master(Module::new());
+        assert_eq!(master.read(0xA0, 0, 1), [0x03]);
+        assert_eq!(master.read(0xA0, 37, 3), [0x00, 0x1B, 0x21]);
+        assert_eq!(master.read(0xA0, 20, 8), b"Barewire");
+        assert_eq!(master.read(0xA2, 96, 2), [35, 0]);
     }
 
     #[test]
     fn checksums_of_the_pages() {
-        let mut host = Host(Module::new());
-        let page = host.read(0xA0, 0, 96);
+        let mut master = Master(Module::new());
+        let page = master.read(0xA0, 0, 96);
         assert_eq!((sum(&page[..63]), sum(&page[64..95])), (page[63], page[95]));
     }
 
     #[test]
     fn another_address_is_not_acknowledged() {
-        let mut host = Host(Module::new());
-        host.start();
-        assert!(!host.put(0xAC));
-        host.stop();
-        assert_eq!(host.read(0xA0, 3, 1), [0x10], "the bus works on");
+        let mut master = Master(Module::new());
+        master.start();
+        assert!(!master.put(0xAC));
+        master.stop();
+        assert_eq!(master.read(0xA0, 3, 1), [0x10], "the bus works on");
     }
 
     #[test]
     fn a_write_changes_nothing() {
-        let mut host = Host(Module::new());
-        host.start();
-        assert!(host.put(0xA0) && host.put(0) && host.put(0x55));
-        host.stop();
-        assert_eq!(host.read(0xA0, 0, 1), [0x03]);
+        let mut master = Master(Module::new());
+        master.start();
+        assert!(master.put(0xA0) && master.put(0) && master.put(0x55));
+        master.stop();
+        assert_eq!(master.read(0xA0, 0, 1), [0x03]);
     }
 }

@@ -2,7 +2,7 @@
 
 /// What flow control remembers.
 #[derive(Debug, Clone)]
-pub(super) struct Flow {
+pub(super) struct FlowControl {
     /// When transmission may go on after a pause frame; `u64::MAX`: it is not held back.
     pub(super) resume_us: u64,
     /// When the far end has to hear again that it shall pause; `u64::MAX`: never.
@@ -13,7 +13,7 @@ pub(super) struct Flow {
     pub(super) due: Option<u16>,
 }
 
-impl Flow {
+impl FlowControl {
     pub(super) fn new() -> Self {
         Self { resume_us: u64::MAX, refresh_us: u64::MAX, is_above: false, due: None }
     }
