@@ -20,6 +20,8 @@
 //! [`open`] takes a device spec (see [`spec`]) and gives a [`Device`]; [`Device::start`] gives a [`Port`] with the control handle and the queues. Here the
 //! driver's types are erased, at the price of one dynamic call a batch. Who wants none of that, or no `std`, uses the drivers as they are.
 
+#![warn(clippy::exhaustive_enums, clippy::exhaustive_structs)]
+
 mod clock;
 mod device;
 mod drivers;

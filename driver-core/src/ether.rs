@@ -1,5 +1,4 @@
 //! Ethernet: addresses and lengths.
-#![warn(clippy::exhaustive_enums, clippy::exhaustive_structs)]
 
 use core::fmt;
 use core::str::FromStr;

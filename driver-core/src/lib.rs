@@ -13,6 +13,7 @@
 //!
 //! Each imports from those above it alone (`ci/circles` looks). With the feature `testing` there is `testing`: what tests of drivers are made of.
 #![no_std]
+#![warn(clippy::exhaustive_enums, clippy::exhaustive_structs)]
 
 #[cfg(not(all(target_pointer_width = "64", target_endian = "little")))]
 compile_error!("frames and descriptors are moved as little-endian 64-bit words: driver-core is for 64-bit little-endian targets");

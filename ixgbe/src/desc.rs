@@ -133,13 +133,13 @@ pub mod tx {
     }
 }
 
-/// What [`TxRing`](driver_core::ring::TxRing) sends in blocks: whole frames of one buffer, up to `max_len` bytes.
-pub const fn tx_rules(max_len: u16) -> TxRules {
+/// What [`TxRing`](driver_core::ring::TxRing) sends in blocks: whole frames of one buffer, up to `max_bytes` bytes.
+pub const fn tx_rules(max_bytes: u16) -> TxRules {
     TxRules::new(tx::DATA | tx::EOP)
         .with_report(tx::RS)
         .with_done(tx::DD)
         .with_payload_shift(tx::PAYLEN_SHIFT)
-        .with_lengths(MIN_FRAME_BYTES as u16..=max_len)
+        .with_lengths(MIN_FRAME_BYTES as u16..=max_bytes)
 }
 
 #[cfg(test)]

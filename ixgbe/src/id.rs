@@ -9,6 +9,7 @@ pub const VENDOR: u16 = 0x8086;
 
 /// The families that this driver knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Family {
     /// 82599: SFP+ or backplane.
     I82599,
@@ -30,6 +31,7 @@ impl fmt::Display for Family {
 
 /// What the MAC's lanes lead to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Media {
     /// An SFP+ or QSFP+ cage.
     Sfp,
@@ -41,6 +43,7 @@ pub enum Media {
 
 /// One entry of the id table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Model {
     /// PCI device id.
     pub device: u16,

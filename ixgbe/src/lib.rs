@@ -16,6 +16,7 @@
 //! Section numbers are those of the Intel 82599 datasheet (331520). Where it contradicts itself or is silent, DATASHEET.md beside this crate names
 //! the reading that was taken, and the code cites it by that name in capitals.
 #![no_std]
+#![warn(clippy::exhaustive_enums, clippy::exhaustive_structs)]
 #![deny(unsafe_code)]
 
 extern crate alloc;

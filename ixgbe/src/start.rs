@@ -5,15 +5,15 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
-use driver_core::buf::{BufPool, PoolConfig, PoolError};
+use driver_core::buf::{BufPool, PoolConfig};
 use driver_core::device::config::Limits;
 use driver_core::device::control::{hand_out, take_back};
 use driver_core::device::error::steps;
-use driver_core::device::{Caps, Config, ConfigError, DeviceInfo, During, Error, ErrorKind, NetDriver, Offloads, Settings, Shared};
+use driver_core::device::{Caps, Config, DeviceInfo, During, Error, ErrorKind, NetDriver, Offloads, Settings, Shared};
 use driver_core::host::{Bar, Clock, PciFunction, RegSpace, Vectors};
 use driver_core::queue::TxGate;
 use driver_core::queue::core::RxLimits;
-use driver_core::ring::{RxRing, TxRing};
+use driver_core::ring::{DescRing, RingMemory, RxRing, TxRing};
 
 use crate::card::Card;
 use crate::config::{self, DRIVEN, MAX_MTU, MAX_QUEUES, MAX_RING, MIN_RING, NOT_DRIVEN, buffer_kb, rx_limits};
@@ -35,6 +35,9 @@ pub type StartError<F> = driver_core::device::StartError<Ixgbe<F>>;
 
 /// Buffers of a pool of the device's own beside those that the rings hold: for batches and for frames in the application's hands.
 const SPARE_BUFFERS: u32 = 1024;
+
+/// Rings begin at multiples of this (8.2.3.8.1 RDBAL, 8.2.3.9.5 TDBAL).
+const RING_ALIGN_BYTES: usize = 128;
 
 /// A card that was reset and identified, and waits to be started. Its receiver and transmitter are off.
 pub struct Ixgbe<F: PciFunction> {
@@ -97,7 +100,7 @@ pub fn open<F: PciFunction>(mut function: F, clock: Arc<dyn Clock>) -> Result<Ix
     let mut info = DeviceInfo::new(&name, "ixgbe", model.name, permanent_mac);
     info.max_rx_queues = MAX_QUEUES;
     info.max_tx_queues = MAX_QUEUES;
-    info.ring_limits = (MIN_RING, MAX_RING);
+    info.ring_limits = MIN_RING..=MAX_RING;
     info.max_mtu = MAX_MTU;
     info.caps = DRIVEN | NOT_DRIVEN;
     // One for a receive queue, and one for the link.
@@ -153,15 +156,16 @@ impl<F: PciFunction> Ixgbe<F> {
             Some(pool) => pool.clone(),
             None => {
                 let buffers = config::min_buffers(settings) + u32::from(settings.tx().queue_count()) * settings.tx().ring_len() + SPARE_BUFFERS;
-                BufPool::new(self.function.dma(), PoolConfig::new(buffers)).map_err(pool_error)?
+                BufPool::new(self.function.dma(), PoolConfig::new(buffers))?
             }
         };
+        let mut memory = RingMemory::new(pool.domain(), ring_bytes(settings))?;
         let mut queues = Queues { rx: Vec::new(), rx_setup: Vec::new(), tx: Vec::new(), tx_rings: Vec::new(), pool, shared: Shared::new() };
         for index in 0..settings.rx().queue_count() {
-            queues.add_rx(&self.card, settings, index)?;
+            queues.add_rx(&self.card, settings, index, &mut memory)?;
         }
         for index in 0..settings.tx().queue_count() {
-            queues.add_tx(&self.card, settings, index)?;
+            queues.add_tx(&self.card, settings, index, &mut memory)?;
         }
         Ok(queues)
     }
@@ -263,9 +267,10 @@ struct Queues<B: Bar> {
 }
 
 impl<B: Bar> Queues<B> {
-    fn add_rx(&mut self, card: &Card<B>, settings: &Settings, index: u16) -> Result<(), ErrorKind> {
+    fn add_rx(&mut self, card: &Card<B>, settings: &Settings, index: u16, memory: &mut RingMemory) -> Result<(), ErrorKind> {
         let hidden = if settings.offloads().contains(Offloads::RX_CHECKSUM) { 0 } else { rx::VERDICTS };
-        let ring = RxRing::new(&self.pool, settings.rx().ring_len(), index, rx_rules(hidden))?;
+        let len = settings.rx().ring_len();
+        let ring = RxRing::in_part(memory.take(DescRing::part_bytes(len), RING_ALIGN_BYTES)?, &self.pool, len, index, rx_rules(hidden))?;
         self.rx_setup.push(RxSetup {
             ring: RingAt { iova: ring.iova(), len: ring.len() },
             tail: ring.tail(),
@@ -282,12 +287,14 @@ impl<B: Bar> Queues<B> {
         Ok(())
     }
 
-    fn add_tx(&mut self, card: &Card<B>, settings: &Settings, index: u16) -> Result<(), ErrorKind> {
+    fn add_tx(&mut self, card: &Card<B>, settings: &Settings, index: u16, memory: &mut RingMemory) -> Result<(), ErrorKind> {
         let limits = settings.limits();
         // Frames of one buffer at most: what is longer takes the scalar way.
         let rules = tx_rules(limits.untagged_bytes().min(self.pool.data_bytes()) as u16);
-        let gate = TxGate::new(settings.tx().gate_config(), settings.tx().ring_len())?;
-        let ring = TxRing::new(&self.pool, settings.tx().ring_len(), rules, settings.tx().gate_config().byte_limit.is_some())?;
+        let (len, gate) = (settings.tx().ring_len(), settings.tx().gate_config());
+        let part = memory.take(DescRing::part_bytes(len), RING_ALIGN_BYTES)?;
+        let ring = TxRing::in_part(part, &self.pool, len, rules, gate.byte_limit.is_some())?;
+        let gate = TxGate::new(gate, len)?;
         self.tx_rings.push(RingAt { iova: ring.iova(), len: ring.len() });
         let tail = card.bar.doorbell(TDT.at(index.into())?.offset())?;
         let kernel = Transmit { ring, tail, bar: card.bar.clone(), clock: card.clock.clone(), index };
@@ -296,9 +303,9 @@ impl<B: Bar> Queues<B> {
     }
 }
 
-fn pool_error(error: PoolError) -> ErrorKind {
-    match error {
-        PoolError::Dma(error) => error.into(),
-        PoolError::Config(config) => ConfigError::PoolSteps { buffer_bytes: config.data_bytes }.into(),
-    }
+/// How many bytes the rings of all queues take together.
+fn ring_bytes(settings: &Settings) -> usize {
+    let queues = |count: u16, len| usize::from(count) * DescRing::part_bytes(len);
+    let (rx, tx) = (settings.rx(), settings.tx());
+    queues(rx.queue_count(), rx.ring_len()) + queues(tx.queue_count(), tx.ring_len())
 }

@@ -53,9 +53,9 @@ fn mtus() {
 
 #[test]
 fn thresholds() {
-    let error = error_of(&Config::new().gate(GateConfig { stop_below: 40, wake_at: 40, byte_limit: None }));
+    let error = error_of(&Config::new().gate(GateConfig::default().stop_below(40).wake_at(40)));
     assert_eq!(error.to_string(), "sim:ixgbe: starting: transmit gate: wake_at (40) must be larger than stop_below (40)");
-    let error = error_of(&Config::new().tx_ring(64).gate(GateConfig { stop_below: 8, wake_at: 64, byte_limit: None }));
+    let error = error_of(&Config::new().tx_ring(64).gate(GateConfig::default().stop_below(8).wake_at(64)));
     assert!(matches!(error.kind(), ErrorKind::Config(ConfigError::Gate(_))));
 }
 
@@ -70,7 +70,7 @@ fn a_pool_of_another_domain() {
 fn a_pool_of_small_or_few_buffers() {
     let card = Card::new();
     let device = card.open().unwrap();
-    let small = card.pool(PoolConfig { data_bytes: 512, ..PoolConfig::new(1024) });
+    let small = card.pool(PoolConfig::new(1024).data_bytes(512));
     let (error, device) = refused(device.start(&Config::new().pool(small)));
     assert!(matches!(error.kind(), ErrorKind::Config(ConfigError::PoolSteps { buffer_bytes: 512 })), "{error}");
     let few = card.pool(PoolConfig::new(512));

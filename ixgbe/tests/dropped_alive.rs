@@ -3,7 +3,7 @@
 mod rig;
 
 use driver_core::buf::{Batch, BufPool, PoolConfig};
-use driver_core::device::{Config, NetDevice};
+use driver_core::device::{Config, NetDevice, RxConfig, TxConfig};
 use driver_core::queue::{TxQueue, TxState};
 use rig::{Rig, numbered, queue};
 
@@ -83,4 +83,15 @@ fn everything_dropped_at_once_returns_everything() {
     let port = rig.start(&Config::new().pool(pool.clone()));
     drop(port);
     assert_eq!(rig.violations(), "");
+}
+
+/// Servers of vfio-user take few mappings, and the IOMMU's memory is dear: what a start lends is the pool and one region of rings.
+#[test]
+fn the_rings_of_all_queues_share_one_mapping() {
+    let rig = Rig::new();
+    let before = rig.device.iommu().mappings();
+    let started = rig.start(&Config::new().rx(RxConfig::new().queues(16)).tx(TxConfig::new().queues(16)));
+    assert_eq!(rig.device.iommu().mappings() - before, 2);
+    drop(started);
+    assert_eq!(rig.device.iommu().mappings(), before);
 }

@@ -36,7 +36,7 @@ fn a_frame_spans_as_many_buffers_as_it_needs() {
 #[test]
 fn large_buffers_take_large_frames_in_one_piece() {
     let card = Card::new();
-    let pool = card.pool(PoolConfig { data_bytes: 10 * 1024, ..PoolConfig::new(700) });
+    let pool = card.pool(PoolConfig::new(700).data_bytes(10 * 1024));
     let mut started = card.start(&Config::new().mtu(9000).pool(pool));
     card.send(&frame(MAC, 9014, 3));
     let mut batch = Batch::new(8);

@@ -74,20 +74,20 @@ fn by_descriptors() {
 
 #[test]
 fn at_the_edges_of_the_ring() {
-    stop_and_wake(GateConfig { stop_below: 1, wake_at: 2, byte_limit: None }, 60);
-    stop_and_wake(GateConfig { stop_below: 30, wake_at: 31, byte_limit: None }, 1000);
+    stop_and_wake(GateConfig::default().stop_below(1).wake_at(2), 60);
+    stop_and_wake(GateConfig::default().stop_below(30).wake_at(31), 1000);
 }
 
 #[test]
 fn by_bytes() {
-    stop_and_wake(GateConfig { stop_below: 8, wake_at: 32, byte_limit: Some(10_000) }, 1000);
+    stop_and_wake(GateConfig::default().stop_below(8).wake_at(32).byte_limit(10_000), 1000);
 }
 
 #[test]
 fn a_wake_mark_that_unreported_descriptors_hide_is_refused() {
     let rig = Rig::new();
     let device = ixgbe::open(rig.device.function(), rig.clock.clone()).unwrap();
-    let gate = GateConfig { stop_below: 8, wake_at: 64, byte_limit: None };
+    let gate = GateConfig::default().stop_below(8).wake_at(64);
     let Err(error) = device.start(&Config::new().tx_ring(64).gate(gate)) else { panic!("it started") };
     assert!(error.to_string().contains("wake_at (64)"), "{error}");
 }
@@ -120,14 +120,14 @@ fn wakes_for_a_frame_of(segments: usize, plain: u32, gate: GateConfig, ring: u32
 #[test]
 fn a_frame_that_finds_too_little_room_wakes_the_queue_that_it_stopped() {
     wakes_for_a_frame_of(39, 25, GateConfig::default(), 64);
-    wakes_for_a_frame_of(10, 503, GateConfig { stop_below: 8, wake_at: 500, byte_limit: None }, 512);
-    wakes_for_a_frame_of(1, 63, GateConfig { stop_below: 0, wake_at: 48, byte_limit: None }, 64);
+    wakes_for_a_frame_of(10, 503, GateConfig::default().stop_below(8).wake_at(500), 512);
+    wakes_for_a_frame_of(1, 63, GateConfig::default().stop_below(0).wake_at(48), 64);
 }
 
 #[test]
 fn a_byte_limit_counts_small_frames_too() {
     let rig = Rig::slowed(1_000);
-    let gate = GateConfig { stop_below: 8, wake_at: 32, byte_limit: Some(600) };
+    let gate = GateConfig::default().stop_below(8).wake_at(32).byte_limit(600);
     let mut port = rig.start(&Config::new().gate(gate));
     let mut batch = Batch::new(128);
     queue(&mut batch, &port.pool, 0..100, 60);
@@ -138,7 +138,7 @@ fn a_byte_limit_counts_small_frames_too() {
 #[test]
 fn padding_into_an_empty_last_segment_finds_its_descriptor() {
     let mut rig = Rig::slowed(100);
-    let mut port = rig.start(&Config::new().tx_ring(64).gate(GateConfig { stop_below: 0, wake_at: 1, byte_limit: None }));
+    let mut port = rig.start(&Config::new().tx_ring(64).gate(GateConfig::default().stop_below(0).wake_at(1)));
     let pool = port.pool.clone();
     let tx = &mut port.tx[0];
     let mut batch = Batch::new(512);

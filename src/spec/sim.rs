@@ -34,6 +34,7 @@ pub struct SimSpec {
 
 /// The cards that are simulated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Card {
     /// Intel 82599.
     #[default]

@@ -58,7 +58,7 @@ pub(crate) fn caps(features: Features) -> Caps {
 /// A pool for a device that was given none: buffers of the usual size, or of a frame's where a frame must lie in one.
 pub(crate) fn own_pool(settings: &Settings, mrg_rxbuf: bool) -> PoolConfig {
     let usual = PoolConfig::new(settings.rx().ring_len() + settings.tx().ring_len() + SPARE_BUFFERS);
-    if mrg_rxbuf { usual } else { PoolConfig { data_bytes: usual.data_bytes.max(settings.limits().tagged_bytes()), ..usual } }
+    if mrg_rxbuf { usual } else { usual.data_bytes(usual.data_bytes.max(settings.limits().tagged_bytes())) }
 }
 
 #[cfg(test)]

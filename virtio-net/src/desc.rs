@@ -18,6 +18,7 @@ pub const HDR_GSO_NONE: u8 = 0;
 
 /// struct virtio_net_hdr (5.1.6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[allow(clippy::exhaustive_structs, reason = "plain data: the fields that the specification gives it")]
 pub struct Header {
     /// `HDR_F_...`.
     pub flags: u8,

@@ -19,6 +19,7 @@
 //! Packed rings, several queue pairs and segmentation are not negotiated. Packed rings are twins of `SplitRx` and `SplitTx`; more pairs are
 //! more calls of `Card::set_up_queue`, since [`Started`] has lists of queues.
 #![no_std]
+#![warn(clippy::exhaustive_enums, clippy::exhaustive_structs)]
 #![deny(unsafe_code)]
 
 extern crate alloc;

@@ -2,6 +2,7 @@
 
 use driver_core::device::ErrorKind;
 use driver_core::host::PciFunction;
+use driver_core::ring::RingMemory;
 use driver_core::ring::split::SplitQueue;
 
 use crate::card::Card;
@@ -22,20 +23,27 @@ impl<F: PciFunction> Card<F> {
         Ok(size)
     }
 
-    /// Select, size, addresses, vector. The queue is not enabled yet.
+    /// How many descriptors a queue is to have: as many as wanted, where the device has them.
+    pub(crate) fn ring_size(&self, index: u16, wanted: u32) -> Result<u16, ErrorKind> {
+        let size = self.queue_size(index)?.min(wanted.min(MAX_RING) as u16);
+        if u32::from(size) < wanted {
+            log::info!("{}: queue {index} has {size} descriptors, the most that the device has, not {wanted}", self.transport.name);
+        }
+        Ok(size)
+    }
+
+    /// Select, size, addresses in `memory`, vector. The queue is not enabled yet.
     pub(crate) fn set_up_queue(
         &self,
         index: u16,
-        wanted: u32,
+        memory: &mut RingMemory,
+        size: u16,
         features: Features,
         vector: Option<u16>,
     ) -> Result<(SplitQueue, Notify<F>), ErrorKind> {
         let (transport, common) = (&self.transport, &self.transport.common);
-        let size = self.queue_size(index)?.min(wanted.min(MAX_RING) as u16);
-        if u32::from(size) < wanted {
-            log::info!("{}: queue {index} has {size} descriptors, the most that the device has, not {wanted}", transport.name);
-        }
-        let queue = SplitQueue::new(&self.domain, size, features.contains(Features::EVENT_IDX))?;
+        let queue = SplitQueue::in_memory(memory, size, features.contains(Features::EVENT_IDX))?;
+        common::QUEUE_SELECT.write(common, index);
         common::QUEUE_SIZE.write(common, size);
         let [desc, driver, device] = queue.areas();
         common::QUEUE_DESC.write(common, desc.0);

@@ -6,19 +6,21 @@ use alloc::sync::Arc;
 use alloc::vec;
 use core::fmt;
 
-use driver_core::buf::{BufPool, PoolError};
+use driver_core::buf::BufPool;
 use driver_core::device::config::Limits;
 use driver_core::device::control::{hand_out, take_back};
 use driver_core::device::error::steps;
-use driver_core::device::{Caps, Config, ConfigError, DeviceInfo, During, Error, ErrorKind, NetDriver, Settings, Shared};
-use driver_core::host::{Clock, PciFunction, Vectors};
+use driver_core::device::{Caps, Config, DeviceInfo, During, Error, ErrorKind, NetDriver, Settings, Shared};
+use driver_core::host::{Clock, DmaDomain, PciFunction, Vectors};
 use driver_core::queue::TxGate;
 use driver_core::queue::core::RxLimits;
-use driver_core::ring::split::{SplitRx, SplitTx};
+use driver_core::ring::RingMemory;
+use driver_core::ring::split::{SplitQueue, SplitRx, SplitTx};
 
 use crate::card::Card;
 use crate::config::{self, MAX_MTU, MAX_RING, MIN_RING};
 use crate::control::{Control, Manage};
+use crate::desc::NET_HDR_BYTES;
 use crate::error::HardwareError;
 use crate::regs::{Features, net};
 use crate::rx::{Receive, Rx};
@@ -91,7 +93,7 @@ pub fn open<F: PciFunction>(function: F, clock: Arc<dyn Clock>) -> Result<Virtio
     let queue_size = card.queue_size(net::RECEIVEQ).and_then(|rx| Ok(rx.max(card.queue_size(net::TRANSMITQ)?))).during(&name, steps::OPENING)?;
 
     let mut info = DeviceInfo::new(&name, "virtio-net", "virtio network device", mac);
-    info.ring_limits = (MIN_RING, queue_size.into());
+    info.ring_limits = MIN_RING..=queue_size.into();
     info.max_mtu = card.device_mtu.unwrap_or(MAX_MTU).min(MAX_MTU);
     info.caps = config::caps(card.offered);
     info.caps.set(Caps::INTERRUPTS, vectors > 1);
@@ -171,7 +173,7 @@ impl<F: PciFunction> VirtioNet<F> {
         }
         let pool = match config.given_pool() {
             Some(pool) => pool.clone(),
-            None => BufPool::new(&card.domain, config::own_pool(settings, mrg_rxbuf)).map_err(pool_error)?,
+            None => BufPool::new(&card.domain, config::own_pool(settings, mrg_rxbuf))?,
         };
         card.greet()?;
         let features = card.negotiate(&pool, settings.offloads())?;
@@ -182,18 +184,22 @@ impl<F: PciFunction> VirtioNet<F> {
         let vectors = card.set_up_vectors(settings)?;
         let limits = settings.limits();
 
+        let rx_size = card.ring_size(net::RECEIVEQ, settings.rx().ring_len())?;
+        let tx_size = card.ring_size(net::TRANSMITQ, settings.tx().ring_len())?;
+        let (rx_len, tx_len) = (u32::from(rx_size), u32::from(tx_size));
+        settings.set_ring_lens(rx_len, tx_len);
+        let indirect = features.contains(Features::INDIRECT_DESC);
+        let mut memory = ring_memory(&card.domain, rx_size, tx_size, indirect)?;
+
         let rx_vector = settings.vectors().and_then(|plan| plan.rx(0));
-        let (queue, notify) = card.set_up_queue(net::RECEIVEQ, settings.rx().ring_len(), features, rx_vector)?;
-        let rx_len = queue.size().into();
+        let (queue, notify) = card.set_up_queue(net::RECEIVEQ, &mut memory, rx_size, features, rx_vector)?;
         let ring = SplitRx::new(queue, &pool)?;
         let rx_limits = RxLimits { max_frame_bytes: limits.longest(true), max_pieces: rx_len as usize };
         let mut rx = Rx::new(Receive::new(ring, notify, features, limits), shared.rx_seat(), 0, rx_limits);
 
-        let (queue, notify) = card.set_up_queue(net::TRANSMITQ, settings.tx().ring_len(), features, None)?;
-        let tx_len = queue.size().into();
+        let (queue, notify) = card.set_up_queue(net::TRANSMITQ, &mut memory, tx_size, features, None)?;
         let gate = TxGate::new(settings.tx().gate_config(), tx_len)?;
-        settings.set_ring_lens(rx_len, tx_len);
-        let ring = SplitTx::new(queue, &card.domain, &pool, features.contains(Features::INDIRECT_DESC))?;
+        let ring = SplitTx::in_memory(&mut memory, queue, &pool, indirect)?;
         // Of one buffer at most, and untagged: only frames that go one at a time are looked at for a tag.
         let longest = limits.untagged_bytes().min(pool.data_bytes()) as u16;
         let max_ordinary_bytes = if gate.counts_bytes() { None } else { Some(longest) };
@@ -229,6 +235,12 @@ impl<F: PciFunction> fmt::Debug for VirtioNet<F> {
     }
 }
 
+/// One region for the queues, and for what the transmit queue has beside its rings.
+fn ring_memory(domain: &DmaDomain, rx_size: u16, tx_size: u16, indirect: bool) -> Result<RingMemory, ErrorKind> {
+    let queues = SplitQueue::memory_bytes(rx_size) + SplitQueue::memory_bytes(tx_size);
+    Ok(RingMemory::new(domain, queues + SplitTx::<NET_HDR_BYTES>::memory_bytes(tx_size, indirect))?)
+}
+
 /// A device that came up.
 struct Running<F: PciFunction> {
     rx: Rx<F>,
@@ -236,11 +248,4 @@ struct Running<F: PciFunction> {
     pool: BufPool,
     vectors: Vectors<F::Interrupt>,
     features: Features,
-}
-
-fn pool_error(error: PoolError) -> ErrorKind {
-    match error {
-        PoolError::Dma(error) => error.into(),
-        PoolError::Config(config) => ConfigError::PoolBuffers { buffer_bytes: config.data_bytes, min_bytes: 2048 }.into(),
-    }
 }

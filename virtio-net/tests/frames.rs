@@ -147,7 +147,7 @@ fn buffers_without_headroom_get_their_header_apart() {
     for features in [Features::empty(), Features::INDIRECT_DESC] {
         let mut rig = Rig::with(without(features));
         let mut parts = rig.parts(&small());
-        let bare = BufPool::new(&rig.domain(), PoolConfig { headroom_bytes: 0, ..PoolConfig::new(512) }).unwrap();
+        let bare = BufPool::new(&rig.domain(), PoolConfig::new(512).headroom_bytes(0)).unwrap();
         let mut batch = Batch::new(32);
         for number in 0..200 {
             batch.push(bare.frame_from(&numbered(number, 100 + number as usize)).unwrap()).unwrap();

@@ -17,7 +17,7 @@ fn open_reports_what_the_device_is_and_offers() {
     let device = rig.open().unwrap();
     let info = device.info();
     assert_eq!((info.driver, info.permanent_mac, info.max_mtu), ("virtio-net", MacAddr([0x02, 0, 0, 0x1a, 0xf4, 0x41]), 9000));
-    assert_eq!(info.ring_limits, (8, 256));
+    assert_eq!(info.ring_limits, 8..=256);
     assert!(["MAC", "MRG_RXBUF", "EVENT_IDX", "VERSION_1", "ACCESS_PLATFORM"].iter().all(|name| info.features.iter().any(|f| f == name)), "{info:?}");
     assert_eq!(info.unused_features, ["SPEED_DUPLEX"]);
     rig.assert_clean();
@@ -167,7 +167,7 @@ fn without_merged_buffers_a_buffer_holds_a_whole_frame() {
 fn pools_that_cannot_serve_are_refused() {
     let (rig, other) = (Rig::new(), Rig::new());
     let start = |pool| start_error(rig.open().unwrap(), &small().pool(pool)).into_parts().0;
-    let no_headroom = PoolConfig { headroom_bytes: 0, ..PoolConfig::new(512) };
+    let no_headroom = PoolConfig::new(512).headroom_bytes(0);
     let pool = |domain: DmaDomain, config| BufPool::new(&domain, config).unwrap();
     assert!(matches!(start(pool(rig.domain(), no_headroom)).kind(), ErrorKind::Config(ConfigError::PoolHeadroom { .. })));
     assert!(matches!(start(pool(other.domain(), PoolConfig::new(512))).kind(), ErrorKind::Config(ConfigError::PoolDomain)));

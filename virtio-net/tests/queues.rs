@@ -18,7 +18,7 @@ use virtio_net::ErrorKind;
 #[test]
 fn a_full_queue_stops_keeps_the_order_and_wakes_once() {
     let mut rig = Rig::new();
-    let mut parts = rig.parts(&small().gate(GateConfig { stop_below: 8, wake_at: 40, byte_limit: None }));
+    let mut parts = rig.parts(&small().gate(GateConfig::default().stop_below(8).wake_at(40)));
     let woken = parts.count_wakes();
     rig.model(|m| m.hold_tx = true);
     let mut batch = Batch::new(200);
@@ -52,7 +52,7 @@ fn a_full_queue_stops_keeps_the_order_and_wakes_once() {
 #[test]
 fn a_byte_limit_stops_and_wakes() {
     let mut rig = Rig::new();
-    let gate = GateConfig { stop_below: 2, wake_at: 8, byte_limit: Some(5_000) };
+    let gate = GateConfig::default().stop_below(2).wake_at(8).byte_limit(5_000);
     let mut parts = rig.parts(&small().gate(gate));
     let mut batch = Batch::new(20);
     for number in 0..20 {
@@ -299,4 +299,15 @@ fn queues_on_threads_with_a_live_card() {
     for device in [sender, receiver] {
         assert_eq!(device.violations(), []);
     }
+}
+
+/// Servers of vfio-user take few mappings, and the IOMMU's memory is dear: what a start lends is the pool and one region of rings.
+#[test]
+fn the_rings_of_both_queues_share_one_mapping() {
+    let rig = Rig::new();
+    let before = rig.device.iommu().mappings();
+    let parts = rig.parts(&small());
+    assert_eq!(rig.device.iommu().mappings() - before, 2);
+    drop(parts);
+    assert_eq!(rig.device.iommu().mappings(), before);
 }

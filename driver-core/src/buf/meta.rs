@@ -101,6 +101,7 @@ pub enum RssKind {
 
 /// The flow hash that a device computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(clippy::exhaustive_structs, reason = "plain data: a hash, and what it covers")]
 pub struct Rss {
     /// The hash.
     pub hash: u32,
@@ -110,6 +111,7 @@ pub struct Rss {
 
 /// A flow filter of the device (the 82599's flow director) matched the frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct FlowMatch {
     /// What the filter was given to be told by, where the device reports it (then it reports no hash).
     pub mark: Option<u32>,
@@ -129,6 +131,7 @@ pub enum SegmentationKind {
 
 /// Segmentation of one frame into many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(clippy::exhaustive_structs, reason = "plain data: what a card's context descriptor has, and virtio's header")]
 pub struct Segmentation {
     /// What to cut.
     pub kind: SegmentationKind,

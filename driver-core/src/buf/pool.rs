@@ -12,6 +12,7 @@ pub const CHUNK: usize = 64;
 
 /// What a pool is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PoolConfig {
     /// Number of buffers.
     pub buffers: u32,
@@ -27,10 +28,23 @@ impl PoolConfig {
     pub const fn new(buffers: u32) -> Self {
         Self { buffers, data_bytes: 2048, headroom_bytes: 128 }
     }
+
+    /// With room for this many bytes of data in each buffer.
+    #[must_use]
+    pub const fn data_bytes(self, data_bytes: u32) -> Self {
+        Self { data_bytes, ..self }
+    }
+
+    /// With this many bytes of room before the data.
+    #[must_use]
+    pub const fn headroom_bytes(self, headroom_bytes: u32) -> Self {
+        Self { headroom_bytes, ..self }
+    }
 }
 
 /// Why a pool could not be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum PoolError {
     /// No buffers, or buffers of no or too many bytes.
     Config(PoolConfig),

@@ -5,7 +5,7 @@ use core::ops::RangeInclusive;
 
 use bitflags::bitflags;
 
-use crate::buf::pool::BufPool;
+use crate::buf::pool::{BufPool, PoolConfig, PoolError};
 use crate::device::info::{DeviceInfo, RxMode};
 use crate::ether::{MIN_MTU, STANDARD_MTU};
 use crate::host::dma::DmaDomain;
@@ -328,6 +328,8 @@ pub enum ConfigError {
     },
     /// The gate's thresholds.
     Gate(GateError),
+    /// The pool that the configuration asks for cannot be made.
+    Pool(PoolConfig),
     /// The pool lies in memory that the device does not reach.
     PoolDomain,
     /// The pool's buffers are not of a size that the device can be told.
@@ -374,6 +376,7 @@ impl fmt::Display for ConfigError {
             }
             Self::Mtu { asked, min, max } => write!(f, "an MTU of {asked} bytes asked for: take {min} to {max}"),
             Self::Gate(error) => write!(f, "transmit gate: {error}"),
+            Self::Pool(config) => PoolError::Config(*config).fmt(f),
             Self::PoolDomain => f.write_str("the pool's memory is not mapped for this device: make the pool in the device's own DMA domain"),
             Self::PoolSteps { buffer_bytes } => {
                 write!(f, "the pool's buffers hold {buffer_bytes} bytes: the card takes 1024 to 16384, in steps of 1024")
@@ -416,8 +419,8 @@ pub struct Limits {
 impl Limits {
     /// Those that the device tells, and as many interrupt vectors as the function has.
     pub fn of(info: &DeviceInfo, vectors: u16) -> Self {
-        let (min, max) = info.ring_limits;
-        Self { rx_queues: info.max_rx_queues, tx_queues: info.max_tx_queues, ring: min..=max, mtu: MIN_MTU..=info.max_mtu, vectors }
+        let (ring, mtu) = (info.ring_limits.clone(), MIN_MTU..=info.max_mtu);
+        Self { rx_queues: info.max_rx_queues, tx_queues: info.max_tx_queues, ring, mtu, vectors }
     }
 }
 

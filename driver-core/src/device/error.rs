@@ -6,6 +6,7 @@ use alloc::sync::Arc;
 use core::error::Error as StdError;
 use core::fmt;
 
+use crate::buf::pool::PoolError;
 use crate::device::config::ConfigError;
 use crate::ether::MacAddr;
 use crate::host::bar::BarError;
@@ -239,6 +240,14 @@ impl From<PciError> for ErrorKind {
 impl From<DmaError> for ErrorKind {
     fn from(error: DmaError) -> Self {
         Self::Dma(error)
+    }
+}
+impl From<PoolError> for ErrorKind {
+    fn from(error: PoolError) -> Self {
+        match error {
+            PoolError::Dma(error) => error.into(),
+            PoolError::Config(config) => ConfigError::Pool(config).into(),
+        }
     }
 }
 /// A ring that cannot be made as the driver asked for it is the driver's fault: it has checked the configuration first.

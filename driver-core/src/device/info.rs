@@ -3,6 +3,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
+use core::ops::RangeInclusive;
 
 use bitflags::bitflags;
 
@@ -61,8 +62,8 @@ pub struct DeviceInfo {
     pub max_rx_queues: u16,
     /// Transmit queues it has.
     pub max_tx_queues: u16,
-    /// Smallest and largest ring, in descriptors.
-    pub ring_limits: (u32, u32),
+    /// How long a ring may be, in descriptors: powers of two in this range.
+    pub ring_limits: RangeInclusive<u32>,
     /// The largest MTU, in bytes.
     pub max_mtu: u32,
     /// What the device offers.
@@ -85,7 +86,7 @@ impl DeviceInfo {
             permanent_mac,
             max_rx_queues: 1,
             max_tx_queues: 1,
-            ring_limits: (64, 4096),
+            ring_limits: 64..=4096,
             max_mtu: STANDARD_MTU,
             caps: Caps::empty(),
             used_caps: Caps::empty(),

@@ -1,5 +1,4 @@
 //! The control side of a network device: how it is configured, what it is, how far it is, what it counted, what can go wrong with it.
-#![warn(clippy::exhaustive_enums, clippy::exhaustive_structs)]
 
 pub(crate) mod caps;
 pub mod config;

@@ -157,6 +157,7 @@ pub type WakeFn = Box<dyn FnMut() + Send>;
 /// What [`TxQueue::submit`] found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
+#[allow(clippy::exhaustive_enums, reason = "who sends needs an answer to each")]
 pub enum TxState {
     /// All frames were taken, and there is room for more.
     Running,
@@ -217,6 +218,7 @@ impl fmt::Display for Refusal {
 
 /// Counters of one receive queue.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RxCounters {
     /// Frames handed up.
     pub packets: u64,
@@ -230,6 +232,7 @@ pub struct RxCounters {
 
 /// Counters of one transmit queue.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct TxCounters {
     /// Frames taken from the caller.
     pub packets: u64,

@@ -7,6 +7,7 @@ use core::fmt;
 
 /// Thresholds of a [`TxGate`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct GateConfig {
     /// The queue stops when fewer descriptors than this are free after a submit.
     pub stop_below: u32,
@@ -14,6 +15,26 @@ pub struct GateConfig {
     pub wake_at: u32,
     /// The queue also stops when more than this many bytes are in flight. `None`: no limit.
     pub byte_limit: Option<u64>,
+}
+
+impl GateConfig {
+    /// Stopping when fewer than `descriptors` are free.
+    #[must_use]
+    pub const fn stop_below(self, descriptors: u32) -> Self {
+        Self { stop_below: descriptors, ..self }
+    }
+
+    /// Running again when `descriptors` are free.
+    #[must_use]
+    pub const fn wake_at(self, descriptors: u32) -> Self {
+        Self { wake_at: descriptors, ..self }
+    }
+
+    /// Stopping as well when more than `bytes` are in flight.
+    #[must_use]
+    pub const fn byte_limit(self, bytes: u64) -> Self {
+        Self { byte_limit: Some(bytes), ..self }
+    }
 }
 
 impl Default for GateConfig {
@@ -25,6 +46,7 @@ impl Default for GateConfig {
 
 /// Thresholds that cannot work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum GateError {
     /// `wake_at` is not above `stop_below`.
     Order {
@@ -63,7 +85,7 @@ impl core::error::Error for GateError {}
 /// use driver_core::queue::{GateConfig, TxGate};
 ///
 /// // A ring of 64 descriptors whose queue stops with fewer than 4 of them free, and runs again with 16.
-/// let mut gate = TxGate::new(GateConfig { stop_below: 4, wake_at: 16, byte_limit: None }, 64)?;
+/// let mut gate = TxGate::new(GateConfig::default().stop_below(4).wake_at(16), 64)?;
 /// assert!(!gate.after_submit(10), "10 are left: it takes more");
 /// assert!(gate.after_submit(3), "3 are left: it stops");
 /// assert!(!gate.after_reclaim(15), "some came back, too few");

@@ -148,6 +148,7 @@ impl<Q> fmt::Debug for Poller<Q> {
 
 /// Why [`Poller::next`] receives nothing any more.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(clippy::exhaustive_enums, reason = "the queue and its interrupt are all there is")]
 pub enum PollError {
     /// The queue is broken, or its device is stopped.
     Queue(QueueFault),

@@ -137,9 +137,9 @@ pub enum RulesError {
     /// The shortest frame is longer than the longest.
     Lengths {
         /// The shortest, in bytes.
-        min_len: u16,
+        min_bytes: u16,
         /// The longest, in bytes.
-        max_len: u16,
+        max_bytes: u16,
     },
     /// A length of 16 bits does not fit where the frame's whole length is said to be.
     PayloadShift {
@@ -188,7 +188,7 @@ impl fmt::Display for RulesError {
         match self {
             Self::NotOneBit { part, bits } => write!(f, "{part} is {bits:#x}, which is not one bit"),
             Self::Overlap { part, with, bits } => write!(f, "{part} and {with} both claim {bits:#x}"),
-            Self::Lengths { min_len, max_len } => write!(f, "the shortest frame has {min_len} bytes and the longest {max_len}"),
+            Self::Lengths { min_bytes, max_bytes } => write!(f, "the shortest frame has {min_bytes} bytes and the longest {max_bytes}"),
             Self::PayloadShift { shift } => write!(f, "the frame's length cannot begin at bit {shift}, only at 32 to 48"),
         }?;
         f.write_str("; correct the driver's constants")

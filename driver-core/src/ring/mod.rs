@@ -33,7 +33,6 @@
 //! # Memory
 //!
 //! A ring lies in a region of its own, or in a [part](RingPart) of one that it shares with the device's other rings ([`RingMemory`]).
-#![warn(clippy::exhaustive_enums, clippy::exhaustive_structs)]
 
 pub(crate) mod desc;
 pub(crate) mod error;

@@ -91,15 +91,15 @@ pub struct TxRules {
     /// Where the word has the length of the whole frame once more, if it has: that field's lowest bit, 32 to 48.
     pub payload_shift: Option<u32>,
     /// The shortest frame that needs no padding, in bytes.
-    pub min_len: u16,
+    pub min_bytes: u16,
     /// The longest frame, in bytes.
-    pub max_len: u16,
+    pub max_bytes: u16,
 }
 
 impl TxRules {
     /// Rules by which `command` is the second word of a frame, but for its length. Report and done bit are still to be said.
     pub const fn new(command: u64) -> Self {
-        Self { command, report: 0, done: 0, payload_shift: None, min_len: 0, max_len: u16::MAX }
+        Self { command, report: 0, done: 0, payload_shift: None, min_bytes: 0, max_bytes: u16::MAX }
     }
     /// Sets [`TxRules::report`].
     #[must_use]
@@ -119,10 +119,10 @@ impl TxRules {
         self.payload_shift = Some(shift);
         self
     }
-    /// Sets [`TxRules::min_len`] and [`TxRules::max_len`].
+    /// Sets [`TxRules::min_bytes`] and [`TxRules::max_bytes`].
     #[must_use]
     pub const fn with_lengths(mut self, bytes: RangeInclusive<u16>) -> Self {
-        (self.min_len, self.max_len) = (*bytes.start(), *bytes.end());
+        (self.min_bytes, self.max_bytes) = (*bytes.start(), *bytes.end());
         self
     }
 
@@ -143,8 +143,8 @@ impl TxRules {
             Some(shift @ 32..=48) => 0xffff << shift,
             Some(shift) => return Err(RulesError::PayloadShift { shift }),
         };
-        if self.min_len > self.max_len {
-            return Err(RulesError::Lengths { min_len: self.min_len, max_len: self.max_len });
+        if self.min_bytes > self.max_bytes {
+            return Err(RulesError::Lengths { min_bytes: self.min_bytes, max_bytes: self.max_bytes });
         }
         all_apart(&[
             (RulePart::Done, self.done),
@@ -230,7 +230,7 @@ mod tests {
             (TX.with_payload_shift(49), RulesError::PayloadShift { shift: 49 }),
             (TX.with_payload_shift(u32::MAX), RulesError::PayloadShift { shift: u32::MAX }),
             #[allow(clippy::reversed_empty_ranges, reason = "that is the mistake")]
-            (TX.with_lengths(1514..=60), RulesError::Lengths { min_len: 1514, max_len: 60 }),
+            (TX.with_lengths(1514..=60), RulesError::Lengths { min_bytes: 1514, max_bytes: 60 }),
         ] {
             assert_eq!(rules.check(), Err(error), "{rules:?}");
         }

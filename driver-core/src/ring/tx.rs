@@ -97,7 +97,7 @@ impl TxRing {
         error::same_domain(desc.domain(), pool)?;
         if count_bytes {
             // No frame has this length: none is ordinary, and each is counted by `put_segment`.
-            (rules.min_len, rules.max_len) = (u16::MAX, u16::MAX);
+            (rules.min_bytes, rules.max_bytes) = (u16::MAX, u16::MAX);
         }
         let len = desc.len() as usize;
         Ok(Self {
@@ -113,7 +113,7 @@ impl TxRing {
             tail: 0,
             unreported: 0,
             last: Pair::new(0, 0),
-            len_span: rules.max_len - rules.min_len,
+            len_span: rules.max_bytes - rules.min_bytes,
             length_factor: rules.length_factor(),
             payload_shift: rules.payload_shift.unwrap_or(lane::NOWHERE),
             rules,
@@ -195,7 +195,7 @@ impl TxRing {
                 // The sum's high word is 0 for an untagged frame of this pool, and its low word is the data's IOVA.
                 let sums = owners.map(|owner| owner.plus(delta));
                 let others = sums[1..].iter().fold(sums[0], |a, &b| a.or(b));
-                if others.high() != 0 || !lane::all_within(lens, rules.min_len, rules.max_len) {
+                if others.high() != 0 || !lane::all_within(lens, rules.min_bytes, rules.max_bytes) {
                     break;
                 }
                 let words = lane::length_words(lens, rules.command, payload_shift);
@@ -248,7 +248,7 @@ impl TxRing {
         let Some(frame) = batch.frames().first() else { return false };
         let len = frame.linear_len() as u16;
         // A frame whose pool word, tags included, is this pool's address is plain and ours.
-        if frame.pool_word() != self.pool.as_ptr() || len.wrapping_sub(self.rules.min_len) > self.len_span || self.free() == 0 {
+        if frame.pool_word() != self.pool.as_ptr() || len.wrapping_sub(self.rules.min_bytes) > self.len_span || self.free() == 0 {
             return false;
         }
         let buf = RawBuf::at(frame.ptr());
@@ -269,7 +269,7 @@ impl TxRing {
             return false;
         }
         let len = frame.linear_len() as u16;
-        if frame.pool_word() != self.pool.as_ptr() || len.wrapping_sub(self.rules.min_len) > self.len_span {
+        if frame.pool_word() != self.pool.as_ptr() || len.wrapping_sub(self.rules.min_bytes) > self.len_span {
             return false;
         }
         let buf = RawBuf::at(frame.ptr());

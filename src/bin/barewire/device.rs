@@ -27,7 +27,7 @@ pub(crate) fn info(spec: &str, wait_seconds: f64) -> Result<Report, Error> {
     }
     let (mac, mtu, info) = (port.control.mac(), port.control.mtu(), port.control.info().clone());
     port.finish().check()?;
-    let (smallest, largest) = info.ring_limits;
+    let (smallest, largest) = (info.ring_limits.start(), info.ring_limits.end());
     let (caps, unused_caps): (Vec<_>, Vec<_>) = (info.used_caps.names().collect(), info.unused_caps().names().collect());
     let lines = [
         ("device", info.name.clone()),

@@ -13,6 +13,7 @@ use crate::ring::tx::Reclaimed;
 
 /// Ordinary frames that went from a ring into a batch.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[allow(clippy::exhaustive_structs, reason = "plain data: every driver's kernel makes it, in its hot loop")]
 pub struct Taken {
     /// How many.
     pub frames: usize,
@@ -22,6 +23,7 @@ pub struct Taken {
 
 /// Ordinary frames that went from a batch into a ring.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[allow(clippy::exhaustive_structs, reason = "plain data: every driver's kernel makes it, in its hot loop")]
 pub struct Put {
     /// Their bytes; 0 where the device counts them.
     pub bytes: u64,
@@ -31,6 +33,7 @@ pub struct Put {
 
 /// One buffer that came out of a receive ring.
 #[derive(Debug)]
+#[allow(clippy::exhaustive_structs, reason = "plain data: every driver's kernel makes it, in its hot loop")]
 pub struct Piece {
     /// Its bytes, as a frame of one segment.
     pub frame: Frame,
@@ -40,6 +43,7 @@ pub struct Piece {
 
 /// Why no buffer came out of a receive ring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum NotTaken {
     /// The device is not done with the next descriptor.
     NotDone,
@@ -53,6 +57,7 @@ pub enum NotTaken {
 
 /// What is wrong with a received frame that the device did not mark bad.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum RxError {
     /// The device's header of the frame makes no sense.
     Header,

@@ -26,6 +26,7 @@ impl Silence {
 
 /// What became of the wish to stop one hardware queue.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum Stop {
     /// It confirmed that it is silent.
     Silent(Silence),

@@ -16,6 +16,7 @@ use crate::ring::fault::QueueFault;
 
 /// How large a received frame may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(clippy::exhaustive_structs, reason = "plain data: every driver makes it")]
 pub struct RxLimits {
     /// The longest, in bytes.
     pub max_frame_bytes: usize,

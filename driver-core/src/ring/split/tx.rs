@@ -149,12 +149,12 @@ impl<const HEADER: usize> SplitTx<HEADER> {
         self.queue.publish()
     }
 
-    /// Takes ordinary frames from the front of `batch`: those of one buffer of this queue's pool, with a length in `min_len..=max_len`, for which nothing
+    /// Takes ordinary frames from the front of `batch`: those of one buffer of this queue's pool, with a length in `min_bytes..=max_bytes`, for which nothing
     /// is asked for but to send them: their header is all zeros. Returns how many, and their bytes.
     #[inline]
-    pub fn put_ordinary(&mut self, batch: &mut Batch, min_len: u16, max_len: u16) -> (usize, u64) {
+    pub fn put_ordinary(&mut self, batch: &mut Batch, min_bytes: u16, max_bytes: u16) -> (usize, u64) {
         let (mut done, mut bytes) = (0, 0);
-        if (self.pool.headroom_bytes() as usize) < HEADER || min_len > max_len {
+        if (self.pool.headroom_bytes() as usize) < HEADER || min_bytes > max_bytes {
             return (done, bytes);
         }
         loop {
@@ -162,7 +162,7 @@ impl<const HEADER: usize> SplitTx<HEADER> {
             let run = batch.len().min(self.free_count).min(room);
             let frames = NonNull::from(batch.frames_mut()).cast();
             // SAFETY: `run` frames are in the batch, as many descriptors free, and as many entries at `avail`; the pool has the headroom.
-            let (count, more) = unsafe { self.put_run(frames, avail, run, (min_len, max_len)) };
+            let (count, more) = unsafe { self.put_run(frames, avail, run, (min_bytes, max_bytes)) };
             // The frames at the front are in the slots now.
             batch.advance(count);
             done += count;
@@ -177,7 +177,7 @@ impl<const HEADER: usize> SplitTx<HEADER> {
     /// `count` frames are at `frames`; those that are taken, the caller forgets. As many descriptors are free, and as many entries of the available ring are
     /// at `avail`, the next one first. This queue's pool has `HEADER` bytes of headroom.
     #[inline(never)]
-    unsafe fn put_run(&mut self, frames: NonNull<Frame>, avail: NonNull<u16>, count: usize, (min_len, max_len): (u16, u16)) -> (usize, u64) {
+    unsafe fn put_run(&mut self, frames: NonNull<Frame>, avail: NonNull<u16>, count: usize, (min_bytes, max_bytes): (u16, u16)) -> (usize, u64) {
         let (slots, descriptors) = (self.slots.as_mut_ptr(), self.queue.desc.at(0));
         let (pool, iova) = (self.pool.as_ptr(), self.delta.wrapping_sub(HEADER as u64));
         // SAFETY: there are `count` numbers below `free_count`, by the caller's word.
@@ -189,7 +189,7 @@ impl<const HEADER: usize> SplitTx<HEADER> {
             unsafe {
                 let frame = frames.add(done).as_ref();
                 let len = frame.linear_len() as u16;
-                if frame.pool_word() != pool || len.wrapping_sub(min_len) > max_len.wrapping_sub(min_len) {
+                if frame.pool_word() != pool || len.wrapping_sub(min_bytes) > max_bytes.wrapping_sub(min_bytes) {
                     break;
                 }
                 let ptr = frame.ptr();
