@@ -103,6 +103,17 @@ class Finds(unittest.TestCase):
         self.assertEqual(found_in(**files), [])
         self.assertEqual(found_in(wings=True, **files), [["x", "y"]])
 
+    def test_wings_with_a_file_outside_of_the_crates_folder(self):
+        with tempfile.TemporaryDirectory() as folder:
+            base = Path(folder)
+            (base / "bin").mkdir()
+            (base / "bin/lib.rs").write_text('#[path = "../shared.rs"] mod shared; mod a;')
+            (base / "bin/a.rs").write_text("use crate::shared::S; pub struct A;")
+            (base / "shared.rs").write_text("use crate::a::A; pub struct S;")
+            root = base / "bin/lib.rs"
+            edges = circles.between_wings(circles.edges_of(circles.Crate(root)), root)
+            self.assertEqual([[file.name for file in circle] for circle in circles.circles_of(edges)], [["a.rs", "shared.rs"]])
+
 
 class PassesOver(unittest.TestCase):
     def nothing(self, b, **others):

@@ -1,7 +1,7 @@
 // A device served by libvfio-user, the protocol's reference implementation, for vfio/tests/libvfio_user.rs:
 //
 //     cc -I/usr/local/include/vfio-user -o server vfio/tests/libvfio_user/server.c -lvfio-user
-//     LIBVFIO_USER_SERVER=$PWD/server cargo test -p vfio --test libvfio_user
+//     LIBVFIO_USER_SERVER=$PWD/server cargo test -p barewire-vfio --test libvfio_user
 //
 // server SOCKET [ro]
 //
