@@ -51,7 +51,8 @@ fn run(args: &Args) -> Result<bool, Error> {
     let captured = captured.and_then(|()| recording.flush());
     let (written, missed) = (recording.output.whole(), totals.rx_missed_errors);
     let ended = finish([port], &[totals], captured);
-    say(format_args!("captured={written} missed={missed} mpps={:.3}", written as f64 / seconds / 1e6));
+    let told = totals.rx_missed().map_or("unknown".into(), |missed| missed.to_string());
+    say(format_args!("captured={written} missed={told} mpps={:.3}", written as f64 / seconds / 1e6));
     ended.map(|()| missed == 0)
 }
 

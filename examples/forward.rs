@@ -180,7 +180,7 @@ fn print_result([there, back]: &[Way; 2], flows: Option<&[Arc<Flow>; 2]>, [a, b]
     // What a queue took and the card did not send has not been forwarded.
     let forwarded = there.tx.counters().packets.min(b.tx_packets) + back.tx.counters().packets.min(a.tx_packets);
     let refused = there.refused.frames + back.refused.frames;
-    let missed = a.rx_missed_errors + b.rx_missed_errors;
+    let missed = a.rx_missed().zip(b.rx_missed()).map_or("unknown".into(), |(a, b)| (a + b).to_string());
     let mpps = forwarded as f64 / seconds / 1e6;
     let Some([into_a, into_b]) = flows.map(|flows| flows.each_ref().map(|flow| flow.totals())) else {
         // Without checkers at the far ends: what was received, and neither sent nor refused, is lost.

@@ -2,10 +2,11 @@
 
 use std::fmt;
 
-use driver_core::device::Error as DeviceError;
+use driver_core::device::{Error as DeviceError, Imbalance};
 use driver_core::host::PciId;
 use driver_core::queue::QueueFault;
 
+use crate::event::Event;
 use crate::spec::SpecError;
 
 /// Why a device could not be opened, started or used.
@@ -46,12 +47,18 @@ pub enum Error {
         why: String,
     },
     /// The device failed, or the host wants it back.
-    #[cfg(feature = "vfio")]
     Event {
         /// The device's spec.
         device: String,
-        /// Which of the two.
-        event: vfio::Event,
+        /// What happened.
+        event: Event,
+    },
+    /// Frames are in no account: neither sent nor given up, or received and not told of.
+    Accounts {
+        /// The device's spec.
+        device: String,
+        /// Which, and how many.
+        imbalance: Imbalance,
     },
     /// The device could not be opened, started or used: function, step, and why. A register that was waited for is below it:
     /// [`DeviceError::wait`], or the chain of [`source`](std::error::Error::source).
@@ -84,8 +91,8 @@ impl fmt::Display for Error {
             Self::Vfio(error) => error.fmt(f),
             Self::NoDriver { device, id, supported } => write!(f, "{device}: there is no driver for {id}; there are drivers for {supported}"),
             Self::NotSharable { device, why } => write!(f, "{device}: {why}"),
-            #[cfg(feature = "vfio")]
             Self::Event { device, event } => write!(f, "{device}: {event}"),
+            Self::Accounts { device, imbalance } => write!(f, "{device}: {imbalance}"),
             Self::Device(error) => error.fmt(f),
             Self::Queue { device, fault } => write!(f, "{device}: {fault}"),
             Self::Violations { device, violations } => {
@@ -113,9 +120,8 @@ impl std::error::Error for Error {
             Self::Serve(error) => Some(error),
             #[cfg(feature = "vfio")]
             Self::Vfio(error) => Some(error),
-            #[cfg(feature = "vfio")]
-            Self::Event { .. } => None,
-            Self::NoDriver { .. } | Self::NotSharable { .. } | Self::Violations { .. } => None,
+            Self::Accounts { imbalance, .. } => Some(imbalance),
+            Self::Event { .. } | Self::NoDriver { .. } | Self::NotSharable { .. } | Self::Violations { .. } => None,
         }
     }
 }

@@ -26,6 +26,7 @@ mod clock;
 mod device;
 mod drivers;
 mod error;
+mod event;
 mod host;
 mod origin;
 mod port;
@@ -34,17 +35,15 @@ pub mod spec;
 pub use device::Device;
 pub use drivers::{Driven, driver_for};
 pub use error::Error;
+pub use event::Event;
 pub use host::{Host, open, open_all};
 pub use port::{Port, Report};
 pub use spec::{Spec, SpecError};
 
 pub use driver_core::buf::{Batch, BufPool, Frame, PoolConfig};
-pub use driver_core::device::{Config, DeviceInfo, Error as DeviceError, Link, NetDevice, RxMode, Stats};
+pub use driver_core::device::{Config, DeviceInfo, DeviceState, Error as DeviceError, Link, NetDevice, RxMode, Stats};
 pub use driver_core::ether::MacAddr;
 pub use driver_core::queue::{DEFAULT_BUDGET, PollError, Poller, QueueFault, RxQueue, TxQueue, TxState};
-
-#[cfg(feature = "vfio")]
-pub use vfio::Event;
 
 pub use driver_core;
 #[cfg(feature = "ixgbe")]

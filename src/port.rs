@@ -5,10 +5,11 @@ use std::fmt;
 use std::os::fd::BorrowedFd;
 
 use driver_core::buf::BufPool;
-use driver_core::device::{Caps, NetDevice, NetDriver, Started, Stats};
+use driver_core::device::{Accounts, Caps, DeviceState, NetDevice, NetDriver, Started, Stats};
 use driver_core::queue::{RxQueue, TxQueue};
 
 use crate::error::Error;
+use crate::event::Event;
 use crate::origin::Origin;
 
 /// A started device. Dropping it stops the device.
@@ -67,24 +68,29 @@ impl Port {
         self.origin.wire_error()
     }
 
-    /// What happened to the device as a whole: it failed, or the host wants it back. It stays until the port is gone.
+    /// What happened to the device that its program did not ask for: it does not run any more, or the host wants it back. It stays until the port is gone.
     ///
-    /// A program that is asked for its device should let the port go soon: the host waits for it. Asking costs system calls on a real device: a few
-    /// times a second will do. Simulated cards have no events.
-    #[cfg(feature = "vfio")]
-    pub fn event(&self) -> Option<vfio::Event> {
-        self.origin.event()
+    /// To be called a few times a second: it looks at the device ([`NetDevice::watch`]), so that one that hangs, is gone or was reset is found out, and its queues
+    /// say so. A program that is asked for its device should let the port go soon: the host waits for it. Asking costs register reads, and system calls on a real
+    /// device.
+    pub fn event(&mut self) -> Option<Event> {
+        let state = self.control.watch();
+        if state.is_failure() { Some(Event::State(state)) } else { self.origin.event() }
     }
 
-    /// A descriptor that is readable while there is an [`event`](Port::event), for `epoll` and its kin; `None` for simulated cards.
+    /// A descriptor that is readable while the host has an [`event`](Port::event) to tell, for `epoll` and its kin; `None` for simulated cards. What the device
+    /// itself does it does not tell.
     #[cfg(feature = "vfio")]
     pub fn events_fd(&self) -> Option<BorrowedFd<'_>> {
         self.origin.events_fd()
     }
 
     /// Whether the device has sent all that `tx`, its only transmit queue that was used, took: by the device's own count where it has one, else by what
-    /// it gave back.
+    /// it gave back. Of a device that failed it is never said.
     pub fn is_output_over(&mut self, tx: &mut dyn TxQueue) -> bool {
+        if self.control.state().is_failure() {
+            return false;
+        }
         if self.control.info().caps.contains(Caps::TX_COUNT) {
             return self.control.stats().tx_packets >= tx.counters().packets;
         }
@@ -95,16 +101,20 @@ impl Port {
     /// Stops the device and says how it ended. Queues that were taken out and still live are dead from here on.
     pub fn finish(mut self) -> Report {
         let device = self.name().to_owned();
-        let stats = self.control.stats();
         let stopped = self.control.stop().map_err(Error::from);
         self.rx.clear();
         self.tx.clear();
+        // Behind the stop, which counts what was given up.
+        let (stats, accounts, state) = (self.control.stats(), self.control.accounts(), self.control.state());
         let Self { control, origin, .. } = self;
         drop(control);
         let end = origin.finish();
         Report {
             device,
             stats,
+            accounts,
+            state,
+            is_watched: end.is_watched,
             violations: end.violations,
             stopped,
             #[cfg(feature = "sim")]
@@ -127,6 +137,12 @@ pub struct Report {
     pub device: String,
     /// Its counters when it was stopped.
     pub stats: Stats,
+    /// What became of every frame.
+    pub accounts: Accounts,
+    /// How the device was at the end: stopped, or what had failed before.
+    pub state: DeviceState,
+    /// Whether the device counts for itself and cannot lose a frame unseen, as a simulated card.
+    is_watched: bool,
     /// What the driver did that the datasheet forbids, in the words of the simulated card, which watches it. A real device does not watch.
     pub violations: Vec<String>,
     /// Whether it stopped.
@@ -140,14 +156,20 @@ impl Report {
     /// Whether all went well.
     ///
     /// # Errors
-    /// The first of: the device did not stop, it saw violations, its wire reported an error.
+    /// The first of: the device had failed, it did not stop, it saw violations, its wire reported an error, frames are in no account (a simulated card counts).
     pub fn check(self) -> Result<(), Error> {
+        if self.state.is_failure() {
+            return Err(Error::Event { device: self.device, event: Event::State(self.state) });
+        }
         self.stopped?;
         if !self.violations.is_empty() {
             return Err(Error::Violations { device: self.device, violations: self.violations });
         }
         #[cfg(feature = "sim")]
-        self.wire.map_err(|error| Error::Wire { device: self.device, error })?;
+        self.wire.map_err(|error| Error::Wire { device: self.device.clone(), error })?;
+        if self.is_watched {
+            self.accounts.check().map_err(|imbalance| Error::Accounts { device: self.device, imbalance })?;
+        }
         Ok(())
     }
 }

@@ -126,7 +126,7 @@ fn queues_may_outlive_their_port() {
 fn simulated_cards_have_no_events() {
     let mut host = Host::new();
     let (near, _far) = peer::pair(4);
-    let port = start(&mut host, "sim:virtio-net", near);
+    let mut port = start(&mut host, "sim:virtio-net", near);
     assert!(port.event().is_none() && port.events_fd().is_none());
     port.finish().check().unwrap();
 }

@@ -21,7 +21,9 @@ fn forward_on(card: &str, directory: &Directory, input: &str, output: &str) {
         assert!(found == wanted, "frame {index} of {} bytes came out with {} bytes, and otherwise", wanted.len(), found.len());
     }
     let last = outcome.stdout.lines().last().unwrap();
-    assert!(last.starts_with(&format!("forwarded={} lost=0 refused=0 missed=0 mpps=", wanted.len())), "{last}");
+    // A virtio device does not tell what it missed.
+    let missed = if card.starts_with("sim:virtio-net") { "unknown" } else { "0" };
+    assert!(last.starts_with(&format!("forwarded={} lost=0 refused=0 missed={missed} mpps=", wanted.len())), "{last}");
 }
 
 #[test]
@@ -108,7 +110,7 @@ fn frames_that_are_refused_are_told_once_and_counted() {
     captures::write(&input, &frames);
     let outcome = run("forward", &[&format!("sim:virtio-net,pcap-in={input}"), &format!("sim:ixgbe,pcap-out={output}"), "--mtu", "1500"]);
     assert_eq!(outcome.status, Some(1), "{outcome:?}");
-    assert!(outcome.stdout.lines().last().unwrap().starts_with("forwarded=200 lost=0 refused=100 missed=0 "), "{outcome:?}");
+    assert!(outcome.stdout.lines().last().unwrap().starts_with("forwarded=200 lost=0 refused=100 missed=unknown "), "{outcome:?}");
     assert!(outcome.stderr.lines().count() == 1 && outcome.stderr.contains("1518 bytes is longer than the MTU allows"), "{}", outcome.stderr);
     assert!(captures::read(&output).iter().all(|frame| frame.len() == 1514));
 }

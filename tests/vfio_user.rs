@@ -12,7 +12,7 @@ use barewire::sim::Model;
 use barewire::sim::vfio_user::{Server, Stopper};
 use barewire::sim::violation::Violations;
 use barewire::sim::wire::{Sent, Wire, peer};
-use barewire::{Batch, Config, Error, Event, Host, Port, Spec};
+use barewire::{Batch, Config, DeviceState, Error, Event, Host, Port, Spec};
 use common::ports::{self, PROMISCUOUS, until};
 use common::{Directory, example};
 
@@ -127,7 +127,7 @@ fn a_server_that_ends_is_an_event_and_the_port_still_ends() {
     let mut port = start(&mut Host::new(), &served, &Config::new());
     assert_eq!(port.event(), None);
     served.stop();
-    until("the event", || port.event() == Some(Event::Gone));
+    until("the event", || port.event() == Some(Event::State(DeviceState::Gone)));
     let (mut rx, mut batch) = (port.rx.remove(0), Batch::new(8));
     assert_eq!(rx.poll(&mut batch, 8), 0);
     drop(rx);

@@ -188,7 +188,7 @@ pub(crate) fn totals(mut end: Stats, port: &mut Port) -> Stats {
 /// run ended: with the first error of a device that went away, of the application itself (`outcome`), of a port that did not end well.
 pub(crate) fn finish<const PORTS: usize>(ports: [Port; PORTS], totals: &[Stats; PORTS], outcome: Result<(), Error>) -> Result<(), Error> {
     let mut lost = Ok(());
-    let reports = ports.map(|port| {
+    let reports = ports.map(|mut port| {
         // A queue that broke and a wait that ended come from it.
         if let (Ok(()), Some(event)) = (&lost, port.event()) {
             lost = Err(Error::Event { device: port.name().into(), event });

@@ -1,12 +1,14 @@
 //! What the control handle of a started card does to it.
 
-use driver_core::device::control::{ControlCore, ControlKernel};
+use driver_core::device::control::{ControlCore, ControlKernel, TxPosition, why_all_ones};
 use driver_core::device::{ErrorKind, Link, RxMode, Settings, Stats};
 use driver_core::ether::MacAddr;
 use driver_core::host::PciFunction;
+use driver_core::queue::QueueFault;
 use driver_core::queue::core::{Silence, Totals};
 
 use crate::card::Card;
+use crate::regs::{CTRL_EXT, CtrlExt, RXCTRL, Rxctrl, STATUS, TDH, TDT};
 use crate::silence::silence;
 use crate::stats::Counters;
 
@@ -52,6 +54,21 @@ impl<F: PciFunction> ControlKernel for Manage<F> {
         Ok(())
     }
 
+    /// After a reset RXEN is off, and so is DRV_LOAD, which firmware and other drivers look at.
+    fn look(&mut self) -> Option<QueueFault> {
+        let card = &self.card;
+        if STATUS.read(&card.bar).bits() == u32::MAX {
+            return Some(why_all_ones(&self.function));
+        }
+        let is_set_up = RXCTRL.read(&card.bar).contains(Rxctrl::RXEN) && CTRL_EXT.read(&card.bar).contains(CtrlExt::DRV_LOAD);
+        (!is_set_up).then_some(QueueFault::Reset)
+    }
+
+    fn tx_position(&mut self, queue: u16) -> Option<TxPosition> {
+        let (head, tail) = (TDH.at(queue.into()).ok()?, TDT.at(queue.into()).ok()?);
+        Some(TxPosition { head: head.read(&self.card.bar), tail: tail.read(&self.card.bar) })
+    }
+
     fn link(&mut self, now: &Settings) -> Result<Link, ErrorKind> {
         if now.vectors().is_some() {
             self.card.take_other_causes();
@@ -59,17 +76,25 @@ impl<F: PciFunction> ControlKernel for Manage<F> {
         Ok(self.card.link())
     }
 
+    /// Believes none of them where the card does not answer behind the last one.
     fn read_counters(&mut self) {
-        self.counters.update(&self.card.bar);
+        let mut counters = self.counters;
+        counters.update(&self.card.bar);
+        if STATUS.read(&self.card.bar).bits() != u32::MAX {
+            self.counters = counters;
+        }
     }
 
     fn stats(&self, _: &Totals, _: &Totals) -> Stats {
         self.counters.stats()
     }
 
-    fn stop(&mut self) -> Result<(Silence, u32), ErrorKind> {
-        let stopped = self.card.stop(&self.function);
-        let unsent = *stopped.as_ref().unwrap_or(&0);
-        Ok((silence(stopped.map(drop))?, unsent))
+    fn frames_counted(&self) -> (Option<u64>, Option<u64>) {
+        let stats = self.counters.stats();
+        (Some(stats.rx_packets), Some(stats.tx_packets))
+    }
+
+    fn stop(&mut self, left: &mut dyn FnMut(u16, u32)) -> Result<Silence, ErrorKind> {
+        silence(self.card.stop(&self.function, left))
     }
 }

@@ -138,6 +138,7 @@ pub const fn tx_rules(max_bytes: u16) -> TxRules {
     TxRules::new(tx::DATA | tx::EOP)
         .with_report(tx::RS)
         .with_done(tx::DD)
+        .with_end(tx::EOP)
         .with_payload_shift(tx::PAYLEN_SHIFT)
         .with_lengths(MIN_FRAME_BYTES as u16..=max_bytes)
 }

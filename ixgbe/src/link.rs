@@ -53,7 +53,11 @@ impl<B: Bar> Card<B> {
 
     /// The link now. LINKS is read until two reads agree, since a link that comes up passes through other states.
     pub(crate) fn link(&self) -> Link {
-        let state = |links: Links| links & (Links::LINK_UP | Links::LINK_SPEED | Links::SPEED_NON_STD);
+        // All ones: the card does not answer. Masked, they would look like a link of 10 Gbit/s.
+        let state = |links: Links| match links.bits() {
+            u32::MAX => Links::empty(),
+            _ => links & (Links::LINK_UP | Links::LINK_SPEED | Links::SPEED_NON_STD),
+        };
         let mut before = state(LINKS.read(&self.bar));
         let Ok(settled) = look_until(LINKS, "two reads to agree", &*self.clock, SETTLING, || {
             let now = state(LINKS.read(&self.bar));
@@ -70,8 +74,7 @@ impl<B: Bar> Card<B> {
 
 /// 8.2.3.22.20; the speeds between are the X550's.
 fn decode(links: Links, family: Family) -> Link {
-    // All ones: the card does not answer.
-    if !links.contains(Links::LINK_UP) || links.bits() == u32::MAX {
+    if !links.contains(Links::LINK_UP) {
         return Link::down();
     }
     let odd = family == Family::X550 && links.contains(Links::SPEED_NON_STD);

@@ -6,6 +6,7 @@ use driver_core::reg::wait_until;
 use driver_core::ring::DESC_BYTES;
 
 use crate::card::Card;
+use crate::config::MAX_RING;
 use crate::regs::*;
 
 /// NO-LIMITS: how long a queue may take to turn on or off. The drivers in the field wait 10 ms.
@@ -135,24 +136,28 @@ pub(crate) fn stop_rx(bar: &impl Bar, clock: &dyn Clock, index: u16) -> Result<(
 }
 
 /// 4.6.8.1.2: lets what was handed over go out, within limits, and turns a transmit queue off. When it returns without error the card reads
-/// neither the ring nor its buffers any more. Returns how many descriptors were given up, unsent.
-pub(crate) fn stop_tx(bar: &impl Bar, clock: &dyn Clock, index: u16) -> Result<u32, ErrorKind> {
+/// neither the ring nor its buffers any more. Returns how many descriptors are left, unsent; `None` where the queue was off already.
+pub(crate) fn stop_tx(bar: &impl Bar, clock: &dyn Clock, index: u16) -> Result<Option<u32>, ErrorKind> {
     let control = TXDCTL.at(index.into())?;
     if !control.read(bar).contains(Txdctl::ENABLE) {
-        return Ok(0);
+        return Ok(None);
     }
-    let mut unsent = 0;
+    let mut left = 0;
     let tail = TDT.at(index.into())?.read(bar);
     let head = TDH.at(index.into())?;
     // Without a link nothing goes out: what is left then is given up with the queue.
     if let Err(wait) = wait_until(bar, head, "a transmit queue to drain (TDH = TDT)", clock, DRAIN_US, |head: u32| head == tail) {
-        let len = TDLEN.at(index.into())?.read(bar) / DESC_BYTES as u32;
-        unsent = tail.wrapping_sub(wait.last as u32) & len.wrapping_sub(1);
-        log::warn!("{unsent} descriptors were not sent before their queue stopped: {wait}");
+        if wait.is_all_ones() {
+            return Err(wait.into());
+        }
+        // A length that is none, or longer than any ring, is a lie, and what comes of it no more than a number.
+        let len = (TDLEN.at(index.into())?.read(bar) / DESC_BYTES as u32).clamp(1, MAX_RING);
+        left = tail.wrapping_sub(wait.last as u32) % len;
+        log::warn!("{left} descriptors were not sent before their queue stopped: {wait}");
     }
     control.modify(bar, |v| v - Txdctl::ENABLE);
     wait_until(bar, control, "a transmit queue to turn off (ENABLE clear)", clock, ENABLE_US, |v| !v.contains(Txdctl::ENABLE))?;
-    Ok(unsent)
+    Ok(Some(left))
 }
 
 #[cfg(test)]

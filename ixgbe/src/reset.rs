@@ -146,19 +146,19 @@ impl<B: Bar> Card<B> {
 
     /// Stops a running port: interrupts masked, receiver off, frames in flight sent where they go out in time, queues off, no request pending.
     ///
-    /// Returns how many transmit descriptors were given up, unsent.
-    pub(crate) fn stop(&self, function: &impl PciFunction) -> Result<u32, ErrorKind> {
+    /// Tells `left` of each transmit queue that was on how many descriptors it left, unsent.
+    pub(crate) fn stop(&self, function: &impl PciFunction, mut left: impl FnMut(u16, u32)) -> Result<(), ErrorKind> {
         self.mask_interrupts();
         // The receiver first, so that no more frames come in.
         RXCTRL.modify(&self.bar, |v| v - Rxctrl::RXEN);
-        let mut unsent = 0;
         for index in 0..MAX_QUEUES {
             // What is not confirmed here, Master Disable or the reset confirms.
-            let rx = queues::stop_rx(&self.bar, &*self.clock, index).map(|()| 0);
-            for result in [rx, queues::stop_tx(&self.bar, &*self.clock, index)] {
-                match result {
-                    Ok(given_up) => unsent += given_up,
-                    Err(error) => log::warn!("{}: {error}", self.name),
+            let rx = queues::stop_rx(&self.bar, &*self.clock, index);
+            let tx = queues::stop_tx(&self.bar, &*self.clock, index).map(|unsent| unsent.into_iter().for_each(|unsent| left(index, unsent)));
+            for error in [rx, tx].into_iter().filter_map(Result::err) {
+                log::warn!("{}: {error}", self.name);
+                if error.is_gone() {
+                    return Err(error);
                 }
             }
         }
@@ -170,7 +170,7 @@ impl<B: Bar> Card<B> {
         // The firmware may have the port back.
         CTRL_EXT.modify(&self.bar, |v| v - CtrlExt::DRV_LOAD);
         self.flush();
-        Ok(unsent)
+        Ok(())
     }
 
     /// Lets the port issue requests again.

@@ -160,7 +160,14 @@ impl<F: PciFunction> Ixgbe<F> {
             }
         };
         let mut memory = RingMemory::new(pool.domain(), ring_bytes(settings))?;
-        let mut queues = Queues { rx: Vec::new(), rx_setup: Vec::new(), tx: Vec::new(), tx_rings: Vec::new(), pool, shared: Shared::new() };
+        let mut queues = Queues {
+            rx: Vec::new(),
+            rx_setup: Vec::new(),
+            tx: Vec::new(),
+            tx_rings: Vec::new(),
+            pool,
+            shared: Shared::watched(self.card.clock.clone(), settings.tx().hang_us()),
+        };
         for index in 0..settings.rx().queue_count() {
             queues.add_rx(&self.card, settings, index, &mut memory)?;
         }

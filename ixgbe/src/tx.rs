@@ -6,12 +6,13 @@ use core::fmt;
 use driver_core::barrier;
 use driver_core::buf::{Batch, BufPool, Frame};
 use driver_core::host::{Bar, Clock, Doorbell};
-use driver_core::queue::core::{Put, Stop, Tally, TxCore, TxKernel};
+use driver_core::queue::core::{Put, Silence, Stop, TxCore, TxKernel, WhyStuck};
 use driver_core::queue::{QueueFault, Refusal};
 use driver_core::ring::{BLOCK, Reclaimed, TxRing};
 
 use crate::desc::tx as bits;
 use crate::queues::stop_tx;
+use crate::regs::{LINKS, Links, STATUS};
 use crate::silence::silence;
 
 /// One transmit queue.
@@ -118,9 +119,32 @@ impl<B: Bar> TxKernel for Transmit<B> {
         self.tail.ring(tail);
     }
 
-    fn stop(&mut self, tally: &Tally) -> Stop {
-        let answer = stop_tx(&self.bar, &*self.clock, self.index).map(|unsent| tally.add_unsent(unsent));
-        silence(answer).map_or(Stop::Unconfirmed, Stop::Silent)
+    fn why_stuck(&mut self) -> WhyStuck {
+        match STATUS.read(&self.bar) {
+            all_ones if all_ones.bits() == u32::MAX => WhyStuck::Lost(QueueFault::Gone),
+            _ if !LINKS.read(&self.bar).contains(Links::LINK_UP) => WhyStuck::NoLink,
+            _ => WhyStuck::Unknown,
+        }
+    }
+
+    fn stop(&mut self) -> Stop {
+        let mut left = None;
+        match silence(stop_tx(&self.bar, &*self.clock, self.index).map(|told| left = told)) {
+            Ok(silence) => {
+                if let Some(left) = left {
+                    silence.retire(&mut self.ring, left);
+                }
+                Stop::Silent(silence)
+            }
+            Err(error) => {
+                log::warn!("ixgbe transmit queue {}: {error}", self.index);
+                Stop::Unconfirmed
+            }
+        }
+    }
+
+    fn retire(&mut self, left: u32, silence: &Silence) {
+        silence.retire(&mut self.ring, left);
     }
 
     fn into_lent(self) -> TxRing {

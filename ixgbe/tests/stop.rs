@@ -4,7 +4,7 @@ mod common;
 
 use common::{Card, I82599, Liar, MAC, X540, X550, frame, received, transmit};
 use driver_core::buf::{Batch, BufPool, PoolConfig};
-use driver_core::device::{Config, Link, NetDevice, RxMode};
+use driver_core::device::{Config, DeviceState, Link, NetDevice, RxMode};
 use driver_core::ether::MacAddr;
 use driver_core::host::PciFunction;
 use driver_core::queue::{QueueFault, RxQueue, TxQueue, TxState};
@@ -97,7 +97,7 @@ fn a_stopped_card_says_so() {
         ("setting its multicast filters", control.set_multicast_filters(&[])),
     ] {
         let error = result.unwrap_err();
-        assert!(matches!(error.kind(), ErrorKind::Stopped), "{error}");
+        assert!(matches!(error.kind(), ErrorKind::NotRunning(DeviceState::Stopped)), "{error}");
         assert_eq!((error.function(), error.step()), ("sim:ixgbe", step));
     }
     card.assert_no_violations();

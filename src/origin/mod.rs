@@ -3,6 +3,8 @@
 #[cfg(feature = "vfio")]
 use std::os::fd::BorrowedFd;
 
+use crate::event::Event;
+
 #[cfg(feature = "sim")]
 pub(crate) mod sim;
 #[cfg(feature = "vfio")]
@@ -20,8 +22,7 @@ pub(crate) trait Origin: Send {
         None
     }
     /// What happened to the device as a whole.
-    #[cfg(feature = "vfio")]
-    fn event(&self) -> Option<::vfio::Event> {
+    fn event(&self) -> Option<Event> {
         None
     }
     /// A descriptor that is readable while there is an event.
@@ -37,6 +38,8 @@ pub(crate) trait Origin: Send {
 
 /// How what stood behind a device ended.
 pub(crate) struct End {
+    /// Whether the device counts every frame, so that the driver's accounts must be those of the device.
+    pub(crate) is_watched: bool,
     /// What the driver did that the datasheet forbids.
     pub(crate) violations: Vec<String>,
     /// What became of the device's wire.
@@ -47,6 +50,7 @@ pub(crate) struct End {
 impl End {
     pub(crate) fn good() -> Self {
         Self {
+            is_watched: false,
             violations: Vec::new(),
             #[cfg(feature = "sim")]
             wire: Ok(()),

@@ -80,6 +80,6 @@ impl Origin for Moving {
     }
     fn finish(self: Box<Self>) -> End {
         let wire = self.live.stop();
-        End { violations: self.card.violations().iter().map(ToString::to_string).collect(), wire }
+        End { is_watched: true, violations: self.card.violations().iter().map(ToString::to_string).collect(), wire }
     }
 }

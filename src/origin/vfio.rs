@@ -4,19 +4,27 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::sync::Arc;
 
+use driver_core::device::DeviceState;
 use driver_core::host::Clock;
 use vfio::sysfs::{Root, diagnose};
-use vfio::{Domain, Event, Events, PciAddress, UserDomain, Way};
+use vfio::{Domain, Events, PciAddress, UserDomain, Way};
 
 use super::Origin;
 use crate::device::Device;
 use crate::error::Error;
+use crate::event::Event;
 use crate::spec::PciSpec;
 
 /// What happens to a function beside its queues.
 impl Origin for Events {
     fn event(&self) -> Option<Event> {
-        self.pending()
+        self.pending().map(|event| match event {
+            vfio::Event::Failed => Event::Failed,
+            vfio::Event::RemovalRequested => Event::RemovalRequested,
+            vfio::Event::Gone => Event::State(DeviceState::Gone),
+            // What a later version of VFIO tells is no reason to go on.
+            _ => Event::Failed,
+        })
     }
     fn events_fd(&self) -> Option<BorrowedFd<'_>> {
         Some(self.as_fd())

@@ -5,8 +5,10 @@
 use alloc::sync::Arc;
 
 use driver_core::device::ErrorKind;
+use driver_core::device::control::why_all_ones;
 use driver_core::ether::{MIN_MTU, MacAddr};
 use driver_core::host::{Clock, DmaDomain, PciFunction};
+use driver_core::queue::QueueFault;
 
 use crate::error::HardwareError;
 use crate::filter::local_mac;
@@ -64,6 +66,13 @@ impl<F: PciFunction> Card<F> {
         self.offered & Features::USED
     }
 
+    /// What became of a live device, if it does not run any more.
+    pub(crate) fn look(&self) -> Option<QueueFault> {
+        let status = self.transport.status();
+        // All ones have every bit set, DEVICE_NEEDS_RESET too.
+        if status.bits() == u8::MAX { Some(why_all_ones(&*self.function.lock())) } else { lost(status) }
+    }
+
     fn permanent_mac(&self) -> Result<MacAddr, ErrorKind> {
         let transport = &self.transport;
         if !self.takes().contains(Features::MAC) {
@@ -85,6 +94,14 @@ impl<F: PciFunction> Card<F> {
         // 5.1.4.1: "The device MUST set mtu to between 68 and 65535 inclusive, if it offers VIRTIO_NET_F_MTU."
         if mtu < MIN_MTU { Err(HardwareError::DeviceConfig { what: "mtu is below 68" }.into()) } else { Ok(Some(mtu)) }
     }
+}
+
+/// What the status of a live device says of it: whether it asks for a reset (2.1.2), or was reset, so that DRIVER_OK is gone.
+pub(crate) fn lost(status: Status) -> Option<QueueFault> {
+    if status.contains(Status::DEVICE_NEEDS_RESET) {
+        return Some(QueueFault::NeedsReset);
+    }
+    (!status.contains(Status::DRIVER_OK)).then_some(QueueFault::Reset)
 }
 
 /// How many bytes of the device configuration these features need.

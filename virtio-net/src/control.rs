@@ -4,6 +4,7 @@ use driver_core::device::control::{ControlCore, ControlKernel};
 use driver_core::device::{ErrorKind, Link, RxMode, Settings, Stats};
 use driver_core::ether::MacAddr;
 use driver_core::host::PciFunction;
+use driver_core::queue::QueueFault;
 use driver_core::queue::core::{Silence, Totals};
 
 use crate::card::Card;
@@ -57,8 +58,8 @@ impl<F: PciFunction> ControlKernel for Manage<F> {
         Ok(())
     }
 
-    fn needs_reset(&mut self) -> bool {
-        self.card.needs_reset()
+    fn look(&mut self) -> Option<QueueFault> {
+        self.card.look()
     }
 
     fn link(&mut self, _: &Settings) -> Result<Link, ErrorKind> {
@@ -69,7 +70,7 @@ impl<F: PciFunction> ControlKernel for Manage<F> {
         crate::stats::stats(rx, tx)
     }
 
-    fn stop(&mut self) -> Result<(Silence, u32), ErrorKind> {
-        Ok((silence(self.card.transport.reset())?, 0))
+    fn stop(&mut self, _: &mut dyn FnMut(u16, u32)) -> Result<Silence, ErrorKind> {
+        silence(self.card.transport.reset())
     }
 }

@@ -1,9 +1,10 @@
 //! Initialisation in the specification's order (3.1.1, 4.1.5.1): features, and the vector of configuration changes. Queues are in [`queues`](crate::queues).
 
 use driver_core::buf::BufPool;
-use driver_core::device::{ErrorKind, Offloads, Settings};
+use driver_core::device::{DeviceState, ErrorKind, Offloads, Settings};
 use driver_core::ether::FrameLimits;
 use driver_core::host::{PciFunction, Vectors};
+use driver_core::queue::QueueFault;
 
 use crate::card::Card;
 use crate::error::HardwareError;
@@ -35,12 +36,12 @@ impl<F: PciFunction> Card<F> {
     /// Step 8: "Set the DRIVER_OK status bit. At this point the device is “live”."
     pub(crate) fn go_live(&self) -> Result<(), ErrorKind> {
         self.transport.add_status(Status::DRIVER_OK);
-        if self.needs_reset() { Err(ErrorKind::NeedsReset) } else { Ok(()) }
-    }
-
-    /// Whether the device has lost its way. One that is gone reads all ones, which has this bit set too.
-    pub(crate) fn needs_reset(&self) -> bool {
-        self.transport.status().contains(Status::DEVICE_NEEDS_RESET)
+        match self.look() {
+            Some(QueueFault::Gone) => Err(ErrorKind::NotRunning(DeviceState::Gone)),
+            Some(QueueFault::NeedsReset) => Err(ErrorKind::NotRunning(DeviceState::NeedsReset)),
+            Some(_) => Err(ErrorKind::NotRunning(DeviceState::Reset)),
+            None => Ok(()),
+        }
     }
 
     /// Turns the vectors on and gives the control vector to configuration changes (4.1.5.1.2).

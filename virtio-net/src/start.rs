@@ -135,8 +135,8 @@ impl<F: PciFunction> VirtioNet<F> {
     /// # Errors
     /// [`StartError`] with the reason and the device, stopped. Where the device does not even confirm its reset, the buffers it was lent leak.
     pub fn start(self, config: &Config) -> Result<Started<F>, StartError<F>> {
-        let mut shared = Shared::new();
         let mut settings = Settings::new(config, self.info.permanent_mac);
+        let mut shared = Shared::watched(self.card.transport.clock.clone(), settings.tx().hang_us());
         match self.bring_up(config, &mut settings, &mut shared) {
             Ok(Running { rx, tx, pool, vectors, features }) => {
                 let mut rx = vec![rx];
@@ -203,7 +203,8 @@ impl<F: PciFunction> VirtioNet<F> {
         // Of one buffer at most, and untagged: only frames that go one at a time are looked at for a tag.
         let longest = limits.untagged_bytes().min(pool.data_bytes()) as u16;
         let max_ordinary_bytes = if gate.counts_bytes() { None } else { Some(longest) };
-        let kernel = Transmit { ring, notify, csum: features.contains(Features::CSUM), max_ordinary_bytes };
+        let (common, device) = (card.transport.common.clone(), features.contains(Features::STATUS).then(|| card.transport.device.clone()));
+        let kernel = Transmit { ring, notify, common, device, csum: features.contains(Features::CSUM), max_ordinary_bytes };
         let tx = Tx::new(kernel, shared.tx_seat(), 0, gate, limits);
 
         // Last, when nothing can fail any more that would free the queues' memory.

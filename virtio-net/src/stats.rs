@@ -3,6 +3,9 @@
 use driver_core::device::Stats;
 use driver_core::queue::core::Totals;
 
+/// What a device alone could count, and does not tell without VIRTIO_NET_F_DEVICE_STATS (5.1.6.5.8).
+const UNCOUNTED: &[&str] = &["multicast", "rx_crc_errors", "rx_over_errors", "rx_missed_errors"];
+
 /// What the queues counted.
 pub(crate) fn stats(rx: &Totals, tx: &Totals) -> Stats {
     let mut stats = Stats::default();
@@ -11,7 +14,9 @@ pub(crate) fn stats(rx: &Totals, tx: &Totals) -> Stats {
     stats.rx_errors = rx.errors;
     stats.rx_frame_errors = rx.header_errors;
     stats.rx_length_errors = rx.length_errors;
-    stats.tx_packets = tx.packets;
+    // Those that are lost with their queue had been taken.
+    stats.tx_packets = tx.packets.saturating_sub(tx.lost);
     stats.tx_bytes = tx.bytes;
+    stats.uncounted = UNCOUNTED;
     stats
 }

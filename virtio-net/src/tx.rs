@@ -9,14 +9,16 @@ use driver_core::buf::meta::Checksum;
 use driver_core::buf::{Batch, BufPool, Frame};
 use driver_core::ether::MIN_FRAME_BYTES;
 use driver_core::host::PciFunction;
-use driver_core::queue::core::{Put, Stop, Tally, TxCore, TxKernel};
+use driver_core::queue::core::{Put, Stop, TxCore, TxKernel, WhyStuck};
 use driver_core::queue::{QueueFault, Refusal};
 use driver_core::ring::Reclaimed;
 use driver_core::ring::split::SplitTx;
 
+use crate::card::lost;
 use crate::desc::{HDR_F_NEEDS_CSUM, Header, NET_HDR_BYTES};
+use crate::regs::common::DEVICE_STATUS;
 use crate::regs::net;
-use crate::transport::Notify;
+use crate::transport::{Notify, Structure};
 
 /// One transmit queue.
 pub type Tx<F> = TxCore<Transmit<F>>;
@@ -25,6 +27,10 @@ pub type Tx<F> = TxCore<Transmit<F>>;
 pub struct Transmit<F: PciFunction> {
     pub(crate) ring: SplitTx<NET_HDR_BYTES>,
     pub(crate) notify: Notify<F>,
+    /// Where the device's status is.
+    pub(crate) common: Structure<F>,
+    /// Where its link's state is, if it tells that.
+    pub(crate) device: Option<Structure<F>>,
     /// VIRTIO_NET_F_CSUM was negotiated.
     pub(crate) csum: bool,
     /// The longest ordinary frame, in bytes. `None`: none is.
@@ -102,8 +108,17 @@ impl<F: PciFunction> TxKernel for Transmit<F> {
         self.notify.ring(net::TRANSMITQ);
     }
 
+    fn why_stuck(&mut self) -> WhyStuck {
+        let status = DEVICE_STATUS.read(&self.common);
+        if status.bits() == u8::MAX {
+            return WhyStuck::Lost(QueueFault::Gone);
+        }
+        let has_link = self.device.as_ref().is_none_or(|device| net::STATUS.read(device) & net::S_LINK_UP != 0);
+        lost(status).map_or(if has_link { WhyStuck::Unknown } else { WhyStuck::NoLink }, WhyStuck::Lost)
+    }
+
     /// A device cannot stop one queue alone.
-    fn stop(&mut self, _: &Tally) -> Stop {
+    fn stop(&mut self) -> Stop {
         Stop::WithDevice
     }
 

@@ -5,7 +5,7 @@ mod rig;
 use std::sync::atomic::Ordering;
 
 use driver_core::buf::{Batch, BufPool};
-use driver_core::device::NetDevice;
+use driver_core::device::{DeviceState, NetDevice};
 use driver_core::queue::{QueueFault, RxQueue, TxQueue, TxState};
 use rig::{Parts, Rig, numbered, pool, small};
 use sim::virtio_net::{Faults, VirtioNet as Model};
@@ -203,11 +203,11 @@ fn a_device_that_loses_its_way_is_reported_and_breaks_the_queues() {
     rig.run_us(20);
     assert!(!parts.control.link().up);
     let error = parts.control.check().unwrap_err();
-    assert!(matches!(error.kind(), ErrorKind::NeedsReset) && error.function() == "sim:virtio-net", "{error}");
-    assert!(matches!(parts.rx.fault(), Some(QueueFault::Protocol(what)) if what.contains("DEVICE_NEEDS_RESET")));
+    assert!(matches!(error.kind(), ErrorKind::NotRunning(DeviceState::NeedsReset)) && error.function() == "sim:virtio-net", "{error}");
+    assert_eq!(parts.rx.fault(), Some(QueueFault::NeedsReset));
     let mut batch = Batch::new(1);
     batch.push(pool.frame_from(&numbered(1, 60)).unwrap()).unwrap();
-    assert!(matches!(parts.tx.submit(&mut batch), TxState::Broken(QueueFault::Protocol(_))));
+    assert!(matches!(parts.tx.submit(&mut batch), TxState::Broken(QueueFault::NeedsReset)));
     // A reset brings it back.
     parts.control.stop().unwrap();
     drop((parts, batch));
@@ -225,7 +225,7 @@ fn a_vector_tells_that_the_device_lost_its_way() {
     rig.model(Model::lose_its_way);
     rig.run_us(20);
     assert_eq!(started.control.link_interrupt().unwrap().wait(Some(0)).unwrap(), 1);
-    assert!(matches!(started.control.check().unwrap_err().kind(), ErrorKind::NeedsReset));
+    assert!(matches!(started.control.check().unwrap_err().kind(), ErrorKind::NotRunning(DeviceState::NeedsReset)));
     drop(started);
     rig.assert_clean();
 }

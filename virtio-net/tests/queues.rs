@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use driver_core::buf::Batch;
-use driver_core::device::{Config, NetDevice};
+use driver_core::device::{Config, DeviceState, NetDevice};
 use driver_core::host::Clock;
 use driver_core::queue::{GateConfig, QueueFault, RxQueue, TxQueue, TxState};
 use rig::{Rig, bytes_of, numbered, pool, small};
@@ -193,7 +193,7 @@ fn stop_is_confirmed_and_the_queues_know() {
     assert_eq!(parts.rx.poll(&mut batch, 4), 0);
     assert_eq!((parts.rx.fault(), parts.tx.fault()), (Some(QueueFault::Stopped), Some(QueueFault::Stopped)));
     assert!(!parts.control.link().up);
-    assert!(matches!(parts.control.set_rx_mode(Default::default()).unwrap_err().kind(), ErrorKind::Stopped));
+    assert!(matches!(parts.control.set_rx_mode(Default::default()).unwrap_err().kind(), ErrorKind::NotRunning(DeviceState::Stopped)));
     drop((parts, batch));
     assert_eq!(pool.available(), 256);
     rig.assert_clean();
@@ -229,7 +229,7 @@ fn filters_take_what_they_should() {
     assert_eq!((control.settings(), own), (&wanted, wanted.mac()), "what was refused is not remembered");
     control.stop().unwrap();
     let refused = [control.set_rx_mode(RxMode::empty()), control.set_unicast_filters(&[]), control.set_multicast_filters(&[])];
-    assert!(refused.iter().all(|result| matches!(result, Err(error) if matches!(error.kind(), ErrorKind::Stopped))));
+    assert!(refused.iter().all(|result| matches!(result, Err(error) if matches!(error.kind(), ErrorKind::NotRunning(DeviceState::Stopped)))));
     assert_eq!(control.settings(), &wanted);
     drop(control);
     rig.assert_clean();

@@ -203,6 +203,7 @@ pub struct TxConfig {
     queues: u16,
     ring: u32,
     gate: GateConfig,
+    timeout_us: u64,
 }
 
 impl Default for TxConfig {
@@ -212,9 +213,9 @@ impl Default for TxConfig {
 }
 
 impl TxConfig {
-    /// One queue of 512 descriptors, which stops and wakes by [`GateConfig::default`].
+    /// One queue of 512 descriptors, which stops and wakes by [`GateConfig::default`], and hangs after two seconds.
     pub fn new() -> Self {
-        Self { queues: 1, ring: 512, gate: GateConfig::default() }
+        Self { queues: 1, ring: 512, gate: GateConfig::default(), timeout_us: 2_000_000 }
     }
     /// How many queues.
     pub fn queues(self, count: u16) -> Self {
@@ -228,7 +229,16 @@ impl TxConfig {
     pub fn gate(self, gate: GateConfig) -> Self {
         Self { gate, ..self }
     }
+    /// For how long, in microseconds, a queue with work may stand still on a device with a link before it counts as hung (Linux: `watchdog_timeo`, for its
+    /// `ndo_tx_timeout`). `u64::MAX`: for ever.
+    pub fn timeout_us(self, timeout_us: u64) -> Self {
+        Self { timeout_us, ..self }
+    }
 
+    /// For how long a queue with work may stand still, in microseconds.
+    pub fn hang_us(&self) -> u64 {
+        self.timeout_us
+    }
     /// How many queues.
     pub fn queue_count(&self) -> u16 {
         self.queues

@@ -4,10 +4,12 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use crate::buf::pool::BufPool;
+use crate::device::accounts::Accounts;
 use crate::device::config::Config;
 use crate::device::error::{Error, StartError};
 use crate::device::info::{DeviceInfo, Link, RxMode};
 use crate::device::settings::Settings;
+use crate::device::state::DeviceState;
 use crate::device::stats::Stats;
 use crate::ether::MacAddr;
 use crate::host::pci::Interrupt;
@@ -65,11 +67,15 @@ pub trait NetDevice: Send {
     fn info(&self) -> &DeviceInfo;
     /// How it is set now: what was configured, and what was set since.
     fn settings(&self) -> &Settings;
-    /// Whether it runs and works.
+    /// How it is, as far as it was seen: by [`watch`](NetDevice::watch), by the other calls here, or by a queue. What failed first stays.
+    fn state(&self) -> DeviceState;
+    /// Looks how it is, in a few register reads: whether it answers, was reset by somebody else, asks for a reset, or hangs. To be called a few times a second;
+    /// without it, a device that went away is found out by a transmit queue that does not move, or by nobody.
+    fn watch(&mut self) -> DeviceState;
+    /// That it runs and works: [`watch`](NetDevice::watch) as a result.
     ///
     /// # Errors
-    /// [`ErrorKind::NeedsReset`](crate::device::error::ErrorKind::NeedsReset) where it asked for a reset: its queues are broken from then on.
-    /// [`ErrorKind::Stopped`](crate::device::error::ErrorKind::Stopped).
+    /// [`ErrorKind::NotRunning`](crate::device::error::ErrorKind::NotRunning).
     fn check(&mut self) -> Result<(), Error>;
     /// The address it has now.
     fn mac(&self) -> MacAddr {
@@ -107,6 +113,8 @@ pub trait NetDevice: Send {
     fn set_multicast_filters(&mut self, addresses: &[MacAddr]) -> Result<(), Error>;
     /// Counters since the start.
     fn stats(&mut self) -> Stats;
+    /// What became of every frame since the start.
+    fn accounts(&self) -> Accounts;
     /// Stops the device and takes its queues back; when it returns, the device writes to no memory any more.
     ///
     /// # Errors

@@ -1,13 +1,15 @@
 //! The control handle that all drivers share: it knows how far its device is, how it is set, and how it ends.
 
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 use core::fmt;
 
+use crate::device::accounts::Accounts;
 use crate::device::contract::NetDevice;
 use crate::device::error::{During, Error, ErrorKind, steps};
 use crate::device::info::{DeviceInfo, Link, RxMode};
 use crate::device::settings::Settings;
-use crate::device::state::Shared;
+use crate::device::state::{DeviceState, Shared};
 use crate::device::stats::Stats;
 use crate::ether::MacAddr;
 use crate::host::pci::{Interrupt, PciFunction};
@@ -15,7 +17,24 @@ use crate::host::vectors::{VectorPlan, Vectors};
 use crate::queue::core::kernel::RxKernel;
 use crate::queue::core::lent::Silence;
 use crate::queue::core::rx::RxCore;
-use crate::queue::core::seat::{State, Totals};
+use crate::queue::core::seat::Totals;
+use crate::ring::fault::QueueFault;
+
+/// How far a device is in one of its transmit rings: they are the same where it has no work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(clippy::exhaustive_structs, reason = "plain data: the two ends of what is in flight")]
+pub struct TxPosition {
+    /// What the device does next.
+    pub head: u32,
+    /// Where its work ends.
+    pub tail: u32,
+}
+
+/// What it means that a register that is never all ones reads all ones: a function that is there and whose memory decoding is off was reset or set otherwise by
+/// somebody else, and any other is gone.
+pub fn why_all_ones(function: &impl PciFunction) -> QueueFault {
+    if function.is_present() && !function.is_decoding() { QueueFault::Reset } else { QueueFault::Gone }
+}
 
 /// What a driver does to its device for a control handle. But for [`ControlKernel::stop`] and what reads no register, all of it is called while the device
 /// runs, and with addresses that were checked.
@@ -47,9 +66,13 @@ pub trait ControlKernel: Send + 'static {
     /// Where there are too many.
     fn set_multicast(&mut self, addresses: &[MacAddr]) -> Result<(), ErrorKind>;
 
-    /// Whether the device asks for a reset.
-    fn needs_reset(&mut self) -> bool {
-        false
+    /// Looks whether the device still is what the driver made it: [`QueueFault::Gone`], [`QueueFault::Reset`], [`QueueFault::NeedsReset`] if not.
+    fn look(&mut self) -> Option<QueueFault> {
+        None
+    }
+    /// Where the device is in a transmit ring; `None` where it does not tell, and the queues look for themselves.
+    fn tx_position(&mut self, _queue: u16) -> Option<TxPosition> {
+        None
     }
     /// Reads the link's state, and lets the link's interrupt fire again where there is one.
     ///
@@ -62,12 +85,17 @@ pub trait ControlKernel: Send + 'static {
     /// What was counted since the start: by the device as far as it was read, and by the queues.
     fn stats(&self, rx: &Totals, tx: &Totals) -> Stats;
 
-    /// Stops a device in any state, after frames on their way went out where they can. Gives the device's word that it is silent, and how many transmit
-    /// descriptors it gave up.
+    /// How many frames the device has put into memory, and how many it has sent, by its own count as far as it was read.
+    fn frames_counted(&self) -> (Option<u64>, Option<u64>) {
+        (None, None)
+    }
+
+    /// Stops a device that answers, in any state, after frames on their way went out where they can. Gives the device's word that it is silent, and tells `left`
+    /// of transmit queues how many descriptors they left unsent, where the device says so.
     ///
     /// # Errors
     /// Where the device does not confirm that it is silent.
-    fn stop(&mut self) -> Result<(Silence, u32), ErrorKind>;
+    fn stop(&mut self, left: &mut dyn FnMut(u16, u32)) -> Result<Silence, ErrorKind>;
 }
 
 /// The control handle of a started device, over what one driver brings. Dropping it stops the device.
@@ -80,12 +108,14 @@ pub struct ControlCore<K: ControlKernel> {
     interrupt: Option<Box<dyn Interrupt>>,
     link: Link,
     carrier_changes: u64,
+    /// Where transmit queues with work stood when they were looked at, and since when they stand there.
+    positions: Vec<(u16, TxPosition, u64)>,
 }
 
 impl<K: ControlKernel> ControlCore<K> {
     /// The handle of a device that has just come up, set as `settings` says.
     pub fn new(kernel: K, info: DeviceInfo, settings: Settings, shared: Shared, interrupt: Option<Box<dyn Interrupt>>) -> Self {
-        Self { kernel, info, settings, shared, interrupt, link: Link::down(), carrier_changes: 0 }
+        Self { kernel, info, settings, shared, interrupt, link: Link::down(), carrier_changes: 0, positions: Vec::new() }
     }
 
     /// What is the driver's own.
@@ -98,17 +128,59 @@ impl<K: ControlKernel> ControlCore<K> {
         &self.shared
     }
 
-    /// That the device runs and works. One that asks for a reset has failed from then on.
+    /// That the device answers and works, but for what one of its queues may have: setters go on then.
     fn runs(&mut self) -> Result<(), ErrorKind> {
-        match self.shared.state() {
-            State::Running if self.kernel.needs_reset() => {
-                self.shared.set_failed();
-                Err(ErrorKind::NeedsReset)
-            }
-            State::Running => Ok(()),
-            State::Failed => Err(ErrorKind::NeedsReset),
-            State::Stopping | State::Stopped => Err(ErrorKind::Stopped),
+        match self.watch() {
+            DeviceState::Running | DeviceState::Hung { .. } | DeviceState::Broken { .. } if self.shared.is_running() => Ok(()),
+            state => Err(ErrorKind::NotRunning(state)),
         }
+    }
+
+    /// Looks at every transmit queue that is there: one that has work and stands where it stood for as long as its configuration allows hangs, if there is a link.
+    fn look_for_hang(&mut self) {
+        let Self { kernel, shared, positions, settings, .. } = self;
+        let Some((now_us, limit_us)) = shared.watch().map(|watch| (watch.clock.now_us(), watch.limit_us)) else { return };
+        let mut seen = Vec::with_capacity(positions.len());
+        let (mut hung, mut stands) = (None, false);
+        for (queue, _) in shared.live_tx() {
+            let Some(at) = kernel.tx_position(queue).filter(|at| at.head != at.tail) else { continue };
+            let before = positions.iter().find(|(number, before, _)| *number == queue && before.head == at.head);
+            stands |= before.is_some();
+            let since_us = before.map_or(now_us, |&(.., since_us)| since_us);
+            seen.push((queue, at, since_us));
+            if now_us.saturating_sub(since_us) >= limit_us {
+                hung = hung.or(Some((queue, since_us)));
+            }
+        }
+        *positions = seen;
+        if stands && !kernel.link(settings).is_ok_and(|link| link.up) {
+            // Without a link nothing moves, and none of it is the device's fault: with one, the time begins anew.
+            positions.clear();
+        } else if let Some((queue, since_us)) = hung {
+            let fault = QueueFault::Hung { queue, since_us };
+            log::error!("{}: {fault}", self.info.name);
+            shared.set_tx_failed(queue, fault);
+        }
+    }
+
+    /// Of a device that is known not to answer, what its host knows; else its own word.
+    fn end(&mut self) -> Result<Silence, ErrorKind> {
+        let state = self.watch();
+        // The queues hand the device nothing from here on.
+        self.shared.set_stopping();
+        let Self { kernel, shared, .. } = self;
+        match state {
+            DeviceState::Gone => return Err(ErrorKind::NotRunning(state)),
+            // Its memory decoding may be off, and its counters began anew.
+            DeviceState::Reset => kernel.with_function(PciFunction::enable_registers)?,
+            _ => kernel.read_counters(),
+        }
+        let answer = kernel.stop(&mut |queue, descriptors| shared.set_left(queue, descriptors));
+        if answer.is_ok() {
+            // What went out while it stopped.
+            kernel.read_counters();
+        }
+        answer
     }
 
     /// A setter: the device is told, and where it took it, it is remembered.
@@ -150,8 +222,27 @@ impl<K: ControlKernel> NetDevice for ControlCore<K> {
         &self.settings
     }
 
+    fn state(&self) -> DeviceState {
+        self.shared.device_state()
+    }
+
+    fn watch(&mut self) -> DeviceState {
+        if self.shared.is_running() {
+            match self.kernel.look() {
+                Some(fault) => {
+                    log::error!("{}: {fault}", self.info.name);
+                    self.shared.set_failed(fault);
+                }
+                None => self.look_for_hang(),
+            }
+        }
+        self.state()
+    }
+
     fn check(&mut self) -> Result<(), Error> {
-        self.runs().during(&self.info.name, steps::CHECKING)
+        let state = self.watch();
+        let result = if state.is_running() { Ok(()) } else { Err(ErrorKind::NotRunning(state)) };
+        result.during(&self.info.name, steps::CHECKING)
     }
 
     fn set_mac(&mut self, mac: MacAddr) -> Result<(), Error> {
@@ -161,7 +252,9 @@ impl<K: ControlKernel> NetDevice for ControlCore<K> {
     fn link(&mut self) -> Link {
         let now = match self.runs().and_then(|()| self.kernel.link(&self.settings)) {
             Ok(link) => link,
-            Err(ErrorKind::Stopped) => return Link::down(),
+            Err(ErrorKind::NotRunning(DeviceState::Stopped)) => return Link::down(),
+            // Told when it was seen, and by `state` since.
+            Err(ErrorKind::NotRunning(_)) => Link::down(),
             Err(error) => {
                 log::error!("{}: {}: {error}", self.info.name, steps::LINK);
                 Link::down()
@@ -194,28 +287,38 @@ impl<K: ControlKernel> NetDevice for ControlCore<K> {
     }
 
     fn stats(&mut self) -> Stats {
-        if self.shared.is_running() {
+        if self.runs().is_ok() {
             self.kernel.read_counters();
         }
         let (rx, tx) = (self.shared.rx_totals(), self.shared.tx_totals());
         let mut stats = self.kernel.stats(&rx, &tx);
-        stats.tx_dropped += tx.unsent;
+        stats.rx_dropped += rx.lost;
+        stats.tx_dropped += tx.lost;
         stats.carrier_changes = self.carrier_changes;
         stats
+    }
+
+    fn accounts(&self) -> Accounts {
+        let (rx, tx) = (self.shared.rx_totals(), self.shared.tx_totals());
+        let (rx_filled, tx_sent) = self.kernel.frames_counted();
+        Accounts {
+            tx_taken: tx.packets,
+            tx_sent,
+            tx_lost: tx.lost,
+            rx_filled,
+            rx_delivered: rx.packets,
+            rx_errors: rx.errors,
+            rx_lost: rx.lost,
+            is_final: self.shared.are_queues_gone(),
+        }
     }
 
     fn stop(&mut self) -> Result<(), Error> {
         if self.shared.is_stopped() {
             return Ok(());
         }
-        // The queues hand the device nothing from here on.
-        self.shared.set_stopping();
-        self.kernel.read_counters();
+        let answer = self.end();
         let Self { kernel, shared, .. } = self;
-        let answer = kernel.stop().map(|(silence, unsent)| {
-            shared.add_unsent(unsent);
-            silence
-        });
         kernel.with_function(|function| take_back(function, shared, answer)).during(&self.info.name, steps::STOPPING)
     }
 }
@@ -248,12 +351,18 @@ pub fn hand_out<K: RxKernel>(mut vectors: Vectors<impl Interrupt>, plan: Option<
 /// Takes back what a device was lent, after its `answer` to being stopped: for its word that it is silent or, where it does not give it, after a reset of the
 /// whole function. Without either the memory leaks, since the device may still use it.
 ///
-/// DMA is forbidden in any case: with that, what a device may still do that did not confirm is behind the IOMMU and the bridge.
+/// A function that was removed from its bus keeps nothing. Of any other DMA is forbidden in any case: with that, what a device may still do that did not confirm is behind the IOMMU and the bridge.
 ///
 /// # Errors
 /// What the device failed to confirm, where the function cannot be reset; what the host said, where DMA cannot be forbidden.
 pub fn take_back(function: &mut impl PciFunction, shared: &mut Shared, answer: Result<Silence, ErrorKind>) -> Result<(), ErrorKind> {
     shared.set_stopping();
+    if function.is_removed() {
+        log::warn!("{}: it is not on its bus any more, and keeps nothing of what it was lent", function.name());
+        // SAFETY: what is not on the bus reaches no memory, and what comes there later was reset: whoever implements `PciFunction` vouches for that.
+        shared.set_stopped(unsafe { Silence::confirmed() });
+        return Ok(());
+    }
     let forbidden = function.forbid_dma();
     let silence = answer.or_else(|unconfirmed| force_silence(function, unconfirmed))?;
     shared.set_stopped(silence);

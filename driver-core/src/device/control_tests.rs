@@ -3,25 +3,46 @@
 use alloc::string::ToString;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Mutex;
 
 use super::*;
 use crate::device::config::Config;
 use crate::host::bar::{Bar, BarError, Doorbell, RegSpace};
+use crate::host::clock::Clock;
 use crate::host::dma::DmaDomain;
 use crate::host::pci::{PciError, PciErrorKind};
 use crate::host::vectors::Vectors;
 use crate::testing;
 
 /// What the device does, and what was done to it.
-#[derive(Default)]
 struct Acts {
     refuses: bool,
-    needs_reset: bool,
+    trouble: Option<QueueFault>,
+    /// The vendor ID, where it can be read, and the Command register.
+    vendor: Option<u32>,
+    command: u32,
+    at: TxPosition,
     is_up: bool,
     never_stops: bool,
     cannot_be_reset: bool,
     told: Vec<&'static str>,
+}
+
+impl Default for Acts {
+    fn default() -> Self {
+        Self {
+            refuses: false,
+            trouble: None,
+            vendor: Some(0x8086),
+            command: 1 << 1,
+            at: TxPosition { head: 0, tail: 0 },
+            is_up: false,
+            never_stops: false,
+            cannot_be_reset: false,
+            told: Vec::new(),
+        }
+    }
 }
 
 #[derive(Clone, Default)]
@@ -90,8 +111,13 @@ unsafe impl PciFunction for Function {
     fn name(&self) -> &str {
         "test"
     }
-    fn config_read(&self, _: u16, _: u8) -> Result<u32, PciError> {
-        Ok(u32::MAX)
+    fn config_read(&self, offset: u16, _: u8) -> Result<u32, PciError> {
+        let acts = self.stage.0.lock().unwrap();
+        let gone = PciError::new("test", "reading", PciErrorKind::Gone);
+        match offset {
+            0 => acts.vendor.ok_or(gone),
+            _ => Ok(acts.command),
+        }
     }
     unsafe fn config_write(&mut self, _: u16, _: u8, _: u32) -> Result<(), PciError> {
         Ok(())
@@ -145,8 +171,11 @@ impl ControlKernel for Kernel {
     fn set_multicast(&mut self, _: &[MacAddr]) -> Result<(), ErrorKind> {
         self.stage.tell("multicast")
     }
-    fn needs_reset(&mut self) -> bool {
-        self.stage.0.lock().unwrap().needs_reset
+    fn look(&mut self) -> Option<QueueFault> {
+        self.stage.0.lock().unwrap().trouble
+    }
+    fn tx_position(&mut self, _: u16) -> Option<TxPosition> {
+        Some(self.stage.0.lock().unwrap().at)
     }
     fn link(&mut self, _: &Settings) -> Result<Link, ErrorKind> {
         Ok(if self.stage.0.lock().unwrap().is_up { Link::up_at(Some(10)) } else { Link::down() })
@@ -157,13 +186,14 @@ impl ControlKernel for Kernel {
     fn stats(&self, _: &Totals, _: &Totals) -> Stats {
         Stats { rx_packets: self.counted, ..Stats::default() }
     }
-    fn stop(&mut self) -> Result<(Silence, u32), ErrorKind> {
+    fn stop(&mut self, left: &mut dyn FnMut(u16, u32)) -> Result<Silence, ErrorKind> {
         self.stage.tell("stop")?;
         if self.stage.0.lock().unwrap().never_stops {
-            return Err(ErrorKind::NeedsReset);
+            return Err(ErrorKind::TooManyAddresses { asked: 1, room: 0 });
         }
+        left(0, 3);
         // SAFETY: there is no device.
-        Ok((unsafe { Silence::confirmed() }, 3))
+        Ok(unsafe { Silence::confirmed() })
     }
 }
 
@@ -171,11 +201,28 @@ const MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
 const OTHER: MacAddr = MacAddr([2, 0, 0, 0, 0, 2]);
 const GROUP: MacAddr = MacAddr([1, 0, 0x5e, 0, 0, 1]);
 
+/// A clock that the test moves.
+#[derive(Default)]
+struct Ticks(AtomicU64);
+
+impl Clock for Ticks {
+    fn now_us(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+    fn sleep_us(&self, us: u64) {
+        self.0.fetch_add(us, Ordering::Relaxed);
+    }
+}
+
 fn control(stage: &Stage) -> ControlCore<Kernel> {
+    control_of(stage, Shared::new())
+}
+
+fn control_of(stage: &Stage, shared: Shared) -> ControlCore<Kernel> {
     let function = Function { stage: stage.clone(), domain: testing::domain().0 };
     let kernel = Kernel { stage: stage.clone(), function, counted: 0 };
     let info = DeviceInfo::new("test", "test", "a test's", MAC);
-    ControlCore::new(kernel, info, Settings::new(&Config::new(), MAC), Shared::new(), Some(Box::new(NoBar)))
+    ControlCore::new(kernel, info, Settings::new(&Config::new(), MAC), shared, Some(Box::new(NoBar)))
 }
 
 /// Every setter, with what a device takes.
@@ -215,18 +262,19 @@ fn a_wrong_address_is_named_and_no_device_sees_it() {
 
 #[test]
 fn a_stopped_device_is_told_nothing() {
-    let stage = Stage::default();
-    let mut control = control(&stage);
+    let (stage, mut shared) = (Stage::default(), Shared::new());
+    let _queue = shared.tx_seat();
+    let mut control = control_of(&stage, shared);
     stage.act(|acts| acts.is_up = true);
     assert!(control.link().up && control.check().is_ok());
     control.stop().unwrap();
     assert_eq!((stage.told(), control.shared().is_stopped()), (["stop", "no DMA"].into(), true));
     for error in set_all(&mut control).map(Result::unwrap_err).into_iter().chain([control.check().unwrap_err()]) {
-        assert!(matches!(error.kind(), ErrorKind::Stopped), "{error}");
+        assert!(matches!(error.kind(), ErrorKind::NotRunning(DeviceState::Stopped)), "{error}");
     }
     assert_eq!(control.link(), Link::down());
     let stats = control.stats();
-    assert_eq!((stats.carrier_changes, stats.rx_packets, stats.tx_dropped), (1, 1, 3), "read once, when it was stopped");
+    assert_eq!((stats.carrier_changes, stats.rx_packets, stats.tx_dropped), (1, 2, 3), "read before and behind its stop, and no more");
     control.stop().unwrap();
     drop(control);
     assert_eq!(stage.told(), [""; 0], "once is enough");
@@ -236,11 +284,13 @@ fn a_stopped_device_is_told_nothing() {
 fn a_device_that_asks_for_a_reset_has_failed_from_then_on() {
     let stage = Stage::default();
     let mut control = control(&stage);
-    stage.act(|acts| (acts.is_up, acts.needs_reset) = (true, true));
-    assert!(matches!(control.check().unwrap_err().kind(), ErrorKind::NeedsReset));
-    stage.act(|acts| acts.needs_reset = false);
-    assert!(set_all(&mut control).iter().all(|result| matches!(result.as_ref().unwrap_err().kind(), ErrorKind::NeedsReset)));
-    assert_eq!((control.link(), control.shared().state()), (Link::down(), State::Failed));
+    stage.act(|acts| (acts.is_up, acts.trouble) = (true, Some(QueueFault::NeedsReset)));
+    let is_told = |error: &Error| matches!(error.kind(), ErrorKind::NotRunning(DeviceState::NeedsReset));
+    assert!(is_told(&control.check().unwrap_err()));
+    // What was told once stays.
+    stage.act(|acts| acts.trouble = None);
+    assert!(set_all(&mut control).iter().all(|result| is_told(result.as_ref().unwrap_err())));
+    assert_eq!((control.link(), control.state(), control.watch()), (Link::down(), DeviceState::NeedsReset, DeviceState::NeedsReset));
     control.stop().unwrap();
     assert!(control.shared().is_stopped());
 }
@@ -272,11 +322,79 @@ fn without_any_answer_the_device_is_taken_for_alive() {
     let mut control = control(&stage);
     stage.act(|acts| (acts.never_stops, acts.cannot_be_reset) = (true, true));
     let error = control.stop().unwrap_err();
-    assert_eq!((error.function(), error.step(), control.shared().state()), ("test", steps::STOPPING, State::Stopping));
-    assert!(matches!(error.kind(), ErrorKind::NeedsReset), "the device's failure, not that of the last resort: {error}");
+    assert_eq!((error.function(), error.step(), control.shared().is_stopped()), ("test", steps::STOPPING, false));
+    assert!(matches!(error.kind(), ErrorKind::TooManyAddresses { .. }), "the device's failure, not that of the last resort: {error}");
     // A later try may do better, and the end of the handle is one.
     stage.act(|acts| acts.never_stops = false);
     assert_eq!(stage.told(), ["stop", "no DMA", "function reset"]);
     drop(control);
     assert_eq!(stage.told(), ["stop", "no DMA"]);
+}
+
+#[test]
+fn a_device_that_is_gone_is_not_asked_any_more_and_keeps_nothing() {
+    let (stage, mut shared) = (Stage::default(), Shared::new());
+    let queue = shared.rx_seat();
+    let mut control = control_of(&stage, shared);
+    stage.act(|acts| acts.is_up = true);
+    assert_eq!((control.link().up, control.stats().rx_packets), (true, 1));
+    stage.act(|acts| (acts.trouble, acts.vendor) = (Some(QueueFault::Gone), Some(0xffff)));
+    assert_eq!((control.stats().rx_packets, control.state(), control.link()), (1, DeviceState::Gone, Link::down()), "the last that can be believed");
+    assert_eq!(queue.fault(), Some(QueueFault::Gone));
+    assert!(set_all(&mut control).iter().all(|result| result.as_ref().unwrap_err().kind().is_gone()));
+    stage.act(|acts| acts.never_stops = true);
+    control.stop().unwrap();
+    assert_eq!((stage.told(), control.shared().is_stopped(), control.state()), (Vec::new(), true, DeviceState::Gone));
+    assert_eq!((control.stats().rx_packets, queue.fault()), (1, Some(QueueFault::Gone)));
+}
+
+#[test]
+fn a_device_whose_host_does_not_know_that_it_is_gone_keeps_what_it_has() {
+    let stage = Stage::default();
+    let mut control = control(&stage);
+    stage.act(|acts| (acts.trouble, acts.vendor, acts.cannot_be_reset) = (Some(QueueFault::Gone), None, true));
+    assert!(control.stop().unwrap_err().kind().is_gone());
+    assert_eq!((stage.told(), control.shared().is_stopped()), (["no DMA", "function reset"].into(), false));
+}
+
+#[test]
+fn why_all_registers_read_ones_is_told_by_configuration_space() {
+    for (vendor, command, why) in [
+        (Some(0x8086), 1 << 1, QueueFault::Gone),
+        (Some(0x8086), 0, QueueFault::Reset),
+        (Some(0xffff), 0xffff, QueueFault::Gone),
+        (None, 0, QueueFault::Gone),
+    ] {
+        let stage = Stage::default();
+        stage.act(|acts| (acts.vendor, acts.command) = (vendor, command));
+        assert_eq!(why_all_ones(&Function { stage, domain: testing::domain().0 }), why, "{vendor:x?} {command:#x}");
+    }
+}
+
+#[test]
+fn a_queue_that_stands_still_with_work_hangs_and_the_others_work_on() {
+    let (stage, clock) = (Stage::default(), Arc::new(Ticks::default()));
+    let mut shared = Shared::watched(clock.clone(), 100);
+    let (tx, rx) = (shared.tx_seat(), shared.rx_seat());
+    let mut control = control_of(&stage, shared);
+    let mut after = |us: u64, head: u32, tail: u32, is_up: bool| {
+        clock.sleep_us(us);
+        stage.act(|acts| (acts.at, acts.is_up) = (TxPosition { head, tail }, is_up));
+        control.watch()
+    };
+    // Nothing to do, work that moves, and work without a link.
+    for (head, tail, is_up) in
+        [(5, 5, true), (5, 9, true), (6, 9, true), (7, 12, true), (12, 12, true), (12, 14, false), (12, 14, false), (12, 14, true)]
+    {
+        assert_eq!(after(90, head, tail, is_up), DeviceState::Running, "{head} {tail}");
+    }
+    assert_eq!(after(99, 12, 14, true), DeviceState::Running);
+    let hung = DeviceState::Hung { queue: 0, since_us: 720 };
+    assert_eq!((after(1, 12, 15, true), tx.fault(), rx.fault()), (hung, Some(QueueFault::Hung { queue: 0, since_us: 720 }), None));
+    // A state once told does not flicker, and setters reach the device.
+    assert_eq!(after(90, 15, 15, true), hung);
+    set_all(&mut control).into_iter().for_each(Result::unwrap);
+    assert!(control.link().up && matches!(control.check().unwrap_err().kind(), ErrorKind::NotRunning(state) if *state == hung));
+    control.stop().unwrap();
+    assert_eq!((control.state(), rx.fault()), (hung, Some(QueueFault::Stopped)));
 }

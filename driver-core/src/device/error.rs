@@ -8,6 +8,7 @@ use core::fmt;
 
 use crate::buf::pool::PoolError;
 use crate::device::config::ConfigError;
+use crate::device::state::DeviceState;
 use crate::ether::MacAddr;
 use crate::host::bar::BarError;
 use crate::host::dma::DmaError;
@@ -136,10 +137,8 @@ pub enum ErrorKind {
         /// How many there is room for.
         room: usize,
     },
-    /// The device was stopped.
-    Stopped,
-    /// The device asks for a reset.
-    NeedsReset,
+    /// The device does not run: it was stopped, or failed.
+    NotRunning(DeviceState),
     /// A PCI operation failed.
     Pci(PciError),
     /// Memory for rings or buffers could not be had.
@@ -171,7 +170,7 @@ impl ErrorKind {
     }
     /// Whether a register was waited for that reads all ones: the device does not answer, and no second try brings it back.
     pub fn is_gone(&self) -> bool {
-        matches!(self, Self::Wait(wait) if wait.is_all_ones())
+        matches!(self, Self::NotRunning(DeviceState::Gone)) || matches!(self, Self::Wait(wait) if wait.is_all_ones())
     }
 }
 
@@ -187,8 +186,8 @@ impl fmt::Display for ErrorKind {
             Self::TooManyAddresses { asked, room } => {
                 write!(f, "{asked} unicast addresses asked for, the device filters {room} beside its own: use promiscuous mode")
             }
-            Self::Stopped => f.write_str("it was stopped: open and start it again"),
-            Self::NeedsReset => f.write_str("the device asks for a reset (DEVICE_NEEDS_RESET): stop it and open it again"),
+            Self::NotRunning(DeviceState::Stopped) => f.write_str("it was stopped: open and start it again"),
+            Self::NotRunning(state) => state.fmt(f),
             Self::Pci(error) => error.fmt(f),
             Self::Dma(error) => error.fmt(f),
             Self::Unsupported { what, instead } => write!(f, "the device does not do {what}: {instead}"),
@@ -207,12 +206,7 @@ impl StdError for ErrorKind {
             Self::Dma(error) => Some(error),
             Self::Bug(bug) => Some(bug),
             Self::Hardware(error) => Some(&**error),
-            Self::UnknownId { .. }
-            | Self::Address { .. }
-            | Self::TooManyAddresses { .. }
-            | Self::Stopped
-            | Self::NeedsReset
-            | Self::Unsupported { .. } => None,
+            Self::UnknownId { .. } | Self::Address { .. } | Self::TooManyAddresses { .. } | Self::NotRunning(_) | Self::Unsupported { .. } => None,
         }
     }
 }

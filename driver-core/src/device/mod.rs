@@ -1,5 +1,6 @@
 //! The control side of a network device: how it is configured, what it is, how far it is, what it counted, what can go wrong with it.
 
+pub(crate) mod accounts;
 pub(crate) mod caps;
 pub mod config;
 pub(crate) mod contract;
@@ -11,11 +12,12 @@ pub(crate) mod state;
 pub(crate) mod stats;
 
 pub use crate::queue::core::State;
+pub use accounts::{Accounts, Imbalance};
 pub use caps::Caps;
 pub use config::{Config, ConfigError, Offloads, RssConfig, RxConfig, TxConfig};
 pub use contract::{NetDevice, NetDriver, Started};
 pub use error::{Bug, During, Error, ErrorKind, StartError};
 pub use info::{DeviceInfo, Link, RxMode};
 pub use settings::Settings;
-pub use state::Shared;
+pub use state::{DeviceState, Shared};
 pub use stats::Stats;

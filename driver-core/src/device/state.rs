@@ -2,9 +2,97 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::fmt;
 
+use crate::host::clock::Clock;
 use crate::queue::core::lent::Silence;
-use crate::queue::core::seat::{Seat, State, Totals};
+use crate::queue::core::seat::{Seat, State, Totals, Watch};
+use crate::ring::fault::QueueFault;
+
+/// How a started device is, in the same words whatever its driver: its control handle, its queues, the facade's port and the tools all tell this.
+///
+/// What was told once stays: a device that failed is stopped and opened again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DeviceState {
+    /// It sends and receives.
+    Running,
+    /// Its control handle stopped it.
+    Stopped,
+    /// A transmit queue has work and does not move.
+    Hung {
+        /// The transmit queue's number.
+        queue: u16,
+        /// When it was seen to move last, on the host's clock, in microseconds.
+        since_us: u64,
+    },
+    /// It does not answer any more.
+    Gone,
+    /// Somebody else has reset it.
+    Reset,
+    /// It asks for a reset.
+    NeedsReset,
+    /// It did on one of its queues what it must not do. The others work on.
+    Broken {
+        /// `receive` or `transmit`.
+        direction: &'static str,
+        /// The queue's number.
+        queue: u16,
+        /// What was seen.
+        fault: QueueFault,
+    },
+}
+
+impl DeviceState {
+    /// Whether it sends and receives, on every queue.
+    pub const fn is_running(&self) -> bool {
+        matches!(self, Self::Running)
+    }
+
+    /// Whether something happened to it that its program did not ask for.
+    pub const fn is_failure(&self) -> bool {
+        !matches!(self, Self::Running | Self::Stopped)
+    }
+
+    /// In one word, for tables and scripts: `running`, `stopped`, `hung`, `gone`, `reset`, `needs-reset`, `broken`.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Stopped => "stopped",
+            Self::Hung { .. } => "hung",
+            Self::Gone => "gone",
+            Self::Reset => "reset",
+            Self::NeedsReset => "needs-reset",
+            Self::Broken { .. } => "broken",
+        }
+    }
+
+    /// What one queue's fault says of its device.
+    const fn of(direction: &'static str, queue: u16, fault: QueueFault) -> Self {
+        match fault {
+            QueueFault::Stopped => Self::Stopped,
+            QueueFault::Hung { queue, since_us } => Self::Hung { queue, since_us },
+            QueueFault::Gone => Self::Gone,
+            QueueFault::Reset => Self::Reset,
+            QueueFault::NeedsReset => Self::NeedsReset,
+            fault => Self::Broken { direction, queue, fault },
+        }
+    }
+}
+
+impl fmt::Display for DeviceState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Running => f.write_str("the device runs"),
+            Self::Stopped => QueueFault::Stopped.fmt(f),
+            Self::Hung { queue, since_us } => QueueFault::Hung { queue, since_us }.fmt(f),
+            Self::Gone => QueueFault::Gone.fmt(f),
+            Self::Reset => QueueFault::Reset.fmt(f),
+            Self::NeedsReset => QueueFault::NeedsReset.fmt(f),
+            Self::Broken { direction, queue, fault } => write!(f, "{direction} queue {queue} is broken: {fault}"),
+        }
+    }
+}
 
 /// The control handle's end: the device's state, which it tells every queue, and what each of them counts.
 ///
@@ -16,15 +104,22 @@ pub struct Shared {
     state: State,
     /// The device's word, once it is stopped.
     silence: Option<Silence>,
-    unsent: u64,
+    /// What failed of the device as a whole.
+    cause: Option<QueueFault>,
+    watch: Option<Watch>,
     rx: Vec<Arc<Seat>>,
     tx: Vec<Arc<Seat>>,
 }
 
 impl Shared {
-    /// Of a device that runs, or is about to, without queues yet.
+    /// Of a device that runs, or is about to, without queues yet. None of them will be seen to hang: see [`Shared::watched`].
     pub const fn new() -> Self {
-        Self { state: State::Running, silence: None, unsent: 0, rx: Vec::new(), tx: Vec::new() }
+        Self { state: State::Running, silence: None, cause: None, watch: None, rx: Vec::new(), tx: Vec::new() }
+    }
+
+    /// The same, of a device whose transmit queues hang when they have work and stand still for `limit_us` microseconds of `clock`.
+    pub fn watched(clock: Arc<dyn Clock>, limit_us: u64) -> Self {
+        Self { watch: Some(Watch { clock, limit_us }), ..Self::new() }
     }
 
     /// A seat for one more receive queue.
@@ -42,11 +137,13 @@ impl Shared {
     }
 
     fn seat(&self) -> Arc<Seat> {
-        let seat = Seat::new();
+        let seat = Seat::new(self.watch.clone());
+        if let Some(cause) = self.cause {
+            seat.set_failed(cause);
+        }
         match (&self.silence, self.state) {
             (Some(silence), _) => seat.set_stopped(silence),
-            (None, State::Running) => {}
-            (None, State::Failed) => seat.set_failed(),
+            (None, State::Running | State::Failed) => {}
             (None, _) => seat.set_stopping(),
         }
         Arc::new(seat)
@@ -75,12 +172,43 @@ impl Shared {
         }
     }
 
-    /// A running device asks for a reset: its queues are broken.
-    pub fn set_failed(&mut self) {
+    /// A running device failed as a whole: its queues work no more.
+    pub fn set_failed(&mut self, cause: QueueFault) {
         if self.is_running() {
             self.state = State::Failed;
-            self.seats().for_each(|seat| seat.set_failed());
+            self.cause = Some(cause);
+            self.seats().for_each(|seat| seat.set_failed(cause));
         }
+    }
+
+    /// A transmit queue of a running device failed, and the others did not.
+    pub(crate) fn set_tx_failed(&mut self, queue: u16, fault: QueueFault) {
+        if let Some(seat) = self.tx.get(usize::from(queue)) {
+            seat.set_failed(fault);
+        }
+    }
+
+    /// How the device is: what failed first of it as a whole, else what failed of one of its queues.
+    pub fn device_state(&self) -> DeviceState {
+        let of_device = self.cause.map(|cause| DeviceState::of("", 0, cause));
+        let of_queues = || {
+            let causes = |direction, seats: &[Arc<Seat>]| {
+                (0..).zip(seats).find_map(|(queue, seat)| seat.cause().map(|cause| DeviceState::of(direction, queue, cause)))
+            };
+            causes("transmit", &self.tx).or_else(|| causes("receive", &self.rx))
+        };
+        let runs = if self.is_running() { DeviceState::Running } else { DeviceState::Stopped };
+        of_device.or_else(of_queues).unwrap_or(runs)
+    }
+
+    /// The transmit queues that are there and work, by their numbers.
+    pub(crate) fn live_tx(&self) -> impl Iterator<Item = (u16, &Arc<Seat>)> {
+        (0..).zip(&self.tx).filter(|(_, seat)| Arc::strong_count(seat) > 1 && seat.is_running())
+    }
+
+    /// By which clock the transmit queues are watched, where they are.
+    pub(crate) fn watch(&self) -> Option<&Watch> {
+        self.watch.as_ref()
     }
 
     /// The device is silent: what dropped queues left behind goes back.
@@ -93,9 +221,17 @@ impl Shared {
         self.rx.iter().chain(&self.tx)
     }
 
-    /// Counts transmit descriptors that the device gave up when it stopped.
-    pub fn add_unsent(&mut self, descriptors: u32) {
-        self.unsent += u64::from(descriptors);
+    /// A transmit queue of the device that stopped has so many descriptors left, unsent. Called before [`Shared::set_stopped`].
+    pub fn set_left(&mut self, queue: u16, descriptors: u32) {
+        // A queue that is gone has counted for itself.
+        if let Some(seat) = self.tx.get(usize::from(queue)).filter(|seat| Arc::strong_count(seat) > 1) {
+            seat.set_left(descriptors);
+        }
+    }
+
+    /// Whether every queue is gone: then nothing is pending, and all that was taken is counted as sent or lost.
+    pub fn are_queues_gone(&self) -> bool {
+        self.seats().all(|seat| Arc::strong_count(seat) == 1)
     }
 
     /// What the receive queues counted since the start, those that are gone included.
@@ -103,11 +239,10 @@ impl Shared {
         totals(&self.rx)
     }
 
-    /// What the transmit queues counted since the start, those that are gone included, and what the device gave up.
+    /// What the transmit queues counted since the start, those that are gone included. Of queues that outlive their device, descriptors that it left unsent
+    /// count as lost frames, until the queue goes and counts its frames.
     pub fn tx_totals(&self) -> Totals {
-        let mut all = totals(&self.tx);
-        all.unsent += self.unsent;
-        all
+        totals(&self.tx)
     }
 }
 
@@ -119,6 +254,9 @@ impl Default for Shared {
 
 fn totals(seats: &[Arc<Seat>]) -> Totals {
     let mut all = Totals::default();
-    seats.iter().for_each(|seat| all += seat.tally().totals());
+    for seat in seats {
+        all += seat.tally().totals();
+        all.lost += u64::from(seat.left().unwrap_or(0));
+    }
     all
 }

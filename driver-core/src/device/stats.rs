@@ -37,11 +37,18 @@ pub struct Stats {
     pub rx_missed_errors: u64,
     /// How often the link came or went.
     pub carrier_changes: u64,
+    /// The names of those counters that nobody counts, neither the device nor its driver: they are 0, and say nothing.
+    pub uncounted: &'static [&'static str],
 }
 
 impl Stats {
-    /// Name and value of every counter, in a fixed order.
-    pub fn entries(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
+    /// Frames that the device dropped because no descriptor was free; `None` where it does not tell.
+    pub fn rx_missed(&self) -> Option<u64> {
+        (!self.uncounted.contains(&"rx_missed_errors")).then_some(self.rx_missed_errors)
+    }
+
+    /// Name and value of every counter, in a fixed order; `None` where nobody counts it.
+    pub fn entries(&self) -> impl Iterator<Item = (&'static str, Option<u64>)> + use<> {
         let entries = [
             ("rx_packets", self.rx_packets),
             ("tx_packets", self.tx_packets),
@@ -59,7 +66,8 @@ impl Stats {
             ("rx_missed_errors", self.rx_missed_errors),
             ("carrier_changes", self.carrier_changes),
         ];
-        entries.into_iter()
+        let uncounted = self.uncounted;
+        entries.into_iter().map(move |(name, value)| (name, (!uncounted.contains(&name)).then_some(value)))
     }
 }
 
@@ -80,6 +88,9 @@ impl AddAssign for Stats {
         self.rx_over_errors += other.rx_over_errors;
         self.rx_missed_errors += other.rx_missed_errors;
         self.carrier_changes += other.carrier_changes;
+        if self.uncounted.len() < other.uncounted.len() {
+            self.uncounted = other.uncounted;
+        }
     }
 }
 
@@ -87,7 +98,10 @@ impl fmt::Display for Stats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut space = "";
         for (name, value) in self.entries() {
-            write!(f, "{space}{name}={value}")?;
+            match value {
+                Some(value) => write!(f, "{space}{name}={value}")?,
+                None => write!(f, "{space}{name}=unknown")?,
+            }
             space = " ";
         }
         Ok(())

@@ -38,6 +38,8 @@ const COMMAND: u16 = 0x04;
 const COMMAND_MEMORY: u32 = 1 << 1;
 /// Command: the function does not assert INTx.
 const COMMAND_INTX_DISABLE: u32 = 1 << 10;
+/// What the Vendor ID register reads where there is no function.
+const NO_VENDOR: u32 = 0xffff;
 /// Where the header of configuration space ends and capabilities may lie.
 const CAPABILITIES: core::ops::RangeInclusive<u16> = 0x40..=0xfc;
 
@@ -56,6 +58,8 @@ const CAPABILITIES: core::ops::RangeInclusive<u16> = 0x40..=0xfc;
 /// * **[`dma`](Self::dma) is its memory:** the addresses that this domain hands out lead the function where the domain says;
 /// * **silence is silence:** when [`forbid_dma`](Self::forbid_dma) or [`reset`](Self::reset) returns `Ok`, the function starts no access to memory any more,
 ///   until `allow_dma`; after `reset` none is under way either, and it remembers nothing of the memory that it was lent;
+/// * **gone is gone:** where a read of the vendor ID gives all ones, and no error, the function is not on its bus: it reaches no memory any more, and remembers
+///   nothing of it should it come back. A host that cannot know that gives an error;
 /// * **it ends well:** dropping it forbids DMA, and no memory of the domain goes to another use while the function could still reach it.
 ///
 /// What no host can vouch for is the hardware itself. A device is trusted to access only memory that its registers and rings name, while they name it, and
@@ -133,6 +137,22 @@ pub unsafe trait PciFunction: Send + 'static {
     /// # Errors
     /// [`PciError`] where the host cannot: what the function does then is not known.
     fn reset(&mut self) -> Result<(), PciError>;
+
+    /// Whether the function answers on its bus.
+    fn is_present(&self) -> bool {
+        matches!(self.config_read(0x00, 2), Ok(vendor) if vendor != NO_VENDOR)
+    }
+
+    /// Whether the host knows that the function is not on its bus any more: its vendor ID reads all ones, which no function has (PCI Local Bus Specification 3.0,
+    /// 6.2.1). Then it reaches no memory, and has forgotten all it was told when it comes back. Where the host itself cannot say, a read fails, and this is `false`.
+    fn is_removed(&self) -> bool {
+        matches!(self.config_read(0x00, 2), Ok(NO_VENDOR))
+    }
+
+    /// Whether it answers accesses to its memory BARs (Command, bit 1); also `false` where that cannot be read.
+    fn is_decoding(&self) -> bool {
+        matches!(self.config_read(COMMAND, 2), Ok(command) if command & COMMAND_MEMORY != 0)
+    }
 
     /// Lets the function answer accesses to its BARs, and keeps it from asserting INTx, which no driver of this family uses.
     ///

@@ -1,8 +1,8 @@
-//! What breaks a queue.
+//! What ends a queue's work.
 
 use core::fmt;
 
-/// What a device did that it must not do.
+/// Why a queue works no more: what its device did that it must not do, or what became of the device. The first that was seen stays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum QueueFault {
@@ -24,8 +24,21 @@ pub enum QueueFault {
     },
     /// It wrote something else that makes no sense.
     Protocol(&'static str),
-    /// The device is stopped or does not answer.
+    /// The device was stopped by its control handle.
     Stopped,
+    /// A transmit queue has work and did not move for the time that its configuration gives it, though the device has a link.
+    Hung {
+        /// The transmit queue's number.
+        queue: u16,
+        /// When it was seen to move last, on the host's [`Clock`](crate::host::clock::Clock), in microseconds.
+        since_us: u64,
+    },
+    /// The device does not answer any more: unplugged, powered down, or its server has gone.
+    Gone,
+    /// Somebody else has reset the device, or switched its memory decoding off: it has forgotten how it was set up.
+    Reset,
+    /// The device asks for a reset (virtio's DEVICE_NEEDS_RESET).
+    NeedsReset,
 }
 
 impl fmt::Display for QueueFault {
@@ -37,6 +50,15 @@ impl fmt::Display for QueueFault {
             Self::Index { index, limit } => write!(f, "the device names descriptor {index} of {limit}, which was not lent to it"),
             Self::Protocol(what) => f.write_str(what),
             Self::Stopped => f.write_str("the device is stopped"),
+            Self::Hung { queue, since_us } => {
+                write!(
+                    f,
+                    "transmit queue {queue} hangs: it has work and has not moved since {since_us} us of the host's clock; stop the device and open it again"
+                )
+            }
+            Self::Gone => f.write_str("the device does not answer any more: it was unplugged or powered down, or its server has gone"),
+            Self::Reset => f.write_str("the device was reset by somebody else, or its memory decoding switched off: stop it and open it again"),
+            Self::NeedsReset => f.write_str("the device asks for a reset (virtio's DEVICE_NEEDS_RESET): stop it and open it again"),
         }
     }
 }

@@ -88,6 +88,8 @@ pub struct TxRules {
     pub report: u64,
     /// The bit that the device sets when it is done.
     pub done: u64,
+    /// The bit of a descriptor that ends a frame; 0 where each does.
+    pub end: u64,
     /// Where the word has the length of the whole frame once more, if it has: that field's lowest bit, 32 to 48.
     pub payload_shift: Option<u32>,
     /// The shortest frame that needs no padding, in bytes.
@@ -99,7 +101,7 @@ pub struct TxRules {
 impl TxRules {
     /// Rules by which `command` is the second word of a frame, but for its length. Report and done bit are still to be said.
     pub const fn new(command: u64) -> Self {
-        Self { command, report: 0, done: 0, payload_shift: None, min_bytes: 0, max_bytes: u16::MAX }
+        Self { command, report: 0, done: 0, end: 0, payload_shift: None, min_bytes: 0, max_bytes: u16::MAX }
     }
     /// Sets [`TxRules::report`].
     #[must_use]
@@ -111,6 +113,12 @@ impl TxRules {
     #[must_use]
     pub const fn with_done(mut self, done: u64) -> Self {
         self.done = done;
+        self
+    }
+    /// Sets [`TxRules::end`].
+    #[must_use]
+    pub const fn with_end(mut self, end: u64) -> Self {
+        self.end = end;
         self
     }
     /// Sets [`TxRules::payload_shift`].

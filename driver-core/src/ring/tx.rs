@@ -454,6 +454,21 @@ impl TxRing {
         Reclaimed { descriptors, bytes }
     }
 
+    /// How many frames are in flight, from what is in the descriptors: for a hardware queue that stopped, since the device can write there too.
+    pub fn pending_frames(&self) -> u32 {
+        let (mask, end) = (self.desc.mask(), self.rules.end);
+        (0..self.pending()).map(|k| u32::from(self.desc.load((self.head + k) & mask).high() & end == end)).sum()
+    }
+
+    /// Of what is in flight, all but the last `left` descriptors were sent: their buffers go back. For a device that says where it stopped, and reports no more.
+    ///
+    /// # Safety
+    /// The device has confirmed that it does not read the buffers of these descriptors any more.
+    pub unsafe fn retire(&mut self, left: u32) {
+        let sent = self.pending().saturating_sub(left);
+        self.free_slots(&mut Batch::new(BLOCK), sent);
+    }
+
     /// Takes the ring apart: buffers in flight return to their pools and its memory is unmapped. Returns how many descriptors were in flight.
     ///
     /// # Safety

@@ -49,11 +49,13 @@ pub use options::{Faults, IxgbeOptions};
 // disabled, and the whole card in a reset, forgets them. Frames are copied to and from vectors of its own. (Faults make it lie: see [`Faults`].)
 unsafe impl Model for Ixgbe {
     fn config_read(&mut self, _: &Slot<'_>, offset: u16, width: u8) -> u32 {
-        self.read_config(offset, width)
+        if self.faults.gone { u32::MAX >> (32 - 8 * u32::from(width)) } else { self.read_config(offset, width) }
     }
 
     fn config_write(&mut self, slot: &Slot<'_>, offset: u16, width: u8, value: u32) {
-        self.write_config(slot, offset, width, value);
+        if !self.faults.gone {
+            self.write_config(slot, offset, width, value);
+        }
     }
 
     fn bar_len_bytes(&self, index: u8) -> Option<usize> {

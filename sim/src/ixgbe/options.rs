@@ -83,6 +83,6 @@ pub struct Faults {
     pub rx_no_write_back: bool,
     /// The length that the last descriptor of each received frame claims.
     pub rx_length: Option<u16>,
-    /// The card was unplugged: registers read all ones, nothing moves.
+    /// The card was unplugged: registers and configuration space read all ones, nothing moves.
     pub gone: bool,
 }

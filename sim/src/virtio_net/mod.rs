@@ -228,11 +228,13 @@ impl VirtioNet {
 // disabled, and the whole card in a reset, forgets them. Frames are copied to and from vectors of its own. (Faults make it lie: see [`Faults`].)
 unsafe impl Model for VirtioNet {
     fn config_read(&mut self, slot: &Slot<'_>, offset: u16, width: u8) -> u32 {
-        self.read_config_space(slot, offset, width)
+        if self.faults.gone { u32::MAX >> (32 - 8 * u32::from(width)) } else { self.read_config_space(slot, offset, width) }
     }
 
     fn config_write(&mut self, slot: &Slot<'_>, offset: u16, width: u8, value: u32) {
-        self.write_config_space(slot, offset, width, value);
+        if !self.faults.gone {
+            self.write_config_space(slot, offset, width, value);
+        }
     }
 
     fn bar_len_bytes(&self, index: u8) -> Option<usize> {
@@ -245,6 +247,7 @@ unsafe impl Model for VirtioNet {
 
     fn bar_read(&mut self, slot: &Slot<'_>, index: u8, offset: u32, width: u8) -> u64 {
         match index {
+            _ if self.faults.gone => u64::MAX,
             STRUCTURES_BAR => self.read_structure(slot, offset, width),
             _ if offset < space::MSIX_PENDING => self.msix.table_read(offset as usize).into(),
             _ => self.msix.pending_read((offset - space::MSIX_PENDING) as usize).into(),
@@ -253,6 +256,7 @@ unsafe impl Model for VirtioNet {
 
     fn bar_write(&mut self, slot: &Slot<'_>, index: u8, offset: u32, width: u8, value: u64) {
         match index {
+            _ if self.faults.gone => {}
             STRUCTURES_BAR => self.write_structure(slot, offset, width, value),
             _ if offset < space::MSIX_PENDING => self.msix.table_write(slot, offset as usize, value as u32),
             _ => {}
@@ -274,6 +278,9 @@ unsafe impl Model for VirtioNet {
     }
 
     fn step(&mut self, slot: &Slot<'_>, dma: &Dma<'_>, wire: &mut dyn Wire) -> bool {
+        if self.faults.gone {
+            return false;
+        }
         let mut busy = self.follow_link(slot);
         if self.reset_done_us.is_some_and(|us| us <= slot.now_us()) {
             self.forget();

@@ -167,4 +167,6 @@ pub struct Faults {
     pub tx_twice: bool,
     /// So much is added to the transmit queue's used index, once.
     pub tx_jump: u16,
+    /// The card was unplugged: registers and configuration space read all ones, nothing moves.
+    pub gone: bool,
 }

@@ -21,7 +21,7 @@ pub(crate) fn info(spec: &str, wait_seconds: f64) -> Result<Report, Error> {
     let end = Instant::now() + Duration::from_secs_f64(wait_seconds);
     let mut link = port.control.link();
     while !link.up && Instant::now() < end {
-        check(&port)?;
+        check(&mut port)?;
         std::thread::sleep(LINK_EVERY);
         link = port.control.link();
     }
@@ -72,7 +72,7 @@ pub(crate) fn stats(spec: &str, seconds: f64) -> Result<Report, Error> {
     let (name, stats) = (port.name().to_owned(), port.control.stats());
     port.finish().check()?;
     let counters: Map<String, Value> = stats.entries().map(|(counter, value)| (counter.into(), value.into())).collect();
-    let text = two_columns(stats.entries().map(|(counter, value)| (counter, value.to_string())));
+    let text = two_columns(stats.entries().map(|(counter, value)| (counter, value.map_or("unknown".into(), |value| value.to_string()))));
     Ok(Report::good(text, json!({ "device": name, "seconds": seconds, "stats": counters })))
 }
 
@@ -101,7 +101,7 @@ fn receive(port: &mut Port, duration: Duration) -> Result<(), Error> {
 }
 
 /// Whether the device is still there.
-fn check(port: &Port) -> Result<(), Error> {
+fn check(port: &mut Port) -> Result<(), Error> {
     port.event().map_or(Ok(()), |event| Err(Error::Event { device: port.name().into(), event }))
 }
 

@@ -6,8 +6,7 @@ use crate::buf::batch::Batch;
 use crate::buf::frame::Frame;
 use crate::buf::pool::BufPool;
 use crate::queue::contract::Refusal;
-use crate::queue::core::lent::{Lent, Stop};
-use crate::queue::core::seat::Tally;
+use crate::queue::core::lent::{Lent, Silence, Stop};
 use crate::ring::fault::QueueFault;
 use crate::ring::tx::Reclaimed;
 
@@ -39,6 +38,18 @@ pub struct Piece {
     pub frame: Frame,
     /// Whether the frame ends with it.
     pub ends: bool,
+}
+
+/// Why a transmit queue with work does not move, as far as its device tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WhyStuck {
+    /// Without a link nothing goes out.
+    NoLink,
+    /// The device does not run any more.
+    Lost(QueueFault),
+    /// The device has a link and says nothing else: it hangs.
+    Unknown,
 }
 
 /// Why no buffer came out of a receive ring.
@@ -171,6 +182,11 @@ pub trait TxKernel: fmt::Debug + Send {
         self.capacity() - self.free()
     }
 
+    /// Why nothing comes back, where that was seen for as long as a queue may stand still.
+    fn why_stuck(&mut self) -> WhyStuck {
+        WhyStuck::Unknown
+    }
+
     /// The pool whose frames are ordinary, and that copies of others' frames come from.
     fn pool(&self) -> &BufPool;
 
@@ -217,8 +233,11 @@ pub trait TxKernel: fmt::Debug + Send {
     /// Rings the doorbell.
     fn ring_doorbell(&mut self);
 
-    /// Stops the hardware queue, and counts what it gives up.
-    fn stop(&mut self, tally: &Tally) -> Stop;
+    /// Stops the hardware queue. Buffers of frames that were sent before it stopped are not in the ring any more.
+    fn stop(&mut self) -> Stop;
+
+    /// Of what is in flight, the device has sent all but the last `left` descriptors before it fell silent.
+    fn retire(&mut self, _left: u32, _silence: &Silence) {}
 
     /// The ring.
     fn into_lent(self) -> Self::Lent;

@@ -22,6 +22,13 @@ impl Silence {
     pub const unsafe fn confirmed() -> Self {
         Self(())
     }
+
+    /// Gives back the buffers of what a transmit queue's hardware has sent: all that is in flight but for the last `left` descriptors. The ring is one that this
+    /// word speaks of.
+    pub fn retire(&self, ring: &mut TxRing, left: u32) {
+        // SAFETY: the hardware reads no buffer of the ring any more.
+        unsafe { ring.retire(left) }
+    }
 }
 
 /// What became of the wish to stop one hardware queue.
@@ -40,48 +47,57 @@ pub enum Stop {
 ///
 /// Dropping it leaks them: they return for the word of somebody who saw the device fall silent, and not otherwise.
 pub trait Lent: fmt::Debug + Send + 'static {
-    /// Returns the buffers to their pools and unmaps the ring.
+    /// Returns the buffers to their pools and unmaps the ring. Returns how many frames are lost by it: handed over and not sent, or received and not taken.
     ///
     /// # Safety
     /// The device has confirmed that it reads and writes neither the ring nor its buffers any more.
-    unsafe fn release(self);
+    unsafe fn release(self) -> u64;
 }
 
 impl Lent for RxRing {
-    unsafe fn release(self) {
+    unsafe fn release(self) -> u64 {
+        let lost = self.ready_frames();
         // SAFETY: the caller's.
-        unsafe { Self::release(self) }
+        unsafe { Self::release(self) };
+        lost.into()
     }
 }
 
 impl Lent for TxRing {
-    unsafe fn release(self) {
+    unsafe fn release(self) -> u64 {
+        let lost = self.pending_frames();
         // SAFETY: the caller's.
         unsafe { Self::release(self) };
+        lost.into()
     }
 }
 
+/// A frame in several buffers counts once for each: which belong together is in the headers, which are not read any more.
 impl<const HEADER: usize> Lent for SplitRx<HEADER> {
-    unsafe fn release(self) {
+    unsafe fn release(mut self) -> u64 {
+        let lost = self.ready().unwrap_or(0);
         // SAFETY: the caller's.
-        unsafe { Self::release(self) }
+        unsafe { Self::release(self) };
+        lost.into()
     }
 }
 
 impl<const HEADER: usize> Lent for SplitTx<HEADER> {
-    unsafe fn release(self) {
+    unsafe fn release(mut self) -> u64 {
+        let lost = self.pending_frames();
         // SAFETY: the caller's.
-        unsafe { Self::release(self) }
+        unsafe { Self::release(self) };
+        lost as u64
     }
 }
 
 /// [`Lent`] without its type, and released for a word in place of a caller's promise.
 pub(crate) trait Parked: fmt::Debug + Send {
-    fn release(self: Box<Self>, silence: &Silence);
+    fn release(self: Box<Self>, silence: &Silence) -> u64;
 }
 
 impl<L: Lent> Parked for L {
-    fn release(self: Box<Self>, _: &Silence) {
+    fn release(self: Box<Self>, _: &Silence) -> u64 {
         // SAFETY: a `Silence` is the word that is asked for here: made of the hardware's own answer, for the device or queue that this memory was lent to.
         unsafe { Lent::release(*self) }
     }

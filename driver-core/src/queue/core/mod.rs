@@ -25,7 +25,7 @@ pub(crate) mod tx;
 #[cfg(test)]
 mod tests;
 
-pub use kernel::{NotTaken, Piece, Put, RxError, RxKernel, Taken, TxKernel};
+pub use kernel::{NotTaken, Piece, Put, RxError, RxKernel, Taken, TxKernel, WhyStuck};
 pub use lent::{Lent, Silence, Stop};
 pub use rx::{RxCore, RxLimits};
 pub use seat::{Seat, State, Tally, Totals};

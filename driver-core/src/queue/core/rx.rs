@@ -34,7 +34,6 @@ pub struct RxCore<K: RxKernel> {
     /// The first buffers of a frame of which not all have come yet.
     partial: Option<Partial>,
     limits: RxLimits,
-    fault: Option<QueueFault>,
     interrupt: Option<Box<dyn Interrupt>>,
     index: u16,
 }
@@ -63,7 +62,7 @@ enum Step {
 impl<K: RxKernel> RxCore<K> {
     /// A queue on a kernel whose hardware may be running already. `index`: its number among the device's receive queues.
     pub const fn new(kernel: K, seat: Arc<Seat>, index: u16, limits: RxLimits) -> Self {
-        Self { kernel: ManuallyDrop::new(kernel), seat, partial: None, limits, fault: None, interrupt: None, index }
+        Self { kernel: ManuallyDrop::new(kernel), seat, partial: None, limits, interrupt: None, index }
     }
 
     /// Gives the queue the interrupt that fires for it.
@@ -248,8 +247,7 @@ impl<K: RxKernel> RxCore<K> {
     fn break_queue(&mut self, fault: QueueFault) -> Step {
         log::error!("{} receive queue {} is broken: {fault}", K::DRIVER, self.index);
         self.partial = None;
-        self.fault = Some(fault);
-        self.seat.set_broken();
+        self.seat.set_failed(fault);
         Step::Broke
     }
 }
@@ -284,7 +282,7 @@ impl<K: RxKernel> RxQueue for RxCore<K> {
     }
 
     fn fault(&self) -> Option<QueueFault> {
-        self.fault.or_else(|| self.seat.fault())
+        self.seat.fault()
     }
 
     fn counters(&self) -> RxCounters {
@@ -297,7 +295,12 @@ impl<K: RxKernel> Drop for RxCore<K> {
     fn drop(&mut self) {
         // SAFETY: it is taken out once, here, and not used again.
         let mut kernel = unsafe { ManuallyDrop::take(&mut self.kernel) };
-        let stop = self.seat.silence().map_or_else(|| kernel.stop(), Stop::Silent);
+        let stop = match self.seat.silence() {
+            Some(silence) => Stop::Silent(silence),
+            // A device that does not answer confirms nothing: what it was lent waits for what its host knows.
+            None if self.seat.cause() == Some(QueueFault::Gone) => Stop::WithDevice,
+            None => kernel.stop(),
+        };
         self.seat.give_back(stop, kernel.into_lent(), format_args!("{} receive queue {}", K::DRIVER, self.index));
     }
 }

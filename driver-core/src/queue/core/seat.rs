@@ -1,12 +1,14 @@
 //! What one queue and the control handle of its device, on their several threads, know of one another.
 
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use core::fmt;
 use core::ops::AddAssign;
 
+use crate::host::clock::Clock;
 use crate::queue::core::lent::{Lent, Parked, Silence, Stop};
 use crate::ring::fault::QueueFault;
-use crate::sync::{AtomicU8, AtomicU64, Mutex, Ordering};
+use crate::sync::{AtomicU8, AtomicU32, AtomicU64, Mutex, Ordering};
 
 /// How far a device is from writing to memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,29 +21,55 @@ pub enum State {
     Stopping = 1,
     /// It confirmed that it reads and writes no memory any more.
     Stopped = 2,
-    /// It asked for a reset and may still read and write memory.
+    /// It works no more, for a reason that is told beside, and may still read and write memory.
     Failed = 3,
 }
 
-/// Of one queue alone, beside the values of [`State`]: its device broke the rules on it, and it is used no more.
-const BROKEN: u8 = 4;
+/// Nothing was said of descriptors left over.
+const NOT_TOLD: u32 = u32::MAX;
+
+/// By which clock a transmit queue is seen to hang, and when.
+#[derive(Clone)]
+pub(crate) struct Watch {
+    pub(crate) clock: Arc<dyn Clock>,
+    /// For how long a queue with work may stand still, in microseconds.
+    pub(crate) limit_us: u64,
+}
 
 /// A queue's own part of what its device's queues and control handle share: the state of the device, where the queue looks at it, and what the queue
 /// counts, where the control handle looks at it.
 ///
 /// Each queue has one, so that no two threads write to the same cache line, and what a queue looks at with every batch lies beside what it writes.
 pub struct Seat {
-    /// A [`State`], or [`BROKEN`].
+    /// A [`State`]; of the queue alone, where its device failed on it and nowhere else.
     state: AtomicU8,
     tally: Tally,
+    /// Why the queue works no more, where it is not because it was stopped: the first reason. Set before the state that shows it.
+    cause: Mutex<Option<QueueFault>>,
+    watch: Option<Watch>,
+    /// Descriptors that the device had not sent when it stopped, for the queue to count as frames when it goes; [`NOT_TOLD`].
+    left: AtomicU32,
     /// What the queue had lent when it was dropped, until the device is silent.
     parked: Mutex<Option<Box<dyn Parked>>>,
 }
 
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Watch({} us)", self.limit_us)
+    }
+}
+
 impl Seat {
     /// For a queue of a device that runs, or is about to.
-    pub(crate) fn new() -> Self {
-        Self { state: AtomicU8::new(State::Running as u8), tally: Tally::default(), parked: Mutex::new(None) }
+    pub(crate) fn new(watch: Option<Watch>) -> Self {
+        Self {
+            state: AtomicU8::new(State::Running as u8),
+            tally: Tally::default(),
+            cause: Mutex::new(None),
+            watch,
+            left: AtomicU32::new(NOT_TOLD),
+            parked: Mutex::new(None),
+        }
     }
 
     /// Whether the queue may take anything from its device or hand it anything.
@@ -50,16 +78,29 @@ impl Seat {
         self.state.load(Ordering::Relaxed) == State::Running as u8
     }
 
-    /// What keeps the device from working, if anything does.
+    /// What keeps the queue from working, if anything does: what failed first, or that it was stopped.
     pub fn fault(&self) -> Option<QueueFault> {
-        match self.state.load(Ordering::Relaxed) {
-            s if s == State::Stopping as u8 || s == State::Stopped as u8 => Some(QueueFault::Stopped),
-            s if s == State::Failed as u8 => {
-                Some(QueueFault::Protocol("the device asks for a reset (virtio's DEVICE_NEEDS_RESET): stop it and open it again"))
-            }
-            // The queue itself knows what broke it.
-            _ => None,
-        }
+        if self.is_running() { None } else { Some(self.cause().unwrap_or(QueueFault::Stopped)) }
+    }
+
+    /// What failed, if anything did.
+    pub(crate) fn cause(&self) -> Option<QueueFault> {
+        *self.cause.lock()
+    }
+
+    /// The device has stopped with so many transmit descriptors unsent.
+    pub(crate) fn set_left(&self, descriptors: u32) {
+        self.left.store(descriptors, Ordering::Relaxed);
+    }
+
+    /// The transmit descriptors that the device left unsent, where it said so and the queue has not counted them yet.
+    pub(crate) fn left(&self) -> Option<u32> {
+        Some(self.left.load(Ordering::Relaxed)).filter(|&left| left != NOT_TOLD)
+    }
+
+    /// By which clock the queue is watched, where it is.
+    pub(crate) fn watch(&self) -> Option<&Watch> {
+        self.watch.as_ref()
     }
 
     /// What the queue counts.
@@ -75,17 +116,22 @@ impl Seat {
         (self.state.load(Ordering::Acquire) == State::Stopped as u8).then(|| unsafe { Silence::confirmed() })
     }
 
-    /// The queue is used no more, whatever its device does. What the control handle said meanwhile stays.
+    /// The queue is used no more, whatever its device does. What failed before, or that it was stopped before, stays.
     #[cold]
-    pub(super) fn set_broken(&self) {
-        // The exchange fails where the device does not run any more, which keeps the queue from working as well.
-        let _ = self.state.compare_exchange(State::Running as u8, BROKEN, Ordering::Relaxed, Ordering::Relaxed);
+    pub(crate) fn set_failed(&self, fault: QueueFault) {
+        let mut cause = self.cause.lock();
+        if cause.is_none() && self.is_running() {
+            *cause = Some(fault);
+        }
+        drop(cause);
+        // The exchange fails where the device does not run any more, which keeps the queue from working as well. Release, for who reads the cause.
+        let _ = self.state.compare_exchange(State::Running as u8, State::Failed as u8, Ordering::AcqRel, Ordering::Relaxed);
     }
 
     /// The end of a queue: what it had lent goes back where its hardware is silent, waits here until the device is, or leaks.
     pub(super) fn give_back(&self, stop: Stop, lent: impl Lent, queue: fmt::Arguments<'_>) {
         match stop {
-            Stop::Silent(silence) => Box::new(lent).release(&silence),
+            Stop::Silent(silence) => self.release(Box::new(lent), &silence),
             Stop::WithDevice => self.park(lent),
             Stop::Unconfirmed => log::error!("{queue}: the device does not confirm that it stopped, and keeps what it was lent: {lent:?}"),
         }
@@ -99,7 +145,13 @@ impl Seat {
             return;
         };
         drop(parked);
-        Box::new(lent).release(&silence);
+        self.release(Box::new(lent), &silence);
+    }
+
+    /// The queue is gone: whoever is here is the only one who counts for it.
+    fn release(&self, lent: Box<dyn Parked>, silence: &Silence) {
+        self.left.store(NOT_TOLD, Ordering::Relaxed);
+        self.tally.lost.add(lent.release(silence));
     }
 
     /// The device was told to stop.
@@ -107,15 +159,10 @@ impl Seat {
         self.say(State::Stopping);
     }
 
-    /// An exchange and not a store: the queue's own exchange in `set_broken` comes before it or fails, in whatever order the processors see plain stores.
+    /// An exchange and not a store: the queue's own exchange in `set_failed` comes before it or fails, in whatever order the processors see plain stores.
     /// Release, for whoever sees that the device is silent.
     fn say(&self, state: State) {
         self.state.swap(state as u8, Ordering::AcqRel);
-    }
-
-    /// The device asks for a reset.
-    pub(crate) fn set_failed(&self) {
-        self.say(State::Failed);
     }
 
     /// The device is silent: what the queue left behind goes back.
@@ -126,7 +173,7 @@ impl Seat {
             parked.take()
         };
         if let Some(left) = left {
-            left.release(silence);
+            self.release(left, silence);
         }
     }
 }
@@ -172,15 +219,10 @@ pub struct Tally {
     pub(super) length_errors: Count,
     pub(super) stalls: Count,
     pub(super) bounced: Count,
-    unsent: Count,
+    pub(super) lost: Count,
 }
 
 impl Tally {
-    /// Counts transmit descriptors that were given up with their queue, unsent. For the queue's own kernel alone: a second writer's counts may get lost.
-    pub fn add_unsent(&self, descriptors: u32) {
-        self.unsent.add(descriptors.into());
-    }
-
     /// All counters, each as it is now.
     pub fn totals(&self) -> Totals {
         let alone = self.alone.value();
@@ -193,7 +235,7 @@ impl Tally {
             length_errors: self.length_errors.value(),
             stalls: self.stalls.value(),
             bounced: self.bounced.value(),
-            unsent: self.unsent.value(),
+            lost: self.lost.value(),
         }
     }
 }
@@ -218,8 +260,8 @@ pub struct Totals {
     pub stalls: u64,
     /// Frames copied because they lay in memory of another domain.
     pub bounced: u64,
-    /// Transmit descriptors that were given up when their queue stopped.
-    pub unsent: u64,
+    /// Frames that were given up with their queue: taken from the caller and not sent, or received and not handed up.
+    pub lost: u64,
 }
 
 impl AddAssign for Totals {
@@ -232,6 +274,6 @@ impl AddAssign for Totals {
         self.length_errors += other.length_errors;
         self.stalls += other.stalls;
         self.bounced += other.bounced;
-        self.unsent += other.unsent;
+        self.lost += other.lost;
     }
 }

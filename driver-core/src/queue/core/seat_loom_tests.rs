@@ -8,6 +8,7 @@ use loom::thread;
 
 use super::lent::{Lent, Silence, Stop};
 use super::seat::Seat;
+use crate::ring::fault::QueueFault;
 
 /// What a device writes to until it is silent: loom notices a look at it that is not ordered behind the last write.
 #[derive(Debug, Clone)]
@@ -40,10 +41,11 @@ struct Ring {
 }
 
 impl Lent for Ring {
-    unsafe fn release(self) {
+    unsafe fn release(self) -> u64 {
         // SAFETY: the device is silent, which is what is tested.
         assert_eq!(self.written.0.0.with(|written| unsafe { *written }), 1, "it came back before the device had written for the last time");
         self.back.fetch_add(1, Ordering::SeqCst);
+        1
     }
 }
 
@@ -55,7 +57,7 @@ fn lent() -> (Ring, Written, std::sync::Arc<AtomicUsize>) {
 #[test]
 fn what_a_queue_had_lent_comes_back_once_however_its_end_and_the_devices_fall() {
     loom::model(|| {
-        let seat = Arc::new(Seat::new());
+        let seat = Arc::new(Seat::new(None));
         let (ring, written, back) = lent();
         let queue = thread::spawn({
             let seat = seat.clone();
@@ -71,7 +73,7 @@ fn what_a_queue_had_lent_comes_back_once_however_its_end_and_the_devices_fall() 
 #[test]
 fn nothing_comes_back_from_a_device_that_gives_no_word() {
     loom::model(|| {
-        let seat = Arc::new(Seat::new());
+        let seat = Arc::new(Seat::new(None));
         let (ring, _, back) = lent();
         let queue = thread::spawn({
             let seat = seat.clone();
@@ -87,15 +89,16 @@ fn nothing_comes_back_from_a_device_that_gives_no_word() {
 #[test]
 fn a_fault_found_at_the_same_time_hides_no_silence() {
     loom::model(|| {
-        let seat = Arc::new(Seat::new());
+        let seat = Arc::new(Seat::new(None));
         let (_, written, _) = lent();
         let queue = thread::spawn({
             let seat = seat.clone();
-            move || seat.set_broken()
+            move || seat.set_failed(QueueFault::NeedsReset)
         });
         seat.set_stopping();
         seat.set_stopped(&written.silence());
         queue.join().unwrap();
         assert!(seat.silence().is_some() && !seat.is_running());
+        assert!(matches!(seat.fault(), Some(QueueFault::NeedsReset | QueueFault::Stopped)));
     });
 }

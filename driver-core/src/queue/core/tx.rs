@@ -8,7 +8,7 @@ use crate::buf::batch::Batch;
 use crate::ether::FrameLimits;
 use crate::queue::contract::{Refusal, TxCounters, TxQueue, TxState, WakeFn};
 use crate::queue::core::check::{check, pad};
-use crate::queue::core::kernel::{Put, TxKernel};
+use crate::queue::core::kernel::{Put, TxKernel, WhyStuck};
 use crate::queue::core::lent::Stop;
 use crate::queue::core::seat::Seat;
 use crate::queue::gate::TxGate;
@@ -26,12 +26,26 @@ pub struct TxCore<K: TxKernel> {
     /// With more descriptors free than this, one frame cannot make the gate stop, and a running gate cannot be stopped.
     never_stops_above: u32,
     limits: FrameLimits,
-    fault: Option<QueueFault>,
     wake: Option<WakeFn>,
+    /// Where the queue stood when it was seen not to move, and since when.
+    stuck: Option<Stuck>,
     /// Where buffers go when the caller brings no batch.
     home: Batch,
     index: u16,
 }
+
+/// A queue with work that stood still when it was looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stuck {
+    /// Descriptors in flight, and frames taken so far: one of them changes with everything that moves.
+    at: (u32, u64),
+    since_us: u64,
+    /// When the device is asked why, next.
+    ask_us: u64,
+}
+
+/// How often a device is asked, within the time that a queue may stand still: a link that was down meanwhile is seen.
+const LOOKS: u64 = 4;
 
 /// What became of the frame at the front.
 enum Step {
@@ -49,8 +63,8 @@ impl<K: TxKernel> TxCore<K> {
             never_stops_above: gate.never_stops_above().max(K::MAX_SEGMENTS as u32),
             gate,
             limits,
-            fault: None,
             wake: None,
+            stuck: None,
             home: Batch::new(1),
             index,
         }
@@ -72,7 +86,7 @@ impl<K: TxKernel> TxCore<K> {
             return self.broken();
         }
         if self.gate.is_stopped() {
-            return TxState::Stopped;
+            return self.still_stopped();
         }
         let had = batch.len();
         let refusal = self.fill(batch);
@@ -134,6 +148,40 @@ impl<K: TxKernel> TxCore<K> {
         }
     }
 
+    /// The gate is closed, and not enough came back to open it.
+    #[cold]
+    #[inline(never)]
+    fn still_stopped(&mut self) -> TxState {
+        self.look_for_hang();
+        if self.seat.is_running() { TxState::Stopped } else { self.broken() }
+    }
+
+    /// Called where the device has work: a queue that has not moved since the first look is broken when its time is over, unless its device has a reason to wait.
+    #[cold]
+    #[inline(never)]
+    fn look_for_hang(&mut self) {
+        let Some(watch) = self.seat.watch() else { return };
+        let now_us = watch.clock.now_us();
+        let at = (self.kernel.pending(), self.seat.tally().totals().packets);
+        let Some(stuck) = self.stuck.filter(|stuck| stuck.at == at) else {
+            self.stuck = Some(Stuck { at, since_us: now_us, ask_us: now_us.saturating_add(watch.limit_us / LOOKS) });
+            return;
+        };
+        if now_us < stuck.ask_us {
+            return;
+        }
+        let (stood_us, limit_us) = (now_us.saturating_sub(stuck.since_us), watch.limit_us);
+        match self.kernel.why_stuck() {
+            WhyStuck::NoLink => self.stuck = None,
+            WhyStuck::Unknown if stood_us < limit_us => {
+                let ask_us = now_us.saturating_add((limit_us - stood_us).min(limit_us / LOOKS));
+                self.stuck = Some(Stuck { ask_us, ..stuck });
+            }
+            WhyStuck::Unknown => self.break_queue(QueueFault::Hung { queue: self.index, since_us: stuck.since_us }),
+            WhyStuck::Lost(fault) => self.break_queue(fault),
+        }
+    }
+
     /// The gate has just opened. All is as it should be when this is called: the waker is the caller's code, and may panic.
     #[cold]
     #[inline(never)]
@@ -147,8 +195,7 @@ impl<K: TxKernel> TxCore<K> {
     #[inline(never)]
     fn break_queue(&mut self, fault: QueueFault) {
         log::error!("{} transmit queue {} is broken: {fault}", K::DRIVER, self.index);
-        self.fault = Some(fault);
-        self.seat.set_broken();
+        self.seat.set_failed(fault);
     }
 
     /// Nothing will complete any more: who waits for room is woken, and learns from the next submit why.
@@ -256,6 +303,9 @@ impl<K: TxKernel> TxQueue for TxCore<K> {
             // Before a waker is called.
             self.home.release_spares();
             count = self.count_reclaimed(reclaimed);
+            if count == Some(0) && self.kernel.pending() > 0 {
+                self.look_for_hang();
+            }
         }
         if count.is_none() {
             let _ = self.broken();
@@ -272,7 +322,7 @@ impl<K: TxKernel> TxQueue for TxCore<K> {
     }
 
     fn fault(&self) -> Option<QueueFault> {
-        self.fault.or_else(|| self.seat.fault())
+        self.seat.fault()
     }
 
     fn counters(&self) -> TxCounters {
@@ -286,7 +336,15 @@ impl<K: TxKernel> Drop for TxCore<K> {
     fn drop(&mut self) {
         // SAFETY: it is taken out once, here, and not used again.
         let mut kernel = unsafe { ManuallyDrop::take(&mut self.kernel) };
-        let stop = self.seat.silence().map_or_else(|| kernel.stop(self.seat.tally()), Stop::Silent);
+        let stop = match self.seat.silence() {
+            Some(silence) => Stop::Silent(silence),
+            // A device that does not answer confirms nothing: what it was lent waits for what its host knows.
+            None if self.seat.cause() == Some(QueueFault::Gone) => Stop::WithDevice,
+            None => kernel.stop(),
+        };
+        if let (Stop::Silent(silence), Some(left)) = (&stop, self.seat.left()) {
+            kernel.retire(left, silence);
+        }
         self.seat.give_back(stop, kernel.into_lent(), format_args!("{} transmit queue {}", K::DRIVER, self.index));
     }
 }

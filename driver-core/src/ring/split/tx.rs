@@ -432,6 +432,12 @@ impl<const HEADER: usize> SplitTx<HEADER> {
         all
     }
 
+    /// How many frames are in flight that the device did not give back.
+    pub fn pending_frames(&mut self) -> usize {
+        let in_flight = self.slots.iter().flatten().count();
+        in_flight.saturating_sub(self.ready().unwrap_or(0).into())
+    }
+
     /// Empties every slot.
     fn give_all_back(&mut self, batch: &mut Batch) -> Reclaimed {
         let mut all = Reclaimed { descriptors: self.pending() as u32, bytes: 0 };

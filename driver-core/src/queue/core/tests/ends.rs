@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::vec::Vec;
 
-use super::{Fate, Ring};
-use crate::device::state::Shared;
+use super::{Fate, LOST, Ring};
+use crate::device::state::{DeviceState, Shared};
 use crate::queue::core::lent::{Silence, Stop};
 use crate::queue::core::seat::{Seat, State};
 use crate::ring::fault::QueueFault;
@@ -71,7 +71,7 @@ fn what_waits_for_a_device_that_never_confirms_leaks() {
 fn a_queue_that_outlives_the_control_handle_of_an_unconfirmed_device_leaks() {
     let mut shared = Shared::new();
     let seat = shared.rx_seat();
-    shared.set_failed();
+    shared.set_failed(QueueFault::Gone);
     drop(shared);
     let fate = give_back(&seat, Stop::WithDevice);
     assert_eq!(*fate.lock().unwrap(), Fate::InUse);
@@ -85,20 +85,24 @@ fn silence_is_seen_by_the_queues_and_by_no_other_state() {
     let (rx, tx) = (shared.rx_seat(), shared.tx_seat());
     let seen = |shared: &Shared| (shared.state(), rx.is_running(), tx.is_running(), rx.silence().is_some(), tx.silence().is_some());
     assert_eq!(seen(&shared), (State::Running, true, true, false, false));
-    rx.set_broken();
+    const FAULT: QueueFault = QueueFault::Protocol("no sense");
+    rx.set_failed(FAULT);
     assert_eq!(seen(&shared), (State::Running, false, true, false, false), "one queue's fault is its own");
-    shared.set_failed();
+    assert_eq!(shared.device_state(), DeviceState::Broken { direction: "receive", queue: 0, fault: FAULT });
+    shared.set_failed(QueueFault::Reset);
     assert_eq!(seen(&shared), (State::Failed, false, false, false, false));
     shared.set_stopping();
-    shared.set_failed();
+    shared.set_failed(QueueFault::Gone);
     assert_eq!(seen(&shared), (State::Stopping, false, false, false, false), "a device that is told to stop fails no more");
     shared.set_stopped(silence());
-    rx.set_broken();
+    rx.set_failed(QueueFault::Gone);
     assert_eq!(seen(&shared), (State::Stopped, false, false, true, true), "a late fault does not hide it");
-    assert_eq!((rx.fault(), tx.fault()), (Some(QueueFault::Stopped), Some(QueueFault::Stopped)));
+    assert_eq!((rx.fault(), tx.fault()), (Some(FAULT), Some(QueueFault::Reset)), "what was told first stays, with each of them");
+    assert_eq!(shared.device_state(), DeviceState::Reset);
     shared.set_stopping();
     assert_eq!((shared.state(), shared.is_stopped(), shared.is_running()), (State::Stopped, true, false), "silent for good");
-    assert!(shared.rx_seat().silence().is_some(), "also for who comes later");
+    let late = shared.rx_seat();
+    assert!(late.silence().is_some() && late.fault() == Some(QueueFault::Reset), "also for who comes later");
 }
 
 #[test]
@@ -109,15 +113,23 @@ fn totals_are_those_of_all_queues_of_one_direction() {
     for (k, seat) in (1..).zip(&seats) {
         seat.tally().packets.add(k);
         seat.tally().alone.add(10 * k);
-        seat.tally().add_unsent(100);
+        seat.tally().lost.add(100);
     }
-    shared.add_unsent(u32::MAX);
-    shared.add_unsent(u32::MAX);
+    assert!(!shared.are_queues_gone());
+    // Of queues that live, what their stopped device left counts in their place.
+    for queue in [0, 1, 1, 7] {
+        shared.set_left(queue, 40);
+    }
+    assert_eq!(shared.tx_totals().lost, 300 + 2 * 40);
+    let fate = give_back(&seats[1], Stop::Silent(silence()));
+    assert_eq!((*fate.lock().unwrap(), shared.tx_totals().lost), (Fate::Released, 300 + 40 + LOST), "its own count, once it is gone");
     // Queues that are gone count on.
     drop(seats);
     let totals = shared.tx_totals();
-    assert_eq!((totals.packets, totals.doorbells), (66, 60));
-    assert_eq!(totals.unsent, 300 + 2 * u64::from(u32::MAX));
+    assert_eq!((totals.packets, totals.doorbells, totals.lost), (66, 60, 340 + LOST));
+    shared.set_left(0, 1000);
+    assert_eq!(shared.tx_totals().lost, 340 + LOST, "a queue that is gone has counted for itself");
+    assert!(shared.are_queues_gone());
     assert_eq!(shared.rx_totals().packets, 1000);
 }
 

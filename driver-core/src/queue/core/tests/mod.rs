@@ -1,6 +1,7 @@
 //! The loops of both queues over kernels that do what a script says: no ring, no device.
 
 mod ends;
+mod hang;
 mod rx;
 mod tx;
 mod tx_script;
@@ -34,13 +35,17 @@ impl<S> Clone for Script<S> {
     }
 }
 
+/// How many frames a [`Ring`] says are lost with it.
+const LOST: u64 = 3;
+
 /// A ring that notes what becomes of it.
 #[derive(Debug, Default)]
 struct Ring(Arc<Mutex<Fate>>);
 
 impl Lent for Ring {
-    unsafe fn release(self) {
+    unsafe fn release(self) -> u64 {
         *self.0.lock().unwrap() = Fate::Released;
+        LOST
     }
 }
 

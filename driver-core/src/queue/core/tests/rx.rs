@@ -389,11 +389,11 @@ fn a_device_that_does_not_run_gives_nothing() {
         let mut batch = Batch::new(8);
         assert_eq!(rx.poll(&mut batch, 1), 1);
         if fail {
-            shared.set_failed();
+            shared.set_failed(QueueFault::NeedsReset);
         } else {
             shared.set_stopping();
         }
-        assert!(matches!(rx.fault(), Some(QueueFault::Stopped | QueueFault::Protocol(_))));
+        assert_eq!(rx.fault(), Some(if fail { QueueFault::NeedsReset } else { QueueFault::Stopped }));
         assert_eq!((rx.poll(&mut batch, 1), rx.poll(&mut batch, 8), rx.arm()), (0, 0, false));
         assert_eq!(script.state().rings, 1);
     }

@@ -14,9 +14,8 @@ use crate::buf::pool::{BufPool, PoolConfig};
 use crate::device::state::Shared;
 use crate::ether::{FrameLimits, MIN_FRAME_BYTES};
 use crate::queue::contract::{Refusal, TxQueue};
-use crate::queue::core::kernel::{Put, TxKernel};
-use crate::queue::core::lent::Stop;
-use crate::queue::core::seat::Tally;
+use crate::queue::core::kernel::{Put, TxKernel, WhyStuck};
+use crate::queue::core::lent::{Silence, Stop};
 use crate::queue::core::tx::TxCore;
 use crate::queue::gate::{GateConfig, TxGate};
 use crate::ring::fault::QueueFault;
@@ -39,7 +38,6 @@ pub(super) struct InFlight {
     is_reported: bool,
 }
 
-#[derive(Default)]
 pub(super) struct State {
     pub(super) in_flight: VecDeque<InFlight>,
     /// How many of them the device has sent.
@@ -52,6 +50,28 @@ pub(super) struct State {
     pub(super) queued: Vec<Vec<u8>>,
     pub(super) unpublished: usize,
     pub(super) rings: usize,
+    pub(super) why_stuck: WhyStuck,
+    pub(super) stops: usize,
+    /// What the queue was told that its device left.
+    pub(super) left: Option<u32>,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            in_flight: VecDeque::new(),
+            sent: 0,
+            unreported: 0,
+            reports_all: false,
+            fault: None,
+            queued: Vec::new(),
+            unpublished: 0,
+            rings: 0,
+            why_stuck: WhyStuck::Unknown,
+            stops: 0,
+            left: None,
+        }
+    }
 }
 
 impl State {
@@ -179,9 +199,15 @@ impl<const COUNTS: bool> TxKernel for Kernel<COUNTS> {
     fn ring_doorbell(&mut self) {
         self.script.state().rings += 1;
     }
-    fn stop(&mut self, tally: &Tally) -> Stop {
-        tally.add_unsent(self.script.state().in_flight.len() as u32);
+    fn why_stuck(&mut self) -> WhyStuck {
+        self.script.state().why_stuck
+    }
+    fn stop(&mut self) -> Stop {
+        self.script.state().stops += 1;
         Stop::Unconfirmed
+    }
+    fn retire(&mut self, left: u32, _: &Silence) {
+        self.script.state().left = Some(left);
     }
     fn into_lent(self) -> Ring {
         Ring::default()
@@ -198,8 +224,13 @@ pub(super) struct Rig<const COUNTS: bool> {
 }
 
 pub(super) fn rig<const COUNTS: bool>(config: GateConfig) -> Rig<COUNTS> {
+    rig_on(config, Shared::new())
+}
+
+/// The same of a device that is watched by a clock.
+pub(super) fn rig_on<const COUNTS: bool>(config: GateConfig, mut shared: Shared) -> Rig<COUNTS> {
     let pool = BufPool::new(&domain().0, PoolConfig::new(512)).unwrap();
-    let (script, mut shared, wakes) = (Script::<State>::default(), Shared::new(), Arc::new(AtomicU64::new(0)));
+    let (script, wakes) = (Script::<State>::default(), Arc::new(AtomicU64::new(0)));
     script.state().reports_all = COUNTS;
     let kernel = Kernel { script: script.clone(), pool: pool.clone(), by_bytes: config.byte_limit.is_some() };
     let gate = TxGate::new(config, CAPACITY + 1).unwrap();
