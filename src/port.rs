@@ -179,12 +179,14 @@ mod tests {
     use std::sync::Arc;
     use std::time::{Duration, Instant};
 
-    use driver_core::device::Config;
+    use driver_core::buf::Batch;
+    use driver_core::device::{Config, DeviceState};
     use driver_core::host::{PciFunction, RegSpace};
+    use driver_core::queue::QueueFault;
     use sim::wire::peer::{self, Peer};
     use sim::{HostClock, Iommu, SimDevice};
 
-    use super::Port;
+    use super::{Event, Port};
     use crate::Error;
     use crate::origin::sim::open;
     use crate::spec::{Card, SimSpec};
@@ -208,6 +210,56 @@ mod tests {
         assert_eq!(report.violations.len(), 1, "{:?}", report.violations);
         let Err(Error::Violations { device, violations }) = report.check() else { panic!("a violation is an error") };
         assert_eq!((device.as_str(), violations.len()), ("sim:ixgbe", 1));
+    }
+
+    #[test]
+    fn what_a_card_did_not_send_is_in_the_report() {
+        let (near, _far) = peer::pair(4096);
+        let card = SimDevice::new("sim:ixgbe", SimSpec::default().model([2, 0, 0, 0, 0, 1]), Box::new(near), Iommu::new());
+        let mut port = open(card.clone(), Arc::new(HostClock::new())).unwrap().start(&Config::new()).unwrap();
+        // SAFETY: the fault makes the card do less.
+        unsafe { card.with_model(|model: &mut sim::ixgbe::Ixgbe| model.faults().hang_tx_after = Some(1000)) }.unwrap();
+        let (rx, mut tx) = port.take_queues().unwrap();
+        let (mut batch, begin) = (Batch::new(64), Instant::now());
+        while tx.counters().packets < 1502 {
+            let missing = 1502 - tx.counters().packets as usize - batch.len();
+            for _ in 0..missing.min(64 - batch.len()) {
+                batch.push(port.pool.frame_from(&[2; 60]).unwrap()).unwrap();
+            }
+            let _ = tx.submit(&mut batch);
+            assert!(begin.elapsed() < Duration::from_secs(20), "{:?}", tx.counters());
+        }
+        drop((rx, tx, batch));
+        let report = port.finish();
+        assert_eq!((report.stats.tx_packets, report.stats.tx_dropped), (1000, 502));
+        assert_eq!((report.accounts.tx_taken, report.accounts.is_final, report.state), (1502, true, DeviceState::Stopped));
+        report.check().unwrap();
+    }
+
+    #[test]
+    fn a_frame_in_no_account_is_an_error_of_the_run() {
+        let (_card, port, _far) = started("sim:ixgbe", Card::I82599, &Config::new());
+        let mut report = port.finish();
+        report.accounts.tx_taken += 1;
+        let error = report.check().unwrap_err().to_string();
+        assert_eq!(error, "sim:ixgbe: the transmit queues took 1 frames, and 0 were sent or given up");
+    }
+
+    #[test]
+    fn what_happened_to_a_device_is_told_by_event_queues_link_and_report() {
+        for (name, card) in [("sim:ixgbe", Card::I82599), ("sim:virtio-net", Card::VirtioNet)] {
+            let (device, mut port, _far) = started(name, card, &Config::new());
+            assert_eq!((port.event(), port.control.state()), (None, DeviceState::Running));
+            // SAFETY: a reset makes the card access less.
+            unsafe { device.another_function() }.reset().unwrap();
+            let event = Event::State(DeviceState::Reset);
+            assert_eq!((port.event(), port.event(), port.control.link().up), (Some(event), Some(event), false));
+            assert_eq!((port.rx[0].fault(), port.tx[0].fault()), (Some(QueueFault::Reset), Some(QueueFault::Reset)));
+            let report = port.finish();
+            assert_eq!(report.state, DeviceState::Reset);
+            let text = report.check().unwrap_err().to_string();
+            assert!(text.starts_with(&format!("{name}: the device was reset by somebody else")), "{text}");
+        }
     }
 
     #[test]
