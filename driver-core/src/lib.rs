@@ -11,7 +11,8 @@
 //! | [`queue`] | the contracts of queues, stop and wake, NAPI; in [`queue::core`] what every driver's queues do alike | applications and drivers |
 //! | [`device`] | the control side: configuration, information, statistics | applications and drivers |
 //!
-//! Each imports from those above it alone (`ci/circles` looks). With the feature `testing` there is `testing`: what tests of drivers are made of.
+//! Each imports from those above it alone (`ci/circles` looks). With the feature `testing`, which links std, there is `testing`: what tests of drivers
+//! are made of.
 #![no_std]
 #![warn(clippy::exhaustive_enums, clippy::exhaustive_structs)]
 
@@ -19,7 +20,7 @@
 compile_error!("frames and descriptors are moved as little-endian 64-bit words: driver-core is for 64-bit little-endian targets");
 
 extern crate alloc;
-#[cfg(test)]
+#[cfg(any(test, feature = "testing"))]
 extern crate std;
 
 pub mod barrier;

@@ -43,8 +43,6 @@ mod semaphore;
 mod silence;
 pub mod start;
 mod stats;
-#[cfg(test)]
-mod testing;
 pub mod tx;
 
 pub use control::Control;

@@ -98,15 +98,22 @@ impl<B: Bar> Card<B> {
 #[cfg(test)]
 mod tests {
     use alloc::sync::Arc;
+    use std::sync::Mutex;
+    use std::vec::Vec;
+
+    use driver_core::testing::{FakeClock, PlainBar};
 
     use super::*;
     use crate::id::Model;
-    use crate::testing::{FakeBar, FakeClock};
+
+    /// MDIO device, register and value of all that was written to the PHY, oldest first.
+    type Notes = Arc<Mutex<Vec<(u32, u32, u32)>>>;
 
     /// A PHY at MDIO address 5 that keeps what is written, behind a card whose semaphores are free.
-    fn card(answers: bool) -> (FakeBar, Card<FakeBar>) {
-        let bar = FakeBar::new();
-        let phy = std::sync::Mutex::new((0u32, std::collections::HashMap::<(u32, u32), u32>::new()));
+    fn card(answers: bool) -> (PlainBar, Card<PlainBar>, Notes) {
+        let (bar, notes) = (PlainBar::new(BAR_BYTES), Notes::default());
+        let noted = notes.clone();
+        let phy = Mutex::new((0u32, std::collections::HashMap::<(u32, u32), u32>::new()));
         bar.on_write(MSCA.offset(), move |bar, command| {
             let mut phy = phy.lock().unwrap();
             let (device, at) = (command >> 16 & 0x1f, command >> 21 & 0x1f);
@@ -116,7 +123,7 @@ mod tests {
                 1 if at == 5 => {
                     let address = phy.0;
                     phy.1.insert((device, address), bar.get(MSRWD.offset()) & 0xffff);
-                    bar.note((device, address, bar.get(MSRWD.offset()) & 0xffff));
+                    noted.lock().unwrap().push((device, address, bar.get(MSRWD.offset()) & 0xffff));
                 }
                 _ => {
                     let known = if phy.0 == 2 && device == 1 { 0x0154 } else { phy.1.get(&(device, phy.0)).copied().unwrap_or(0x0800) };
@@ -128,16 +135,16 @@ mod tests {
         let model =
             Model::find(&driver_core::host::PciId { vendor: 0x8086, device: 0x1563, revision: 0, class: 0, subsystem_vendor: 0, subsystem: 0 })
                 .unwrap();
-        let card = Card::new(bar.clone(), Arc::new(FakeClock::default()), model, "test");
-        (bar, card)
+        let card = Card::new(bar.clone(), Arc::new(FakeClock::new()), model, "test");
+        (bar, card, notes)
     }
 
     #[test]
     fn the_phy_is_found_woken_and_negotiates_every_speed() {
-        let (bar, mut card) = card(true);
+        let (bar, mut card, notes) = card(true);
         card.start_phy().unwrap();
         assert_eq!(card.phy, Some(5));
-        let notes = bar.notes();
+        let notes = notes.lock().unwrap();
         assert_eq!(notes.first(), Some(&(30, 0, 0)), "low power is left first");
         assert!(notes.contains(&(7, 0x20, 0x1800)), "{notes:x?}");
         assert!(notes.contains(&(7, 0xc400, 0x8c00)), "{notes:x?}");
@@ -147,14 +154,14 @@ mod tests {
 
     #[test]
     fn a_bus_without_a_phy_is_an_error() {
-        let (bar, mut card) = card(false);
+        let (bar, mut card, _) = card(false);
         assert_eq!(card.start_phy().unwrap_err().hardware(), Some(&HardwareError::NoPhy));
         assert_eq!(SW_FW_SYNC.read(&bar), SwFwSync::empty());
     }
 
     #[test]
     fn a_cycle_that_never_ends_names_its_register() {
-        let (bar, mut card) = card(true);
+        let (bar, mut card, _) = card(true);
         bar.stick(MSCA.offset(), Msca::MDICMD.bits());
         let error = alloc::format!("{}", card.start_phy().unwrap_err());
         assert!(error.contains("MSCA (0x0425c"), "{error}");

@@ -165,13 +165,13 @@ mod tests {
     use alloc::format;
 
     use driver_core::device::Bug;
+    use driver_core::testing::{FakeClock, PlainBar};
 
     use super::*;
-    use crate::testing::{FakeBar, FakeClock};
 
     #[test]
     fn a_queue_that_the_card_does_not_have_is_a_fault_of_the_driver() {
-        let error = stop_tx(&FakeBar::new(), &FakeClock::default(), 500).unwrap_err();
+        let error = stop_tx(&PlainBar::new(BAR_BYTES), &FakeClock::new(), 500).unwrap_err();
         assert!(matches!(error, ErrorKind::Bug(Bug::Register(missing)) if (missing.name, missing.index) == ("TXDCTL", 500)), "{error:?}");
         let wanted = "TXDCTL[500] does not exist: the card has 64 of them; this is a fault of the driver and not of the device: please report it with this line";
         assert_eq!(format!("{error}"), wanted);

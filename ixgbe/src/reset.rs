@@ -234,79 +234,74 @@ impl<B: Bar> Card<B> {
 mod tests {
     use alloc::format;
     use alloc::sync::Arc;
-    use std::sync::Mutex;
     use std::vec::Vec;
+
+    use driver_core::testing::{FakeClock, PlainBar};
 
     use super::*;
     use crate::error::HardwareError;
     use crate::id::MODELS;
-    use crate::testing::{FakeBar, FakeClock};
 
-    /// A port that answers resets and has an EEPROM. Returns what was written to CTRL, too.
-    fn port(family: Family) -> (FakeBar, Card<FakeBar>, Arc<Mutex<Vec<Ctrl>>>) {
-        let bar = FakeBar::new();
-        let written = Arc::new(Mutex::new(Vec::new()));
-        let log = written.clone();
-        bar.on_write(CTRL.offset(), move |bar, value| {
-            let value = Ctrl::from_bits_retain(value);
-            log.lock().unwrap().push(value);
-            if value.intersects(Ctrl::RST | Ctrl::LRST) {
+    /// A port that answers resets and has an EEPROM.
+    fn port(family: Family) -> (PlainBar, Card<PlainBar>) {
+        let bar = PlainBar::new(BAR_BYTES);
+        bar.on_write(CTRL.offset(), |bar, value| {
+            if Ctrl::from_bits_retain(value).intersects(Ctrl::RST | Ctrl::LRST) {
                 bar.set(CTRL.offset(), 0);
             }
         });
         bar.set(EEC.offset(), (Eec::AUTO_RD | Eec::EE_PRES).bits());
         bar.set(RDRXCTL.offset(), Rdrxctl::DMAIDONE.bits());
         let model = MODELS.iter().find(|model| model.family == family).unwrap();
-        (bar.clone(), Card::new(bar, Arc::new(FakeClock::default()), model, "test"), written)
+        (bar.clone(), Card::new(bar, Arc::new(FakeClock::new()), model, "test"))
     }
 
-    fn resets(written: &Mutex<Vec<Ctrl>>) -> Vec<Ctrl> {
+    /// The resets that CTRL was written for.
+    fn resets(bar: &PlainBar) -> Vec<Ctrl> {
         let all = Ctrl::RST | Ctrl::LRST;
-        written.lock().unwrap().iter().map(|&value| value & all).filter(|value| !value.is_empty()).collect()
+        bar.writes_to(CTRL.offset()).into_iter().map(|value| Ctrl::from_bits_retain(value) & all).filter(|value| !value.is_empty()).collect()
     }
 
     #[test]
     fn a_link_that_is_up_is_not_reset() {
-        let (bar, card, written) = port(Family::I82599);
+        let (bar, card) = port(Family::I82599);
         card.reset(Quiet::Confirmed).unwrap();
         bar.set(LINKS.offset(), Links::LINK_UP.bits());
         card.reset(Quiet::Confirmed).unwrap();
-        assert_eq!(resets(&written), [Ctrl::RST | Ctrl::LRST, Ctrl::RST]);
+        assert_eq!(resets(&bar), [Ctrl::RST | Ctrl::LRST, Ctrl::RST]);
     }
 
     #[test]
     fn copper_ports_reset_the_mac_alone_and_release_the_phy() {
-        let (bar, card, written) = port(Family::X540);
+        let (bar, card) = port(Family::X540);
         card.reset(Quiet::Confirmed).unwrap();
-        assert_eq!(resets(&written), [Ctrl::RST]);
+        assert_eq!(resets(&bar), [Ctrl::RST]);
         assert_eq!(SW_FW_SYNC.read(&bar), SwFwSync::empty());
     }
 
     #[test]
     fn an_unconfirmed_master_disable_means_two_resets() {
-        let (bar, card, written) = port(Family::I82599);
+        let (bar, card) = port(Family::I82599);
         bar.set(STATUS.offset(), Status::PCIE_MASTER_ENABLE_STATUS.bits());
-        for register in [GCR_EXT.offset(), HLREG0.offset()] {
-            bar.on_write(register, move |bar, value| bar.note((register, value, 0)));
-        }
         let quiet = card.master_disable().unwrap();
         assert_eq!(quiet, Quiet::DoubleReset);
         card.reset(quiet).unwrap();
-        assert_eq!(resets(&written).len(), 2);
+        assert_eq!(resets(&bar).len(), 2);
         let (gcr_ext, hlreg0) = (GCR_EXT.offset(), HLREG0.offset());
-        assert_eq!(bar.notes(), [(hlreg0, 1 << 15, 0), (gcr_ext, 1 << 30, 0), (gcr_ext, 0, 0), (hlreg0, 0, 0)], "one flush, and it is over");
+        let flushes: Vec<_> = bar.writes().into_iter().filter(|(register, _)| [gcr_ext, hlreg0].contains(register)).collect();
+        assert_eq!(flushes, [(hlreg0, 1 << 15), (gcr_ext, 1 << 30), (gcr_ext, 0), (hlreg0, 0)], "one flush, and it is over");
     }
 
     #[test]
     fn a_card_that_is_gone_is_not_reset() {
-        let (bar, card, written) = port(Family::I82599);
+        let (bar, card) = port(Family::I82599);
         bar.stick(STATUS.offset(), u32::MAX);
         RXDCTL.iter().for_each(|register| bar.stick(register.offset(), u32::MAX));
         let begun_us = card.clock.now_us();
         let error = format!("{}", card.master_disable().unwrap_err());
         assert!(card.clock.now_us() - begun_us < 500_000, "one queue is waited for and not each");
         assert!(error.contains("STATUS (0x00008, section 8.2.3.1.2) still reads 0xffffffff; all ones mean"), "{error}");
-        assert!(resets(&written).is_empty());
+        assert!(resets(&bar).is_empty());
     }
 
     #[test]
@@ -316,7 +311,7 @@ mod tests {
             (EEC.offset(), 0, "EEC (0x10010, section 8.2.3.2.1) still reads 0x00000000"),
             (RDRXCTL.offset(), 0, "RDRXCTL (0x02f00, section 8.2.3.8.8) still reads 0x00000000"),
         ] {
-            let (bar, card, _) = port(Family::I82599);
+            let (bar, card) = port(Family::I82599);
             if bits == 0 {
                 bar.set(register, 0);
             } else {
@@ -329,11 +324,11 @@ mod tests {
 
     #[test]
     fn a_missing_or_rejected_eeprom_is_an_error() {
-        let (bar, card, _) = port(Family::I82599);
+        let (bar, card) = port(Family::I82599);
         bar.set(EEC.offset(), Eec::AUTO_RD.bits());
         let error = card.reset(Quiet::Confirmed).unwrap_err();
         assert!(matches!(error.hardware(), Some(HardwareError::Eeprom { eec: 0x200, .. })), "{error}");
-        let (bar, card, _) = port(Family::I82599);
+        let (bar, card) = port(Family::I82599);
         bar.set(FWSM.offset(), 1 << 19);
         let error = card.reset(Quiet::Confirmed).unwrap_err();
         assert!(matches!(error.hardware(), Some(HardwareError::Eeprom { fwsm: 0x8_0000, .. })), "{error}");
@@ -341,7 +336,7 @@ mod tests {
 
     #[test]
     fn queues_left_running_are_turned_off() {
-        let (bar, card, _) = port(Family::I82599);
+        let (bar, card) = port(Family::I82599);
         RXDCTL.at(3).unwrap().write(&bar, Rxdctl::ENABLE);
         TXDCTL.at(63).unwrap().write(&bar, Txdctl::ENABLE);
         RXCTRL.write(&bar, Rxctrl::RXEN);

@@ -115,14 +115,15 @@ mod tests {
     use alloc::format;
     use alloc::sync::Arc;
 
+    use driver_core::testing::{FakeClock, PlainBar};
+
     use super::*;
     use crate::id::MODELS;
-    use crate::testing::{FakeBar, FakeClock};
 
-    fn port(family: Family) -> (FakeBar, Card<FakeBar>) {
-        let bar = FakeBar::new();
+    fn port(family: Family) -> (PlainBar, Card<PlainBar>) {
+        let bar = PlainBar::new(BAR_BYTES);
         let model = MODELS.iter().find(|model| model.family == family).unwrap();
-        (bar.clone(), Card::new(bar, Arc::new(FakeClock::default()), model, "test"))
+        (bar.clone(), Card::new(bar, Arc::new(FakeClock::new()), model, "test"))
     }
 
     #[test]

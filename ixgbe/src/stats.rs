@@ -88,12 +88,13 @@ impl<B: Bar> Card<B> {
 
 #[cfg(test)]
 mod tests {
+    use driver_core::testing::PlainBar;
+
     use super::*;
-    use crate::testing::FakeBar;
 
     #[test]
     fn counters_add_up_over_reads_that_clear() {
-        let bar = FakeBar::new();
+        let bar = PlainBar::new(BAR_BYTES);
         let mut counters = Counters::default();
         for _ in 0..2 {
             bar.set_clearing(QPRC.at(0).unwrap().offset(), 10);
@@ -112,7 +113,7 @@ mod tests {
 
     #[test]
     fn sent_bytes_have_no_check_sequence() {
-        let bar = FakeBar::new();
+        let bar = PlainBar::new(BAR_BYTES);
         bar.set_clearing(GPTC.offset(), 2);
         bar.set_clearing(GOTCL.offset(), 64 + 1518);
         let mut counters = Counters::default();
@@ -122,7 +123,7 @@ mod tests {
 
     #[test]
     fn errors_are_summed_from_their_kinds() {
-        let bar = FakeBar::new();
+        let bar = PlainBar::new(BAR_BYTES);
         for (register, value) in [(CRCERRS, 1), (RLEC, 2), (RUC, 4), (RFC, 8), (ROC, 16), (RJC, 32), (ILLERRC, 64), (ERRBC, 128), (MPRC, 9)] {
             bar.set_clearing(register.offset(), value);
         }

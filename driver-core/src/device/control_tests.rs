@@ -8,20 +8,14 @@ use std::sync::Mutex;
 
 use super::*;
 use crate::device::config::Config;
-use crate::host::bar::{Bar, BarError, Doorbell, RegSpace};
 use crate::host::clock::Clock;
-use crate::host::dma::DmaDomain;
-use crate::host::pci::{PciError, PciErrorKind};
-use crate::host::vectors::Vectors;
-use crate::testing;
+use crate::host::pci::PciErrorKind;
+use crate::testing::{FakeFunction, FunctionAct, Liar, Lying, PlainBar, Trigger, domain};
 
 /// What the device does, and what was done to it.
 struct Acts {
     refuses: bool,
     trouble: Option<QueueFault>,
-    /// The vendor ID, where it can be read, and the Command register.
-    vendor: Option<u32>,
-    command: u32,
     at: TxPosition,
     is_up: bool,
     never_stops: bool,
@@ -34,8 +28,6 @@ impl Default for Acts {
         Self {
             refuses: false,
             trouble: None,
-            vendor: Some(0x8086),
-            command: 1 << 1,
             at: TxPosition { head: 0, tail: 0 },
             is_up: false,
             never_stops: false,
@@ -46,7 +38,7 @@ impl Default for Acts {
 }
 
 #[derive(Clone, Default)]
-struct Stage(Arc<Mutex<Acts>>);
+struct Stage(Arc<Mutex<Acts>>, Liar);
 
 impl Stage {
     fn act(&self, change: impl FnOnce(&mut Acts)) {
@@ -63,89 +55,24 @@ impl Stage {
     }
 }
 
-struct Function {
-    stage: Stage,
-    domain: DmaDomain,
-}
+/// A function that is told as the device is, and lies about configuration space as the test says.
+type Function = Lying<FakeFunction>;
 
-#[derive(Clone)]
-struct NoBar;
+/// Command: the function answers accesses to its memory BARs.
+const COMMAND_MEMORY: u8 = 1 << 1;
 
-impl RegSpace for NoBar {
-    fn len_bytes(&self) -> usize {
-        0
-    }
-    fn read8(&self, _: u32) -> u8 {
-        u8::MAX
-    }
-    fn read16(&self, _: u32) -> u16 {
-        u16::MAX
-    }
-    fn read32(&self, _: u32) -> u32 {
-        u32::MAX
-    }
-    fn write8(&self, _: u32, _: u8) {}
-    fn write16(&self, _: u32, _: u16) {}
-    fn write32(&self, _: u32, _: u32) {}
-}
-impl Bar for NoBar {
-    type Doorbell = NoBar;
-    fn doorbell(&self, offset: u32) -> Result<NoBar, BarError> {
-        Err(BarError { offset, len_bytes: 0 })
-    }
-}
-impl Doorbell for NoBar {
-    fn ring(&self, _: u32) {}
-    fn ring16(&self, _: u16) {}
-}
-impl Interrupt for NoBar {
-    fn wait(&mut self, _: Option<u64>) -> Result<u64, PciError> {
-        Ok(7)
-    }
-}
-
-// SAFETY: there is no device, and no register that leads to one.
-unsafe impl PciFunction for Function {
-    type Bar = NoBar;
-    type Interrupt = NoBar;
-    fn name(&self) -> &str {
-        "test"
-    }
-    fn config_read(&self, offset: u16, _: u8) -> Result<u32, PciError> {
-        let acts = self.stage.0.lock().unwrap();
-        let gone = PciError::new("test", "reading", PciErrorKind::Gone);
-        match offset {
-            0 => acts.vendor.ok_or(gone),
-            _ => Ok(acts.command),
-        }
-    }
-    unsafe fn config_write(&mut self, _: u16, _: u8, _: u32) -> Result<(), PciError> {
-        Ok(())
-    }
-    unsafe fn open_bar(&mut self, _: u8) -> Result<NoBar, PciError> {
-        Ok(NoBar)
-    }
-    fn dma(&self) -> &DmaDomain {
-        &self.domain
-    }
-    unsafe fn allow_dma(&mut self) -> Result<(), PciError> {
-        Ok(())
-    }
-    fn forbid_dma(&mut self) -> Result<(), PciError> {
-        self.stage.act(|acts| acts.told.push("no DMA"));
-        Ok(())
-    }
-    fn interrupt_count(&self) -> u16 {
-        0
-    }
-    fn enable_interrupts(&mut self, _: u16) -> Result<Vectors<NoBar>, PciError> {
-        Ok(Vectors::default())
-    }
-    fn reset(&mut self) -> Result<(), PciError> {
-        let mut acts = self.stage.0.lock().unwrap();
-        acts.told.push("function reset");
-        if acts.cannot_be_reset { Err(PciError::new("test", "resetting it", PciErrorKind::Gone)) } else { Ok(()) }
-    }
+fn function(stage: &Stage) -> Function {
+    let told = stage.clone();
+    let function = FakeFunction::new("test", domain().0, PlainBar::new(0)).with_id(0x8086, 0x10fb).with_config(4, &[COMMAND_MEMORY]);
+    stage.1.over(function.on_act(move |act| {
+        let mut acts = told.0.lock().unwrap();
+        acts.told.push(match act {
+            FunctionAct::AllowDma => "DMA",
+            FunctionAct::ForbidDma => "no DMA",
+            FunctionAct::Reset => "function reset",
+        });
+        if act == FunctionAct::Reset && acts.cannot_be_reset { Err(PciErrorKind::Gone) } else { Ok(()) }
+    }))
 }
 
 struct Kernel {
@@ -219,10 +146,13 @@ fn control(stage: &Stage) -> ControlCore<Kernel> {
 }
 
 fn control_of(stage: &Stage, shared: Shared) -> ControlCore<Kernel> {
-    let function = Function { stage: stage.clone(), domain: testing::domain().0 };
+    let trigger = Trigger::default();
+    // What waits for the link's vector finds that it fired seven times.
+    (0..7).for_each(|_| trigger.fire());
+    let function = function(stage);
     let kernel = Kernel { stage: stage.clone(), function, counted: 0 };
     let info = DeviceInfo::new("test", "test", "a test's", MAC);
-    ControlCore::new(kernel, info, Settings::new(&Config::new(), MAC), shared, Some(Box::new(NoBar)))
+    ControlCore::new(kernel, info, Settings::new(&Config::new(), MAC), shared, Some(Box::new(trigger.interrupt())))
 }
 
 /// Every setter, with what a device takes.
@@ -338,7 +268,8 @@ fn a_device_that_is_gone_is_not_asked_any_more_and_keeps_nothing() {
     let mut control = control_of(&stage, shared);
     stage.act(|acts| acts.is_up = true);
     assert_eq!((control.link().up, control.stats().rx_packets), (true, 1));
-    stage.act(|acts| (acts.trouble, acts.vendor) = (Some(QueueFault::Gone), Some(0xffff)));
+    stage.act(|acts| acts.trouble = Some(QueueFault::Gone));
+    stage.1.lies().config.insert(0, Some(0xffff));
     assert_eq!((control.stats().rx_packets, control.state(), control.link()), (1, DeviceState::Gone, Link::down()), "the last that can be believed");
     assert_eq!(queue.fault(), Some(QueueFault::Gone));
     assert!(set_all(&mut control).iter().all(|result| result.as_ref().unwrap_err().kind().is_gone()));
@@ -352,7 +283,8 @@ fn a_device_that_is_gone_is_not_asked_any_more_and_keeps_nothing() {
 fn a_device_whose_host_does_not_know_that_it_is_gone_keeps_what_it_has() {
     let stage = Stage::default();
     let mut control = control(&stage);
-    stage.act(|acts| (acts.trouble, acts.vendor, acts.cannot_be_reset) = (Some(QueueFault::Gone), None, true));
+    stage.act(|acts| (acts.trouble, acts.cannot_be_reset) = (Some(QueueFault::Gone), true));
+    stage.1.lies().config.insert(0, None);
     assert!(control.stop().unwrap_err().kind().is_gone());
     assert_eq!((stage.told(), control.shared().is_stopped()), (["no DMA", "function reset"].into(), false));
 }
@@ -366,8 +298,8 @@ fn why_all_registers_read_ones_is_told_by_configuration_space() {
         (None, 0, QueueFault::Gone),
     ] {
         let stage = Stage::default();
-        stage.act(|acts| (acts.vendor, acts.command) = (vendor, command));
-        assert_eq!(why_all_ones(&Function { stage, domain: testing::domain().0 }), why, "{vendor:x?} {command:#x}");
+        stage.1.lies().config.extend([(0, vendor), (4, Some(command))]);
+        assert_eq!(why_all_ones(&function(&stage)), why, "{vendor:x?} {command:#x}");
     }
 }
 

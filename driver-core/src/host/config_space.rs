@@ -81,102 +81,18 @@ mod tests {
     use alloc::string::ToString;
 
     use super::*;
-    use crate::host::bar::{Bar, BarError, Doorbell};
-    use crate::host::dma::DmaDomain;
-    use crate::host::pci::Interrupt;
     use crate::reg::register::{Reg, Ro};
+    use crate::testing::{FakeFunction, PlainBar, domain};
 
     /// 256 bytes of configuration space in which every byte is its offset; there is nothing else.
-    struct Function(DmaDomain);
-    #[derive(Clone)]
-    enum Nothing {}
-
-    impl RegSpace for Nothing {
-        fn len_bytes(&self) -> usize {
-            match *self {}
-        }
-        fn read8(&self, _: u32) -> u8 {
-            match *self {}
-        }
-        fn read16(&self, _: u32) -> u16 {
-            match *self {}
-        }
-        fn read32(&self, _: u32) -> u32 {
-            match *self {}
-        }
-        fn write8(&self, _: u32, _: u8) {}
-        fn write16(&self, _: u32, _: u16) {}
-        fn write32(&self, _: u32, _: u32) {}
-    }
-    impl Bar for Nothing {
-        type Doorbell = Self;
-        fn doorbell(&self, _: u32) -> Result<Self, BarError> {
-            match *self {}
-        }
-    }
-    impl Doorbell for Nothing {
-        fn ring(&self, _: u32) {}
-        fn ring16(&self, _: u16) {}
-    }
-    impl Interrupt for Nothing {
-        fn wait(&mut self, _: Option<u64>) -> Result<u64, PciError> {
-            match *self {}
-        }
-    }
-
-    impl Function {
-        fn new() -> Self {
-            Self(crate::testing::domain().0)
-        }
-        fn missing(&self, tried: &str) -> PciError {
-            PciError::new(self.name(), tried, PciErrorKind::Gone)
-        }
-    }
-
-    // SAFETY: there is no device, and no BAR.
-    unsafe impl PciFunction for Function {
-        type Bar = Nothing;
-        type Interrupt = Nothing;
-        fn name(&self) -> &'static str {
-            "test"
-        }
-        fn config_read(&self, offset: u16, width: u8) -> Result<u32, PciError> {
-            let bytes = (offset..256).take(width.into());
-            if bytes.len() < width.into() {
-                Err(self.missing("reading"))
-            } else {
-                Ok(bytes.rev().fold(0, |value, byte| value << 8 | u32::from(byte)))
-            }
-        }
-        unsafe fn config_write(&mut self, _: u16, _: u8, _: u32) -> Result<(), PciError> {
-            Err(self.missing("writing"))
-        }
-        unsafe fn open_bar(&mut self, _: u8) -> Result<Nothing, PciError> {
-            Err(self.missing("opening"))
-        }
-        fn dma(&self) -> &DmaDomain {
-            &self.0
-        }
-        unsafe fn allow_dma(&mut self) -> Result<(), PciError> {
-            Ok(())
-        }
-        fn forbid_dma(&mut self) -> Result<(), PciError> {
-            Ok(())
-        }
-        fn interrupt_count(&self) -> u16 {
-            0
-        }
-        fn enable_interrupts(&mut self, _: u16) -> Result<crate::host::vectors::Vectors<Nothing>, PciError> {
-            Ok(crate::host::vectors::Vectors::default())
-        }
-        fn reset(&mut self) -> Result<(), PciError> {
-            Ok(())
-        }
+    fn function() -> FakeFunction {
+        let offsets: [u8; 256] = core::array::from_fn(|offset| offset as u8);
+        FakeFunction::new("test", domain().0, PlainBar::new(0)).with_config(0, &offsets)
     }
 
     #[test]
     fn registers_of_every_width_are_read() {
-        let function = Function::new();
+        let function = function();
         let space = ConfigSpace::new(&function);
         assert_eq!(Reg::<u8, Ro>::new(0x34, "", "").read(&space), 0x34);
         assert_eq!(Reg::<u16, Ro>::new(0x4a, "", "").read(&space), 0x4b4a);
@@ -187,17 +103,17 @@ mod tests {
 
     #[test]
     fn a_read_that_fails_is_all_ones_and_its_error_is_kept() {
-        let function = Function::new();
+        let function = function();
         let space = ConfigSpace::new(&function);
         assert_eq!((space.read32(0x100), space.read16(0x1_0000), space.read8(u32::MAX)), (u32::MAX, u16::MAX, u8::MAX));
         let error = space.take_error().unwrap();
-        assert_eq!((error.tried.as_str(), space.take_error()), ("reading", None), "the first is kept, and taken once");
+        assert_eq!((error.tried.as_str(), space.take_error()), ("reading configuration space", None), "the first is kept, and taken once");
         assert_eq!((space.read16(0x1_0000), space.take_error().is_some()), (u16::MAX, true));
     }
 
     #[test]
     fn a_write_is_refused() {
-        let function = Function::new();
+        let function = function();
         let space = ConfigSpace::new(&function);
         space.write16(0x04, 7);
         let error = space.take_error().unwrap().to_string();

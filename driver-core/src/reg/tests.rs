@@ -1,7 +1,6 @@
 use alloc::string::ToString;
 use alloc::vec;
-use alloc::vec::Vec;
-use core::cell::{Cell, RefCell};
+use core::cell::Cell;
 use core::ops::ControlFlow;
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -10,54 +9,21 @@ use proptest::prelude::*;
 use super::*;
 use crate::host::clock::Clock;
 use crate::reg_flags;
+use crate::testing::{Access, PlainBar};
 
-/// 32 bytes of registers, and every access: width, offset, and the value where it was a write.
-struct Memory {
-    bytes: RefCell<Vec<u8>>,
-    accesses: RefCell<Vec<(u8, u32, Option<u64>)>>,
+/// 32 bytes of registers, each of which holds its offset.
+fn memory() -> PlainBar {
+    let bar = PlainBar::new(32);
+    (0..32).step_by(4).for_each(|offset| bar.set(offset, u32::from_le_bytes([0, 1, 2, 3].map(|byte| offset as u8 + byte))));
+    bar
 }
 
-impl Memory {
-    fn new() -> Self {
-        Self { bytes: RefCell::new((0..32).collect()), accesses: RefCell::default() }
-    }
-    fn read<const N: usize>(&self, offset: u32) -> [u8; N] {
-        self.accesses.borrow_mut().push((N as u8, offset, None));
-        let bytes = self.bytes.borrow();
-        let found = bytes.get(offset as usize..).and_then(|bytes| bytes.first_chunk());
-        *found.filter(|_| (offset as usize).is_multiple_of(N)).unwrap_or(&[0xff; N])
-    }
-    fn write<const N: usize>(&self, offset: u32, value: [u8; N]) {
-        let number = value.iter().rev().fold(0, |number, &byte| number << 8 | u64::from(byte));
-        self.accesses.borrow_mut().push((N as u8, offset, Some(number)));
-        if let Some(bytes) = self.bytes.borrow_mut().get_mut(offset as usize..).and_then(|bytes| bytes.first_chunk_mut()) {
-            *bytes = value;
-        }
-    }
+fn read(offset: u32, len_bytes: u32) -> Access {
+    Access::Read { offset, len_bytes }
 }
 
-impl RegSpace for Memory {
-    fn len_bytes(&self) -> usize {
-        32
-    }
-    fn read8(&self, offset: u32) -> u8 {
-        u8::from_le_bytes(self.read(offset))
-    }
-    fn read16(&self, offset: u32) -> u16 {
-        u16::from_le_bytes(self.read(offset))
-    }
-    fn read32(&self, offset: u32) -> u32 {
-        u32::from_le_bytes(self.read(offset))
-    }
-    fn write8(&self, offset: u32, value: u8) {
-        self.write(offset, value.to_le_bytes());
-    }
-    fn write16(&self, offset: u32, value: u16) {
-        self.write(offset, value.to_le_bytes());
-    }
-    fn write32(&self, offset: u32, value: u32) {
-        self.write(offset, value.to_le_bytes());
-    }
+fn write(offset: u32, len_bytes: u32, value: u32) -> Access {
+    Access::Write { offset, len_bytes, value }
 }
 
 reg_flags! {
@@ -73,31 +39,27 @@ reg_flags! {
 
 #[test]
 fn a_register_is_accessed_by_the_width_of_its_value() {
-    let memory = Memory::new();
+    let memory = memory();
     assert_eq!(Reg::<Narrow, Ro>::new(5, "", "").read(&memory).bits(), 5);
     assert_eq!(Reg::<u16, Ro>::new(6, "", "").read(&memory), 0x0706);
     Reg::<Usual, Rw>::new(8, "", "").modify(&memory, |value| value | Usual::HIGH);
     Reg::<u8, Wo>::new(3, "", "").write(&memory, 9);
-    assert_eq!(
-        *memory.accesses.borrow(),
-        [(1, 5, None), (2, 6, None), (4, 8, None), (4, 8, Some(0x8b0a_0908)), (1, 3, Some(9))],
-        "and bits without a name survive"
-    );
+    assert_eq!(memory.accesses(), [read(5, 1), read(6, 2), read(8, 4), write(8, 4, 0x8b0a_0908), write(3, 1, 9)], "and bits without a name survive");
 }
 
 #[test]
 fn a_wide_register_is_two_accesses_the_low_half_first() {
-    let memory = Memory::new();
+    let memory = memory();
     let wide: Reg<u64, Rw> = Reg::new(8, "", "");
     assert_eq!(wide.read(&memory), 0x0f0e_0d0c_0b0a_0908);
     wide.write(&memory, 0x1122_3344_5566_7788);
-    assert_eq!(*memory.accesses.borrow(), [(4, 8, None), (4, 12, None), (4, 8, Some(0x5566_7788)), (4, 12, Some(0x1122_3344))]);
+    assert_eq!(memory.accesses(), [read(8, 4), read(12, 4), write(8, 4, 0x5566_7788), write(12, 4, 0x1122_3344)]);
     assert_eq!(wide.read(&memory), 0x1122_3344_5566_7788);
 }
 
 #[test]
 fn a_wide_register_at_the_end_does_not_begin_again_at_the_start() {
-    let memory = Memory::new();
+    let memory = memory();
     assert_eq!(memory.read64(u32::MAX - 3), u64::MAX);
     memory.write64(u32::MAX - 3, 0);
     assert_eq!(memory.read32(0), 0x0302_0100);
@@ -139,7 +101,7 @@ const CTRL: Reg<u32, Rw> = Reg::new(4, "CTRL", "8.2.3.1.1");
 #[test]
 fn a_register_that_never_changes_is_named_with_its_last_value() {
     let clock = Slow::new(1);
-    let error = wait_until(&Memory::new(), CTRL, "the reset to end", &clock, 1500, |value| value == 0).unwrap_err();
+    let error = wait_until(&memory(), CTRL, "the reset to end", &clock, 1500, |value| value == 0).unwrap_err();
     assert_eq!((error.register, error.offset, error.section, error.len_bytes), ("CTRL", 4, "8.2.3.1.1", 4));
     assert_eq!((error.what, error.last, error.waited_us, error.limit_us), ("the reset to end", 0x0706_0504, 1500, 1500));
     assert_eq!(error.to_string(), "waited 1500 us for the reset to end: CTRL (0x00004, section 8.2.3.1.1) still reads 0x07060504");
@@ -151,7 +113,7 @@ fn a_register_that_never_changes_is_named_with_its_last_value() {
 fn a_clock_that_stands_still_ends_the_wait_too() {
     for divisor in [0, 1000] {
         let clock = Slow::new(divisor);
-        let error = wait_until(&Memory::new(), CTRL, "the reset to end", &clock, 100_000, |value| value == 0).unwrap_err();
+        let error = wait_until(&memory(), CTRL, "the reset to end", &clock, 100_000, |value| value == 0).unwrap_err();
         assert!(error.waited_us <= 100, "{error:?}");
         assert!((100..=112).contains(&error.reads), "{error:?}");
         let told = "110 reads and the pauses between them take 100000 us: the host's clock stands still, or its sleep returns early";
@@ -162,20 +124,20 @@ fn a_clock_that_stands_still_ends_the_wait_too() {
 #[test]
 fn what_holds_at_the_last_look_came_in_time() {
     let (clock, looks) = (Slow::new(1), Cell::new(0));
-    let value = wait_until(&Memory::new(), CTRL, "a change", &clock, 7, |_| {
+    let value = wait_until(&memory(), CTRL, "a change", &clock, 7, |_| {
         looks.set(looks.get() + 1);
         looks.get() == 4
     });
     assert_eq!((value, clock.now_us()), (Ok(0x0706_0504), 5 + 7));
-    let once = wait_until(&Memory::new(), CTRL, "a change", &clock, 0, |_| false).unwrap_err();
+    let once = wait_until(&memory(), CTRL, "a change", &clock, 0, |_| false).unwrap_err();
     assert_eq!((once.reads, once.waited_us), (1, 0));
 }
 
 #[test]
 fn all_ones_are_those_of_the_registers_width() {
-    let memory = Memory::new();
-    memory.bytes.borrow_mut().fill(0xff);
-    memory.bytes.borrow_mut()[4] = 0xfe;
+    let memory = memory();
+    (0..32).step_by(4).for_each(|offset| memory.set(offset, u32::MAX));
+    memory.set(4, 0xffff_fffe);
     let clock = Slow::new(1);
     let gone = |error: WaitError| {
         assert_eq!(error.is_all_ones(), error.to_string().contains("all ones mean that the card does not answer"), "{error}");
@@ -192,7 +154,7 @@ fn all_ones_are_those_of_the_registers_width() {
 
 #[test]
 fn a_look_may_write_break_with_anything_and_fail() {
-    let (memory, clock) = (Memory::new(), Slow::new(1));
+    let (memory, clock) = (memory(), Slow::new(1));
     let pace = Pace::within(50).every(20);
     let result = look_until(CTRL, "an answer", &clock, pace, || {
         let value = CTRL.read(&memory);

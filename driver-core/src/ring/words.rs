@@ -139,46 +139,25 @@ const fn slots(count: u32) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::dma::{DmaError, DmaMapper, Mapping};
-    use alloc::boxed::Box;
-    use alloc::sync::Arc;
-    use core::ptr::NonNull;
-
-    /// Memory whose device sees it at 0x10000.
-    struct Heap;
-
-    // SAFETY: leaked page-aligned heap memory, zeroed, used once and never freed; the device is this test.
-    unsafe impl DmaMapper for Heap {
-        fn map(&self, len_bytes: usize) -> Result<Mapping, DmaError> {
-            #[repr(align(4096))]
-            #[derive(Clone)]
-            struct Page(#[allow(dead_code, reason = "only its address is used")] [u8; 4096]);
-            let pages = alloc::vec![Page([0; 4096]); len_bytes.div_ceil(4096)];
-            let len_bytes = pages.len() * 4096;
-            Ok(Mapping { ptr: NonNull::from(Box::leak(pages.into_boxed_slice())).cast(), iova: Iova(0x10000), len_bytes, page_bytes: 4096 })
-        }
-        unsafe fn unmap(&self, _: Mapping) {}
-        fn name(&self) -> alloc::string::String {
-            "heap".into()
-        }
-    }
+    use crate::testing::domain;
 
     #[test]
     fn words_are_little_endian_and_indexes_wrap_at_the_next_power_of_two() {
-        let domain = DmaDomain::new(Arc::new(Heap));
+        let (domain, mapper) = domain();
         let mut words: DmaWords<u16> = DmaWords::new(&domain, 5).unwrap();
-        assert_eq!(words.iova(), Iova(0x10000));
         words.store(3, 0x1234);
         words.store(8, 0xabcd);
         assert_eq!((words.load(3), words.load(11), words.load(0)), (0x1234, 0x1234, 0xabcd));
-        // SAFETY: 16 bytes were asked for, and no reference to them exists.
-        let bytes: [u8; 8] = unsafe { words.part.ptr().cast().read() };
+        // As the device sees them.
+        let mut bytes = [0; 8];
+        // SAFETY: 16 bytes were asked for, and nobody writes to them meanwhile.
+        unsafe { mapper.read(words.iova(), &mut bytes) };
         assert_eq!(bytes, [0xcd, 0xab, 0, 0, 0, 0, 0x34, 0x12]);
     }
 
     #[test]
     fn a_number_of_words_that_no_ring_has_is_refused() {
-        let domain = DmaDomain::new(Arc::new(Heap));
+        let domain = domain().0;
         for count in [(1 << 24) + 1, 1 << 31, u32::MAX] {
             assert_eq!(DmaWords::<u32>::new(&domain, count).unwrap_err(), RingError::Entries { entries: count, min: 0, max: 1 << 24 });
         }

@@ -13,13 +13,12 @@ use crate::buf::batch::Batch;
 use crate::buf::frame::Frame;
 use crate::buf::pool::{BufPool, PoolConfig};
 use crate::device::state::Shared;
-use crate::host::pci::{Interrupt, PciError};
 use crate::queue::contract::RxQueue;
 use crate::queue::core::kernel::{NotTaken, Piece, RxError, RxKernel, Taken};
 use crate::queue::core::lent::Stop;
 use crate::queue::core::rx::{RxCore, RxLimits};
 use crate::ring::fault::QueueFault;
-use crate::testing::{cases, domain};
+use crate::testing::{Trigger, cases, domain};
 
 const FAULT: QueueFault = QueueFault::Index { index: 1, limit: 1 };
 const TOO_LONG: QueueFault = QueueFault::Protocol("too long");
@@ -399,15 +398,6 @@ fn a_device_that_does_not_run_gives_nothing() {
     }
 }
 
-/// Fires never.
-struct Never;
-
-impl Interrupt for Never {
-    fn wait(&mut self, _: Option<u64>) -> Result<u64, PciError> {
-        Ok(0)
-    }
-}
-
 #[test]
 fn a_queue_without_an_interrupt_looks_for_frames_and_arms_nothing() {
     let (mut rx, script, ..) = queue::<false>();
@@ -415,7 +405,7 @@ fn a_queue_without_an_interrupt_looks_for_frames_and_arms_nothing() {
     script.state().done.push_back(Item::Ordinary(20));
     assert!(rx.arm());
     assert_eq!(script.state().armed, 0);
-    rx.set_interrupt(Box::new(Never));
+    rx.set_interrupt(Box::new(Trigger::default().interrupt()));
     assert!(rx.interrupt().is_some() && rx.arm());
     assert_eq!(script.state().armed, 1);
 }
