@@ -15,11 +15,10 @@ use crate::buf::batch::Batch;
 use crate::buf::frame::Frame;
 use crate::buf::meta::{LEN_SHIFT, VLAN_VALID};
 use crate::buf::pool::{BufPool, PoolConfig};
-use crate::host::dma::Iova;
 use crate::ring::rules::{RxRules, TxRules};
 use crate::ring::rx::{RxRing, RxTakeError};
 use crate::ring::tx::{REPORT_EVERY, TxRing};
-use crate::testing::{device_ptr, domain};
+use crate::testing::{DescEnd, domain};
 
 const RX: RxRules = RxRules::new(0b01).with_end(0b10).with_unusual(1 << 20);
 const TX: TxRules = TxRules::new(1 << 24).with_report(1 << 27).with_done(1 << 32).with_payload_shift(46).with_lengths(60..=1514);
@@ -29,7 +28,7 @@ const MANY: usize = if cfg!(miri) { 20 } else { 150 };
 
 /// The card's side of a receive ring.
 struct RxCard {
-    ring: *mut [u64; 2],
+    ring: DescEnd,
     len: u32,
     head: u32,
 }
@@ -37,23 +36,19 @@ struct RxCard {
 impl RxCard {
     /// Writes completion words over a descriptor.
     fn report(&mut self, slot: u32, len: u64) {
-        // SAFETY: the ring is alive, and has the slot.
-        unsafe { self.ring.add(slot as usize).write([0, len << LEN_SHIFT | RX.done | RX.end]) };
+        self.ring.write(slot, [0, len << LEN_SHIFT | RX.done | RX.end]);
     }
     fn new(ring: &RxRing) -> Self {
-        Self { ring: device_ptr(ring.iova()).cast(), len: ring.len(), head: 0 }
+        // SAFETY: the ring of each test outlives its card.
+        Self { ring: unsafe { DescEnd::new(ring.iova(), ring.len()) }, len: ring.len(), head: 0 }
     }
     /// Receives a frame whose first eight bytes are `id`, unless the slot at the tail is reached.
     fn receive(&mut self, tail: u32, id: u64, len: u64) -> bool {
         if self.head == tail {
             return false;
         }
-        // SAFETY: the ring is alive, and its descriptors hold addresses of buffers lent by it.
-        unsafe {
-            let desc = self.ring.add(self.head as usize);
-            let iova = (*desc)[0];
-            device_ptr(Iova(iova)).cast::<u64>().write_unaligned(id);
-        }
+        // SAFETY: descriptors before the tail hold addresses of buffers that the ring lent.
+        unsafe { self.ring.fill(self.head, &id.to_le_bytes()) };
         self.report(self.head, len);
         self.head = (self.head + 1) % self.len;
         true
@@ -169,7 +164,8 @@ proptest! {
         let pool = BufPool::new(&domain, PoolConfig::new(400)).unwrap();
         let other = BufPool::new(&domain, PoolConfig::new(200)).unwrap();
         let mut ring = TxRing::new(&pool, 32, TX, false).unwrap();
-        let desc: *mut [u64; 2] = device_ptr(ring.iova()).cast();
+        // SAFETY: the ring outlives it.
+        let card = unsafe { DescEnd::new(ring.iova(), ring.len()) };
         let mut batch = Batch::new(256);
         let mut expected = VecDeque::new();
         for (i, &(kind, len)) in kinds.iter().enumerate() {
@@ -211,17 +207,14 @@ proptest! {
                 if head == ring.tail() {
                     break;
                 }
-                // SAFETY: the ring is alive, and its descriptors up to the tail hold addresses of buffers in flight.
-                unsafe {
-                    let at = desc.add(head as usize);
-                    let [iova, word] = *at;
-                    current.extend_from_slice(core::slice::from_raw_parts(device_ptr(Iova(iova)), (word & 0xffff) as usize));
-                    if word & TX.command != 0 {
-                        prop_assert_eq!(core::mem::take(&mut current), expected.pop_front().unwrap());
-                    }
-                    if word & TX.report != 0 {
-                        at.write([0, TX.done]);
-                    }
+                let [_, word] = card.read(head);
+                // SAFETY: descriptors up to the tail hold addresses of buffers in flight.
+                current.extend(unsafe { card.gather(head, (word & 0xffff) as usize) });
+                if word & TX.command != 0 {
+                    prop_assert_eq!(core::mem::take(&mut current), expected.pop_front().unwrap());
+                }
+                if word & TX.report != 0 {
+                    card.write(head, [0, TX.done]);
                 }
                 head = (head + 1) % ring.len();
             }
@@ -273,8 +266,8 @@ fn a_frame_with_a_vlan_tag_comes_up_by_the_scalar_path_alone() {
     for slot in 0..8 {
         card.report(slot, 60 | 7 << 16);
     }
-    // SAFETY: the ring is alive, and has the slot.
-    unsafe { (*card.ring)[1] |= VLAN_VALID };
+    let [first, second] = card.ring.read(0);
+    card.ring.write(0, [first, second | VLAN_VALID]);
     let mut batch = Batch::new(32);
     batch.stock(&pool, 16);
     assert_eq!(ring.take_blocks(&mut batch, 8), 0);
@@ -295,7 +288,8 @@ fn a_frame_with_a_vlan_tag_comes_up_by_the_scalar_path_alone() {
 fn one_report_in_32_descriptors() {
     let pool = BufPool::new(&domain().0, PoolConfig::new(300)).unwrap();
     let mut ring = TxRing::new(&pool, 256, TX, false).unwrap();
-    let desc: *const [u64; 2] = device_ptr(ring.iova()).cast();
+    // SAFETY: the ring outlives it.
+    let card = unsafe { DescEnd::new(ring.iova(), ring.len()) };
     let mut batch = Batch::new(256);
     for size in [1, 7, 8, 31, 64, 3, 80] {
         assert_eq!(batch.fill(&pool, size), size);
@@ -304,8 +298,7 @@ fn one_report_in_32_descriptors() {
             assert!(ring.put_blocks(&mut batch) > 0 || ring.put_plain(&mut batch));
         }
     }
-    // SAFETY: the ring is alive.
-    let reports: Vec<usize> = (0..ring.tail() as usize).filter(|&k| unsafe { (*desc.add(k))[1] } & TX.report != 0).collect();
+    let reports: Vec<usize> = (0..ring.tail()).filter(|&slot| card.read(slot)[1] & TX.report != 0).map(|slot| slot as usize).collect();
     let distances = reports.iter().scan(0, |last, &at| Some(at + 1 - core::mem::replace(last, at + 1)));
     for distance in distances {
         assert!((REPORT_EVERY as usize..REPORT_EVERY as usize + 8).contains(&distance), "{reports:?}");

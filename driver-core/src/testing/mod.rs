@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`HeapMapper`], [`domain`] | DMA memory from the heap, with device addresses that are no pointers |
 //! | [`device_ptr`] | the same memory as a test finds it that plays the device |
+//! | [`DescEnd`], [`SplitEnd`] | the device's end of a ring of descriptors, and of a split virtqueue |
 //! | [`PlainBar`] | registers in plain memory, which do what the test says and remember all accesses |
 //! | [`FakeFunction`], [`Trigger`] | a PCI function with such a BAR, bytes of configuration space, and interrupts that the test fires |
 //! | [`FakeClock`] | time that passes in sleep alone |
@@ -42,12 +43,14 @@
 
 mod bar;
 mod clock;
+mod ends;
 mod function;
 mod lying;
 mod memory;
 
 pub use bar::{Access, PlainBar, PlainDoorbell};
 pub use clock::FakeClock;
+pub use ends::{DescEnd, SplitEnd};
 pub use function::{FakeFunction, FakeInterrupt, FunctionAct, Trigger};
 pub use lying::{Liar, Lies, Lying, LyingBar};
 pub use memory::{HeapMapper, device_ptr, domain};

@@ -18,7 +18,7 @@ use crate::ring::rx::RxRing;
 use crate::ring::split::{SplitQueue, SplitRx, SplitTx};
 use crate::ring::tx::TxRing;
 use crate::ring::words::DmaWords;
-use crate::testing::{device_ptr, domain};
+use crate::testing::{DescEnd, SplitEnd, domain};
 
 /// Numbers that break arithmetic.
 fn count() -> impl Strategy<Value = usize> {
@@ -111,16 +111,15 @@ proptest! {
         let pool = pool(40);
         let rules = RX.with_unusual(unusual & !(RX.done | RX.end | 0xffff << 32));
         let mut ring = RxRing::new(&pool, 16, u16::MAX, rules).unwrap();
+        // SAFETY: the ring outlives it.
+        let card = unsafe { DescEnd::new(ring.iova(), 16) };
         let mut batch = Batch::new(24);
         let mut held = Vec::new();
         for (call, n, small, words) in calls {
             match call {
                 0..4 => {
-                    // SAFETY: the ring is alive and has sixteen descriptors.
-                    let desc = unsafe { device_ptr(ring.iova()).cast::<[u64; 2]>().add(small as usize % 16) };
                     let word1 = if call == 0 { words.1 } else { RX.done | RX.end | words.0 | u64::from(small as u16 & 0x7ff) << 32 };
-                    // SAFETY: as above.
-                    unsafe { desc.write([words.1, word1]) };
+                    card.write(small % 16, [words.1, word1]);
                 }
                 4 | 5 => drop(ring.take_blocks(&mut batch, n)),
                 6 => drop(ring.take_plain(&mut batch)),
@@ -147,13 +146,12 @@ proptest! {
     fn a_transmit_ring_takes_any_call_and_any_word(calls in calls(), count_bytes: bool) {
         let pool = pool(60);
         let mut ring = TxRing::new(&pool, 16, TX.with_lengths(0..=u16::MAX), count_bytes).unwrap();
+        // SAFETY: the ring outlives it.
+        let card = unsafe { DescEnd::new(ring.iova(), 16) };
         let mut batch = Batch::new(32);
         for (call, n, small, words) in calls {
             match call {
-                0 | 1 => {
-                    // SAFETY: the ring is alive and has sixteen descriptors.
-                    unsafe { device_ptr(ring.iova()).cast::<[u64; 2]>().add(small as usize % 16).write([words.0, words.1]) };
-                }
+                0 | 1 => card.write(small % 16, [words.0, words.1]),
                 2 | 3 => {
                     batch.fill(&pool, n % 32);
                     batch.frames_mut().iter_mut().filter(|frame| frame.is_empty()).for_each(|frame| drop(frame.put(small as usize % 1024)));
@@ -180,18 +178,17 @@ proptest! {
     fn a_split_receive_queue_takes_any_call_and_any_word(calls in calls(), event_idx: bool) {
         let pool = pool(40);
         let mut rx = SplitRx::<12>::new(SplitQueue::new(pool.domain(), 16, event_idx).unwrap(), &pool).unwrap();
-        let [_, _, used] = rx.queue().areas().map(device_ptr);
+        // SAFETY: the queue outlives it.
+        let card = unsafe { SplitEnd::new(rx.queue()) };
         let mut batch = Batch::new(24);
         let mut held = Vec::new();
         for (call, n, small, words) in calls {
             match call {
                 0..3 => {
                     let word = if call == 0 { words.1 } else { u64::from(small % 16) | u64::from(small % 1100) << 32 };
-                    // SAFETY: the queue is alive, and has sixteen entries of eight bytes behind `flags` and `idx`.
-                    unsafe { used.add(4).cast::<[u32; 2]>().add(small as usize % 16).write([word as u32, (word >> 32) as u32]) };
+                    card.write_used(small as u16 % 16, word as u32, (word >> 32) as u32);
                 }
-                // SAFETY: as above.
-                3 | 4 => unsafe { used.cast::<u16>().add(1).write(if call == 3 { small as u16 } else { small as u16 % 20 }) },
+                3 | 4 => card.write_idx(if call == 3 { small as u16 } else { small as u16 % 20 }),
                 5 | 6 => drop(rx.ready()),
                 7 | 8 => drop(rx.take_ordinary(&mut batch, n, (small, words.0 as u32), |header| header[0].is_multiple_of(3).then_some(!0))),
                 9 => held.extend(rx.take().ok().flatten().map(|taken| taken.frame)),
@@ -221,17 +218,16 @@ proptest! {
     fn a_split_transmit_queue_takes_any_call_and_any_word(calls in calls(), indirect: bool) {
         let pool = pool(60);
         let mut tx = SplitTx::<12>::new(SplitQueue::new(pool.domain(), 16, indirect).unwrap(), pool.domain(), &pool, indirect).unwrap();
-        let [_, _, used] = tx.queue().areas().map(device_ptr);
+        // SAFETY: the queue outlives it.
+        let card = unsafe { SplitEnd::new(tx.queue()) };
         let mut batch = Batch::new(32);
         for (call, n, small, words) in calls {
             match call {
                 0 | 1 => {
                     let id = if call == 0 { words.1 as u32 } else { small % 16 };
-                    // SAFETY: the queue is alive, and has sixteen entries of eight bytes behind `flags` and `idx`.
-                    unsafe { used.add(4).cast::<[u32; 2]>().add(small as usize % 16).write([id, words.0 as u32]) };
+                    card.write_used(small as u16 % 16, id, words.0 as u32);
                 }
-                // SAFETY: as above.
-                2 => unsafe { used.cast::<u16>().add(1).write(small as u16 % 40) },
+                2 => card.write_idx(small as u16 % 40),
                 3 | 4 => {
                     batch.fill(&pool, n % 32);
                     batch.frames_mut().iter_mut().filter(|frame| frame.is_empty()).for_each(|frame| drop(frame.put(small as usize % 1024)));

@@ -10,12 +10,11 @@ use crate::buf::batch::Batch;
 use crate::buf::frame::Frame;
 use crate::buf::meta::{L4_BAD, L4_CHECKED, LEN_SHIFT, VLAN_SHIFT, VLAN_VALID};
 use crate::buf::pool::{BufPool, PoolConfig};
-use crate::host::dma::Iova;
 use crate::ring::desc::BLOCK;
 use crate::ring::rules::RxRules;
 use crate::ring::rx::{RxRing, RxTakeError};
 use crate::ring::scalar::ScalarRing;
-use crate::testing::{device_ptr, domain};
+use crate::testing::{DescEnd, domain};
 
 const BAD: u64 = 1 << 29;
 const RULES: RxRules = RxRules::new(1).with_end(2).with_unusual(BAD | VLAN_VALID).with_dropped(0x3ff << 21);
@@ -87,7 +86,7 @@ fn step() -> impl Strategy<Value = Step> {
 
 /// The device: it fills what both rings lent it with the same bytes, and writes the same words over both descriptors.
 struct Card {
-    rings: [*mut [u64; 2]; 2],
+    rings: [DescEnd; 2],
     head: u32,
     count: u64,
 }
@@ -99,14 +98,11 @@ impl Card {
             return;
         }
         for ring in self.rings {
-            // SAFETY: the rings are alive, the descriptor is one of theirs and holds the address of a lent buffer of 2048 bytes.
-            unsafe {
-                let desc = ring.add(self.head as usize);
-                let buffer = device_ptr(Iova((*desc)[0]));
-                buffer.write_bytes(self.count as u8, 2048);
-                buffer.cast::<u64>().write_unaligned(self.count);
-                desc.write(write.words());
-            }
+            let mut bytes = [self.count as u8; 2048];
+            bytes[..8].copy_from_slice(&self.count.to_le_bytes());
+            // SAFETY: the descriptor holds the address of a lent buffer of 2048 bytes.
+            unsafe { ring.fill(self.head, &bytes) };
+            ring.write(self.head, write.words());
         }
         self.count += 1;
         self.head = (self.head + 1) % RING;
@@ -160,9 +156,8 @@ fn seen(frame: &Frame) -> impl PartialEq + core::fmt::Debug + use<> {
 }
 
 /// What a device sees in a ring: which descriptors are lent, and that each lends a buffer of its own.
-fn lent(ring: *mut [u64; 2]) -> Vec<bool> {
-    // SAFETY: the ring is alive.
-    let words: Vec<[u64; 2]> = (0..RING as usize).map(|slot| unsafe { *ring.add(slot) }).collect();
+fn lent(ring: DescEnd) -> Vec<bool> {
+    let words = ring.read_all();
     let mut iovas: Vec<u64> = words.iter().filter(|words| words[1] == 0).map(|words| words[0]).collect();
     let count = iovas.len();
     iovas.sort_unstable();
@@ -179,7 +174,8 @@ proptest! {
         let pools = [(); 2].map(|()| BufPool::new(&domain, PoolConfig::new(RING + spare)).unwrap());
         let mut scalar = ScalarRing::new(&pools[0], RING, QUEUE, RULES, (BAD, HIDDEN));
         let mut driver = Driver { ring: RxRing::new(&pools[1], RING, QUEUE, RULES).unwrap(), batch: Batch::new(64), partial: None };
-        let mut card = Card { rings: [scalar.desc.iova(), driver.ring.iova()].map(|iova| device_ptr(iova).cast()), head: 0, count: 0 };
+        // SAFETY: the rings outlive it.
+        let mut card = Card { rings: [scalar.desc.iova(), driver.ring.iova()].map(|iova| unsafe { DescEnd::new(iova, RING) }), head: 0, count: 0 };
         let (mut of_scalar, mut of_driver) = (VecDeque::new(), VecDeque::new());
         for step in steps {
             match step {

@@ -8,12 +8,17 @@ use crate::buf::pool::{BufPool, PoolConfig};
 use crate::ring::rules::TxRules;
 use crate::ring::rx::{RxRing, RxTakeError};
 use crate::ring::tx::TxRing;
-use crate::testing::{device_ptr, domain};
+use crate::testing::{DescEnd, domain};
+
+/// The device's end, for as long as the ring lives.
+fn end(ring: &TxRing) -> DescEnd {
+    // SAFETY: it is used at once.
+    unsafe { DescEnd::new(ring.iova(), ring.len()) }
+}
 
 /// What the device reads of a transmit ring.
 fn words(ring: &TxRing, slot: u32) -> [u64; 2] {
-    // SAFETY: the ring is alive and has the slot.
-    unsafe { *device_ptr(ring.iova()).cast::<[u64; 2]>().add(slot as usize) }
+    end(ring).read(slot)
 }
 
 #[test]
@@ -61,8 +66,8 @@ fn a_transmit_ring_starts_anew_and_gives_back_what_was_in_flight() {
                 ring.put_segment(frame, TX.command | 60, true, 60).unwrap();
             }
             ring.put_segment(other.frame_from(&[1; 100]).unwrap(), TX.command | 100, true, 100).unwrap();
-            // SAFETY: the ring is alive; slot 31 was asked for a report, which came, and nobody looked.
-            unsafe { device_ptr(ring.iova()).cast::<[u64; 2]>().add(31).write([0, TX.done]) };
+            // Slot 31 was asked for a report, which came, and nobody looked.
+            end(&ring).write(31, [0, TX.done]);
             assert!(ring.has_report());
             // SAFETY: the card of this test was reset.
             let back = unsafe { ring.rewind(&mut batch) };

@@ -13,12 +13,17 @@ use crate::ring::rules::RxRules;
 use crate::ring::rx::{RxRing, RxTakeError};
 use crate::ring::split::{SplitQueue, SplitRx, SplitTx};
 use crate::ring::tx::TxRing;
-use crate::testing::{device_ptr, domain};
+use crate::testing::{DescEnd, domain};
+
+/// The device's end, for as long as the ring lives.
+fn end(ring: &RxRing) -> DescEnd {
+    // SAFETY: it is used at once.
+    unsafe { DescEnd::new(ring.iova(), ring.len()) }
+}
 
 /// A device that writes ones over the first descriptor: done, an error, a length of 65535.
 fn all_ones(ring: &RxRing) {
-    // SAFETY: the ring is alive.
-    unsafe { device_ptr(ring.iova()).cast::<[u64; 2]>().write([!0; 2]) };
+    end(ring).write(0, [!0; 2]);
 }
 
 #[test]
@@ -46,8 +51,7 @@ fn nothing_a_device_writes_is_ordinary_while_nothing_may_be() {
         let done = RX.done | RX.end;
         for word in [!0, done, done | 1 << 32, done | 63 << 32, done | 0xffff << 32, 0] {
             for k in 0..8 {
-                // SAFETY: the ring is alive and has eight descriptors.
-                unsafe { device_ptr(ring.iova()).cast::<[u64; 2]>().add(k).write([0, word]) };
+                end(&ring).write(k, [0, word]);
             }
             assert!(!ring.take_plain(&mut batch), "{word:#x}");
             assert_eq!(ring.take_blocks(&mut batch, 64), 0, "{word:#x}");

@@ -5,86 +5,29 @@ use std::vec::Vec;
 
 use crate::buf::batch::Batch;
 use crate::buf::pool::{BufPool, PoolConfig};
-use crate::host::dma::Iova;
 use crate::ring::fault::QueueFault;
-use crate::ring::split::{F_INDIRECT, F_NEXT, F_WRITE, SplitQueue, SplitRx, SplitTx};
-use crate::testing::{device_ptr, domain};
+use crate::ring::split::{F_WRITE, SplitQueue, SplitRx, SplitTx};
+use crate::testing::{SplitEnd, domain};
 
-/// The device's side of a queue.
-pub(super) struct Card {
-    desc: *mut [u64; 2],
-    avail: *mut u16,
-    used: *mut u16,
-    size: u16,
-    /// Entries of the available ring that were looked at.
-    pub(super) seen: u16,
-    pub(super) idx: u16,
+/// The device's end of a queue that outlives it, as that of each test here does.
+fn card_of(queue: &SplitQueue) -> SplitEnd {
+    // SAFETY: as it says.
+    unsafe { SplitEnd::new(queue) }
 }
 
-impl Card {
-    pub(super) fn new(queue: &SplitQueue) -> Self {
-        let [desc, avail, used] = queue.areas().map(device_ptr);
-        Self { desc: desc.cast(), avail: avail.cast(), used: used.cast(), size: queue.size(), seen: 0, idx: 0 }
-    }
-    /// `idx` of the available ring.
-    pub(super) fn available(&self) -> u16 {
-        // SAFETY: the queue is alive.
-        unsafe { *self.avail.add(1) }
-    }
-    /// The descriptors that were made available since the last call.
-    pub(super) fn next_heads(&mut self) -> Vec<u16> {
-        let heads = (self.seen..).take(usize::from(self.available().wrapping_sub(self.seen)));
-        // SAFETY: the queue is alive, and has `size` entries behind `flags` and `idx`.
-        let heads: Vec<u16> = heads.map(|k| unsafe { *self.avail.add(2 + usize::from(k % self.size)) }).collect();
-        self.seen = self.available();
-        heads
-    }
-    pub(super) fn descriptor(&self, id: u16) -> (Iova, u32, u16, u16) {
-        // SAFETY: the queue is alive, and `id` one of its descriptors.
-        let [iova, word] = unsafe { *self.desc.add(id.into()) };
-        (Iova(iova), word as u32, (word >> 32) as u16, (word >> 48) as u16)
-    }
-    /// Uses a descriptor, without a word of it in `idx`.
-    pub(super) fn write_used(&mut self, id: u32, len_bytes: u32) {
-        let entry = 2 + 4 * usize::from(self.idx % self.size);
-        // SAFETY: as above; an entry is two words of 32 bits.
-        unsafe { self.used.add(entry).cast::<[u32; 2]>().write([id, len_bytes]) };
-        self.idx = self.idx.wrapping_add(1);
-    }
-    pub(super) fn publish(&self) {
-        // SAFETY: the queue is alive.
-        unsafe { self.used.add(1).write(self.idx) };
-    }
-    pub(super) fn use_all(&mut self, ids: impl IntoIterator<Item = u16>, len_bytes: u32) {
-        ids.into_iter().for_each(|id| self.write_used(id.into(), len_bytes));
-        self.publish();
-    }
-    /// The bytes that a chain or a table has for the device.
-    fn gather(&self, head: u16) -> Vec<u8> {
-        let (mut bytes, (mut at, mut len, mut flags, mut next)) = (Vec::new(), self.descriptor(head));
-        let mut table = self.desc;
-        if flags & F_INDIRECT != 0 {
-            table = device_ptr(at).cast();
-            (at, len, flags, next) = Self { desc: table, ..*self }.descriptor(0);
-        }
-        loop {
-            // SAFETY: the frame is in flight.
-            bytes.extend_from_slice(unsafe { core::slice::from_raw_parts(device_ptr(at), len as usize) });
-            if flags & F_NEXT == 0 {
-                return bytes;
-            }
-            (at, len, flags, next) = Self { desc: table, ..*self }.descriptor(next);
-        }
-    }
+/// The bytes of a chain in flight.
+fn gather(card: &SplitEnd, head: u16) -> Vec<u8> {
+    // SAFETY: the driver made it available, and has not got it back.
+    unsafe { card.gather(head) }
 }
 
 const HEADER: usize = 12;
 
-fn receive_queue(size: u16, buffers: u32) -> (BufPool, SplitRx<HEADER>, Card) {
+fn receive_queue(size: u16, buffers: u32) -> (BufPool, SplitRx<HEADER>, SplitEnd) {
     let domain = domain().0;
     let pool = BufPool::new(&domain, PoolConfig::new(buffers)).unwrap();
     let rx = SplitRx::new(SplitQueue::new(&domain, size, false).unwrap(), &pool).unwrap();
-    let card = Card::new(rx.queue());
+    let card = card_of(rx.queue());
     (pool, rx, card)
 }
 
@@ -112,7 +55,7 @@ fn nothing_is_taken_that_ready_did_not_count() {
     assert_eq!(rx.ready(), Ok(2));
     assert_eq!(rx.take_ordinary(&mut batch, 64, (0, 2048), all), (2, 120));
     // A device that claims too much gets nothing more believed.
-    card.idx += 12;
+    card.skip(12);
     card.publish();
     assert!(matches!(rx.ready(), Err(QueueFault::Protocol(_))));
     assert!(rx.take().unwrap().is_none());
@@ -128,7 +71,7 @@ fn a_range_of_lengths_that_is_empty_or_below_the_header_lets_nothing_beyond_the_
     let mut batch = Batch::new(64);
     let ids = card.next_heads();
     for (id, len_bytes) in ids.iter().zip([5, 40, 0, u32::MAX, 0xffff_0000, 2048 + HEADER as u32 + 1]) {
-        card.write_used((*id).into(), len_bytes);
+        card.use_one((*id).into(), len_bytes);
     }
     card.publish();
     assert_eq!(rx.ready(), Ok(6));
@@ -199,7 +142,7 @@ fn a_receive_queue_starts_anew_with_every_buffer_that_it_has() {
         let domain = domain().0;
         let pool = BufPool::new(&domain, PoolConfig::new(64)).unwrap();
         let mut rx = SplitRx::<HEADER>::new(SplitQueue::new(&domain, 16, event_idx).unwrap(), &pool).unwrap();
-        let mut card = Card::new(rx.queue());
+        let mut card = card_of(rx.queue());
         let mut batch = Batch::new(64);
         let lent = card.next_heads();
         card.use_all(lent[..7].iter().copied(), 72);
@@ -208,7 +151,7 @@ fn a_receive_queue_starts_anew_with_every_buffer_that_it_has() {
         assert_eq!(rx.take_ordinary(&mut batch, 3, (0, 2048), all).0, 3);
         // SAFETY: the card of this test was reset.
         unsafe { rx.rewind() };
-        let mut card = Card::new(rx.queue());
+        let mut card = card_of(rx.queue());
         assert_eq!(card.available(), 13, "three slots are empty");
         assert!(rx.take().unwrap().is_none(), "what ready counted before is no longer there");
         assert_eq!(rx.ready(), Ok(0));
@@ -244,7 +187,7 @@ fn a_transmit_queue_starts_anew_and_gives_back_what_was_in_flight() {
         let mut tx = SplitTx::<HEADER>::new(SplitQueue::new(&domain, 16, false).unwrap(), &domain, &pool, indirect).unwrap();
         let mut batch = Batch::new(64);
         for round in 0..3 {
-            let mut card = Card::new(tx.queue());
+            let mut card = card_of(tx.queue());
             for _ in 0..5 {
                 batch.push(pool.frame_from(&[7; 60]).unwrap()).unwrap();
             }
@@ -255,7 +198,7 @@ fn a_transmit_queue_starts_anew_and_gives_back_what_was_in_flight() {
             tx.publish();
             let heads = card.next_heads();
             assert_eq!(heads.len(), 6, "round {round}");
-            assert_eq!(card.gather(heads[5]), [&[9; HEADER][..], &[1; 100], &[2; 50]].concat());
+            assert_eq!(gather(&card, heads[5]), [&[9; HEADER][..], &[1; 100], &[2; 50]].concat());
             card.use_all(heads[..2].iter().copied(), 0);
             // SAFETY: the card of this test was reset.
             let back = unsafe { tx.rewind(&mut batch) };
@@ -281,9 +224,9 @@ fn what_a_transmit_queue_cannot_send_comes_back() {
     assert!(frame.is_empty(), "a descriptor of no bytes says nothing to a device");
     tx.put(pool.frame_from(&[1; 60]).unwrap(), []).unwrap();
     tx.publish();
-    let mut card = Card::new(tx.queue());
+    let mut card = card_of(tx.queue());
     let heads = card.next_heads();
-    assert_eq!(card.gather(heads[0]), [1; 60]);
+    assert_eq!(gather(&card, heads[0]), [1; 60]);
     drop((frame, foreign));
     // SAFETY: the card of this test reads no more.
     unsafe { tx.release() };
@@ -300,9 +243,9 @@ fn a_header_apart_is_whole_whatever_its_length() {
         tx.put(pool.frame_from(&[1; 60]).unwrap(), header).unwrap();
     }
     tx.publish();
-    let mut card = Card::new(tx.queue());
+    let mut card = card_of(tx.queue());
     for head in card.next_heads() {
-        assert_eq!(card.gather(head), [&header[..], &[1; 60]].concat());
+        assert_eq!(gather(&card, head), [&header[..], &[1; 60]].concat());
     }
     // SAFETY: the card of this test reads no more.
     unsafe { tx.release() };
