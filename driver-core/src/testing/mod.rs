@@ -9,8 +9,13 @@
 //! | [`FakeFunction`], [`Trigger`] | a PCI function with such a BAR, bytes of configuration space, and interrupts that the test fires |
 //! | [`FakeClock`] | time that passes in sleep alone |
 //! | [`Liar`] | any other function, which lies about what the test chooses |
+//! | [`Audit`] | the accounting identity: asserts at a test's end that no frame is in no counter, and none in two |
+//! | [`Parts`] | a started device with one queue in each direction |
+//! | [`numbered`], [`frame`], [`bytes_of`], [`fill`], [`transmit`], [`received`], [`received_within`] | frames: made, sent, received, compared |
 //!
-//! With these, a driver's parts are tested without a device: registers against a [`PlainBar`] of a few lines.
+//! With these, a driver's parts are tested without a device: registers against a [`PlainBar`] of a few lines. What it does with frames is best tested against a
+//! model of the device that knows the datasheet's rules; the rigs of our own drivers (`ixgbe/tests/rig`, `virtio-net/tests/rig`) are an [`Audit`] and a card
+//! of the crate `sim`.
 //!
 //! A driver of another crate has `driver-core = { package = "barewire-core", version = "…", features = ["testing"] }` among its `dev-dependencies`, and tests such
 //! as this one:
@@ -41,19 +46,25 @@
 //! }
 //! ```
 
+mod audit;
 mod bar;
 mod clock;
 mod ends;
+mod frames;
 mod function;
 mod lying;
 mod memory;
+mod parts;
 
+pub use audit::{Audit, Audited, AuditedControl, AuditedRx, AuditedTx};
 pub use bar::{Access, PlainBar, PlainDoorbell};
 pub use clock::FakeClock;
 pub use ends::{DescEnd, SplitEnd};
+pub use frames::{bytes_of, fill, fill_numbered, frame, number_in, numbered, received, received_within, transmit};
 pub use function::{FakeFunction, FakeInterrupt, FunctionAct, Trigger};
 pub use lying::{Liar, Lies, Lying, LyingBar};
 pub use memory::{HeapMapper, device_ptr, domain};
+pub use parts::{Parts, count_wakes};
 
 /// How many random cases a test looks at: what PROPTEST_CASES says. Without it few under Miri, which is some hundred times slower; nor does it let tests
 /// write files.
