@@ -32,7 +32,8 @@
 //! # }
 //! ```
 //!
-//! A model is stricter than the hardware where the datasheet forbids something: it records a [`Violation`]. A test ends by asserting that there is none.
+//! A model is stricter than the hardware where the datasheet forbids something: it records a [`Violation`]. A test ends by asserting that there is none:
+//! a [`Testbed`] does.
 
 #![warn(clippy::exhaustive_enums, clippy::exhaustive_structs)]
 
@@ -49,6 +50,7 @@ pub mod model;
 pub mod msix;
 mod pace;
 mod slot;
+mod testbed;
 pub mod vfio_user;
 pub mod violation;
 pub mod virtio_net;
@@ -62,4 +64,5 @@ pub use iommu::{Held, Iommu};
 pub use memory::{DmaFault, FaultCause};
 pub use model::{Legacy, Model};
 pub use slot::Slot;
+pub use testbed::Testbed;
 pub use violation::{Violation, Violations};
