@@ -90,7 +90,7 @@ fn a_pool_of_small_or_few_buffers() {
 fn too_few_interrupt_vectors() {
     let (card, liar) = (Card::new(), Liar::default());
     liar.lies().vectors = Some(4);
-    let device = ixgbe::open(liar.function(&card), card.clock.clone()).unwrap();
+    let device = ixgbe::open(card.lying(&liar), card.clock.clone()).unwrap();
     let (error, device) = refused(device.start(&Config::new().rx_queues(4).interrupts(true)));
     assert!(matches!(error.kind(), ErrorKind::Config(ConfigError::Vectors { available: 4, needed: 5 })), "{error}");
     drop(device.start(&Config::new().rx_queues(3).interrupts(true)).unwrap());

@@ -5,12 +5,11 @@ mod rig;
 use driver_core::buf::Batch;
 use driver_core::device::Config;
 use driver_core::queue::{RxQueue, TxQueue, TxState};
-use ixgbe::Started;
-use rig::{Rig, numbered};
-use sim::{Iommu, SimFunction};
+use rig::{Rig, Started, numbered};
+use sim::Iommu;
 
 /// Lets `count` frames come in and sends them back, with a batch for each direction.
-fn forward(rig: &mut Rig, port: &mut Started<SimFunction>, (rx, tx): (&mut Batch, &mut Batch), count: u32) {
+fn forward(rig: &mut Rig, port: &mut Started, (rx, tx): (&mut Batch, &mut Batch), count: u32) {
     for number in 0..count {
         rig.send(&numbered(number, 60));
     }

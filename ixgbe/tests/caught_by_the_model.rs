@@ -54,6 +54,7 @@ fn a_tail_of_a_queue_that_is_off() {
 fn dma_to_an_address_that_is_not_mapped() {
     let mut rig = Rig::new();
     let port = rig.start(&Config::new());
+    rig.audit.excuse("the card counts frames of a queue that is not the driver's");
     // A driver cannot do it, so the card is told a wrong ring base by hand, through a queue of its own.
     let (_beside, bar) = beside(&rig);
     let queue = 9 * 0x40;

@@ -16,6 +16,7 @@ const RDBAH: u32 = 0x01004;
 fn a_ring_that_is_done_all_at_once_is_taken_and_counted() {
     let card = Card::new();
     let pool = card.pool(driver_core::buf::PoolConfig::new(512));
+    card.audit.excuse("the card has received nothing");
     let mut started = card.start(&Config::new().pool(pool.clone()).rx_ring(64));
     let registers = card.registers();
     let ring = Iova(u64::from(registers.read32(RDBAL)) | u64::from(registers.read32(RDBAH)) << 32);

@@ -92,6 +92,6 @@ fn what_is_in_use_is_told() {
 fn a_card_without_vectors_offers_no_interrupts() {
     let (card, liar) = (Card::new(), Liar::default());
     liar.lies().vectors = Some(1);
-    let opened = ixgbe::open(liar.function(&card), card.clock.clone()).unwrap();
+    let opened = ixgbe::open(card.lying(&liar), card.clock.clone()).unwrap();
     assert!(!(opened.info().caps | opened.info().used_caps).contains(Caps::INTERRUPTS));
 }

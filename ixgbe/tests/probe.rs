@@ -24,7 +24,7 @@ fn a_card_of_each_family_is_reset_and_identified() {
 fn another_card_is_refused_by_name() {
     let (card, liar) = (Card::new(), Liar::default());
     liar.lies().id = Some(0x10d3_8086);
-    let error = ixgbe::open(liar.function(&card), card.clock.clone()).unwrap_err();
+    let error = ixgbe::open(card.lying(&liar), card.clock.clone()).unwrap_err();
     let text = error.to_string();
     assert!(matches!(error.kind(), ErrorKind::UnknownId { id, .. } if id.device == 0x10d3));
     for part in ["sim:ixgbe", "8086:10d3", "82599", "X540", "X550"] {
@@ -37,7 +37,7 @@ fn another_card_is_refused_by_name() {
 fn a_bar_mapped_in_part_is_refused() {
     let (card, liar) = (Card::new(), Liar::default());
     liar.lies().bar_len = Some(0x1_0000);
-    let error = ixgbe::open(liar.function(&card), card.clock.clone()).unwrap_err();
+    let error = ixgbe::open(card.lying(&liar), card.clock.clone()).unwrap_err();
     assert_eq!(error.hardware(), Some(&HardwareError::SmallBar { len_bytes: 0x1_0000 }));
     assert_eq!((error.function(), error.step()), ("sim:ixgbe", "opening"));
 }
@@ -48,7 +48,7 @@ fn a_card_left_running_is_stopped_before_it_is_reset() {
     let mut left = card.start(&Config::new());
     assert!(left.control.link().up);
     // As if its process had died: the queues stay on and the memory mapped.
-    let opened = ixgbe::open(liar.function_beside(&card), card.clock.clone()).unwrap();
+    let opened = ixgbe::open(card.lying_beside(&liar), card.clock.clone()).unwrap();
     assert_eq!(liar.lies().dma, [false], "bus mastering goes off, and comes on with the next start");
     let bar = card.registers();
     assert_eq!((bar.read32(0x1028) >> 25 & 1, bar.read32(0x6028) >> 25 & 1, bar.read32(0x3000) & 1), (0, 0, 0));
@@ -69,6 +69,6 @@ fn a_card_is_opened_again_after_it_was_closed() {
 fn an_address_that_is_no_unicast_address_is_refused() {
     let (card, liar) = (Card::new(), Liar::default());
     liar.stick(0xa200, 0x01);
-    let error = ixgbe::open(liar.function(&card), card.clock.clone()).unwrap_err();
+    let error = ixgbe::open(card.lying(&liar), card.clock.clone()).unwrap_err();
     assert!(error.to_string().contains("03:00:00:82:59:90 is no unicast address"), "{error}");
 }

@@ -3,19 +3,18 @@
 
 mod common;
 
-use common::{Card, Liar, PEER, frame, received, transmit};
+use common::{Card, Liar, PEER, Started, frame, received, transmit};
 use driver_core::buf::Batch;
 use driver_core::device::{Config, DeviceState, Link, NetDevice, TxConfig};
 use driver_core::ether::MacAddr;
 use driver_core::host::{Clock, PciFunction};
 use driver_core::queue::{QueueFault, RxQueue, TxQueue, TxState};
-use ixgbe::{ErrorKind, Started};
-use sim::SimFunction;
+use ixgbe::ErrorKind;
 
 const MAC: MacAddr = common::MAC;
 
 /// A card that has received one frame and sent one.
-fn busy(card: &Card, config: &Config) -> Started<SimFunction> {
+fn busy(card: &Card, config: &Config) -> Started {
     let mut started = card.start(config);
     card.send(&frame(MAC, 60, 1));
     assert_eq!(received(&mut started.rx[0]).len(), 1);
@@ -25,7 +24,7 @@ fn busy(card: &Card, config: &Config) -> Started<SimFunction> {
 }
 
 /// Fills the transmit queue until it stops.
-fn fill(started: &mut Started<SimFunction>) -> Batch {
+fn fill(started: &mut Started) -> Batch {
     let mut batch = Batch::new(1024);
     while let Ok(()) = batch.push(started.pool.frame_from(&frame(PEER, 60, 3)).unwrap()) {}
     assert_eq!(started.tx[0].submit(&mut batch), TxState::Stopped);
@@ -197,7 +196,7 @@ fn a_card_whose_memory_decoding_was_switched_off_is_not_gone() {
 #[test]
 fn rings_of_no_length_and_heads_that_stand_are_no_more_than_numbers() {
     let (card, liar) = (Card::new(), Liar::default());
-    let device = ixgbe::open(liar.function(&card), card.clock.clone()).unwrap();
+    let device = ixgbe::open(card.lying(&liar), card.clock.clone()).unwrap();
     let Ok(mut started) = device.start(&Config::new().tx_queues(2)) else { panic!("a sound card starts") };
     for queue in 0..2 {
         // TDLEN reads 0, TDH 1.

@@ -161,7 +161,7 @@ fn a_card_that_confirms_nothing_keeps_its_buffers() {
     let (card, liar) = (Card::new(), Liar::default());
     let pool = card.pool(PoolConfig::new(2048));
     card.device.set_has_reset(false);
-    let device = ixgbe::open(liar.function(&card), card.clock.clone()).unwrap();
+    let device = ixgbe::open(card.lying(&liar), card.clock.clone()).unwrap();
     let Ok(mut started) = device.start(&config(&pool)) else { panic!("a sound card starts") };
     let lent = pool.len() - pool.available();
     card.faults(|faults| {
@@ -189,7 +189,7 @@ fn a_card_that_confirms_nothing_keeps_its_buffers() {
 fn a_card_that_confirms_nothing_is_reset_by_its_host() {
     let (card, liar) = (Card::new(), Liar::default());
     let pool = card.pool(PoolConfig::new(2048));
-    let device = ixgbe::open(liar.function(&card), card.clock.clone()).unwrap();
+    let device = ixgbe::open(card.lying(&liar), card.clock.clone()).unwrap();
     let Ok(mut started) = device.start(&config(&pool)) else { panic!("a sound card starts") };
     card.faults(|faults| (faults.queue_disable_stuck, faults.master_stuck, faults.reset_stuck) = (true, true, true));
     for queue in 0..2 {

@@ -38,7 +38,7 @@ fn dma_that_is_never_initialised() {
 fn a_card_that_does_not_answer() {
     let (card, liar) = (Card::new(), Liar::default());
     liar.stick(0x8, u32::MAX);
-    let error = ixgbe::open(liar.function(&card), card.clock.clone()).unwrap_err().to_string();
+    let error = ixgbe::open(card.lying(&liar), card.clock.clone()).unwrap_err().to_string();
     assert!(error.contains("STATUS") && error.contains("all ones mean that the card does not answer"), "{error}");
 }
 
@@ -58,7 +58,7 @@ fn open_unquiet(liar: &Liar) -> (Result<(), ixgbe::Error>, u64) {
     let card = Card::new();
     card.faults(|faults| faults.master_stuck = true);
     let begun_us = card.clock.now_us();
-    let result = ixgbe::open(liar.function(&card), card.clock.clone()).map(drop);
+    let result = ixgbe::open(card.lying(liar), card.clock.clone()).map(drop);
     (result, card.clock.now_us() - begun_us)
 }
 
@@ -121,7 +121,7 @@ fn a_receive_path_that_never_empties() {
 fn a_failed_start_trusts_master_disable_and_not_the_queues() {
     let (card, liar) = (Card::new(), Liar::default());
     let pool = card.pool(PoolConfig::new(1100));
-    let device = ixgbe::open(liar.function(&card), card.clock.clone()).unwrap();
+    let device = ixgbe::open(card.lying(&liar), card.clock.clone()).unwrap();
     card.faults(|faults| faults.secrx_never_ready = true);
     liar.stick(0x1028, 1 << 25);
     let (_, device) = refused(device.start(&Config::new().pool(pool.clone())));

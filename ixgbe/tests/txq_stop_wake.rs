@@ -2,13 +2,12 @@
 
 mod rig;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::Ordering;
 
 use driver_core::buf::Batch;
 use driver_core::device::{Config, NetDevice};
 use driver_core::queue::{GateConfig, TxQueue, TxState};
-use rig::{Rig, number_in, queue};
+use rig::{Rig, count_wakes, number_in, queue};
 
 const FRAMES: u32 = 400;
 
@@ -16,13 +15,7 @@ fn stop_and_wake(gate: GateConfig, len: usize) {
     let mut rig = Rig::slowed(1_000);
     let mut port = rig.start(&Config::new().tx_ring(64).gate(gate));
     let tx = &mut port.tx[0];
-    let woken = Arc::new(AtomicU32::new(0));
-    tx.on_wake(Some(Box::new({
-        let woken = woken.clone();
-        move || {
-            woken.fetch_add(1, Ordering::Relaxed);
-        }
-    })));
+    let woken = count_wakes(tx);
     let mut batch = Batch::new(FRAMES as usize);
     queue(&mut batch, &port.pool, 0..FRAMES, len);
     let mut stops = 0;

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use driver_core::buf::Batch;
-use driver_core::device::{Config, DeviceState, NetDevice};
+use driver_core::device::{Config, DeviceState, NetDevice, NetDriver};
 use driver_core::host::Clock;
 use driver_core::queue::{GateConfig, QueueFault, RxQueue, TxQueue, TxState};
-use rig::{Rig, bytes_of, numbered, pool, small};
+use rig::{Audit, Rig, bytes_of, numbered, pool, small};
 use sim::virtio_net::{VirtioNet as Model, VirtioNetOptions as Options};
 use sim::wire::peer;
 use sim::{HostClock, Iommu, SimDevice};
@@ -164,6 +164,12 @@ fn buffers_leak_where_the_device_does_not_confirm_its_reset() {
     drop((parts.rx, parts.tx, parts.control, parts.pool));
     assert_eq!(pool.available(), 256 - 64);
     assert_eq!(rig.device.iommu().mappings(), mappings, "memory that the card may write to stays mapped");
+    // The handle's end tries once more, in the middle of the reset that never ends.
+    let again = rig.device.take_violations();
+    assert!(
+        !again.is_empty() && again.iter().all(|violation| violation.to_string().contains("a register was written during the reset")),
+        "{again:?}"
+    );
 }
 
 #[test]
@@ -244,7 +250,8 @@ fn queues_on_threads_with_a_live_card() {
     let card = |name: &str, wire| SimDevice::new(name, Box::new(Model::new(Options::default())), Box::new(wire), iommu.clone());
     let (sender, receiver) = (card("sim:a", a), card("sim:b", b));
     let live = [sender.run(), receiver.run()];
-    let open = |device: &SimDevice| virtio_net::open(device.function(), clock.clone()).unwrap().start(&Config::new()).unwrap();
+    let audit = Audit::new();
+    let open = |device: &SimDevice| audit.watch(virtio_net::open(device.function(), clock.clone()).unwrap()).start(&Config::new()).unwrap();
     let (mut from, mut to) = (open(&sender), open(&receiver));
     let mut tx = from.tx.remove(0);
     let pool = from.pool.clone();

@@ -1,26 +1,26 @@
 //! A simulated card, deterministic, with the far end of its wire in the test's hands.
 // Each test binary uses a part of it.
-#![allow(dead_code, unreachable_pub)]
+#![allow(dead_code, unused_imports, unreachable_pub)]
 
+use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
-use driver_core::buf::{Batch, BufPool, Frame, PoolConfig};
-use driver_core::device::Config;
-use driver_core::host::{Clock, DmaDomain};
-use driver_core::queue::{RxQueue, TxQueue, TxState};
+use driver_core::buf::{BufPool, PoolConfig};
+use driver_core::device::{Config, NetDriver};
+pub use driver_core::testing::{Audit, Audited, bytes_of, numbered};
 use sim::virtio_net::{Faults, VirtioNet as Model, VirtioNetOptions as Options};
-use sim::wire::peer::{self, Peer};
-use sim::wire::slow::Slow;
-use sim::wire::{Sent, Wire};
-use sim::{Iommu, SimClock, SimDevice, SimFunction};
-use virtio_net::{Control, Error, Features, Rx, StartError, Started, Tx, VirtioNet};
+use sim::{Iommu, SimFunction, Testbed};
+use virtio_net::{Error, Features, StartError, VirtioNet};
+
+/// A started device, every frame of which is accounted for at the test's end.
+pub type Started = driver_core::device::Started<Audited<VirtioNet<SimFunction>>>;
+/// The same with one queue in each direction.
+pub type Parts = driver_core::testing::Parts<Audited<VirtioNet<SimFunction>>>;
 
 /// The card, its clock and the far end of its wire.
 pub struct Rig {
-    pub device: SimDevice,
-    pub clock: Arc<SimClock>,
-    pub far: Peer,
+    bed: Testbed,
+    pub audit: Audit,
 }
 
 /// The options without these features.
@@ -39,48 +39,30 @@ impl Rig {
 
     /// A card in a domain that may have others, on a wire that takes one frame in `interval_us` (0: as fast as it goes).
     pub fn in_domain(iommu: &Arc<Iommu>, options: Options, interval_us: u64) -> Self {
-        let (near, far) = peer::pair(4096);
-        let clock = Arc::new(SimClock::new([]));
-        let wire: Box<dyn Wire> = match interval_us {
-            0 => Box::new(near),
-            _ => Box::new(Slow::new(Box::new(near), clock.clone(), interval_us)),
-        };
-        let device = SimDevice::new("sim:virtio-net", Box::new(Model::new(options)), wire, iommu.clone());
-        clock.attach(device.clone());
-        Self { device, clock, far }
+        Self { bed: Testbed::slowed("sim:virtio-net", Box::new(Model::new(options)), iommu, interval_us), audit: Audit::new() }
     }
 
     pub fn open(&self) -> Result<VirtioNet<SimFunction>, Error> {
         virtio_net::open(self.device.function(), self.clock.clone())
     }
 
-    pub fn start(&self, config: &Config) -> Started<SimFunction> {
-        self.open().unwrap().start(config).unwrap()
+    pub fn start(&self, config: &Config) -> Started {
+        self.audit.watch(self.open().unwrap()).start(config).unwrap()
     }
 
     /// Control, receive and transmit queue, and the pool.
     pub fn parts(&self, config: &Config) -> Parts {
-        let mut started = self.start(config);
-        Parts { control: started.control, rx: started.rx.remove(0), tx: started.tx.remove(0), pool: started.pool }
-    }
-
-    pub fn run_us(&self, us: u64) {
-        self.clock.sleep_us(us);
-    }
-
-    pub fn domain(&self) -> DmaDomain {
-        self.device.iommu().domain()
+        Parts::of(self.start(config))
     }
 
     /// The far end sends a frame.
     pub fn send(&mut self, bytes: &[u8]) {
-        assert_eq!(self.far.send(bytes), Sent::Taken);
+        self.bed.send(bytes);
     }
 
     /// What arrived at the far end.
     pub fn arrived(&mut self) -> Vec<Vec<u8>> {
-        let mut frame = Vec::new();
-        std::iter::from_fn(|| self.far.receive(&mut frame).then(|| frame.clone())).collect()
+        self.bed.arrived()
     }
 
     pub fn model<R>(&self, work: impl FnOnce(&mut Model) -> R) -> R {
@@ -93,63 +75,25 @@ impl Rig {
         self.model(|model| change(unsafe { model.faults() }))
     }
 
-    /// What the card saw that the specification forbids.
-    pub fn violations(&self) -> String {
-        self.device.violations().iter().map(|v| format!("{v}\n")).collect()
-    }
-
     /// The end of every good test.
     pub fn assert_clean(&self) {
         assert_eq!(self.violations(), "");
     }
 }
 
-pub struct Parts {
-    pub control: Control<SimFunction>,
-    pub rx: Rx<SimFunction>,
-    pub tx: Tx<SimFunction>,
-    pub pool: BufPool,
-}
-
-impl Parts {
-    /// Receives what is there.
-    pub fn receive(&mut self) -> Vec<Vec<u8>> {
-        let mut batch = Batch::new(256);
-        self.rx.poll(&mut batch, 256);
-        batch.frames().iter().map(bytes_of).collect()
-    }
-
-    /// How often the transmit queue wakes from now on.
-    pub fn count_wakes(&mut self) -> Arc<AtomicU32> {
-        let woken = Arc::new(AtomicU32::new(0));
-        let count = woken.clone();
-        self.tx.on_wake(Some(Box::new(move || {
-            count.fetch_add(1, Ordering::Relaxed);
-        })));
-        woken
-    }
-
-    /// Sends frames of these bytes; all must be taken.
-    pub fn send<'a>(&mut self, frames: impl IntoIterator<Item = &'a Vec<u8>>) {
-        let mut batch = Batch::new(256);
-        for bytes in frames {
-            batch.push(self.pool.frame_from(bytes).unwrap()).unwrap();
-        }
-        assert_eq!(self.tx.submit(&mut batch), TxState::Running);
-        assert!(batch.is_empty());
+impl Drop for Rig {
+    /// The end of every test: what left the card is what was taken and not given up.
+    fn drop(&mut self) {
+        self.audit.saw_on_wire(self.bed.count_arrived());
     }
 }
 
-/// An Ethernet frame of `len` bytes that carries `number`.
-pub fn numbered(number: u32, len: usize) -> Vec<u8> {
-    let mut bytes = vec![0x02, 0, 0, 0, 0, 0x77, 0x02, 0, 0, 0, 0, 0x78, 0x88, 0xb5];
-    bytes.extend(number.to_be_bytes());
-    bytes.extend((bytes.len()..len).map(|k| (k as u32 * 31 + number) as u8));
-    bytes
-}
+impl Deref for Rig {
+    type Target = Testbed;
 
-pub fn bytes_of(frame: &Frame) -> Vec<u8> {
-    frame.segments().flatten().copied().collect()
+    fn deref(&self) -> &Testbed {
+        &self.bed
+    }
 }
 
 /// Why a device does not start.
