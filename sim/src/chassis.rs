@@ -24,6 +24,9 @@ pub(crate) struct Posted {
     pub(crate) value: u32,
 }
 
+/// How many writes are posted before one waits until they have reached the model.
+const MOST_POSTED: usize = 4096;
+
 /// What the model's lock guards.
 pub(crate) struct Core {
     pub(crate) model: Box<dyn Model>,
@@ -101,10 +104,18 @@ impl Chassis {
     }
 
     /// Queues a write: it reaches the model before any later access, and at the latest with the next step.
+    /// One more than a bus buffers waits for the model, as on a bus.
     pub(crate) fn post(&self, write: Posted) {
-        relock(&self.posted).push(write);
+        let waiting = {
+            let mut posted = relock(&self.posted);
+            posted.push(write);
+            posted.len()
+        };
         self.has_posted.store(true, Ordering::SeqCst);
         self.wake();
+        if waiting >= MOST_POSTED {
+            self.access(|_, _| ());
+        }
     }
 
     /// Wakes the live thread where it sleeps.

@@ -129,7 +129,7 @@ impl Ixgbe {
             SWSM => self.write_swsm(value),
             SW_FW_SYNC => self.write_sw_fw_sync(slot, value),
             AUTOC => self.write_autoc(value),
-            MSCA => self.write_msca(value),
+            MSCA => self.write_msca(slot, value),
             I2CCTL => self.write_i2cctl(value),
             HICR => self.write_hicr(slot, value),
             // The upper half of an address has 16 bits and AV (8.2.3.7.9).
@@ -256,7 +256,11 @@ impl Ixgbe {
         };
         if ring.state != next {
             ring.state = next;
-            self.moving.push(Moving { receives, queue });
+            // Once: a driver may change its mind many times before the card moves.
+            let moving = Moving { receives, queue };
+            if !self.moving.contains(&moving) {
+                self.moving.push(moving);
+            }
         }
     }
 }

@@ -26,7 +26,7 @@ pub(super) const PADDED_BYTES: usize = 60;
 const QUEUES: usize = 128;
 
 /// A queue on its way up or down.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Moving {
     pub(super) receives: bool,
     pub(super) queue: usize,
@@ -71,8 +71,9 @@ pub struct Ixgbe {
     pub(super) held_bytes: usize,
     /// Large receives that are open, the oldest first.
     pub(super) large: Vec<Large>,
-    /// Frames on their way from transmit to receive inside the MAC.
+    /// Frames on their way from transmit to receive inside the MAC, and what they take up in the packet buffer.
     pub(super) looped: VecDeque<Vec<u8>>,
+    pub(super) looped_bytes: usize,
     /// Emptied buffers.
     pub(super) spare: Vec<Inbound>,
     pub(super) outgoing: Vec<u8>,
@@ -119,6 +120,7 @@ impl Ixgbe {
             held_bytes: 0,
             large: Vec::new(),
             looped: VecDeque::new(),
+            looped_bytes: 0,
             spare: Vec::new(),
             outgoing: Vec::with_capacity(16 * 1024),
             segment: Vec::new(),

@@ -30,6 +30,9 @@ const MSCA_OP_WRITE: u32 = 1;
 const MSCA_OP_READ: u32 = 3;
 const MSCA_OP_READ_NEXT: u32 = 2;
 
+/// How many MDIO registers keep what is written to them. A PHY has no more that a driver sets, and the addresses would do for millions.
+const MDIO_REGISTERS: usize = 256;
+
 impl Ixgbe {
     /// Whether transmit is looped to receive inside the MAC.
     #[inline]
@@ -104,16 +107,14 @@ impl Ixgbe {
     }
 
     /// An MDIO command of Clause 45, done at once.
-    pub(super) fn write_msca(&mut self, value: u32) {
+    pub(super) fn write_msca(&mut self, slot: &Slot<'_>, value: u32) {
         let device = (value >> 16 & 0x1F) as u8;
         // One PHY, at address 0; the others' registers read all ones.
         let present = value >> 21 & 0x1F == 0 && self.is_copper();
         if value & MSCA_COMMAND != 0 {
             match value >> 26 & 3 {
                 MSCA_OP_WRITE if present => {
-                    let data = self.regs.at(MSRWD) as u16;
-                    self.link.mdio_written.retain(|&(d, r, _)| (d, r) != (device, self.link.mdio));
-                    self.link.mdio_written.push((device, self.link.mdio, data));
+                    self.write_mdio(slot, device, self.regs.at(MSRWD) as u16);
                 }
                 MSCA_OP_READ | MSCA_OP_READ_NEXT => {
                     let data = if present { self.read_mdio(device) } else { 0xFFFF };
@@ -127,6 +128,21 @@ impl Ixgbe {
             }
         }
         self.regs.set(MSCA, value & !MSCA_COMMAND);
+    }
+
+    fn write_mdio(&mut self, slot: &Slot<'_>, device: u8, data: u16) {
+        let at = self.link.mdio;
+        self.link.mdio_written.retain(|&(d, r, _)| (d, r) != (device, at));
+        if self.link.mdio_written.len() < MDIO_REGISTERS {
+            self.link.mdio_written.push((device, at, data));
+        } else {
+            slot.violation(
+                "more MDIO registers were written than are modelled",
+                format_args!("device {device}, register {at:#x}"),
+                data.into(),
+                "3.7.3",
+            );
+        }
     }
 
     fn read_mdio(&self, device: u8) -> u16 {

@@ -58,6 +58,7 @@ impl Ixgbe {
         self.held.clear();
         self.large.clear();
         self.looped.clear();
+        self.looped_bytes = 0;
         self.toeplitz = None;
         self.load_addresses();
         self.auto_read_us = now_us + AUTO_READ_US;
@@ -121,5 +122,24 @@ impl Ixgbe {
             false
         });
         moved
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ixgbe::IxgbeOptions;
+    use crate::violation::Violations;
+
+    #[test]
+    fn a_queue_that_is_turned_on_and_off_many_times_moves_once() {
+        let (mut card, violations) = (Ixgbe::new(IxgbeOptions::default()), Violations::default());
+        let slot = Slot::new(100, true, &violations, &|_| {});
+        for toggle in 0..1000 {
+            // RXDCTL 0, and 1 (8.2.3.8.6).
+            card.write_register(&slot, 0x1028, (toggle & 1) << 25);
+            card.write_register(&slot, 0x1068, (!toggle & 1) << 25);
+        }
+        assert_eq!(card.moving.len(), 2);
     }
 }

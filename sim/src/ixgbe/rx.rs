@@ -32,11 +32,7 @@ const RXDCTL_VME: u32 = 1 << 30;
 impl Ixgbe {
     /// Takes frames from the wire. Returns whether something moved.
     pub(super) fn receive(&mut self, slot: &Slot<'_>, dma: &Dma<'_>, wire: &mut dyn Wire) -> bool {
-        let receives = self.regs.has(RXCTRL, RXCTRL_RXEN)
-            && !self.regs.has(SECRXCTRL, SECRXCTRL_RX_DIS)
-            && !self.regs.has(CTRL, CTRL_GIO_DIS)
-            && self.port_is_up();
-        if !receives {
+        if !self.receives() {
             return self.ignore(wire);
         }
         let mut touched = 0u128;
@@ -49,6 +45,7 @@ impl Ixgbe {
             let mut inbound = self.spare.pop().unwrap_or_default();
             let got = match self.looped.pop_front() {
                 Some(frame) => {
+                    self.looped_bytes -= frame.len() + BUFFER_OVERHEAD;
                     inbound.frame = frame;
                     true
                 }
@@ -73,10 +70,40 @@ impl Ixgbe {
         busy
     }
 
+    fn receives(&self) -> bool {
+        self.regs.has(RXCTRL, RXCTRL_RXEN) && !self.regs.has(SECRXCTRL, SECRXCTRL_RX_DIS) && !self.regs.has(CTRL, CTRL_GIO_DIS) && self.port_is_up()
+    }
+
+    /// A frame that transmit hands to receive inside the MAC (HLREG0.LPBK). No wire holds it up: a port that does not receive loses it, and so does a
+    /// packet buffer without room.
+    pub(super) fn loop_back(&mut self, frame: &[u8]) {
+        if !self.receives() {
+            return;
+        }
+        let size = frame.len() + BUFFER_OVERHEAD;
+        if self.has_room(self.looped_bytes + size) {
+            self.looped_bytes += size;
+            self.looped.push_back(frame.to_vec());
+        } else {
+            self.count_missed();
+        }
+    }
+
+    /// Whether the packet buffer takes so many bytes more.
+    fn has_room(&self, bytes: usize) -> bool {
+        self.held_bytes + bytes <= (self.regs.at(RXPBSIZE) & 0xF_FC00) as usize
+    }
+
+    fn count_missed(&mut self) {
+        self.regs.count(MPC);
+        self.interrupts.misc(CAUSE_RX_MISS);
+    }
+
     /// A port that does not receive loses what arrives, unless the far end waits.
     fn ignore(&mut self, wire: &mut dyn Wire) -> bool {
         self.held.clear();
-        self.held_bytes = 0;
+        self.looped.clear();
+        (self.held_bytes, self.looped_bytes) = (0, 0);
         if wire.is_lossless() {
             return false;
         }
@@ -152,15 +179,12 @@ impl Ixgbe {
         match placed {
             Placed::Done | Placed::Lost => {}
             Placed::NoDescriptors if !lossless && self.drops(inbound.queue) => self.count_queue_drop(inbound.queue),
-            _ if lossless || self.held_bytes + size <= (self.regs.at(RXPBSIZE) & 0xF_FC00) as usize => {
+            _ if lossless || self.has_room(size) => {
                 self.held_bytes += size;
                 self.held.push_back(inbound);
                 return;
             }
-            _ => {
-                self.regs.count(MPC);
-                self.interrupts.misc(CAUSE_RX_MISS);
-            }
+            _ => self.count_missed(),
         }
         self.spare.push(inbound);
     }

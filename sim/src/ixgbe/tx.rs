@@ -16,6 +16,10 @@ const BUDGET: usize = 32;
 const MAX_PARTS: u32 = 40;
 /// The shortest packet that software may hand over (7.2.1.1).
 const SHORTEST: usize = 17;
+/// The longest packet that is sent at all, before and after it is cut into frames: TSO ends at 256 KB (7.2.4), and no frame is longer than 64 KiB on any
+/// wire. A frame that is longer than this card may send is a violation further down.
+const LONGEST_SEGMENTED: usize = 256 * 1024;
+const LONGEST_WHOLE: usize = 64 * 1024;
 /// The longest buffer of one descriptor: 15.5 KB is the longest packet (7.2.1.1); of one that is segmented, Linux puts 16 KiB into a descriptor.
 const LONGEST_PART: u64 = 15 * 1024 + 512;
 const LONGEST_SEGMENTED_PART: u64 = 16 * 1024;
@@ -143,7 +147,7 @@ impl Ixgbe {
 
     pub(super) fn send(&mut self, wire: &mut dyn Wire, frame: &[u8]) -> Sent {
         if self.is_looped() {
-            self.looped.push_back(frame.to_vec());
+            self.loop_back(frame);
             return Sent::Taken;
         }
         wire.send(frame)
@@ -202,6 +206,12 @@ impl Ixgbe {
             }
             index = ring.next(index);
             if word & desc::EOP != 0 {
+                if self.outgoing.len() > if is_segmented(first) { LONGEST_SEGMENTED } else { LONGEST_WHOLE } {
+                    let at = format_args!("TX queue {queue}, descriptor {}", ring.head);
+                    slot.violation("a packet is longer than any frame", at, self.outgoing.len() as u64, "7.2.1.1");
+                    ring.faulted = true;
+                    return Fetched::Nothing;
+                }
                 let report = (word & desc::RS != 0).then(|| (if index == 0 { ring.slots() - 1 } else { index - 1 }, words));
                 let mut outbound = Outbound { next: index, report, segmentation: None, tag: None, problem };
                 self.finish(queue, first, &mut outbound);
@@ -245,11 +255,15 @@ impl Ixgbe {
     }
 }
 
+/// Whether a packet with this first descriptor is cut into frames.
+fn is_segmented(first: u64) -> bool {
+    first & (desc::DEXT | desc::TSE) == desc::DEXT | desc::TSE
+}
+
 /// What is wrong with one data descriptor.
 fn unfit_part(word: u64, first: u64) -> Option<&'static str> {
     let len = word & 0xFFFF;
-    let is_segmented = first & (desc::DEXT | desc::TSE) == desc::DEXT | desc::TSE;
-    let longest = if is_segmented { LONGEST_SEGMENTED_PART } else { LONGEST_PART };
+    let longest = if is_segmented(first) { LONGEST_SEGMENTED_PART } else { LONGEST_PART };
     if len == 0 {
         Some("a descriptor has no length")
     } else if len > longest {
