@@ -160,3 +160,21 @@ fn interrupts_after_a_reset() {
     drop(client);
     assert_eq!(served.stop().0, Vec::<String>::new());
 }
+
+/// DPDK looks ten times whether a queue is enabled. Here all ten wait in the socket, with the write that they are about.
+#[test]
+fn the_card_moves_between_reads_that_wait() {
+    let served = served("moves");
+    let mut client = served.agreed();
+    client.write(7, 4, &[2, 0]);
+    client.write32(0, 0x2F00, 2);
+    client.write32(0, 0x1008, 64 * 16);
+    let (rxdctl, enable) = (0x1028, 1 << 25);
+    let read = message_bytes(9, 9, 0, &access(0, rxdctl, 4, &[]));
+    let write = |value: u32| message_bytes(8, 10, NO_REPLY, &access(0, rxdctl, 4, &value.to_le_bytes()));
+    for wanted in [enable, 0, enable, 0] {
+        client.send(&[write(wanted), read.repeat(10)].concat(), &[]);
+        let seen: Vec<_> = (0..10).map(|_| word(&client.reply(9, 9).good(), 4)).collect();
+        assert_eq!(seen[9], wanted, "{seen:x?}");
+    }
+}

@@ -42,13 +42,20 @@ impl Session {
     }
 
     /// Serves the commands that are there, a bounded number, and all that arrived during the last step. Returns whether there was one.
+    ///
+    /// The card moves when it is looked at: behind each read it makes a step, so that one who polls a register sees it change, however many reads wait
+    /// already. Not before the read: its client waits for the reply, and may answer no DMA message meanwhile.
     pub(super) fn serve(&mut self, card: &mut Card) -> Result<bool, Closed> {
         self.irqs.take_unmask();
         let mut served = 0;
         while served < COMMANDS_PER_TURN || self.channel.get_mut().deferred() > 0 {
             let Some(message) = self.channel.get_mut().receive()? else { break };
+            let looks = message.header.command.get() == command::REGION_READ;
             self.handle(card, message)?;
             served += 1;
+            if looks {
+                self.step(card)?;
+            }
         }
         Ok(served > 0)
     }
