@@ -6,37 +6,10 @@ use std::sync::{Arc, Weak};
 
 use rustix::fs::{FileType, fstat};
 use rustix::io::Errno;
-use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
+use super::file_map::FileMap;
 use super::proto::{DMA_MAP_HINTS, DMA_MAP_READ, DMA_MAP_WRITE, DMA_UNMAP_ALL, DMA_UNMAP_GET_DIRTY_BITMAP, DmaMap, DmaUnmap, MAX_DMA_MAPS};
 use crate::memory::Window;
-
-/// A part of a file, mapped. The client must not make the file shorter while it shares it: the access would be a bus error.
-struct FileMap {
-    ptr: NonNull<u8>,
-    len: usize,
-}
-
-// SAFETY: a `FileMap` owns a mapping, which belongs to the process, not to a thread; it gives no access to the bytes.
-unsafe impl Send for FileMap {}
-// SAFETY: as above.
-unsafe impl Sync for FileMap {}
-
-impl FileMap {
-    fn new(file: &OwnedFd, offset: u64, len: usize, writable: bool) -> Result<Self, Errno> {
-        let protection = if writable { ProtFlags::READ | ProtFlags::WRITE } else { ProtFlags::READ };
-        // SAFETY: no address is asked for, so no mapping of this process is replaced.
-        let ptr = unsafe { mmap(std::ptr::null_mut(), len, protection, MapFlags::SHARED | MapFlags::NORESERVE, file, offset) }?;
-        NonNull::new(ptr.cast()).map(|ptr| Self { ptr, len }).ok_or(Errno::NOMEM)
-    }
-}
-
-impl Drop for FileMap {
-    fn drop(&mut self) {
-        // SAFETY: the pointer and the length are those of a mapping that `new` made, and whoever made windows of it holds this object.
-        let _ = unsafe { munmap(self.ptr.as_ptr().cast(), self.len) };
-    }
-}
 
 /// Which file, and whether it is mapped for writing.
 #[derive(PartialEq, Eq, Clone, Copy)]
@@ -92,6 +65,11 @@ impl AddressSpace {
     /// What lies in memory of this process.
     pub(super) fn windows(&self) -> &[Window] {
         &self.windows
+    }
+
+    /// Whether the client took away pages of what it shares, and the card found none there.
+    pub(super) fn is_lost(&self) -> bool {
+        self.owners.iter().any(|owner| owner.is_lost())
     }
 
     /// What the client is asked for that holds `address`.

@@ -21,9 +21,11 @@
 //! between the server's look at it and the write that follows, for then the server waits. One that is full before costs only the signal.
 
 mod asking;
+mod bus_error;
 mod cable;
 mod card;
 mod channel;
+mod file_map;
 mod irq;
 mod memory;
 mod proto;

@@ -9,6 +9,7 @@ use zerocopy::IntoBytes;
 use zerocopy::little_endian::U64;
 
 use super::asking::{Asking, Layout, Terms, Unanswered};
+use super::bus_error;
 use super::card::Card;
 use super::channel::{Channel, Closed, Message};
 use super::irq::Irqs;
@@ -28,6 +29,8 @@ pub(super) struct Session {
     next_id: Cell<u16>,
     /// DMA writes that the client has not answered.
     posted: RefCell<Unanswered>,
+    /// Bus errors that were looked at: [`bus_error::losses`].
+    losses: u64,
 }
 
 /// What a reply carries behind its header.
@@ -38,7 +41,8 @@ impl Session {
     /// The socket cannot be used.
     pub(super) fn new(card: &mut Card, stream: UnixStream, stopper: Stopper) -> std::io::Result<Self> {
         let channel = RefCell::new(Channel::new(stream, stopper)?);
-        Ok(Self { channel, space: AddressSpace::default(), irqs: card.irqs(), terms: None, next_id: Cell::new(0), posted: RefCell::default() })
+        let (space, irqs, losses) = (AddressSpace::default(), card.irqs(), bus_error::losses());
+        Ok(Self { channel, space, irqs, terms: None, next_id: Cell::new(0), posted: RefCell::default(), losses })
     }
 
     /// Serves the commands that are there, a bounded number, and all that arrived during the last step. Returns whether there was one.
@@ -73,7 +77,18 @@ impl Session {
         let asking = Asking::new(&self.channel, &self.space, terms, &self.next_id, &self.posted, &self.irqs);
         let busy = card.step(Some(&self.irqs), self.space.windows(), Some(&asking));
         let again = asking.finish()?;
+        self.check_memory()?;
         Ok(busy || again)
+    }
+
+    /// What the card found while a file's pages were gone were zeros of this process: the client is not served on.
+    fn check_memory(&mut self) -> Result<(), Closed> {
+        let losses = bus_error::losses();
+        if std::mem::replace(&mut self.losses, losses) != losses && self.space.is_lost() {
+            let what = "there is no memory in a file that it shares: it was made shorter, or its pages were not reserved and none are left";
+            return Err(Closed::Protocol(what.into()));
+        }
+        Ok(())
     }
 
     /// Sleeps until there is something to do, or `stop` is readable.
