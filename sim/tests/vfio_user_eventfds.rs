@@ -3,13 +3,14 @@
 #[path = "common/vfio_user.rs"]
 mod client;
 
-use std::io::Read;
+use std::io::IoSliceMut;
 use std::os::fd::OwnedFd;
+use std::sync::mpsc;
 use std::time::Duration;
 
 use client::*;
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
-use rustix::io::{read, write};
+use rustix::io::{ReadWriteFlags, preadv2, read, write};
 use sim::ixgbe::{Ixgbe, IxgbeOptions};
 use sim::wire::peer;
 
@@ -32,7 +33,7 @@ fn make_blocking(event: &OwnedFd) {
 /// Whether the server answers a command. One that waits for its client would do so for ever.
 fn answers(client: &mut Client) -> bool {
     client.command(4, 0, &words(&[16, 0, 0, 0]), &[]);
-    client.stream.read_exact(&mut [0; 16]).is_ok()
+    client.receive().is_some()
 }
 
 #[test]
@@ -92,4 +93,65 @@ fn an_unmasking_of_an_open_line_does_not_undo_a_later_mask() {
         look(&mut client);
         assert_eq!(fired(&line), 1, "unmasked");
     }
+}
+
+/// Empties a counter, without waiting where it blocks.
+fn empty(event: &OwnedFd) {
+    let _ = preadv2(event, &mut [IoSliceMut::new(&mut [0; 8])], u64::MAX, ReadWriteFlags::NOWAIT);
+}
+
+/// Also between a look of the server's and its write.
+#[test]
+fn an_eventfd_that_is_filled_at_any_moment_is_not_waited_for() {
+    let served = served("race");
+    let mut client = served.agreed();
+    let vector = event();
+    client.set_irqs(TRIGGER_EVENTFD, MSIX, 0, 1, &[], &[&vector]).good();
+    make_blocking(&vector);
+    std::thread::scope(|scope| {
+        let vector = &vector;
+        let (ask, asked) = mpsc::channel::<u32>();
+        let (tell, filled) = mpsc::channel();
+        scope.spawn(move || {
+            for delay in asked {
+                (0..delay).for_each(|_| std::hint::spin_loop());
+                empty(vector);
+                // Waits itself where the server was faster.
+                write(vector, &(u64::MAX - 1).to_ne_bytes()).unwrap();
+                tell.send(()).unwrap();
+            }
+        });
+        for round in 0..2000 {
+            ask.send(round % 200 * 50).unwrap();
+            (0..60).for_each(|_| _ = client.command(8, NO_REPLY, &words(&[20, TRIGGER_NONE, MSIX, 0, 1]), &[]));
+            while filled.recv_timeout(Duration::from_millis(2)) == Err(mpsc::RecvTimeoutError::Timeout) {
+                empty(vector);
+            }
+            let alive = answers(&mut client);
+            empty(vector);
+            if !alive {
+                // Ends the other thread, and the server's wait with the vector.
+                drop(ask);
+                panic!("round {round}: the server waits for a client to empty its eventfd");
+            }
+        }
+    });
+}
+
+/// With a client that never lets go of it.
+#[test]
+fn a_server_with_a_full_blocking_eventfd_stops_and_serves_the_next_client() {
+    let served = served("stop");
+    for _ in 0..2 {
+        let mut client = served.agreed();
+        let vector = event();
+        client.set_irqs(TRIGGER_EVENTFD, MSIX, 0, 1, &[], &[&vector]).good();
+        make_blocking(&vector);
+        write(&vector, &(u64::MAX - 1).to_ne_bytes()).unwrap();
+        (0..100).for_each(|_| _ = client.command(8, NO_REPLY, &words(&[20, TRIGGER_NONE, MSIX, 0, 1]), &[]));
+        assert!(answers(&mut client));
+    }
+    let (sender, stopped) = std::sync::mpsc::channel();
+    std::thread::spawn(move || sender.send(served.stop().1));
+    assert_eq!(stopped.recv_timeout(Duration::from_secs(30)), Ok(2));
 }

@@ -4,9 +4,9 @@ use std::cell::Cell;
 use std::io::IoSliceMut;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, ReadWriteFlags, preadv2};
 
+use super::bell;
 use super::proto::*;
 use crate::model::{Legacy, Model};
 use crate::slot::Slot;
@@ -221,13 +221,7 @@ impl Irqs {
 
 impl Vector {
     fn signal(&self) {
-        let Some(event) = &self.event else { return };
-        // A counter that is full, because the client has long not looked, is left as it is: the write would wait where it blocks. Whether it does is
-        // nothing to remember: both ends share the flag, and the client may change it at any time.
-        let mut polled = [PollFd::new(event, PollFlags::OUT)];
-        if poll(&mut polled, Some(&Timespec::default())) == Ok(1) && polled[0].revents().contains(PollFlags::OUT) {
-            let _ = rustix::io::write(event, &1u64.to_ne_bytes());
-        }
+        self.event.iter().for_each(bell::ring);
     }
 }
 

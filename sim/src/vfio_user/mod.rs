@@ -16,11 +16,21 @@
 //! The protocol is that of libvfio-user's docs/vfio-user.rst, as far as QEMU 10.1 to 11.1 uses it. One client at a time: when it goes, the card is reset
 //! and waits for the next. Memory that comes with a descriptor is mapped, and DMA to it costs no message; other memory is read and written by message.
 //!
-//! A client's mistakes end in an error reply, or in the end of its connection where the next message cannot be found. What a client is trusted with:
-//! it must not shorten a file that it shares, for that is a bus error in whoever reads the memory; nor make an eventfd blocking and fill it just
-//! between the server's look at it and the write that follows, for then the server waits. One that is full before costs only the signal.
+//! A client's mistakes end in an error reply, or in the end of its connection where the next message cannot be found.
+//!
+//! # What a client can take away
+//! Memory and eventfds are shared: the client keeps its ends. None of what it does with them ends the server or makes it wait:
+//! * A file that it shortens, and pages that nobody has (huge pages that were not reserved, a full tmpfs): to touch them is a bus error (SIGBUS). The memory
+//!   is accessed as it is, so that nobody pays for it; a handler of the signal puts zeros in its place, and the connection ends. The handler is installed for
+//!   the process with the first file, and passes on to the one before what happens elsewhere: a program with one of its own installs it earlier.
+//! * An eventfd that it makes blocking and fills, at whatever moment: it is signalled by the kernel, as VFIO's interrupts are, which waits for nobody. That
+//!   takes asynchronous I/O (io_submit); of a kernel without (CONFIG_AIO), or in a sandbox that forbids it, a client that hits the moment between a look and
+//!   a write hangs the server.
+//!
+//! What is left to trust: a file of a file system that the client serves itself (FUSE) is read when the client likes.
 
 mod asking;
+mod bell;
 mod bus_error;
 mod cable;
 mod card;
