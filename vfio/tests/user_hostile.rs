@@ -27,10 +27,6 @@ fn make_blocking(event: &OwnedFd) {
     fcntl_setfl(event, fcntl_getfl(event).unwrap() - OFlags::NONBLOCK).unwrap();
 }
 
-fn raise(event: &OwnedFd) {
-    rustix::io::write(event, &1u64.to_ne_bytes()).unwrap();
-}
-
 #[test]
 fn a_wait_for_an_interrupt_ends_in_time_though_its_descriptor_blocks() {
     let (mut function, server) = open();

@@ -16,6 +16,13 @@ use crate::region::{Region, mappable};
 /// No list of capabilities is anywhere near this long.
 const LARGEST_REGION_INFO_BYTES: u32 = 1 << 16;
 
+/// Interrupts of a kind.
+pub(super) struct Irqs {
+    pub(super) count: u32,
+    /// They are masked and unmasked by command.
+    pub(super) is_maskable: bool,
+}
+
 fn size<T>() -> U32 {
     U32::new(size_of::<T>() as u32)
 }
@@ -61,11 +68,19 @@ impl Connection {
         }
     }
 
-    /// How many interrupts of a kind there are.
-    pub(super) fn irq_count(&self, index: u32) -> Result<u32, ServerCause> {
+    /// What interrupts of a kind there are.
+    pub(super) fn irq_info(&self, index: u32) -> Result<Irqs, ServerCause> {
         let body = IrqInfo { argsz: size::<IrqInfo>(), index: U32::new(index), ..IrqInfo::default() };
         let reply = self.call(Command::DeviceGetIrqInfo, body.as_bytes(), &[])?;
-        Ok(reply.read::<IrqInfo>(Command::DeviceGetIrqInfo)?.0.count.get())
+        let (info, _) = reply.read::<IrqInfo>(Command::DeviceGetIrqInfo)?;
+        Ok(Irqs { count: info.count.get(), is_maskable: info.flags.get() & VFIO_IRQ_INFO_MASKABLE != 0 })
+    }
+
+    /// Opens the first vectors of an interrupt.
+    pub(super) fn unmask_irqs(&self, index: u32, count: u32) -> Result<(), ServerCause> {
+        let flags = U32::new(VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_UNMASK);
+        let body = IrqSet { argsz: size::<IrqSet>(), flags, index: U32::new(index), start: U32::new(0), count: U32::new(count) };
+        self.call(Command::DeviceSetIrqs, body.as_bytes(), &[]).map(drop)
     }
 
     /// Vectors 0 and on of an interrupt trigger these event descriptors. None: the interrupt is turned off, as it is where not all could be set.

@@ -10,18 +10,29 @@ use vfio_bindings::bindings::vfio::*;
 use super::cause::ServerCause;
 use super::connection::Connection;
 use super::domain::UserDomain;
+use super::vectors;
 use crate::bar::VfioBar;
 use crate::config::{BASE_ADDRESS_0, BASE_ADDRESS_IO, CAPABILITY_MSIX, COMMAND, COMMAND_BUS_MASTER, COMMAND_MEMORY_SPACE, msix_table};
 use crate::error::{Cause, Error};
 use crate::irq::{Event, Events, VfioInterrupt};
 use crate::region::Region;
 
-/// Enable bits of Message Control, at offset 2 of the capabilities MSI-X and MSI (PCI Express Base Specification, 7.7.2.2 and 7.7.1.2).
-const MSIX_ENABLE: u16 = 1 << 15;
-const MSI_ENABLE: u16 = 1;
+/// Message Control, at offset 2 of the capabilities MSI-X and MSI (PCI Express Base Specification, 7.7.2.2 and 7.7.1.2): the bits that turn them on, and the
+/// one that masks all vectors of MSI-X, whatever its table says.
 const MESSAGE_CONTROL: u16 = 2;
+const MSIX_ENABLE: u16 = 1 << 15;
+const MSIX_FUNCTION_MASK: u16 = 1 << 14;
+const MSI_ENABLE: u16 = 1;
 /// Capability ID of MSI (7.7.1).
 const CAPABILITY_MSI: u8 = 0x05;
+
+/// Vectors that are on.
+#[derive(Debug, Clone, Copy)]
+struct On {
+    /// `VFIO_PCI_MSIX_IRQ_INDEX` or `VFIO_PCI_MSI_IRQ_INDEX`.
+    index: u32,
+    count: u16,
+}
 
 /// A PCI function over a vfio-user socket: the other process is the device and its IOMMU in one.
 ///
@@ -35,8 +46,8 @@ pub struct UserFunction {
     config_len: u64,
     irq_kinds: u32,
     has_reset: bool,
-    /// The interrupt that is on (`VFIO_PCI_MSIX_IRQ_INDEX` or `VFIO_PCI_MSI_IRQ_INDEX`).
-    interrupts_on: Option<u32>,
+    /// The vectors that are on.
+    interrupts_on: Option<On>,
     connection: Arc<Connection>,
     domain: UserDomain,
 }
@@ -112,7 +123,7 @@ impl UserFunction {
     /// # Errors
     /// [`PciError`] where the server cannot.
     pub fn disable_interrupts(&mut self) -> Result<(), PciError> {
-        let Some(index) = self.interrupts_on.take() else { return Ok(()) };
+        let Some(On { index, .. }) = self.interrupts_on.take() else { return Ok(()) };
         self.connection.set_irqs(index, &[]).map_err(|cause| self.error("turning interrupts off", cause))?;
         self.message_control(index, false)
     }
@@ -122,7 +133,7 @@ impl UserFunction {
     }
 
     fn irq_count(&self, index: u32) -> u32 {
-        if index < self.irq_kinds { self.connection.irq_count(index).unwrap_or(0) } else { 0 }
+        if index < self.irq_kinds { self.connection.irq_info(index).map_or(0, |info| info.count) } else { 0 }
     }
 
     /// MSI-X where there is any, else MSI: the index for VFIO, and how many vectors.
@@ -131,22 +142,31 @@ impl UserFunction {
         kinds.map(|index| (index, self.irq_count(index))).find(|&(_, count)| count > 0)
     }
 
-    /// Turns the capability's enable bit on or off, which the kernel's VFIO does by itself. A server that goes by SET_IRQS alone takes no notice.
+    /// Makes interrupts of vectors that have their event descriptors arrive.
+    fn open_vectors(&mut self, on: On) -> Result<(), PciError> {
+        self.message_control(on.index, true)?;
+        if on.index == VFIO_PCI_MSIX_IRQ_INDEX { vectors::unmask(self, &self.connection, on.count) } else { Ok(()) }
+    }
+
+    /// Turns the capability on or off, which the kernel's VFIO does by itself. A server that goes by SET_IRQS alone takes no notice.
     fn message_control(&mut self, index: u32, on: bool) -> Result<(), PciError> {
-        let (id, enable) = if index == VFIO_PCI_MSIX_IRQ_INDEX { (CAPABILITY_MSIX, MSIX_ENABLE) } else { (CAPABILITY_MSI, MSI_ENABLE) };
+        let (id, enable, mask) =
+            if index == VFIO_PCI_MSIX_IRQ_INDEX { (CAPABILITY_MSIX, MSIX_ENABLE, MSIX_FUNCTION_MASK) } else { (CAPABILITY_MSI, MSI_ENABLE, 0) };
         let Some(capability) = self.find_capability(id, None)? else { return Ok(()) };
-        self.change(capability + MESSAGE_CONTROL, enable, on)
+        let (set, clear) = if on { (enable, mask) } else { (0, enable) };
+        self.change(capability + MESSAGE_CONTROL, set, clear)
     }
 
     /// Sets or clears bits of the command register.
     fn command(&mut self, bits: u16, on: bool) -> Result<(), PciError> {
-        self.change(COMMAND, bits, on)
+        let (set, clear) = if on { (bits, 0) } else { (0, bits) };
+        self.change(COMMAND, set, clear)
     }
 
-    /// Sets or clears bits of a 16-bit configuration register and leaves the others.
-    fn change(&mut self, offset: u16, bits: u16, on: bool) -> Result<(), PciError> {
+    /// Sets and clears bits of a 16-bit configuration register and leaves the others.
+    fn change(&mut self, offset: u16, set: u16, clear: u16) -> Result<(), PciError> {
         let now = self.config_read(offset, 2)? as u16;
-        let then = if on { now | bits } else { now & !bits };
+        let then = now & !clear | set;
         if now == then { Ok(()) } else { self.write_config(offset, &then.to_le_bytes()) }
     }
 
@@ -268,8 +288,9 @@ unsafe impl PciFunction for UserFunction {
         let vectors = made.map_err(|error| PciError::from(Cause::kernel(&error, "").error(self.name(), "making event descriptors")))?;
         let fds: Vec<_> = vectors.iter().map(AsFd::as_fd).collect();
         self.connection.set_irqs(index, &fds).map_err(|cause| self.error(&tried, cause))?;
-        self.interrupts_on = Some(index);
-        if let Err(error) = self.message_control(index, true) {
+        let on = On { index, count };
+        self.interrupts_on = Some(on);
+        if let Err(error) = self.open_vectors(on) {
             if let Err(error) = self.disable_interrupts() {
                 log::warn!("{error}");
             }
@@ -278,7 +299,7 @@ unsafe impl PciFunction for UserFunction {
         Ok(Vectors::new(vectors))
     }
 
-    /// What the server does for a reset, where it can.
+    /// What the server does for a reset, where it can. Vectors that are on stay on, as with the kernel, which restores what a reset takes.
     fn reset(&mut self) -> Result<(), PciError> {
         if !self.has_reset {
             return Err(Cause::NoReset.error(self.name(), "resetting it").into());
@@ -286,7 +307,8 @@ unsafe impl PciFunction for UserFunction {
         self.connection.reset().map_err(|cause| self.error("resetting it", cause))?;
         self.connection.events().clear_failed();
         self.command(COMMAND_BUS_MASTER, false)?;
-        self.command(COMMAND_MEMORY_SPACE, true)
+        self.command(COMMAND_MEMORY_SPACE, true)?;
+        self.interrupts_on.map_or(Ok(()), |on| self.open_vectors(on))
     }
 }
 

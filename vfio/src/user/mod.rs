@@ -18,6 +18,7 @@ mod domain;
 mod function;
 mod memory;
 mod socket;
+mod vectors;
 mod version;
 mod wire;
 

@@ -2,7 +2,9 @@
 //! What a test wants of the device it asks by writing to registers of BAR 0.
 #![allow(dead_code, reason = "each test uses a part")]
 
-use std::collections::{BTreeMap, VecDeque};
+mod vectors;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::{IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -40,6 +42,8 @@ pub(crate) const CLOSE: u32 = 0x110;
 pub(crate) const EVENT: u32 = 0x114;
 /// By a message that wants no reply, writes this value to the start of the newest mapping.
 pub(crate) const POST: u32 = 0x118;
+/// Asks for the whole of the newest mapping by a message and reads the answer in small parts, with pauses, and nothing else until the connection ends.
+pub(crate) const DRAIN: u32 = 0x120;
 /// The next Copy begins when so many bytes wait to be read from the client's socket.
 pub(crate) const BACKLOG: u32 = 0x11c;
 pub(crate) const BAR_LEN: usize = 0x4000;
@@ -85,6 +89,12 @@ pub(crate) struct Make {
     pub(crate) device_flags: u32,
     /// It has a second socket for its own commands, where the client knows of such a thing.
     pub(crate) has_twin: bool,
+    /// It minds the mask bits of its MSI-X table, in a BAR 2 by messages, and masks all vectors at first and at a reset.
+    pub(crate) has_masks: bool,
+    /// It says that vectors are masked and unmasked by command.
+    pub(crate) is_maskable: bool,
+    /// Mappings that it takes.
+    pub(crate) most_maps: usize,
     pub(crate) hook: Hook,
 }
 
@@ -98,8 +108,19 @@ impl Default for Make {
             is_read_only: false,
             device_flags: 3,
             has_twin: false,
+            has_masks: false,
+            is_maskable: false,
+            most_maps: usize::MAX,
             hook: Box::new(|_| None),
         }
+    }
+}
+
+impl Make {
+    /// As QEMU's `x-vfio-user-server` with libvfio-user: its table masks all vectors after a reset, and it takes 16 mappings, of which it says nothing.
+    pub(crate) fn like_qemu() -> Self {
+        let capabilities = "{\"capabilities\":{\"max_msg_fds\":8,\"max_data_xfer_size\":1048576,\"migration\":{\"pgsize\":4096}}}\0";
+        Self { capabilities, has_masks: true, most_maps: 16, ..Self::default() }
     }
 }
 
@@ -165,6 +186,8 @@ struct Device {
     twin: Twin,
     maps: Vec<(u64, u64, std::fs::File)>,
     irqs: Irqs,
+    /// Vectors that fired while they were masked.
+    pending: BTreeSet<u32>,
     /// Commands that came while the device waited for a reply of the client's.
     later: VecDeque<Message>,
 }
@@ -183,6 +206,10 @@ pub(crate) fn soon<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) ->
     let (sender, done) = std::sync::mpsc::channel();
     std::thread::spawn(move || sender.send(f()));
     done.recv_timeout(Duration::from_secs(30)).ok()
+}
+/// Signals an event descriptor.
+pub(crate) fn raise(event: &OwnedFd) {
+    assert_eq!(rustix::io::write(event, &1u64.to_ne_bytes()), Ok(8));
 }
 /// 32-bit words as bytes.
 pub(crate) fn words(words: &[u32]) -> Vec<u8> {
@@ -224,7 +251,10 @@ impl Device {
         config[usize::from(MSIX)..usize::from(MSIX) + 12].copy_from_slice(&table);
         let mut bar: Vec<_> = (0..BAR_LEN).map(|i| i as u8).collect();
         bar[BACKLOG as usize..][..4].fill(0);
-        Self { socket, log, make, config, bar, bar_2, twin, maps: Vec::new(), irqs, later: VecDeque::new() }
+        let (pending, later) = (BTreeSet::new(), VecDeque::new());
+        let mut device = Self { socket, log, make, config, bar, bar_2, twin, maps: Vec::new(), irqs, pending, later };
+        device.reset_vectors();
+        device
     }
 
     fn serve(mut self) {
@@ -276,7 +306,7 @@ impl Device {
             GET_REGION_INFO => self.region(body, fds),
             GET_IRQ_INFO => {
                 let index = u32_at(body, 8);
-                words(&[16, 1, index, [1, 0, 3, 1, 1][index as usize]])
+                words(&[16, if self.make.is_maskable && index == 2 { 3 } else { 1 }, index, [1, 0, 3, 1, 1][index as usize]])
             }
             SET_IRQS => {
                 let (flags, index, start, count) = (u32_at(body, 4), u32_at(body, 8), u32_at(body, 12), u32_at(body, 16));
@@ -286,6 +316,7 @@ impl Device {
                         let given = message.fds.drain(..).zip(start..).map(|(fd, vector)| ((index, vector), fd));
                         self.irqs.lock().unwrap().extend(given);
                     }
+                    (0x11, count) if index == 2 => self.unmask(start..start + count),
                     _ => return Some(Err(22)),
                 }
                 Vec::new()
@@ -300,11 +331,13 @@ impl Device {
                 let bytes = if region == 7 { &mut self.config } else { &mut self.bar };
                 bytes[at..at + data.len()].copy_from_slice(&data);
                 let reply = [&body[..12], &[0; 4]].concat();
+                self.fire_pending();
                 if region == 0 && !self.register(at as u32) {
                     return None;
                 }
                 reply
             }
+            DMA_MAP if self.maps.len() >= self.make.most_maps => return Some(Err(22)),
             DMA_MAP => {
                 let file = std::fs::File::from(message.fds.pop().unwrap());
                 self.maps.push((u64_at(body, 16), u64_at(body, 24), file));
@@ -316,6 +349,7 @@ impl Device {
             }
             RESET => {
                 self.config[4] = 0;
+                self.reset_vectors();
                 Vec::new()
             }
             _ => return Some(Err(38)),
@@ -337,6 +371,7 @@ impl Device {
         let info = |argsz: u32, flags: u32, cap: u32, len: usize| [words(&[argsz, flags, index, cap]), words(&[len as u32, 0, 0, 0])].concat();
         match index {
             0 => info(32, 3, 0, BAR_LEN),
+            2 if self.make.has_masks => info(32, 3, 0, BAR_LEN),
             2 if !areas.is_empty() => {
                 let argsz = 32 + 16 + 16 * areas.len() as u32;
                 let path = format!("/proc/self/fd/{}", self.bar_2.as_raw_fd());
@@ -357,10 +392,9 @@ impl Device {
     /// Does what a write to a register asks for. `false`: the connection ends.
     fn register(&mut self, at: u32) -> bool {
         let value = u64_at(&self.bar, at as usize & !7) >> (8 * (at & 7)) & 0xffff_ffff;
-        let fire = |fd: &OwnedFd| assert_eq!(rustix::io::write(fd, &1u64.to_ne_bytes()), Ok(8));
         match at {
-            FIRE => fire(&self.irqs.lock().unwrap()[&(2, value as u32)]),
-            EVENT => fire(&self.irqs.lock().unwrap()[&(value as u32, 0)]),
+            FIRE => self.fire(value as u32),
+            EVENT => raise(&self.irqs.lock().unwrap()[&(value as u32, 0)]),
             FILL => {
                 let (_, len, file) = self.maps.last().unwrap();
                 file.write_all_at(&vec![value as u8; *len as usize], 0).unwrap();
@@ -374,6 +408,7 @@ impl Device {
                 let body = [&self.maps.last().unwrap().0.to_le_bytes()[..], &4u64.to_le_bytes(), &words(&[value as u32])].concat();
                 self.tell(&message(0x7777, DMA_WRITE, 0x10, 0, &body));
             }
+            DRAIN => self.drain(),
             CLOSE => return false,
             _ => {}
         }
@@ -389,6 +424,14 @@ impl Device {
         let written = self.ask(DMA_WRITE, &[access(iova + 16), inverted].concat())?;
         assert_eq!(written, access(iova + 16), "libvfio-user wants what it asked for, without the data");
         Ok(())
+    }
+
+    fn drain(&mut self) {
+        let &(iova, len, _) = self.maps.last().unwrap();
+        self.tell(&message(0x7777, DMA_READ, 0, 0, &[iova.to_le_bytes(), len.to_le_bytes()].concat()));
+        while (&self.socket).read(&mut [0; 1024]).is_ok_and(|got| got > 0) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     /// Something to the client, where the device's own commands go.

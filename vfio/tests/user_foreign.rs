@@ -1,0 +1,118 @@
+//! A vfio-user server as QEMU's, made with libvfio-user: it models the whole function, masks its vectors, and has little room.
+
+mod server;
+
+use driver_core::host::{Interrupt, PciErrorKind, PciFunction, RegSpace, Vectors};
+use server::*;
+use vfio::{UserFunction, VfioInterrupt};
+
+fn open(make: Make) -> (UserFunction, Server) {
+    let server = Server::start(make);
+    (UserFunction::open(&server.path).unwrap(), server)
+}
+
+/// Each vector's message arrives, once.
+#[track_caller]
+fn assert_arrive(bar: &impl RegSpace, vectors: &mut [VfioInterrupt]) {
+    for fired in (0..vectors.len()).rev() {
+        bar.write32(FIRE, fired as u32);
+        assert_eq!(vectors[fired].wait(Some(5_000_000)), Ok(1), "vector {fired}");
+    }
+    assert!(vectors.iter_mut().all(|vector| vector.wait(Some(0)) == Ok(0)));
+}
+
+fn all(vectors: Vectors<VfioInterrupt>) -> Vec<VfioInterrupt> {
+    vectors.into_iter().collect()
+}
+
+/// Vector Control of the table's first entry, in BAR 2.
+const CONTROL: u32 = 0x300c;
+
+#[test]
+fn vectors_that_the_table_masks_are_opened() {
+    let (mut function, server) = open(Make::like_qemu());
+    let bar = open_bar(&mut function, 0).unwrap();
+    let table = open_bar(&mut function, 2).unwrap();
+    // A bit that is the server's own.
+    table.write32(CONTROL + 16, 0x0001_0001);
+    let mut vectors = all(function.enable_interrupts(2).unwrap());
+    assert_arrive(&bar, &mut vectors);
+    let controls = [0, 16, 32].map(|entry| table.read32(CONTROL + entry));
+    assert_eq!(controls, [0, 0x0001_0000, 1], "those in use, and nothing but the mask");
+    let waited = |seen: &Seen| seen.command == REGION_WRITE && u32_at(&seen.body, 8) == 2 && seen.flags == 0;
+    assert_eq!(server.seen.lock().unwrap().iter().filter(|seen| waited(seen)).count(), 2, "the client waits until they are open");
+}
+
+#[test]
+fn vectors_that_are_on_are_opened_again_after_a_reset() {
+    let (mut function, server) = open(Make::like_qemu());
+    let bar = open_bar(&mut function, 0).unwrap();
+    function.reset().unwrap();
+    let mut vectors = all(function.enable_interrupts(3).unwrap());
+    for _ in 0..2 {
+        assert_arrive(&bar, &mut vectors);
+        function.reset().unwrap();
+        assert_eq!(function.config_read(MSIX + 2, 2), Ok(0x8002), "MSI-X is on again");
+    }
+    assert_arrive(&bar, &mut vectors);
+    function.disable_interrupts().unwrap();
+    function.reset().unwrap();
+    assert_eq!((function.config_read(MSIX + 2, 2), server.seen(RESET).len()), (Ok(0x0002), 4), "and off where they were off");
+}
+
+/// What fires while a vector is masked is sent when it is opened.
+#[test]
+fn what_was_pending_arrives() {
+    let (mut function, _server) = open(Make::like_qemu());
+    let bar = open_bar(&mut function, 0).unwrap();
+    bar.write32(FIRE, 0);
+    let mut vectors = all(function.enable_interrupts(1).unwrap());
+    assert_eq!(vectors[0].wait(Some(5_000_000)), Ok(1));
+}
+
+#[test]
+fn a_function_mask_is_taken_off() {
+    let (mut function, _server) = open(Make::like_qemu());
+    let bar = open_bar(&mut function, 0).unwrap();
+    config_write(&mut function, MSIX + 2, 2, 0x4002).unwrap();
+    assert_arrive(&bar, &mut all(function.enable_interrupts(3).unwrap()));
+    assert_eq!(function.config_read(MSIX + 2, 2), Ok(0x8002));
+}
+
+fn is_table(seen: &Seen) -> bool {
+    matches!(seen.command, REGION_READ | REGION_WRITE) && u32_at(&seen.body, 8) == 2
+}
+
+#[test]
+fn vectors_that_are_masked_by_command_are_opened_by_command() {
+    let hook: Hook = Box::new(|seen| is_table(seen).then_some(Instead::Error(22)));
+    let (mut function, server) = open(Make { is_maskable: true, hook, ..Make::like_qemu() });
+    let bar = open_bar(&mut function, 0).unwrap();
+    assert_arrive(&bar, &mut all(function.enable_interrupts(3).unwrap()));
+    let unmasked = Seen { command: SET_IRQS, flags: 0, body: words(&[20, 0x11, 2, 0, 3]), fds: 0 };
+    assert_eq!(server.seen(SET_IRQS).last(), Some(&unmasked));
+}
+
+/// A server that never masks is not told to unmask.
+#[test]
+fn open_vectors_are_left_as_they_are() {
+    let (mut function, server) = open(Make { areas: vec![(0x1000, 0x1000)], ..Make::default() });
+    let bar = open_bar(&mut function, 0).unwrap();
+    assert_arrive(&bar, &mut all(function.enable_interrupts(3).unwrap()));
+    assert!(server.seen(REGION_WRITE).iter().all(|write| !is_table(write)));
+    assert!(server.seen(SET_IRQS).iter().all(|set| u32_at(&set.body, 4) & 1 << 4 == 0));
+}
+
+/// A table that cannot be used leaves a device that can be polled.
+#[test]
+fn vectors_that_cannot_be_opened_are_no_error() {
+    let ones = Box::new(|seen: &Seen| (seen.command == REGION_READ && is_table(seen)).then(|| Instead::Body([&seen.body[..], &[0xff; 4]].concat())));
+    let refused = Box::new(|seen: &Seen| (seen.command == REGION_WRITE && is_table(seen)).then_some(Instead::Error(1)));
+    let unanswered: [Hook; 2] = [ones, refused];
+    for hook in unanswered {
+        let (mut function, _server) = open(Make { hook, ..Make::like_qemu() });
+        assert_eq!(function.enable_interrupts(3).unwrap().left(), 3);
+    }
+    let (mut function, _server) = open(Make { hook: Box::new(|seen| is_table(seen).then_some(Instead::Close)), ..Make::like_qemu() });
+    assert_eq!(function.enable_interrupts(3).unwrap_err().kind, PciErrorKind::Gone);
+}
