@@ -170,8 +170,17 @@ fn is_over(until: Option<Instant>) -> bool {
 
 /// Waits until one of the descriptors is readable or has ended, and says which; none where the time was over.
 pub(crate) fn ready<const N: usize>(fds: [BorrowedFd<'_>; N], until: Option<Instant>) -> io::Result<[bool; N]> {
+    poll_until(fds, PollFlags::IN, until)
+}
+
+/// Waits until a socket takes more, or has ended. `false`: the time was over.
+pub(crate) fn has_room(socket: BorrowedFd<'_>, until: Instant) -> io::Result<bool> {
+    poll_until([socket], PollFlags::OUT, Some(until)).map(|[has_room]| has_room)
+}
+
+fn poll_until<const N: usize>(fds: [BorrowedFd<'_>; N], flags: PollFlags, until: Option<Instant>) -> io::Result<[bool; N]> {
     loop {
-        let mut polled = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+        let mut polled = fds.map(|fd| PollFd::from_borrowed_fd(fd, flags));
         let left = until.map(|until| until.saturating_duration_since(Instant::now()));
         let left = left.map(|left| Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() });
         match poll(&mut polled, left.as_ref()) {

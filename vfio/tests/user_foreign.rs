@@ -2,9 +2,11 @@
 
 mod server;
 
+use std::time::{Duration, Instant};
+
 use driver_core::host::{Interrupt, PciErrorKind, PciFunction, RegSpace, Vectors};
 use server::*;
-use vfio::{UserFunction, VfioInterrupt};
+use vfio::{Event, UserDomain, UserFunction, VfioInterrupt};
 
 fn open(make: Make) -> (UserFunction, Server) {
     let server = Server::start(make);
@@ -115,4 +117,28 @@ fn vectors_that_cannot_be_opened_are_no_error() {
     }
     let (mut function, _server) = open(Make { hook: Box::new(|seen| is_table(seen).then_some(Instead::Close)), ..Make::like_qemu() });
     assert_eq!(function.enable_interrupts(3).unwrap_err().kind, PciErrorKind::Gone);
+}
+
+/// A server that reads a long answer slowly: another command's wait has the same limit as if nothing else were on its way.
+#[test]
+fn the_answer_limit_holds_while_a_long_answer_is_drained() {
+    type Wait = fn(&mut UserFunction, &vfio::VfioBar);
+    let waits: [Wait; 2] = [|function, _| assert!(function.config_read(0, 4).is_err()), |_, bar| bar.write32(0x20, 1)];
+    for wait in waits {
+        let server = Server::start(Make::default());
+        let limit = Duration::from_millis(700);
+        let mut function = UserDomain::with_answer_limit(limit).open(&server.path).unwrap();
+        let bar = open_bar(&mut function, 0).unwrap();
+        // At 100 KiB a second it would take 10 s.
+        let region = function.dma().allocate(1 << 20).unwrap();
+        bar.write32(DRAIN, 1);
+        // The answer is on its way.
+        std::thread::sleep(limit / 4);
+        let before = Instant::now();
+        wait(&mut function, &bar);
+        assert!(before.elapsed() < 3 * limit, "{:?}", before.elapsed());
+        assert_eq!(function.events().wait(Some(30_000_000)), Ok(Some(Event::Gone)));
+        drop((region, bar, function));
+        server.join();
+    }
 }

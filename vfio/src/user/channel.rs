@@ -3,10 +3,9 @@
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::Instant;
 
-use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use zerocopy::little_endian::{U16, U32};
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -75,7 +74,7 @@ impl From<io::Error> for Loss {
             io::ErrorKind::InvalidData => Self::Nonsense(error.to_string()),
             // The one reply that is waited for at the socket itself.
             io::ErrorKind::TimedOut => Self::Silent(Command::Version.name()),
-            io::ErrorKind::WouldBlock => Self::Failed("it takes no more messages".into()),
+            io::ErrorKind::WouldBlock => Self::Failed("it did not take a message in time".into()),
             _ => Self::Failed(error.to_string()),
         }
     }
@@ -99,20 +98,52 @@ pub(super) struct Head {
 #[derive(Debug)]
 pub(super) struct Channel {
     socket: OwnedFd,
-    /// Held while a message is written, so that messages do not mix.
-    writing: Mutex<()>,
+    /// Taken while a message is written, so that messages do not mix.
+    turn: Turn,
+}
+
+/// A lock that is not waited for beyond a moment.
+#[derive(Debug, Default)]
+struct Turn {
+    is_taken: Mutex<bool>,
+    freed: Condvar,
+}
+
+/// Whoever has the turn.
+struct Taken<'a>(&'a Turn);
+
+impl Turn {
+    /// `None`: another one had it until then.
+    fn take(&self, until: Instant) -> Option<Taken<'_>> {
+        let mut is_taken = self.is_taken.lock().unwrap_or_else(PoisonError::into_inner);
+        while *is_taken {
+            let left = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())?;
+            is_taken = self.freed.wait_timeout(is_taken, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        *is_taken = true;
+        Some(Taken(self))
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        *self.0.is_taken.lock().unwrap_or_else(PoisonError::into_inner) = false;
+        self.0.freed.notify_one();
+    }
 }
 
 impl Channel {
-    /// `limit`: for how long the server may leave no room for a message.
-    pub(super) fn new(socket: OwnedFd, limit: Duration) -> io::Result<Self> {
+    pub(super) fn new(socket: OwnedFd) -> io::Result<Self> {
         // One that the server made may have been made not to block.
         rustix::io::ioctl_fionbio(&socket, false)?;
-        set_socket_timeout(&socket, Timeout::Send, Some(limit))?;
-        Ok(Self { socket, writing: Mutex::default() })
+        Ok(Self { socket, turn: Turn::default() })
     }
 
-    pub(super) fn send(&self, head: &Head, body: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+    /// Sends a message. `until`: when it is given up, whether the socket has no room or another thread's message is on its way.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::WouldBlock`] where it is given up.
+    pub(super) fn send(&self, head: &Head, body: &[u8], fds: &[BorrowedFd<'_>], until: Instant) -> io::Result<()> {
         let size = HEADER_BYTES + body.len();
         let (id, command) = (U16::new(head.id), U16::new(head.command));
         let header = Header { id, command, size: U32::new(size as u32), flags: U32::new(head.flags), error: U32::new(head.error) };
@@ -127,8 +158,8 @@ impl Channel {
             long = [header.as_bytes(), body].concat();
             &long
         };
-        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        socket::send(&self.socket, message, fds)
+        let _turn = self.turn.take(until).ok_or(io::ErrorKind::WouldBlock)?;
+        socket::send(&self.socket, message, fds, until)
     }
 
     /// The next message, waited for until then (`None`: until the channel is shut down).

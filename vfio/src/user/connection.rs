@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -74,7 +74,7 @@ impl Connection {
     /// Speaks first on a connected socket. `limit`: how long a reply may take. `space`: the memory that the server may ask for.
     pub(super) fn start(name: String, socket: OwnedFd, limit: Duration, space: Arc<Space>) -> Result<Self, ServerCause> {
         let failed = |error: io::Error| ServerCause::Gone { how: error.to_string() };
-        let main = Channel::new(socket, limit).map_err(failed)?;
+        let main = Channel::new(socket).map_err(failed)?;
         let (capabilities, twin) = version::agree(&main, limit)?;
         let events = Events::of_server(&name).map_err(failed)?;
         let link = Arc::new(Link { name, main, twin, waiting: Mutex::default(), closing: AtomicBool::new(false), events, limit });
@@ -100,6 +100,8 @@ impl Connection {
     /// Sends a command and waits for its reply.
     pub(super) fn call(&self, command: Command, body: &[u8], fds: &[BorrowedFd<'_>]) -> Result<Message, ServerCause> {
         let link = &*self.link;
+        // For all that the caller waits for: its turn at the socket, room in it, and the reply.
+        let until = Instant::now() + link.limit;
         let (sender, reply) = sync_channel(1);
         let id = {
             let mut waiting = link.lock();
@@ -108,10 +110,10 @@ impl Connection {
             }
             waiting.expect(sender)
         };
-        if let Err(error) = link.main.send(&Head { id, command: command as u16, flags: wire::TYPE_COMMAND, error: 0 }, body, fds) {
+        if let Err(error) = link.main.send(&Head { id, command: command as u16, flags: wire::TYPE_COMMAND, error: 0 }, body, fds, until) {
             link.lose(error.into());
         }
-        let message = match reply.recv_timeout(link.limit) {
+        let message = match reply.recv_timeout(until.saturating_duration_since(Instant::now())) {
             Ok(message) => message,
             Err(ended) => {
                 if ended == RecvTimeoutError::Timeout {
@@ -135,7 +137,7 @@ impl Connection {
             return Err(lost.clone().into());
         }
         let head = Head { id: POSTED_ID, command: command as u16, flags: wire::TYPE_COMMAND | wire::NO_REPLY, error: 0 };
-        self.link.main.send(&head, body, &[]).map_err(|error| {
+        self.link.main.send(&head, body, &[], Instant::now() + self.link.limit).map_err(|error| {
             let loss = Loss::from(error);
             self.link.lose(loss.clone());
             loss.into()
@@ -230,7 +232,7 @@ impl Link {
                     return Ok(());
                 }
                 let flags = if error == 0 { wire::TYPE_REPLY } else { wire::TYPE_REPLY | wire::ERROR };
-                Ok(channel.send(&Head { id, command: header.command.get(), flags, error }, &body, &[])?)
+                Ok(channel.send(&Head { id, command: header.command.get(), flags, error }, &body, &[], Instant::now() + self.limit)?)
             }
             other => Err(Loss::Nonsense(format!("a message of type {other}"))),
         }

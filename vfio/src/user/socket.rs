@@ -5,26 +5,37 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
+use rustix::io::Errno;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
 
 use super::wire::MAX_FDS;
-use crate::irq::ready;
+use crate::irq::{has_room, ready};
 
-/// Sends all of `message`; `fds`, at most [`MAX_FDS`], go with its first byte.
-pub(super) fn send(socket: impl AsFd, message: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+/// Sends all of `message`; `fds`, at most [`MAX_FDS`], go with its first byte. `until`: when it is given up, however much of it the other end has taken.
+///
+/// # Errors
+/// [`io::ErrorKind::WouldBlock`] where the other end left no room in time.
+pub(super) fn send(socket: impl AsFd, message: &[u8], fds: &[BorrowedFd<'_>], until: Instant) -> io::Result<()> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
     let mut beside = SendAncillaryBuffer::new(&mut space);
     if !fds.is_empty() && !beside.push(SendAncillaryMessage::ScmRights(fds)) {
         return Err(io::ErrorKind::ArgumentListTooLong.into());
     }
+    // A server that went away is an error here and no signal. The system's own limit on sending would begin anew with each part that is taken.
+    let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
     let mut sent = 0;
     while sent < message.len() {
-        // A server that went away is an error here and no signal.
-        let now = rustix::io::retry_on_intr(|| sendmsg(&socket, &[IoSlice::new(&message[sent..])], &mut beside, SendFlags::NOSIGNAL))?;
-        sent += now;
-        beside.clear();
+        match sendmsg(&socket, &[IoSlice::new(&message[sent..])], &mut beside, flags) {
+            Ok(now) => {
+                sent += now;
+                beside.clear();
+            }
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) if has_room(socket.as_fd(), until)? => {}
+            Err(error) => return Err(error.into()),
+        }
     }
     Ok(())
 }
@@ -41,7 +52,7 @@ pub(super) fn receive(socket: impl AsFd, buffer: &mut [u8], fds: &mut Vec<OwnedF
         let got = loop {
             let part = &mut [IoSliceMut::new(&mut buffer[filled..])];
             match recvmsg(&socket, part, &mut beside, RecvFlags::CMSG_CLOEXEC) {
-                Err(rustix::io::Errno::INTR) => {}
+                Err(Errno::INTR) => {}
                 other => break other?,
             }
         };

@@ -34,7 +34,7 @@ pub(super) fn agree(main: &Channel, limit: Duration) -> Result<(Capabilities, Op
         Ok(None) => None,
         Ok(Some(index)) => {
             let socket = stream_socket(index, reply.fds).map_err(wrong)?;
-            Some(Channel::new(socket, limit).map_err(|error| wrong(error.to_string()))?)
+            Some(Channel::new(socket).map_err(|error| wrong(error.to_string()))?)
         }
         Err(saw) => return Err(wrong(saw.into())),
     };
@@ -45,7 +45,7 @@ fn exchange(main: &Channel, limit: Duration) -> Result<Message, Loss> {
     let until = Instant::now() + limit;
     let mut body = Version { major: U16::new(wire::MAJOR), minor: U16::new(wire::MINOR) }.as_bytes().to_vec();
     body.extend_from_slice(Capabilities::proposal().as_bytes());
-    main.send(&Head { id: ID, command: Command::Version as u16, flags: wire::TYPE_COMMAND, error: 0 }, &body, &[])?;
+    main.send(&Head { id: ID, command: Command::Version as u16, flags: wire::TYPE_COMMAND, error: 0 }, &body, &[], until)?;
     let reply = main.receive(Some(until))?;
     let Message { header, .. } = &reply;
     let is_reply = header.flags.get() & wire::TYPE_MASK == wire::TYPE_REPLY && header.id.get() == ID;
