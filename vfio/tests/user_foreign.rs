@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use driver_core::host::{Interrupt, PciErrorKind, PciFunction, RegSpace, Vectors};
 use server::*;
-use vfio::{Event, UserDomain, UserFunction, VfioInterrupt};
+use vfio::{Cause, Event, ServerCause, UserDomain, UserFunction, VfioInterrupt};
 
 fn open(make: Make) -> (UserFunction, Server) {
     let server = Server::start(make);
@@ -117,6 +117,66 @@ fn vectors_that_cannot_be_opened_are_no_error() {
     }
     let (mut function, _server) = open(Make { hook: Box::new(|seen| is_table(seen).then_some(Instead::Close)), ..Make::like_qemu() });
     assert_eq!(function.enable_interrupts(3).unwrap_err().kind, PciErrorKind::Gone);
+}
+
+const SIX_MAPS: &str = "{\"capabilities\":{\"max_msg_fds\":8,\"max_dma_maps\":6}}\0";
+
+#[test]
+fn no_more_is_mapped_than_the_server_says_that_it_takes() {
+    let (a, b) = (Server::start(Make::default()), Server::start(Make { capabilities: SIX_MAPS, most_maps: 6, ..Make::default() }));
+    let domain = UserDomain::new();
+    let (_first, second) = (domain.open(&a.path).unwrap(), domain.open(&b.path).unwrap());
+    let mut regions: Vec<_> = (0..6).map(|_| domain.dma().allocate(4096).unwrap()).collect();
+    for _ in 0..2 {
+        let error = domain.dma().allocate(4096).unwrap_err().to_string();
+        let wanted =
+            format!("the server vfio-user:{} takes at most 6 mappings at a time (max_dma_maps), and 7 are needed. To mend it: ", b.path.display());
+        assert!(error.contains(&wanted) && error.contains("fewer and larger regions") && error.lines().count() == 1, "{error}");
+    }
+    assert_eq!((a.seen(DMA_MAP).len(), b.seen(DMA_MAP).len()), (6, 6), "nobody was asked for the seventh");
+    let (iova, len) = (regions[5].iova(), second.dma().allocate(4096).is_err());
+    regions.pop();
+    assert_eq!((domain.dma().allocate(4096).unwrap().iova(), len), (iova, true), "one that was given back makes room");
+    // A server that is gone does not limit the others.
+    regions.push(domain.dma().allocate(4096).unwrap());
+    let mut second = second;
+    open_bar(&mut second, 0).unwrap().write32(CLOSE, 1);
+    assert_eq!(second.events().wait(Some(30_000_000)), Ok(Some(Event::Gone)));
+    assert!(domain.dma().allocate(4096).is_ok());
+}
+
+#[test]
+fn a_server_with_less_room_than_the_domain_needs_is_not_opened() {
+    let (a, b) = (Server::start(Make::default()), Server::start(Make { capabilities: SIX_MAPS, ..Make::default() }));
+    let domain = UserDomain::new();
+    let first = domain.open(&a.path).unwrap();
+    let _regions: Vec<_> = (0..7).map(|_| first.dma().allocate(4096).unwrap()).collect();
+    let error = domain.open(&b.path).unwrap_err();
+    let Cause::Server(ServerCause::MapLimit { limit, needed, .. }) = *error.cause else { panic!("{error}") };
+    assert_eq!((limit, needed), (6, 7));
+    assert!(error.to_string().contains("mapping the memory of the domain: the server vfio-user:"), "{error}");
+    assert_eq!(b.join().iter().filter(|seen| seen.command == DMA_MAP).count(), 0, "nothing was mapped in vain");
+}
+
+/// libvfio-user answers EINVAL, which tells nothing.
+#[test]
+fn a_limit_that_the_server_does_not_tell_is_named_when_it_is_met() {
+    let (function, server) = open(Make::like_qemu());
+    let _regions: Vec<_> = (0..16).map(|_| function.dma().allocate(4096).unwrap()).collect();
+    let error = function.dma().allocate(4096).unwrap_err().to_string();
+    let wanted = format!("refused DMA_MAP: Invalid argument (os error 22), with 16 mappings in place at vfio-user:{}", server.path.display());
+    assert!(error.contains(&wanted) && error.contains("max_dma_maps") && error.lines().count() == 1, "{error}");
+}
+
+#[test]
+fn a_server_that_takes_less_than_a_register_at_a_time_is_not_opened() {
+    for bytes in [0, 4, 7] {
+        let capabilities: &'static str = format!("{{\"capabilities\":{{\"max_data_xfer_size\":{bytes}}}}}\0").leak();
+        let server = Server::start(Make { capabilities, ..Make::default() });
+        let error = UserFunction::open(&server.path).unwrap_err().to_string();
+        assert!(error.contains(&format!("takes at most {bytes} bytes of data in a message (max_data_xfer_size)")), "{error}");
+    }
+    open(Make { capabilities: "{\"capabilities\":{\"max_data_xfer_size\":8}}\0", ..Make::default() });
 }
 
 /// A server that reads a long answer slowly: another command's wait has the same limit as if nothing else were on its way.

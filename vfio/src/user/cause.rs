@@ -45,6 +45,29 @@ pub enum ServerCause {
         /// The smallest that it maps, in bytes.
         page_bytes: u64,
     },
+    /// It takes less data in a message than a register has.
+    DataLimit {
+        /// The most that it takes, in bytes (`max_data_xfer_size`).
+        bytes: u64,
+    },
+    /// It takes fewer mappings at a time than are needed.
+    MapLimit {
+        /// The spec that names the server.
+        server: String,
+        /// The most that it takes (`max_dma_maps`).
+        limit: u64,
+        /// How many it would have.
+        needed: u64,
+    },
+    /// It refused a mapping.
+    MapRefused {
+        /// The spec that names the server.
+        server: String,
+        /// How many mappings of this process it had.
+        mapped: u64,
+        /// Its error number; 0 where it gave none.
+        errno: i32,
+    },
     /// It refused a command.
     Refused {
         /// The command's name in the protocol.
@@ -79,6 +102,14 @@ impl ServerCause {
             }
             Self::NotPci => "give the socket of a server that serves a PCI device".into(),
             Self::Pages { .. } => "configure the server for smaller pages".into(),
+            Self::DataLimit { .. } => "configure the server for messages of 8 bytes of data and more (max_data_xfer_size)".into(),
+            Self::MapLimit { .. } => {
+                "raise the server's limit on mappings, or ask for fewer and larger regions: fewer queues, or each device in a domain of its own".into()
+            }
+            Self::MapRefused { .. } => {
+                "see what the server reports; where it has a limit on mappings that it does not tell (max_dma_maps), raise it, or ask for fewer and larger regions"
+                    .into()
+            }
             Self::Refused { .. } => "see what the server reports".into(),
             Self::Gone { .. } => "see why the server ended, start it again, and open the device anew".into(),
         }
@@ -98,6 +129,16 @@ impl fmt::Display for ServerCause {
             Self::TwinSocket { saw } => write!(f, "the server announces a second socket (twin_socket) that cannot be used: {saw}"),
             Self::NotPci => f.write_str("the server serves no PCI device"),
             Self::Pages { page_bytes } => write!(f, "the server maps memory in pages of {page_bytes} bytes and more, larger than this machine's"),
+            Self::DataLimit { bytes } => {
+                write!(f, "the server takes at most {bytes} bytes of data in a message (max_data_xfer_size), and registers have up to 8")
+            }
+            Self::MapLimit { server, limit, needed } => {
+                write!(f, "the server {server} takes at most {limit} mappings at a time (max_dma_maps), and {needed} are needed")
+            }
+            Self::MapRefused { server, mapped, errno } => {
+                let refused = Self::Refused { command: "DMA_MAP", errno: *errno };
+                write!(f, "{refused}, with {mapped} mappings in place at {server}")
+            }
             Self::Refused { command, errno: 0 } => write!(f, "the server refused {command}"),
             Self::Refused { command, errno } => write!(f, "the server refused {command}: {}", io::Error::from_raw_os_error(*errno)),
             Self::Gone { how } => write!(f, "the server is gone: {how}"),

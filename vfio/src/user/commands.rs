@@ -28,17 +28,36 @@ fn size<T>() -> U32 {
 }
 
 impl Connection {
+    /// Whether the server takes so many mappings more. One that is gone is found so when it is asked.
+    pub(super) fn check_room(&self, mappings: u64) -> Result<(), ServerCause> {
+        let needed = self.mapped() + mappings;
+        match self.capabilities().max_dma_maps {
+            Some(limit) if needed > limit && !self.is_lost() => Err(ServerCause::MapLimit { server: self.name().into(), limit, needed }),
+            _ => Ok(()),
+        }
+    }
+
     /// Lets the server reach memory.
     pub(super) fn dma_map(&self, iova: u64, memory: &Memory) -> Result<(), ServerCause> {
+        self.check_room(1)?;
         let (addr, len) = (U64::new(iova), U64::new(memory.len() as u64));
         let body = DmaMap { argsz: size::<DmaMap>(), flags: U32::new(DMA_READ_WRITE), offset: U64::new(0), addr, size: len };
-        self.call(Command::DmaMap, body.as_bytes(), &[memory.fd()]).map(drop)
+        match self.call(Command::DmaMap, body.as_bytes(), &[memory.fd()]) {
+            Ok(_) => {
+                self.count_mapped(1);
+                Ok(())
+            }
+            Err(ServerCause::Refused { errno, .. }) => Err(ServerCause::MapRefused { server: self.name().into(), mapped: self.mapped(), errno }),
+            Err(cause) => Err(cause),
+        }
     }
 
     /// Takes memory from the server. Its reply comes when it uses it no more.
     pub(super) fn dma_unmap(&self, iova: u64, len: u64) -> Result<(), ServerCause> {
         let body = DmaUnmap { argsz: size::<DmaUnmap>(), flags: U32::new(0), addr: U64::new(iova), size: U64::new(len) };
-        self.call(Command::DmaUnmap, body.as_bytes(), &[]).map(drop)
+        self.call(Command::DmaUnmap, body.as_bytes(), &[])?;
+        self.count_mapped(-1);
+        Ok(())
     }
 
     pub(super) fn device_info(&self) -> Result<DeviceInfo, ServerCause> {

@@ -9,7 +9,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -67,6 +67,8 @@ struct Link {
 pub(crate) struct Connection {
     link: Arc<Link>,
     capabilities: Capabilities,
+    /// Mappings that the server has.
+    mapped: AtomicU64,
     receiver: Option<JoinHandle<()>>,
 }
 
@@ -80,7 +82,7 @@ impl Connection {
         let link = Arc::new(Link { name, main, twin, waiting: Mutex::default(), closing: AtomicBool::new(false), events, limit });
         let listener = Arc::clone(&link);
         let receiver = std::thread::Builder::new().name("vfio-user".into()).spawn(move || listener.listen(&space)).map_err(failed)?;
-        Ok(Self { link, capabilities, receiver: Some(receiver) })
+        Ok(Self { link, capabilities, mapped: AtomicU64::new(0), receiver: Some(receiver) })
     }
 
     /// The spec that names the server.
@@ -90,6 +92,19 @@ impl Connection {
 
     pub(super) fn capabilities(&self) -> &Capabilities {
         &self.capabilities
+    }
+
+    pub(super) fn is_lost(&self) -> bool {
+        self.link.lock().lost.is_some()
+    }
+
+    /// How many mappings the server has. They change under the lock of their domain alone.
+    pub(super) fn mapped(&self) -> u64 {
+        self.mapped.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn count_mapped(&self, more: i64) {
+        self.mapped.fetch_add(more as u64, Ordering::Relaxed);
     }
 
     /// What happens to the server.

@@ -156,6 +156,7 @@ impl Mapper {
         changing.servers.retain(|server| server.strong_count() > 0);
         // Mappings change under `changing` alone, and none is waited for under the space's lock.
         let live: Vec<_> = self.space.lock().iter().map(|(&iova, memory)| (iova, Arc::clone(memory))).collect();
+        server.check_room(live.len() as u64)?;
         for (iova, memory) in live {
             server.dma_map(iova, &memory)?;
         }
@@ -171,6 +172,9 @@ impl Mapper {
         let memory = Arc::new(Memory::allocate(len_bytes).map_err(|error| no_memory(&error))?);
         let (len, page_bytes) = (memory.len() as u64, rustix::param::page_size());
         let mut changing = self.lock();
+        let servers: Vec<_> = changing.servers().collect();
+        // Before any of them is asked.
+        servers.iter().try_for_each(|server| server.check_room(1)).map_err(Cause::Server)?;
         let ranges = || vec![(0, (1 << IOVA_BITS) - 1)];
         let iova = changing
             .iovas
@@ -179,7 +183,6 @@ impl Mapper {
         let mapping = Mapping { ptr: memory.ptr(), iova, len_bytes: memory.len(), page_bytes };
         // Before the servers know: one that maps nothing may ask for it at once.
         self.space.lock().insert(iova.0, Arc::clone(&memory));
-        let servers: Vec<_> = changing.servers().collect();
         let mut reached = Vec::new();
         let mut lost = None;
         for server in &servers {

@@ -29,6 +29,9 @@ pub(super) fn agree(main: &Channel, limit: Duration) -> Result<(Capabilities, Op
         return Err(ServerCause::Version { major: version.major.get(), minor: version.minor.get() });
     }
     let capabilities = Capabilities::read(text).ok_or_else(|| ServerCause::NotVfioUser { saw: "its capabilities are no JSON text".into() })?;
+    if capabilities.max_data_bytes < wire::WIDEST_ACCESS_BYTES {
+        return Err(ServerCause::DataLimit { bytes: capabilities.max_data_bytes });
+    }
     let wrong = |saw: String| ServerCause::TwinSocket { saw };
     let twin = match capabilities.twin_fd_index {
         Ok(None) => None,

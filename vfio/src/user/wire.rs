@@ -16,6 +16,8 @@ pub(super) const TYPE_REPLY: u32 = 0x1;
 pub(super) const NO_REPLY: u32 = 1 << 4;
 pub(super) const ERROR: u32 = 1 << 5;
 
+/// The most data of this side's commands: a register of 64 bits.
+pub(super) const WIDEST_ACCESS_BYTES: u64 = 8;
 /// The most data in one message that this side takes (`max_data_xfer_size`), and what a server is believed to take that does not say.
 pub(super) const MAX_DATA_BYTES: usize = 1 << 20;
 /// The longest message: the most data, its header and body, and room for a reply with its capabilities.
@@ -174,6 +176,10 @@ pub(super) struct Capabilities {
     pub(super) max_msg_fds: usize,
     /// The sizes of pages that it maps, one bit each; 0 where it does not say.
     pub(super) pgsizes: u64,
+    /// Mappings that it takes at a time, where it says.
+    pub(super) max_dma_maps: Option<u64>,
+    /// Bytes of data that it takes in one message (`max_data_xfer_size`).
+    pub(super) max_data_bytes: u64,
     /// Which of the reply's descriptors is the socket for the server's own commands; `None`: they come over this side's. `Err`: what makes no sense.
     pub(super) twin_fd_index: Result<Option<usize>, &'static str>,
 }
@@ -196,7 +202,13 @@ impl Capabilities {
         let number = |name| named(name).and_then(serde_json::Value::as_u64);
         let fds = number("max_msg_fds").and_then(|fds| usize::try_from(fds).ok()).unwrap_or(1);
         let twin_fd_index = named("twin_socket").map_or(Ok(None), twin_fd_index);
-        Some(Self { max_msg_fds: fds.clamp(1, MAX_FDS), pgsizes: number("pgsizes").unwrap_or(0), twin_fd_index })
+        Some(Self {
+            max_msg_fds: fds.clamp(1, MAX_FDS),
+            pgsizes: number("pgsizes").unwrap_or(0),
+            max_dma_maps: number("max_dma_maps"),
+            max_data_bytes: number("max_data_xfer_size").unwrap_or(MAX_DATA_BYTES as u64),
+            twin_fd_index,
+        })
     }
 }
 
@@ -225,13 +237,15 @@ mod tests {
 
     #[test]
     fn capabilities_are_read_or_have_their_defaults() {
-        let defaults = Capabilities { max_msg_fds: 1, pgsizes: 0, twin_fd_index: Ok(None) };
+        let defaults = Capabilities { max_msg_fds: 1, pgsizes: 0, max_dma_maps: None, max_data_bytes: 1 << 20, twin_fd_index: Ok(None) };
         for text in [&b""[..], b"\0", b"{}", b"{\"capabilities\":{}}\0", b"{\"capabilities\":{\"max_msg_fds\":0,\"pgsizes\":\"x\"}}"] {
             assert_eq!(Capabilities::read(text), Some(defaults.clone()), "{}", String::from_utf8_lossy(text));
         }
         let text = b"{\"capabilities\":{\"max_msg_fds\":8,\"max_data_xfer_size\":1048576,\"pgsizes\":4096,\"migration\":{\"pgsize\":4096}}}\0";
         assert_eq!(Capabilities::read(text), Some(Capabilities { max_msg_fds: 8, pgsizes: 4096, ..defaults.clone() }));
-        assert_eq!(Capabilities::read(b"{\"capabilities\":{\"max_msg_fds\":9999}}"), Some(Capabilities { max_msg_fds: MAX_FDS, ..defaults }));
+        assert_eq!(Capabilities::read(b"{\"capabilities\":{\"max_msg_fds\":9999}}"), Some(Capabilities { max_msg_fds: MAX_FDS, ..defaults.clone() }));
+        let limits = b"{\"capabilities\":{\"max_dma_maps\":16,\"max_data_xfer_size\":4096}}";
+        assert_eq!(Capabilities::read(limits), Some(Capabilities { max_dma_maps: Some(16), max_data_bytes: 4096, ..defaults }));
         assert_eq!(Capabilities::read(b"220 mail.example.org\r\n"), None);
         assert_eq!(Capabilities::read(Capabilities::proposal().as_bytes()).map(|c| c.max_msg_fds), Some(MAX_FDS));
     }
