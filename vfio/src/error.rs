@@ -346,11 +346,17 @@ impl std::error::Error for Error {}
 
 impl From<Error> for PciError {
     fn from(error: Error) -> Self {
-        let kind = match *error.cause {
-            Cause::Kernel { errno: libc::ENODEV | libc::ENXIO, .. } | Cause::Server(ServerCause::Gone { .. }) => PciErrorKind::Gone,
+        let Error { on, mut step, cause } = error;
+        let kind = match *cause {
+            Cause::Kernel { errno: libc::ENODEV | libc::ENXIO, .. } => PciErrorKind::Gone,
+            // The kind has no words for a server's end, and what mends it.
+            Cause::Server(cause @ ServerCause::Gone { .. }) => {
+                step = format!("{step}: {cause} ({})", cause.remedy());
+                PciErrorKind::Gone
+            }
             cause => PciErrorKind::Host(format!("{cause}. To mend it: {}", cause.remedy())),
         };
-        Self::new(&error.on, &error.step, kind)
+        Self::new(&on, &step, kind)
     }
 }
 

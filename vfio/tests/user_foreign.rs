@@ -202,3 +202,41 @@ fn the_answer_limit_holds_while_a_long_answer_is_drained() {
         server.join();
     }
 }
+
+/// Everything that a driver asks of a function before it starts.
+fn ask_all(path: &std::path::Path) -> Result<(), Box<dyn std::error::Error>> {
+    let mut function = UserDomain::with_answer_limit(Duration::from_secs(60)).open(path)?;
+    function.id()?;
+    drop(open_bar(&mut function, 0)?);
+    // SAFETY: the device was told of no memory.
+    unsafe { function.allow_dma() }?;
+    drop(function.dma().allocate(4096)?);
+    function.enable_interrupts(2)?;
+    function.reset()?;
+    function.forbid_dma()?;
+    function.disable_interrupts()?;
+    Ok(())
+}
+
+/// Whatever was asked last: at once, in a sentence that says what to do with this server, and not with a machine or a kernel.
+#[test]
+fn a_server_that_ends_is_told_in_one_sentence() {
+    for commands in 1.. {
+        let mut left = commands;
+        let ends = move |_: &Seen| {
+            left -= 1;
+            (left < 0).then_some(Instead::Close)
+        };
+        let server = Server::start(Make { hook: Box::new(ends), ..Make::like_qemu() });
+        let before = Instant::now();
+        let Err(error) = ask_all(&server.path) else {
+            assert!(commands > 30, "all of it takes {commands} commands");
+            return;
+        };
+        let error = error.to_string();
+        let says = ["the server is gone: it closed the connection", "start it again"].map(|part| error.contains(part));
+        assert!(says == [true; 2] && error.matches("vfio-user:").count() <= 2, "after {commands} commands: {error}");
+        assert!(!["dmesg", "hypervisor", "machine", "kernel"].iter().any(|word| error.contains(word)) && error.lines().count() == 1, "{error}");
+        assert!(before.elapsed() < Duration::from_secs(5), "{:?}", before.elapsed());
+    }
+}

@@ -141,6 +141,14 @@ impl Connection {
         data.copied().ok_or(ServerCause::Refused { command: Command::RegionRead.name(), errno: 0 })
     }
 
+    /// Sets and clears bits of a 16-bit configuration register and leaves the others.
+    pub(super) fn change(&self, offset: u16, set: u16, clear: u16) -> Result<(), ServerCause> {
+        let (index, at) = (VFIO_PCI_CONFIG_REGION_INDEX, offset.into());
+        let now = u16::from_le_bytes(self.region_read(index, at)?);
+        let then = now & !clear | set;
+        if now == then { Ok(()) } else { self.region_write(index, at, &then.to_le_bytes()) }
+    }
+
     /// Writes up to eight bytes of a region and waits until the server took them.
     pub(super) fn region_write(&self, index: u32, at: u64, bytes: &[u8]) -> Result<(), ServerCause> {
         let (message, len) = write(index, at, bytes);

@@ -45,6 +45,8 @@ struct On {
 pub struct UserFunction {
     config_len: u64,
     irq_kinds: u32,
+    /// The kind of interrupt with vectors (`VFIO_PCI_MSIX_IRQ_INDEX`, else `VFIO_PCI_MSI_IRQ_INDEX`), and how many there are.
+    vectors: Option<(u32, u32)>,
     has_reset: bool,
     /// The vectors that are on.
     interrupts_on: Option<On>,
@@ -84,18 +86,19 @@ impl UserFunction {
         let (config, _) = connection.region(VFIO_PCI_CONFIG_REGION_INDEX).map_err(failed("opening its configuration space"))?;
         let has_reset = info.flags.get() & VFIO_DEVICE_FLAGS_RESET != 0;
         let irq_kinds = info.num_irqs.get();
-        let mut function = Self { config_len: config.len, irq_kinds, has_reset, interrupts_on: None, connection, domain };
+        let mut function = Self { config_len: config.len, irq_kinds, vectors: None, has_reset, interrupts_on: None, connection, domain };
+        function.vectors = function.ask_for_vectors().map_err(failed("asking for its interrupts"))?;
         function.listen();
         // As with kernel VFIO: registers answer, DMA waits for the driver.
-        let commanded = function.command(COMMAND_BUS_MASTER, false).and_then(|()| function.command(COMMAND_MEMORY_SPACE, true));
-        commanded.map_err(|error| Cause::Kernel { errno: libc::EIO, hint: error.to_string() }.error(&name, "turning its registers on"))?;
+        let commanded = function.connection.change(COMMAND, COMMAND_MEMORY_SPACE, COMMAND_BUS_MASTER);
+        commanded.map_err(failed("turning its registers on"))?;
         Ok(function)
     }
 
     /// Turns on what the server has of the error and request interrupts.
     fn listen(&self) {
         for (index, fd) in self.connection.events().interrupts() {
-            if self.irq_count(index) > 0
+            if self.irq_count(index).is_ok_and(|count| count > 0)
                 && let Err(cause) = self.connection.set_irqs(index, &[fd])
             {
                 log::warn!("{}: event interrupt {index} cannot be turned on: {cause}", self.name());
@@ -132,14 +135,26 @@ impl UserFunction {
         Cause::Server(cause).error(self.name(), tried).into()
     }
 
-    fn irq_count(&self, index: u32) -> u32 {
-        if index < self.irq_kinds { self.connection.irq_info(index).map_or(0, |info| info.count) } else { 0 }
+    /// How many interrupts of a kind there are; one that the server knows nothing of is not there.
+    fn irq_count(&self, index: u32) -> Result<u32, ServerCause> {
+        if index >= self.irq_kinds {
+            return Ok(0);
+        }
+        match self.connection.irq_info(index) {
+            Err(ServerCause::Refused { .. }) => Ok(0),
+            info => info.map(|info| info.count),
+        }
     }
 
-    /// MSI-X where there is any, else MSI: the index for VFIO, and how many vectors.
-    fn vectors(&self) -> Option<(u32, u32)> {
-        let kinds = [VFIO_PCI_MSIX_IRQ_INDEX, VFIO_PCI_MSI_IRQ_INDEX].into_iter();
-        kinds.map(|index| (index, self.irq_count(index))).find(|&(_, count)| count > 0)
+    /// MSI-X where there is any, else MSI.
+    fn ask_for_vectors(&self) -> Result<Option<(u32, u32)>, ServerCause> {
+        for index in [VFIO_PCI_MSIX_IRQ_INDEX, VFIO_PCI_MSI_IRQ_INDEX] {
+            let count = self.irq_count(index)?;
+            if count > 0 {
+                return Ok(Some((index, count)));
+            }
+        }
+        Ok(None)
     }
 
     /// Makes interrupts of vectors that have their event descriptors arrive.
@@ -165,9 +180,8 @@ impl UserFunction {
 
     /// Sets and clears bits of a 16-bit configuration register and leaves the others.
     fn change(&mut self, offset: u16, set: u16, clear: u16) -> Result<(), PciError> {
-        let now = self.config_read(offset, 2)? as u16;
-        let then = now & !clear | set;
-        if now == then { Ok(()) } else { self.write_config(offset, &then.to_le_bytes()) }
+        self.check("writing", offset, 2)?;
+        self.connection.change(offset, set, clear).map_err(|cause| self.error(&format!("writing configuration offset {offset:#x}"), cause))
     }
 
     fn write_config(&self, offset: u16, bytes: &[u8]) -> Result<(), PciError> {
@@ -268,7 +282,7 @@ unsafe impl PciFunction for UserFunction {
     }
 
     fn interrupt_count(&self) -> u16 {
-        self.vectors().map_or(0, |(_, count)| count.try_into().unwrap_or(u16::MAX))
+        self.vectors.map_or(0, |(_, count)| count.try_into().unwrap_or(u16::MAX))
     }
 
     fn enable_interrupts(&mut self, count: u16) -> Result<Vectors<VfioInterrupt>, PciError> {
@@ -280,7 +294,7 @@ unsafe impl PciFunction for UserFunction {
         if count == 0 {
             return Err(wrong(PciErrorKind::Argument("at least one is needed")));
         }
-        let (index, available) = self.vectors().ok_or_else(|| wrong(PciErrorKind::Missing("MSI-X or MSI interrupt")))?;
+        let (index, available) = self.vectors.ok_or_else(|| wrong(PciErrorKind::Missing("MSI-X or MSI interrupt")))?;
         if u32::from(count) > available {
             return Err(wrong(PciErrorKind::Missing("so many interrupt vectors: see interrupt_count")));
         }
