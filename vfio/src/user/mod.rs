@@ -8,7 +8,7 @@
 //! * The file behind a BAR is seen to be long enough before it is mapped. A server that shortens it later, or whose file system has no room for its pages,
 //!   ends this process with a bus error (SIGBUS) at the next access. A memfd with the seal `F_SEAL_SHRINK` cannot be shortened. The seal is not asked for:
 //!   servers made with libvfio-user often share plain files, which have none, and without the mapping each doorbell is a system call. Nor is the signal
-//!   caught: a library of drivers does not decide over the signals of its process.
+//!   caught, as `sim`'s server does, which trusts no client: a library of drivers does not decide over the signals of its process.
 
 mod cause;
 mod channel;
