@@ -77,6 +77,11 @@ fn libvfio_user_serves_every_command_twice() {
             bar.write32(FIRE, vector);
             assert_eq!(vectors[vector as usize].wait(Some(5_000_000)), Ok(1));
         }
+        // Which masks all vectors.
+        function.reset().unwrap();
+        bar.write32(FIRE, 1);
+        assert_eq!(vectors[1].wait(Some(5_000_000)), Ok(1));
+        allow_dma(&mut function);
         function.disable_interrupts().unwrap();
         let memory = function.dma().allocate(8192).unwrap();
         drop(function.dma().allocate(1 << 21).unwrap());
@@ -103,6 +108,17 @@ fn libvfio_user_asks_for_memory_while_it_is_written_to() {
     // SAFETY: the device is done, as its register says.
     let bytes = unsafe { std::slice::from_raw_parts(memory.ptr().as_ptr(), 48) };
     assert_eq!((&bytes[..16], &bytes[16..32], &bytes[32..]), (&[0x0f; 16][..], &[0xf0; 16][..], &[0; 16][..]));
+}
+
+#[test]
+fn libvfio_users_room_for_mappings_is_named_where_it_ends() {
+    let Some(served) = served("libvfio_users_room_for_mappings_is_named_where_it_ends", None) else { return };
+    let function = UserFunction::open(&served.path).unwrap();
+    let mut regions: Vec<_> = (0..16).map(|_| function.dma().allocate(4096).unwrap()).collect();
+    let error = function.dma().allocate(4096).unwrap_err().to_string();
+    assert!(error.contains("the server refused DMA_MAP") && error.contains(" with 16 mappings in place at vfio-user:/"), "{error}");
+    regions.pop();
+    assert!(function.dma().allocate(4096).is_ok());
 }
 
 #[test]
