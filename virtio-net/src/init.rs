@@ -1,9 +1,9 @@
 //! Initialisation in the specification's order (3.1.1, 4.1.5.1): features, and the vector of configuration changes. Queues are in [`queues`](crate::queues).
 
 use driver_core::buf::BufPool;
-use driver_core::device::{DeviceState, ErrorKind, Offloads, Settings};
+use driver_core::device::{DeviceState, ErrorKind, Offloads};
 use driver_core::ether::FrameLimits;
-use driver_core::host::{PciFunction, Vectors};
+use driver_core::host::{PciFunction, VectorPlan, Vectors};
 use driver_core::queue::QueueFault;
 
 use crate::card::Card;
@@ -45,9 +45,9 @@ impl<F: PciFunction> Card<F> {
     }
 
     /// Turns the vectors on and gives the control vector to configuration changes (4.1.5.1.2).
-    pub(crate) fn set_up_vectors(&self, settings: &Settings) -> Result<Vectors<F::Interrupt>, ErrorKind> {
+    pub(crate) fn set_up_vectors(&self, plan: Option<VectorPlan>) -> Result<Vectors<F::Interrupt>, ErrorKind> {
         let common = &self.transport.common;
-        let Some(plan) = settings.vectors() else {
+        let Some(plan) = plan else {
             common::CONFIG_MSIX_VECTOR.write(common, common::NO_VECTOR);
             return Ok(Vectors::default());
         };

@@ -11,7 +11,7 @@ use driver_core::device::config::Limits;
 use driver_core::device::control::{hand_out, take_back};
 use driver_core::device::error::steps;
 use driver_core::device::{Caps, Config, DeviceInfo, During, Error, ErrorKind, NetDriver, Settings, Shared};
-use driver_core::host::{Clock, DmaDomain, PciFunction, Vectors};
+use driver_core::host::{Clock, DmaDomain, PciFunction, VectorPlan, Vectors};
 use driver_core::queue::TxGate;
 use driver_core::queue::core::RxLimits;
 use driver_core::ring::RingMemory;
@@ -96,8 +96,8 @@ pub fn open<F: PciFunction>(function: F, clock: Arc<dyn Clock>) -> Result<Virtio
     info.ring_limits = MIN_RING..=queue_size.into();
     info.max_mtu = card.device_mtu.unwrap_or(MAX_MTU).min(MAX_MTU);
     info.caps = config::caps(card.offered);
-    info.caps.set(Caps::INTERRUPTS, vectors > 1);
-    tell_features(&mut info, &card, card.takes(), vectors > 1);
+    info.caps.set(Caps::INTERRUPTS, vectors > 0);
+    tell_features(&mut info, &card, card.takes(), vectors > 0);
     log::info!("{}: address {mac}, features {}", info.name, info.features.join(" "));
     Ok(VirtioNet { card, info, vectors, physical: false })
 }
@@ -140,7 +140,7 @@ impl<F: PciFunction> VirtioNet<F> {
         match self.bring_up(config, &mut settings, &mut shared) {
             Ok(Running { rx, tx, pool, vectors, features }) => {
                 let mut rx = vec![rx];
-                let interrupt = hand_out(vectors, settings.vectors(), &mut rx);
+                let interrupt = hand_out(vectors, self.vector_plan(&settings), &mut rx);
                 let Self { card, mut info, .. } = self;
                 tell_features(&mut info, &card, features, settings.vectors().is_some());
                 Ok(Started::new(Control::new(Manage::new(card, features), info, settings, shared, interrupt), rx, vec![tx], pool))
@@ -158,9 +158,15 @@ impl<F: PciFunction> VirtioNet<F> {
 
     /// Rings may be longer than the device's, and are cut then.
     fn limits(&self) -> Limits {
-        let mut limits = Limits::of(&self.info, self.vectors);
+        // A device with one vector tells of the queue and of configuration changes by that one (4.1.5.1.2): it stands for two.
+        let mut limits = Limits::of(&self.info, if self.vectors == 1 { 2 } else { self.vectors });
         limits.ring = MIN_RING..=MAX_RING;
         limits
+    }
+
+    /// Which vector tells of what, with as many as the function has.
+    fn vector_plan(&self, settings: &Settings) -> Option<VectorPlan> {
+        settings.vectors().map(|plan| plan.within(self.vectors).unwrap_or(plan))
     }
 
     /// 3.1.1 from the start to DRIVER_OK.
@@ -181,7 +187,8 @@ impl<F: PciFunction> VirtioNet<F> {
         // queue is enabled, below, and then `Rx` and `Tx` hold them until the device was seen to stop.
         #[allow(unsafe_code, reason = "from here on the device accesses memory")]
         unsafe { card.function.lock().allow_dma() }?;
-        let vectors = card.set_up_vectors(settings)?;
+        let plan = self.vector_plan(settings);
+        let vectors = card.set_up_vectors(plan)?;
         let limits = settings.limits();
 
         let rx_size = card.ring_size(net::RECEIVEQ, settings.rx().ring_len())?;
@@ -191,7 +198,7 @@ impl<F: PciFunction> VirtioNet<F> {
         let indirect = features.contains(Features::INDIRECT_DESC);
         let mut memory = ring_memory(&card.domain, rx_size, tx_size, indirect)?;
 
-        let rx_vector = settings.vectors().and_then(|plan| plan.rx(0));
+        let rx_vector = plan.and_then(|plan| plan.rx(0));
         let (queue, notify) = card.set_up_queue(net::RECEIVEQ, &mut memory, rx_size, features, rx_vector)?;
         let ring = SplitRx::new(queue, &pool)?;
         let rx_limits = RxLimits { max_frame_bytes: limits.longest(true), max_pieces: rx_len as usize };

@@ -3,10 +3,11 @@
 mod rig;
 
 use driver_core::buf::Batch;
-use driver_core::device::{Config, NetDevice};
+use driver_core::device::{Caps, Config, NetDevice};
 use driver_core::host::Clock;
 use driver_core::queue::{Poller, RxQueue, TxQueue, TxState};
 use rig::{Parts, Rig, bytes_of, numbered, small, without};
+use sim::virtio_net::VirtioNetOptions as Options;
 use virtio_net::Features;
 
 /// Sends `count` frames one at a time, letting the card run after each, and sees them arrive.
@@ -201,6 +202,28 @@ fn the_link_interrupt_tells_of_the_cable_and_changes_are_counted() {
     }
     assert!(rig.clock.now_us() > 0);
     drop(started);
+    rig.assert_clean();
+}
+
+#[test]
+fn one_vector_serves_the_queue_and_the_link() {
+    let mut rig = Rig::with(Options::new().vectors(1));
+    assert!(rig.open().unwrap().info().caps.contains(Caps::INTERRUPTS));
+    let mut started = rig.start(&small().interrupts(true));
+    assert!(started.control.link().up && started.control.info().used_caps.contains(Caps::INTERRUPTS));
+    assert!(started.control.link_interrupt().is_none(), "it is the queue's");
+    // Whoever sleeps on the queue wakes for a frame, and for the cable.
+    let mut batch = Batch::new(8);
+    let rx = &mut started.rx[0];
+    assert_eq!((rx.poll(&mut batch, 8), rx.arm()), (0, false));
+    rig.send(&numbered(1, 60));
+    rig.run_us(20);
+    assert!(rx.interrupt().unwrap().wait(Some(0)).unwrap() > 0 && rx.poll(&mut batch, 8) == 1);
+    rig.device.set_carrier(false);
+    rig.run_us(20);
+    assert_eq!(rx.interrupt().unwrap().wait(Some(0)).unwrap(), 1);
+    assert!(!started.control.link().up && started.control.stats().carrier_changes == 2);
+    drop((started, batch));
     rig.assert_clean();
 }
 

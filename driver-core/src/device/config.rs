@@ -401,10 +401,14 @@ impl fmt::Display for ConfigError {
                 write!(f, "the pool's buffers have {headroom_bytes} bytes of headroom: the device's header needs {min_bytes}")
             }
             Self::PoolCount { buffers, needed } => write!(f, "the pool has {buffers} buffers, the queues need {needed}: make it larger"),
-            Self::Vectors { available, needed } => write!(
-                f,
-                "interrupts need {needed} vectors (one a receive queue and one for the link), the function has {available}: use fewer queues, or poll"
-            ),
+            Self::Vectors { available, needed } => {
+                write!(f, "interrupts need {needed} vectors (one a receive queue and one for the link), the function has {available}: ")?;
+                // One queue is the least.
+                match available.saturating_sub(1) {
+                    0 => f.write_str("start it without interrupts, and poll"),
+                    queues => write!(f, "use at most {queues} receive queues, or start it without interrupts, and poll"),
+                }
+            }
         }
     }
 }
@@ -464,4 +468,20 @@ pub fn check(config: &Config, domain: &DmaDomain, limits: &Limits) -> Result<(),
         return Err(ConfigError::Vectors { available: limits.vectors, needed });
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+
+    use super::*;
+
+    #[test]
+    fn fewer_queues_are_advised_where_there_can_be_fewer() {
+        let text = |available, needed| ConfigError::Vectors { available, needed }.to_string();
+        assert!(text(3, 5).ends_with("the function has 3: use at most 2 receive queues, or start it without interrupts, and poll"));
+        for available in [0, 1] {
+            assert!(text(available, 2).ends_with(&alloc::format!("the function has {available}: start it without interrupts, and poll")));
+        }
+    }
 }

@@ -93,7 +93,7 @@ pub trait NetDevice: Send {
     /// The link as it is now. Changes are counted in `carrier_changes`.
     fn link(&mut self) -> Link;
     /// The interrupt that fires when the link comes or goes, or the device has something else to say that is no queue's; `None` where the device was started
-    /// without interrupts. After it, ask for [`link`](NetDevice::link), which also lets it fire again, and
+    /// without interrupts, or its only vector is the receive queue's, which then wakes for the link too. After it, ask for [`link`](NetDevice::link), which also lets it fire again, and
     /// [`check`](NetDevice::check).
     fn link_interrupt(&mut self) -> Option<&mut dyn Interrupt>;
     /// Sets promiscuous and all-multicast mode.

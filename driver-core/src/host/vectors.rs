@@ -7,6 +7,9 @@ use core::iter::Flatten;
 /// Which interrupt vector tells of what, for every driver: receive queue `i` has vector `i`, and the last one, the control vector, tells of the link, of errors
 /// and of whatever else is no queue's. Transmit queues have none: whoever sends looks for what was sent when it sends again.
 ///
+/// A device that can tell of a queue and of all else by one vector does with one less ([`VectorPlan::within`]): then whoever waits for the last queue is
+/// woken by a link that comes or goes as well, and the control handle has no interrupt of its own.
+///
 /// ```
 /// use driver_core::host::VectorPlan;
 /// let plan = VectorPlan::new(2);
@@ -17,6 +20,8 @@ use core::iter::Flatten;
 pub struct VectorPlan {
     /// At most [`MOST_RX_QUEUES`], so that the control vector and the count are numbers of 16 bits too.
     rx_queues: u16,
+    /// The control vector is that of the last receive queue.
+    shares_control: bool,
 }
 
 /// More queues than any function has vectors for (MSI-X: 2048).
@@ -25,12 +30,29 @@ const MOST_RX_QUEUES: u16 = u16::MAX - 1;
 impl VectorPlan {
     /// The plan for a device with so many receive queues. More than 65534 count as 65534: no function has as many vectors.
     pub const fn new(rx_queues: u16) -> Self {
-        Self { rx_queues: if rx_queues < MOST_RX_QUEUES { rx_queues } else { MOST_RX_QUEUES } }
+        Self { rx_queues: if rx_queues < MOST_RX_QUEUES { rx_queues } else { MOST_RX_QUEUES }, shares_control: false }
+    }
+
+    /// The plan for a function with `available` vectors and a device that may tell of a queue and of all else by one: this plan where they are enough; where
+    /// one is missing, the same with a control vector that is the last receive queue's too. `None` where they are fewer still.
+    ///
+    /// ```
+    /// use driver_core::host::VectorPlan;
+    /// let one = VectorPlan::new(1).within(1).unwrap();
+    /// assert_eq!((one.rx(0), one.control(), one.count()), (Some(0), 0, 1));
+    /// assert_eq!(VectorPlan::new(2).within(1), None);
+    /// ```
+    pub const fn within(self, available: u16) -> Option<Self> {
+        match self.rx_queues {
+            _ if available >= self.count() => Some(self),
+            queues if queues > 0 && available >= queues => Some(Self { shares_control: true, ..self }),
+            _ => None,
+        }
     }
 
     /// How many vectors it takes: what [`PciFunction::enable_interrupts`](crate::host::PciFunction::enable_interrupts) is asked for.
     pub const fn count(self) -> u16 {
-        self.rx_queues + 1
+        if self.shares_control { self.rx_queues } else { self.rx_queues + 1 }
     }
 
     /// The vector of receive queue `queue`, `None` where the device has no such queue.
@@ -45,7 +67,7 @@ impl VectorPlan {
 
     /// The vector of everything that is no queue's.
     pub const fn control(self) -> u16 {
-        self.rx_queues
+        self.count() - 1
     }
 }
 
@@ -138,6 +160,19 @@ mod tests {
             assert_eq!(plan.rx(rx_queues), None, "the control vector is no queue's");
         }
         assert_eq!(VectorPlan::new(u16::MAX), VectorPlan::new(u16::MAX - 1));
+    }
+
+    #[test]
+    fn where_one_vector_is_missing_the_last_queue_shares_its_own() {
+        for rx_queues in [1, 3, 2047] {
+            let plan = VectorPlan::new(rx_queues);
+            assert_eq!((plan.within(rx_queues + 1), plan.within(u16::MAX)), (Some(plan), Some(plan)));
+            let shared = plan.within(rx_queues).unwrap();
+            assert_eq!((shared.count(), Some(shared.control())), (rx_queues, shared.rx(rx_queues - 1)));
+            assert!(shared.all_rx().eq(plan.all_rx()));
+            assert_eq!((shared.within(rx_queues), plan.within(rx_queues - 1)), (Some(shared), None));
+        }
+        assert_eq!((VectorPlan::new(0).within(0), VectorPlan::new(0).within(1)), (None, Some(VectorPlan::new(0))));
     }
 
     #[test]

@@ -103,7 +103,7 @@ impl VirtioNet {
             hold_tx: false,
             last_first: false,
             config: space::config_space(&options),
-            msix: Msix::new(space::VECTORS),
+            msix: Msix::new(options.vectors),
             status: 0,
             reset_done_us: None,
             device_feature_select: 0,

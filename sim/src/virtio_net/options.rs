@@ -2,6 +2,9 @@
 
 use super::regs::*;
 
+/// MSI-X vectors of a card of which nothing else was said: two queues and the configuration.
+const VECTORS: u16 = 3;
+
 /// Which card the model is: one with all features that it knows, until told otherwise.
 ///
 /// ```
@@ -19,6 +22,7 @@ pub struct VirtioNetOptions {
     pub(super) has_window: bool,
     pub(super) has_bar: bool,
     pub(super) reset_us: u64,
+    pub(super) vectors: u16,
 }
 
 impl VirtioNetOptions {
@@ -80,6 +84,16 @@ impl VirtioNetOptions {
     pub fn reset_us(self, reset_us: u64) -> Self {
         Self { reset_us, ..self }
     }
+
+    /// How many MSI-X vectors it has: 1 to 3 (two queues and the configuration).
+    ///
+    /// # Panics
+    /// Where it is another number.
+    #[must_use]
+    pub fn vectors(self, vectors: u16) -> Self {
+        assert!((1..=VECTORS).contains(&vectors), "a card of this model has 1 to {VECTORS} vectors");
+        Self { vectors, ..self }
+    }
 }
 
 impl Default for VirtioNetOptions {
@@ -109,6 +123,7 @@ impl Default for VirtioNetOptions {
             has_window: true,
             has_bar: true,
             reset_us: 5,
+            vectors: VECTORS,
         }
     }
 }
