@@ -83,7 +83,7 @@ impl fmt::Display for HardwareError {
             }
             Self::DeviceConfig { what } => write!(f, "the device configuration is wrong: {what}; correct it in the hypervisor"),
             Self::NoAccessPlatform => f.write_str(
-                "the device does not offer VIRTIO_F_ACCESS_PLATFORM: it takes addresses for physical ones, past the IOMMU, and would write to foreign memory; turn it on in the hypervisor (QEMU: iommu_platform=on)",
+                "the device does not offer VIRTIO_F_ACCESS_PLATFORM: it takes addresses for physical ones, past the IOMMU, and would write to foreign memory; turn it on in the hypervisor (QEMU: iommu_platform=on, and in a conventional PCI slot, such as those of pcie.0, disable-legacy=on with it)",
             ),
             Self::Queue { index, size } => write!(
                 f,
