@@ -18,7 +18,12 @@ fn good(test: &str) -> Machine {
 }
 
 fn red(checks: &Value) -> Vec<&str> {
-    checks.as_array().unwrap().iter().filter(|check| check["verdict"] == "red").map(|check| check["name"].as_str().unwrap()).collect()
+    of(checks, "red")
+}
+
+/// The names of the checks with this verdict.
+fn of<'a>(checks: &'a Value, verdict: &str) -> Vec<&'a str> {
+    checks.as_array().unwrap().iter().filter(|check| check["verdict"] == verdict).map(|check| check["name"].as_str().unwrap()).collect()
 }
 
 #[test]
@@ -42,12 +47,26 @@ fn what_is_red_has_a_remedy_and_makes_the_exit_status() {
     std::fs::remove_dir(machine.path("sys/bus/pci/drivers/vfio-pci")).unwrap();
     machine.file("sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages", "0\n");
     let (checks, status) = machine.json(&["doctor", CARD]);
-    assert_eq!((red(&checks), status), (vec!["vfio-pci module", "huge pages"], Some(1)));
+    assert_eq!((red(&checks), of(&checks, "warning"), status), (vec!["vfio-pci module"], vec!["huge pages"], Some(1)));
     let module = checks.as_array().unwrap().iter().find(|check| check["name"] == "vfio-pci module").unwrap();
     assert_eq!(module["remedy"], json!("modprobe vfio-pci"));
     let outcome = machine.barewire(&["doctor", CARD]);
     assert_eq!(outcome.status, Some(1));
     assert!(outcome.stdout.contains("to mend it: modprobe vfio-pci\n") && outcome.stdout.ends_with("checks red\n"), "{outcome:?}");
+}
+
+#[test]
+fn what_stops_nobody_is_a_warning_and_the_exit_status_is_0() {
+    let machine = good("cli-doctor-warning");
+    machine.file("sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages", "32\n");
+    for (free, warnings) in [("3\n", vec![]), ("2\n", vec!["huge pages"])] {
+        machine.file("sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages", free);
+        let (checks, status) = machine.json(&["doctor", CARD]);
+        assert_eq!((red(&checks), of(&checks, "warning"), status), (vec![], warnings, Some(0)), "{checks:#}");
+    }
+    let text = machine.barewire(&["doctor", CARD]).stdout;
+    assert!(text.contains("to mend it: echo 35 > /sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages\n"), "{text}");
+    assert!(text.ends_with(&format!("nothing is in the way of {CARD} (1 warning)\n")), "{text}");
 }
 
 #[test]

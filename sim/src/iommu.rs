@@ -75,6 +75,11 @@ impl Iommu {
         self.read_table().windows.len()
     }
 
+    /// The length of each mapping in bytes.
+    pub fn mapping_bytes(&self) -> Vec<u64> {
+        self.read_table().windows.iter().map(|window| window.len).collect()
+    }
+
     fn read_table(&self) -> RwLockReadGuard<'_, Table> {
         self.table.read().unwrap_or_else(PoisonError::into_inner)
     }

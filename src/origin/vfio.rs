@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use driver_core::device::DeviceState;
 use driver_core::host::Clock;
-use vfio::sysfs::{Root, diagnose};
+use vfio::sysfs::Root;
 use vfio::{Domain, Events, PciAddress, UserDomain, Way};
 
 use super::Origin;
@@ -47,10 +47,5 @@ pub(crate) fn connect(domain: &UserDomain, socket: &Path, clock: Arc<dyn Clock>)
 
 /// A domain for a first function, reached as it can be.
 pub(crate) fn domain_for(PciSpec { address, way }: PciSpec) -> Result<Domain, vfio::Error> {
-    let root = Root::system();
-    // Looked at first: that a module is missing is no help where the address is wrong.
-    if let Some(cause) = diagnose::exists(&root, address) {
-        return Err(cause.error(address, "opening it"));
-    }
-    Domain::new(way.unwrap_or_else(|| Way::detect(&root, address)))
+    Domain::for_function(&Root::system(), address, way)
 }

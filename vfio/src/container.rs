@@ -119,18 +119,17 @@ impl Container {
         }
         ioctl::group_set_container(fd.as_fd(), self.fd()).map_err(|error| {
             let why = format!("the kernel refuses the group in the container ({error})");
-            let cause = if first { Cause::kernel(&error, "") } else { Cause::NotSharable { way: self.way, why } };
+            let cause = match error.raw_os_error() {
+                _ if first => Cause::kernel(&error, ""),
+                Some(libc::EPERM) => diagnose::not_permitted(root, address, self.way, &error),
+                _ => Cause::NotSharable { way: self.way, why },
+            };
             cause.error(address, "putting its IOMMU group into the container")
         })?;
         if first {
             ioctl::set_iommu(self.fd(), iommu_type(self.way)).map_err(|error| {
                 let cause = match error.raw_os_error() {
-                    Some(libc::EPERM) => diagnose::reserved(root, address).unwrap_or_else(|| {
-                        Cause::kernel(
-                            &error,
-                            "the platform has no interrupt remapping; in a trusted setting: vfio_iommu_type1.allow_unsafe_interrupts=1",
-                        )
-                    }),
+                    Some(libc::EPERM) => diagnose::not_permitted(root, address, self.way, &error),
                     _ => Cause::kernel(&error, ""),
                 };
                 cause.error(address, "giving the container its IOMMU")
@@ -166,11 +165,30 @@ impl Container {
         unsafe { ioctl::map_dma(self.fd(), vaddr, iova, len) }
     }
 
+    /// Takes a mapping away. Where the IOMMU went from the container there is none left, and that is no error.
     pub(crate) fn unmap(&self, iova: u64, len: u64) -> io::Result<()> {
-        match ioctl::unmap_dma(self.fd(), iova, len)? {
-            unmapped if unmapped == len => Ok(()),
-            unmapped => Err(io::Error::other(format!("the kernel unmapped {unmapped} bytes of {len}"))),
+        match ioctl::unmap_dma(self.fd(), iova, len) {
+            Ok(unmapped) if unmapped == len => Ok(()),
+            Ok(unmapped) => Err(io::Error::other(format!("the kernel unmapped {unmapped} bytes of {len}"))),
+            Err(_) if self.has_lost_iommu() => Ok(()),
+            Err(error) => Err(error),
         }
+    }
+
+    /// Whether the IOMMU that the container had is gone: with the last device of its last group, which was unplugged, the kernel takes the group out of the
+    /// container, and with the last group the IOMMU, whose mappings it takes away and whose pages it unpins then. A container without an IOMMU answers each
+    /// request for one with `EINVAL`; to this one an IOMMU has no reason to answer so.
+    pub(crate) fn has_lost_iommu(&self) -> bool {
+        self.way == Way::Group && ioctl::iommu_info(self.fd()).is_err_and(|error| error.raw_os_error() == Some(libc::EINVAL))
+    }
+
+    /// Lets go of groups whose devices were all unplugged: the kernel has taken them out of the container, and gives the number to another group.
+    /// Whether the container lost its IOMMU by that: then what was mapped is not any more.
+    pub(crate) fn forget_unplugged(&self) -> bool {
+        let mut groups = self.groups.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let held = groups.len();
+        groups.retain(|group| !ioctl::group_is_viable(group.fd.as_fd()).is_err_and(|error| error.raw_os_error() == Some(libc::ENODEV)));
+        groups.len() < held && groups.is_empty()
     }
 
     /// Resets the slot or bus of a device, proving with the descriptors of these groups that all functions on it are ours.

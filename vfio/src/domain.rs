@@ -8,10 +8,12 @@ use std::sync::Arc;
 use driver_core::host::DmaDomain;
 
 use crate::address::PciAddress;
+#[cfg(doc)]
+use crate::error::Cause;
 use crate::error::Error;
 use crate::limits::Limits;
 use crate::mapper::{Device, Mapper};
-use crate::sysfs::Root;
+use crate::sysfs::{Root, diagnose, list};
 use crate::way::Way;
 
 /// A DMA domain: functions opened into it see the same memory at the same addresses, so a frame received on one is transmitted on another
@@ -47,6 +49,19 @@ impl Domain {
         Ok(Self::of(Mapper::open(way, root)?))
     }
 
+    /// An empty domain for a function that is then opened into it, by `way` or as the system has it ([`Way::detect`]).
+    ///
+    /// # Errors
+    /// As [`Domain::new`], of the function: what it is, and how to see all that is in its way. [`Cause::NoSuchFunction`] where it does not exist.
+    pub fn for_function(root: &Root, address: PciAddress, way: Option<Way>) -> Result<Self, Error> {
+        // Looked at first: that a module is missing is no help where the address is wrong.
+        if let Some(cause) = diagnose::exists(root, address) {
+            return Err(cause.error(address, "opening it"));
+        }
+        let way = way.unwrap_or_else(|| Way::detect(root, address));
+        Self::with_root(way, root.clone()).map_err(|error| error.of_function(address, list::presented(root, address)))
+    }
+
     pub(crate) fn of(mapper: Mapper) -> Self {
         let mapper = Arc::new(mapper);
         Self { dma: DmaDomain::new(mapper.clone()), mapper }
@@ -54,7 +69,11 @@ impl Domain {
 
     /// Opens a function's descriptor.
     pub(crate) fn attach(&self, address: PciAddress) -> Result<Device, Error> {
-        self.mapper.attach(address)
+        let function = address.to_string();
+        // The function's own nodes say nothing of what it is.
+        self.mapper
+            .attach(address)
+            .map_err(|error| if error.on == function { error } else { error.of_function(address, list::presented(self.root(), address)) })
     }
 
     /// How it reaches its devices.

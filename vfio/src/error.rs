@@ -20,6 +20,16 @@ pub struct Error {
     pub step: String,
     /// Why it failed.
     pub cause: Box<Cause>,
+    /// The function that was to be opened, where `doctor` has more to say of it than this error.
+    pub doctor: Option<PciAddress>,
+}
+
+impl Error {
+    /// This error, of a node, as one of the function that it kept from being opened, `presented` as a person knows it.
+    pub(crate) fn of_function(self, address: PciAddress, presented: String) -> Self {
+        let step = format!("{} ({})", self.step, self.on);
+        Self { on: presented, step, doctor: Some(address), ..self }
+    }
 }
 
 /// A function beside another one, with the driver that holds it.
@@ -107,6 +117,10 @@ pub enum Cause {
         needed_bytes: u64,
         /// Bytes that the limit allows.
         allowed_bytes: u64,
+        /// Bytes of the needed ones that this process has locked already.
+        locked_bytes: u64,
+        /// Where the kernel counts all processes of a user together (iommufd): the others, and how many bytes each has locked.
+        others: Vec<(Holder, u64)>,
     },
     /// The system has no such amount of memory.
     NoMemory {
@@ -157,6 +171,16 @@ pub enum Cause {
         /// Why not.
         why: String,
     },
+    /// The devices of the domain were unplugged, and the kernel took its mappings away.
+    DomainOver {
+        /// The regions that this process still holds, which no device sees any more.
+        regions: usize,
+    },
+    /// Nothing remaps interrupts, so that a device could raise any interrupt of the machine, and the kernel lends none out.
+    NoInterruptRemapping {
+        /// The kernel module whose parameter `allow_unsafe_interrupts` lends devices out all the same.
+        module: &'static str,
+    },
     /// The firmware reserves memory of the device's (RMRR).
     Reserved {
         /// The reserved regions.
@@ -198,7 +222,7 @@ impl Cause {
 
     /// This cause as an error.
     pub fn error(self, on: impl fmt::Display, step: impl Into<String>) -> Error {
-        Error { on: on.to_string(), step: step.into(), cause: Box::new(self) }
+        Error { on: on.to_string(), step: step.into(), cause: Box::new(self), doctor: None }
     }
 
     /// What to do next: a command where there is one. Commands are for a shell with the rights they need.
@@ -242,6 +266,10 @@ impl Cause {
                 format!("allocate fewer and larger regions, or: echo {more} > /sys/module/vfio_iommu_type1/parameters/dma_entry_limit")
             }
             Self::NotSharable { .. } => "open the device in a domain of its own and copy frames between them".into(),
+            Self::DomainOver { .. } => "drop what is left of those devices (ports, pools, frames) first, or open the device in a domain of its own".into(),
+            Self::NoInterruptRemapping { module } => format!(
+                "switch it on (firmware setup: VT-d or AMD-Vi with interrupt remapping; kernel command line: without intremap=off and nointremap; QEMU: intel-iommu,intremap=on and kernel-irqchip=split); or, only where the device and whoever drives it are trusted with the whole machine, since such a device can make up interrupts and crash the kernel or take it over: echo 1 > /sys/module/{module}/parameters/allow_unsafe_interrupts"
+            ),
             Self::Reserved { .. } => "switch off the firmware feature that uses the device (legacy USB, remote management), or use another slot".into(),
             Self::DefaultRoute { netdev, .. } => format!("choose another interface; if the machine may lose {netdev}, say so with --force"),
             Self::NoIommuModeOff => "echo 1 > /sys/module/vfio/parameters/enable_unsafe_noiommu_mode, then bind the function again".into(),
@@ -297,8 +325,15 @@ impl fmt::Display for Cause {
                 write!(f, "no permission on {} (owner {owner}, group {group}, mode {mode:04o})", node.display())
             }
             Self::Privilege(what) => write!(f, "the process lacks {what}"),
-            Self::Memlock { needed_bytes, allowed_bytes } => {
-                write!(f, "the limit on locked memory (RLIMIT_MEMLOCK) allows {allowed_bytes} bytes and {needed_bytes} are needed in all")
+            Self::Memlock { needed_bytes, allowed_bytes, locked_bytes, others } => {
+                write!(f, "the limit on locked memory (RLIMIT_MEMLOCK) allows {allowed_bytes} bytes and {needed_bytes} are needed in all")?;
+                if *locked_bytes > 0 {
+                    write!(f, ", {locked_bytes} of them locked already by this process")?;
+                }
+                for (Holder { pid, command }, bytes) in others {
+                    write!(f, ", {bytes} by {command} (process {pid})")?;
+                }
+                if others.is_empty() { Ok(()) } else { f.write_str(": iommufd counts all processes of a user together") }
             }
             Self::NoMemory { len_bytes } => write!(f, "the system has no {len_bytes} bytes to give"),
             Self::NoHugePages { page_bytes, total, needed } => {
@@ -319,6 +354,12 @@ impl fmt::Display for Cause {
             Self::MappingLimit { limit: Some(limit) } => write!(f, "the limit of {limit} mappings in one domain is reached"),
             Self::MappingLimit { limit: None } => f.write_str("the limit on mappings in one domain is reached"),
             Self::NotSharable { way, why } => write!(f, "the device cannot share the domain ({way}) with those already in it: {why}"),
+            Self::DomainOver { regions } => {
+                write!(f, "the devices of the domain were unplugged, and with the last one the kernel took away its mappings, of which {regions} are still held")
+            }
+            Self::NoInterruptRemapping { .. } => f.write_str(
+                "nothing remaps interrupts on this machine (no interrupt remapping in the IOMMU, or it is switched off), so that a device could raise any interrupt, and the kernel lends none out",
+            ),
             Self::Reserved { regions } => write!(f, "the firmware keeps memory of the device's in use (RMRR): {}", Ranges(regions)),
             Self::DefaultRoute { netdev, via } if netdev == via => write!(f, "the machine's default route goes through {netdev}"),
             Self::DefaultRoute { netdev, via } => write!(f, "the machine's default route goes through {via}, which stands on {netdev}"),
@@ -339,7 +380,8 @@ impl fmt::Display for Cause {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}: {}. To mend it: {}", self.on, self.step, self.cause, self.cause.remedy())
+        write!(f, "{}: {}: {}. To mend it: {}", self.on, self.step, self.cause, self.cause.remedy())?;
+        self.doctor.map_or(Ok(()), |address| write!(f, ". All that is in its way: barewire doctor {address}"))
     }
 }
 impl std::error::Error for Error {}
@@ -404,7 +446,7 @@ mod tests {
                 "close these functions where this process has them open, and bind them all: barewire bind 0000:01:00.0",
             ),
             (
-                Cause::Memlock { needed_bytes: 1 << 20, allowed_bytes: 65536 },
+                Cause::Memlock { needed_bytes: 1 << 20, allowed_bytes: 65536, locked_bytes: 0, others: Vec::new() },
                 "ulimit -l 1024 in the shell that starts the program (as root: prlimit --pid PID --memlock=1048576), or a 'memlock' line in /etc/security/limits.conf",
             ),
         ];

@@ -47,9 +47,7 @@ impl VfioFunction {
     /// # Errors
     /// [`Error`] with the cause found by looking.
     pub fn open(address: PciAddress, way: Option<Way>) -> Result<Self, Error> {
-        let root = Root::system();
-        let way = way.unwrap_or_else(|| Way::detect(&root, address));
-        Domain::with_root(way, root)?.open(address)
+        Domain::for_function(&Root::system(), address, way)?.open(address)
     }
 
     fn start(device: Arc<Device>, domain: Domain) -> Result<Self, Error> {

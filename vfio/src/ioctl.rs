@@ -41,6 +41,10 @@ const LARGEST_ANSWER_BYTES: usize = 1 << 20;
 /// `argument` is what `request` takes on this kind of descriptor: a value, or a pointer to a structure that lives through the call and is as long as
 /// its `argsz` says.
 pub(crate) unsafe fn raw(fd: BorrowedFd<'_>, request: c_ulong, argument: usize) -> io::Result<i32> {
+    #[cfg(test)]
+    if let Some(answer) = made_up::answer(request, argument) {
+        return answer;
+    }
     loop {
         // SAFETY: the caller's promise about the argument; the descriptor is open while it is borrowed.
         let answer = unsafe { libc::ioctl(fd.as_raw_fd(), request as _, argument) };
@@ -314,6 +318,30 @@ pub(crate) fn bind_iommufd(device: BorrowedFd<'_>, iommufd: BorrowedFd<'_>) -> i
 /// `VFIO_DEVICE_ATTACH_IOMMUFD_PT`: the device's DMA goes through this address space.
 pub(crate) fn attach_iommufd_pt(device: BorrowedFd<'_>, pt_id: u32) -> io::Result<()> {
     fixed(device, DEVICE_ATTACH_IOMMUFD_PT, vfio_device_attach_iommufd_pt { pt_id, ..Default::default() }).map(drop)
+}
+
+/// A kernel that answers as a test wants, on the thread of the test.
+#[cfg(test)]
+pub(crate) mod made_up {
+    use std::cell::RefCell;
+
+    use super::*;
+
+    type Kernel = Box<dyn Fn(u32, usize) -> Option<io::Result<i32>>>;
+
+    thread_local! {
+        static KERNEL: RefCell<Option<Kernel>> = const { RefCell::new(None) };
+    }
+
+    /// From here on `kernel` is asked first, with the request's number and its argument; where it answers `None` the system is asked.
+    pub(crate) fn answer_by(kernel: impl Fn(u32, usize) -> Option<io::Result<i32>> + 'static) {
+        KERNEL.set(Some(Box::new(kernel)));
+    }
+
+    pub(super) fn answer(request: c_ulong, argument: usize) -> Option<io::Result<i32>> {
+        // The numbers of both VFIO and iommufd are in the low byte.
+        KERNEL.with_borrow(|kernel| kernel.as_ref().and_then(|kernel| kernel(request as u32 & 0xff, argument)))
+    }
 }
 
 #[cfg(test)]

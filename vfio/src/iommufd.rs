@@ -117,9 +117,7 @@ impl Ioas {
         ioctl::attach_iommufd_pt(device.as_fd(), self.id).map_err(|error| {
             let why = format!("the kernel refuses the function in the address space ({error})");
             let cause = match error.raw_os_error() {
-                Some(libc::EPERM) => {
-                    diagnose::reserved(root, address).unwrap_or_else(|| Cause::kernel(&error, "the platform has no interrupt remapping"))
-                }
+                Some(libc::EPERM) => diagnose::not_permitted(root, address, Way::Iommufd, &error),
                 _ if first => Cause::kernel(&error, ""),
                 _ => Cause::NotSharable { way: Way::Iommufd, why },
             };
@@ -151,10 +149,14 @@ impl Ioas {
     }
 }
 
-/// Why a device could not be bound: its group is in the kernel's hands or in another process', or the firmware keeps it.
+/// Why a device could not be bound: its group is in the kernel's hands or in another process', the firmware keeps it, or nothing remaps its interrupts (Linux
+/// 6.12 looks at that here, the first with iommufd where the device is attached).
 fn unbound(root: &Root, address: PciAddress, error: &io::Error) -> Cause {
     let looked = match error.raw_os_error() {
-        Some(libc::EBUSY | libc::EPERM | libc::EINVAL) => {
+        Some(libc::EPERM) => {
+            Some(diagnose::group_viable(root, address).unwrap_or_else(|| diagnose::not_permitted(root, address, Way::Iommufd, error)))
+        }
+        Some(libc::EBUSY | libc::EINVAL) => {
             diagnose::group_viable(root, address).or_else(|| diagnose::reserved(root, address)).or_else(|| diagnose::busy(root, address))
         }
         _ => None,

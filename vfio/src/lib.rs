@@ -55,6 +55,6 @@ pub use domain::Domain;
 pub use error::{Cause, Error, Holder, NoIommu, Sibling};
 pub use function::VfioFunction;
 pub use irq::{Event, Events, VfioInterrupt};
-pub use limits::Limits;
+pub use limits::{Limits, start_bytes};
 pub use user::{ServerCause, UserDomain, UserFunction};
 pub use way::{Way, WayError};

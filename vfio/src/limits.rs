@@ -20,6 +20,16 @@ impl Limits {
     }
 }
 
+/// What starting `functions` functions locks at most, in bytes, where the largest region of one of them, its buffers, has `largest_bytes`: beside it come the
+/// rings and small areas of the device, which take less than an eighth of the buffers and 1 MiB with the drivers of this family.
+///
+/// So the first mapping that fails for the limit on locked memory tells what all that are still to come will need.
+pub const fn start_bytes(largest_bytes: u64, functions: u64) -> u64 {
+    const SMALL_AREAS_BYTES: u64 = 1 << 20;
+    let one = largest_bytes.saturating_add(largest_bytes / 8 + SMALL_AREAS_BYTES);
+    one.saturating_mul(if functions == 0 { 1 } else { functions })
+}
+
 /// `ranges` (first and last address) without `holes`.
 pub(crate) fn without(ranges: &[(u64, u64)], holes: &[(u64, u64)]) -> Vec<(u64, u64)> {
     let mut rest = ranges.to_vec();

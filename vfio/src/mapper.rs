@@ -12,7 +12,7 @@ use crate::address::PciAddress;
 use crate::container::Container;
 use crate::error::{Cause, Error};
 use crate::iommufd::Ioas;
-use crate::limits::{Limits, without};
+use crate::limits::{Limits, start_bytes, without};
 use crate::memory::Memory;
 use crate::noiommu::Pool;
 use crate::sysfs::{Root, diagnose};
@@ -44,6 +44,8 @@ struct State {
     /// The memory of no-IOMMU mode.
     physical: Pool,
     warned: bool,
+    /// Its devices were unplugged while regions were mapped: these are mapped no more.
+    is_over: bool,
 }
 
 /// A function's descriptor, and its place in the domain. Fields drop in this order: the kernel stops the device first.
@@ -152,7 +154,16 @@ impl Mapper {
             return Err(cause.error(address, format!("opening it ({})", self.way)));
         }
         let fd = match &self.backend {
-            Backend::Type1(container) | Backend::Physical(container) => container.attach(&self.root, address)?,
+            Backend::Type1(container) => {
+                // What is left from before would lie at addresses where the device sees nothing.
+                state.is_over |= container.forget_unplugged();
+                state.is_over &= !state.live.is_empty();
+                if state.is_over {
+                    return Err(Cause::DomainOver { regions: state.live.len() }.error(address, "opening it (group)"));
+                }
+                container.attach(&self.root, address)?
+            }
+            Backend::Physical(container) => container.attach(&self.root, address)?,
             Backend::Ioas(ioas) => ioas.attach(&self.root, address, state.open.is_empty() && state.live.is_empty())?,
         };
         state.open.push(address);
@@ -221,22 +232,49 @@ impl Mapper {
         };
         if let Err(error) = mapped {
             let _ = iovas.give_back(iova, len).inspect_err(|error| log::error!("{}: {error}", self.name()));
-            return Err(self.why_unmapped(&error, iova.0, len, ranges));
+            return Err(self.why_unmapped(&state, &error, iova.0, len));
         }
         let mapping = Mapping { ptr: memory.ptr(), iova, len_bytes: memory.len(), page_bytes: memory.page_bytes() };
         state.live.insert(iova.0, memory);
         Ok(mapping)
     }
 
-    fn why_unmapped(&self, error: &io::Error, iova: u64, len: u64, ranges: Vec<(u64, u64)>) -> Cause {
+    /// Memory could not be pinned, although the limit seems to allow it.
+    fn not_pinned(&self, error: &io::Error) -> Cause {
+        let limit = diagnose::memlock_limit(&self.root).map_or("no limit".into(), |bytes| format!("a limit of {bytes} bytes"));
+        let unseen = match self.way {
+            Way::Iommufd => {
+                ", which iommufd counts over all processes of the user, those that cannot be seen from here too: raise it (ulimit -l), or end them"
+            }
+            _ => ": the system is short of memory, or the limit counts what cannot be seen from here",
+        };
+        Cause::kernel(error, &format!("the pages could not be pinned, with {limit} on locked memory (RLIMIT_MEMLOCK){unseen}"))
+    }
+
+    fn has_lost_iommu(&self) -> bool {
+        matches!(&self.backend, Backend::Type1(container) if container.has_lost_iommu())
+    }
+
+    fn why_unmapped(&self, state: &State, error: &io::Error, iova: u64, len: u64) -> Cause {
         let why = format!("the kernel refuses device address {iova:#x} for {len} bytes ({error})");
         match error.raw_os_error() {
             Some(libc::ENOSPC) if self.way == Way::Group => Cause::MappingLimit { limit: diagnose::mapping_limit(&self.root) },
-            Some(libc::ENOMEM) => diagnose::memlock(&self.root, len)
-                .unwrap_or_else(|| Cause::kernel(error, "the pages could not be pinned; other processes of this user may have locked memory")),
-            Some(libc::EINVAL | libc::EEXIST | libc::EADDRINUSE | libc::ERANGE | libc::ENOENT) => Cause::Iova { why, ranges },
+            Some(libc::ENOMEM) => diagnose::memlock(&self.root, self.way, state.still_to_lock(len)).unwrap_or_else(|| self.not_pinned(error)),
+            Some(libc::EINVAL) if self.has_lost_iommu() => Cause::DomainOver { regions: state.live.len() },
+            Some(libc::EINVAL | libc::EEXIST | libc::EADDRINUSE | libc::ERANGE | libc::ENOENT) => {
+                Cause::Iova { why, ranges: state.limits.as_ref().map_or(Vec::new(), |limits| limits.ranges.clone()) }
+            }
             _ => Cause::kernel(error, &why),
         }
+    }
+}
+
+impl State {
+    /// Bytes that will be locked beside those that are, counted from a mapping of `len` bytes that failed, until all functions that are open are started.
+    fn still_to_lock(&self, len: u64) -> u64 {
+        let sizes = || self.live.values().map(|memory| memory.len() as u64);
+        let largest = sizes().fold(len, u64::max);
+        start_bytes(largest, self.open.len() as u64).saturating_sub(sizes().sum()).max(len)
     }
 }
 

@@ -57,6 +57,8 @@ enum Command {
         address: PciAddress,
     },
     /// Look for everything that keeps a function from being opened, and tell what mends it
+    ///
+    /// Red: in the way. Warning: everything works without it, but slower, or for one function only; the exit status is 0 all the same.
     Doctor {
         /// The function; without it the machine alone is looked at
         address: Option<PciAddress>,

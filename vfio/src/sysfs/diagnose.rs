@@ -3,12 +3,14 @@
 //! Opening a function asks those that fit the error number; `doctor` asks all.
 
 use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::{Root, names, number, text};
 use crate::address::PciAddress;
 use crate::error::{Cause, Holder, NoIommu, Sibling};
+use crate::way::Way;
 
 /// Whether a group may hold a function with this driver beside functions of ours. The kernel's word for these drivers is "driver managed DMA":
 /// they start no DMA of their own.
@@ -98,12 +100,16 @@ pub fn permission_on(root: &Root, node: &Path) -> Cause {
 pub struct Process {
     /// Effective user.
     pub uid: u32,
+    /// Real user, by which the kernel counts what all processes of a user have locked together.
+    pub real_uid: u32,
     /// Effective group and the supplementary ones.
     pub gids: Vec<u32>,
     /// Effective capabilities.
     pub capabilities: u64,
-    /// Memory locked or pinned now, in bytes.
+    /// Memory locked now, in bytes: what the limit is compared with in a container.
     pub locked_bytes: u64,
+    /// Memory pinned for devices now, in bytes, by iommufd and its like.
+    pub pinned_bytes: u64,
 }
 
 const CAP_DAC_OVERRIDE: u64 = 1 << 1;
@@ -114,18 +120,30 @@ const CAP_SYS_ADMIN: u64 = 1 << 21;
 impl Process {
     /// This process, as the root's procfs shows it.
     pub fn current(root: &Root) -> Self {
-        let status = text(&root.path("proc/self/status")).unwrap_or_default();
+        Self::of(root, "self")
+    }
+
+    /// The process with this folder in procfs.
+    fn of(root: &Root, folder: &str) -> Self {
+        let status = text(&root.path(format!("proc/{folder}/status"))).unwrap_or_default();
         let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap_or_default().trim().to_string();
-        let effective = |name: &str| field(name).split_whitespace().nth(1).and_then(|id| id.parse().ok());
+        // Real, effective, saved, file system.
+        let id = |name: &str, which| field(name).split_whitespace().nth(which).and_then(|id| id.parse().ok());
         let kib = |name: &str| field(name).split_whitespace().next().and_then(|n| n.parse::<u64>().ok()).unwrap_or(0);
         let mut gids: Vec<u32> = field("Groups").split_whitespace().filter_map(|id| id.parse().ok()).collect();
-        gids.extend(effective("Gid"));
+        gids.extend(id("Gid", 1));
         Self {
-            uid: effective("Uid").unwrap_or(u32::MAX),
+            uid: id("Uid", 1).unwrap_or(u32::MAX),
+            real_uid: id("Uid", 0).unwrap_or(u32::MAX),
             gids,
             capabilities: u64::from_str_radix(&field("CapEff"), 16).unwrap_or(0),
-            locked_bytes: (kib("VmLck") + kib("VmPin")) << 10,
+            locked_bytes: kib("VmLck") << 10,
+            pinned_bytes: kib("VmPin") << 10,
         }
+    }
+
+    fn locks_without_limit(&self) -> bool {
+        self.capabilities & CAP_IPC_LOCK != 0
     }
 
     fn may_open(&self, node: &Path) -> bool {
@@ -171,15 +189,68 @@ pub fn memlock_limit(root: &Root) -> Option<u64> {
 
 /// Whether this process may lock memory without a limit (`CAP_IPC_LOCK`).
 pub fn locks_without_limit(root: &Root) -> bool {
-    Process::current(root).capabilities & CAP_IPC_LOCK != 0
+    Process::current(root).locks_without_limit()
 }
 
-/// Whether `more_bytes` may be locked beside what is locked now.
-pub fn memlock(root: &Root, more_bytes: u64) -> Option<Cause> {
+/// The other processes of this user that have memory pinned, and how many bytes, as far as this process may see them. One that may lock without a limit is
+/// not counted.
+fn pinned_by_others(root: &Root, user: u32) -> Vec<(Holder, u64)> {
+    let pids = names(&root.path("proc")).into_iter().filter_map(|name| name.parse::<u32>().ok()).filter(|&pid| pid != std::process::id());
+    let pinned = |pid: u32| {
+        let process = Process::of(root, &pid.to_string());
+        let counts = process.real_uid == user && process.pinned_bytes > 0 && !process.locks_without_limit();
+        counts.then(|| (Holder { pid, command: text(&root.path(format!("proc/{pid}/comm"))).unwrap_or_default() }, process.pinned_bytes))
+    };
+    pids.filter_map(pinned).collect()
+}
+
+/// Whether `more_bytes` may be locked beside what is locked now, as the kernel counts it on this way: a container what the process has locked, iommufd what
+/// all processes of the user have pinned.
+pub fn memlock(root: &Root, way: Way, more_bytes: u64) -> Option<Cause> {
     let process = Process::current(root);
     let allowed_bytes = memlock_limit(root)?;
-    let needed_bytes = process.locked_bytes + more_bytes;
-    (process.capabilities & CAP_IPC_LOCK == 0 && needed_bytes > allowed_bytes).then_some(Cause::Memlock { needed_bytes, allowed_bytes })
+    let (locked_bytes, others) = match way {
+        Way::Iommufd => (process.pinned_bytes, pinned_by_others(root, process.real_uid)),
+        _ => (process.locked_bytes, Vec::new()),
+    };
+    let needed_bytes = locked_bytes + others.iter().map(|(_, bytes)| bytes).sum::<u64>() + more_bytes;
+    let fits = process.locks_without_limit() || needed_bytes <= allowed_bytes;
+    (!fits).then_some(Cause::Memlock { needed_bytes, allowed_bytes, locked_bytes, others })
+}
+
+/// Whether the platform remaps interrupts, by the names that the kernel gives its interrupt controllers. `None` where they do not tell: elsewhere than on x86.
+pub fn remaps_interrupts(root: &Root) -> Option<bool> {
+    let text = text(&root.path("proc/interrupts"))?;
+    let named = |names: [&str; 2]| text.split_whitespace().any(|word| names.iter().any(|name| word.starts_with(name)));
+    match () {
+        () if named(["IR-IO-APIC", "IR-PCI-MSI"]) => Some(true),
+        () if named(["IO-APIC", "PCI-MSI"]) => Some(false),
+        () => None,
+    }
+}
+
+/// The module that decides whether a device whose interrupts are not remapped is lent out, and whether it was told to. A kernel without the module of the
+/// container has iommufd behind the container's node too.
+fn lends_unsafe_interrupts(root: &Root, way: Way) -> (&'static str, bool) {
+    let has = |module: &str| root.path("sys/module").join(module).exists();
+    let module = if way == Way::Iommufd || !has("vfio_iommu_type1") && has("iommufd") { "iommufd" } else { "vfio_iommu_type1" };
+    let told = text(&root.path(format!("sys/module/{module}/parameters/allow_unsafe_interrupts")));
+    (module, matches!(told.as_deref(), Some("Y" | "1")))
+}
+
+/// Whether the kernel keeps back all devices on this way because nothing remaps their interrupts.
+pub fn interrupt_remapping(root: &Root, way: Way) -> Option<Cause> {
+    let (module, allowed) = lends_unsafe_interrupts(root, way);
+    (remaps_interrupts(root) == Some(false) && !allowed).then_some(Cause::NoInterruptRemapping { module })
+}
+
+/// Why the kernel answered `EPERM` where it was to put the function behind its IOMMU.
+pub(crate) fn not_permitted(root: &Root, address: PciAddress, way: Way, error: &io::Error) -> Cause {
+    let (module, allowed) = lends_unsafe_interrupts(root, way);
+    // Where nothing shows whether interrupts are remapped, that they are not is the likeliest cause that is left.
+    let unseen = || (remaps_interrupts(root).is_none() && !allowed).then_some(Cause::NoInterruptRemapping { module });
+    let seen = interrupt_remapping(root, way).or_else(|| reserved(root, address)).or_else(|| busy(root, address));
+    seen.or_else(unseen).unwrap_or_else(|| Cause::kernel(error, "the IOMMU's driver refuses the function"))
 }
 
 /// The sizes of huge pages that the kernel offers, in bytes, largest first.
@@ -196,12 +267,6 @@ pub fn huge_page_count(root: &Root, page_bytes: u64) -> (u64, u64) {
     let folder = root.path(format!("sys/kernel/mm/hugepages/hugepages-{}kB", page_bytes >> 10));
     let count = |file: &str| number(&folder.join(file)).and_then(|n| u64::try_from(n).ok()).unwrap_or(0);
     (count("nr_hugepages"), count("free_hugepages"))
-}
-
-/// Whether `needed` huge pages of a size are free.
-pub(crate) fn huge_pages(root: &Root, page_bytes: u64, needed: u64) -> Option<Cause> {
-    let (total, free) = huge_page_count(root, page_bytes);
-    (free < needed).then_some(Cause::NoHugePages { page_bytes, total, needed })
 }
 
 /// The regions that the group's `reserved_regions` lists, with their type (`msi`, `reserved`, `direct`, `direct-relaxable`).

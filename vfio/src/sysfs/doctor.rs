@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use super::{Root, diagnose};
 use crate::address::PciAddress;
 use crate::error::Cause;
+use crate::limits::start_bytes;
+use crate::way::Way;
 
 /// What a check found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,7 +14,9 @@ use crate::error::Cause;
 pub enum Verdict {
     /// As it should be.
     Green,
-    /// In the way, or (huge pages) in the way of speed.
+    /// Not in the way, but it costs speed, or there will be more to do for several queues or functions.
+    Warning,
+    /// In the way: it keeps the function from being opened or started.
     Red,
     /// Not looked at, because an earlier check is red or it does not apply.
     Skipped,
@@ -28,7 +32,7 @@ pub struct Check {
     pub verdict: Verdict,
     /// What was found: for red ones the cause.
     pub cause: String,
-    /// For red ones the command or act that mends it.
+    /// For red ones and warnings the command or act that mends it.
     pub remedy: String,
 }
 
@@ -40,36 +44,49 @@ impl Check {
         }
     }
 
+    fn warning(name: &'static str, remark: String, remedy: String) -> Self {
+        Self { name, verdict: Verdict::Warning, cause: remark, remedy }
+    }
+
     fn skipped(name: &'static str, why: &str) -> Self {
         Self { name, verdict: Verdict::Skipped, cause: why.into(), remedy: String::new() }
     }
 }
 
-/// Memory that a device with a few queues maps: what the checks of huge pages and of locked memory ask for.
-const USUAL_BYTES: u64 = 64 << 20;
+/// The buffers of one function that is configured as by default: 2048 of 2240 bytes, in huge pages of 2 MiB.
+const BUFFERS_BYTES: u64 = 6 << 20;
+/// Memory that a few functions with a few queues lock: what the limit should allow, so that it is raised once.
+const ROOMY_BYTES: u64 = 64 << 20;
 
 /// Looks at the machine, and at one function where an address is given.
 pub fn doctor(root: &Root, address: Option<PciAddress>) -> Vec<Check> {
-    let mut checks = machine(root);
+    let mut checks = machine(root, address);
     if let Some(address) = address {
         function(root, address, &mut checks);
     }
     checks
 }
 
-fn machine(root: &Root) -> Vec<Check> {
+/// The way that a function is opened by, or, where none is named, most likely would be.
+fn way(root: &Root, address: Option<PciAddress>) -> Way {
+    let iommufd = root.path("dev/iommu");
+    match address {
+        Some(address) => Way::detect(root, address),
+        None if iommufd.exists() && diagnose::permission(root, &iommufd).is_none() => Way::Iommufd,
+        None => Way::Group,
+    }
+}
+
+fn machine(root: &Root, address: Option<PciAddress>) -> Vec<Check> {
+    let way = way(root, address);
     let mut checks = vec![
         Check::new("vfio-pci module", diagnose::module(root), "the driver vfio-pci is there"),
         Check::new("IOMMU", diagnose::iommu(root), "the kernel uses one"),
+        interrupts(root, way),
         entrance(root),
         huge_pages(root),
+        locked_memory(root, way),
     ];
-    let limit = match diagnose::memlock_limit(root) {
-        _ if diagnose::locks_without_limit(root) => "CAP_IPC_LOCK lifts the limit".into(),
-        Some(bytes) => format!("the limit is {bytes} bytes"),
-        None => "there is no limit".into(),
-    };
-    checks.push(Check::new("locked memory", diagnose::memlock(root, USUAL_BYTES), format!("{USUAL_BYTES} bytes may be locked: {limit}")));
     if diagnose::iommu(root).is_some() {
         let privilege = || diagnose::noiommu_privilege(root);
         checks.push(Check::new(
@@ -81,6 +98,38 @@ fn machine(root: &Root) -> Vec<Check> {
         checks.push(Check::skipped("no-IOMMU mode", "not needed: there is an IOMMU"));
     }
     checks
+}
+
+fn interrupts(root: &Root, way: Way) -> Check {
+    const NAME: &str = "interrupts";
+    if diagnose::iommu(root).is_some() {
+        return Check::skipped(NAME, "without an IOMMU nothing remaps them, and no-IOMMU mode does not ask");
+    }
+    let green = match diagnose::remaps_interrupts(root) {
+        Some(true) => "the IOMMU remaps them",
+        Some(false) => "nothing remaps them, and the kernel was told to lend devices out all the same (allow_unsafe_interrupts)",
+        None => "this platform does not show whether they are remapped",
+    };
+    Check::new(NAME, diagnose::interrupt_remapping(root, way), green)
+}
+
+fn locked_memory(root: &Root, way: Way) -> Check {
+    const NAME: &str = "locked memory";
+    let least = start_bytes(BUFFERS_BYTES, 1);
+    // What is asked for serves more than the least, so that the limit is raised once.
+    let roomy = diagnose::memlock(root, way, ROOMY_BYTES);
+    let limit = match diagnose::memlock_limit(root) {
+        _ if diagnose::locks_without_limit(root) => "CAP_IPC_LOCK lifts the limit".into(),
+        Some(bytes) => format!("the limit is {bytes} bytes"),
+        None => "there is no limit".into(),
+    };
+    match roomy {
+        Some(cause) if diagnose::memlock(root, way, least).is_none() => {
+            let remark = format!("{limit}: enough for one function as configured by default, and not for several, or more queues");
+            Check::warning(NAME, remark, cause.remedy())
+        }
+        roomy => Check::new(NAME, roomy, format!("{ROOMY_BYTES} bytes may be locked: {limit}")),
+    }
 }
 
 /// The node that all functions share: the container's or iommufd's.
@@ -97,13 +146,27 @@ fn entrance(root: &Root) -> Check {
 }
 
 fn huge_pages(root: &Root) -> Check {
+    const NAME: &str = "huge pages";
     let Some(&smallest) = diagnose::huge_page_sizes(root).last() else {
-        return Check::skipped("huge pages", "the kernel was built without them; 4 KiB pages serve, but cost speed");
+        return Check::skipped(NAME, "the kernel was built without them; 4 KiB pages serve, but cost speed");
     };
-    let found = |size: u64| diagnose::huge_pages(root, size, USUAL_BYTES.div_ceil(size));
-    let enough = diagnose::huge_page_sizes(root).into_iter().find(|&size| found(size).is_none());
-    let green = enough.map_or(String::new(), |size| format!("{} pages of {} KiB are free", diagnose::huge_page_count(root, size).1, size >> 10));
-    Check::new("huge pages", if enough.is_some() { None } else { found(smallest) }, green)
+    let needed = |size: u64| BUFFERS_BYTES.div_ceil(size);
+    let enough = diagnose::huge_page_sizes(root).into_iter().find(|&size| diagnose::huge_page_count(root, size).1 >= needed(size));
+    if let Some(size) = enough {
+        return Check::new(NAME, None, format!("{} pages of {} KiB are free", diagnose::huge_page_count(root, size).1, size >> 10));
+    }
+    let (total, free) = diagnose::huge_page_count(root, smallest);
+    let cause = Cause::NoHugePages { page_bytes: smallest, total, needed: needed(smallest) };
+    if diagnose::iommu(root).is_some() {
+        // No-IOMMU mode is the only one there is, and has no other memory.
+        return Check::new(NAME, Some(cause), "");
+    }
+    let remark = format!(
+        "{free} pages of {} KiB are free, and the buffers of one function fill {}: 4 KiB pages serve, but cost speed",
+        smallest >> 10,
+        needed(smallest)
+    );
+    Check::warning(NAME, remark, cause.remedy())
 }
 
 const OF_A_FUNCTION: [&str; 7] = ["default route", "driver", "IOMMU group", "group viable", "device addresses", "permission", "in use"];

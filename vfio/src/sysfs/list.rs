@@ -57,17 +57,32 @@ pub struct NetworkFunction {
 
 const CLASS_NETWORK: u32 = 0x02;
 
+impl NetworkFunction {
+    /// Whether it is a network controller: [`function`] describes others too.
+    pub fn is_network(&self) -> bool {
+        self.class >> 16 == CLASS_NETWORK
+    }
+}
+
 /// All network functions, in the order of their addresses.
 pub fn network_functions(root: &Root) -> Vec<NetworkFunction> {
     let ids = PciIds::load(root);
     let mut addresses: Vec<PciAddress> = names(&root.path("sys/bus/pci/devices")).iter().filter_map(|name| name.parse().ok()).collect();
     addresses.sort();
-    addresses.into_iter().filter_map(|address| describe(root, address, &ids)).filter(|f| f.class >> 16 == CLASS_NETWORK).collect()
+    addresses.into_iter().filter_map(|address| describe(root, address, &ids)).filter(NetworkFunction::is_network).collect()
 }
 
 /// One function, of whatever class.
 pub fn function(root: &Root, address: PciAddress) -> Option<NetworkFunction> {
     describe(root, address, &PciIds::load(root))
+}
+
+/// A function as an error presents it: where it is, and whether it is a network card at all.
+pub(crate) fn presented(root: &Root, address: PciAddress) -> String {
+    let Some(found) = function(root, address) else { return address.to_string() };
+    let kind = if found.is_network() { "a network card".into() } else { format!("which is no network card but of PCI class {:#08x}", found.class) };
+    let name = found.name.map_or(String::new(), |name| format!(" {name}"));
+    format!("{address} ({:04x}:{:04x}{name}), {kind}", found.vendor, found.device)
 }
 
 fn describe(root: &Root, address: PciAddress, ids: &PciIds) -> Option<NetworkFunction> {

@@ -9,6 +9,14 @@ use crate::way::Way;
 
 const ADDRESS: &str = "0000:01:00.0";
 
+/// As Linux 6.1 shows them behind an Intel IOMMU with interrupt remapping.
+const INTERRUPTS: &str = "            CPU0       CPU1
+   8:          0          0  IR-IO-APIC    8-edge      rtc0
+  24:          0          0  DMAR-MSI    0-edge      dmar0
+  25:          0         14  IR-PCI-MSI 81920-edge      virtio1-config
+ NMI:          0          0   Non-maskable interrupts
+";
+
 /// A machine on which a user without privileges may open a function bound to vfio-pci.
 fn good() -> Tree {
     let tree = Tree::new();
@@ -26,6 +34,7 @@ fn good() -> Tree {
         "proc/self/limits",
         "Limit  Soft Limit  Hard Limit  Units\nMax locked memory         134217728            134217728            bytes\n",
     );
+    tree.file("proc/interrupts", INTERRUPTS);
     tree.file("proc/net/route", "Iface Destination\neth9 00000000 0100000A 0003 0 0 100 00000000 0 0 0\n");
     for node in ["dev/vfio/vfio", "dev/vfio/7"] {
         tree.file(node, "");
@@ -40,8 +49,21 @@ fn mode(tree: &Tree, node: &str, mode: u32) {
 
 /// The red checks: name, cause, remedy.
 fn reds(tree: &Tree) -> Vec<(&'static str, String, String)> {
+    of(tree, Verdict::Red)
+}
+
+/// The checks with this verdict: name, cause, remedy.
+fn of(tree: &Tree, verdict: Verdict) -> Vec<(&'static str, String, String)> {
     let checks = doctor(&tree.root, Some(ADDRESS.parse().unwrap()));
-    checks.into_iter().filter(|check| check.verdict == Verdict::Red).map(|check| (check.name, check.cause, check.remedy)).collect()
+    checks.into_iter().filter(|check| check.verdict == verdict).map(|check| (check.name, check.cause, check.remedy)).collect()
+}
+
+/// The one warning, where nothing is red.
+fn warning(tree: &Tree) -> (&'static str, String, String) {
+    assert_eq!(reds(tree), []);
+    let mut all = of(tree, Verdict::Warning);
+    assert_eq!(all.len(), 1, "{all:?}");
+    all.remove(0)
 }
 
 /// The one red check.
@@ -57,12 +79,12 @@ fn a_machine_where_all_is_well_is_green() {
     let checks = doctor(&tree.root, Some(ADDRESS.parse().unwrap()));
     let shown: Vec<_> = checks.iter().map(|check| (check.name, check.verdict)).collect();
     use Verdict::{Green, Skipped};
-    let machine = ["vfio-pci module", "IOMMU", "VFIO node", "huge pages", "locked memory"].map(|name| (name, Green));
+    let machine = ["vfio-pci module", "IOMMU", "interrupts", "VFIO node", "huge pages", "locked memory"].map(|name| (name, Green));
     let function =
         ["function", "default route", "driver", "IOMMU group", "group viable", "device addresses", "permission", "in use"].map(|name| (name, Green));
     assert_eq!(shown, [&machine[..], &[("no-IOMMU mode", Skipped)], &function[..]].concat());
     assert!(checks.iter().any(|check| check.cause == "all but 0xfee00000 to 0xfeefffff (msi)"));
-    assert_eq!(doctor(&tree.root, None).len(), 6);
+    assert_eq!(doctor(&tree.root, None).len(), 7);
 }
 
 #[test]
@@ -147,10 +169,15 @@ fn one_way_in_is_enough_but_it_must_be_open_in_full() {
 #[test]
 fn too_little_memory_may_be_locked() {
     let tree = good();
-    tree.file("proc/self/limits", "Max locked memory         8388608            8388608            bytes\n");
+    tree.file("proc/self/limits", "Max locked memory         8126464            8126464            bytes\n");
     let (name, cause, remedy) = red(&tree);
     assert_eq!(name, "locked memory");
-    assert!(cause.contains("allows 8388608 bytes and 67174400 are needed"), "{cause}");
+    assert!(cause.contains("allows 8126464 bytes and 67174400 are needed in all, 65536 of them locked already by this process"), "{cause}");
+    assert!(remedy.starts_with("ulimit -l 65600"), "{remedy}");
+    // The usual limit serves one function: no reason to stop, and still one to raise it once for all.
+    tree.file("proc/self/limits", "Max locked memory         8388608            8388608            bytes\n");
+    let (name, remark, remedy) = warning(&tree);
+    assert!(name == "locked memory" && remark.starts_with("the limit is 8388608 bytes: enough for one function"), "{remark}");
     assert!(remedy.starts_with("ulimit -l 65600"), "{remedy}");
     tree.file("proc/self/limits", "Max locked memory         unlimited            unlimited            bytes\n");
     assert_eq!(reds(&tree), []);
@@ -159,13 +186,80 @@ fn too_little_memory_may_be_locked() {
 #[test]
 fn no_huge_pages_are_free() {
     let tree = good();
-    tree.file("sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages", "31\n");
-    let (name, _, remedy) = red(&tree);
-    assert_eq!((name, remedy.as_str()), ("huge pages", "echo 96 > /sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages"));
+    // Three serve a function; fewer are in the way of speed alone.
+    tree.file("sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages", "3\n");
+    assert_eq!((reds(&tree), of(&tree, Verdict::Warning)), (vec![], vec![]));
+    tree.file("sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages", "2\n");
+    let (name, remark, remedy) = warning(&tree);
+    assert_eq!((name, remedy.as_str()), ("huge pages", "echo 67 > /sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages"));
+    assert!(remark.ends_with("4 KiB pages serve, but cost speed"), "{remark}");
     // One page of 1 GiB does as well.
     tree.file("sys/kernel/mm/hugepages/hugepages-1048576kB/nr_hugepages", "1\n");
     tree.file("sys/kernel/mm/hugepages/hugepages-1048576kB/free_hugepages", "1\n");
+    assert_eq!((reds(&tree), of(&tree, Verdict::Warning)), (vec![], vec![]));
+}
+
+#[test]
+fn without_an_iommu_huge_pages_are_what_there_is() {
+    let tree = good();
+    fs::remove_dir_all(tree.root.path("sys/class/iommu")).unwrap();
+    tree.file("sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages", "2\n");
+    let red = reds(&tree).into_iter().find(|red| red.0 == "huge pages").unwrap();
+    assert_eq!(red.1, "3 huge pages of 2048 KiB are needed and too few of the 64 there are free");
+}
+
+#[test]
+fn nothing_remaps_interrupts() {
+    let tree = good();
+    tree.file("proc/interrupts", &INTERRUPTS.replace("IR-", ""));
+    tree.dir("sys/module/vfio_iommu_type1").dir("sys/module/iommufd");
+    let (name, cause, remedy) = red(&tree);
+    assert!(name == "interrupts" && cause.starts_with("nothing remaps interrupts on this machine"), "{name}: {cause}");
+    let parameter = "/sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts";
+    assert!(remedy.contains("intremap=on") && remedy.contains("take it over") && remedy.ends_with(&format!("echo 1 > {parameter}")), "{remedy}");
+    // What was allowed for the other way does not help.
+    tree.file("sys/module/iommufd/parameters/allow_unsafe_interrupts", "Y\n");
+    assert_eq!(reds(&tree).len(), 1);
+    tree.file(&parameter[1..], "Y\n");
     assert_eq!(reds(&tree), []);
+    // A kernel whose iommufd has the container's node as well looks at the parameter of that.
+    fs::remove_dir_all(tree.root.path("sys/module/vfio_iommu_type1")).unwrap();
+    assert_eq!(reds(&tree), []);
+    tree.file("sys/module/iommufd/parameters/allow_unsafe_interrupts", "N\n");
+    assert!(red(&tree).2.ends_with("/sys/module/iommufd/parameters/allow_unsafe_interrupts"));
+    // Elsewhere than on x86 the controllers have other names.
+    tree.file("proc/interrupts", " 24:   0   ITS-MSI 81920 Edge      virtio1-config\n");
+    assert_eq!(reds(&tree), []);
+}
+
+#[test]
+fn iommufd_counts_what_the_users_other_processes_have_pinned() {
+    let tree = good();
+    tree.dir(&format!("sys/bus/pci/devices/{ADDRESS}/vfio-dev/vfio3")).file("dev/vfio/devices/vfio3", "").file("dev/iommu", "");
+    for node in ["dev/iommu", "dev/vfio/devices/vfio3"] {
+        mode(&tree, node, 0o666);
+    }
+    assert_eq!(Way::detect(&tree.root, ADDRESS.parse().unwrap()), Way::Iommufd);
+    let process = |pid: u32, uid: u32, kib: u32, capabilities: &str| {
+        tree.file(&format!("proc/{pid}/status"), &format!("Uid:\t{uid}\t{uid}\t{uid}\t{uid}\nVmPin:\t{kib} kB\nCapEff:\t{capabilities}\n"));
+        tree.file(&format!("proc/{pid}/comm"), "respond\n");
+    };
+    // Another user's, one that needs not ask, and one that has nothing: none of them counts.
+    process(91, 5, 1 << 20, "0");
+    process(92, 4242, 1 << 20, "0000000000004000");
+    process(93, 4242, 0, "0");
+    assert_eq!(reds(&tree), []);
+    process(94, 4242, 131_000, "0");
+    let (name, cause, remedy) = red(&tree);
+    assert_eq!(name, "locked memory");
+    let needed = (64 << 20) + 131_000 * 1024;
+    assert_eq!(
+        cause,
+        format!(
+            "the limit on locked memory (RLIMIT_MEMLOCK) allows 134217728 bytes and {needed} are needed in all, 134144000 by respond (process 94): iommufd counts all processes of a user together"
+        )
+    );
+    assert!(remedy.starts_with(&format!("ulimit -l {}", needed / 1024)), "{remedy}");
 }
 
 #[test]
