@@ -34,8 +34,8 @@ def tool(arguments):
     """The `barewire` tool.
 
     `list --json` prints an array of objects, among whose values are the address, the driver and the IOMMU group.
-    `doctor ADDRESS --json` prints an array of objects with `name`, `verdict` (green, red, skipped), `cause` and `remedy`;
-    its exit status is 1 when one is red. A remedy that is a command is nothing but that command."""
+    `doctor ADDRESS --json` prints an array of objects with `name`, `verdict` (green, warning, red, skipped), `cause` and `remedy`;
+    its exit status is 1 when one is red. `info ADDRESS` starts the device and prints what it is. A remedy that is a command is nothing but that command."""
     return f"barewire {arguments}"
 
 
@@ -44,6 +44,9 @@ LINK_DOWN = r"link\b.*\bdown"
 LINK_UP = r"link\b.*\bup\b"
 UNPLUGGED = r"unplug|removed|is gone"
 MEMLOCK = r"RLIMIT_MEMLOCK|locked memory"
+NO_REMAPPING = r"nothing remaps interrupts"
+# Of the remedy for a limit on locked memory that is too low: the limit, in KiB.
+ULIMIT = r"ulimit -l (\d+)"
 
 
 def says(pattern, output):

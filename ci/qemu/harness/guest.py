@@ -28,13 +28,14 @@ class Port:
     """A network card of a guest, whose frames travel over a pair of unix datagram sockets.
 
     `address` is the PCI address in the guest. `near` is the socket that QEMU binds, `far` the one it sends to.
-    With `hotplug`, the card sits behind a PCI Express root port of its own and can be unplugged."""
+    With `hotplug`, the card sits behind a PCI Express root port of its own and can be unplugged. `properties` are further ones of QEMU's device."""
 
-    def __init__(self, name, slot, mac, hotplug=False, address=None):
+    def __init__(self, name, slot, mac, hotplug=False, address=None, properties=""):
         self.name = name
         self.slot = slot
         self.mac = mac
         self.hotplug = hotplug
+        self.properties = properties
         self.address = address or f"0000:00:{slot:02x}.0"
         self.near = None
         self.far = None
@@ -43,7 +44,7 @@ class Port:
         """The card as QEMU's `-device` takes it."""
         bus = f"{self.name}-port" if self.hotplug else f"pcie.0,addr={self.slot:#x}"
         card = f"virtio-net-pci,id={self.name},netdev={self.name}-net,mac={self.mac},bus={bus}"
-        return f"{card},disable-legacy=on,iommu_platform=on,romfile="
+        return f"{card},disable-legacy=on,iommu_platform=on,romfile=" + (f",{self.properties}" if self.properties else "")
 
     def arguments(self):
         """QEMU's arguments for this port."""
@@ -201,7 +202,8 @@ class Guest:
         command += ["-smp", "2"]
         if iommu:
             # A vfio-user device is told of the guest's mappings as they are made, and for that the guest has to flush what it adds.
-            command += ["-device", "intel-iommu,intremap=on" + (",caching-mode=on" if self._simulated else "")]
+            remapping = "on" if iommu != "no-remapping" else "off"
+            command += ["-device", f"intel-iommu,intremap={remapping}" + (",caching-mode=on" if self._simulated else "")]
         for port in self.ports.values():
             command += port.arguments()
         return command

@@ -92,6 +92,12 @@ GUESTS = {
         IOMMU,
     ),
     "iommufd": (provide.iommufd_kernel, _cards(), IOMMU),
+    # An IOMMU that remaps no interrupts; and a card with one vector for its queue and the link.
+    "no-remapping": (
+        provide.iommufd_kernel,
+        _cards((("lone", 5, "52:54:00:12:00:05"), {"properties": "vectors=1"})),
+        {"iommu": "no-remapping", "parameters": "intel_iommu=on"},
+    ),
     "noiommu": (provide.iommufd_kernel, _cards(), {}),
     "stack": (provide.debian_kernel, _crossed, IOMMU),
     "sim": (provide.ixgbe_kernel, _facing("sim"), {}),
