@@ -162,10 +162,10 @@ fn virtio() -> VirtioNet {
 #[test]
 fn reset_by_somebody_else() {
     let scene = Scene::new(ixgbe(), "reset-ixgbe", &Config::new());
-    scene.act(|card, slot| card.reset(slot));
+    scene.act(Model::reset);
     scene.ends(DeviceState::Reset, QueueFault::Reset);
     let scene = Scene::new(virtio(), "reset-virtio", &Config::new());
-    scene.act(|card, slot| card.reset(slot));
+    scene.act(Model::reset);
     scene.ends(DeviceState::Reset, QueueFault::Reset);
 }
 

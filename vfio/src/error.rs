@@ -388,7 +388,7 @@ impl std::error::Error for Error {}
 
 impl From<Error> for PciError {
     fn from(error: Error) -> Self {
-        let Error { on, mut step, cause } = error;
+        let Error { on, mut step, cause, .. } = error;
         let kind = match *cause {
             Cause::Kernel { errno: libc::ENODEV | libc::ENXIO, .. } => PciErrorKind::Gone,
             // The kind has no words for a server's end, and what mends it.
