@@ -50,7 +50,9 @@ fn run() -> Result<(), Box<dyn Error>> {
     let root = Root::system();
     let domain = Domain::for_function(&root, address, Some(Way::Group))?;
     for round in 1..=rounds {
-        wait(|| root.driver(address).as_deref() == Some("vfio-pci"), "the function is not bound to vfio-pci")?;
+        // The node comes a moment after the driver.
+        let has_node = || root.group_node(address).is_some_and(|node| node.exists());
+        wait(|| root.driver(address).as_deref() == Some("vfio-pci") && has_node(), "the function is not bound to vfio-pci, or has no node")?;
         let function = domain.open(address)?;
         let region = domain.dma().allocate(REGION_BYTES)?;
         println!("round {round}: open, {}", held()?);
