@@ -32,6 +32,7 @@ static NODES: AtomicPtr<Node> = AtomicPtr::new(null_mut());
 static FREE: Mutex<Vec<&'static Node>> = Mutex::new(Vec::new());
 /// What the process did with the signal before; set before the handler is installed.
 static BEFORE: OnceLock<sigaction> = OnceLock::new();
+static IS_INSTALLED: AtomicBool = AtomicBool::new(false);
 /// How many mappings were lost.
 static LOSSES: AtomicU64 = AtomicU64::new(0);
 
@@ -78,9 +79,9 @@ impl Drop for Watched {
     }
 }
 
-/// Installs the handler, once.
+/// Installs the handler, once. Called by one thread at a time.
 fn install() -> io::Result<()> {
-    if BEFORE.get().is_some() {
+    if IS_INSTALLED.load(Ordering::Relaxed) {
         return Ok(());
     }
     // SAFETY: a `sigaction` of zeros is one: the default, with no signal blocked.
@@ -96,6 +97,7 @@ fn install() -> io::Result<()> {
     if unsafe { sigaction(libc::SIGBUS, &raw const ours, null_mut()) } != 0 {
         return Err(io::Error::last_os_error());
     }
+    IS_INSTALLED.store(true, Ordering::Relaxed);
     Ok(())
 }
 

@@ -88,22 +88,25 @@ impl UserFunction {
         let irq_kinds = info.num_irqs.get();
         let mut function = Self { config_len: config.len, irq_kinds, vectors: None, has_reset, interrupts_on: None, connection, domain };
         function.vectors = function.ask_for_vectors().map_err(failed("asking for its interrupts"))?;
-        function.listen();
+        function.listen().map_err(failed("turning its event interrupts on"))?;
         // As with kernel VFIO: registers answer, DMA waits for the driver.
         let commanded = function.connection.change(COMMAND, COMMAND_MEMORY_SPACE, COMMAND_BUS_MASTER);
         commanded.map_err(failed("turning its registers on"))?;
         Ok(function)
     }
 
-    /// Turns on what the server has of the error and request interrupts.
-    fn listen(&self) {
+    /// Turns on what the server has of the error and request interrupts. A device without them is used all the same.
+    fn listen(&self) -> Result<(), ServerCause> {
         for (index, fd) in self.connection.events().interrupts() {
-            if self.irq_count(index).is_ok_and(|count| count > 0)
-                && let Err(cause) = self.connection.set_irqs(index, &[fd])
-            {
-                log::warn!("{}: event interrupt {index} cannot be turned on: {cause}", self.name());
+            if self.irq_count(index)? == 0 {
+                continue;
+            }
+            match self.connection.set_irqs(index, &[fd]) {
+                Err(cause @ ServerCause::Refused { .. }) => log::warn!("{}: event interrupt {index} cannot be turned on: {cause}", self.name()),
+                other => other?,
             }
         }
+        Ok(())
     }
 
     /// The domain, to open other functions into.
