@@ -81,7 +81,7 @@ fn a_function_that_is_gone_while_transactions_are_waited_for_ends_the_wait() {
     let error = opened.unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::Pci(_)), "{error}");
     // The host's error names the function itself, and is not told it twice.
-    let wanted = "sim:ixgbe: resetting: reading configuration space: the function does not answer any more (unplugged or reset by the host)";
+    let wanted = "sim:ixgbe: resetting: reading configuration space: the function does not answer any more: it was unplugged, its host has reset it, or its server has gone";
     assert_eq!(error.to_string(), wanted);
     assert!(gone_us < 100_000, "Master Disable has 80 ms, and nothing comes after it: {gone_us} us");
 }

@@ -1,6 +1,6 @@
 //! The device's queues: setting one up, and turning it on (4.1.5.1.3).
 
-use driver_core::device::ErrorKind;
+use driver_core::device::{DeviceState, ErrorKind};
 use driver_core::host::PciFunction;
 use driver_core::ring::RingMemory;
 use driver_core::ring::split::SplitQueue;
@@ -17,6 +17,9 @@ impl<F: PciFunction> Card<F> {
         let common = &self.transport.common;
         common::QUEUE_SELECT.write(common, index);
         let size = common::QUEUE_SIZE.read(common);
+        if size == u16::MAX && self.transport.status().bits() == u8::MAX {
+            return Err(ErrorKind::NotRunning(DeviceState::Gone));
+        }
         if !size.is_power_of_two() || u32::from(size) > MAX_RING {
             return Err(HardwareError::Queue { index, size }.into());
         }

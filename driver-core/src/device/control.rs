@@ -300,7 +300,9 @@ impl<K: ControlKernel> NetDevice for ControlCore<K> {
 
     fn accounts(&self) -> Accounts {
         let (rx, tx) = (self.shared.rx_totals(), self.shared.tx_totals());
-        let (rx_filled, tx_sent) = self.kernel.frames_counted();
+        // What a device counted behind the last look, before it vanished or was reset, nobody knows.
+        let is_told = !matches!(self.state(), DeviceState::Gone | DeviceState::Reset);
+        let (rx_filled, tx_sent) = if is_told { self.kernel.frames_counted() } else { (None, None) };
         Accounts {
             tx_taken: tx.packets,
             tx_sent,

@@ -178,6 +178,8 @@ impl fmt::Display for ErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::UnknownId { id, driver, drives } => write!(f, "it is {id}, which the {driver} driver does not drive: it is for {drives}"),
+            // What does not answer is not mended by what a device that hangs takes.
+            Self::Wait(wait) if wait.is_all_ones() => write!(f, "{wait}"),
             Self::Wait(wait) => {
                 write!(f, "{wait}; it may still use memory: open it again, and restart its machine or its hypervisor if that does not help")
             }

@@ -296,7 +296,9 @@ impl fmt::Display for PciError {
             PciErrorKind::Missing(what) => write!(f, "the function has no {what}"),
             PciErrorKind::Config(what) => write!(f, "configuration space is wrong: {what}"),
             PciErrorKind::Argument(what) => f.write_str(what),
-            PciErrorKind::Gone => f.write_str("the function does not answer any more (unplugged or reset by the host)"),
+            PciErrorKind::Gone => {
+                f.write_str("the function does not answer any more: it was unplugged, its host has reset it, or its server has gone")
+            }
             PciErrorKind::Host(what) => f.write_str(what),
         }
     }

@@ -185,11 +185,12 @@ impl RxRing {
         self.peek().high() & self.done != 0
     }
 
-    /// How many whole frames the device is done with that were not taken.
+    /// How many whole frames the device is done with that were not taken, but for the rest of one that was taken in part.
     pub fn ready_frames(&self) -> u32 {
         let (mask, len) = (self.desc.mask(), self.desc.len());
         let words = (0..len).map(|k| self.desc.load((self.next + k) & mask).high()).take_while(|word| word & self.done != 0);
-        words.map(|word| u32::from(word & self.whole == self.whole)).sum()
+        let ends: u32 = words.map(|word| u32::from(word & self.whole == self.whole)).sum();
+        ends.saturating_sub((self.ordinary != self.whole).into())
     }
 
     /// While `false`, no frame counts as ordinary: [`RxRing::take_plain`] and [`RxRing::take_blocks`] take nothing. For a driver that is

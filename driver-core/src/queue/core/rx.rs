@@ -179,6 +179,7 @@ impl<K: RxKernel> RxCore<K> {
         if partial.too_long
             && let Some(fault) = K::TOO_LONG
         {
+            self.seat.tally().errors.add(1);
             return self.break_queue(fault);
         }
         if !ends {
@@ -246,7 +247,9 @@ impl<K: RxKernel> RxCore<K> {
     #[inline(never)]
     fn break_queue(&mut self, fault: QueueFault) -> Step {
         log::error!("{} receive queue {} is broken: {fault}", K::DRIVER, self.index);
-        self.partial = None;
+        if self.partial.take().is_some() {
+            self.seat.tally().errors.add(1);
+        }
         self.seat.set_failed(fault);
         Step::Broke
     }
@@ -295,6 +298,9 @@ impl<K: RxKernel> Drop for RxCore<K> {
     fn drop(&mut self) {
         // SAFETY: it is taken out once, here, and not used again.
         let mut kernel = unsafe { ManuallyDrop::take(&mut self.kernel) };
+        if self.partial.take().is_some() {
+            self.seat.tally().lost.add(1);
+        }
         let stop = match self.seat.silence() {
             Some(silence) => Stop::Silent(silence),
             // A device that does not answer confirms nothing: what it was lent waits for what its host knows.

@@ -204,7 +204,10 @@ impl Expected {
             return;
         }
         let (bytes, ends) = match item {
-            Item::Fault => return self.fault = Some(FAULT),
+            Item::Fault => {
+                self.errors += u64::from(!self.under_way.is_empty());
+                return self.fault = Some(FAULT);
+            }
             Item::Bad => {
                 self.errors += 1;
                 return self.under_way.clear();
@@ -216,6 +219,7 @@ impl Expected {
         let all: usize = self.under_way.iter().sum();
         let is_long = (all > LIMITS.max_frame_bytes || self.under_way.len() > LIMITS.max_pieces) && !matches!(item, Item::Ordinary(_));
         if is_long && !drops_long {
+            self.errors += 1;
             return self.fault = Some(TOO_LONG);
         }
         if !ends {
