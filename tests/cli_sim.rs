@@ -143,6 +143,26 @@ fn the_cable_is_pulled_by_a_line_of_input() {
 }
 
 #[test]
+fn violations_of_a_kind_that_are_not_printed_are_told() {
+    let directory = Directory::new("cli-sim-flood");
+    let socket = directory.file("nic.sock");
+    let (tool, _input, [output, errors]) = served(&socket, "slow-us=1", &[]);
+    output.recv_timeout(LIMIT).unwrap();
+    let mut stream = client(&socket);
+    for _ in 0..100 {
+        // The last word of the registers, which is none.
+        stream.write_all(&message(10, &[0xFC, 0xFF, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 1, 0, 0, 0])).unwrap();
+        reply(&mut stream);
+    }
+    drop(stream);
+    assert!(Command::new("kill").args(["-TERM", &tool.0.id().to_string()]).status().unwrap().success());
+    let told: Vec<_> = errors.iter().filter(|line| line.contains("a reserved register was written")).collect();
+    assert_eq!(told.len(), 64 + 1, "{told:#?}");
+    assert!(told[64].ends_with("sim] from here on only counted, after 64 of a kind: a reserved register was written"), "{}", told[64]);
+    assert_eq!(output.iter().next().unwrap(), "1 client(s); what the datasheet forbids was done 100 time(s)");
+}
+
+#[test]
 fn standard_output_is_kept_for_json() {
     let directory = Directory::new("cli-sim-json");
     let (tool, mut input, [output, errors]) = served(&directory.file("nic.sock"), "slow-us=1", &["--json"]);

@@ -54,6 +54,10 @@ impl Violations {
             *of_this_kind += 1;
             let violation = Violation { what, location: location.to_string(), value, section };
             log::warn!("{violation}");
+            if *of_this_kind == KEPT_OF_A_KIND {
+                // Under a name of its own: who reads the log for violations finds those alone.
+                log::warn!(target: "sim", "from here on only counted, after {KEPT_OF_A_KIND} of a kind: {what}");
+            }
             list.push(violation);
         }
     }
