@@ -100,8 +100,12 @@ impl VirtioNet {
 
     fn write_features(&mut self, slot: &Slot<'_>, value: u64) {
         let select = self.driver_feature_select;
-        if self.is(VIRTIO_CONFIG_S_FEATURES_OK) || !self.is(VIRTIO_CONFIG_S_DRIVER) {
+        let is_settled = self.is(VIRTIO_CONFIG_S_FEATURES_OK);
+        if is_settled || !self.is(VIRTIO_CONFIG_S_DRIVER) {
             slot.violation("features are written outside their step", format_args!("driver_feature"), value, "3.1.1");
+        }
+        // Before its step they are kept, as QEMU keeps them: iPXE writes them first when it opens a card again.
+        if is_settled {
             return;
         }
         if select < 2 {
