@@ -229,7 +229,7 @@ fn what_is_forbidden() {
     forbidden(0x1020, 1, &["a reserved register was written"]);
     forbidden(0x6014, 1, &["a reserved register was written"]);
     forbidden(0x4268, 20 << 16, &["MAXFRS.MFS is not between 64 and 0x2600"]);
-    forbidden(0x8120, 1, &["MTQC was changed without RTTDCS.ARBDIS"]);
+    forbidden(0x8120, 1 << 2, &["MTQC was changed without RTTDCS.ARBDIS"]);
     forbidden(0x8, 1, &[]);
     card.bar.write8(0x5080, 1);
     card.expect_violations(&["a register was written with less than 32 bits"]);
@@ -255,12 +255,57 @@ fn what_is_not_modelled_says_so() {
         (0xEE00, 1, "flow director is not modelled"),
         (0xE7FC, 1 << 31, "5-tuple filters are not modelled"),
         (0x5144, 1 << 31, "EtherType filters are not modelled"),
+        (0xEC30, 1, "the SYN filter is not modelled"),
+        (0xF5FC, 1, "the unicast table is not modelled"),
+        (0x0018, 1 << 26, "a second VLAN tag is not modelled"),
+        (0x4A80, 1 << 3, "a second VLAN tag is not modelled"),
+        (0x507C, 4789, "tunnels are not modelled"),
+        (0x5000, 1 << 12, "the fragment checksum is not modelled"),
+        (0x8A04, 2, "MACsec is not modelled"),
+        (0x8F04, 2 << 2, "MACsec is not modelled"),
+        (0x8900, 1, "IPsec is not modelled"),
+        (0x8E00, 1, "IPsec is not modelled"),
+        (0x5188, 1 << 4, "time stamps are not modelled"),
+        (0x8C00, 1 << 4, "time stamps are not modelled"),
+        (0x8C14, 1 << 24 | 2, "the clock of time stamps (SYSTIM) is not modelled"),
+        (0x2430, 6, "virtual machine queues and traffic classes are not modelled"),
+        (0x5808, 2, "wake-up is not modelled"),
     ];
     for (offset, value, what) in cases {
         card.w(offset, 0);
         card.expect_violations(&[]);
         card.w(offset, value);
         card.expect_violations(&[what]);
+    }
+}
+
+/// Linux asks SECTXSTAT and SECRXSTAT, DPDK whether SECRXCTRL takes a zero: both leave IPsec and MACsec alone then.
+#[test]
+fn the_security_engine_is_off() {
+    for device in [0x10FB, 0x1528, 0x1563] {
+        let card = Card::with(IxgbeOptions::new().device(device));
+        card.device.advance_us(100);
+        assert_eq!((card.r(0x8804), card.r(0x8D04)), (2, 2), "SECTX_OFF_DIS and SECRX_OFF_DIS");
+        for control in [0x8800, 0x8D00] {
+            card.w(control, 0);
+            assert_eq!(card.r(control), 1, "SECTX_DIS and SECRX_DIS stay");
+            card.w(control, 2);
+            assert_eq!((card.r(control), card.r(control + 4)), (3, 3), "the path is empty");
+            card.w(control, 0);
+        }
+        card.expect_violations(&[]);
+    }
+}
+
+#[test]
+fn the_clock_of_the_x550_starts_by_tsauxc() {
+    for (device, seen) in [(0x1528, &[][..]), (0x1563, &["the clock of time stamps (SYSTIM) is not modelled"])] {
+        let card = Card::with(IxgbeOptions::new().device(device));
+        card.device.advance_us(100);
+        card.w(0x8C20, 1 << 31);
+        card.expect_violations(&[]);
+        card.w(0x8C20, 0);
+        card.expect_violations(seen);
     }
 }
 

@@ -86,6 +86,36 @@ fn head_write_back() {
     card.expect_violations(&[]);
 }
 
+/// DPDK enables a queue again, waits for it, and writes the tail then.
+#[test]
+fn a_queue_that_is_enabled_again_starts_empty() {
+    let card = Card::up();
+    let ring = card.transmit_queue(0, 64);
+    let buffers: Vec<_> = (0..3).map(|i| queue_one(&card, &ring, i, &frame(MAC, 60), true)).collect();
+    card.tail(&ring, 3);
+    card.settle();
+    assert_eq!((card.sent().len(), card.r(0x6010)), (buffers.len(), 3));
+    card.ends.lock().unwrap().busy = true;
+    let _late = queue_one(&card, &ring, 3, &frame(MAC, 60), true);
+    card.tail(&ring, 4);
+    card.w(0x6028, 0);
+    card.device.step();
+    assert_eq!((card.r(0x6028), card.r(0x6010), card.r(0x6018)), (0, 3, 4), "a stopped queue says how far it came");
+    card.ends.lock().unwrap().busy = false;
+    (0..64).for_each(|i| card.put(&ring, i, [0, 0]));
+    card.w(0x6008, 8 * 16);
+    card.enable(&ring);
+    card.settle();
+    assert_eq!((card.r(0x6010), card.r(0x6018), card.sent().len()), (0, 0, 0));
+    card.expect_violations(&[]);
+    let sent = frame(MAC, 100);
+    let _buffer = queue_one(&card, &ring, 0, &sent, true);
+    card.tail(&ring, 1);
+    card.settle();
+    assert_eq!((card.sent(), card.r(0x6010)), (vec![sent], 1));
+    card.expect_violations(&[]);
+}
+
 #[test]
 fn a_busy_wire_holds_the_head() {
     let card = Card::up();

@@ -107,3 +107,16 @@ fn other_cards_take_no_commands() {
 fn the_copper_cards_have_the_smaller_packet_buffer() {
     assert_eq!([0x10FB, 0x1528, 0x1563].map(|device| card(device).r(0x3C00) >> 10), [512, 384, 384]);
 }
+
+#[test]
+fn registers_of_its_own() {
+    let card = card(0x1563);
+    // ETAG_ETYPE, whose valid bit turns on what the model lacks, and the X550's I2CCTL.
+    for (offset, value) in [(0x5084, 0x893F), (0x15F5C, 0x4600)] {
+        card.w(offset, value);
+        assert_eq!(card.r(offset), value);
+    }
+    card.expect_violations(&[]);
+    card.w(0x5084, 1 << 31 | 0x893F);
+    card.expect_violations(&["E-tags are not modelled"]);
+}

@@ -39,20 +39,6 @@ fn canonical(offset: u32) -> u32 {
     }
 }
 
-/// Functions of the card that the model does not have. Turning one on is reported, lest a driver be believed to work with it.
-fn not_modelled(offset: u32, value: u32) -> Option<(&'static str, &'static str)> {
-    const PFVTCTL: u32 = 0x051B0;
-    match offset {
-        FCCFG if value & 1 << 4 != 0 => Some(("priority flow control is not modelled", "8.2.3.3.7")),
-        MRQC if value & 0xF > 1 => Some(("virtual machine queues and traffic classes are not modelled", "8.2.3.7.12")),
-        PFVTCTL if value & 1 != 0 => Some(("virtualization is not modelled", "8.2.3.27.1")),
-        FDIRCTRL if value & 3 != 0 => Some(("flow director is not modelled", "8.2.3.21.1")),
-        0x0E600..0x0E800 if value & 1 << 31 != 0 => Some(("5-tuple filters are not modelled", "8.2.3.7.19")),
-        0x05128..0x05148 if value & 1 << 31 != 0 => Some(("EtherType filters are not modelled", "8.2.3.7.21")),
-        _ => None,
-    }
-}
-
 impl Ixgbe {
     /// Reads a register of BAR0.
     pub(super) fn read_register(&mut self, slot: &Slot<'_>, offset: u32) -> u32 {
@@ -78,8 +64,8 @@ impl Ixgbe {
             // The tables are initialized at once (8.2.3.21.1), and commands are done at once (8.2.3.21.11).
             FDIRCTRL => self.regs.at(FDIRCTRL) | FDIRCTRL_INIT_DONE,
             FDIRCMD => self.regs.at(FDIRCMD) & !FDIRCMD_CMD,
-            SECRXSTAT => u32::from(self.regs.has(SECRXCTRL, SECRXCTRL_RX_DIS) && !self.faults.secrx_never_ready) * SEC_RDY,
-            SECTXSTAT => u32::from(self.regs.has(SECTXCTRL, SECTXCTRL_TX_DIS)) * SEC_RDY,
+            SECRXSTAT => SEC_OFF | u32::from(self.regs.has(SECRXCTRL, SECRXCTRL_RX_DIS) && !self.faults.secrx_never_ready) * SEC_RDY,
+            SECTXSTAT => SEC_OFF | u32::from(self.regs.has(SECTXCTRL, SECTXCTRL_TX_DIS)) * SEC_RDY,
             _ => self.read_plain(slot, offset),
         }
     }
@@ -121,6 +107,7 @@ impl Ixgbe {
         if let Some((receives, queue)) = queue_of(offset) {
             return self.write_queue(slot, receives, queue, offset, value);
         }
+        self.report_absent(slot, offset, value);
         match offset {
             CTRL => self.write_ctrl(slot, value),
             EEC => self.write_eec(slot, value),
@@ -140,6 +127,8 @@ impl Ixgbe {
             QDE => self.write_qde(value),
             MAXFRS => self.write_maxfrs(slot, value),
             MFLCN => self.write_mflcn(slot, value),
+            // A card without the security engine keeps it off, whatever is written.
+            SECRXCTRL | SECTXCTRL => self.regs.set(offset, value | SEC_DIS),
             _ => self.write_plain(slot, offset, value),
         }
     }
@@ -154,9 +143,6 @@ impl Ixgbe {
             }
             Access::Rw => self.regs.set(offset, value),
             Access::Ro | Access::Rc | Access::Wo => {}
-        }
-        if let Some((what, section)) = not_modelled(offset, value) {
-            slot.violation(what, format_args!("{}", name_of(offset).0), value.into(), section);
         }
         match offset {
             0x0A200..0x0A600 => self.load_addresses(),
@@ -236,6 +222,10 @@ impl Ixgbe {
             self.flush_reports(queue);
         }
         let ring = if receives { &mut self.rx[queue] } else { &mut self.tx[queue] };
+        if !receives && value & ENABLE != 0 && matches!(ring.state, State::Disabled | State::Disabling) {
+            // What was left between head and tail is not sent after a restart: drivers enable the queue first and write the tail then.
+            (ring.head, ring.tail) = (0, 0);
+        }
         ring.dctl = if receives { value } else { value & !SWFLSH };
         let (goes_up, section) = (value & ENABLE != 0, if receives { "4.6.7.1" } else { "4.6.8.1" });
         let next = match ring.state {

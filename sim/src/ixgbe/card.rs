@@ -149,9 +149,13 @@ impl Ixgbe {
         matches!(self.options.device, 0x1528 | 0x1563)
     }
 
+    pub(super) fn is_x550(&self) -> bool {
+        self.options.device == 0x1563
+    }
+
     /// Whether the redirection table has 512 entries of 6 bits.
     pub(super) fn has_long_reta(&self) -> bool {
-        self.options.device == 0x1563
+        self.is_x550()
     }
 
     pub(super) fn is_resetting(&self) -> bool {

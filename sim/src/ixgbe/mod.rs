@@ -2,6 +2,7 @@
 //!
 //! Section numbers are the 82599 datasheet's. The model is stricter than the hardware: what the datasheet forbids is recorded as a violation.
 
+mod absent;
 mod access;
 mod card;
 mod eeprom;

@@ -139,7 +139,11 @@ pub(super) const SECRXSTAT: u32 = 0x08D04;
 pub(super) const SECTXCTRL: u32 = 0x08800;
 pub(super) const SECTXCTRL_TX_DIS: u32 = 1 << 1;
 pub(super) const SECTXSTAT: u32 = 0x08804;
+/// SECRXSTAT and SECTXSTAT: the path is empty; there is no security engine, or it is fused off.
 pub(super) const SEC_RDY: u32 = 1;
+pub(super) const SEC_OFF: u32 = 1 << 1;
+/// SECRXCTRL and SECTXCTRL: the security engine is off.
+pub(super) const SEC_DIS: u32 = 1;
 
 pub(super) const HLREG0: u32 = 0x04240;
 pub(super) const HLREG0_RXCRCSTRP: u32 = 1 << 1;
@@ -172,6 +176,7 @@ pub(super) const MPRC: u32 = 0x0407C;
 pub(super) const GPTC: u32 = 0x04080;
 pub(super) const GORCL: u32 = 0x04088;
 pub(super) const GOTCL: u32 = 0x04090;
+pub(super) const XEC: u32 = 0x04120;
 pub(super) const RXNFGPC: u32 = 0x041B0;
 pub(super) const RXNFGBCL: u32 = 0x041B4;
 pub(super) const RUC: u32 = 0x040A4;
@@ -276,6 +281,7 @@ pub(super) static MAP: &[Row] = &[
     many(0x0EC00, 4, 8, "ETQS", "8.2.3.7.22", 0, Rw),
     one(0x0EC30, "SYNQF", "8.2.3.7.20", 0, Rw),
     one(0x0507C, "VXLANCTRL", "(X550)", 0, Rw),
+    one(0x05084, "ETAG_ETYPE", "(X550)", 0, Rw),
     many(SRRCTL_ALIAS, 4, 16, "SRRCTL", "8.2.3.8.7", 0x402, Rw),
     one(RDRXCTL, "RDRXCTL", "8.2.3.8.8", 0x0010_0000, Rw),
     many(RXPBSIZE, 4, 8, "RXPBSIZE", "8.2.3.8.9", 0, Rw),
@@ -308,11 +314,11 @@ pub(super) static MAP: &[Row] = &[
     many(0x08B00, 4, 6, "RTTBCN", "8.2.3.10.18", 0, Rw),
     many(DCA_RXCTRL_ALIAS, 4, 16, "DCA_RXCTRL", "8.2.3.11.1", 0xB200, Rw),
     one(SECTXCTRL, "SECTXCTRL", "8.2.3.12.1", 1, Rw),
-    one(SECTXSTAT, "SECTXSTAT", "8.2.3.12.2", SEC_RDY, Ro),
+    one(SECTXSTAT, "SECTXSTAT", "8.2.3.12.2", SEC_OFF, Ro),
     one(0x08808, "SECTXBUFFAF", "8.2.3.12.3", 0x250, Rw),
     one(0x08810, "SECTXMINIFG", "8.2.3.12.4", 0x0001_0001, Rw),
     one(SECRXCTRL, "SECRXCTRL", "8.2.3.12.5", 1, Rw),
-    one(SECRXSTAT, "SECRXSTAT", "8.2.3.12.6", 0, Ro),
+    one(SECRXSTAT, "SECRXSTAT", "8.2.3.12.6", SEC_OFF, Ro),
     many(0x08900, 4, 6, "IPSTX", "8.2.3.14", 0, Rw),
     many(0x08E00, 4, 13, "IPSRX", "8.2.3.14", 0, Rw),
     many(0x08A00, 4, 20, "LSECTX", "8.2.3.13", 0, Rw),
@@ -374,7 +380,7 @@ pub(super) static MAP: &[Row] = &[
     many(TPR, 4, 2, "TPR/TPT", "8.2.3.23", 0, Rc),
     many(PTC64, 4, 6, "PTC", "8.2.3.23", 0, Rc),
     many(MPTC, 4, 2, "MPTC/BPTC", "8.2.3.23", 0, Rc),
-    one(0x04120, "XEC", "8.2.3.23", 0, Rc),
+    one(XEC, "XEC", "8.2.3.23", 0, Rc),
     many(RQSMR, 4, 32, "RQSMR", "8.2.3.23", 0, Rw),
     one(0x02F40, "RXDSTATCTRL", "8.2.3.23", 0, Rw),
     many(RXDGPC, 4, 12, "RXDGPC/RXDGBC and others", "8.2.3.23", 0, Rc),
@@ -407,6 +413,7 @@ pub(super) static MAP: &[Row] = &[
     many(0x05160, 4, 8, "MDEF_EXT", "8.2.3.25", 0, Rw),
     many(0x05190, 4, 4, "METF", "8.2.3.25", 0, Rw),
     one(0x15F14, "LSWFW", "8.2.3.25", 0, Rw),
+    one(0x15F5C, "I2CCTL_X550", "(X550)", 0, Rw),
     one(HICR, "HICR", "8.2.3.25", 0, Rw),
     many(0x15F04, 4, 4, "HSMC/FWSTS", "8.2.3.25", 0, Rw),
     many(FLEX_MNG, 4, 448, "FLEX_MNG", "8.2.3.25", 0, Rw),
