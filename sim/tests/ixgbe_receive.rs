@@ -3,6 +3,7 @@
 mod common;
 
 use common::{Card, DD, EOP, MAC, frame};
+use driver_core::host::PciFunction;
 
 const FCTRL: u32 = 0x5080;
 
@@ -50,6 +51,86 @@ fn a_frame_over_several_descriptors() {
     card.settle();
     assert_eq!([6, 7, 0].map(|i| card.get(&ring, i)[1] & 3), [DD, DD, DD | EOP]);
     assert_eq!(card.bytes(buffers.iova(), 452), sent[2048..]);
+    card.expect_violations(&[]);
+}
+
+/// A queue as a reset leaves it: SRRCTL.DESCTYPE 0, buffers of 2 KiB (7.1.5).
+#[test]
+fn legacy_descriptors() {
+    let card = Card::up();
+    card.w(0x4268, 9018 << 16);
+    card.w(0x4240, card.r(0x4240) | 4);
+    card.w(FCTRL, 1 << 9);
+    let ring = card.ring(0x1000, 8);
+    // RXDCTL.ENABLE and VME.
+    card.w(0x1028, 1 << 25 | 1 << 30);
+    card.device.step();
+    assert_eq!((card.r(0x1014), card.r(0x1028) >> 25 & 1), (0x402, 1));
+    let buffers = card.function.dma().allocate(8 * 2048).unwrap();
+    let buffer = |i: u64| buffers.iova().0 + i * 2048;
+    (0..8).for_each(|i| card.put(&ring, i, [buffer(i.into()), 0]));
+    card.enable_receive();
+    card.tail(&ring, 7);
+    let short = frame(MAC, 60);
+    let mut tagged = frame([2, 0, 0, 0, 0, 9], 100);
+    tagged.splice(12..12, [0x81, 0x00, 0x60, 0x07]);
+    let long = frame(MAC, 2500);
+    [&short, &tagged, &long].into_iter().for_each(|frame| card.arrive(frame));
+    card.settle();
+    let words = |len: u64, status: u64, tag: u64| len | status << 32 | tag << 48;
+    // DD and EOP; VP and, for an address that is not the card's own, PIF.
+    assert_eq!(card.get(&ring, 0), [buffer(0), words(60, 3, 0)]);
+    assert_eq!(card.get(&ring, 1), [buffer(1), words(100, 0x8B, 0x6007)]);
+    assert_eq!(card.get(&ring, 2), [buffer(2), words(2048, 1, 0)]);
+    assert_eq!(card.get(&ring, 3), [buffer(3), words(452, 3, 0)]);
+    assert_eq!(card.bytes(buffers.iova(), 60), short);
+    assert_eq!(card.bytes(buffers.iova().offset(2 * 2048), 2500), long);
+    card.expect_violations(&[]);
+}
+
+/// An IPv4 packet without options between 10.0.0.1 and 10.0.0.2.
+fn ipv4(protocol: u8, payload: &[u8]) -> Vec<u8> {
+    let mut ip = vec![0x45, 0, 0, 0, 0, 1, 0x40, 0, 64, protocol, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2];
+    ip[2..4].copy_from_slice(&(20 + payload.len() as u16).to_be_bytes());
+    let sum: u32 = ip.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1])).sum();
+    let checksum = !((sum & 0xFFFF) + (sum >> 16)) as u16;
+    ip[10..12].copy_from_slice(&checksum.to_be_bytes());
+    [&MAC[..], &[2, 0, 0, 0, 0, 1, 8, 0], &ip, payload].concat()
+}
+
+/// The CRC-32C of 32 zeros is 8a9136aa (RFC 3720, B.4): an SCTP packet of zeros but for its checksum, in the order of RFC 9260.
+#[test]
+fn the_crc_of_sctp_is_checked() {
+    const XEC: u32 = 0x4120;
+    let mut sctp = [0; 32];
+    sctp[8..12].copy_from_slice(&[0xAA, 0x36, 0x91, 0x8A]);
+    let right = ipv4(132, &sctp);
+    let mut wrong = right.clone();
+    wrong[14 + 20 + 31] ^= 1;
+    let mut wrong_header = right.clone();
+    wrong_header[14 + 8] ^= 1;
+    let card = Card::up();
+    let (ring, buffers) = card.receive_queue(0, 8, 2);
+    card.enable_receive();
+    card.tail(&ring, 7);
+    [&right, &wrong, &wrong_header].into_iter().for_each(|frame| card.arrive(frame));
+    card.settle();
+    let errors = |i: u32| card.get(&ring, i)[1] >> 30 & 3;
+    let checked = |i: u32| card.get(&ring, i)[1] >> 5 & 3;
+    assert_eq!([0, 1, 2].map(checked), [3; 3], "L4I and IPCS");
+    assert_eq!([0, 1, 2].map(errors), [0, 1, 2], "L4E, IPE");
+    assert_eq!([card.r(XEC), card.r(XEC)], [2, 0], "XEC, which a read clears");
+    // The same in a legacy descriptor: L4CS and IPCS in the status, TCPE and IPE in the errors.
+    card.w(0x1028, 0);
+    card.device.step();
+    card.w(0x1014, 2);
+    (0x1010..=0x1018).step_by(8).for_each(|at| card.w(at, 0));
+    (0..8).for_each(|i| card.put(&ring, i, [buffers.iova().0 + u64::from(i) * 2048, 0]));
+    card.enable(&ring);
+    card.tail(&ring, 7);
+    [&right, &wrong, &wrong_header].into_iter().for_each(|frame| card.arrive(frame));
+    card.settle();
+    assert_eq!([0, 1, 2].map(|i| card.get(&ring, i)[1] >> 32 & 0xFFFF), [0x63, 0x4063, 0x8063]);
     card.expect_violations(&[]);
 }
 

@@ -1,5 +1,7 @@
 //! A frame on its way to a queue.
 
+use driver_core::host::Iova;
+
 use super::parse::{Headers, TcpSegment};
 
 /// Extended status and extended error of the write-back (7.1.6.2).
@@ -27,6 +29,26 @@ pub(super) struct Inbound {
     pub(super) vlan: u16,
     /// Of a queue that coalesces: the connection, and the segment where it may be coalesced.
     pub(super) tcp: Option<(Connection, Option<TcpSegment>)>,
+}
+
+impl Inbound {
+    /// The write-back of an advanced descriptor with `len` bytes of the frame (7.1.6.2).
+    pub(super) fn advanced(&self, len: u16, is_last: bool) -> [u64; 2] {
+        let upper = u64::from(len) << 32 | u64::from(status::DD);
+        if is_last { [self.lower, u64::from(self.vlan) << 48 | upper | u64::from(self.status | status::EOP)] } else { [0, upper] }
+    }
+
+    /// The write-back of a legacy descriptor (7.1.5): the address stays, then length, fragment checksum (not modelled), status, errors, VLAN tag.
+    /// The status is the extended one's lowest byte, and of the errors those that the model knows are IPE and TCPE, in the byte's upper bits.
+    pub(super) fn legacy(&self, buffer: Iova, len: u16, is_last: bool) -> [u64; 2] {
+        let upper = u64::from(len) | u64::from(status::DD) << 32;
+        if !is_last {
+            return [buffer.0, upper];
+        }
+        let errors = self.status >> 24 & (status::L4E | status::IPE) >> 24;
+        let status = self.status & 0xFF | status::EOP;
+        [buffer.0, u64::from(self.vlan) << 48 | u64::from(errors) << 40 | u64::from(status) << 32 | upper]
+    }
 }
 
 /// What became of a frame that was offered to its queue.

@@ -108,12 +108,15 @@ fn insert_crc32c(packet: &mut [u8], at: usize) -> Option<&'static str> {
         return Some("a packet is too short for the header whose checksum was asked for");
     }
     packet[at + 8..at + 12].fill(0);
-    let mut crc = !0u32;
-    for &byte in &packet[at..] {
-        crc = (0..8).fold(crc ^ u32::from(byte), |crc, _| crc >> 1 ^ if crc & 1 != 0 { 0x82F6_3B78 } else { 0 });
-    }
-    packet[at + 8..at + 12].copy_from_slice(&(!crc).to_le_bytes());
+    let crc = crc32c(&[&packet[at..]]);
+    packet[at + 8..at + 12].copy_from_slice(&crc.to_le_bytes());
     None
+}
+
+/// The CRC-32C of the parts, one behind the other (RFC 9260, appendix A).
+pub(super) fn crc32c(parts: &[&[u8]]) -> u32 {
+    let step = |crc: u32, &byte: &u8| (0..8).fold(crc ^ u32::from(byte), |crc, _| crc >> 1 ^ if crc & 1 != 0 { 0x82F6_3B78 } else { 0 });
+    !parts.iter().copied().flatten().fold(!0, step)
 }
 
 /// How a packet is cut (7.2.4).

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use super::offload::crc32c;
+
 /// Packet type bits of the receive descriptor (7.1.6.2, bits 4 to 16).
 pub(super) mod packet_type {
     pub(in super::super) const IPV4: u32 = 1 << 4;
@@ -32,7 +34,7 @@ pub(super) struct Headers {
     pub ports: Option<Range<usize>>,
     /// Whether the IPv4 header's checksum is right.
     pub ip_checksum: Option<bool>,
-    /// Whether the TCP or UDP checksum is right, where there is one.
+    /// Whether the TCP or UDP checksum, or SCTP's CRC, is right, where there is one.
     pub l4_checksum: Option<bool>,
 }
 
@@ -171,6 +173,8 @@ fn parse_l4(payload: &[u8], at: usize, protocol: u8, addresses: u64, checksum_op
         }
         SCTP => {
             headers.packet_type |= packet_type::SCTP;
+            let crc = u32::from_le_bytes(*payload.get(8..)?.first_chunk()?);
+            headers.l4_checksum = Some(crc32c(&[&payload[..8], &[0; 4], &payload[12..]]) == crc);
             return None;
         }
         _ => return None,

@@ -40,6 +40,17 @@ pub(super) enum State {
     Disabling,
 }
 
+/// SRRCTL.DESCTYPE (8.2.3.8.7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum DescType {
+    /// As after a reset.
+    Legacy,
+    /// Advanced, with one buffer.
+    Advanced,
+    /// With header split, or reserved.
+    Other,
+}
+
 /// One descriptor ring as the card sees it.
 #[derive(Debug, Clone)]
 pub(super) struct Ring {
@@ -107,6 +118,14 @@ impl Ring {
     #[inline]
     pub(super) fn buffer_bytes(&self) -> usize {
         (self.srrctl & BSIZEPACKET_MASK) as usize * 1024
+    }
+
+    pub(super) fn desc_type(&self) -> DescType {
+        match self.srrctl >> 25 & 7 {
+            0 => DescType::Legacy,
+            1 => DescType::Advanced,
+            _ => DescType::Other,
+        }
     }
 
     /// How many descriptors the card owns.

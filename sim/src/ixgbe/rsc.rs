@@ -9,6 +9,7 @@ use super::inbound::{Inbound, Placed};
 use super::large::{LONGEST, Large, MAXDESC_SHIFT, next_buffers};
 use super::parse::TcpSegment;
 use super::regs::{HLREG0, HLREG0_RXCRCSTRP, PSRTYPE, RDRXCTL, RFCTL};
+use super::ring::DescType;
 use crate::dma::Dma;
 use crate::memory::DmaFault;
 use crate::slot::Slot;
@@ -41,6 +42,8 @@ impl Ixgbe {
         let longest = ring.buffer_bytes() << [0, 2, 3, 4][(ring.rscctl >> MAXDESC_SHIFT & 3) as usize];
         if !self.coalesces(queue as u32) {
             None
+        } else if ring.desc_type() == DescType::Legacy {
+            Some("a queue that coalesces has legacy descriptors")
         } else if ring.buffer_bytes() < 2048 || longest > LONGEST {
             Some("a queue that coalesces has buffers below 2 KiB, or together above 64 KiB less one")
         } else if ring.srrctl >> BSIZEHEADER_SHIFT & 0x3F < 2 {

@@ -1,4 +1,4 @@
-//! Receiving: from the wire through the filters into advanced descriptors with one buffer (7.1.5, 7.1.6).
+//! Receiving: from the wire through the filters into descriptors with one buffer, legacy or advanced (7.1.5, 7.1.6).
 
 use super::card::{Ixgbe, PADDED_BYTES};
 use super::filter::Match;
@@ -8,9 +8,9 @@ use super::interrupt::CAUSE_RX_MISS;
 use super::parse::{Headers, TcpSegment, packet_type, parse};
 use super::regs::{
     CTRL, CTRL_GIO_DIS, HLREG0, HLREG0_RXCRCSTRP, MPC, QPRDC, ROC, RQSMR, RXCSUM, RXCSUM_PCSD, RXCTRL, RXCTRL_RXEN, RXPBSIZE, SECRXCTRL,
-    SECRXCTRL_RX_DIS, VLNCTRL,
+    SECRXCTRL_RX_DIS, VLNCTRL, XEC,
 };
-use super::ring::State;
+use super::ring::{DescType, State};
 use super::rss::Hash;
 use super::stats::Cast;
 use crate::dma::Dma;
@@ -22,9 +22,7 @@ const BUDGET: usize = 32;
 /// What a frame takes up in the packet buffer beside its bytes.
 const BUFFER_OVERHEAD: usize = 64;
 
-/// SRRCTL (8.2.3.8.7): the type "advanced, one buffer" in bits 25 to 27.
-const DESCTYPE_MASK: u32 = 7 << 25;
-const DESCTYPE_ADVANCED_ONE_BUFFER: u32 = 1 << 25;
+/// SRRCTL.DROP_EN (8.2.3.8.7).
 const DROP_EN: u32 = 1 << 28;
 /// RXDCTL.VME: strip the VLAN tag (8.2.3.8.6).
 const RXDCTL_VME: u32 = 1 << 30;
@@ -140,6 +138,9 @@ impl Ixgbe {
         if counts {
             self.stats.accepted(&mut self.regs, frame.len(), cast);
         }
+        if headers.ip_checksum == Some(false) || headers.l4_checksum == Some(false) {
+            self.regs.count(XEC);
+        }
         let (to, hash) = self.spread(frame, &headers);
         *queue = to;
         *lower = self.lower_word(&headers, hash);
@@ -230,13 +231,15 @@ impl Ixgbe {
             return Placed::Lost;
         }
         let buffer_bytes = ring.buffer_bytes();
-        if buffer_bytes == 0 || ring.srrctl & DESCTYPE_MASK != DESCTYPE_ADVANCED_ONE_BUFFER {
+        let desc_type = ring.desc_type();
+        if buffer_bytes == 0 || desc_type == DescType::Other {
             let what = "a receive queue runs with a descriptor type or buffer size that is not modelled";
             slot.violation(what, format_args!("SRRCTL[{queue}]"), ring.srrctl.into(), "8.2.3.8.7");
             ring.faulted = true;
             return Placed::Lost;
         }
         if inbound.tcp.is_some()
+            && desc_type == DescType::Advanced
             && let Some(placed) = self.coalesce(dma, inbound, touched)
         {
             return placed;
@@ -260,12 +263,9 @@ impl Ixgbe {
             if let Some(lie) = self.faults.rx_length.filter(|_| is_last) {
                 len = lie.into();
             }
-            let upper = len as u64 & 0xFFFF;
-            let words = if is_last {
-                let status = inbound.status | status::DD | status::EOP;
-                [inbound.lower, u64::from(inbound.vlan) << 48 | upper << 32 | u64::from(status)]
-            } else {
-                [0, upper << 32 | u64::from(status::DD)]
+            let words = match desc_type {
+                DescType::Legacy => inbound.legacy(buffer, len as u16, is_last),
+                _ => inbound.advanced(len as u16, is_last),
             };
             let written = dma.write(buffer, part).and_then(|()| if self.faults.rx_no_write_back { Ok(()) } else { dma.store16(at, words) });
             if written.is_err() {
