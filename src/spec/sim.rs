@@ -91,9 +91,10 @@ impl SimSpec {
             return Err(format!("{key} is given twice: give it once"));
         }
         seen.push(key);
+        let after = value.strip_prefix("after:").and_then(|frames| frames.parse().ok());
         match (key, value) {
             ("card" | "hang-tx", _) if self.card == Card::VirtioNet => return Err(format!("{key} is an option of sim:ixgbe: leave it away")),
-            ("hang-tx", value) if let Some(Ok(frames)) = value.strip_prefix("after:").map(str::parse) => self.hang_tx_after = Some(frames),
+            ("hang-tx", _) if after.is_some() => self.hang_tx_after = after,
             ("card", "82599") => self.card = Card::I82599,
             ("card", "x540") => self.card = Card::X540,
             ("card", "x550") => self.card = Card::X550,
