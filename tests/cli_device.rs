@@ -34,6 +34,15 @@ fn info_tells_what_the_driver_reports() {
     assert!(text.contains("\naddress             02:00:00:00:00:42\n"), "{text}");
 }
 
+/// Two programs on one bridge would take each other's frames.
+#[test]
+fn cards_of_two_processes_have_two_addresses() {
+    let mac = || json_of(&["info", "sim:ixgbe", "--wait", "0", "--json"])["mac"].clone();
+    let (one, another) = (mac(), mac());
+    assert_ne!(one, another);
+    assert!(one.as_str().unwrap().starts_with("02:") && another.as_str().unwrap().starts_with("02:"), "locally administered: {one}, {another}");
+}
+
 #[test]
 fn info_lists_what_a_virtio_card_offers_beyond_what_is_used() {
     let info = json_of(&["info", "sim:virtio-net", "--wait", "0", "--json"]);

@@ -49,6 +49,8 @@ fn each_card_has_an_address_of_its_own() {
     let macs: Vec<_> = devices.iter().map(|device| device.info().permanent_mac).collect();
     assert_eq!(macs[2], MacAddr([2, 0, 0, 0, 0, 0x77]));
     assert_ne!(macs[0], macs[1]);
+    let another_host = barewire::open("sim:ixgbe").unwrap().info().permanent_mac;
+    assert!(!macs.contains(&another_host) && another_host.is_valid_unicast() && another_host.0[0] & 2 != 0, "{another_host} beside {macs:?}");
     let models: Vec<_> = ["82599", "x540", "x550"].map(|card| barewire::open(&format!("sim:ixgbe,card={card}")).unwrap().info().model.clone()).into();
     assert_eq!(barewire::open("sim:virtio-net").unwrap().info().driver, "virtio-net");
     assert!(models[0].contains("82599") && models[1].contains("X540") && models[2].contains("X550"), "{models:?}");

@@ -29,8 +29,7 @@ impl Cards {
     /// The card that `spec` describes, plugged into `wire`.
     pub(crate) fn open(&mut self, name: &str, spec: &SimSpec, wire: Box<dyn Wire>, clock: Arc<dyn Clock>) -> Result<Device, Error> {
         self.opened = self.opened.wrapping_add(1);
-        // Locally administered, and another one for each card.
-        open(SimDevice::new(name, spec.model([0x02, 0, 0, 0, 0, self.opened]), wire, self.iommu.clone()), clock)
+        open(SimDevice::new(name, spec.model(SimSpec::fresh_mac()), wire, self.iommu.clone()), clock)
     }
 }
 

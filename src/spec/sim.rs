@@ -1,5 +1,10 @@
 //! How a person names a simulated card.
 
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU16, Ordering};
+
 use driver_core::ether::MacAddr;
 use sim::Model;
 use sim::ixgbe::{Ixgbe, IxgbeOptions};
@@ -11,7 +16,7 @@ use super::hints::{nearest, unknown_option};
 /// The options of a simulated card itself: key, the value's form, and what it does.
 pub const SIM_OPTIONS: &[(&str, &str, &str)] = &[
     ("card", "82599|x540|x550", "which card it is (sim:ixgbe)"),
-    ("mac", "XX:XX:XX:XX:XX:XX", "its own address"),
+    ("mac", "XX:XX:XX:XX:XX:XX", "its own address; without it one that no other card of this or another process has"),
     ("hang-tx", "after:N", "transmission hangs after N frames, until a reset (sim:ixgbe)"),
 ];
 
@@ -24,7 +29,7 @@ pub(super) const WHICH_CARD: &str = "which simulated card is missing: sim:ixgbe 
 pub struct SimSpec {
     /// Which card.
     pub card: Card,
-    /// Its own address; `None`: one of its own for each card that a [`Host`](crate::Host) opens.
+    /// Its own address; `None`: a [fresh](SimSpec::fresh_mac) one.
     pub mac: Option<MacAddr>,
     /// After how many transmitted frames its transmitter hangs, until the card is reset; `None`: never.
     pub hang_tx_after: Option<u64>,
@@ -48,6 +53,18 @@ pub enum Card {
 }
 
 impl SimSpec {
+    /// An address for a card whose spec gives none: locally administered, and another one for each card and each process, so that programs whose cards are
+    /// plugged into one bridge do not take each other's frames. An address that stays is given as `mac=`.
+    pub fn fresh_mac() -> [u8; 6] {
+        static PROCESS: OnceLock<u64> = OnceLock::new();
+        static CARDS: AtomicU16 = AtomicU16::new(1);
+        // The standard library's hashers are seeded by the operating system. A process ID would be the same in many containers.
+        let process = PROCESS.get_or_init(|| RandomState::new().build_hasher().finish());
+        let [a, b, c, ..] = process.to_le_bytes();
+        let [high, low] = CARDS.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+        [0x02, a, b, c, high, low]
+    }
+
     /// The card itself, not plugged in; `mac` is its own address where the spec gives none.
     pub fn model(&self, mac: [u8; 6]) -> Box<dyn Model> {
         let mac = self.mac.map_or(mac, |mac| mac.0);

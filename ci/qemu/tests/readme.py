@@ -63,6 +63,8 @@ class _Served(SimulatedPort):
         words = shlex.split(command)
         check(words[:2] == ["cargo", "run"] and "--" in words, f"`{command}` runs the tool by cargo")
         self._words = words[words.index("--") + 1 :]
+        # By its address the card is found in the guest; without one it has another each time.
+        self._words[self._words.index("--device") + 1] += f",mac={self.mac}"
         check(re.fullmatch(r"tap=\w+", self._words[-1]), f"`{command}` ends with a tap as the wire")
         # What QEMU's command names has to be what this one serves.
         self.named = self._words[self._words.index("--socket") + 1]

@@ -9,14 +9,12 @@ use barewire::sim::HostClock;
 use barewire::sim::vfio_user::Server;
 use barewire::sim::wire::WireError;
 use barewire::sim::wire::spec::WireSpec;
+use barewire::spec::SimSpec;
 use barewire::{Error, Spec, SpecError};
 use serde_json::json;
 
 use crate::commands;
 use crate::output::Report;
-
-/// The card's address where none is given.
-const MAC: [u8; 6] = [0x02, 0, 0, 0, 0, 1];
 
 /// Serves the card `device`, plugged into `wire`, at `socket` until the process is told to end.
 pub(crate) fn sim(device: &str, socket: &Path, wire: &str, quiet: bool) -> Result<Report, Error> {
@@ -28,7 +26,7 @@ pub(crate) fn sim(device: &str, socket: &Path, wire: &str, quiet: bool) -> Resul
     let wire: WireSpec = wire.parse().map_err(|error: WireError| SpecError::new("--wire", error.to_string()))?;
     let clock: Arc<dyn Clock> = Arc::new(HostClock::new());
     let wire = wire.open(&clock).map_err(|error| Error::Wire { device: name.clone(), error })?;
-    let mut server = Server::bind(socket, spec.model(MAC), wire).map_err(Error::Serve)?;
+    let mut server = Server::bind(socket, spec.model(SimSpec::fresh_mac()), wire).map_err(Error::Serve)?;
     let stopper = server.stopper();
     ctrlc::set_handler(move || stopper.stop()).map_err(|error| SpecError::new(device, format!("cannot wait for signals: {error}")))?;
     if !quiet {
