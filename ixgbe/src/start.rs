@@ -136,7 +136,7 @@ impl<F: PciFunction> Ixgbe<F> {
     /// # Errors
     /// [`StartError`] with the reason and the card, stopped. Where the card does not even confirm that it stopped, the buffers it was lent leak.
     pub fn start(mut self, config: &Config) -> Result<Started<F>, StartError<F>> {
-        let settings = Settings::new(config, self.info.permanent_mac);
+        let settings = Settings::new(config, &self.info);
         match self.prepare(config, &settings).and_then(|queues| self.bring_up(&settings, queues)) {
             Ok(Up { queues, vectors }) => {
                 let Queues { mut rx, tx, pool, shared, .. } = queues;

@@ -135,7 +135,7 @@ impl<F: PciFunction> VirtioNet<F> {
     /// # Errors
     /// [`StartError`] with the reason and the device, stopped. Where the device does not even confirm its reset, the buffers it was lent leak.
     pub fn start(self, config: &Config) -> Result<Started<F>, StartError<F>> {
-        let mut settings = Settings::new(config, self.info.permanent_mac);
+        let mut settings = Settings::new(config, &self.info);
         let mut shared = Shared::watched(self.card.transport.clock.clone(), settings.tx().hang_us());
         match self.bring_up(config, &mut settings, &mut shared) {
             Ok(Running { rx, tx, pool, vectors, features }) => {

@@ -7,7 +7,7 @@ use bitflags::bitflags;
 
 use crate::buf::pool::{BufPool, PoolConfig, PoolError};
 use crate::device::info::{DeviceInfo, RxMode};
-use crate::ether::{MIN_MTU, STANDARD_MTU};
+use crate::ether::MIN_MTU;
 use crate::host::dma::DmaDomain;
 use crate::host::vectors::VectorPlan;
 use crate::queue::gate::{GateConfig, GateError, TxGate};
@@ -26,12 +26,12 @@ use crate::queue::gate::{GateConfig, GateError, TxGate};
 ///     .tx_queues(4)
 ///     .rss(RssConfig::new().key([0x5a; 40]))
 ///     .offloads(Offloads::all() - Offloads::RX_CHECKSUM);
-/// assert_eq!((config.mtu_bytes(), config.rx_config().queue_count(), config.tx_config().queue_count()), (9000, 4, 4));
+/// assert_eq!((config.mtu_bytes(), config.rx_config().queue_count(), config.tx_config().queue_count()), (Some(9000), 4, 4));
 /// assert!(!config.wants_interrupts() && config.given_pool().is_none(), "not set: as `Config::new` has it");
 /// ```
 #[derive(Debug, Clone)]
 pub struct Config {
-    mtu: u32,
+    mtu: Option<u32>,
     rx: RxConfig,
     tx: TxConfig,
     rss: RssConfig,
@@ -47,23 +47,15 @@ impl Default for Config {
 }
 
 impl Config {
-    /// An MTU of 1500 bytes, one receive and one transmit queue of 512 descriptors, no further frames than those for the device, every offload, no
+    /// An MTU of 1500 bytes or the device's where that is smaller, one receive and one transmit queue of 512 descriptors, no further frames than those for the device, every offload, no
     /// interrupts, and a pool of the device's own.
     pub fn new() -> Self {
-        Self {
-            mtu: STANDARD_MTU,
-            rx: RxConfig::new(),
-            tx: TxConfig::new(),
-            rss: RssConfig::new(),
-            offloads: Offloads::all(),
-            pool: None,
-            interrupts: false,
-        }
+        Self { mtu: None, rx: RxConfig::new(), tx: TxConfig::new(), rss: RssConfig::new(), offloads: Offloads::all(), pool: None, interrupts: false }
     }
 
     /// The largest payload of a frame in bytes; the frame itself has 14 more, and 4 more for a VLAN tag (see [`FrameLimits`](crate::ether::FrameLimits)).
     pub fn mtu(self, bytes: u32) -> Self {
-        Self { mtu: bytes, ..self }
+        Self { mtu: Some(bytes), ..self }
     }
     /// The receive side.
     pub fn rx(self, rx: RxConfig) -> Self {
@@ -121,8 +113,8 @@ impl Config {
         self
     }
 
-    /// See [`Config::mtu`].
-    pub fn mtu_bytes(&self) -> u32 {
+    /// See [`Config::mtu`]; `None`: 1500 bytes, or the device's where that is smaller.
+    pub fn mtu_bytes(&self) -> Option<u32> {
         self.mtu
     }
     /// The receive side.
@@ -455,9 +447,9 @@ pub fn check(config: &Config, domain: &DmaDomain, limits: &Limits) -> Result<(),
             return Err(ConfigError::Ring { direction, asked, min, max });
         }
     }
-    if !limits.mtu.contains(&config.mtu) {
+    if let Some(asked) = config.mtu.filter(|mtu| !limits.mtu.contains(mtu)) {
         let (&min, &max) = (limits.mtu.start(), limits.mtu.end());
-        return Err(ConfigError::Mtu { asked: config.mtu, min, max });
+        return Err(ConfigError::Mtu { asked, min, max });
     }
     TxGate::new(tx.gate, tx.ring).map_err(ConfigError::Gate)?;
     if config.pool.as_ref().is_some_and(|pool| !pool.domain().is_same(domain)) {

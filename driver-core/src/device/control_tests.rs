@@ -152,7 +152,8 @@ fn control_of(stage: &Stage, shared: Shared) -> ControlCore<Kernel> {
     let function = function(stage);
     let kernel = Kernel { stage: stage.clone(), function, counted: 0 };
     let info = DeviceInfo::new("test", "test", "a test's", MAC);
-    ControlCore::new(kernel, info, Settings::new(&Config::new(), MAC), shared, Some(Box::new(trigger.interrupt())))
+    let settings = Settings::new(&Config::new(), &info);
+    ControlCore::new(kernel, info, settings, shared, Some(Box::new(trigger.interrupt())))
 }
 
 /// Every setter, with what a device takes.

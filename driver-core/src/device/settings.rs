@@ -3,8 +3,8 @@
 use alloc::vec::Vec;
 
 use crate::device::config::{Config, Offloads, RssConfig, RxConfig, TxConfig};
-use crate::device::info::RxMode;
-use crate::ether::{FrameLimits, MacAddr};
+use crate::device::info::{DeviceInfo, RxMode};
+use crate::ether::{FrameLimits, MacAddr, STANDARD_MTU};
 use crate::host::vectors::VectorPlan;
 
 /// Everything that a device was told by its configuration and by the setters since.
@@ -25,11 +25,12 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// What `config` asks for, of a device with the address `mac` and without further ones.
-    pub fn new(config: &Config, mac: MacAddr) -> Self {
+    /// What `config` asks for, of a device that starts with its permanent address and without further ones. Where no MTU was asked for it is the
+    /// standard's 1500 bytes, or the device's where that is smaller.
+    pub fn new(config: &Config, info: &DeviceInfo) -> Self {
         Self {
-            mac,
-            mtu: config.mtu_bytes(),
+            mac: info.permanent_mac,
+            mtu: config.mtu_bytes().unwrap_or(STANDARD_MTU.min(info.max_mtu)),
             rx: config.rx_config().clone(),
             tx: config.tx_config().clone(),
             rss: config.rss_config().clone(),
@@ -116,12 +117,14 @@ mod tests {
     fn settings_are_what_was_configured_until_something_is_set() {
         let config = Config::new().mtu(9000).rx_queues(3).tx_ring(64).rx_mode(RxMode::PROMISCUOUS).interrupts(true).offloads(Offloads::TX_CHECKSUM);
         let [mac, other, group] = [2, 4, 1].map(|first| MacAddr([first, 0, 0, 0, 0, 1]));
-        let start = Settings::new(&config, mac);
+        let mut info = DeviceInfo::new("test", "test", "a test's", mac);
+        info.max_mtu = 9710;
+        let start = Settings::new(&config, &info);
         assert_eq!((start.mac(), start.mtu(), start.limits().untagged_bytes(), start.vectors()), (mac, 9000, 9014, Some(VectorPlan::new(3))));
         assert_eq!((start.rx(), start.tx(), start.rss()), (config.rx_config(), config.tx_config(), config.rss_config()));
         assert_eq!((start.rx_mode(), start.offloads()), (RxMode::PROMISCUOUS, Offloads::TX_CHECKSUM));
         assert!(start.unicast().is_empty() && start.multicast().is_empty());
-        assert_eq!(Settings::new(&Config::new(), mac).vectors(), None);
+        assert_eq!(Settings::new(&Config::new(), &info).vectors(), None);
         let mut now = start.clone();
         now.set_mac(other);
         now.set_rx_mode(RxMode::ALL_MULTICAST);
@@ -131,5 +134,14 @@ mod tests {
         assert_eq!((now.mac(), now.rx_mode(), now.unicast(), now.multicast()), (other, RxMode::ALL_MULTICAST, &[mac][..], &[group][..]));
         assert_eq!((now.rx().queue_count(), now.rx().ring_len(), now.tx().ring_len()), (3, 256, 32));
         assert_eq!((now.mtu(), now.tx().gate_config(), now.rss()), (start.mtu(), start.tx().gate_config(), start.rss()));
+    }
+
+    #[test]
+    fn without_an_mtu_it_is_what_the_device_allows_up_to_the_standards() {
+        let mut info = DeviceInfo::new("test", "test", "a test's", MacAddr([2, 0, 0, 0, 0, 1]));
+        for (max_mtu, mtu) in [(9710, 1500), (1500, 1500), (1280, 1280), (68, 68)] {
+            info.max_mtu = max_mtu;
+            assert_eq!(Settings::new(&Config::new(), &info).mtu(), mtu);
+        }
     }
 }

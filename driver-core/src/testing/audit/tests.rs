@@ -179,7 +179,8 @@ fn card(says: Says) -> Card {
     let mac = MacAddr([2, 0, 0, 0, 0, 1]);
     let info = DeviceInfo::new("card", "test", "a test's", mac);
     let pool = BufPool::new(&domain().0, PoolConfig::new(512)).unwrap();
-    Card { info, settings: Settings::new(&Config::new().rx_ring(64), mac), pool, says }
+    let settings = Settings::new(&Config::new().rx_ring(64), &info);
+    Card { info, settings, pool, says }
 }
 
 /// Sends 9 frames and receives 6.
