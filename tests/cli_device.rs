@@ -34,6 +34,27 @@ fn info_tells_what_the_driver_reports() {
     assert!(text.contains("\naddress             02:00:00:00:00:42\n"), "{text}");
 }
 
+#[test]
+fn the_options_of_device_specs_are_listed() {
+    for (arguments, wanted) in [
+        (["info", "--help"], &["  way=iommufd|group|noiommu ", "  mac=XX:XX:XX:XX:XX:XX ", "  dgram=LOCAL:REMOTE "][..]),
+        (["stats", "--help"], &["  way=iommufd|group|noiommu ", "  hang-tx=after:N ", "  loss=P "][..]),
+        (["sim", "--help"], &["  card=82599|x540|x550 ", "  pcap-in=FILE "][..]),
+    ] {
+        let help = barewire(&arguments).stdout;
+        assert!(wanted.iter().all(|option| help.contains(option)), "{help}");
+    }
+}
+
+/// A card whose MTU is below 1500 is started with what it allows, where nobody asks for more.
+#[test]
+fn a_card_with_a_small_mtu_starts() {
+    let info = json_of(&["info", "sim:virtio-net,mtu=1280", "--wait", "0", "--json"]);
+    assert_eq!((&info["mtu"], &info["max_mtu"]), (&json!(1280), &json!(1280)));
+    let stats = json_of(&["stats", "sim:virtio-net,mtu=1280", "--seconds", "0", "--json"]);
+    assert!(stats.to_string().contains("rx_packets"), "{stats}");
+}
+
 /// Two programs on one bridge would take each other's frames.
 #[test]
 fn cards_of_two_processes_have_two_addresses() {
@@ -46,6 +67,9 @@ fn cards_of_two_processes_have_two_addresses() {
 #[test]
 fn info_lists_what_a_virtio_card_offers_beyond_what_is_used() {
     let info = json_of(&["info", "sim:virtio-net", "--wait", "0", "--json"]);
+    assert_eq!((&info["rx_ring"], &info["tx_ring"], &info["ring_limits"]), (&json!(256), &json!(256), &json!([8, 256])), "512 were asked for");
+    let text = barewire(&["info", "sim:virtio-net", "--wait", "0"]).stdout;
+    assert!(text.contains("\nrings               256 descriptors to receive, 256 to send; 8 to 256 can be asked for\n"), "{text}");
     assert_eq!((&info["driver"], &info["link"]["up"]), (&json!("virtio-net"), &json!(false)));
     assert!(info["features"].as_array().unwrap().contains(&json!("MRG_RXBUF")), "{info}");
     assert_eq!(info["unused_features"], json!(["SPEED_DUPLEX"]));

@@ -7,8 +7,34 @@
 //! | `sim:ixgbe,KEY=VALUE,...` | a simulated Intel 82599, X540 or X550 in this process |
 //! | `sim:virtio-net,KEY=VALUE,...` | a simulated virtio network device in this process |
 //!
-//! The options of a simulated card are its own ([`SIM_OPTIONS`]) and those of its wire ([`sim::wire::spec::OPTIONS`](::sim::wire::spec::OPTIONS)). Simulated cards
-//! need barewire's feature `sim`, the others `vfio`; both are on unless switched off.
+//! Simulated cards need barewire's feature `sim`, the others `vfio`; both are on unless switched off.
+//!
+//! # Options
+//!
+//! Of a PCI function ([`PCI_OPTIONS`]):
+//!
+//! | option | what it does |
+//! | --- | --- |
+//! | `way=iommufd\|group\|noiommu` | how VFIO is reached; the best there is where it is not said, and noiommu only where it is |
+//!
+//! Of a simulated card, its own ([`SIM_OPTIONS`]) and those of its wire ([`sim::wire::spec::OPTIONS`](::sim::wire::spec::OPTIONS)):
+//!
+//! | option | what it does |
+//! | --- | --- |
+//! | `card=82599\|x540\|x550` | which card it is (sim:ixgbe) |
+//! | `mac=XX:XX:XX:XX:XX:XX` | its own address; without it one that no other card of this or another process has |
+//! | `mtu=BYTES` | the MTU that it tells, 68 to 65535 (sim:virtio-net) |
+//! | `hang-tx=after:N` | transmission hangs after N frames, until a reset (sim:ixgbe) |
+//! | `tap=NAME` | plug into the Linux network stack by the tap device NAME |
+//! | `pcap-in=FILE` | receive the frames of the capture FILE (pcap or pcapng) |
+//! | `pcap-out=FILE` | record what is sent in FILE (*.pcap or *.pcapng) |
+//! | `dgram=LOCAL:REMOTE` | exchange frames by unix datagrams between two socket paths, as QEMU's -netdev dgram |
+//! | `loss=P` | lose a frame with probability P, 0 to 1 |
+//! | `dup=P` | duplicate a frame with probability P, 0 to 1 |
+//! | `reorder=P` | let others overtake a frame with probability P, 0 to 1 |
+//! | `delay-us=N` | delay every frame by N microseconds |
+//! | `seed=N` | the seed of loss, dup and reorder |
+//! | `slow-us=N` | pass one frame in N microseconds each way |
 
 use std::fmt;
 #[cfg(feature = "vfio")]
@@ -154,6 +180,16 @@ mod tests {
         spec.parse::<Spec>().unwrap_err().to_string()
     }
 
+    /// The page of this module lists every option, in the words of its table.
+    #[test]
+    fn every_option_is_documented() {
+        let page = include_str!("mod.rs");
+        for (key, form, what) in [PCI_OPTIONS, SIM_OPTIONS, ::sim::wire::spec::OPTIONS].concat() {
+            let row = format!("//! | `{key}={}` | {what} |\n", form.replace('|', "\\|"));
+            assert!(page.contains(&row), "missing: {row}");
+        }
+    }
+
     #[test]
     fn good_specs() {
         for (text, full) in [("0000:01:00.0", "0000:01:00.0"), ("af:1f.7", "0000:af:1f.7"), ("10000:e1:00.1", "10000:e1:00.1")] {
@@ -203,6 +239,8 @@ mod tests {
             ("sim:ixgbe,card=82598", "card=82598: no such card; give card=82599|x540|x550"),
             ("sim:ixgbe,card", "card: the value is missing: card=82599|x540|x550"),
             ("sim:ixgbe,tap", "the value is missing: tap=NAME"),
+            ("sim:ixgbe,mtu=1280", "mtu is an option of sim:virtio-net"),
+            ("sim:virtio-net,mtu=67", "mtu=67: no such mtu; give mtu=BYTES"),
             ("sim:ixgbe,mac=1", "mac=1: a MAC address is six hexadecimal bytes"),
             ("sim:ixgbe,mac=ff:ff:ff:ff:ff:ff", "a card's address is a unicast one"),
             ("sim:ixgbe,mac=02:00:00:00:00:01,mac=02:00:00:00:00:02", "mac is given twice"),

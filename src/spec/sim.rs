@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, Hasher};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU16, Ordering};
 
-use driver_core::ether::MacAddr;
+use driver_core::ether::{MIN_MTU, MacAddr};
 use sim::Model;
 use sim::ixgbe::{Ixgbe, IxgbeOptions};
 use sim::virtio_net::{VirtioNet, VirtioNetOptions};
@@ -17,6 +17,7 @@ use super::hints::{nearest, unknown_option};
 pub const SIM_OPTIONS: &[(&str, &str, &str)] = &[
     ("card", "82599|x540|x550", "which card it is (sim:ixgbe)"),
     ("mac", "XX:XX:XX:XX:XX:XX", "its own address; without it one that no other card of this or another process has"),
+    ("mtu", "BYTES", "the MTU that it tells, 68 to 65535 (sim:virtio-net)"),
     ("hang-tx", "after:N", "transmission hangs after N frames, until a reset (sim:ixgbe)"),
 ];
 
@@ -31,6 +32,8 @@ pub struct SimSpec {
     pub card: Card,
     /// Its own address; `None`: a [fresh](SimSpec::fresh_mac) one.
     pub mac: Option<MacAddr>,
+    /// The MTU that a virtio card tells, in bytes; `None`: 9000.
+    pub mtu: Option<u16>,
     /// After how many transmitted frames its transmitter hangs, until the card is reset; `None`: never.
     pub hang_tx_after: Option<u64>,
     /// What its port is plugged into.
@@ -73,7 +76,10 @@ impl SimSpec {
             Card::I82599 => ixgbe(0x10fb),
             Card::X540 => ixgbe(0x1528),
             Card::X550 => ixgbe(0x1563),
-            Card::VirtioNet => Box::new(VirtioNet::new(VirtioNetOptions::new().mac(mac))),
+            Card::VirtioNet => {
+                let options = VirtioNetOptions::new().mac(mac);
+                Box::new(VirtioNet::new(if let Some(mtu) = self.mtu { options.mtu(mtu) } else { options }))
+            }
         }
     }
 
@@ -109,8 +115,11 @@ impl SimSpec {
         }
         seen.push(key);
         let after = value.strip_prefix("after:").and_then(|frames| frames.parse().ok());
+        let mtu = value.parse().ok().filter(|&mtu: &u16| u32::from(mtu) >= MIN_MTU);
         match (key, value) {
             ("card" | "hang-tx", _) if self.card == Card::VirtioNet => return Err(format!("{key} is an option of sim:ixgbe: leave it away")),
+            ("mtu", _) if self.card != Card::VirtioNet => return Err("mtu is an option of sim:virtio-net: leave it away".into()),
+            ("mtu", _) if mtu.is_some() => self.mtu = mtu,
             ("hang-tx", _) if after.is_some() => self.hang_tx_after = after,
             ("card", "82599") => self.card = Card::I82599,
             ("card", "x540") => self.card = Card::X540,

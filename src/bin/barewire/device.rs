@@ -26,6 +26,8 @@ pub(crate) fn info(spec: &str, wait_seconds: f64) -> Result<Report, Error> {
         link = port.control.link();
     }
     let (mac, mtu, info) = (port.control.mac(), port.control.mtu(), port.control.info().clone());
+    // A device may have cut them.
+    let (rx_ring, tx_ring) = (port.control.settings().rx().ring_len(), port.control.settings().tx().ring_len());
     port.finish().check()?;
     let (smallest, largest) = (info.ring_limits.start(), info.ring_limits.end());
     let (caps, unused_caps): (Vec<_>, Vec<_>) = (info.used_caps.names().collect(), info.unused_caps().names().collect());
@@ -39,7 +41,7 @@ pub(crate) fn info(spec: &str, wait_seconds: f64) -> Result<Report, Error> {
         ("MTU", format!("{mtu} bytes, at most {}", info.max_mtu)),
         ("receive queues", format!("at most {}", info.max_rx_queues)),
         ("transmit queues", format!("at most {}", info.max_tx_queues)),
-        ("ring", format!("{smallest} to {largest} descriptors")),
+        ("rings", format!("{rx_ring} descriptors to receive, {tx_ring} to send; {smallest} to {largest} can be asked for")),
         ("capabilities", joined(&caps)),
         ("not in use", joined(&unused_caps)),
         ("features in use", joined(&info.features)),
@@ -56,6 +58,8 @@ pub(crate) fn info(spec: &str, wait_seconds: f64) -> Result<Report, Error> {
         "max_mtu": info.max_mtu,
         "max_rx_queues": info.max_rx_queues,
         "max_tx_queues": info.max_tx_queues,
+        "rx_ring": rx_ring,
+        "tx_ring": tx_ring,
         "ring_limits": [smallest, largest],
         "capabilities": caps,
         "unused_capabilities": unused_caps,

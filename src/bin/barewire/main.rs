@@ -13,6 +13,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use barewire::Error;
+use barewire::sim::wire::spec::OPTIONS as WIRE_OPTIONS;
+use barewire::spec::{PCI_OPTIONS, SIM_OPTIONS};
 use barewire::vfio::PciAddress;
 use barewire::vfio::sysfs::Root;
 use clap::{Parser, Subcommand};
@@ -64,6 +66,7 @@ enum Command {
         address: Option<PciAddress>,
     },
     /// Start a device and print what its driver reports
+    #[command(after_long_help = options(&[("a PCI function", PCI_OPTIONS), ("a simulated card", SIM_OPTIONS), ("a simulated card's wire", WIRE_OPTIONS)]))]
     Info {
         /// The device: 0000:01:00.0, or sim:ixgbe or sim:virtio-net with ,key=value options
         #[arg(value_name = "SPEC")]
@@ -73,6 +76,7 @@ enum Command {
         wait: f64,
     },
     /// Start a device, receive for a while without a use for what comes, and print its counters
+    #[command(after_long_help = options(&[("a PCI function", PCI_OPTIONS), ("a simulated card", SIM_OPTIONS), ("a simulated card's wire", WIRE_OPTIONS)]))]
     Stats {
         /// The device: 0000:01:00.0, or sim:ixgbe or sim:virtio-net with ,key=value options
         #[arg(value_name = "SPEC")]
@@ -87,8 +91,9 @@ enum Command {
     ///
     /// Lines on standard input meanwhile: `link down` pulls the card's cable, `link up` plugs it in, `help` lists these commands. The end of
     /// standard input changes nothing.
+    #[command(after_long_help = options(&[("the card", SIM_OPTIONS), ("the wire", WIRE_OPTIONS)]))]
     Sim {
-        /// The card: ixgbe or virtio-net, with ,key=value options (card, mac, hang-tx)
+        /// The card: ixgbe or virtio-net, with ,key=value options (card, mac, mtu, hang-tx)
         #[arg(long, value_name = "CARD")]
         device: String,
         /// Where clients connect
@@ -98,6 +103,19 @@ enum Command {
         #[arg(long, value_name = "WIRE")]
         wire: String,
     },
+}
+
+/// The options of device specs: key, the value's form, and what it does.
+type Options = &'static [(&'static str, &'static str, &'static str)];
+
+/// A table of options for --help.
+fn options(kinds: &[(&str, Options)]) -> String {
+    let mut text = String::new();
+    for (of, options) in kinds {
+        let rows = options.iter().map(|(key, form, what)| format!("  {:<30} {what}\n", format!("{key}={form}")));
+        text += &format!("Options of {of}:\n{}\n", rows.collect::<String>());
+    }
+    text.trim_end().into()
 }
 
 fn main() -> ExitCode {
