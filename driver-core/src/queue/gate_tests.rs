@@ -126,3 +126,13 @@ fn thresholds_that_cannot_work_are_refused() {
     assert_eq!(new(8, 64, None), GateError::Unreachable { wake_at: 64, ring: 64 });
     assert_eq!(new(8, 32, Some(0)), GateError::NoBytes);
 }
+
+#[test]
+fn each_threshold_is_set_by_its_name() {
+    let usual = GateConfig::default();
+    let set = usual.stop_below(5).wake_at(70).byte_limit(3000);
+    assert_eq!((set.stop_below, set.wake_at, set.byte_limit), (5, 70, Some(3000)));
+    assert_eq!(usual.stop_below(5), GateConfig { stop_below: 5, ..usual });
+    assert_eq!(usual.wake_at(70), GateConfig { wake_at: 70, ..usual });
+    assert_eq!(usual.byte_limit(1), GateConfig { byte_limit: Some(1), ..usual });
+}
