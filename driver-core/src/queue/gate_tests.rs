@@ -1,6 +1,7 @@
 //! The gate's state machine, explored whole for small rings.
 
 use std::collections::HashSet;
+use std::string::ToString;
 use std::vec;
 use std::vec::Vec;
 
@@ -23,6 +24,10 @@ fn explore(ring: u32, stop_below: u32, wake_at: u32) {
         let free = usable - pending;
         // Never stopped for good: nothing pending is always running, and while stopped something is there to be reclaimed.
         assert!(!(stopped && pending == 0), "a queue with nothing in flight is stopped: ring {ring}, {config:?}");
+        // What one frame at a time rests on.
+        if free > gate.never_stops_above() {
+            assert!(!stopped && !gate.clone().after_submit(free - 1));
+        }
         // Stopping below and waking at different marks is what keeps it from flapping.
         if stopped {
             assert!(free < wake_at);
@@ -135,4 +140,20 @@ fn each_threshold_is_set_by_its_name() {
     assert_eq!(usual.stop_below(5), GateConfig { stop_below: 5, ..usual });
     assert_eq!(usual.wake_at(70), GateConfig { wake_at: 70, ..usual });
     assert_eq!(usual.byte_limit(1), GateConfig { byte_limit: Some(1), ..usual });
+}
+
+#[test]
+fn bytes_are_counted_where_they_are_limited_and_then_any_frame_may_stop_the_gate() {
+    let [limited, unlimited] = [GateConfig::default().byte_limit(100), GateConfig::default()].map(|config| TxGate::new(config, 512).unwrap());
+    assert_eq!((limited.counts_bytes(), unlimited.counts_bytes()), (true, false));
+    assert_eq!((limited.never_stops_above(), unlimited.never_stops_above()), (u32::MAX, GateConfig::default().wake_at));
+}
+
+#[test]
+fn thresholds_that_cannot_work_say_what_would() {
+    let text = |config: GateConfig| TxGate::new(config, 64).unwrap_err().to_string();
+    assert_eq!(text(GateConfig::default().stop_below(8).wake_at(8)), "wake_at (8) must be larger than stop_below (8)");
+    let unreachable = "wake_at (64) must be below the ring's size (64), since one descriptor always stays free";
+    assert_eq!(text(GateConfig::default().wake_at(64)), unreachable);
+    assert_eq!(text(GateConfig::default().byte_limit(0)), "byte_limit must be at least 1: leave it out for no limit");
 }
