@@ -157,3 +157,12 @@ fn thresholds_that_cannot_work_say_what_would() {
     assert_eq!(text(GateConfig::default().wake_at(64)), unreachable);
     assert_eq!(text(GateConfig::default().byte_limit(0)), "byte_limit must be at least 1: leave it out for no limit");
 }
+
+#[test]
+fn a_gate_that_is_opened_for_a_device_that_stopped_has_woken_once() {
+    let mut gate = TxGate::new(GateConfig::default(), 512).unwrap();
+    assert!(!gate.open());
+    gate.stop();
+    assert!(gate.open() && !gate.open() && !gate.is_stopped());
+    assert_eq!(gate.transitions(), (1, 1));
+}
