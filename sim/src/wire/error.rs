@@ -37,14 +37,16 @@ pub enum WireError {
         /// What was found there.
         cause: String,
     },
-    /// A capture file was not taken on Ethernet.
+    /// A capture file was not taken on Ethernet, or not all of it was: frames of its other interfaces were left out.
     LinkType {
         /// The file.
         file: PathBuf,
-        /// Frames delivered before.
+        /// Ethernet frames before the first that was left out.
         frames: u64,
-        /// The link type found, by its number in the registry of libpcap's link types.
+        /// The first other link type found, by its number in the registry of libpcap's link types.
         link_type: u32,
+        /// How many frames were left out so far; 0 where the file was refused as a whole.
+        skipped: u64,
     },
     /// Records of a capture file were left out, because no Ethernet wire carries frames of that length.
     FrameSize {
@@ -89,11 +91,13 @@ impl fmt::Display for WireError {
             Self::Broken { file, frames, cause } => {
                 write!(f, "{}: broken after frame {frames}: {cause}; the frames before were delivered", file.display())
             }
-            Self::LinkType { file, frames, link_type } => write!(
-                f,
-                "{}: after frame {frames}: link type {link_type} is not Ethernet (1): give a capture that was taken on an Ethernet interface",
-                file.display()
-            ),
+            Self::LinkType { file, frames, link_type, skipped } => {
+                write!(f, "{}: ", file.display())?;
+                if *skipped > 0 {
+                    write!(f, "{skipped} frame(s) of other links left out, the first ")?;
+                }
+                write!(f, "after frame {frames}: link type {link_type} is not Ethernet (1): give a capture that was taken on an Ethernet interface")
+            }
             Self::FrameSize { file, record, len, skipped } => write!(
                 f,
                 "{}: {skipped} frame(s) left out, the first is number {record} with {len} bytes: \

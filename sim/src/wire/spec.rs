@@ -16,7 +16,7 @@ use super::{Sent, Wire, WireError};
 /// The options that make a wire: key, the value's form, and what it does.
 pub const OPTIONS: &[(&str, &str, &str)] = &[
     ("tap", "NAME", "plug into the Linux network stack by the tap device NAME"),
-    ("pcap-in", "FILE", "receive the frames of the capture FILE (pcap or pcapng)"),
+    ("pcap-in", "FILE", "receive the frames of the capture FILE (pcap or pcapng); a pipe, or - for standard input, is read as it comes"),
     ("pcap-out", "FILE", "record what is sent in FILE (*.pcap or *.pcapng)"),
     ("dgram", "LOCAL:REMOTE", "exchange frames by unix datagrams between two socket paths, as QEMU's -netdev dgram"),
     ("loss", "P", "lose a frame with probability P, 0 to 1"),

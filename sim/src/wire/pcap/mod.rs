@@ -2,11 +2,18 @@
 //!
 //! The input's format (pcap with either byte order and resolution, or pcapng) is known by its first bytes, the output's by its ending.
 //! Frame check sequences that a capture holds are taken off, since no wire here carries them. Frames that were cut when they were
-//! captured (a snapshot length) arrive as they are in the file.
+//! captured (a snapshot length) arrive as they are in the file, and the log says so. Frames of other links than Ethernet are left out and counted.
+//!
+//! pcap-parser reads and pcap-file writes; the comments in `blocks` name what each reading library gets wrong, and what stands around it.
 
+mod blocks;
+mod frame;
 mod input;
 mod output;
+mod records;
+mod source;
 
+use std::os::fd::BorrowedFd;
 use std::path::Path;
 
 use super::{Sent, Wire, WireError};
@@ -17,6 +24,7 @@ pub use output::{Format, Output};
 /// A wire between a card and capture files.
 ///
 /// - Lossless: a frame stays in the input file until the card asks for it.
+/// - An input that is a pipe (or `-`, standard input) is read as it comes, and has ended when its writer has closed it.
 /// - Without an input nothing ever arrives, so that the wire is finished from the start; without an output, frames sent vanish.
 /// - A broken input gives all whole frames before the damage, then ends; [`Wire::flush`] reports the damage.
 /// - The output is written through a buffer: [`Wire::flush`] and dropping write it out. After a disk error nothing more is written,
@@ -45,6 +53,11 @@ impl Pcap {
     /// Whole frames taken from the input so far.
     pub fn frames_read(&self) -> u64 {
         self.input.as_ref().map_or(0, Input::taken)
+    }
+
+    /// Frames of the input so far that were cut when they were captured.
+    pub fn frames_cut(&self) -> u64 {
+        self.input.as_ref().map_or(0, Input::cut)
     }
 
     /// Frames written to the output so far.
@@ -77,6 +90,10 @@ impl Wire for Pcap {
 
     fn is_lossless(&self) -> bool {
         true
+    }
+
+    fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.input.as_ref().and_then(Input::fd)
     }
 
     fn error(&self) -> Option<WireError> {
