@@ -1,8 +1,13 @@
 //! Answers ARP, ping and UDP echo over IPv4 and IPv6: smoltcp does the protocols, the queues carry its frames.
+//!
+//! Packets over IPv4 that come in fragments are put together, four at a time; over IPv6, where smoltcp has no reassembly, fragments stay unanswered.
 
+mod address;
 #[path = "../common/mod.rs"]
 mod common;
+mod echo;
 mod nic;
+mod screen;
 
 use std::process::ExitCode;
 use std::time::Instant as Monotonic;
@@ -10,24 +15,25 @@ use std::time::Instant as Monotonic;
 use barewire::{Config, Error, MacAddr};
 use clap::Parser;
 use common::{Run, finish, say};
+use echo::Echo;
 use nic::{Nic, Source};
-use smoltcp::iface::{Config as InterfaceConfig, Interface, PollIngressSingleResult, SocketHandle, SocketSet};
-use smoltcp::socket::udp;
+use screen::Screen;
+use smoltcp::iface::{Config as InterfaceConfig, Interface, PollIngressSingleResult, SocketSet};
 use smoltcp::time::Instant;
 use smoltcp::wire::{EthernetAddress, HardwareAddress, IpCidr, Ipv4Cidr, Ipv6Address, Ipv6Cidr};
 
 /// Answers ARP, ICMP and ICMPv6 echo, neighbour discovery, and UDP echo on port 7, until Ctrl-C.
 ///
-/// Exit status 1: the device failed; 2: wrong usage.
+/// A second host with one of its addresses is told. Exit status 1: the device failed; 2: wrong usage.
 #[derive(Parser)]
 struct Args {
     /// The device: 0000:01:00.0, vfio-user:PATH, or sim:ixgbe or sim:virtio-net with ,key=value options
     device: String,
     /// The IPv4 address and the length of its network's prefix
-    #[arg(long, value_name = "ADDR/LEN", value_parser = ipv4)]
+    #[arg(long, value_name = "ADDR/LEN", value_parser = address::ipv4)]
     ip: Ipv4Cidr,
     /// A further IPv6 address; a link-local one is made from the device's own
-    #[arg(long, value_name = "ADDR/LEN", value_parser = ipv6)]
+    #[arg(long, value_name = "ADDR/LEN", value_parser = address::ipv6)]
     ip6: Option<Ipv6Cidr>,
     /// The longest payload of a frame
     #[arg(long, value_name = "BYTES", default_value_t = 1500)]
@@ -36,20 +42,6 @@ struct Args {
     #[arg(long, alias = "wait")]
     interrupts: bool,
 }
-
-fn ipv4(text: &str) -> Result<Ipv4Cidr, &'static str> {
-    text.parse().map_err(|()| "an address and the length of its prefix, for instance 10.9.0.2/24")
-}
-
-fn ipv6(text: &str) -> Result<Ipv6Cidr, &'static str> {
-    text.parse().map_err(|()| "an address and the length of its prefix, for instance fd00::2/64")
-}
-
-/// The UDP port of the echo service (RFC 862).
-const ECHO_PORT: u16 = 7;
-/// The longest datagram, and how many of them a socket holds in each direction.
-const DATAGRAM_BYTES: usize = 64 * 1024;
-const DATAGRAMS: usize = 64;
 
 fn main() -> ExitCode {
     common::main(run)
@@ -61,13 +53,17 @@ fn run(args: &Args) -> Result<bool, Error> {
     let mut port = device.start(&config)?;
     let Some((rx, tx)) = port.take_queues() else { unreachable!("a started port has queues") };
     let source = Source::new(rx);
-    let mut nic = Nic::new(&args.device, source, tx, port.pool.clone(), args.mtu);
+    let hardware = EthernetAddress(port.control.mac().0);
+    let ipv6 = [Some(link_local(port.control.mac())), args.ip6].into_iter().flatten().map(|cidr| cidr.address()).collect();
+    let screen = Screen::new(hardware, args.ip.address(), ipv6);
+    let mut nic = Nic::new(&args.device, source, tx, port.pool.clone(), args.mtu, screen);
     let mut stack = Stack::new(&mut nic, port.control.mac(), args);
     port.control.set_multicast_filters(&stack.multicast_groups())?;
     say(format_args!("{}: {} answers as {}", port.name(), port.control.mac(), stack.addresses()));
 
     let mut run = Run::new(None);
     run.wait_for_links(&mut [&mut port]);
+    nic.probe();
     let mut outcome = Ok(());
     while run.goes_on(&mut [&mut port]) {
         match stack.turn(&mut nic) {
@@ -80,7 +76,7 @@ fn run(args: &Args) -> Result<bool, Error> {
     }
     let totals = port.control.stats();
     let ended = finish([port], &[totals], outcome);
-    say(format_args!("refused={} echoed={}", nic.refused.frames, stack.echoed));
+    say(format_args!("refused={} echoed={}", nic.refused.frames, stack.echo.echoed));
     ended.map(|()| true)
 }
 
@@ -90,10 +86,7 @@ struct Stack {
     start: Monotonic,
     interface: Interface,
     sockets: SocketSet<'static>,
-    echo: SocketHandle,
-    datagram: Vec<u8>,
-    /// Datagrams sent back.
-    echoed: u64,
+    echo: Echo,
 }
 
 impl Stack {
@@ -105,12 +98,9 @@ impl Stack {
             // smoltcp has room for two unless a feature (in Cargo.toml) asks for more.
             addresses.extend(own.into_iter().flatten());
         });
-        let buffer = || udp::PacketBuffer::new(vec![udp::PacketMetadata::EMPTY; DATAGRAMS], vec![0; 4 * DATAGRAM_BYTES]);
-        let mut socket = udp::Socket::new(buffer(), buffer());
-        socket.bind(ECHO_PORT).unwrap_or_else(|error| unreachable!("a new socket takes any port but 0: {error}"));
         let mut sockets = SocketSet::new(Vec::new());
-        let echo = sockets.add(socket);
-        Self { start: Monotonic::now(), interface, sockets, echo, datagram: Vec::new(), echoed: 0 }
+        let echo = Echo::new(&mut sockets);
+        Self { start: Monotonic::now(), interface, sockets, echo }
     }
 
     /// The Ethernet groups that neighbour discovery needs: all nodes, and each address's solicited-node group (RFC 4291 section 2.7.1, RFC 2464 section 7).
@@ -136,25 +126,21 @@ impl Stack {
         let mut processed = false;
         while self.interface.poll_ingress_single(now, nic, &mut self.sockets) != PollIngressSingleResult::None {
             processed = true;
-            self.echo();
+            self.echo(now);
             self.interface.poll_egress(now, nic, &mut self.sockets);
+            self.echo.look_what_left(now, &mut self.sockets);
             nic.send_frames()?;
         }
         self.interface.poll_egress(now, nic, &mut self.sockets);
+        self.echo.look_what_left(now, &mut self.sockets);
         let sent = nic.send_frames()?;
         Ok(received || processed || sent)
     }
 
-    /// Sends datagrams back to where they came from, as long as there is room for them.
-    fn echo(&mut self) {
-        let socket = self.sockets.get_mut::<udp::Socket>(self.echo);
-        while socket.can_send()
-            && let Ok((payload, from)) = socket.recv()
-        {
-            self.datagram.clear();
-            self.datagram.extend_from_slice(payload);
-            self.echoed += u64::from(socket.send_slice(&self.datagram, from).is_ok());
-        }
+    /// Has datagrams sent back to where they came from.
+    fn echo(&mut self, now: Instant) {
+        let own = self.interface.ip_addrs();
+        self.echo.turn(now, &mut self.sockets, |address| own.iter().any(|cidr| cidr.address() == address));
     }
 }
 

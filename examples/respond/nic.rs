@@ -2,6 +2,7 @@
 
 use crate::common::refused::Refused;
 use crate::common::warn;
+use crate::screen::{Screen, Verdict};
 use barewire::driver_core::ether::FrameLimits;
 use barewire::{Batch, BufPool, DeviceError, Error, Frame, PollError, Poller, RxQueue, TxQueue, TxState};
 use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
@@ -47,11 +48,12 @@ pub(crate) struct Nic {
     /// A frame that is being made.
     made: Vec<u8>,
     limits: FrameLimits,
+    screen: Screen,
     pub(crate) refused: Refused,
 }
 
 impl Nic {
-    pub(crate) fn new(name: &str, source: Source, tx: Box<dyn TxQueue>, pool: BufPool, mtu: u32) -> Self {
+    pub(crate) fn new(name: &str, source: Source, tx: Box<dyn TxQueue>, pool: BufPool, mtu: u32, screen: Screen) -> Self {
         Self {
             name: name.into(),
             source,
@@ -62,6 +64,7 @@ impl Nic {
             whole: Vec::new(),
             made: Vec::new(),
             limits: FrameLimits::of(mtu),
+            screen,
             refused: Refused::default(),
         }
     }
@@ -100,6 +103,47 @@ impl Nic {
         Ok(self.outbox.len() < before)
     }
 
+    /// Asks whether anybody else has one of our addresses.
+    pub(crate) fn probe(&mut self) {
+        for frame in self.screen.probes() {
+            self.send(&frame);
+        }
+    }
+
+    /// Puts a frame of our own in line.
+    fn send(&mut self, bytes: &[u8]) {
+        match self.pool.frame_from(bytes) {
+            Ok(frame) => drop(self.outbox.push(frame)),
+            Err(error) => warn(format_args!("not sent: {error}")),
+        }
+    }
+
+    /// The next frame that the stack is to see, in one piece in `whole` where it is not the frame's own data.
+    fn next_wanted(&mut self) -> Option<(Frame, bool)> {
+        loop {
+            if self.inbox.is_empty() || !self.has_room() {
+                return None;
+            }
+            let frame = self.inbox.pop()?;
+            let is_linear = frame.is_linear();
+            if !is_linear {
+                self.whole.clear();
+                frame.segments().for_each(|segment| self.whole.extend_from_slice(segment));
+            }
+            let verdict = self.screen.look(if is_linear { frame.data() } else { &self.whole });
+            match verdict {
+                Verdict::Pass => return Some((frame, !is_linear)),
+                Verdict::Instead(bytes) => {
+                    self.whole = bytes;
+                    return Some((frame, true));
+                }
+                Verdict::Answer(bytes) => self.send(&bytes),
+                Verdict::Drop => {}
+            }
+            self.inbox.recycle(frame);
+        }
+    }
+
     /// Whether the longest frame can be taken from smoltcp: a promise that [`Made`] keeps.
     fn has_room(&mut self) -> bool {
         let needed = self.limits.untagged_bytes().div_ceil(self.pool.data_bytes());
@@ -112,12 +156,9 @@ impl Device for Nic {
     type TxToken<'a> = Made<'a>;
 
     fn receive(&mut self, _timestamp: Instant) -> Option<(Arrived<'_>, Made<'_>)> {
-        if self.inbox.is_empty() || !self.has_room() {
-            return None;
-        }
-        let frame = self.inbox.pop()?;
+        let (frame, is_in_whole) = self.next_wanted()?;
         let Self { inbox, outbox, pool, whole, made, .. } = self;
-        Some((Arrived { frame, inbox, whole }, Made { outbox, pool, bytes: made }))
+        Some((Arrived { frame, inbox, whole: is_in_whole.then_some(&*whole) }, Made { outbox, pool, bytes: made }))
     }
 
     fn transmit(&mut self, _timestamp: Instant) -> Option<Made<'_>> {
@@ -137,19 +178,14 @@ impl Device for Nic {
 pub(crate) struct Arrived<'a> {
     frame: Frame,
     inbox: &'a mut Batch,
-    whole: &'a mut Vec<u8>,
+    /// Its bytes where they are not the frame's own.
+    whole: Option<&'a Vec<u8>>,
 }
 
 impl RxToken for Arrived<'_> {
     fn consume<R, F: FnOnce(&[u8]) -> R>(self, read: F) -> R {
         let Self { frame, inbox, whole } = self;
-        let result = if frame.is_linear() {
-            read(frame.data())
-        } else {
-            whole.clear();
-            frame.segments().for_each(|segment| whole.extend_from_slice(segment));
-            read(whole)
-        };
+        let result = read(whole.map_or(frame.data(), |whole| whole));
         // Its buffer goes to the next poll.
         inbox.recycle(frame);
         result
