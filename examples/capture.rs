@@ -6,18 +6,19 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use barewire::sim::wire::pcap::{Format, Output};
-use barewire::{Batch, Config, Error, Port, RxMode, RxQueue, Stats};
+use barewire::{Batch, Config, Error, Port, RxMode, RxQueue, SpecError, Stats};
 use clap::Parser;
 use common::{Run, finish, longest_mtu, say};
 
 /// Writes every frame that a device receives to a capture file, until the count is reached, the input is over, or Ctrl-C.
 ///
-/// Exit status 1: the card dropped frames, or the device or the file failed; 2: wrong usage.
+/// Exit status 1: frames were lost (missed for want of descriptors, received with errors, or longer than the MTU), or the device or the file failed;
+/// 2: wrong usage.
 #[derive(Parser)]
 struct Args {
     /// The device: 0000:01:00.0, vfio-user:PATH, or sim:ixgbe or sim:virtio-net with ,key=value options
     device: String,
-    /// The capture file: in pcapng format, or where it is named so in pcap format
+    /// The capture file: in the format of its name, pcapng where that has no ending; - is standard output, and the report goes to standard error
     #[arg(long, value_name = "FILE.pcapng|FILE.pcap")]
     write: PathBuf,
     /// How many frames; without it until the input is over
@@ -36,8 +37,13 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<bool, Error> {
+    // Pipes and devices have names without an ending.
+    let named = args.write.extension().map(|_| Format::by_name(&args.write));
+    let format = named.unwrap_or(Ok(Format::PcapNg)).map_err(|error| SpecError::new("--write", error.to_string()))?;
+    if args.write.as_os_str() == "-" {
+        common::print::report_on_stderr();
+    }
     let device = barewire::open(&args.device)?;
-    let format = Format::by_name(&args.write).unwrap_or(Format::PcapNg);
     let output = Output::create(&args.write, format).map_err(|error| Error::Wire { device: "--write".into(), error })?;
     let mtu = args.mtu.unwrap_or_else(|| longest_mtu(&[&device]));
     let mut port = device.start(&Config::new().mtu(mtu).rx_mode(RxMode::all()))?;
@@ -49,11 +55,12 @@ fn run(args: &Args) -> Result<bool, Error> {
     let (captured, totals) = recording.capture(args.count.unwrap_or(u64::MAX), &mut run, &mut port);
     let seconds = run.seconds();
     let captured = captured.and_then(|()| recording.flush());
-    let (written, missed) = (recording.output.whole(), totals.rx_missed_errors);
+    let (written, lost) = (recording.output.whole(), totals.rx_missed_errors + common::given_up(&totals));
     let ended = finish([port], &[totals], captured);
     let told = totals.rx_missed().map_or("unknown".into(), |missed| missed.to_string());
-    say(format_args!("captured={written} missed={told} mpps={:.3}", written as f64 / seconds / 1e6));
-    ended.map(|()| missed == 0)
+    let given_up = common::given_up(&totals);
+    say(format_args!("captured={written} missed={told} errors={given_up} mpps={:.3}", written as f64 / seconds / 1e6));
+    ended.map(|()| lost == 0)
 }
 
 /// From a receive queue to a file.
@@ -109,6 +116,7 @@ impl Recording {
             }
             self.batch.recycle(frame);
         }
+        self.output.flush_when_due();
         match self.rx.fault() {
             Some(fault) => Err(Error::Queue { device: self.device.clone(), fault }),
             None => self.check().map(|()| received),

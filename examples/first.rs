@@ -8,6 +8,7 @@ fn main() -> Result<(), Error> {
     let spec = std::env::args().nth(1).filter(|spec| !spec.starts_with('-'));
     let spec = spec.ok_or(SpecError::new("first DEVICE", "give a device, for instance sim:ixgbe,tap=tap0"))?;
     let mut port = barewire::open(&spec)?.start(&Config::new())?;
+    let mac = port.control.mac();
     let (mut rx, mut tx) = port.take_queues().expect("a started port has queues");
     let mut batch = Batch::new(64);
     loop {
@@ -15,7 +16,8 @@ fn main() -> Result<(), Error> {
         rx.poll(&mut batch, 64);
         for frame in &mut batch.frames_mut()[waiting..] {
             if let Some(addresses) = frame.data_mut().first_chunk_mut::<12>() {
-                addresses.rotate_left(6); // destination and source change places
+                addresses.copy_within(6.., 0); // to where it came from,
+                addresses[6..].copy_from_slice(&mac.0); // and from us: where it went may be a group
             }
         }
         if let TxState::Refused(_) = tx.submit(&mut batch) {

@@ -15,7 +15,8 @@ use common::{DRAIN_LIMIT, Drained, Run, finish, longest_mtu, say, warn};
 /// Forwards frames between two devices, both ways, until both inputs are over, Ctrl-C, or the end of its time.
 ///
 /// Without devices it makes two simulated 82599 cards with a frame generator and checker at the far end of each wire. Exit status 1: frames were
-/// lost, corrupted or reordered, or a device failed; 2: wrong usage.
+/// lost (for whatever reason: too long, received with errors, missed for want of descriptors), corrupted or reordered, a device failed, or what it
+/// prints could not be written; 2: wrong usage.
 #[derive(Parser)]
 struct Args {
     /// Two devices: 0000:01:00.0, vfio-user:PATH, or sim:ixgbe or sim:virtio-net with ,key=value options
@@ -183,11 +184,11 @@ fn print_result([there, back]: &[Way; 2], flows: Option<&[Arc<Flow>; 2]>, [a, b]
     let missed = a.rx_missed().zip(b.rx_missed()).map_or("unknown".into(), |(a, b)| (a + b).to_string());
     let mpps = forwarded as f64 / seconds / 1e6;
     let Some([into_a, into_b]) = flows.map(|flows| flows.each_ref().map(|flow| flow.totals())) else {
-        // Without checkers at the far ends: what was received, and neither sent nor refused, is lost.
+        // Without checkers at the far ends: what was received, and neither sent nor refused, is lost, and so is what the device gave up as wrong.
         let received = there.received().max(a.rx_packets) + back.received().max(b.rx_packets);
-        let lost = received.saturating_sub(forwarded + refused);
+        let lost = received.saturating_sub(forwarded + refused) + common::given_up(a) + common::given_up(b);
         say(format_args!("forwarded={forwarded} lost={lost} refused={refused} missed={missed} mpps={mpps:.3}"));
-        return lost == 0 && refused == 0;
+        return lost == 0 && refused == 0 && a.rx_missed_errors + b.rx_missed_errors == 0;
     };
     let lost = (into_a.lost(a.rx_missed_errors) + into_b.lost(b.rx_missed_errors)).saturating_sub(refused);
     let FlowTotals { corrupted, reordered, duplicated, .. } = into_a + into_b;

@@ -3,7 +3,7 @@
 mod common;
 
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use barewire::driver_core::ether::{HEADER_BYTES, STANDARD_MTU};
 use barewire::{Batch, BufPool, Config, Error, Frame, MacAddr, Port, RxQueue, SpecError, TxQueue, TxState};
@@ -48,6 +48,8 @@ fn rate(text: &str) -> Result<Rate, String> {
 const MIN_BYTES: usize = HEADER_BYTES + 20 + 8 + 8;
 /// Frames handed over at once, at most.
 const BATCH: usize = 64;
+/// How late a frame may be for the rate to be kept all the same.
+const LATE_LIMIT: Duration = Duration::from_millis(100);
 
 fn main() -> ExitCode {
     common::main(run)
@@ -75,6 +77,38 @@ fn run(args: &Args) -> Result<bool, Error> {
     ended.map(|()| on_wire >= sent.max(args.count.unwrap_or(0)))
 }
 
+/// When which frame is due.
+struct Pace {
+    rate: Rate,
+    /// When frame `first` was due: the others follow it.
+    since: Instant,
+    first: u64,
+    made: u64,
+}
+
+impl Pace {
+    fn new(rate: Rate) -> Self {
+        Self { rate, since: Instant::now(), first: 0, made: 0 }
+    }
+
+    /// How many frames are due: the first at once, the n-th after it n / rate seconds later. After a pause (the program was stopped) it goes on as before
+    /// instead of sending at once all that it could not send.
+    fn due(&mut self, now: Instant) -> u64 {
+        let Rate::Pps(pps) = self.rate else { return u64::MAX };
+        let due = |elapsed: Duration| (elapsed.as_nanos() * u128::from(pps) / 1_000_000_000) as u64 + 1;
+        let late = (self.first + due(now - self.since)).saturating_sub(self.made);
+        if late > due(LATE_LIMIT) {
+            (self.since, self.first) = (now, self.made);
+        }
+        self.first + due(now - self.since)
+    }
+
+    /// How many have been made.
+    fn has_made(&mut self, made: u64) {
+        self.made = made;
+    }
+}
+
 struct Generator {
     template: Vec<u8>,
     pool: BufPool,
@@ -88,15 +122,11 @@ struct Generator {
 
 impl Generator {
     fn run(&mut self, args: &Args, run: &mut Run, port: &mut Port) -> Result<(), Error> {
-        let start = Instant::now();
+        let mut pace = Pace::new(args.rate);
         let count = args.count.unwrap_or(u64::MAX);
         while (self.next < count || !self.batch.is_empty()) && run.goes_on(&mut [port]) {
-            let due = match args.rate {
-                Rate::Max => count,
-                // The first at once, frame n after n / rate seconds.
-                Rate::Pps(pps) => count.min((start.elapsed().as_nanos() * u128::from(pps) / 1_000_000_000) as u64 + 1),
-            };
-            self.make(due.saturating_sub(self.next));
+            self.make(pace.due(Instant::now()).min(count).saturating_sub(self.next));
+            pace.has_made(self.next);
             let before = self.batch.len();
             self.submit(&args.device)?;
             // What arrives is not wanted, but would fill the ring.

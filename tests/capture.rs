@@ -4,7 +4,12 @@
 mod captures;
 mod common;
 
-use common::{Directory, Flood, field, run};
+use std::fs::File;
+use std::io::Write;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use common::{Directory, Flood, example, field, run};
 
 #[test]
 fn what_arrives_is_in_the_file() {
@@ -75,4 +80,82 @@ fn what_comes_after_the_end_is_not_missed() {
     assert_eq!(outcome.status, Some(i32::from(missed > 0)), "{outcome:?}");
     assert_eq!(missed, field(&outcome.stdout, "rx_missed_errors"), "{outcome:?}");
     assert_eq!(captures::read(&output).len(), 200);
+}
+
+#[test]
+fn a_capture_through_pipes_is_whole_and_the_report_is_elsewhere() {
+    let directory = Directory::new("capture-pipes");
+    let input = directory.file("in.pcap");
+    let frames: Vec<_> = (0..300).map(|number| captures::frame(60 + number as usize, number)).collect();
+    captures::write(&input, &frames);
+    let output = example("capture").args(["sim:ixgbe,pcap-in=-", "--write", "-"]).stdin(File::open(&input).unwrap()).output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{stderr}");
+    assert!(stderr.contains("captured=300 missed=0"), "{stderr}");
+    let file = directory.file("out.pcapng");
+    std::fs::write(&file, output.stdout).unwrap();
+    assert!(captures::read(&file) == frames);
+}
+
+#[test]
+fn a_slow_capture_is_on_disk_within_a_second_or_two() {
+    let directory = Directory::new("capture-slow");
+    for (name, arguments) in [("out.pcap", vec!["capture"]), ("wire.pcapng", vec!["forward"])] {
+        let (input, file) = (directory.file("in.pcap"), directory.file(name));
+        captures::write(&input, &[captures::frame(60, 1)]);
+        // Its input stays open: nothing but time writes the frame out.
+        let program = arguments[0];
+        let mut command = example(program);
+        match program {
+            "capture" => command.args(["sim:ixgbe,pcap-in=-", "--write", &file]),
+            _ => command.args(["sim:ixgbe,pcap-in=-", &format!("sim:ixgbe,pcap-out={file}")]),
+        };
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        stdin.write_all(&std::fs::read(&input).unwrap()).unwrap();
+        let is_there = || std::fs::metadata(&file).is_ok_and(|file| file.len() > 60);
+        let start = Instant::now();
+        while !is_there() && start.elapsed() < Duration::from_secs(20) {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let (is_there, took, still_runs) = (is_there(), start.elapsed(), child.try_wait().unwrap().is_none());
+        drop(stdin);
+        assert_eq!(child.wait().unwrap().code(), Some(0), "{program} ends with its input");
+        assert!(is_there && still_runs, "{program}: {took:?}");
+    }
+}
+
+#[test]
+fn a_file_is_what_its_name_says_or_is_refused() {
+    let directory = Directory::new("capture-names");
+    let input = directory.file("in.pcap");
+    captures::write(&input, &[captures::frame(60, 1)]);
+    for (name, magic) in [("x.PCAP", &[0x4d, 0x3c, 0xb2, 0xa1]), ("x.PcapNg", &[0x0a, 0x0d, 0x0d, 0x0a]), ("x", &[0x0a, 0x0d, 0x0d, 0x0a])] {
+        let file = directory.file(name);
+        let outcome = run("capture", &[&format!("sim:ixgbe,pcap-in={input}"), "--write", &file]);
+        assert_eq!(outcome.status, Some(0), "{outcome:?}");
+        assert_eq!(std::fs::read(&file).unwrap()[..4], *magic, "{name}");
+    }
+    for (name, why) in [("x.pcap.gz", "without compression"), ("x.pcapng.zst", "without compression"), ("x.txt", "*.pcap or *.pcapng")] {
+        let file = directory.file(name);
+        let outcome = run("capture", &[&format!("sim:ixgbe,pcap-in={input}"), "--write", &file]);
+        assert_eq!(outcome.status, Some(2), "{outcome:?}");
+        assert!(outcome.stderr.contains(why) && !std::fs::exists(&file).unwrap(), "{}", outcome.stderr);
+    }
+}
+
+#[test]
+fn what_is_longer_than_the_mtu_is_told_and_in_the_status() {
+    let directory = Directory::new("capture-long");
+    let (input, output) = (directory.file("in.pcap"), directory.file("out.pcap"));
+    captures::write(&input, &[60, 1514, 1600, 3000].map(|len| captures::frame(len, 1)));
+    for (name, last) in [("capture", "captured=2 missed=0 errors=2 "), ("forward", "forwarded=2 lost=2 refused=0 missed=0 ")] {
+        let spec = format!("sim:ixgbe,pcap-in={input}");
+        let other = format!("sim:ixgbe,pcap-out={output}");
+        let rest = if name == "capture" { vec!["--write", &output] } else { vec![other.as_str()] };
+        let outcome = run(name, &[&[spec.as_str()], &rest[..], &["--mtu", "1500"]].concat());
+        assert_eq!(outcome.status, Some(1), "{outcome:?}");
+        assert!(outcome.stdout.lines().last().unwrap().starts_with(last), "{outcome:?}");
+        assert_eq!(captures::read(&output).len(), 2);
+    }
 }

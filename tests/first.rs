@@ -24,10 +24,23 @@ fn every_frame_comes_back_with_its_addresses_exchanged() {
         }
         sent.and_then(|_| socket.recv(&mut answer)).ok()
     });
-    first.kill().unwrap();
-    first.wait().unwrap();
     let found = &answer[..found.expect("an answer")];
     assert_eq!(found, [&frame[6..12], &frame[..6], &frame[12..]].concat());
+    // Nobody sends from everybody's address.
+    let everybody = [&[0xff; 6], &frame[6..]].concat();
+    socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    // Answers to the first one that were on the way.
+    let back = std::iter::repeat_with(|| {
+        socket.send_to(&everybody, &far).unwrap();
+        let len = socket.recv(&mut answer).unwrap();
+        answer[..len].to_vec()
+    });
+    let back: Vec<_> = back.take(3).collect();
+    first.kill().unwrap();
+    first.wait().unwrap();
+    for found in back {
+        assert_eq!(found, [&frame[6..12], &frame[..6], &frame[12..]].concat());
+    }
 }
 
 #[test]

@@ -99,6 +99,7 @@ fn at_the_end_of_its_time_all_that_the_card_received_is_forwarded() {
     assert!(forwarded > 0 && outcome.stderr.is_empty(), "{outcome:?}");
     assert_eq!((field(a, "rx_packets"), captures::read(&output).len() as u64), (forwarded, forwarded), "{outcome:?}");
     assert_eq!((field(last, "lost"), field(last, "missed")), (0, field(a, "rx_missed_errors")), "{outcome:?}");
+    assert_eq!(outcome.status, Some(i32::from(field(last, "missed") > 0)), "what a card missed is in the status: {outcome:?}");
 }
 
 #[test]

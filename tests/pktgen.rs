@@ -4,9 +4,10 @@
 mod captures;
 mod common;
 
-use std::time::Instant;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
-use common::{Directory, run};
+use common::{Directory, example, field, run};
 
 fn generate(directory: &Directory, arguments: &[&str]) -> Vec<Vec<u8>> {
     let output = directory.file("out.pcap");
@@ -45,4 +46,48 @@ fn at_the_rate_asked_for() {
     assert!(start.elapsed().as_secs_f64() >= 0.5, "500 intervals of a millisecond took {:?}", start.elapsed());
     assert_eq!(frames.len(), 501);
     assert_eq!(frames[0][..6], [2, 0, 0, 0, 0, 0xaa]);
+}
+
+#[test]
+fn what_it_could_not_send_while_it_was_stopped_does_not_come_at_once() {
+    let directory = Directory::new("pktgen-stopped");
+    let output = directory.file("out.pcap");
+    let mut child = example("pktgen").args([&format!("sim:ixgbe,pcap-out={output}"), "--rate", "1000"]).stdout(Stdio::piped()).spawn().unwrap();
+    let signal = |name: &str| assert!(Command::new("kill").args([name, &child.id().to_string()]).status().unwrap().success());
+    let start = Instant::now();
+    std::thread::sleep(Duration::from_millis(500));
+    signal("-STOP");
+    std::thread::sleep(Duration::from_millis(1500));
+    signal("-CONT");
+    std::thread::sleep(Duration::from_millis(500));
+    signal("-INT");
+    let ran = start.elapsed() - Duration::from_millis(1500);
+    let said = std::io::read_to_string(child.stdout.take().unwrap()).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0), "{said}");
+    // What is a tenth of a second late is made up for.
+    let most = ran.as_millis() as u64 + 200;
+    let sent = field(&said, "sent");
+    assert!((100..=most).contains(&sent), "{sent} frames in {ran:?} at 1000 a second");
+}
+
+#[test]
+fn a_transmitter_that_hangs_is_told_without_a_count() {
+    let directory = Directory::new("pktgen-hang");
+    for card in ["sim:ixgbe", "sim:virtio-net"] {
+        // One frame a minute.
+        let outcome = run("pktgen", &[&format!("{card},pcap-out={},slow-us=60000000", directory.file("out.pcap")), "--rate", "1000"]);
+        assert_eq!(outcome.status, Some(1), "{outcome:?}");
+        assert!(outcome.stderr.lines().last().unwrap().contains("transmit queue 0 hangs"), "{}", outcome.stderr);
+    }
+}
+
+#[test]
+fn without_descriptors_left_it_says_so() {
+    for (limit, spec) in [(5, "sim:ixgbe"), (5, "sim:virtio-net"), (6, "sim:ixgbe"), (6, "sim:virtio-net")] {
+        let pktgen = example("pktgen").get_program().to_str().unwrap().to_owned();
+        let output = Command::new("sh").args(["-c", &format!("ulimit -n {limit}; exec {pktgen} {spec} --count 1")]).output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{limit} {spec}: {stderr}");
+        assert!(stderr.contains("Too many open files") && stderr.contains("ulimit -n"), "{limit} {spec}: {stderr}");
+    }
 }

@@ -1,6 +1,6 @@
 //! What the ports do, once a second: a table that stays in place on a terminal, a line for each port elsewhere.
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::time::Duration;
 
 use barewire::{Port, Stats};
@@ -8,6 +8,11 @@ use barewire::{Port, Stats};
 const SECOND: Duration = Duration::from_secs(1);
 /// What a frame takes on the wire beside its bytes: preamble and start delimiter 8, check sequence 4, gap 12.
 const WIRE_BYTES: u64 = 24;
+/// Columns of the table beside the ports' names, and the most and the least that a name has.
+const RATES_COLUMNS: usize = 53;
+const NAME_COLUMNS: std::ops::RangeInclusive<usize> = 4..=26;
+/// Where the terminal does not tell its width.
+const COLUMNS: usize = 80;
 
 /// Prints rates from the ports' counters.
 pub(crate) struct Meter {
@@ -45,7 +50,13 @@ impl Rates {
 
 impl Meter {
     pub(crate) fn new() -> Self {
-        Self { is_terminal: std::io::stdout().is_terminal(), due: SECOND, last: Duration::ZERO, before: Vec::new(), lines: 0 }
+        Self {
+            is_terminal: super::print::reports_on_stdout() && std::io::stdout().is_terminal(),
+            due: SECOND,
+            last: Duration::ZERO,
+            before: Vec::new(),
+            lines: 0,
+        }
     }
 
     /// Prints a line between the reports.
@@ -62,39 +73,49 @@ impl Meter {
         }
         self.before.resize(ports.len(), Stats::default());
         let seconds = (elapsed - self.last).as_secs_f64();
-        let mut text = self.head();
+        let columns = self.is_terminal.then(columns);
+        let mut text = columns.map_or(String::new(), |columns| self.head(columns));
         for (port, before) in ports.iter_mut().zip(&mut self.before) {
             let now = port.control.stats();
-            text += &row(self.is_terminal, elapsed, port.name(), &Rates::between(before, &now, seconds));
+            text += &row(columns, elapsed, port.name(), &Rates::between(before, &now, seconds));
             *before = now;
         }
         if self.is_terminal {
             self.lines = 1 + ports.len();
         }
-        // Where nobody reads, there is no reason to stop.
-        let mut out = std::io::stdout().lock();
-        let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+        super::print::put(&text);
         self.last = elapsed;
         self.due = elapsed + SECOND;
     }
 
-    fn head(&self) -> String {
-        if !self.is_terminal {
-            return String::new();
-        }
+    fn head(&self, columns: usize) -> String {
         // Back over the table before, line by line (ECMA-48: cursor up, erase line).
         let back = "\x1b[1A\x1b[2K".repeat(self.lines);
-        format!("{back}{:<32} {:>9} {:>9} {:>9} {:>9} {:>12}\n", "port", "rx Mpps", "rx Gbit/s", "tx Mpps", "tx Gbit/s", "drops")
+        format!("{back}{}", line(columns, "port", ["rx Mpps", "rx Gbit/s", "tx Mpps", "tx Gbit/s", "drops"].map(String::from)))
     }
 }
 
-fn row(is_terminal: bool, elapsed: Duration, name: &str, rates: &Rates) -> String {
+/// A line that is not broken: one that was could not be taken back.
+fn line(columns: usize, name: &str, [rx_mpps, rx_gbps, tx_mpps, tx_gbps, drops]: [String; 5]) -> String {
+    let width = columns.saturating_sub(1 + RATES_COLUMNS).clamp(*NAME_COLUMNS.start(), *NAME_COLUMNS.end());
+    let name: String = name.chars().take(width).collect();
+    let line = format!("{name:<width$} {rx_mpps:>9} {rx_gbps:>9} {tx_mpps:>9} {tx_gbps:>9} {drops:>12}");
+    // The last column stays free: some terminals begin a new line there.
+    line.chars().take(columns.saturating_sub(1)).chain(['\n']).collect()
+}
+
+fn row(columns: Option<usize>, elapsed: Duration, name: &str, rates: &Rates) -> String {
     let Rates { rx_mpps, rx_gbps, tx_mpps, tx_gbps, drops } = rates;
-    if is_terminal {
-        let name: String = name.chars().take(32).collect();
-        format!("{name:<32} {rx_mpps:>9.3} {rx_gbps:>9.3} {tx_mpps:>9.3} {tx_gbps:>9.3} {drops:>12}\n")
+    if let Some(columns) = columns {
+        let [rx_mpps, rx_gbps, tx_mpps, tx_gbps] = [rx_mpps, rx_gbps, tx_mpps, tx_gbps].map(|rate| format!("{rate:.3}"));
+        line(columns, name, [rx_mpps, rx_gbps, tx_mpps, tx_gbps, drops.to_string()])
     } else {
         let second = elapsed.as_secs();
         format!("t={second} {name} rx_mpps={rx_mpps:.3} rx_gbps={rx_gbps:.3} tx_mpps={tx_mpps:.3} tx_gbps={tx_gbps:.3} drops={drops}\n")
     }
+}
+
+/// The terminal's width; it may change at any time.
+fn columns() -> usize {
+    rustix::termios::tcgetwinsize(std::io::stdout()).map_or(COLUMNS, |size| if size.ws_col == 0 { COLUMNS } else { size.ws_col.into() })
 }

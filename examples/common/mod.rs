@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "each application uses a part")]
 
 mod meter;
-mod print;
+pub(crate) mod print;
 pub(crate) mod refused;
 
 use std::process::ExitCode;
@@ -47,8 +47,8 @@ pub(crate) fn main<Args: Parser>(application: fn(&Args) -> Result<bool, Error>) 
     // Warnings of the drivers, of VFIO and of the models. RUST_LOG=info shows more.
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();
     match application(&args) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::from(1),
+        Ok(true) if print::is_written() => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::from(1),
         Err(error) => {
             warn(format_args!("error: {error}"));
             ExitCode::from(if matches!(error, Error::Spec(_) | Error::NotSharable { .. }) { 2 } else { 1 })
@@ -182,6 +182,11 @@ pub(crate) enum Drained {
 pub(crate) fn totals(mut end: Stats, port: &mut Port) -> Stats {
     Stats { tx_packets: end.tx_packets, tx_bytes: end.tx_bytes, tx_errors: end.tx_errors, tx_dropped: end.tx_dropped, .. } = port.control.stats();
     end
+}
+
+/// Frames that came to a port and went no further there, those that it missed apart: wrong, too long, or dropped by its driver.
+pub(crate) fn given_up(totals: &Stats) -> u64 {
+    totals.rx_errors + totals.rx_dropped + totals.rx_over_errors
 }
 
 /// Prints the ports' totals and stops them. To be called while the queues live: a card whose queues are gone misses what still comes. Returns how the

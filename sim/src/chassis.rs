@@ -1,5 +1,6 @@
 //! What is in one box with a model in this process: its wire, its lock, its interrupt vectors and its thread's signals.
 
+use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -65,12 +66,12 @@ fn relock<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Chassis {
-    /// # Panics
-    /// Where the process may open no more file descriptors.
-    pub(crate) fn new(name: &str, mut model: Box<dyn Model>, wire: Box<dyn Wire>, iommu: Arc<Iommu>) -> Self {
-        let event = || eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).expect("an eventfd: raise the limit of open files (ulimit -n)");
-        let vectors = (0..model.msix().count()).map(|_| event()).collect();
-        Self {
+    /// # Errors
+    /// The process may open no more file descriptors.
+    pub(crate) fn new(name: &str, mut model: Box<dyn Model>, wire: Box<dyn Wire>, iommu: Arc<Iommu>) -> io::Result<Self> {
+        let event = || eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
+        let vectors = (0..model.msix().count()).map(|_| event()).collect::<Result<_, _>>()?;
+        Ok(Self {
             name: name.into(),
             domain: iommu.domain(),
             iommu,
@@ -84,11 +85,11 @@ impl Chassis {
             open_vectors: AtomicUsize::new(0),
             claimed: AtomicBool::new(false),
             has_reset: AtomicBool::new(true),
-            kick: event(),
+            kick: event()?,
             sleeping: AtomicBool::new(false),
             stop: AtomicBool::new(false),
             live: AtomicBool::new(false),
-        }
+        })
     }
 
     /// Takes the model's lock for an access, after everything that was posted before.

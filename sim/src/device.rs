@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
@@ -35,7 +36,17 @@ impl SimDevice {
     /// # Panics
     /// Where the process may open no more file descriptors (each device takes one for each interrupt vector, and one more).
     pub fn new(name: &str, model: Box<dyn Model>, wire: Box<dyn Wire>, iommu: Arc<Iommu>) -> Self {
-        Self { chassis: Arc::new(Chassis::new(name, model, wire, iommu)) }
+        Self::try_new(name, model, wire, iommu).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// As [`SimDevice::new`].
+    ///
+    /// # Errors
+    /// [`WireError::System`] where the process may open no more file descriptors.
+    pub fn try_new(name: &str, model: Box<dyn Model>, wire: Box<dyn Wire>, iommu: Arc<Iommu>) -> Result<Self, WireError> {
+        let made = Chassis::new(name, model, wire, iommu);
+        let refused = |e: &io::Error| WireError::system("make its events", "simulated card", e, "raise the limit of open files (ulimit -n)");
+        Ok(Self { chassis: Arc::new(made.map_err(|e| refused(&e))?) })
     }
 
     /// The device's name.
@@ -86,10 +97,25 @@ impl SimDevice {
     /// # Panics
     /// Where the device runs already, or the process may start no thread.
     pub fn run(&self) -> Live {
+        self.try_run().unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// As [`SimDevice::run`].
+    ///
+    /// # Errors
+    /// [`WireError::System`] where the process may start no thread.
+    ///
+    /// # Panics
+    /// Where the device runs already.
+    pub fn try_run(&self) -> Result<Live, WireError> {
         assert!(self.chassis.go_live(), "{} runs already: stop the handle that its first run() gave", self.name());
         let chassis = Arc::clone(&self.chassis);
-        let thread = std::thread::Builder::new().name(self.name().into()).spawn(move || chassis.run()).expect("a thread for the simulated device");
-        Live { chassis: Arc::clone(&self.chassis), thread: Some(thread) }
+        let thread = std::thread::Builder::new().name(self.name().into()).spawn(move || chassis.run());
+        let thread = thread.map_err(|e| {
+            self.chassis.rest();
+            WireError::system("start its thread", "simulated card", &e, "raise the limit of processes (ulimit -u)")
+        })?;
+        Ok(Live { chassis: Arc::clone(&self.chassis), thread: Some(thread) })
     }
 
     /// What the driver did that the datasheet forbids, oldest first; a bounded number is kept.

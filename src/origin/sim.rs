@@ -29,7 +29,8 @@ impl Cards {
     /// The card that `spec` describes, plugged into `wire`.
     pub(crate) fn open(&mut self, name: &str, spec: &SimSpec, wire: Box<dyn Wire>, clock: Arc<dyn Clock>) -> Result<Device, Error> {
         self.opened = self.opened.wrapping_add(1);
-        open(SimDevice::new(name, spec.model(SimSpec::fresh_mac()), wire, self.iommu.clone()), clock)
+        let card = SimDevice::try_new(name, spec.model(SimSpec::fresh_mac()), wire, self.iommu.clone());
+        open(card.map_err(|error| Error::Wire { device: name.into(), error })?, clock)
     }
 }
 
@@ -42,7 +43,7 @@ impl fmt::Debug for Cards {
 /// Lets a card move, and opens it.
 pub(crate) fn open(card: SimDevice, clock: Arc<dyn Clock>) -> Result<Device, Error> {
     // The driver's resets take time on the card: it moves before the driver opens it.
-    let live = card.run();
+    let live = card.try_run().map_err(|error| Error::Wire { device: card.name().into(), error })?;
     let clock = Arc::new(CardClock { host: clock, card: card.clone() });
     Device::open(card.function(), clock, false, Box::new(Moving { card, live }))
 }

@@ -27,7 +27,7 @@ pub use output::{Format, Output};
 /// - An input that is a pipe (or `-`, standard input) is read as it comes, and has ended when its writer has closed it.
 /// - Without an input nothing ever arrives, so that the wire is finished from the start; without an output, frames sent vanish.
 /// - A broken input gives all whole frames before the damage, then ends; [`Wire::flush`] reports the damage.
-/// - The output is written through a buffer: [`Wire::flush`] and dropping write it out. After a disk error nothing more is written,
+/// - The output is written through a buffer: [`Wire::flush`] and dropping write it out, and so does a second on a card that looks for frames. After a disk error nothing more is written,
 ///   and [`Wire::flush`] reports it.
 #[derive(Debug)]
 pub struct Pcap {
@@ -76,11 +76,16 @@ impl Wire for Pcap {
     fn send(&mut self, frame: &[u8]) -> Sent {
         if let Some(output) = &mut self.output {
             output.write(frame);
+            output.flush_when_due();
         }
         Sent::Taken
     }
 
     fn receive(&mut self, frame: &mut Vec<u8>) -> bool {
+        // A card looks for frames again and again, even where none come.
+        if let Some(output) = &mut self.output {
+            output.flush_when_due();
+        }
         self.input.as_mut().is_some_and(|input| input.take(frame))
     }
 

@@ -5,9 +5,10 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, BufWriter, Write};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use pcap_file::pcap::{PcapHeader, PcapWriter, RawPcapPacket};
 use pcap_file::pcapng::PcapNgWriter;
@@ -18,6 +19,8 @@ use pcap_file::{DataLink, Endianness, PcapError, TsResolution};
 use crate::wire::WireError;
 
 const BUFFER_BYTES: usize = 256 * 1024;
+/// How long a frame waits in the buffer at most where [`Output::flush_when_due`] is called.
+const FLUSH_EVERY: Duration = Duration::from_secs(1);
 const SNAPLEN: u32 = 64 * 1024;
 /// Timestamps in units of 10 to the minus this (`if_tsresol`).
 const NANOSECONDS: u8 = 9;
@@ -33,14 +36,19 @@ pub enum Format {
 }
 
 impl Format {
-    /// The format that the ending of the file's name says.
+    /// The format that the ending of the file's name says, in letters of any size.
     ///
     /// # Errors
     /// [`WireError::Option`] where the name ends in neither `.pcap` nor `.pcapng`.
     pub fn by_name(file: &Path) -> Result<Self, WireError> {
-        match file.extension().and_then(|ending| ending.to_str()) {
-            Some("pcap") => Ok(Self::Pcap),
-            Some("pcapng") => Ok(Self::PcapNg),
+        let ending = file.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+        match &*ending {
+            "pcap" => Ok(Self::Pcap),
+            "pcapng" => Ok(Self::PcapNg),
+            "gz" | "zst" | "lz4" | "xz" | "bz2" => Err(WireError::option(format!(
+                "{}: captures are written without compression: name it *.pcap or *.pcapng, and compress it then",
+                file.display()
+            ))),
             _ => Err(WireError::option(format!("{}: a capture file to write must be named *.pcap or *.pcapng", file.display()))),
         }
     }
@@ -54,6 +62,8 @@ pub struct Output {
     written: u64,
     /// Where each frame that may not be whole in the file yet will end there, in bytes.
     ends: VecDeque<u64>,
+    /// When what was buffered was written out.
+    flushed: Instant,
     error: Option<WireError>,
 }
 
@@ -84,6 +94,9 @@ impl Write for Counted {
 }
 
 impl Buffer {
+    fn new(file: File) -> Self {
+        Self(Arc::new(Mutex::new(BufWriter::with_capacity(BUFFER_BYTES, Counted { file, taken: 0 }))))
+    }
     fn lock(&self) -> MutexGuard<'_, BufWriter<Counted>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -102,7 +115,7 @@ impl Write for Buffer {
 }
 
 impl Output {
-    /// Makes the file, or empties it once it is sure that no wire uses it: its own advisory lock is then on it.
+    /// Makes the file, or empties it once it is sure that no wire uses it: its own advisory lock is then on it. `-` is standard output.
     ///
     /// # Errors
     /// [`WireError::System`] where the file cannot be made or is in use.
@@ -114,7 +127,7 @@ impl Output {
             Format::PcapNg => Writer::pcapng(buffer.clone()),
         };
         let writer = writer.map_err(|e| refused(&io_error(e)))?;
-        Ok(Self { file: file.into(), writer, buffer, written: 0, ends: VecDeque::new(), error: None })
+        Ok(Self { file: file.into(), writer, buffer, written: 0, ends: VecDeque::new(), flushed: Instant::now(), error: None })
     }
 
     /// Puts a frame at the end, with the time of day. [`Output::error`] says what went wrong.
@@ -140,6 +153,14 @@ impl Output {
         let flushed = self.buffer.lock().flush();
         if let Err(e) = flushed {
             self.fail(&e);
+        }
+    }
+
+    /// Writes out what has been buffered for a second. To be called again and again, so that who reads along sees what comes slowly.
+    pub fn flush_when_due(&mut self) {
+        if self.error.is_none() && self.flushed.elapsed() >= FLUSH_EVERY {
+            self.flushed = Instant::now();
+            self.flush();
         }
     }
 
@@ -223,6 +244,9 @@ impl Writer {
 
 /// Makes the file, or empties it once it is sure that no other wire uses it.
 fn open_locked(file: &Path) -> io::Result<Buffer> {
+    if file.as_os_str() == "-" {
+        return Ok(Buffer::new(io::stdout().as_fd().try_clone_to_owned()?.into()));
+    }
     let opened = OpenOptions::new().write(true).create(true).truncate(false).open(file)?;
     // File systems without locks are used without.
     if let Err(TryLockError::WouldBlock) = opened.try_lock() {
@@ -231,7 +255,7 @@ fn open_locked(file: &Path) -> io::Result<Buffer> {
     if opened.metadata()?.is_file() {
         opened.set_len(0)?;
     }
-    Ok(Buffer(Arc::new(Mutex::new(BufWriter::with_capacity(BUFFER_BYTES, Counted { file: opened, taken: 0 })))))
+    Ok(Buffer::new(opened))
 }
 
 fn io_error(error: PcapError) -> io::Error {
