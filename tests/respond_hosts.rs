@@ -187,15 +187,30 @@ fn a_ping_with_a_priority_is_answered_and_one_of_a_vlan_is_not() {
 }
 
 #[test]
-fn a_ping_in_fragments_is_put_together() {
-    let lab = start("respond-fragments");
-    let message = echo(8, &[], &payload(4000));
-    lab.send(&ipv4_between(OUR_IP, CARD_IP, ICMP, 0x2000, &message[..1480]));
-    // More fragments follow; offsets count 8 bytes.
-    lab.send(&ipv4_between(OUR_IP, CARD_IP, ICMP, 0x2000 + 1480 / 8, &message[1480..2960]));
-    let [answer] = &lab.answers(&ipv4_between(OUR_IP, CARD_IP, ICMP, 2960 / 8, &message[2960..]))[..] else { panic!("one answer") };
-    assert_eq!(answer[34..34 + message.len()], echo(0, &[], &payload(4000)));
-    lab.end();
+fn a_ping_in_fragments_is_put_together_and_answered_in_fragments() {
+    // With a payload of 1500 - 20 bytes a fragment could be full; with 1497 - 20, 1477, it has 1472.
+    for mtu in [1500, 1497] {
+        let lab = Lab::with_mtu("sim:ixgbe", &format!("respond-fragments-{mtu}"), mtu, &[]);
+        lab.ask(&arp_request());
+        let message = echo(8, &[], &payload(4000));
+        // The flag says that more follow; offsets count 8 bytes.
+        lab.send(&ipv4_between(OUR_IP, CARD_IP, ICMP, 0x2000, &message[..1472]));
+        lab.send(&ipv4_between(OUR_IP, CARD_IP, ICMP, 0x2000 + 1472 / 8, &message[1472..2944]));
+        lab.send(&ipv4_between(OUR_IP, CARD_IP, ICMP, 2944 / 8, &message[2944..]));
+        let mut answer = Vec::new();
+        while answer.len() < message.len() {
+            let mut frame = vec![0; 2048];
+            let len = lab.heard(&mut frame, 10_000).expect("a further fragment");
+            let field = |at: usize| usize::from(u16::from_be_bytes([frame[at], frame[at + 1]]));
+            let (packet_bytes, fragment) = (field(16), field(20));
+            assert!(packet_bytes <= mtu as usize && len >= 14 + packet_bytes, "{mtu}: {packet_bytes}");
+            assert_eq!((fragment & 0x1fff) * 8, answer.len(), "{mtu}: they come in order");
+            answer.extend_from_slice(&frame[34..14 + packet_bytes]);
+            assert_eq!(fragment & 0x2000 != 0, answer.len() < message.len(), "{mtu}: more follow");
+        }
+        assert!(answer == echo(0, &[], &payload(4000)), "{mtu}");
+        lab.end();
+    }
 }
 
 #[test]

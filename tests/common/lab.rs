@@ -33,12 +33,16 @@ impl Lab {
     }
 
     pub(crate) fn with_card(card: &str, test: &str, arguments: &[&str]) -> Self {
+        Self::with_mtu(card, test, 9000, arguments)
+    }
+
+    pub(crate) fn with_mtu(card: &str, test: &str, mtu: u32, arguments: &[&str]) -> Self {
         let directory = Directory::new(test);
         let (near, far) = (directory.file("near"), directory.file("far"));
         let socket = UnixDatagram::bind(&near).unwrap();
         let spec = format!("{card},mac=02:00:00:00:00:42,dgram={far}:{near}");
         let mut command = example("respond");
-        command.args([&spec, "--ip", "10.9.0.2/24", "--mtu", "9000"]).args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.args([&spec, "--ip", "10.9.0.2/24", "--mtu", &mtu.to_string()]).args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut lab = Self { respond: command.spawn().unwrap(), socket, far, _directory: directory };
         lab.wait_until_it_answers();
         lab
