@@ -64,8 +64,8 @@ impl Ixgbe {
             // The tables are initialized at once (8.2.3.21.1), and commands are done at once (8.2.3.21.11).
             FDIRCTRL => self.regs.at(FDIRCTRL) | FDIRCTRL_INIT_DONE,
             FDIRCMD => self.regs.at(FDIRCMD) & !FDIRCMD_CMD,
-            SECRXSTAT => SEC_OFF | u32::from(self.regs.has(SECRXCTRL, SECRXCTRL_RX_DIS) && !self.faults.secrx_never_ready) * SEC_RDY,
-            SECTXSTAT => SEC_OFF | u32::from(self.regs.has(SECTXCTRL, SECTXCTRL_TX_DIS)) * SEC_RDY,
+            SECRXSTAT => SEC_OFF | (u32::from(self.regs.has(SECRXCTRL, SECRXCTRL_RX_DIS) && !self.faults.secrx_never_ready) * SEC_RDY),
+            SECTXSTAT => SEC_OFF | (u32::from(self.regs.has(SECTXCTRL, SECTXCTRL_TX_DIS)) * SEC_RDY),
             _ => self.read_plain(slot, offset),
         }
     }
