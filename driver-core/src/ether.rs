@@ -5,6 +5,8 @@ use core::str::FromStr;
 
 /// A header, in bytes: two addresses and the type of what follows.
 pub const HEADER_BYTES: usize = 14;
+/// The two addresses that a header begins with, in bytes.
+pub const ADDRESSES_BYTES: usize = 12;
 /// A VLAN tag in a header (IEEE 802.1Q), in bytes.
 pub const VLAN_TAG_BYTES: usize = 4;
 /// The frame check sequence, in bytes. No length of a frame has it, unless it says so.

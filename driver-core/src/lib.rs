@@ -7,6 +7,7 @@
 //! | [`barrier`] | every fence | who writes rings |
 //! | [`reg`] | registers as one line each | who writes drivers |
 //! | [`buf`] | the sk_buff, where it comes from, and how many travel together | applications |
+//! | [`offload`] | checksums and VLAN tags in software: for a device that lacks them, or for a stack | applications and drivers |
 //! | [`ring`] | descriptors in DMA memory, and the shadow that says who owns which buffer | who writes drivers |
 //! | [`queue`] | the contracts of queues, stop and wake, NAPI; in [`queue::core`] what every driver's queues do alike | applications and drivers |
 //! | [`device`] | the control side: configuration, information, statistics | applications and drivers |
@@ -28,6 +29,7 @@ pub mod buf;
 pub mod device;
 pub mod ether;
 pub mod host;
+pub mod offload;
 pub mod queue;
 pub mod reg;
 pub mod ring;

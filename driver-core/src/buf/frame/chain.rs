@@ -143,6 +143,54 @@ impl Frame {
         }
         Ok(wanted_bytes)
     }
+
+    /// Copies the `to.len()` bytes at byte `at` of the frame to `to`, wherever its segments end (`skb_copy_bits`).
+    ///
+    /// # Errors
+    /// [`FrameError::Short`] where the frame ends before; nothing is copied then.
+    pub fn load(&self, at: usize, to: &mut [u8]) -> Result<(), FrameError> {
+        self.check_range(at, to.len())?;
+        let (mut skip, mut rest) = (at, to);
+        for segment in self.segments() {
+            let Some(here) = segment.get(skip..) else {
+                skip -= segment.len();
+                continue;
+            };
+            let (now, later) = rest.split_at_mut(rest.len().min(here.len()));
+            now.copy_from_slice(&here[..now.len()]);
+            (skip, rest) = (0, later);
+        }
+        Ok(())
+    }
+
+    /// Writes `from` over the bytes at byte `at` of the frame, wherever its segments end (`skb_store_bits`).
+    ///
+    /// # Errors
+    /// [`FrameError::Short`] where the frame ends before; nothing is written then.
+    pub fn store(&mut self, at: usize, from: &[u8]) -> Result<(), FrameError> {
+        self.check_range(at, from.len())?;
+        let (mut skip, mut rest) = (at, from);
+        let mut segment = Some(self);
+        while let Some(frame) = segment {
+            let here = frame.data_mut();
+            let len = here.len();
+            if let Some(here) = here.get_mut(skip..) {
+                let (now, later) = rest.split_at(rest.len().min(here.len()));
+                here[..now.len()].copy_from_slice(now);
+                (skip, rest) = (0, later);
+            } else {
+                skip -= len;
+            }
+            segment = frame.next_mut();
+        }
+        Ok(())
+    }
+
+    /// Whether the frame has bytes `at` to `at + len`.
+    fn check_range(&self, at: usize, len: usize) -> Result<(), FrameError> {
+        let (wanted_bytes, have_bytes) = (at.saturating_add(len), self.len());
+        if wanted_bytes > have_bytes { Err(FrameError::Short { wanted_bytes, have_bytes }) } else { Ok(()) }
+    }
 }
 
 /// A chain whose `is_linear` and `next` disagree: both read the same field of private memory that the frame owns.

@@ -32,6 +32,8 @@ enum Verb {
     Linearize,
     Copy,
     Overwrite(u8),
+    Store(usize, Vec<u8>),
+    Load(usize, usize),
     ThroughThread,
     SetVlan(u16),
     ThroughBatch,
@@ -51,6 +53,8 @@ fn verb() -> impl Strategy<Value = Verb> {
         Just(Verb::Linearize),
         Just(Verb::Copy),
         any::<u8>().prop_map(Verb::Overwrite),
+        (0usize..300, bytes(70)).prop_map(|(at, bytes)| Verb::Store(at, bytes)),
+        (0usize..300, 0usize..150).prop_map(|(at, len)| Verb::Load(at, len)),
         Just(Verb::ThroughThread),
         any::<u16>().prop_map(Verb::SetVlan),
         Just(Verb::ThroughBatch),
@@ -125,6 +129,18 @@ fn apply(pool: &BufPool, frame: Frame, model: &mut Vec<u8>, verb: Verb) -> Frame
             let n = frame.linear_len();
             frame.data_mut().fill(value);
             model[..n].fill(value);
+        }
+        Verb::Store(at, bytes) => match (frame.store(at, &bytes), model.get_mut(at..at + bytes.len())) {
+            (Ok(()), Some(there)) => there.copy_from_slice(&bytes),
+            (Err(error), None) => assert_eq!(error, FrameError::Short { wanted_bytes: at + bytes.len(), have_bytes: model.len() }),
+            (stored, _) => panic!("{stored:?} at {at} of {}", model.len()),
+        },
+        Verb::Load(at, len) => {
+            let mut bytes = vec![0; len];
+            match frame.load(at, &mut bytes) {
+                Ok(()) => assert_eq!(Some(&bytes[..]), model.get(at..at + len)),
+                Err(_) => assert!(at + len > model.len() && bytes.iter().all(|&byte| byte == 0)),
+            }
         }
         Verb::ThroughThread => frame = std::thread::spawn(move || frame).join().unwrap(),
         Verb::SetVlan(tag) => {
