@@ -12,9 +12,9 @@ fn the_first_of_each_kind_is_told_and_all_are_counted() {
     let mut told = Vec::new();
     for len_bytes in 0..10 {
         told.extend(refused.count("sim:ixgbe", Refusal::TooShort { len_bytes }));
-        told.extend(refused.count("sim:ixgbe", Refusal::Offload("checksum insertion")));
+        told.extend(refused.count("sim:ixgbe", Refusal::Offload("segmentation")));
     }
     assert_eq!(refused.frames, 20);
-    let wanted = ["sim:ixgbe: not sent: a frame of 0 bytes", "sim:ixgbe: not sent: this queue does not do checksum insertion"];
+    let wanted = ["sim:ixgbe: not sent: a frame of 0 bytes", "sim:ixgbe: not sent: this queue does not do segmentation"];
     assert!(told.len() == 2 && told.iter().zip(wanted).all(|(told, wanted)| told.starts_with(wanted)), "{told:?}");
 }

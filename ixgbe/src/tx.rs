@@ -6,8 +6,8 @@ use core::fmt;
 use driver_core::barrier;
 use driver_core::buf::{Batch, BufPool, Frame};
 use driver_core::host::{Bar, Clock, Doorbell};
+use driver_core::queue::QueueFault;
 use driver_core::queue::core::{Put, Silence, Stop, TxCore, TxKernel, WhyStuck};
-use driver_core::queue::{QueueFault, Refusal};
 use driver_core::ring::{BLOCK, Reclaimed, TxRing};
 
 use crate::desc::tx as bits;
@@ -70,10 +70,6 @@ impl<B: Bar> TxKernel for Transmit<B> {
     #[inline(always)]
     fn put_next(&mut self, batch: &mut Batch) -> bool {
         self.ring.put_plain(batch)
-    }
-
-    fn offload(&self, frame: &Frame) -> Result<(), Refusal> {
-        if frame.wants_offload() { Err(Refusal::Offload("checksum insertion, segmentation or VLAN insertion")) } else { Ok(()) }
     }
 
     fn descriptors(&self, frame: &Frame) -> usize {

@@ -2,8 +2,9 @@
 
 mod rig;
 
-use driver_core::buf::{Batch, BufPool, Checksum, Frame, PoolConfig, meta};
+use driver_core::buf::{Batch, BufPool, Checksum, Frame, PoolConfig, Segmentation, SegmentationKind, meta};
 use driver_core::device::{Config, NetDevice};
+use driver_core::offload::OffloadError;
 use driver_core::queue::{QueueFault, Refusal, TxQueue, TxState};
 use rig::{Rig, number_in, numbered, queue};
 use sim::Iommu;
@@ -20,8 +21,12 @@ fn a_frame_that_cannot_be_sent_stays_at_the_front_with_a_reason() {
         frame
     };
     let mut checksummed = whole(100);
-    checksummed.set_checksum(Checksum::Partial { start: 34, offset: 16 });
-    let mut tagged = whole(100);
+    checksummed.set_checksum(Checksum::Partial { start: 34, offset: 65 });
+    let place = OffloadError::Place { start: 34, offset: 65, len_bytes: 100 };
+    let mut long = whole(100);
+    long.set_segmentation(Some(Segmentation { kind: SegmentationKind::Tcp4, mss_bytes: 20, header_bytes: 54 }));
+    // With its tag it has two, and the MTU's longest frame has one.
+    let mut tagged = with_header(1515);
     tagged.set_vlan(Some(5));
     let mut scattered = pool.frame_from(&numbered(7, 60)).unwrap();
     for _ in 0..45 {
@@ -34,8 +39,9 @@ fn a_frame_that_cannot_be_sent_stays_at_the_front_with_a_reason() {
         (short, Refusal::TooShort { len_bytes: 13 }),
         (whole(1515), Refusal::TooLong { len_bytes: 1515, max_bytes: 1514 }),
         (with_header(1519), Refusal::TooLong { len_bytes: 1519, max_bytes: 1518 }),
-        (checksummed, Refusal::Offload("checksum insertion, segmentation or VLAN insertion")),
-        (tagged, Refusal::Offload("checksum insertion, segmentation or VLAN insertion")),
+        (checksummed, Refusal::Checksum(place)),
+        (long, Refusal::Offload("segmentation")),
+        (tagged, Refusal::TooLong { len_bytes: 1519, max_bytes: 1518 }),
         (scattered, Refusal::TooManySegments { segments: 46, max: 40 }),
     ];
     let mut batch = Batch::new(32);
@@ -56,7 +62,7 @@ fn a_frame_that_cannot_be_sent_stays_at_the_front_with_a_reason() {
     assert_eq!(rig.violations(), "");
 }
 
-/// A frame whose receive ring took its tag out, which a transmit queue would have to put back.
+/// A frame whose receive ring took its tag out, which a transmit queue has to put back.
 fn untagged(pool: &BufPool, number: u32) -> Frame {
     let mut frame = pool.frame_from(&numbered(number, 60)).unwrap();
     frame.set_received([0, 5 << meta::VLAN_SHIFT | 60 << meta::LEN_SHIFT | meta::VLAN_VALID]).unwrap();
@@ -64,27 +70,86 @@ fn untagged(pool: &BufPool, number: u32) -> Frame {
     frame
 }
 
+/// Bytes with the tag of a VLAN behind the addresses, padded as the wire wants it.
+fn tagged_bytes(bytes: &[u8], tag: u16) -> Vec<u8> {
+    let mut tagged = bytes.to_vec();
+    tagged.splice(12..12, [[0x81, 0x00], tag.to_be_bytes()].concat());
+    tagged.resize(tagged.len().max(60), 0);
+    tagged
+}
+
 /// The three fast paths of a transmit queue, for one frame, for a few, and for blocks, see the tag of a frame that is plain but for it.
 #[test]
-fn a_frame_that_lost_its_tag_on_receive_is_not_sent_without() {
-    let refused = TxState::Refused(Refusal::Offload("checksum insertion, segmentation or VLAN insertion"));
+fn a_frame_that_lost_its_tag_on_receive_gets_it_back() {
     for count in [1, 8, 40] {
         for at in [0, count / 2, count - 1] {
             let mut rig = Rig::new();
             let mut port = rig.start(&Config::default());
             let pool = port.pool.clone();
             let mut batch = Batch::new(64);
+            let mut wanted = Vec::new();
             for number in 0..count {
-                let frame = if number == at { untagged(&pool, number) } else { pool.frame_from(&numbered(number, 60)).unwrap() };
-                batch.push(frame).unwrap();
+                let bytes = numbered(number, 60);
+                wanted.push(if number == at { tagged_bytes(&bytes, 5) } else { bytes.clone() });
+                batch.push(if number == at { untagged(&pool, number) } else { pool.frame_from(&bytes).unwrap() }).unwrap();
             }
-            assert_eq!(port.tx[0].submit(&mut batch), refused, "{count} frames, tag at {at}");
-            assert_eq!((batch.len() as u32, batch.frames()[0].vlan()), (count - at, Some(5)));
+            assert_eq!(port.tx[0].submit(&mut batch), TxState::Running, "{count} frames, tag at {at}");
             rig.run_us(1_000);
-            assert_eq!(rig.arrived().len() as u32, at);
-            assert_eq!(rig.violations(), "");
+            assert_eq!(rig.arrived(), wanted);
+            assert_eq!((port.tx[0].counters().bounced, rig.violations()), (0, String::new()));
         }
     }
+}
+
+/// Ones' complement, RFC 1071.
+fn sum(bytes: &[u8]) -> u16 {
+    let sum: u64 = bytes.chunks(2).map(|pair| u64::from(pair[0]) << 8 | u64::from(pair.get(1).copied().unwrap_or(0))).sum();
+    // No frame here sums to zero.
+    match sum % 0xffff {
+        0 => 0xffff,
+        sum => sum as u16,
+    }
+}
+
+/// What the driver does not let the card do, software does: a checksum, a tag, both, of frames in one piece, in several, in memory of another domain, and
+/// without headroom.
+#[test]
+fn checksums_and_tags_are_put_in_by_software() {
+    let mut rig = Rig::new();
+    let mut port = rig.start(&Config::new());
+    let stranger = BufPool::new(&Rig::new().domain(), PoolConfig::new(64)).unwrap();
+    let tight = BufPool::new(&rig.domain(), PoolConfig::new(64).headroom_bytes(0)).unwrap();
+    let mut batch = Batch::new(64);
+    let mut wanted = Vec::new();
+    for (number, (asks, len)) in
+        [(true, false), (false, true), (true, true)].into_iter().flat_map(|asks| [60, 101, 1514].map(|len| (asks, len))).enumerate()
+    {
+        let bytes = numbered(number as u32, len);
+        let mut scattered = port.pool.frame_from(&bytes[..7]).unwrap();
+        scattered.append(port.pool.frame_from(&bytes[7..51]).unwrap());
+        scattered.append(port.pool.frame_from(&bytes[51..]).unwrap());
+        let frames = [port.pool.frame_from(&bytes).unwrap(), scattered, stranger.frame_from(&bytes).unwrap(), tight.frame_from(&bytes).unwrap()];
+        for mut frame in frames {
+            let (checksum, tag) = asks;
+            let mut out = bytes.clone();
+            if checksum {
+                frame.set_checksum(Checksum::Partial { start: 34, offset: 16 });
+                let sum = !sum(&bytes[34..]);
+                out[50..52].copy_from_slice(&sum.to_be_bytes());
+            }
+            if tag {
+                frame.set_vlan(Some(0x6123));
+                out = tagged_bytes(&out, 0x6123);
+            }
+            wanted.push(out);
+            batch.push(frame).unwrap();
+        }
+    }
+    assert_eq!(port.tx[0].submit(&mut batch), TxState::Running);
+    rig.run_us(1_000);
+    assert_eq!(rig.arrived(), wanted);
+    // Nine from abroad; six of each kind that has no room for a tag where it has to be.
+    assert_eq!((port.tx[0].counters().bounced, rig.violations()), (9 + 6 + 6, String::new()));
 }
 
 #[test]

@@ -9,8 +9,9 @@ use driver_core::buf::meta::Checksum;
 use driver_core::buf::{Batch, BufPool, Frame};
 use driver_core::ether::MIN_FRAME_BYTES;
 use driver_core::host::PciFunction;
+use driver_core::offload::Work;
+use driver_core::queue::QueueFault;
 use driver_core::queue::core::{Put, Stop, TxCore, TxKernel, WhyStuck};
-use driver_core::queue::{QueueFault, Refusal};
 use driver_core::ring::Reclaimed;
 use driver_core::ring::split::SplitTx;
 
@@ -68,17 +69,8 @@ impl<F: PciFunction> TxKernel for Transmit<F> {
         Put { bytes, again: false }
     }
 
-    fn offload(&self, frame: &Frame) -> Result<(), Refusal> {
-        if frame.segmentation().is_some() || frame.vlan().is_some() {
-            return Err(Refusal::Offload("segmentation or VLAN insertion"));
-        }
-        match frame.checksum() {
-            Checksum::Partial { .. } if !self.csum => Err(Refusal::Offload("checksum insertion (VIRTIO_NET_F_CSUM is not in use)")),
-            Checksum::Partial { start, offset } if usize::from(start) + usize::from(offset) + 2 > frame.len() => {
-                Err(Refusal::Offload("a checksum whose place is outside the frame"))
-            }
-            _ => Ok(()),
-        }
+    fn offload(&self, _frame: &Frame) -> Work {
+        if self.csum { Work::CHECKSUM } else { Work::empty() }
     }
 
     fn descriptors(&self, frame: &Frame) -> usize {

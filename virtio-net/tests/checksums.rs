@@ -2,8 +2,9 @@
 
 mod rig;
 
-use driver_core::buf::{Batch, Checksum};
+use driver_core::buf::{Batch, Checksum, meta};
 use driver_core::device::{Caps, Config, NetDevice, Offloads};
+use driver_core::offload::OffloadError;
 use driver_core::queue::{Refusal, RxQueue, TxQueue, TxState};
 use rig::{Rig, bytes_of, numbered, small, without};
 use sim::virtio_net::RxChecksum;
@@ -48,7 +49,8 @@ fn a_checksum_outside_the_frame_is_refused() {
         let mut frame = parts.pool.frame_from(&numbered(1, 100)).unwrap();
         frame.set_checksum(Checksum::Partial { start, offset });
         batch.push(frame).unwrap();
-        assert_eq!(parts.tx.submit(&mut batch), TxState::Refused(Refusal::Offload("a checksum whose place is outside the frame")));
+        let place = OffloadError::Place { start, offset, len_bytes: 100 };
+        assert_eq!(parts.tx.submit(&mut batch), TxState::Refused(Refusal::Checksum(place)));
         batch.clear();
     }
     drop((parts, batch));
@@ -134,18 +136,67 @@ fn nothing_is_said(mut rig: Rig, config: &Config) {
     rig.assert_clean();
 }
 
+/// Where the device does not offer it, and where the configuration does not want it of the device.
 #[test]
-fn a_checksum_that_is_not_to_be_filled_in_is_refused() {
+fn a_checksum_that_the_device_does_not_fill_in_is_filled_in_by_software() {
+    let unwanted = small().offloads(Offloads::all() - Offloads::TX_CHECKSUM);
+    for (mut rig, config) in [(Rig::new(), unwanted), (Rig::with(without(Features::CSUM)), small())] {
+        let mut parts = rig.parts(&config);
+        assert_eq!(parts.control.kernel().features() & (Features::GUEST_CSUM | Features::CSUM), Features::GUEST_CSUM);
+        let mut batch = Batch::new(4);
+        for len in [80, 81, 1514] {
+            let before = numbered(len as u32, len);
+            let mut frame = parts.pool.frame_from(&before).unwrap();
+            frame.set_checksum(Checksum::Partial { start: 34, offset: 16 });
+            batch.push(frame).unwrap();
+            assert_eq!(parts.tx.submit(&mut batch), TxState::Running);
+            rig.run_us(20);
+            let mut wanted = before.clone();
+            wanted[50..52].copy_from_slice(&(!sum(&before[34..])).to_be_bytes());
+            assert_eq!(rig.arrived(), [wanted]);
+        }
+        drop((parts, batch));
+        rig.assert_clean();
+    }
+}
+
+#[test]
+fn what_is_not_wanted_of_the_device_is_told() {
     let rig = Rig::new();
-    let mut parts = rig.parts(&small().offloads(Offloads::all() - Offloads::TX_CHECKSUM));
-    assert_eq!(parts.control.kernel().features() & (Features::GUEST_CSUM | Features::CSUM), Features::GUEST_CSUM);
+    let parts = rig.parts(&small().offloads(Offloads::all() - Offloads::TX_CHECKSUM));
     assert_eq!(parts.control.info().unused_caps(), Caps::TX_CHECKSUM | Caps::INTERRUPTS);
     assert_eq!(parts.control.info().unused_features, ["CSUM", "SPEED_DUPLEX"]);
-    let mut frame = parts.pool.frame_from(&numbered(1, 100)).unwrap();
-    frame.set_checksum(Checksum::Partial { start: 34, offset: 16 });
-    let mut batch = Batch::new(4);
-    batch.push(frame).unwrap();
-    assert_eq!(parts.tx.submit(&mut batch), TxState::Refused(Refusal::Offload("checksum insertion (VIRTIO_NET_F_CSUM is not in use)")));
-    drop((parts, batch));
+    drop(parts);
     rig.assert_clean();
+}
+
+/// A tag that a frame asks for, or that another card took out of it on receive, goes in by software; a checksum that goes with it is filled in by whoever
+/// does that: the device finds its place moved.
+#[test]
+fn a_tag_goes_in_by_software_and_the_checksum_behind_it_by_the_device() {
+    for features in [Features::empty(), Features::CSUM] {
+        let mut rig = Rig::with(without(features));
+        let mut parts = rig.parts(&small());
+        let mut batch = Batch::new(8);
+        let mut wanted = Vec::new();
+        for (len, is_summed) in [(60, false), (100, true), (101, true), (1514, false), (1514, true)] {
+            let bytes = numbered(len as u32, len);
+            let mut out = bytes.clone();
+            let mut frame = parts.pool.frame_from(&bytes).unwrap();
+            frame.set_received([0, 0x6123 << meta::VLAN_SHIFT | (len as u64) << meta::LEN_SHIFT | meta::VLAN_VALID]).unwrap();
+            if is_summed {
+                frame.set_checksum(Checksum::Partial { start: 34, offset: 16 });
+                out[50..52].copy_from_slice(&(!sum(&bytes[34..])).to_be_bytes());
+            }
+            out.splice(12..12, [0x81, 0x00, 0x61, 0x23]);
+            wanted.push(out);
+            batch.push(frame).unwrap();
+        }
+        assert_eq!(parts.tx.submit(&mut batch), TxState::Running);
+        rig.run_us(50);
+        assert_eq!(rig.arrived(), wanted);
+        assert_eq!(parts.tx.counters().bounced, 0);
+        drop((parts, batch));
+        rig.assert_clean();
+    }
 }

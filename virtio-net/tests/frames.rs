@@ -2,8 +2,9 @@
 
 mod rig;
 
-use driver_core::buf::{Batch, BufPool, PoolConfig, meta};
+use driver_core::buf::{Batch, BufPool, Checksum, PoolConfig, Segmentation, SegmentationKind};
 use driver_core::device::NetDevice;
+use driver_core::offload::OffloadError;
 use driver_core::queue::{Refusal, RxQueue, TxQueue, TxState};
 use rig::{Rig, bytes_of, numbered, pool, small, without};
 use sim::Iommu;
@@ -89,13 +90,16 @@ fn what_cannot_be_sent_is_refused_and_stays() {
     };
     refuse(&|frame| frame.trim(13).unwrap(), 60, Refusal::TooShort { len_bytes: 13 });
     refuse(&|_| {}, 1515, Refusal::TooLong { len_bytes: 1515, max_bytes: 1514 });
-    let vlan = Refusal::Offload("segmentation or VLAN insertion");
-    refuse(&|frame| frame.set_vlan(Some(5)), 100, vlan);
-    // A tag that another card took out on receive, which its frame's words tell.
-    let words = [0, 5 << meta::VLAN_SHIFT | 100 << meta::LEN_SHIFT | meta::VLAN_VALID];
-    refuse(&|frame| frame.set_received(words).unwrap(), 100, vlan);
-    let partial = driver_core::buf::Checksum::Partial { start: 14, offset: 4 };
-    refuse(&|frame| frame.set_checksum(partial), 100, Refusal::Offload("checksum insertion (VIRTIO_NET_F_CSUM is not in use)"));
+    let cut = Segmentation { kind: SegmentationKind::Tcp4, mss_bytes: 20, header_bytes: 54 };
+    refuse(&|frame| frame.set_segmentation(Some(cut)), 100, Refusal::Offload("segmentation"));
+    let place = OffloadError::Place { start: 14, offset: 85, len_bytes: 100 };
+    refuse(&|frame| frame.set_checksum(Checksum::Partial { start: 14, offset: 85 }), 100, Refusal::Checksum(place));
+    // With its tag it has two, and the MTU's longest frame has one.
+    let twice = |frame: &mut driver_core::buf::Frame| {
+        frame.data_mut()[12..14].copy_from_slice(&[0x88, 0xa8]);
+        frame.set_vlan(Some(5));
+    };
+    refuse(&twice, 1515, Refusal::TooLong { len_bytes: 1519, max_bytes: 1518 });
     let pieces = |frame: &mut driver_core::buf::Frame| {
         for _ in 0..32 {
             frame.append(pool.frame_from(&[1; 10]).unwrap());

@@ -290,7 +290,7 @@ bitflags! {
         /// Received frames tell what the device found of their checksums ([`Frame::checksum`](crate::buf::frame::Frame::checksum)). Without it they
         /// tell nothing.
         const RX_CHECKSUM = 1 << 0;
-        /// The device fills in checksums of frames that ask for it. Without it such frames are refused.
+        /// The device fills in checksums of frames that ask for it. Without it software does.
         const TX_CHECKSUM = 1 << 1;
     }
 }

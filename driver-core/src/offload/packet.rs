@@ -111,7 +111,7 @@ fn over_ipv4(frame: &Frame, at: usize) -> Result<Transport, OffloadError> {
     let header = ipv4_header_at(frame, at)?;
     let fixed: [u8; IPV4_MIN_BYTES] = bytes(frame, at)?;
     let end = at + usize::from(u16::from_be_bytes([fixed[2], fixed[3]]));
-    if end < header.end || end > frame.len() {
+    if end > frame.len() {
         return Err(OffloadError::Malformed);
     }
     // More fragments, or an offset.

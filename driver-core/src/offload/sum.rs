@@ -4,8 +4,6 @@ use crate::buf::frame::Frame;
 
 /// Bytes that are summed in one go, in four lanes of 64 bits: the compiler makes vector instructions of it, where the processor has them.
 const BLOCK: usize = 32;
-/// Bytes after which the lanes are folded: a lane takes two 32-bit words a block, and so 2^32 words before it overflows.
-const FOLD_EVERY: usize = 1 << 20;
 
 /// A ones' complement sum under way: pieces of any length, one behind the other, the first byte being the high half of a word.
 ///
@@ -35,8 +33,7 @@ impl Sum {
 
     /// Goes on with `bytes`.
     pub fn add(&mut self, bytes: &[u8]) {
-        let piece = bytes.chunks(FOLD_EVERY).fold(0, |sum, part| sum + u64::from(fold(sum_of_words(part))));
-        let piece = fold(piece);
+        let piece = fold(sum_of_words(bytes));
         self.total += u64::from(if self.is_odd { piece.swap_bytes() } else { piece });
         self.is_odd ^= !bytes.len().is_multiple_of(2);
     }
@@ -75,7 +72,8 @@ const fn fold(sum: u64) -> u16 {
     ((sum & 0xffff) + (sum >> 16)) as u16
 }
 
-/// The sum, unfolded, of little-endian words, the last padded with a zero where one byte is left. At most [`FOLD_EVERY`] bytes.
+/// The sum, unfolded, of little-endian words, the last padded with zeros where bytes are left. A lane takes two
+/// 32-bit words a block, so that it overflows no sooner than in a slice of 64 GiB.
 fn sum_of_words(bytes: &[u8]) -> u64 {
     let (blocks, rest) = bytes.as_chunks::<BLOCK>();
     let mut lanes = [0u64; BLOCK / 8];

@@ -5,6 +5,7 @@ use core::fmt;
 
 use crate::buf::batch::Batch;
 use crate::host::pci::Interrupt;
+use crate::offload::OffloadError;
 use crate::ring::fault::QueueFault;
 
 /// How many frames a poll takes unless the caller says otherwise (Linux's NAPI weight).
@@ -105,7 +106,8 @@ impl<Q: RxQueue + ?Sized> RxQueue for Box<Q> {
 /// One transmit queue, owned by the thread that submits to it.
 pub trait TxQueue: Send {
     /// Takes frames from the front of `batch`, as many as there is room for, and hands them to the device with at most one doorbell.
-    /// What it did not take stays in `batch`, in order. Frames are padded to 60 bytes; those in memory of another domain are copied.
+    /// What it did not take stays in `batch`, in order. Frames are padded to 60 bytes; those in memory of another domain are copied. A checksum or a VLAN tag
+    /// that a frame asks for and that the device does not put in is put in by software.
     ///
     /// Never blocks and never panics, wakers aside. Buffers of frames sent earlier come back into `batch`, where the next [`RxQueue::poll`] finds them.
     fn submit(&mut self, batch: &mut Batch) -> TxState;
@@ -192,9 +194,12 @@ pub enum Refusal {
         /// What the device takes.
         max: usize,
     },
-    /// The frame asks for an offload (checksum, segmentation, VLAN insertion) that this queue does not do.
+    /// The frame asks for work that neither the device nor software does: segmentation.
     Offload(&'static str),
-    /// The frame lies in memory that the device cannot reach, and no buffer is free to copy it to just now: buffers that return make it possible.
+    /// The frame asks for a checksum that cannot be filled in.
+    Checksum(OffloadError),
+    /// The frame has to be copied, since it lies in memory that the device cannot reach or has no room for what is to be put in, and no buffer is free just
+    /// now: buffers that return make it possible.
     NoBounceBuffer,
 }
 
@@ -209,8 +214,10 @@ impl fmt::Display for Refusal {
                 write!(f, "a frame of {segments} segments is more than the device gathers ({max}): call linearize first")
             }
             Self::Offload(what) => write!(f, "this queue does not do {what}: do it in software first"),
+            Self::Checksum(why) => why.fmt(f),
             Self::NoBounceBuffer => f.write_str(
-                "the frame lies in memory of another DMA domain and the pool has no buffer to copy it to: give the pool more buffers or put both devices in one domain",
+                "the frame lies in memory of another DMA domain, or has no room for padding or a VLAN tag, and the pool has no buffer to copy it to: \
+                 give the pool more buffers, put both devices in one domain, or leave headroom in frames",
             ),
         }
     }
@@ -236,7 +243,7 @@ pub struct RxCounters {
 pub struct TxCounters {
     /// Frames taken from the caller.
     pub packets: u64,
-    /// Frames copied because they lay in memory of another domain.
+    /// Frames copied because they lay in memory of another domain, or had no room for what was to be put in.
     pub bounced: u64,
     /// Changes from running to stopped.
     pub stops: u64,

@@ -1,7 +1,10 @@
-//! What every transmit queue asks of a frame, whatever its device.
+//! What every transmit queue asks of a frame and does for it, whatever its device.
 
 use crate::buf::frame::{Frame, FrameError};
-use crate::ether::{FrameLimits, HEADER_BYTES, padding_bytes};
+use crate::buf::pool::BufPool;
+use crate::ether::{FrameLimits, HEADER_BYTES, VLAN_TAG_BYTES, padding_bytes};
+use crate::offload::Work;
+use crate::offload::checksum::checksum_place;
 use crate::queue::contract::Refusal;
 
 /// Whether a frame has a length that can be sent, and its bytes lie in no more than `max_segments` places.
@@ -29,4 +32,31 @@ pub(super) fn pad(frame: &mut Frame) -> Result<(), FrameError> {
         0 => Ok(()),
         missing => frame.put(missing).map(|zeros| zeros.fill(0)),
     }
+}
+
+/// Whether what a frame asks for can be done: `left` by software, the rest by the device.
+pub(super) fn check_work(frame: &Frame, left: Work, limits: FrameLimits) -> Result<(), Refusal> {
+    if !Work::SOFTWARE.contains(left) {
+        return Err(Refusal::Offload("segmentation"));
+    }
+    checksum_place(frame).map_err(Refusal::Checksum)?;
+    let (len_bytes, max_bytes) = (frame.len() + VLAN_TAG_BYTES, limits.longest(true));
+    if left.contains(Work::VLAN) && len_bytes > max_bytes {
+        return Err(Refusal::TooLong { len_bytes, max_bytes });
+    }
+    Ok(())
+}
+
+/// Does what is left to software, and says whether that took a copy in buffers of `pool`.
+pub(super) fn do_work(frame: &mut Frame, left: Work, pool: &BufPool) -> Result<bool, Refusal> {
+    // Before the tag moves it: then the sum's start is still what the frame's owner said.
+    if left.contains(Work::CHECKSUM) {
+        frame.fill_in_checksum().map_err(Refusal::Checksum)?;
+    }
+    if !left.contains(Work::VLAN) || frame.insert_vlan().is_ok() {
+        return Ok(false);
+    }
+    // No headroom, or addresses in several pieces.
+    *frame = frame.copy_with_vlan(pool).map_err(|_| Refusal::NoBounceBuffer)?;
+    Ok(true)
 }

@@ -5,7 +5,7 @@ use core::fmt;
 use crate::buf::batch::Batch;
 use crate::buf::frame::Frame;
 use crate::buf::pool::BufPool;
-use crate::queue::contract::Refusal;
+use crate::offload::Work;
 use crate::queue::core::lent::{Lent, Silence, Stop};
 use crate::ring::fault::QueueFault;
 use crate::ring::tx::Reclaimed;
@@ -211,16 +211,15 @@ pub trait TxKernel: fmt::Debug + Send {
         false
     }
 
-    /// Whether the queue does for a frame what its metadata asks for.
-    ///
-    /// # Errors
-    /// [`Refusal::Offload`]
-    fn offload(&self, frame: &Frame) -> Result<(), Refusal>;
+    /// What the device does of all that `frame` may ask for. Software does the rest, as far as it can.
+    fn offload(&self, _frame: &Frame) -> Work {
+        Work::empty()
+    }
 
     /// How many descriptors a frame takes. More than [`TxKernel::capacity`]: it never fits.
     fn descriptors(&self, frame: &Frame) -> usize;
 
-    /// Queues a frame whatever it is like. It passed [`TxKernel::offload`], the device reaches all its segments, and its descriptors are free.
+    /// Queues a frame whatever it is like. It asks for nothing but what [`TxKernel::offload`] says, the place of a checksum lies in it, the device reaches all its segments, and its descriptors are free.
     fn put_unusual(&mut self, frame: Frame);
 
     /// Sees to it that the device reports all that is queued, before it is published: the next frame may find too little room, and then nothing follows

@@ -258,7 +258,7 @@ pub struct Totals {
     pub length_errors: u64,
     /// Polls that stopped because no buffer was free.
     pub stalls: u64,
-    /// Frames copied because they lay in memory of another domain.
+    /// Frames copied because they lay in memory of another domain, or had no room for what was to be put in.
     pub bounced: u64,
     /// Frames that were given up with their queue: taken from the caller and not sent, or received and not handed up.
     pub lost: u64,

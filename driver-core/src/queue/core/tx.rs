@@ -6,8 +6,9 @@ use core::mem::ManuallyDrop;
 
 use crate::buf::batch::Batch;
 use crate::ether::FrameLimits;
+use crate::offload::Work;
 use crate::queue::contract::{Refusal, TxCounters, TxQueue, TxState, WakeFn};
-use crate::queue::core::check::{check, pad};
+use crate::queue::core::check::{check, check_work, do_work, pad};
 use crate::queue::core::kernel::{Put, TxKernel, WhyStuck};
 use crate::queue::core::lent::Stop;
 use crate::queue::core::seat::Seat;
@@ -243,7 +244,8 @@ impl<K: TxKernel> TxCore<K> {
     #[inline(never)]
     fn put_unusual(&mut self, batch: &mut Batch) -> Step {
         let Some(frame) = batch.frames_mut().first_mut() else { return Step::Taken };
-        if let Err(why) = check(frame, self.limits, K::MAX_SEGMENTS).and_then(|()| self.kernel.offload(frame)) {
+        let left = Work::of(frame) - self.kernel.offload(frame);
+        if let Err(why) = check(frame, self.limits, K::MAX_SEGMENTS).and_then(|()| check_work(frame, left, self.limits)) {
             return Step::Refused(why);
         }
         // Before the frame is touched: a full ring leaves it as it is.
@@ -251,12 +253,19 @@ impl<K: TxKernel> TxCore<K> {
             return Step::NoRoom;
         }
         let pool = self.kernel.pool();
+        let mut is_copied = match do_work(frame, left, pool) {
+            Ok(is_copied) => is_copied,
+            Err(why) => return Step::Refused(why),
+        };
         if !frame.all_reachable(pool.domain()) || pad(frame).is_err() {
             // Memory of another domain, or no room for the padding in any of its buffers: send a copy.
             match frame.copy(pool).and_then(|mut copy| pad(&mut copy).map(|()| copy)) {
                 Ok(copy) => *frame = copy,
                 Err(_) => return Step::Refused(Refusal::NoBounceBuffer),
             }
+            is_copied = true;
+        }
+        if is_copied {
             self.seat.tally().bounced.add(1);
             if let Err(why) = check(frame, self.limits, K::MAX_SEGMENTS) {
                 return Step::Refused(why);

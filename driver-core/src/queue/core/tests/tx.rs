@@ -11,8 +11,10 @@ use proptest::prelude::*;
 use super::tx_script::{CAPACITY, FAULT, MTU, Rig, default_gate, rig};
 use crate::buf::batch::Batch;
 use crate::buf::frame::Frame;
+use crate::buf::meta::{Checksum, Segmentation, SegmentationKind};
 use crate::buf::pool::{BufPool, PoolConfig};
 use crate::ether::FrameLimits;
+use crate::offload::{OffloadError, Work};
 use crate::queue::contract::{Refusal, TxQueue, TxState};
 use crate::queue::gate::GateConfig;
 use crate::ring::fault::QueueFault;
@@ -29,9 +31,43 @@ enum Kind {
     /// With an empty segment at its end.
     Open(usize),
     Foreign(usize),
-    Offload,
+    /// To be cut.
+    Long,
     Tagged(usize),
+    /// Wants a tag, and lies as `Plain`, in pieces, or in memory of another domain.
+    ToTag(usize, Lies),
+    /// Wants a checksum, or one and a tag.
+    ToSum {
+        bytes: usize,
+        start: u16,
+        offset: u16,
+        tag: bool,
+        lies: Lies,
+    },
 }
+
+/// Where the bytes of a frame are.
+#[derive(Debug, Clone, Copy)]
+enum Lies {
+    Whole,
+    InPieces(usize),
+    Abroad,
+    /// Without headroom.
+    Tight,
+}
+
+impl Lies {
+    fn kind(self, bytes: usize) -> Kind {
+        match self {
+            Self::Whole | Self::Tight => Kind::Plain(bytes),
+            Self::InPieces(segments) => Kind::Scattered { bytes, segments },
+            Self::Abroad => Kind::Foreign(bytes),
+        }
+    }
+}
+
+/// The tag that frames of these tests ask for.
+const TAG: u16 = 0x2abc;
 
 impl Kind {
     fn frame(self, id: u16, pool: &BufPool, foreign: &BufPool) -> Frame {
@@ -48,9 +84,25 @@ impl Kind {
                 bytes[12..14].copy_from_slice(&[0x81, 0]);
                 pool.frame_from(&bytes).unwrap()
             }
-            Self::Offload => {
+            Self::Long => {
                 let mut frame = pool.frame_from(&bytes(80)).unwrap();
-                frame.set_vlan(Some(1));
+                frame.set_segmentation(Some(Segmentation { kind: SegmentationKind::Tcp4, mss_bytes: 20, header_bytes: 54 }));
+                frame
+            }
+            Self::ToTag(len, lies) => {
+                let mut frame = lies.kind(len).frame(id, pool, foreign);
+                if matches!(lies, Lies::Tight) {
+                    frame.push(frame.headroom()).unwrap();
+                    frame.trim(len).unwrap();
+                    frame.data_mut().copy_from_slice(&bytes(len));
+                }
+                frame.set_vlan(Some(TAG));
+                frame
+            }
+            Self::ToSum { bytes, start, offset, tag, lies } => {
+                let mut frame = Self::ToTag(bytes, lies).frame(id, pool, foreign);
+                frame.set_vlan(tag.then_some(TAG));
+                frame.set_checksum(Checksum::Partial { start, offset });
                 frame
             }
             Self::Open(len) => {
@@ -71,7 +123,24 @@ impl Kind {
     }
 }
 
-/// Why the contract lets a queue refuse a frame for good.
+/// What goes out of a frame, padding aside, where the device does nothing for it: as RFC 1071 and IEEE 802.1Q tell it.
+fn sent_of(frame: &Frame) -> Vec<u8> {
+    let mut bytes: Vec<u8> = frame.segments().flatten().copied().collect();
+    if let Checksum::Partial { start, offset } = frame.checksum()
+        && let Some(place) =
+            bytes.get(usize::from(start) + usize::from(offset)..).and_then(|rest| (rest.len() >= 2).then(|| bytes.len() - rest.len()))
+    {
+        let covered = bytes[start.into()..].chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(pair.get(1).copied().unwrap_or(0)));
+        let sum = covered.fold(0, |sum, word| (sum + word) % 0xffff);
+        bytes[place..place + 2].copy_from_slice(&(0xffff - sum as u16).to_be_bytes());
+    }
+    if let Some(tag) = frame.vlan().filter(|_| bytes.len() >= 12) {
+        bytes.splice(12..12, [0x81, 0x00, (tag >> 8) as u8, tag as u8]);
+    }
+    bytes
+}
+
+/// Why the contract lets a queue refuse a frame for good, whose device does nothing for it.
 fn why_refused(frame: &Frame) -> Option<Refusal> {
     let (len_bytes, longest) = (frame.len(), FrameLimits::of(MTU).longest(frame.has_vlan_header()));
     let segments = frame.segments().filter(|segment| !segment.is_empty()).count();
@@ -80,8 +149,16 @@ fn why_refused(frame: &Frame) -> Option<Refusal> {
         0..14 => Some(Refusal::TooShort { len_bytes }),
         _ if len_bytes > longest => Some(Refusal::TooLong { len_bytes, max_bytes: longest }),
         _ if segments + usize::from(ends_empty) > 6 => Some(Refusal::TooManySegments { segments: segments + usize::from(ends_empty), max: 6 }),
-        _ if frame.wants_offload() => Some(Refusal::Offload("anything")),
-        _ => None,
+        _ if frame.segmentation().is_some() => Some(Refusal::Offload("segmentation")),
+        _ => match frame.checksum() {
+            Checksum::Partial { start, offset } if usize::from(start) + usize::from(offset) + 2 > len_bytes => {
+                Some(Refusal::Checksum(OffloadError::Place { start, offset, len_bytes }))
+            }
+            _ if frame.vlan().is_some() && len_bytes + 4 > MTU as usize + 18 => {
+                Some(Refusal::TooLong { len_bytes: len_bytes + 4, max_bytes: MTU as usize + 18 })
+            }
+            _ => None,
+        },
     }
 }
 
@@ -100,8 +177,16 @@ fn kind() -> impl Strategy<Value = Kind> {
         1 => (14usize..80).prop_map(Kind::Open),
         1 => (14usize..300).prop_map(Kind::Foreign),
         1 => (300usize..330).prop_map(Kind::Tagged),
-        1 => Just(Kind::Offload),
+        1 => Just(Kind::Long),
+        2 => (14usize..320, lies()).prop_map(|(bytes, lies)| Kind::ToTag(bytes, lies)),
+        2 => (14usize..320, 0u16..250, 0u16..40, any::<bool>(), lies()).prop_map(|(bytes, start, offset, tag, lies)| Kind::ToSum {
+            bytes, start, offset, tag, lies
+        }),
     ]
+}
+
+fn lies() -> impl Strategy<Value = Lies> {
+    prop_oneof![3 => Just(Lies::Whole), 2 => (2usize..6).prop_map(Lies::InPieces), 1 => Just(Lies::Abroad), 1 => Just(Lies::Tight)]
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -126,6 +211,7 @@ fn submit<const COUNTS: bool>(rig: &mut Rig<COUNTS>, batch: &mut Batch, refused:
     loop {
         let bytes = |batch: &Batch| batch.frames().iter().map(|frame| frame.segments().flatten().copied().collect()).collect::<Vec<Vec<u8>>>();
         let (before, queued) = (bytes(batch), rig.script.state().queued.len());
+        let wanted: Vec<_> = batch.frames().iter().map(sent_of).collect();
         let was_stopped = rig.is_stopped();
         let state = rig.tx.submit(batch);
         let after = bytes(batch);
@@ -133,11 +219,11 @@ fn submit<const COUNTS: bool>(rig: &mut Rig<COUNTS>, batch: &mut Batch, refused:
         let script = rig.script.state();
         prop_assert_eq!(script.unpublished, 0);
         prop_assert_eq!(script.queued.len() - queued, taken);
-        for (sent, given) in script.queued[queued..].iter().zip(&before) {
-            prop_assert!(sent.starts_with(given) && sent[given.len()..].iter().all(|&zero| zero == 0), "its bytes, and zeros");
-            prop_assert_eq!(sent.len(), given.len().max(60));
+        for (sent, wanted) in script.queued[queued..].iter().zip(&wanted) {
+            prop_assert!(sent.starts_with(wanted) && sent[wanted.len()..].iter().all(|&zero| zero == 0), "its bytes, and zeros");
+            prop_assert_eq!(sent.len(), wanted.len().max(60));
         }
-        // The frame at the front may have been padded or copied before there was no room for it.
+        // The frame at the front may have been padded, completed or copied before there was no room for it.
         prop_assert!(after.iter().skip(1).eq(before.iter().skip(taken + 1)), "what was not taken stays, in order");
         prop_assert_eq!(pending as u32, CAPACITY - script.free());
         drop(script);
@@ -320,6 +406,53 @@ fn a_copy_for_which_no_buffer_is_left_waits_at_the_front() {
     held.release_spares();
     assert_eq!(rig.tx.submit(&mut batch), TxState::Running);
     assert_eq!((rig.tx.counters().bounced, foreign.available()), (1, 4), "the original is free again");
+}
+
+/// A device's own work is left to it, and software's goes with it: a sum's start moves behind the tag that software puts in.
+#[test]
+fn what_the_device_does_is_left_to_it() {
+    let kind = Kind::ToSum { bytes: 100, start: 34, offset: 6, tag: true, lies: Lies::Whole };
+    let full = Kind::ToTag(MTU as usize + 14, Lies::Whole);
+    for does in [Work::CHECKSUM, Work::VLAN, Work::all()] {
+        let (mut rig, mut batch) = (rig::<true>(default_gate()), Batch::new(4));
+        rig.script.state().does = does;
+        let frame = kind.frame(1, &rig.pool, &rig.pool);
+        let (raw, mut wanted) = (frame.data().to_vec(), sent_of(&frame));
+        if does.contains(Work::CHECKSUM) {
+            wanted[44..46].copy_from_slice(&raw[40..42]);
+        }
+        if does.contains(Work::VLAN) {
+            wanted.drain(12..16);
+        }
+        batch.push(frame).unwrap();
+        batch.push(full.frame(2, &rig.pool, &rig.pool)).unwrap();
+        assert_eq!(rig.tx.submit(&mut batch), TxState::Running);
+        let state = rig.script.state();
+        let (first, second) = (&state.in_flight[0].frame, &state.in_flight[1].frame);
+        let start = if does.contains(Work::VLAN) { 34 } else { 38 };
+        let asked = if does.contains(Work::CHECKSUM) { Checksum::Partial { start, offset: 6 } } else { Checksum::Good };
+        assert_eq!((&state.queued[0], first.checksum(), first.vlan().is_some()), (&wanted, asked, does.contains(Work::VLAN)));
+        assert_eq!(second.len() as u32, MTU + if does.contains(Work::VLAN) { 14 } else { 18 });
+    }
+}
+
+/// Even where the device would fill it in: no device is told to write outside of a frame.
+#[test]
+fn a_checksum_outside_of_its_frame_is_refused_whoever_would_fill_it_in() {
+    for does in [Work::empty(), Work::all()] {
+        let (mut rig, mut batch) = (rig::<true>(default_gate()), Batch::new(4));
+        rig.script.state().does = does;
+        for (start, offset) in [(98, 1), (99, 0), (0, 99), (u16::MAX, u16::MAX)] {
+            batch.push(Kind::ToSum { bytes: 100, start, offset, tag: true, lies: Lies::Whole }.frame(1, &rig.pool, &rig.pool)).unwrap();
+            let before = batch.frames()[0].data().to_vec();
+            let why = OffloadError::Place { start, offset, len_bytes: 100 };
+            assert_eq!(rig.tx.submit(&mut batch), TxState::Refused(Refusal::Checksum(why)));
+            assert_eq!((batch.frames()[0].data(), batch.frames()[0].vlan()), (&before[..], Some(TAG)));
+            batch.clear();
+        }
+        batch.push(Kind::ToSum { bytes: 100, start: 98, offset: 0, tag: false, lies: Lies::Whole }.frame(1, &rig.pool, &rig.pool)).unwrap();
+        assert_eq!(rig.tx.submit(&mut batch), TxState::Running);
+    }
 }
 
 #[test]

@@ -13,7 +13,8 @@ use crate::buf::frame::Frame;
 use crate::buf::pool::{BufPool, PoolConfig};
 use crate::device::state::Shared;
 use crate::ether::{FrameLimits, MIN_FRAME_BYTES};
-use crate::queue::contract::{Refusal, TxQueue};
+use crate::offload::Work;
+use crate::queue::contract::TxQueue;
 use crate::queue::core::kernel::{Put, TxKernel, WhyStuck};
 use crate::queue::core::lent::{Silence, Stop};
 use crate::queue::core::tx::TxCore;
@@ -34,7 +35,7 @@ const REPORT_EVERY: usize = 5;
 pub(super) struct InFlight {
     descriptors: u32,
     bytes: u64,
-    frame: Frame,
+    pub(super) frame: Frame,
     is_reported: bool,
 }
 
@@ -51,6 +52,8 @@ pub(super) struct State {
     pub(super) unpublished: usize,
     pub(super) rings: usize,
     pub(super) why_stuck: WhyStuck,
+    /// What the device does for frames that ask for it.
+    pub(super) does: Work,
     pub(super) stops: usize,
     /// What the queue was told that its device left.
     pub(super) left: Option<u32>,
@@ -68,6 +71,7 @@ impl Default for State {
             unpublished: 0,
             rings: 0,
             why_stuck: WhyStuck::Unknown,
+            does: Work::empty(),
             stops: 0,
             left: None,
         }
@@ -173,15 +177,15 @@ impl<const COUNTS: bool> TxKernel for Kernel<COUNTS> {
         self.script.state().put(frame, 1);
         true
     }
-    fn offload(&self, frame: &Frame) -> Result<(), Refusal> {
-        if frame.wants_offload() { Err(Refusal::Offload("anything")) } else { Ok(()) }
+    fn offload(&self, _: &Frame) -> Work {
+        self.script.state().does
     }
     fn descriptors(&self, frame: &Frame) -> usize {
         let segments = frame.segments().filter(|segment| !segment.is_empty()).count();
         segments + usize::from(COUNTS && segments > 1)
     }
     fn put_unusual(&mut self, frame: Frame) {
-        assert!(frame.len() >= MIN_FRAME_BYTES && frame.all_reachable(self.pool.domain()) && self.offload(&frame).is_ok());
+        assert!(frame.len() >= MIN_FRAME_BYTES && frame.all_reachable(self.pool.domain()) && self.offload(&frame).contains(Work::of(&frame)));
         let descriptors = self.descriptors(&frame) as u32;
         self.script.state().put(frame, descriptors);
     }
