@@ -26,9 +26,11 @@ fn info_tells_what_the_driver_reports() {
     let used = ["RX_CHECKSUM", "RX_SCATTER", "TX_GATHER", "RX_FILTERS", "SET_MAC", "LINK_STATE", "TX_COUNT"];
     assert_eq!(info["capabilities"], json!(used), "one queue, and no interrupts");
     let unused = info["unused_capabilities"].as_array().unwrap();
+    assert_eq!(info["software_capabilities"], json!(["TX_CHECKSUM", "TX_VLAN_INSERT"]));
     assert!(["RSS", "INTERRUPTS", "TX_CHECKSUM"].iter().all(|name| unused.contains(&json!(name))), "{info}");
     let text = barewire(&["info", &spec]).stdout;
     assert!(text.contains("\ncapabilities        RX_CHECKSUM, RX_SCATTER, "), "{text}");
+    assert!(text.contains("\ndone in software    TX_CHECKSUM, TX_VLAN_INSERT\n"), "{text}");
     assert!(text.contains("\nfeatures in use     none\n"), "{text}");
     assert!(text.contains("\nlink                up, 10000 Mbit/s, full duplex\n"), "{text}");
     assert!(text.contains("\naddress             02:00:00:00:00:42\n"), "{text}");
@@ -75,6 +77,7 @@ fn info_lists_what_a_virtio_card_offers_beyond_what_is_used() {
     assert_eq!(info["unused_features"], json!(["SPEED_DUPLEX"]));
     assert_eq!(info["capabilities"], json!(["RX_CHECKSUM", "TX_CHECKSUM", "RX_SCATTER", "TX_GATHER", "LINK_STATE"]));
     assert_eq!(info["unused_capabilities"], json!(["INTERRUPTS"]));
+    assert_eq!(info["software_capabilities"], json!(["TX_VLAN_INSERT"]), "the device fills checksums in");
 }
 
 #[test]

@@ -165,6 +165,7 @@ fn what_is_not_wanted_of_the_device_is_told() {
     let rig = Rig::new();
     let parts = rig.parts(&small().offloads(Offloads::all() - Offloads::TX_CHECKSUM));
     assert_eq!(parts.control.info().unused_caps(), Caps::TX_CHECKSUM | Caps::INTERRUPTS);
+    assert_eq!(parts.control.info().software_caps(), Caps::TX_CHECKSUM | Caps::TX_VLAN_INSERT);
     assert_eq!(parts.control.info().unused_features, ["CSUM", "SPEED_DUPLEX"]);
     drop(parts);
     rig.assert_clean();

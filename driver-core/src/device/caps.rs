@@ -46,6 +46,9 @@ bitflags! {
 }
 
 impl Caps {
+    /// What transmit queues do in software where the device does not, or is not to.
+    pub const SOFTWARE: Self = Self::TX_CHECKSUM.union(Self::TX_VLAN_INSERT);
+
     /// The names of those that are set.
     ///
     /// ```

@@ -99,6 +99,12 @@ impl DeviceInfo {
     pub fn unused_caps(&self) -> Caps {
         self.caps - self.used_caps
     }
+
+    /// What is done in software, since the device does not offer it, or its use is not wanted, or its driver does not use it. The other capabilities are
+    /// the device's or nobody's.
+    pub fn software_caps(&self) -> Caps {
+        Caps::SOFTWARE - self.used_caps
+    }
 }
 
 bitflags! {
@@ -117,6 +123,15 @@ mod tests {
     use alloc::string::ToString;
 
     use super::*;
+
+    #[test]
+    fn what_the_device_does_not_do_is_done_in_software_or_not_at_all() {
+        let mut info = DeviceInfo::new("a", "b", "c", MacAddr([2, 0, 0, 0, 0, 1]));
+        assert_eq!(info.software_caps(), Caps::TX_CHECKSUM | Caps::TX_VLAN_INSERT);
+        info.caps = Caps::TX_CHECKSUM | Caps::TX_SEGMENTATION;
+        info.used_caps = Caps::TX_CHECKSUM;
+        assert_eq!((info.software_caps(), info.unused_caps()), (Caps::TX_VLAN_INSERT, Caps::TX_SEGMENTATION));
+    }
 
     #[test]
     fn a_link_tells_its_speed_where_it_is_known() {

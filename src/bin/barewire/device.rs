@@ -31,6 +31,7 @@ pub(crate) fn info(spec: &str, wait_seconds: f64) -> Result<Report, Error> {
     port.finish().check()?;
     let (smallest, largest) = (info.ring_limits.start(), info.ring_limits.end());
     let (caps, unused_caps): (Vec<_>, Vec<_>) = (info.used_caps.names().collect(), info.unused_caps().names().collect());
+    let software: Vec<_> = info.software_caps().names().collect();
     let lines = [
         ("device", info.name.clone()),
         ("driver", info.driver.into()),
@@ -43,6 +44,7 @@ pub(crate) fn info(spec: &str, wait_seconds: f64) -> Result<Report, Error> {
         ("transmit queues", format!("at most {}", info.max_tx_queues)),
         ("rings", format!("{rx_ring} descriptors to receive, {tx_ring} to send; {smallest} to {largest} can be asked for")),
         ("capabilities", joined(&caps)),
+        ("done in software", joined(&software)),
         ("not in use", joined(&unused_caps)),
         ("features in use", joined(&info.features)),
         ("not used", joined(&info.unused_features)),
@@ -62,6 +64,7 @@ pub(crate) fn info(spec: &str, wait_seconds: f64) -> Result<Report, Error> {
         "tx_ring": tx_ring,
         "ring_limits": [smallest, largest],
         "capabilities": caps,
+        "software_capabilities": software,
         "unused_capabilities": unused_caps,
         "features": info.features,
         "unused_features": info.unused_features,
