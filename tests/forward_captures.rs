@@ -44,6 +44,56 @@ fn on_virtio_cards() {
     forward_on("sim:virtio-net", &directory, "in.pcap", "out.pcap");
 }
 
+/// A frame of UDP or TCP over IPv4 or IPv6, with `len` bytes of payload, and the right checksum.
+fn datagram(is_ipv6: bool, protocol: u8, len: usize, salt: u32) -> Vec<u8> {
+    let sum = |bytes: &[u8]| {
+        let sum: u64 = bytes.chunks(2).map(|pair| u64::from(pair[0]) << 8 | u64::from(pair.get(1).copied().unwrap_or(0))).sum();
+        0xffff - (sum % 0xffff) as u16
+    };
+    let body = &captures::frame(14 + len, salt)[14..];
+    let (header, place) = match protocol {
+        6 => ([&[0x9c, 0x40, 0, 80, 0, 0, 0, 1, 0, 0, 0, 2, 0x50, 0x18, 1, 0][..], &[0; 4]].concat(), 16),
+        _ => ([&[0x9c, 0x40, 0, 7][..], &(8 + len as u16).to_be_bytes(), &[0; 2]].concat(), 6),
+    };
+    let mut transport = [&header, body].concat();
+    let length = transport.len() as u16;
+    let addresses: Vec<u8> = (0..if is_ipv6 { 32 } else { 8 }).map(|n| n + salt as u8 % 100).collect();
+    let covered = [&addresses[..], &[0, protocol], &length.to_be_bytes(), &transport].concat();
+    transport[place..place + 2].copy_from_slice(&sum(&covered).to_be_bytes());
+    let network = if is_ipv6 {
+        [&[0x86, 0xdd, 0x60, 0, 0, 0][..], &length.to_be_bytes(), &[protocol, 64], &addresses].concat()
+    } else {
+        let mut header = [&[0x45, 0][..], &(20 + length).to_be_bytes(), &[0, 1, 0x40, 0, 64, protocol, 0, 0], &addresses].concat();
+        let checksum = sum(&header);
+        header[10..12].copy_from_slice(&checksum.to_be_bytes());
+        [&[0x08, 0x00][..], &header].concat()
+    };
+    [&[2; 12][..], &network, &transport].concat()
+}
+
+/// What a kernel sends to its own tap has checksums that the card is to fill in. A card that cannot (as the driver of the 82599 uses it) and one that can
+/// send it on alike: each byte is as if it had been filled in at once.
+#[test]
+fn checksums_that_arrive_to_be_filled_in_leave_filled_in() {
+    let directory = Directory::new("forward-partial");
+    let (input, output) = (directory.file("in.pcap"), directory.file("out.pcap"));
+    let kinds = [(false, 6), (false, 17), (true, 6), (true, 17)];
+    let lengths = [0, 1, 2, 3, 17, 18, 19, 500, 501, 1000, 1001, 1439, 1440];
+    let mut frames: Vec<_> = kinds.iter().flat_map(|&(is_ipv6, protocol)| lengths.map(|len| datagram(is_ipv6, protocol, len, len as u32))).collect();
+    // A checksum that was wrong stays wrong.
+    let mut wrong = datagram(false, 17, 100, 9);
+    wrong[60] ^= 1;
+    frames.push(wrong);
+    captures::write(&input, &frames);
+    for to in ["sim:ixgbe", "sim:virtio-net"] {
+        let outcome = run("forward", &[&format!("sim:virtio-net,rx-checksum=local,pcap-in={input}"), &format!("{to},pcap-out={output}")]);
+        assert_eq!(outcome.status, Some(0), "{outcome:?}");
+        let wanted: Vec<_> = frames.iter().map(|frame| captures::padded(frame)).collect();
+        assert!(captures::read(&output) == wanted, "{to}: {outcome:?}");
+        assert!(outcome.stdout.contains(&format!("forwarded={} lost=0 refused=0 ", frames.len())), "{outcome:?}");
+    }
+}
+
 #[test]
 fn a_capture_without_frames() {
     let directory = Directory::new("forward-empty");

@@ -25,6 +25,7 @@
 //! | `mac=XX:XX:XX:XX:XX:XX` | its own address; without it one that no other card of this or another process has |
 //! | `mtu=BYTES` | the MTU that it tells, 68 to 65535 (sim:virtio-net) |
 //! | `hang-tx=after:N` | transmission hangs after N frames, until a reset (sim:ixgbe) |
+//! | `rx-checksum=none\|valid\|local` | what is said of received checksums: nothing, good, or left to be filled in as by a local kernel (sim:virtio-net) |
 //! | `tap=NAME` | plug into the Linux network stack by the tap device NAME |
 //! | `pcap-in=FILE` | receive the frames of the capture FILE (pcap or pcapng) |
 //! | `pcap-out=FILE` | record what is sent in FILE (*.pcap or *.pcapng) |
@@ -222,6 +223,8 @@ mod tests {
             ("sim:virtio", "did you mean sim:virtio-net?"),
             ("sim:virtio-net,card=x540", "card is an option of sim:ixgbe"),
             ("sim:virtio-net,hang-tx=after:3", "hang-tx is an option of sim:ixgbe"),
+            ("sim:ixgbe,rx-checksum=local", "rx-checksum is an option of sim:virtio-net"),
+            ("sim:virtio-net,rx-checksum=bad", "give rx-checksum=none|valid|local"),
             ("sim:ixgbe,hang-tx=3", "give hang-tx=after:N"),
             ("0000:01:00", "no PCI address: write domain:bus:device.function"),
             ("0000:01:20.0", "no PCI address"),

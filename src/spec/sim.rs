@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use driver_core::ether::{MIN_MTU, MacAddr};
 use sim::Model;
 use sim::ixgbe::{Ixgbe, IxgbeOptions};
-use sim::virtio_net::{VirtioNet, VirtioNetOptions};
+use sim::virtio_net::{RxChecksum, VirtioNet, VirtioNetOptions};
 use sim::wire::spec::{OPTIONS as WIRE_OPTIONS, WireSpec};
 
 use super::hints::{nearest, unknown_option};
@@ -19,6 +19,11 @@ pub const SIM_OPTIONS: &[(&str, &str, &str)] = &[
     ("mac", "XX:XX:XX:XX:XX:XX", "its own address; without it one that no other card of this or another process has"),
     ("mtu", "BYTES", "the MTU that it tells, 68 to 65535 (sim:virtio-net)"),
     ("hang-tx", "after:N", "transmission hangs after N frames, until a reset (sim:ixgbe)"),
+    (
+        "rx-checksum",
+        "none|valid|local",
+        "what is said of received checksums: nothing, good, or left to be filled in as by a local kernel (sim:virtio-net)",
+    ),
 ];
 
 /// Where a simulated card has no name.
@@ -36,6 +41,8 @@ pub struct SimSpec {
     pub mtu: Option<u16>,
     /// After how many transmitted frames its transmitter hangs, until the card is reset; `None`: never.
     pub hang_tx_after: Option<u64>,
+    /// What a virtio card says of the checksums of frames that it delivers.
+    pub rx_checksum: RxChecksum,
     /// What its port is plugged into.
     pub wire: WireSpec,
 }
@@ -77,7 +84,7 @@ impl SimSpec {
             Card::X540 => ixgbe(0x1528),
             Card::X550 => ixgbe(0x1563),
             Card::VirtioNet => {
-                let options = VirtioNetOptions::new().mac(mac);
+                let options = VirtioNetOptions::new().mac(mac).rx_checksum(self.rx_checksum);
                 Box::new(VirtioNet::new(if let Some(mtu) = self.mtu { options.mtu(mtu) } else { options }))
             }
         }
@@ -121,6 +128,10 @@ impl SimSpec {
             ("mtu", _) if self.card != Card::VirtioNet => return Err("mtu is an option of sim:virtio-net: leave it away".into()),
             ("mtu", _) if mtu.is_some() => self.mtu = mtu,
             ("hang-tx", _) if after.is_some() => self.hang_tx_after = after,
+            ("rx-checksum", _) if self.card != Card::VirtioNet => return Err(format!("{key} is an option of sim:virtio-net: leave it away")),
+            ("rx-checksum", "none") => self.rx_checksum = RxChecksum::None,
+            ("rx-checksum", "valid") => self.rx_checksum = RxChecksum::Valid,
+            ("rx-checksum", "local") => self.rx_checksum = RxChecksum::Local,
             ("card", "82599") => self.card = Card::I82599,
             ("card", "x540") => self.card = Card::X540,
             ("card", "x550") => self.card = Card::X550,

@@ -7,7 +7,7 @@ use driver_core::device::{Caps, Config, NetDevice, Offloads};
 use driver_core::offload::OffloadError;
 use driver_core::queue::{Refusal, RxQueue, TxQueue, TxState};
 use rig::{Rig, bytes_of, numbered, small, without};
-use sim::virtio_net::RxChecksum;
+use sim::virtio_net::{RxChecksum, VirtioNetOptions as Options};
 use virtio_net::Features;
 
 /// The sum of big-endian words, with end-around carry.
@@ -82,6 +82,52 @@ fn what_the_device_knows_of_a_received_checksum_is_handed_up() {
         rig.run_us(20);
         let whole = sum(&rig.arrived()[0][34..]) == 0xffff;
         assert_eq!(whole, wanted != Checksum::Unknown && wanted != Checksum::Good);
+    }
+    drop((parts, batch));
+    rig.assert_clean();
+}
+
+/// The model as a tap of local origin: UDP and TCP with right checksums arrive without them, and all else as it is.
+#[test]
+fn checksums_of_local_origin_arrive_partial_and_are_filled_in_again() {
+    let mut rig = Rig::with(Options::new().rx_checksum(RxChecksum::Local));
+    let mut parts = rig.parts(&small());
+    let mut batch = Batch::new(4);
+    // RFC 768 over RFC 791: addresses 10.0.0.1 and 10.0.0.2, ports 1234 and 7, four bytes.
+    let mut right = numbered(1, 18);
+    right.truncate(12);
+    right.extend([0x08, 0x00]);
+    right.extend([0x45, 0, 0, 32, 0, 0, 0x40, 0, 64, 17, 0x26, 0xcb, 10, 0, 0, 1, 10, 0, 0, 2]);
+    right.extend([0x04, 0xd2, 0, 7, 0, 12, 0, 0, 1, 2, 3, 4]);
+    // The pseudo header: addresses, protocol, length.
+    let pseudo = sum(&[&right[26..34], &[0, 17, 0, 12]].concat());
+    let whole = !sum(&[&right[26..46], &[0, 17, 0, 12]].concat());
+    right[40..42].copy_from_slice(&whole.to_be_bytes());
+    right.resize(60, 0);
+    let changed = |at: usize, value: u8| {
+        let mut bytes = right.clone();
+        bytes[at] = value;
+        bytes
+    };
+    // A wrong checksum, none, a fragment, another protocol, a tag, bytes behind the packet.
+    let mut without = right.clone();
+    without[40..42].fill(0);
+    let others = [changed(45, 9), without, changed(21, 1), changed(23, 1), changed(12, 0x81), changed(59, 1)];
+    for sent in [&right].into_iter().chain(&others) {
+        rig.send(sent);
+        rig.run_us(20);
+        assert_eq!(parts.rx.poll(&mut batch, 4), 1);
+        let frame = &mut batch.frames_mut()[0];
+        if sent == &right {
+            let mut left = right.clone();
+            left[40..42].copy_from_slice(&pseudo.to_be_bytes());
+            assert_eq!((bytes_of(frame), frame.checksum()), (left, Checksum::Partial { start: 34, offset: 6 }));
+            assert_eq!(frame.fill_in_checksum(), Ok(true));
+        } else {
+            assert_eq!(frame.checksum(), Checksum::Unknown);
+        }
+        assert_eq!(&bytes_of(frame), sent);
+        batch.clear();
     }
     drop((parts, batch));
     rig.assert_clean();

@@ -5,6 +5,7 @@
 
 mod access;
 mod options;
+mod partial;
 mod pci;
 mod queue;
 mod regs;
@@ -99,7 +100,7 @@ impl VirtioNet {
         let size = options.queue_size;
         Self {
             faults: Faults::default(),
-            rx_checksum: RxChecksum::None,
+            rx_checksum: options.rx_checksum,
             hold_tx: false,
             last_first: false,
             config: space::config_space(&options),

@@ -23,6 +23,7 @@ pub struct VirtioNetOptions {
     pub(super) has_bar: bool,
     pub(super) reset_us: u64,
     pub(super) vectors: u16,
+    pub(super) rx_checksum: RxChecksum,
 }
 
 impl VirtioNetOptions {
@@ -85,6 +86,12 @@ impl VirtioNetOptions {
         Self { reset_us, ..self }
     }
 
+    /// What it says of the checksum of frames that it delivers. Only with VIRTIO_NET_F_GUEST_CSUM.
+    #[must_use]
+    pub fn rx_checksum(self, rx_checksum: RxChecksum) -> Self {
+        Self { rx_checksum, ..self }
+    }
+
     /// How many MSI-X vectors it has: 1 to 3 (two queues and the configuration).
     ///
     /// # Panics
@@ -124,6 +131,7 @@ impl Default for VirtioNetOptions {
             has_bar: true,
             reset_us: 5,
             vectors: VECTORS,
+            rx_checksum: RxChecksum::None,
         }
     }
 }
@@ -144,6 +152,9 @@ pub enum RxChecksum {
         /// csum_offset
         offset: u16,
     },
+    /// That it is partial where it is UDP's or TCP's and right, and nothing else: the card takes it out and leaves the pseudo header's sum in its
+    /// place, as if a kernel had sent the frame to its own tap.
+    Local,
 }
 
 /// Ways in which the card misbehaves, for tests of a driver's reaction: see [`VirtioNet::faults`](crate::virtio_net::VirtioNet::faults).

@@ -2,7 +2,7 @@
 
 use super::queue::Chain;
 use super::regs::*;
-use super::{HEADER_BYTES, RECEIVEQ, RxChecksum, VirtioNet};
+use super::{HEADER_BYTES, RECEIVEQ, RxChecksum, VirtioNet, partial};
 use crate::dma::Dma;
 use crate::memory::DmaFault;
 use crate::slot::Slot;
@@ -127,7 +127,7 @@ impl VirtioNet {
         }
         let true_buffers = used.len() as u16;
         self.counters.merged += u64::from(true_buffers > 1);
-        let mut bytes = self.header(true_buffers);
+        let mut bytes = self.header(true_buffers, frame);
         bytes.append(frame);
         let mut rest = bytes.as_slice();
         for chain in &used {
@@ -143,12 +143,14 @@ impl VirtioNet {
         Ok(())
     }
 
-    fn header(&mut self, num_buffers: u16) -> Vec<u8> {
+    /// The header of `frame`, out of which it may take a checksum.
+    fn header(&mut self, num_buffers: u16, frame: &mut [u8]) -> Vec<u8> {
         let (flags, start, offset) = match self.rx_checksum {
             _ if !self.has(VIRTIO_NET_F_GUEST_CSUM) => (0, 0, 0),
             RxChecksum::None => (0, 0, 0),
             RxChecksum::Valid => (VIRTIO_NET_HDR_F_DATA_VALID, 0, 0),
             RxChecksum::Partial { start, offset } => (VIRTIO_NET_HDR_F_NEEDS_CSUM, start, offset),
+            RxChecksum::Local => partial::take_out(frame).map_or((0, 0, 0), |(start, offset)| (VIRTIO_NET_HDR_F_NEEDS_CSUM, start, offset)),
         };
         let flags = self.faults.rx_flags.take().unwrap_or(flags as u8);
         let gso_type = self.faults.gso_type.take().unwrap_or(VIRTIO_NET_HDR_GSO_NONE as u8);

@@ -93,7 +93,7 @@ enum Command {
     /// standard input changes nothing.
     #[command(after_long_help = options(&[("the card", SIM_OPTIONS), ("the wire", WIRE_OPTIONS)]))]
     Sim {
-        /// The card: ixgbe or virtio-net, with ,key=value options (card, mac, mtu, hang-tx)
+        /// The card: ixgbe or virtio-net, with ,key=value options (card, mac, mtu, hang-tx, rx-checksum)
         #[arg(long, value_name = "CARD")]
         device: String,
         /// Where clients connect
