@@ -13,6 +13,7 @@ import time
 from . import commands, provide
 from .cpio import Archive
 from .qmp import Qmp, QmpError
+from .tap import KernelStack
 
 # Five on an idle machine.
 BOOT_SECONDS = 120
@@ -55,6 +56,22 @@ class Port:
             slot = f"bus=pcie.0,addr={self.slot:#x},chassis={self.slot}"
             arguments += ["-device", f"pcie-root-port,id={self.name}-port,{slot}"]
         return arguments + ["-device", self.device()]
+
+
+class TapPort(Port):
+    """A network card whose wire ends in the host's own kernel, at a tap with virtio headers."""
+
+    def __init__(self, name, slot, mac):
+        super().__init__(name, slot, mac)
+        self.stack = KernelStack()
+
+    def close(self):
+        """Ends the tap."""
+        self.stack.close()
+
+    def arguments(self):
+        """QEMU's arguments for this port."""
+        return ["-netdev", f"tap,id={self.name}-net,fd={self.stack.fd}", "-device", self.device()]
 
 
 class SimulatedPort(Port):
@@ -125,8 +142,10 @@ class SimulatedPort(Port):
 class Guest:
     """A running guest. Ends with `close`, and in any case with the process that started it."""
 
-    def __init__(self, name, kernel, ports, programs, sockets, logs, iommu=False, machine=None, parameters="", shared=True):
+    def __init__(self, name, kernel, ports, programs, sockets, logs, iommu=False, machine=None, parameters="", shared=True, newest=False):
+        """`newest`: QEMU of the latest release, and not the host's."""
         self.name = name
+        self._newest = newest
         self.ports = {port.name: port for port in ports}
         self.console_log = logs / f"{name}-console.log"
         self.trusted = True
@@ -137,6 +156,7 @@ class Guest:
             port.near = port.near or sockets / f"{name}-{port.name}.qemu"
             port.far = port.far or sockets / f"{name}-{port.name}.peer"
         self._simulated = [port for port in ports if isinstance(port, SimulatedPort)]
+        self._taps = [port for port in ports if isinstance(port, TapPort)]
         for port in self._simulated:
             port.socket = port.socket or sockets / f"{name}-{port.name}.vfio"
             port.serve(programs["barewire"], logs / f"{name}-{port.name}.log")
@@ -151,6 +171,7 @@ class Guest:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 preexec_fn=_die_with_parent,
+                pass_fds=[port.stack.fd for port in self._taps],
             )
         try:
             self._connect(monitor, control)
@@ -175,7 +196,7 @@ class Guest:
 
     def _command(self, kernel, initrd, sockets, machine, parameters):
         """QEMU's command line: `machine` is the machine with its cards, `parameters` are further ones for the kernel."""
-        qemu = provide.vfio_user_qemu() if self._simulated else [provide.qemu()]
+        qemu = provide.vfio_user_qemu() if self._simulated or self._newest else [provide.qemu()]
         # An emulated processor stands still for as long as the host gives it no time; that is no lockup.
         patience = "watchdog_thresh=60 rcupdate.rcu_cpu_stall_timeout=240"
         line = f"console=ttyS0 quiet panic=-1 tsc=reliable {patience} {parameters}"
@@ -314,7 +335,7 @@ class Guest:
             process.send_signal(signal.SIGKILL)
         if process:
             process.wait()
-        for port in self._simulated:
+        for port in self._simulated + self._taps:
             port.close()
 
 

@@ -4,7 +4,7 @@ other end of their network ports."""
 import time
 
 from . import provide
-from .guest import Guest, GuestError, Port, SimulatedPort
+from .guest import Guest, GuestError, Port, SimulatedPort, TapPort
 from .peer import Peer, PeerError, Responder
 
 TESTS = []
@@ -50,6 +50,11 @@ def _cards(*extra):
         Port("n1", 4, "52:54:00:12:00:04"),
         *(Port(*arguments, **options) for arguments, options in extra),
     ]
+
+
+def _tapped(_sockets):
+    """A card on the tap of the host's kernel, and one without checksum offload."""
+    return [TapPort("tap", 3, "52:54:00:7a:00:03"), Port("n1", 4, "52:54:00:7a:00:04")]
 
 
 def _crossed(sockets):
@@ -99,6 +104,8 @@ GUESTS = {
         {"iommu": "no-remapping", "parameters": "intel_iommu=on"},
     ),
     "noiommu": (provide.iommufd_kernel, _cards(), {}),
+    "tap": (provide.iommufd_kernel, _tapped, IOMMU),
+    "tap-newest": (provide.iommufd_kernel, _tapped, {"newest": True, **IOMMU}),
     "stack": (provide.debian_kernel, _crossed, IOMMU),
     "sim": (provide.ixgbe_kernel, _facing("sim"), {}),
     "sim-intx": (provide.ixgbe_kernel, _facing("sim-intx"), {"parameters": "pci=nomsi"}),
