@@ -4,7 +4,10 @@ use std::fmt;
 #[cfg(any(feature = "sim", feature = "vfio"))]
 use std::sync::Arc;
 
-use driver_core::device::{Config, DeviceInfo};
+use driver_core::buf::{BufPool, PoolConfig};
+use driver_core::device::error::steps;
+use driver_core::device::{Config, DeviceInfo, During};
+use driver_core::host::DmaDomain;
 #[cfg(any(feature = "sim", feature = "vfio"))]
 use driver_core::host::{Clock, PciFunction};
 
@@ -18,6 +21,7 @@ pub struct Device {
     // Declared first, so that the driver lets go of a simulated card before its thread ends.
     driver: Box<dyn AnyDriver>,
     origin: Box<dyn Origin>,
+    domain: DmaDomain,
 }
 
 impl fmt::Debug for Device {
@@ -30,7 +34,8 @@ impl Device {
     /// Opens `function` with the driver that its IDs ask for. `physical`: there is no IOMMU, and IOVAs are physical addresses.
     #[cfg(any(feature = "sim", feature = "vfio"))]
     pub(crate) fn open<F: PciFunction>(function: F, clock: Arc<dyn Clock>, physical: bool, origin: Box<dyn Origin>) -> Result<Self, Error> {
-        Ok(Self { driver: crate::drivers::open(function, clock, physical)?, origin })
+        let domain = function.dma().clone();
+        Ok(Self { driver: crate::drivers::open(function, clock, physical)?, origin, domain })
     }
 
     /// What the device is and can do.
@@ -38,12 +43,38 @@ impl Device {
         self.driver.info()
     }
 
+    /// Makes a pool of buffers that this device reaches, and with it every other device of its [`Host`](crate::Host). Given to several of them by
+    /// [`Config::pool`], it is shared: then it has to hold as many buffers as their receive rings together, and some for frames on their way.
+    ///
+    /// ```
+    /// # #[cfg(all(feature = "sim", feature = "ixgbe"))]
+    /// # fn main() -> Result<(), barewire::Error> {
+    /// use barewire::{Config, PoolConfig};
+    ///
+    /// let devices = barewire::open_all(&["sim:ixgbe", "sim:ixgbe"])?;
+    /// // Frames of up to 9014 bytes lie in one piece.
+    /// let pool = devices[0].pool(PoolConfig::new(4096).data_bytes(9216))?;
+    /// let config = Config::new().mtu(9000).pool(pool);
+    /// let ports = devices.into_iter().map(|device| device.start(&config)).collect::<Result<Vec<_>, _>>()?;
+    /// # assert_eq!(ports.len(), 2);
+    /// # Ok(())
+    /// # }
+    /// # #[cfg(not(all(feature = "sim", feature = "ixgbe")))]
+    /// # fn main() {}
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Device`] where `config` makes no pool, or the memory cannot be had or mapped.
+    pub fn pool(&self, config: PoolConfig) -> Result<BufPool, Error> {
+        Ok(BufPool::new(&self.domain, config).during(&self.info().name, steps::MAKING_A_POOL)?)
+    }
+
     /// Starts it: the port has the control handle and the queues.
     ///
     /// # Errors
     /// [`Error::Device`] where the configuration is not one for this device, or the device does not come up; it is closed then.
     pub fn start(self, config: &Config) -> Result<Port, Error> {
-        let Self { driver, origin } = self;
+        let Self { driver, origin, .. } = self;
         driver.start(config, origin)
     }
 }

@@ -10,9 +10,9 @@ use barewire::driver_core::device::ErrorKind;
 use barewire::driver_core::reg::WaitError;
 use barewire::sim::ixgbe::{Ixgbe as IxgbeModel, IxgbeOptions};
 use barewire::sim::virtio_net::{VirtioNet as VirtioModel, VirtioNetOptions};
-use barewire::sim::wire::{Wire, peer};
+use barewire::sim::wire::{Sent, Wire, peer};
 use barewire::sim::{Iommu, SimClock, SimDevice};
-use barewire::{Batch, Config, Error, Host, MacAddr, Port, TxState};
+use barewire::{Batch, Config, Error, Host, MacAddr, PoolConfig, Port, TxState};
 use barewire::{ixgbe, virtio_net};
 use common::Directory;
 use common::ports::{self, PROMISCUOUS, until};
@@ -35,6 +35,27 @@ fn forward(from: &str, to: &str) {
 fn a_frame_received_on_one_is_sent_on_another_without_a_copy() {
     forward("sim:ixgbe", "sim:ixgbe,card=x550");
     forward("sim:virtio-net", "sim:virtio-net");
+}
+
+#[test]
+fn a_pool_made_before_the_start_is_shared_and_holds_jumbo_frames_in_one_piece() {
+    for card in ["sim:ixgbe", "sim:virtio-net"] {
+        let (mut host, (near, mut far), (other_near, _other_far)) = (Host::new(), peer::pair(64), peer::pair(64));
+        let devices = [near, other_near].map(|wire| host.plug(card, Box::new(wire)).unwrap());
+        let pool = devices[0].pool(PoolConfig::new(2048).data_bytes(9216)).unwrap();
+        let config = Config::new().mtu(9000).rx_mode(PROMISCUOUS).pool(pool.clone());
+        let [mut one, other] = devices.map(|device| device.start(&config).unwrap());
+        assert_eq!((one.pool.available(), other.pool.available()), (pool.available(), pool.available()), "it is the same one");
+        until("a link", || one.control.link().up);
+        let sent = vec![2; 9014];
+        assert_eq!(far.send(&sent), Sent::Taken);
+        let ((mut rx, _tx), mut batch) = (one.take_queues().unwrap(), Batch::new(4));
+        until("the frame", || rx.poll(&mut batch, 4) == 1);
+        let frame = batch.pop().unwrap();
+        assert_eq!((frame.segments().count(), frame.data()), (1, &sent[..]), "{card}");
+    }
+    let error = barewire::open("sim:ixgbe").unwrap().pool(PoolConfig::new(8).data_bytes(20_000)).unwrap_err().to_string();
+    assert!(error.starts_with("sim:ixgbe: making a pool of buffers: a pool of 8 buffers of 20000 bytes"), "{error}");
 }
 
 #[test]

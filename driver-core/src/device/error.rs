@@ -24,6 +24,8 @@ pub mod steps {
     pub const OPENING: &str = "opening";
     /// Bringing it to silence, from whatever state.
     pub const RESETTING: &str = "resetting";
+    /// Making a pool of buffers that it can reach.
+    pub const MAKING_A_POOL: &str = "making a pool of buffers";
     /// Setting it up and letting it receive and transmit.
     pub const STARTING: &str = "starting";
     /// Bringing it to silence while it runs.
