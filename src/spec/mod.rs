@@ -60,6 +60,7 @@ const FORMS: &str = "0000:01:00.0 (a PCI address), vfio-user:PATH, or sim:ixgbe 
 /// A device spec, read.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
+#[allow(clippy::large_enum_variant, reason = "made once for a device")]
 pub enum Spec {
     /// A PCI function.
     #[cfg(feature = "vfio")]
