@@ -56,8 +56,8 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<bool, Error> {
-    let mtu = u32::from(args.size).saturating_sub(HEADER_BYTES as u32).max(STANDARD_MTU);
     let device = barewire::open(&args.device)?;
+    let mtu = u32::from(args.size).saturating_sub(HEADER_BYTES as u32).max(STANDARD_MTU.min(device.info().max_mtu));
     if mtu > device.info().max_mtu {
         return Err(SpecError::new("--size", format!("a frame of {} bytes is longer than {} sends", args.size, args.device)).into());
     }

@@ -38,6 +38,18 @@ fn as_many_and_as_long_as_asked_for() {
     }
 }
 
+/// A card whose MTU is below Ethernet's own, as in some clouds.
+#[test]
+fn on_a_card_with_a_small_mtu() {
+    let directory = Directory::new("pktgen-small");
+    let output = directory.file("out.pcap");
+    let card = format!("sim:virtio-net,mtu=1280,pcap-out={output}");
+    let outcome = run("pktgen", &[card.as_str(), "--size", "1294", "--count", "9"]);
+    assert_eq!((outcome.status, captures::read(&output).len()), (Some(0), 9), "{outcome:?}");
+    let outcome = run("pktgen", &[card.as_str(), "--size", "1295", "--count", "9"]);
+    assert!(outcome.status == Some(2) && outcome.stderr.contains("a frame of 1295 bytes is longer than"), "{outcome:?}");
+}
+
 #[test]
 fn at_the_rate_asked_for() {
     let directory = Directory::new("pktgen-rate");

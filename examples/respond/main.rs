@@ -35,9 +35,9 @@ struct Args {
     /// A further IPv6 address; a link-local one is made from the device's own
     #[arg(long, value_name = "ADDR/LEN", value_parser = address::ipv6)]
     ip6: Option<Ipv6Cidr>,
-    /// The longest payload of a frame
-    #[arg(long, value_name = "BYTES", default_value_t = 1500)]
-    mtu: u32,
+    /// The longest payload of a frame [default: 1500, or less where the device allows no more]
+    #[arg(long, value_name = "BYTES")]
+    mtu: Option<u32>,
     /// Sleep until an interrupt where there is nothing to do, instead of polling
     #[arg(long, alias = "wait")]
     interrupts: bool,
@@ -49,14 +49,15 @@ fn main() -> ExitCode {
 
 fn run(args: &Args) -> Result<bool, Error> {
     let device = barewire::open(&args.device)?;
-    let config = Config::new().mtu(args.mtu).interrupts(args.interrupts);
+    let config = Config::new().interrupts(args.interrupts);
+    let config = if let Some(mtu) = args.mtu { config.mtu(mtu) } else { config };
     let mut port = device.start(&config)?;
     let Some((rx, tx)) = port.take_queues() else { unreachable!("a started port has queues") };
     let source = Source::new(rx);
     let hardware = EthernetAddress(port.control.mac().0);
     let ipv6 = [Some(link_local(port.control.mac())), args.ip6].into_iter().flatten().map(|cidr| cidr.address()).collect();
     let screen = Screen::new(hardware, args.ip.address(), ipv6);
-    let mut nic = Nic::new(&args.device, source, tx, port.pool.clone(), args.mtu, screen);
+    let mut nic = Nic::new(&args.device, source, tx, port.pool.clone(), port.control.mtu(), screen);
     let mut stack = Stack::new(&mut nic, port.control.mac(), args);
     port.control.set_multicast_filters(&stack.multicast_groups())?;
     say(format_args!("{}: {} answers as {}", port.name(), port.control.mac(), stack.addresses()));

@@ -27,7 +27,7 @@
 //! | `hang-tx=after:N` | transmission hangs after N frames, until a reset (sim:ixgbe) |
 //! | `rx-checksum=none\|valid\|local` | what is said of received checksums: nothing, good, or left to be filled in as by a local kernel (sim:virtio-net) |
 //! | `tap=NAME` | plug into the Linux network stack by the tap device NAME |
-//! | `pcap-in=FILE` | receive the frames of the capture FILE (pcap or pcapng) |
+//! | `pcap-in=FILE` | receive the frames of the capture FILE (pcap or pcapng); a pipe, or - for standard input, is read as it comes |
 //! | `pcap-out=FILE` | record what is sent in FILE (*.pcap or *.pcapng) |
 //! | `dgram=LOCAL:REMOTE` | exchange frames by unix datagrams between two socket paths, as QEMU's -netdev dgram |
 //! | `loss=P` | lose a frame with probability P, 0 to 1 |
