@@ -360,3 +360,11 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_batch_says_how_much_it_holds() {
+    let mut batch = Batch::new(5);
+    assert_eq!((batch.capacity(), batch.room()), (5, 5));
+    batch.push(pool_of(2).frame_from(&[1; 20]).unwrap()).unwrap();
+    assert_eq!((batch.capacity(), batch.room(), std::format!("{batch:?}").as_str()), (5, 4, "Batch(1 of 5 frames)"));
+}
