@@ -4,19 +4,18 @@
 
 mod common;
 
-use std::path::Path;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::{Duration, Instant};
 
 use barewire::driver_core::device::TxConfig;
 use barewire::sim::ixgbe::{Ixgbe, IxgbeOptions};
-use barewire::sim::vfio_user::{Server, Stopper};
 use barewire::sim::virtio_net::{VirtioNet, VirtioNetOptions};
 use barewire::sim::wire::{Wire, peer};
 use barewire::sim::{Dma, Legacy, Model, Slot, msix::Msix};
 use barewire::{Batch, Config, DeviceState, Event, Port, QueueFault, TxState};
 use common::Directory;
 use common::ports::until;
+use common::served::Served;
 
 /// What is done to a card between two of its steps.
 type Act<M> = Box<dyn FnOnce(&mut M, &Slot<'_>) + Send>;
@@ -70,34 +69,14 @@ unsafe impl<M: Model> Model for Stage<M> {
     }
 }
 
-/// Who has the card. Dropped after its port.
-struct Home {
-    _directory: Directory,
-    stopper: Stopper,
-    thread: Option<std::thread::JoinHandle<()>>,
-}
-
-impl Home {
-    fn end(&mut self) {
-        self.stopper.stop();
-        if let Some(thread) = self.thread.take() {
-            thread.join().unwrap();
-        }
-    }
-}
-
-impl Drop for Home {
-    fn drop(&mut self) {
-        self.end();
-    }
-}
-
 /// A started port on a card that can be acted on, and the far end of its wire.
 struct Scene<M> {
     port: Port,
     acts: Sender<Act<M>>,
     far: peer::Peer,
-    home: Home,
+    served: Served,
+    /// Where its socket is.
+    _directory: Directory,
 }
 
 impl<M: Model> Scene<M> {
@@ -105,12 +84,8 @@ impl<M: Model> Scene<M> {
         let ((acts, todo), (near, mut far)) = (mpsc::channel(), peer::pair(256));
         let stage = Box::new(Stage { card, acts: todo });
         let directory = Directory::new(&format!("states-{name}"));
-        let path = directory.file("card");
-        let mut server = Server::bind(Path::new(&path), stage, Box::new(near)).unwrap();
-        let stopper = server.stopper();
-        let thread = std::thread::spawn(move || server.run().unwrap());
-        let home = Home { _directory: directory, stopper, thread: Some(thread) };
-        let device = barewire::open(&format!("vfio-user:{path}")).unwrap();
+        let served = Served::start(&directory, "card", stage, near);
+        let device = barewire::open(&served.spec).unwrap();
         let mut port = device.start(config).unwrap();
         until("a link", || port.control.link().up);
         // A frame goes out, so that there is something to count.
@@ -121,7 +96,7 @@ impl<M: Model> Scene<M> {
         until("the frame", || far.receive(&mut frame));
         until("its count", || port.control.stats().tx_packets == 1);
         assert_eq!((port.event(), port.control.state()), (None, DeviceState::Running));
-        Self { port, acts, far, home }
+        Self { port, acts, far, served, _directory: directory }
     }
 
     fn act(&self, act: impl FnOnce(&mut M, &Slot<'_>) + Send + 'static) {
@@ -147,7 +122,7 @@ impl<M: Model> Scene<M> {
         assert_eq!(report.state, state);
         let text = report.check().unwrap_err().to_string();
         assert!(text.ends_with(&state.to_string()), "{text}");
-        drop((self.far, self.home));
+        drop((self.far, self.served));
     }
 }
 
@@ -189,7 +164,7 @@ fn unplugged() {
 fn a_server_that_ended() {
     fn ended<M: Model>(card: M, name: &str) {
         let mut scene = Scene::new(card, name, &Config::new());
-        scene.home.end();
+        scene.served.stop();
         scene.ends(DeviceState::Gone, QueueFault::Gone);
     }
     ended(ixgbe(), "ended-ixgbe");
@@ -220,7 +195,7 @@ fn hangs<M: Model>(card: M, name: &str, hang: impl FnOnce(&mut M, &Slot<'_>) + S
     assert!(scene.port.control.link().up);
     let report = scene.port.finish();
     assert_eq!(report.state, state);
-    drop((scene.far, scene.home));
+    drop((scene.far, scene.served));
 }
 
 #[test]
@@ -249,7 +224,7 @@ fn breaks<M: Model>(card: M, name: &str, lie: impl FnOnce(&mut M, &Slot<'_>) + S
     assert!(scene.port.control.link().up);
     let report = scene.port.finish();
     assert_eq!(report.state, state);
-    drop((scene.far, scene.home));
+    drop((scene.far, scene.served));
 }
 
 #[test]
@@ -275,7 +250,7 @@ fn stopped() {
         let report = scene.port.finish();
         assert_eq!(report.state, DeviceState::Stopped);
         report.check().unwrap();
-        drop((scene.far, scene.home));
+        drop((scene.far, scene.served));
     }
     stops(ixgbe(), "stopped-ixgbe");
     stops(virtio(), "stopped-virtio");

@@ -4,51 +4,14 @@ mod common;
 
 use std::path::Path;
 use std::process::Stdio;
-use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use barewire::sim::Model;
-use barewire::sim::vfio_user::{Server, Stopper};
-use barewire::sim::violation::Violations;
 use barewire::sim::wire::{Sent, Wire, peer};
 use barewire::{Batch, Config, DeviceState, Error, Event, Host, Port, Spec};
 use common::ports::{self, PROMISCUOUS, until};
+use common::served::Served;
 use common::{Directory, example};
-
-/// A card behind a socket, on a thread of its own. Dropped, it ends and must have seen nothing that the datasheet forbids.
-struct Served {
-    spec: String,
-    stopper: Stopper,
-    violations: Arc<Violations>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Served {
-    fn start(directory: &Directory, name: &str, card: &str, wire: impl Wire + 'static) -> Self {
-        let path = directory.file(name);
-        let mut server = Server::bind(Path::new(&path), model(card), Box::new(wire)).unwrap();
-        let (stopper, violations) = (server.stopper(), server.violations());
-        let thread = std::thread::spawn(move || server.run().unwrap());
-        Self { spec: format!("vfio-user:{path}"), stopper, violations, thread: Some(thread) }
-    }
-
-    fn stop(&mut self) {
-        self.stopper.stop();
-        if let Some(thread) = self.thread.take() {
-            thread.join().unwrap();
-        }
-    }
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        self.stop();
-        if !std::thread::panicking() {
-            assert_eq!(self.violations.total(), 0, "{:?}", self.violations.to_vec());
-        }
-    }
-}
 
 /// The model of `sim:ixgbe` and the like.
 fn model(card: &str) -> Box<dyn Model> {
@@ -74,7 +37,7 @@ fn frames() -> Vec<Vec<u8>> {
 fn forward(from: &str, to: &str) {
     let directory = Directory::new(&format!("vfio-user-{}-{}", from.replace([':', '='], "-"), to.replace([':', '='], "-")));
     let ((a_near, a_far), (b_near, b_far)) = (peer::pair(64), peer::pair(64));
-    let (served_a, served_b) = (Served::start(&directory, "a", from, a_near), Served::start(&directory, "b", to, b_near));
+    let (served_a, served_b) = (Served::start(&directory, "a", model(from), a_near), Served::start(&directory, "b", model(to), b_near));
     let (mut host, config) = (Host::new(), Config::new().rx_mode(PROMISCUOUS));
     let (a, b) = (start(&mut host, &served_a, &config), start(&mut host, &served_b, &config));
     ports::forward((a, a_far), (b, b_far), &frames());
@@ -92,7 +55,7 @@ fn an_interrupt_wakes_the_program() {
     for card in ["sim:ixgbe", "sim:virtio-net"] {
         let directory = Directory::new(&format!("vfio-user-interrupt-{}", &card[4..]));
         let (near, mut far) = peer::pair(64);
-        let served = Served::start(&directory, "nic", card, near);
+        let served = Served::start(&directory, "nic", model(card), near);
         let config = Config::new().rx_mode(PROMISCUOUS).interrupts(true);
         let mut port = start(&mut Host::new(), &served, &config);
         let (mut rx, _tx) = port.take_queues().unwrap();
@@ -113,7 +76,7 @@ fn an_interrupt_wakes_the_program() {
 fn a_server_is_opened_again_and_again() {
     let directory = Directory::new("vfio-user-again");
     let (near, _far) = peer::pair(4);
-    let served = Served::start(&directory, "nic", "sim:ixgbe", near);
+    let served = Served::start(&directory, "nic", model("sim:ixgbe"), near);
     for _ in 0..3 {
         start(&mut Host::new(), &served, &Config::new()).finish().check().unwrap();
     }
@@ -123,7 +86,7 @@ fn a_server_is_opened_again_and_again() {
 fn a_server_that_ends_is_an_event_and_the_port_still_ends() {
     let directory = Directory::new("vfio-user-gone");
     let (near, _far) = peer::pair(4);
-    let mut served = Served::start(&directory, "nic", "sim:ixgbe", near);
+    let mut served = Served::start(&directory, "nic", model("sim:ixgbe"), near);
     let mut port = start(&mut Host::new(), &served, &Config::new());
     assert_eq!(port.event(), None);
     served.stop();
@@ -142,7 +105,7 @@ fn a_server_that_ends_is_an_event_and_the_port_still_ends() {
 fn devices_of_other_kinds_share_no_memory_with_a_server() {
     let directory = Directory::new("vfio-user-kinds");
     let (near, _far) = peer::pair(4);
-    let served = Served::start(&directory, "nic", "sim:ixgbe", near);
+    let served = Served::start(&directory, "nic", model("sim:ixgbe"), near);
     let mut host = Host::new();
     let _device = host.open(&served.spec).unwrap();
     for (spec, kind) in [("sim:ixgbe", "a simulated card"), ("ffff:ff:1f.7", "a PCI function")] {
@@ -163,7 +126,7 @@ fn respond_answers_from_another_process() {
     for card in ["sim:ixgbe", "sim:virtio-net"] {
         let directory = Directory::new(&format!("vfio-user-respond-{}", &card[4..]));
         let (near, mut far) = peer::pair(64);
-        let served = Served::start(&directory, "nic", card, near);
+        let served = Served::start(&directory, "nic", model(card), near);
         let mut command = example("respond");
         command.args([&served.spec, "--ip", "10.9.0.2/24"]).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut respond = command.spawn().unwrap();

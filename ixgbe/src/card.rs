@@ -12,6 +12,11 @@ use driver_core::reg::{Pure, Reg, RegValue, WaitError, wait_until};
 use crate::id::Model;
 use crate::regs::{STATUS, Status};
 
+/// Whether the card behind `bar` answers: STATUS has bits that always read 0, and reads all ones where nobody is there.
+pub(crate) fn answers(bar: &impl Bar) -> bool {
+    STATUS.read(bar).bits() != u32::MAX
+}
+
 /// One port.
 pub(crate) struct Card<B> {
     pub(crate) bar: B,

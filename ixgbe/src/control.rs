@@ -7,8 +7,8 @@ use driver_core::host::PciFunction;
 use driver_core::queue::QueueFault;
 use driver_core::queue::core::{Silence, Totals};
 
-use crate::card::Card;
-use crate::regs::{CTRL_EXT, CtrlExt, RXCTRL, Rxctrl, STATUS, TDH, TDT};
+use crate::card::{Card, answers};
+use crate::regs::{CTRL_EXT, CtrlExt, RXCTRL, Rxctrl, TDH, TDT};
 use crate::silence::silence;
 use crate::stats::Counters;
 
@@ -57,7 +57,7 @@ impl<F: PciFunction> ControlKernel for Manage<F> {
     /// After a reset RXEN is off, and so is DRV_LOAD, which firmware and other drivers look at.
     fn look(&mut self) -> Option<QueueFault> {
         let card = &self.card;
-        if STATUS.read(&card.bar).bits() == u32::MAX {
+        if !answers(&card.bar) {
             return Some(why_all_ones(&self.function));
         }
         let is_set_up = RXCTRL.read(&card.bar).contains(Rxctrl::RXEN) && CTRL_EXT.read(&card.bar).contains(CtrlExt::DRV_LOAD);
@@ -80,7 +80,7 @@ impl<F: PciFunction> ControlKernel for Manage<F> {
     fn read_counters(&mut self) {
         let mut counters = self.counters;
         counters.update(&self.card.bar);
-        if STATUS.read(&self.card.bar).bits() != u32::MAX {
+        if answers(&self.card.bar) {
             self.counters = counters;
         }
     }

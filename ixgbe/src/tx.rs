@@ -10,9 +10,10 @@ use driver_core::queue::QueueFault;
 use driver_core::queue::core::{Put, Silence, Stop, TxCore, TxKernel, WhyStuck};
 use driver_core::ring::{BLOCK, Reclaimed, TxRing};
 
+use crate::card::answers;
 use crate::desc::tx as bits;
 use crate::queues::stop_tx;
-use crate::regs::{LINKS, Links, STATUS};
+use crate::regs::{LINKS, Links};
 use crate::silence::silence;
 
 /// One transmit queue.
@@ -116,11 +117,10 @@ impl<B: Bar> TxKernel for Transmit<B> {
     }
 
     fn why_stuck(&mut self) -> WhyStuck {
-        match STATUS.read(&self.bar) {
-            all_ones if all_ones.bits() == u32::MAX => WhyStuck::Lost(QueueFault::Gone),
-            _ if !LINKS.read(&self.bar).contains(Links::LINK_UP) => WhyStuck::NoLink,
-            _ => WhyStuck::Unknown,
+        if !answers(&self.bar) {
+            return WhyStuck::Lost(QueueFault::Gone);
         }
+        if LINKS.read(&self.bar).contains(Links::LINK_UP) { WhyStuck::Unknown } else { WhyStuck::NoLink }
     }
 
     fn stop(&mut self) -> Stop {

@@ -4,6 +4,8 @@
 #[cfg(feature = "cli")]
 pub(crate) mod machine;
 pub(crate) mod ports;
+#[cfg(all(feature = "sim", feature = "vfio"))]
+pub(crate) mod served;
 
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};

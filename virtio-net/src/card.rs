@@ -68,9 +68,10 @@ impl<F: PciFunction> Card<F> {
 
     /// What became of a live device, if it does not run any more.
     pub(crate) fn look(&self) -> Option<QueueFault> {
-        let status = self.transport.status();
-        // All ones have every bit set, DEVICE_NEEDS_RESET too.
-        if status.bits() == u8::MAX { Some(why_all_ones(&*self.function.lock())) } else { lost(status) }
+        lost(self.transport.status()).map(|fault| match fault {
+            QueueFault::Gone => why_all_ones(&*self.function.lock()),
+            other => other,
+        })
     }
 
     fn permanent_mac(&self) -> Result<MacAddr, ErrorKind> {
@@ -96,8 +97,12 @@ impl<F: PciFunction> Card<F> {
     }
 }
 
-/// What the status of a live device says of it: whether it asks for a reset (2.1.2), or was reset, so that DRIVER_OK is gone.
+/// What the status of a live device says of it: that it does not answer, asks for a reset (2.1.2), or was reset, so that DRIVER_OK is gone.
 pub(crate) fn lost(status: Status) -> Option<QueueFault> {
+    // All ones have every bit set, DEVICE_NEEDS_RESET too.
+    if status.bits() == u8::MAX {
+        return Some(QueueFault::Gone);
+    }
     if status.contains(Status::DEVICE_NEEDS_RESET) {
         return Some(QueueFault::NeedsReset);
     }

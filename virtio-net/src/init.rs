@@ -4,7 +4,6 @@ use driver_core::buf::BufPool;
 use driver_core::device::{DeviceState, ErrorKind, Offloads};
 use driver_core::ether::FrameLimits;
 use driver_core::host::{PciFunction, VectorPlan, Vectors};
-use driver_core::queue::QueueFault;
 
 use crate::card::Card;
 use crate::error::HardwareError;
@@ -37,9 +36,7 @@ impl<F: PciFunction> Card<F> {
     pub(crate) fn go_live(&self) -> Result<(), ErrorKind> {
         self.transport.add_status(Status::DRIVER_OK);
         match self.look() {
-            Some(QueueFault::Gone) => Err(ErrorKind::NotRunning(DeviceState::Gone)),
-            Some(QueueFault::NeedsReset) => Err(ErrorKind::NotRunning(DeviceState::NeedsReset)),
-            Some(_) => Err(ErrorKind::NotRunning(DeviceState::Reset)),
+            Some(fault) => Err(ErrorKind::NotRunning(DeviceState::of_device(fault))),
             None => Ok(()),
         }
     }

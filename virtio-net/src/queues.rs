@@ -2,10 +2,11 @@
 
 use driver_core::device::{DeviceState, ErrorKind};
 use driver_core::host::PciFunction;
+use driver_core::queue::QueueFault;
 use driver_core::ring::RingMemory;
 use driver_core::ring::split::SplitQueue;
 
-use crate::card::Card;
+use crate::card::{Card, lost};
 use crate::config::MAX_RING;
 use crate::error::HardwareError;
 use crate::regs::{Features, common};
@@ -17,7 +18,7 @@ impl<F: PciFunction> Card<F> {
         let common = &self.transport.common;
         common::QUEUE_SELECT.write(common, index);
         let size = common::QUEUE_SIZE.read(common);
-        if size == u16::MAX && self.transport.status().bits() == u8::MAX {
+        if size == u16::MAX && lost(self.transport.status()) == Some(QueueFault::Gone) {
             return Err(ErrorKind::NotRunning(DeviceState::Gone));
         }
         if !size.is_power_of_two() || u32::from(size) > MAX_RING {

@@ -101,12 +101,11 @@ impl<F: PciFunction> TxKernel for Transmit<F> {
     }
 
     fn why_stuck(&mut self) -> WhyStuck {
-        let status = DEVICE_STATUS.read(&self.common);
-        if status.bits() == u8::MAX {
-            return WhyStuck::Lost(QueueFault::Gone);
+        if let Some(fault) = lost(DEVICE_STATUS.read(&self.common)) {
+            return WhyStuck::Lost(fault);
         }
         let has_link = self.device.as_ref().is_none_or(|device| net::STATUS.read(device) & net::S_LINK_UP != 0);
-        lost(status).map_or(if has_link { WhyStuck::Unknown } else { WhyStuck::NoLink }, WhyStuck::Lost)
+        if has_link { WhyStuck::Unknown } else { WhyStuck::NoLink }
     }
 
     /// A device cannot stop one queue alone.

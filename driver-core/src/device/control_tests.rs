@@ -3,14 +3,13 @@
 use alloc::string::ToString;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Mutex;
 
 use super::*;
 use crate::device::config::Config;
 use crate::host::clock::Clock;
 use crate::host::pci::PciErrorKind;
-use crate::testing::{FakeFunction, FunctionAct, Liar, Lying, PlainBar, Trigger, domain};
+use crate::testing::{FakeFunction, FunctionAct, Liar, Lying, PlainBar, SleepClock, Trigger, domain};
 
 /// What the device does, and what was done to it.
 struct Acts {
@@ -127,19 +126,6 @@ impl ControlKernel for Kernel {
 const MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
 const OTHER: MacAddr = MacAddr([2, 0, 0, 0, 0, 2]);
 const GROUP: MacAddr = MacAddr([1, 0, 0x5e, 0, 0, 1]);
-
-/// A clock that the test moves.
-#[derive(Default)]
-struct Ticks(AtomicU64);
-
-impl Clock for Ticks {
-    fn now_us(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-    fn sleep_us(&self, us: u64) {
-        self.0.fetch_add(us, Ordering::Relaxed);
-    }
-}
 
 fn control(stage: &Stage) -> ControlCore<Kernel> {
     control_of(stage, Shared::new())
@@ -306,7 +292,7 @@ fn why_all_registers_read_ones_is_told_by_configuration_space() {
 
 #[test]
 fn a_queue_that_stands_still_with_work_hangs_and_the_others_work_on() {
-    let (stage, clock) = (Stage::default(), Arc::new(Ticks::default()));
+    let (stage, clock) = (Stage::default(), Arc::new(SleepClock::new()));
     let mut shared = Shared::watched(clock.clone(), 100);
     let (tx, rx) = (shared.tx_seat(), shared.rx_seat());
     let mut control = control_of(&stage, shared);

@@ -366,22 +366,16 @@ mod tests {
     use core::ops::ControlFlow;
 
     use super::*;
-    use crate::host::clock::Clock;
     use crate::host::pci::PciErrorKind;
     use crate::reg::register::{Reg, Ro};
     use crate::reg::wait::{Pace, look_until};
-
-    struct Still;
-    impl Clock for Still {
-        fn now_us(&self) -> u64 {
-            0
-        }
-        fn sleep_us(&self, _: u64) {}
-    }
+    use crate::testing::SleepClock;
 
     fn wait() -> WaitError {
         let ready: Reg<u32, Ro> = Reg::new(0x10, "READY", "1.2");
-        look_until(ready, "it to be ready", &Still, Pace::within(0), || Ok::<_, ()>(ControlFlow::<(), _>::Continue(3))).unwrap().unwrap_err()
+        look_until(ready, "it to be ready", &SleepClock::new(), Pace::within(0), || Ok::<_, ()>(ControlFlow::<(), _>::Continue(3)))
+            .unwrap()
+            .unwrap_err()
     }
 
     /// What a driver's hardware can do.

@@ -67,6 +67,11 @@ impl DeviceState {
         }
     }
 
+    /// What a fault of the device as a whole says of it: what a look at its registers finds.
+    pub const fn of_device(fault: QueueFault) -> Self {
+        Self::of("", 0, fault)
+    }
+
     /// What one queue's fault says of its device.
     const fn of(direction: &'static str, queue: u16, fault: QueueFault) -> Self {
         match fault {
@@ -190,7 +195,7 @@ impl Shared {
 
     /// How the device is: what failed first of it as a whole, else what failed of one of its queues.
     pub fn device_state(&self) -> DeviceState {
-        let of_device = self.cause.map(|cause| DeviceState::of("", 0, cause));
+        let of_device = self.cause.map(DeviceState::of_device);
         let of_queues = || {
             let causes = |direction, seats: &[Arc<Seat>]| {
                 (0..).zip(seats).find_map(|(queue, seat)| seat.cause().map(|cause| DeviceState::of(direction, queue, cause)))

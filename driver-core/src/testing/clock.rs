@@ -1,4 +1,4 @@
-//! A clock that the test moves.
+//! Clocks that the test moves.
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -18,6 +18,26 @@ impl FakeClock {
 impl Clock for FakeClock {
     fn now_us(&self) -> u64 {
         self.0.fetch_add(1, Ordering::Relaxed)
+    }
+    fn sleep_us(&self, us: u64) {
+        self.0.fetch_add(us, Ordering::Relaxed);
+    }
+}
+
+/// Time passes in sleep alone: for tests of what happens at one microsecond and not at the one before.
+#[derive(Debug, Default)]
+pub struct SleepClock(AtomicU64);
+
+impl SleepClock {
+    /// A clock at 0.
+    pub const fn new() -> Self {
+        Self(AtomicU64::new(0))
+    }
+}
+
+impl Clock for SleepClock {
+    fn now_us(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
     }
     fn sleep_us(&self, us: u64) {
         self.0.fetch_add(us, Ordering::Relaxed);

@@ -58,7 +58,7 @@ mod parts;
 
 pub use audit::{Audit, Audited, AuditedControl, AuditedRx, AuditedTx};
 pub use bar::{Access, PlainBar, PlainDoorbell};
-pub use clock::FakeClock;
+pub use clock::{FakeClock, SleepClock};
 pub use ends::{DescEnd, SplitEnd};
 pub use frames::{bytes_of, fill, fill_numbered, frame, number_in, numbered, received, received_within, transmit};
 pub use function::{FakeFunction, FakeInterrupt, FunctionAct, Trigger};

@@ -1,7 +1,6 @@
 //! Transmit queues that have work and do not move.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::tx_script::{CAPACITY, Rig, default_gate, rig_on};
 use crate::buf::batch::Batch;
@@ -11,25 +10,13 @@ use crate::queue::contract::{TxQueue, TxState};
 use crate::queue::core::kernel::WhyStuck;
 use crate::queue::core::lent::Silence;
 use crate::ring::fault::QueueFault;
-
-/// A clock that the test moves.
-#[derive(Default)]
-struct Ticks(AtomicU64);
-
-impl Clock for Ticks {
-    fn now_us(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-    fn sleep_us(&self, us: u64) {
-        self.0.fetch_add(us, Ordering::Relaxed);
-    }
-}
+use crate::testing::SleepClock;
 
 const LIMIT_US: u64 = 1000;
 
 /// A full queue whose gate is closed, in a device that is watched; what did not fit is in the batch.
-fn full() -> (Rig<true>, Arc<Ticks>, Batch) {
-    let clock = Arc::new(Ticks::default());
+fn full() -> (Rig<true>, Arc<SleepClock>, Batch) {
+    let clock = Arc::new(SleepClock::new());
     clock.sleep_us(5);
     let mut rig = rig_on::<true>(default_gate(), Shared::watched(clock.clone(), LIMIT_US));
     let mut batch = Batch::new(64);
