@@ -168,7 +168,8 @@ impl Container {
     /// Takes a mapping away. Where the IOMMU went from the container there is none left, and that is no error.
     pub(crate) fn unmap(&self, iova: u64, len: u64) -> io::Result<()> {
         match ioctl::unmap_dma(self.fd(), iova, len) {
-            Ok(unmapped) if unmapped == len => Ok(()),
+            // Nothing is mapped there: an IOMMU that is going takes its mappings away before it leaves the container.
+            Ok(unmapped) if unmapped == len || unmapped == 0 => Ok(()),
             Ok(unmapped) => Err(io::Error::other(format!("the kernel unmapped {unmapped} bytes of {len}"))),
             Err(_) if self.has_lost_iommu() => Ok(()),
             Err(error) => Err(error),

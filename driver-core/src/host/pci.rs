@@ -40,6 +40,8 @@ const COMMAND_MEMORY: u32 = 1 << 1;
 const COMMAND_INTX_DISABLE: u32 = 1 << 10;
 /// What the Vendor ID register reads where there is no function.
 const NO_VENDOR: u32 = 0xffff;
+/// The same of class code and revision ID together: base class 0xff has no subclasses.
+const NO_CLASS: u32 = 0xffff_ffff;
 /// Where the header of configuration space ends and capabilities may lie.
 const CAPABILITIES: core::ops::RangeInclusive<u16> = 0x40..=0xfc;
 
@@ -140,13 +142,14 @@ pub unsafe trait PciFunction: Send + 'static {
 
     /// Whether the function answers on its bus.
     fn is_present(&self) -> bool {
-        matches!(self.config_read(0x00, 2), Ok(vendor) if vendor != NO_VENDOR)
+        answers(self) == Some(true)
     }
 
-    /// Whether the host knows that the function is not on its bus any more: its vendor ID reads all ones, which no function has (PCI Local Bus Specification 3.0,
-    /// 6.2.1). Then it reaches no memory, and has forgotten all it was told when it comes back. Where the host itself cannot say, a read fails, and this is `false`.
+    /// Whether the host knows that the function is not on its bus any more: its vendor ID, or its class and revision, read all ones, which no function has (PCI
+    /// Local Bus Specification 3.0, 6.2.1). Then it reaches no memory, and has forgotten all it was told when it comes back. Where the host itself cannot say, a
+    /// read fails, and this is `false`.
     fn is_removed(&self) -> bool {
-        matches!(self.config_read(0x00, 2), Ok(NO_VENDOR))
+        answers(self) == Some(false)
     }
 
     /// Whether it answers accesses to its memory BARs (Command, bit 1); also `false` where that cannot be read.
@@ -193,6 +196,16 @@ pub unsafe trait PciFunction: Send + 'static {
             |kind| PciError::new(self.name(), "walking the capability list", kind),
         )
     }
+}
+
+/// Whether a function answers on its bus; `None` where the host cannot say.
+///
+/// The IDs alone do not tell: Linux' VFIO answers them from a copy of its own (`vfio_pci_config.c`, since virtual functions have none), and the class from the
+/// function.
+fn answers(function: &(impl PciFunction + ?Sized)) -> Option<bool> {
+    let vendor = function.config_read(0x00, 2).ok()?;
+    let class = function.config_read(0x08, 4).ok()?;
+    Some(vendor != NO_VENDOR && class != NO_CLASS)
 }
 
 /// Walks the list of capabilities (PCI Local Bus Specification 3.0, 6.7). Each is its ID, and one byte further the pointer to the next, whose two lowest bits

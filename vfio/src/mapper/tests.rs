@@ -265,6 +265,27 @@ fn mappings_that_went_with_the_last_device_are_given_back_and_not_kept() {
 }
 
 #[test]
+fn a_mapping_that_the_kernel_does_not_have_is_given_back_and_half_of_one_kept() {
+    let tree = machine();
+    let domain = domain(&tree, Way::Group);
+    with_limits(&domain, 4096, &[(0x1000, 0x8fff)]);
+    let mapping = mapped(&domain, 0x4000);
+    for (unmapped, live) in [(0x1000, 1), (0, 0)] {
+        made_up::answer_by(move |request, argument| match request {
+            IOMMU_UNMAP_DMA => {
+                // SAFETY: as in `answers`; the argument is `vfio_iommu_type1_dma_unmap`, whose third word of 8 bytes is the size.
+                unsafe { (argument as *mut u64).add(2).write(unmapped) };
+                Some(Ok(0))
+            }
+            _ => None,
+        });
+        // SAFETY: the mapping is in `live` as `map` would have left it, and nobody uses its memory.
+        unsafe { domain.mapper.unmap(mapping) };
+        assert_eq!(domain.mapper.lock().live.len(), live, "{unmapped:#x} bytes of 0x4000 were unmapped");
+    }
+}
+
+#[test]
 fn a_domain_whose_devices_were_unplugged_takes_new_ones_when_it_is_empty() {
     let tree = machine();
     let domain = domain(&tree, Way::Group);
