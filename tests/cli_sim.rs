@@ -127,7 +127,11 @@ fn the_cable_is_pulled_by_a_line_of_input() {
     eventually("the link is up again", || is_up(&mut stream));
     input.write_all(b"help\n").unwrap();
     let help = output.recv_timeout(LIMIT).unwrap();
-    assert_eq!(help, "commands on standard input: `link down` pulls the card's cable, `link up` plugs it in, `help` lists the commands");
+    assert_eq!(
+        help,
+        "commands on standard input: `link down` pulls the card's cable, `link up` plugs it in, `mishap hang|needs-reset|lie|vanish` lets that happen to the \
+         card, `help` lists the commands"
+    );
     input.write_all(b"link down now \xff\x1b\n").unwrap();
     let complaint = errors.recv_timeout(LIMIT).unwrap();
     assert_eq!(complaint, format!("unknown command \"link down now \u{fffd}\\u{{1b}}\"; {help}"));
@@ -140,6 +144,30 @@ fn the_cable_is_pulled_by_a_line_of_input() {
     assert_eq!(tool.0.wait().unwrap().code(), Some(0));
     assert_eq!(output.iter().collect::<Vec<_>>(), ["2 client(s); what the datasheet forbids was done 0 time(s)"]);
     assert_eq!(errors.iter().count(), 0);
+}
+
+#[test]
+fn a_line_of_input_lets_something_happen_to_the_card() {
+    let directory = Directory::new("cli-sim-mishap");
+    let (socket, wire) = (directory.file("nic.sock"), format!("dgram={}:{}", directory.file("near"), directory.file("far")));
+    let (mut tool, mut input, [output, errors]) = served(&socket, &wire, &[]);
+    output.recv_timeout(LIMIT).unwrap();
+    let mut stream = client(&socket);
+    eventually("the link is up", || is_up(&mut stream));
+    input.write_all(b"mishap flood\nmishap needs-reset\n").unwrap();
+    assert!(errors.recv_timeout(LIMIT).unwrap().starts_with("unknown command \"mishap flood\"; commands on standard input"));
+    // Intel's cards have no such word.
+    let warning = errors.recv_timeout(LIMIT).unwrap();
+    assert!(warning.ends_with("this card cannot have the mishap needs-reset"), "{warning}");
+    assert!(is_up(&mut stream));
+    input.write_all(b"mishap vanish\n").unwrap();
+    // LINKS reads all ones, STATUS too.
+    eventually("all registers read ones", || {
+        stream.write_all(&message(9, &[8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0])).unwrap();
+        reply(&mut stream)[16..20] == [0xff; 4]
+    });
+    assert!(Command::new("kill").args(["-TERM", &tool.0.id().to_string()]).status().unwrap().success());
+    assert_eq!(tool.0.wait().unwrap().code(), Some(0));
 }
 
 #[test]

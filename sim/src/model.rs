@@ -3,6 +3,7 @@
 use std::any::Any;
 
 use crate::dma::Dma;
+use crate::mishap::Mishap;
 use crate::msix::Msix;
 use crate::slot::Slot;
 use crate::wire::Wire;
@@ -53,6 +54,11 @@ pub unsafe trait Model: Any + Send {
     /// Interrupts without MSI-X: the level of INTA#, and whether a message became due since the last call. To be asked after each access and step.
     fn legacy(&mut self) -> Legacy {
         Legacy::default()
+    }
+
+    /// Lets something happen to the card, before its next step. `false`: a card of this kind cannot have it.
+    fn suffer(&mut self, _mishap: Mishap) -> bool {
+        false
     }
 
     /// Moves some frames and lets timers expire. Returns whether it did something: false means that nothing will happen before a register is

@@ -418,7 +418,12 @@ fn tables_of_the_flow_director_are_ready() {
     let card = Card::up();
     assert_eq!(card.r(0xEE00) & 1 << 3, 1 << 3, "FDIRCTRL.INIT_DONE");
     card.w(0xEE2C, 1);
-    assert_eq!(card.r(0xEE2C) & 3, 0, "a command is done");
+    assert_eq!(card.r(0xEE2C) & 3, 0, "a filter by hash, which nobody asked for, is taken");
+    for (command, then) in [(1, 1), (2, 0), (3, 0)] {
+        card.w(0xEE00, 1 << 4 | 1);
+        card.w(0xEE2C, command);
+        assert_eq!(card.r(0xEE2C) & 3, then, "command {command} of perfect-match filters: none can be added, removed or found");
+    }
 }
 
 #[test]

@@ -7,9 +7,11 @@ use super::ring::{DCA, DCTL, ENABLE, SRRCTL, State};
 use super::writeback::SWFLSH;
 use crate::slot::Slot;
 
-/// FDIRCTRL.INIT_DONE and FDIRCMD.CMD (8.2.3.21).
+/// FDIRCTRL.INIT_DONE and PERFECT_MATCH, FDIRCMD.CMD and its value 'add flow' (8.2.3.21).
 const FDIRCTRL_INIT_DONE: u32 = 1 << 3;
+const FDIRCTRL_PERFECT_MATCH: u32 = 1 << 4;
 const FDIRCMD_CMD: u32 = 3;
+const FDIRCMD_ADD_FLOW: u32 = 1;
 
 /// Queue statistics lie between the queues' registers.
 const QUEUE_COUNTER: u32 = 0x30;
@@ -61,9 +63,9 @@ impl Ixgbe {
             HICR => self.read_hicr(slot),
             ESDP => self.read_esdp(),
             TFCS => u32::from(!self.is_paused()),
-            // The tables are initialized at once (8.2.3.21.1), and commands are done at once (8.2.3.21.11).
+            // The tables are initialized at once (8.2.3.21.1).
             FDIRCTRL => self.regs.at(FDIRCTRL) | FDIRCTRL_INIT_DONE,
-            FDIRCMD => self.regs.at(FDIRCMD) & !FDIRCMD_CMD,
+            FDIRCMD => self.read_fdircmd(),
             SECRXSTAT => SEC_OFF | (u32::from(self.regs.has(SECRXCTRL, SECRXCTRL_RX_DIS) && !self.faults.secrx_never_ready) * SEC_RDY),
             SECTXSTAT => SEC_OFF | (u32::from(self.regs.has(SECTXCTRL, SECTXCTRL_TX_DIS)) * SEC_RDY),
             _ => self.read_plain(slot, offset),
@@ -84,6 +86,14 @@ impl Ixgbe {
     fn read_status(&self) -> u32 {
         let disabled = self.regs.has(CTRL, CTRL_GIO_DIS) && !self.faults.master_stuck;
         self.regs.at(STATUS) & !STATUS_GIO_ENABLE | if disabled { 0 } else { STATUS_GIO_ENABLE }
+    }
+
+    /// Commands are done at once (8.2.3.21.11), but for a filter that somebody asks for: no filter steers here, and a command that never ends is the one answer
+    /// by which a driver learns that it was not taken. Of filters by hash, with which a driver samples its own flows, none expects anything.
+    fn read_fdircmd(&self) -> u32 {
+        let command = self.regs.at(FDIRCMD);
+        let is_asked_for = command & FDIRCMD_CMD == FDIRCMD_ADD_FLOW && self.regs.has(FDIRCTRL, FDIRCTRL_PERFECT_MATCH);
+        if is_asked_for { command } else { command & !FDIRCMD_CMD }
     }
 
     fn read_queue(&mut self, receives: bool, queue: usize, offset: u32) -> u32 {

@@ -81,6 +81,8 @@ pub struct Ixgbe {
     pub(super) segment: Vec<u8>,
     /// Transmission stands still until the next reset.
     pub(super) hung: bool,
+    /// What is said of received frames makes no sense, until a reset.
+    pub(super) lies: bool,
     pub(super) reset_done_us: u64,
     pub(super) auto_read_us: u64,
     pub(super) dma_init_us: u64,
@@ -125,6 +127,7 @@ impl Ixgbe {
             outgoing: Vec::with_capacity(16 * 1024),
             segment: Vec::new(),
             hung: false,
+            lies: false,
             reset_done_us: u64::MAX,
             auto_read_us: u64::MAX,
             dma_init_us: u64::MAX,

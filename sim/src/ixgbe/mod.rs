@@ -36,6 +36,7 @@ mod tx;
 mod writeback;
 
 use crate::dma::Dma;
+use crate::mishap::Mishap;
 use crate::model::{Legacy, Model};
 use crate::msix::Msix;
 use crate::slot::Slot;
@@ -130,6 +131,16 @@ unsafe impl Model for Ixgbe {
 
     fn legacy(&mut self) -> Legacy {
         self.legacy_interrupts()
+    }
+
+    fn suffer(&mut self, mishap: Mishap) -> bool {
+        match mishap {
+            Mishap::Hang => self.hung = true,
+            Mishap::NeedsReset => return false,
+            Mishap::Lie => self.lies = true,
+            Mishap::Vanish => self.faults.gone = true,
+        }
+        true
     }
 
     fn step(&mut self, slot: &Slot<'_>, dma: &Dma<'_>, wire: &mut dyn Wire) -> bool {

@@ -52,7 +52,7 @@ impl Ixgbe {
         self.tx.fill(Ring::transmit());
         self.contexts.fill(Default::default());
         (self.tx_running, self.tx_waiting, self.drop_queues, self.held_bytes, self.eerd_done_us) = (0, 0, 0, 0, u64::MAX);
-        self.hung = false;
+        (self.hung, self.lies) = (false, false);
         self.reset_host_interface();
         self.moving.clear();
         self.held.clear();

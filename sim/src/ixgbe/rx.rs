@@ -260,7 +260,7 @@ impl Ixgbe {
             }
             let is_last = i + 1 == parts;
             let mut len = part.len();
-            if let Some(lie) = self.faults.rx_length.filter(|_| is_last) {
+            if let Some(lie) = self.faults.rx_length.or(self.lies.then_some(u16::MAX)).filter(|_| is_last) {
                 len = lie.into();
             }
             let words = match desc_type {

@@ -47,6 +47,11 @@ impl Cable {
         let _ = rustix::io::write(&*self.event, &1u64.to_ne_bytes());
     }
 
+    /// What wakes the card.
+    pub(super) fn event(&self) -> Arc<OwnedFd> {
+        Arc::clone(&self.event)
+    }
+
     /// Readable once the cable was moved, until [`Cable::rest`].
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
         self.event.as_fd()

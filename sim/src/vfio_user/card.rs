@@ -11,6 +11,7 @@ use rustix::io::Errno;
 
 use super::cable::{Cable, Pulled};
 use super::irq::Irqs;
+use super::mishaps::Mishaps;
 use super::proto::{BARS, CONFIG_BYTES, CONFIG_REGION, IrqSet, MSIX};
 use crate::config::{COMMAND, COMMAND_MEMORY};
 use crate::dma::{Dma, Remote};
@@ -28,6 +29,7 @@ pub(super) struct Card {
     model: Box<dyn Model>,
     pub(super) wire: Box<dyn Wire>,
     pub(super) cable: Cable,
+    pub(super) mishaps: Mishaps,
     pub(super) violations: Arc<Violations>,
     start: Instant,
     /// The wire was readable when the card last slept, and the card took nothing: do not spin on it.
@@ -51,7 +53,9 @@ impl Card {
     /// # Errors
     /// No descriptor for the cable.
     pub(super) fn new(model: Box<dyn Model>, wire: Box<dyn Wire>) -> io::Result<Self> {
-        Ok(Self { model, wire, cable: Cable::new()?, violations: Arc::default(), start: Instant::now(), wire_waits: false })
+        let cable = Cable::new()?;
+        let mishaps = Mishaps::new(cable.event());
+        Ok(Self { model, wire, cable, mishaps, violations: Arc::default(), start: Instant::now(), wire_waits: false })
     }
 
     fn now_us(&self) -> u64 {
@@ -165,6 +169,11 @@ impl Card {
 
     /// One step; `windows` and `remote` are the memory that the card may reach (see [`Dma::new`]).
     pub(super) fn step(&mut self, irqs: Option<&Irqs>, windows: &[Window], remote: Option<&dyn Remote>) -> bool {
+        for mishap in self.mishaps.take() {
+            if !self.model.suffer(mishap) {
+                log::warn!("this card cannot have the mishap {}", mishap.word());
+            }
+        }
         let violations = Arc::clone(&self.violations);
         let dma = Dma::new(windows, remote, self.model.is_bus_master(), &violations);
         let busy = self.with(irqs, |model, wire, slot| model.step(slot, &dma, wire));

@@ -38,11 +38,13 @@ mod channel;
 mod file_map;
 mod irq;
 mod memory;
+mod mishaps;
 mod proto;
 mod server;
 mod session;
 mod stopper;
 
 pub use cable::Cable;
+pub use mishaps::Mishaps;
 pub use server::{ServeError, Server};
 pub use stopper::Stopper;

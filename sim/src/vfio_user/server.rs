@@ -16,6 +16,7 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connec
 use super::cable::Cable;
 use super::card::Card;
 use super::channel::Closed;
+use super::mishaps::Mishaps;
 use super::session::Session;
 use super::stopper::Stopper;
 use crate::model::Model;
@@ -113,6 +114,11 @@ impl Server {
     /// The card's cable.
     pub fn cable(&self) -> Cable {
         self.card.cable.clone()
+    }
+
+    /// What may happen to the card.
+    pub fn mishaps(&self) -> Mishaps {
+        self.card.mishaps.clone()
     }
 
     /// What drivers did that the datasheet forbids, whichever client they came with.

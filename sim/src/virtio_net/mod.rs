@@ -17,6 +17,7 @@ use std::collections::VecDeque;
 
 use crate::config::ConfigSpace;
 use crate::dma::Dma;
+use crate::mishap::Mishap;
 use crate::model::Model;
 use crate::msix::Msix;
 use crate::slot::Slot;
@@ -57,6 +58,10 @@ pub struct VirtioNet {
     mac: [u8; 6],
     link_up: bool,
     wants_reset: bool,
+    /// What was sent is not reported, until a reset.
+    hung: bool,
+    /// What is said of received frames makes no sense, until a reset.
+    lies: bool,
     /// The driver has notified of receive buffers since the card ran out of them: only then it looks for more.
     has_buffers: bool,
     /// Receive buffers that were taken and are too few for the frame that waits.
@@ -118,6 +123,8 @@ impl VirtioNet {
             mac: options.mac,
             link_up: true,
             wants_reset: false,
+            hung: false,
+            lies: false,
             has_buffers: false,
             stash: VecDeque::new(),
             waiting: None,
@@ -276,6 +283,16 @@ unsafe impl Model for VirtioNet {
 
     fn msix(&mut self) -> &mut Msix {
         &mut self.msix
+    }
+
+    fn suffer(&mut self, mishap: Mishap) -> bool {
+        match mishap {
+            Mishap::Hang => self.hung = true,
+            Mishap::NeedsReset => self.lose_its_way(),
+            Mishap::Lie => self.lies = true,
+            Mishap::Vanish => self.faults.gone = true,
+        }
+        true
     }
 
     fn step(&mut self, slot: &Slot<'_>, dma: &Dma<'_>, wire: &mut dyn Wire) -> bool {

@@ -57,7 +57,7 @@ impl VirtioNet {
             self.counters.received += 1;
         }
         if !entries.is_empty() {
-            if let (Some(id), Some(last)) = (self.faults.rx_id.take(), entries.last_mut()) {
+            if let (Some(id), Some(last)) = (self.faults.rx_id.take().or(self.lies.then_some(u32::MAX)), entries.last_mut()) {
                 last.0 = id;
             }
             if std::mem::take(&mut self.faults.rx_twice)

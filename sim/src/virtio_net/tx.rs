@@ -36,7 +36,7 @@ impl VirtioNet {
         }
         // The queue is looked at after a notification alone: a driver that forgets one waits for ever.
         let taken = if self.queues[TRANSMITQ].notified { self.take_chains(slot, dma, wire) } else { Ok(false) };
-        if !self.hold_tx && !self.sent.is_empty() {
+        if !self.hold_tx && !self.hung && !self.sent.is_empty() {
             self.complete(slot, dma)?;
             busy = true;
         }

@@ -3,19 +3,21 @@
 use std::io::{BufRead, IsTerminal, Stdin, Write};
 use std::time::Duration;
 
-use barewire::sim::vfio_user::Cable;
+use barewire::sim::Mishap;
+use barewire::sim::vfio_user::{Cable, Mishaps};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::getpgrp;
 use rustix::termios::tcgetpgrp;
 
 /// The commands, as `help` lists them.
-pub(crate) const HELP: &str = "commands on standard input: `link down` pulls the card's cable, `link up` plugs it in, `help` lists the commands";
+pub(crate) const HELP: &str = "commands on standard input: `link down` pulls the card's cable, `link up` plugs it in, `mishap hang|needs-reset|lie|vanish` lets that happen to \
+    the card, `help` lists the commands";
 
 /// How often a process in the background looks whether it came to the front.
 const BACKGROUND_SLEEP: Duration = Duration::from_millis(200);
 
 /// Obeys one line after the other on a thread of its own. The end of standard input ends the thread and nothing else.
-pub(crate) fn obey_standard_input(cable: Cable, quiet: bool) {
+pub(crate) fn obey_standard_input(cable: Cable, mishaps: Mishaps, quiet: bool) {
     std::thread::spawn(move || {
         let stdin = std::io::stdin();
         loop {
@@ -24,7 +26,7 @@ pub(crate) fn obey_standard_input(cable: Cable, quiet: bool) {
             if !stdin.lock().read_until(b'\n', &mut line).is_ok_and(|bytes| bytes > 0) {
                 return;
             }
-            obey(&String::from_utf8_lossy(&line), &cable, quiet);
+            obey(&String::from_utf8_lossy(&line), &cable, &mishaps, quiet);
         }
     });
 }
@@ -44,12 +46,13 @@ fn wait_for_a_line(stdin: &Stdin) {
     }
 }
 
-fn obey(line: &str, cable: &Cable, quiet: bool) {
+fn obey(line: &str, cable: &Cable, mishaps: &Mishaps, quiet: bool) {
     let words: Vec<_> = line.split_whitespace().collect();
     match words[..] {
         [] => {}
         ["link", "down"] => cable.pull(),
         ["link", "up"] => cable.plug_in(),
+        ["mishap", word] if Mishap::of(word).is_some() => Mishap::of(word).into_iter().for_each(|mishap| mishaps.happen(mishap)),
         // Either may be closed, and where standard output is to be JSON nothing else goes there.
         ["help"] if !quiet => _ = writeln!(std::io::stdout(), "{HELP}"),
         ["help"] => _ = writeln!(std::io::stderr(), "{HELP}"),

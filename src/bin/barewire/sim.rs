@@ -38,7 +38,7 @@ pub(crate) fn sim(device: &str, socket: &Path, wire: &str, quiet: bool) -> Resul
             println!("{}", commands::HELP);
         }
     }
-    commands::obey_standard_input(server.cable(), quiet);
+    commands::obey_standard_input(server.cable(), server.mishaps(), quiet);
     server.run().map_err(Error::Serve)?;
     let (clients, violations) = (server.clients(), server.violations());
     let list: Vec<_> = violations.to_vec().iter().map(ToString::to_string).collect();
