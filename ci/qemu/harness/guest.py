@@ -97,7 +97,7 @@ class SimulatedPort(Port):
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                preexec_fn=_die_with_parent,
+                preexec_fn=die_with_parent,
             )
         deadline = time.monotonic() + 10
         while not self.socket.exists():
@@ -112,6 +112,10 @@ class SimulatedPort(Port):
     def violations(self):
         """What drivers did so far that the datasheet forbids, a line each."""
         return [line for line in self.log.read_text(errors="replace").splitlines() if "sim::violation" in line]
+
+    def violation_kinds(self):
+        """The same without where and how often: what each line says was done."""
+        return {line.split("violation] ")[1].split(" at ")[0] for line in self.violations()}
 
     def tell(self, line):
         """Gives the process a line of standard input."""
@@ -170,7 +174,7 @@ class Guest:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                preexec_fn=_die_with_parent,
+                preexec_fn=die_with_parent,
                 pass_fds=[port.stack.fd for port in self._taps],
             )
         try:
@@ -199,7 +203,8 @@ class Guest:
         qemu = provide.vfio_user_qemu() if self._simulated or self._newest else [provide.qemu()]
         # An emulated processor stands still for as long as the host gives it no time; that is no lockup.
         patience = "watchdog_thresh=60 rcupdate.rcu_cpu_stall_timeout=240"
-        line = f"console=ttyS0 quiet panic=-1 tsc=reliable {patience} {parameters}"
+        # Nor is its timer broken whose interrupt comes late.
+        line = f"console=ttyS0 quiet panic=-1 tsc=reliable no_timer_check {patience} {parameters}"
         command = [*qemu, *machine, "-display", "none", "-no-reboot", "-nodefaults"]
         command += ["-kernel", str(kernel.image), "-initrd", str(initrd), "-append", line]
         command += ["-chardev", f"file,id=console,path={self.console_log}", "-serial", "chardev:console"]
@@ -411,6 +416,6 @@ def _listen(path):
     return listener
 
 
-def _die_with_parent():
+def die_with_parent():
     """Runs in the child before QEMU: the kernel kills QEMU as soon as the harness is gone, however it went."""
     _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -78,9 +78,9 @@ def _facing(name, device="ixgbe", *further):
     return cards
 
 
-def _simulated(slot, bus):
-    """A simulated 82599 whose wire ends at the host, on PCI bus `bus` of the guest."""
-    return SimulatedPort("host", slot, f"02:00:00:82:59:{slot:02x}", bus=bus)
+def _simulated(slot, bus, name="host", device="ixgbe"):
+    """A simulated card, an 82599 where nothing else is said, whose wire ends at the host, on PCI bus `bus` of the guest."""
+    return SimulatedPort(name, slot, f"02:00:00:82:59:{slot:02x}", device, bus)
 
 
 # A virtual IOMMU, and a kernel that uses it.
@@ -117,6 +117,10 @@ GUESTS = {
     # Simulated cards behind a virtual IOMMU, for the project's own drivers.
     "own": (provide.ixgbe_kernel, _facing("own", "ixgbe", lambda: _simulated(5, 2)), IOMMU),
     "own-iommufd": (provide.iommufd_kernel, lambda _sockets: [_simulated(4, 1)], IOMMU),
+    # Cards to which something happens.
+    "own-doomed": (provide.ixgbe_kernel, lambda _sockets: [_simulated(4, 1, "ixgbe"), _simulated(5, 2, "virtio", "virtio-net")], IOMMU),
+    # Two simulated cards without an IOMMU, for a driver that knows none.
+    "ixy": (provide.debian_kernel, lambda _sockets: [_simulated(4, 1, "left"), _simulated(5, 2, "right")], {}),
     "sim-hang": (provide.ixgbe_kernel, _facing("sim-hang", "ixgbe,hang-tx=after:200"), {}),
 }
 
@@ -141,11 +145,15 @@ class Lab:
 
     def boot(self, name, kernel, cards, **options):
         """Boots a guest that no other test shares."""
+        self._guests[name] = Guest(name, kernel, cards, self.programs, self._sockets, self.logs(name), **options)
+        return self._guests[name]
+
+    def logs(self, name):
+        """A new folder for what a guest leaves behind to be read."""
         self._boots += 1
         logs = self._logs / f"{self._boots}-{name}"
         logs.mkdir()
-        self._guests[name] = Guest(name, kernel, cards, self.programs, self._sockets, logs, **options)
-        return self._guests[name]
+        return logs
 
     def socket(self, name):
         """A path for a socket."""

@@ -24,6 +24,10 @@ DEBIAN_MODULES = ["virtio_pci", "virtio_net", "vfio_iommu_type1", "vfio-pci"]
 DEBIAN_EXTRA_MODULES = ["e1000e"]
 
 
+# The program of the package `ixy` here, in which another project's driver works.
+IXY = "ixy-forward"
+
+
 class Missing(Exception):
     """Something that guests need is not there; the message says which command mends it."""
 
@@ -133,6 +137,34 @@ def _package(name):
     return folder
 
 
+def ipxe():
+    """The path of iPXE's image for BIOS, which QEMU starts like a kernel: of the suite whose QEMU `vfio_user_qemu` is."""
+    image = Path("usr/lib/ipxe/ipxe.lkrn")
+    root = cache_folder() / "qemu-testing"
+    if len(vfio_user_qemu()) == 1:
+        return _package("ipxe") / image
+    folder = cache_folder() / "packages" / "ipxe-testing"
+    with _locked("ipxe-testing"):
+        if folder.exists():
+            return folder / image
+        downloads = root / "tmp" / "ipxe"
+        shutil.rmtree(downloads, ignore_errors=True)
+        downloads.mkdir()
+        fetch = ["chroot", str(root), "sh", "-c", "cd /tmp/ipxe && apt-get download ipxe"]
+        try:
+            _run(fetch)
+        except Missing:
+            _run(["chroot", str(root), "apt-get", "update"])
+            _run(fetch)
+        unpacking = folder.with_name(folder.name + ".unpacking")
+        shutil.rmtree(unpacking, ignore_errors=True)
+        unpacking.mkdir(parents=True)
+        _run(["dpkg", "-x", str(next(downloads.glob("ipxe_*.deb"))), str(unpacking)])
+        shutil.rmtree(downloads)
+        unpacking.rename(folder)
+    return folder / image
+
+
 def busybox():
     """The path of a statically linked busybox."""
     return _package("busybox-static") / "bin" / "busybox"
@@ -231,7 +263,7 @@ def _base_archive(modules):
 
 
 def programs(names):
-    """Builds the project's programs of these names (examples or binaries of any member) and returns {name: path}.
+    """Builds the project's programs of these names (examples or binaries of any member), and ixy's, and returns {name: path}.
     Names that the workspace does not have are left out."""
     cargo = shutil.which("cargo") or os.path.expanduser("~/.cargo/bin/cargo")
     metadata = json.loads(_run([cargo, "metadata", "--quiet", "--no-deps", "--format-version", "1"], cwd=ROOT))
@@ -256,6 +288,9 @@ def programs(names):
             subfolder = "examples" if kind == "example" else "."
             built[name] = folder / TARGET / "release" / subfolder / name
         _run(command, cwd=ROOT, env=environment)
+    if IXY in names:
+        _run([cargo, "build", "--release", "--locked", "--target", TARGET], cwd=HERE / "ixy", env=environment)
+        built[IXY] = folder / TARGET / "release" / IXY
     return built
 
 

@@ -1,4 +1,6 @@
-"""What becomes of a device whose program did not ask for it, under the kernel's own VFIO: reset by root, or its memory decoding switched off."""
+"""What becomes of a device whose program did not ask for it, under the kernel's own VFIO: reset by root, memory decoding switched off, hung, broken, gone."""
+
+import time
 
 from harness import commands
 from harness.lab import answering, check, test
@@ -61,3 +63,95 @@ def decoding_off(lab):
     status, output = program.stop()
     check(status == 0, f"opened again, respond ended with status {status}: {output[-600:]}")
     return f"'{message}'; opened again, it answers"
+
+
+def _mishap(lab, port, what):
+    """Something happens to a simulated card under respond, and frames go on to arrive. Returns the program when it has been told."""
+    guest = lab.guest("own-doomed")
+    _, program = _respond(lab, guest, port, False)
+    guest.ports[port].tell(f"mishap {what}")
+    return guest, program
+
+
+def _told(lab, port, what, words):
+    """respond ends with status 1 and says why, once; opened again, the card is well."""
+    guest, program = _mishap(lab, port, what)
+    peer, responder = lab.peer(guest, port), lab.responder(guest, port)
+    deadline = time.monotonic() + 30
+    while program.status() is None:
+        check(time.monotonic() < deadline, f"respond runs on: {program.output()[-600:]}")
+        peer.send(responder.arp_request(peer))
+        time.sleep(0.1)
+    status, output = program.wait()
+    lines = [line for line in output.splitlines() if words in line]
+    check(status == 1 and 1 <= len(lines) <= 2, f"respond ended with status {status} and says it {len(lines)} times: {output[-900:]}")
+    _, program = _respond(lab, guest, port, False)
+    status, output = program.stop()
+    check(status == 0, f"opened again, respond ended with status {status}: {output[-600:]}")
+    return f"'{lines[-1]}'; opened again, it answers"
+
+
+@test("hang-ixgbe", needs=["barewire", "respond"])
+def hang_ixgbe(lab):
+    """a simulated 82599 behind the kernel's VFIO whose transmitter hangs: respond says which queue, ends with status 1, and starts again"""
+    return _told(lab, "ixgbe", "hang", "transmit queue 0 hangs")
+
+
+@test("hang-virtio", needs=["barewire", "respond"])
+def hang_virtio(lab):
+    """the same with a simulated virtio card"""
+    return _told(lab, "virtio", "hang", "transmit queue 0 hangs")
+
+
+@test("broken-ixgbe", needs=["barewire", "respond"])
+def broken_ixgbe(lab):
+    """the same with an 82599 that reports more bytes than a buffer holds"""
+    return _told(lab, "ixgbe", "lie", "receive queue 0 is broken")
+
+
+@test("broken-virtio", needs=["barewire", "respond"])
+def broken_virtio(lab):
+    """the same with a virtio card that uses a buffer which there is not"""
+    return _told(lab, "virtio", "lie", "receive queue 0 is broken")
+
+
+@test("needs-reset", needs=["barewire", "respond"])
+def needs_reset(lab):
+    """the same with a virtio card that asks for a reset"""
+    return _told(lab, "virtio", "needs-reset", "asks for a reset")
+
+
+GONE = "does not answer any more"
+
+
+def _vanish(lab, port):
+    """A simulated card vanishes for good under respond, and the guest goes with this test."""
+    guest, program = _mishap(lab, port, "vanish")
+    guest.trusted = False
+    program.wait_output(GONE)
+    return guest, program
+
+
+@test("gone-virtio", needs=["barewire", "respond"])
+def gone_virtio(lab):
+    """a simulated virtio card behind the kernel's VFIO that vanishes: respond says so and ends with status 1"""
+    _, program = _vanish(lab, "virtio")
+    status, output = program.wait(10)
+    check(status == 1, f"respond ended with status {status}: {output[-600:]}")
+    return f"'{output.strip().splitlines()[-1]}'"
+
+
+@test("gone-ixgbe", needs=["barewire", "respond"])
+def gone_ixgbe(lab):
+    """the same with a simulated 82599, which has a function-level reset: respond asks for none, and the kernel's own, when the last descriptor closes, takes it a minute"""
+    guest, program = _vanish(lab, "ixgbe")
+    deadline = time.monotonic() + 15
+    while program.status() is None:
+        stack = guest.run(f"cat /proc/{program.pid}/stack")
+        if "vfio_pci_core_disable" in stack:
+            return "told at once; what is left is the kernel's wait for the function after vfio_pci_core_disable"
+        check(time.monotonic() < deadline, f"respond is kept elsewhere: {stack}")
+        time.sleep(0.2)
+    status, output = program.wait()
+    check(status == 1, f"respond ended with status {status}: {output[-600:]}")
+    return f"'{output.strip().splitlines()[-1]}'"
