@@ -15,7 +15,7 @@ deb() {
     for file in "$T"/deb/*.deb; do
         [ ! -e "$file" ] || dpkg -x "$file" "$T/root"
     done
-    export PATH=$T/root/usr/sbin:$T/root/usr/bin:$PATH
+    export PATH=$T/root/sbin:$T/root/usr/sbin:$T/root/usr/bin:$PATH
     export LD_LIBRARY_PATH=$T/root/usr/lib/x86_64-linux-gnu:$T/root/lib/x86_64-linux-gnu:$T/root/usr/lib/x86_64-linux-gnu/pulseaudio
 }
 
