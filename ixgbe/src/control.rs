@@ -64,7 +64,7 @@ impl<F: PciFunction> ControlKernel for Manage<F> {
         (!is_set_up).then_some(QueueFault::Reset)
     }
 
-    fn tx_position(&mut self, queue: u16) -> Option<TxPosition> {
+    fn tx_position(&mut self, queue: u16, _: u64) -> Option<TxPosition> {
         let (head, tail) = (TDH.at(queue.into()).ok()?, TDT.at(queue.into()).ok()?);
         Some(TxPosition { head: head.read(&self.card.bar), tail: tail.read(&self.card.bar) })
     }

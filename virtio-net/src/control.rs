@@ -1,11 +1,12 @@
 //! What the control handle of a started device does to it.
 
-use driver_core::device::control::{ControlCore, ControlKernel};
+use driver_core::device::control::{ControlCore, ControlKernel, TxPosition};
 use driver_core::device::{ErrorKind, Link, RxMode, Settings, Stats};
 use driver_core::ether::MacAddr;
 use driver_core::host::PciFunction;
 use driver_core::queue::QueueFault;
 use driver_core::queue::core::{Silence, Totals};
+use driver_core::ring::split::UsedIndex;
 
 use crate::card::Card;
 use crate::regs::Features;
@@ -18,12 +19,14 @@ pub type Control<F> = ControlCore<Manage<F>>;
 pub struct Manage<F: PciFunction> {
     card: Card<F>,
     features: Features,
+    /// Of the transmit queue, whose memory it keeps: until the device is stopped.
+    used: Option<UsedIndex>,
 }
 
 impl<F: PciFunction> Manage<F> {
     /// A device that has just come up.
-    pub(crate) fn new(card: Card<F>, features: Features) -> Self {
-        Self { card, features }
+    pub(crate) fn new(card: Card<F>, features: Features, used: UsedIndex) -> Self {
+        Self { card, features, used: Some(used) }
     }
 
     /// The features that were negotiated.
@@ -62,6 +65,12 @@ impl<F: PciFunction> ControlKernel for Manage<F> {
         self.card.look()
     }
 
+    /// A frame is a chain, and the device gives each back in the used ring (2.7.8).
+    fn tx_position(&mut self, _: u16, taken: u64) -> Option<TxPosition> {
+        let head = self.used.as_ref()?.load().into();
+        Some(TxPosition { head, tail: u32::from(taken as u16) })
+    }
+
     fn link(&mut self, _: &Settings) -> Result<Link, ErrorKind> {
         crate::link::link(&self.card.transport, self.features)
     }
@@ -71,6 +80,7 @@ impl<F: PciFunction> ControlKernel for Manage<F> {
     }
 
     fn stop(&mut self, _: &mut dyn FnMut(u16, u32)) -> Result<Silence, ErrorKind> {
+        self.used = None;
         silence(self.card.transport.reset())
     }
 }

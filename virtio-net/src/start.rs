@@ -15,7 +15,7 @@ use driver_core::host::{Clock, DmaDomain, PciFunction, VectorPlan, Vectors};
 use driver_core::queue::TxGate;
 use driver_core::queue::core::RxLimits;
 use driver_core::ring::RingMemory;
-use driver_core::ring::split::{SplitQueue, SplitRx, SplitTx};
+use driver_core::ring::split::{SplitQueue, SplitRx, SplitTx, UsedIndex};
 
 use crate::card::Card;
 use crate::config::{self, MAX_MTU, MAX_RING, MIN_RING};
@@ -138,12 +138,12 @@ impl<F: PciFunction> VirtioNet<F> {
         let mut settings = Settings::new(config, &self.info);
         let mut shared = Shared::watched(self.card.transport.clock.clone(), settings.tx().hang_us());
         match self.bring_up(config, &mut settings, &mut shared) {
-            Ok(Running { rx, tx, pool, vectors, features }) => {
+            Ok(Running { rx, tx, used, pool, vectors, features }) => {
                 let mut rx = vec![rx];
                 let interrupt = hand_out(vectors, self.vector_plan(&settings), &mut rx);
                 let Self { card, mut info, .. } = self;
                 tell_features(&mut info, &card, features, settings.vectors().is_some());
-                Ok(Started::new(Control::new(Manage::new(card, features), info, settings, shared, interrupt), rx, vec![tx], pool))
+                Ok(Started::new(Control::new(Manage::new(card, features, used), info, settings, shared, interrupt), rx, vec![tx], pool))
             }
             Err(kind) => {
                 // The queues are gone already; what they had lent comes back where the device is silent.
@@ -206,6 +206,7 @@ impl<F: PciFunction> VirtioNet<F> {
 
         let (queue, notify) = card.set_up_queue(net::TRANSMITQ, &mut memory, tx_size, features, None)?;
         let gate = TxGate::new(settings.tx().gate_config(), tx_len)?;
+        let used = queue.used_index();
         let ring = SplitTx::in_memory(&mut memory, queue, &pool, indirect)?;
         // Of one buffer at most, and untagged: only frames that go one at a time are looked at for a tag.
         let longest = limits.untagged_bytes().min(pool.data_bytes()) as u16;
@@ -219,7 +220,7 @@ impl<F: PciFunction> VirtioNet<F> {
         card.enable_queue(net::TRANSMITQ);
         card.go_live()?;
         rx.kick();
-        Ok(Running { rx, tx, pool, vectors, features })
+        Ok(Running { rx, tx, used, pool, vectors, features })
     }
 }
 
@@ -253,6 +254,7 @@ fn ring_memory(domain: &DmaDomain, rx_size: u16, tx_size: u16, indirect: bool) -
 struct Running<F: PciFunction> {
     rx: Rx<F>,
     tx: Tx<F>,
+    used: UsedIndex,
     pool: BufPool,
     vectors: Vectors<F::Interrupt>,
     features: Features,

@@ -100,6 +100,36 @@ fn a_transmit_queue_that_does_not_move_hangs() {
     }
 }
 
+/// A queue with room: its program submits now and then, is taken, and would not learn of it until the ring is full.
+#[test]
+fn a_hang_with_room_in_the_ring_is_seen_by_the_handle() {
+    let mut rig = Rig::new();
+    let mut parts = busy(&mut rig, &small().tx(TxConfig::new().ring(64).timeout_us(300_000)));
+    let submit = |rig: &mut Rig, parts: &mut Parts| {
+        let mut batch = Batch::new(1);
+        batch.push(parts.pool.frame_from(&[2; 60]).unwrap()).unwrap();
+        assert_eq!(parts.tx.submit(&mut batch), TxState::Running);
+        rig.run_us(50_000);
+        parts.control.watch()
+    };
+    for _ in 0..20 {
+        assert_eq!(submit(&mut rig, &mut parts), DeviceState::Running, "a device that works");
+    }
+    rig.model(|model| model.hold_tx = true);
+    let begun_us = rig.clock.now_us();
+    let state = loop {
+        match submit(&mut rig, &mut parts) {
+            DeviceState::Running => assert!(rig.clock.now_us() - begun_us < 500_000),
+            state => break state,
+        }
+    };
+    let DeviceState::Hung { queue: 0, since_us } = state else { panic!("{state}") };
+    assert!((300_000..=400_000).contains(&(rig.clock.now_us() - since_us)));
+    assert_eq!(parts.tx.fault(), Some(QueueFault::Hung { queue: 0, since_us }));
+    drop(parts);
+    rig.assert_clean();
+}
+
 #[test]
 fn without_a_link_nothing_hangs() {
     let mut rig = Rig::new();

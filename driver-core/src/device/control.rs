@@ -70,8 +70,9 @@ pub trait ControlKernel: Send + 'static {
     fn look(&mut self) -> Option<QueueFault> {
         None
     }
-    /// Where the device is in a transmit ring; `None` where it does not tell, and the queues look for themselves.
-    fn tx_position(&mut self, _queue: u16) -> Option<TxPosition> {
+    /// Where the device is in a transmit ring whose queue has `taken` so many frames since the start; `None` where it does not tell, and the queues look for
+    /// themselves.
+    fn tx_position(&mut self, _queue: u16, _taken: u64) -> Option<TxPosition> {
         None
     }
     /// Reads the link's state, and lets the link's interrupt fire again where there is one.
@@ -142,8 +143,8 @@ impl<K: ControlKernel> ControlCore<K> {
         let Some((now_us, limit_us)) = shared.watch().map(|watch| (watch.clock.now_us(), watch.limit_us)) else { return };
         let mut seen = Vec::with_capacity(positions.len());
         let (mut hung, mut stands) = (None, false);
-        for (queue, _) in shared.live_tx() {
-            let Some(at) = kernel.tx_position(queue).filter(|at| at.head != at.tail) else { continue };
+        for (queue, seat) in shared.live_tx() {
+            let Some(at) = kernel.tx_position(queue, seat.tally().totals().packets).filter(|at| at.head != at.tail) else { continue };
             let before = positions.iter().find(|(number, before, _)| *number == queue && before.head == at.head);
             stands |= before.is_some();
             let since_us = before.map_or(now_us, |&(.., since_us)| since_us);

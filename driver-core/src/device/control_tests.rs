@@ -100,7 +100,7 @@ impl ControlKernel for Kernel {
     fn look(&mut self) -> Option<QueueFault> {
         self.stage.0.lock().unwrap().trouble
     }
-    fn tx_position(&mut self, _: u16) -> Option<TxPosition> {
+    fn tx_position(&mut self, _: u16, _: u64) -> Option<TxPosition> {
         Some(self.stage.0.lock().unwrap().at)
     }
     fn link(&mut self, _: &Settings) -> Result<Link, ErrorKind> {

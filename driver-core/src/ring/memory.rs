@@ -134,6 +134,11 @@ impl RingPart {
         self.region.domain()
     }
 
+    /// What keeps the memory.
+    pub(crate) fn region(&self) -> &Arc<DmaRegion> {
+        &self.region
+    }
+
     /// The first byte, for whoever owns the part.
     #[inline(always)]
     pub(crate) fn ptr(&self) -> NonNull<u8> {

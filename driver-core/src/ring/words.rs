@@ -3,7 +3,9 @@
 use core::marker::PhantomData;
 use core::ptr::NonNull;
 
-use crate::host::dma::{DmaDomain, Iova};
+use alloc::sync::Arc;
+
+use crate::host::dma::{DmaDomain, DmaRegion, Iova};
 use crate::ring::error::RingError;
 use crate::ring::memory::{self, RingPart};
 
@@ -118,6 +120,11 @@ impl<W: Word> DmaWords<W> {
         unsafe { self.at(index).write_volatile(value.swap_to_le()) }
     }
 
+    /// Word 0 for another thread to look at, while nobody in this process writes to it.
+    pub(crate) fn first(&self) -> FirstWord<W> {
+        FirstWord { at: self.at(0), _region: self.part.region().clone() }
+    }
+
     /// Sets every word to zero.
     ///
     /// # Safety
@@ -125,6 +132,25 @@ impl<W: Word> DmaWords<W> {
     pub(crate) unsafe fn clear(&mut self) {
         // SAFETY: the device does not use them, by the caller's word, and `&mut self` keeps everybody else away.
         unsafe { self.part.clear() }
+    }
+}
+
+/// A word that the device alone writes. It keeps the memory.
+#[derive(Debug)]
+pub(crate) struct FirstWord<W> {
+    at: NonNull<W>,
+    _region: Arc<DmaRegion>,
+}
+
+// SAFETY: the word is memory of a region, which is valid from any thread; it is only ever read, and no thread of this process writes to it.
+unsafe impl<W: Send> Send for FirstWord<W> {}
+// SAFETY: as above.
+unsafe impl<W: Sync> Sync for FirstWord<W> {}
+
+impl<W: Word> FirstWord<W> {
+    pub(crate) fn load(&self) -> W {
+        // SAFETY: an aligned word of the region that this keeps, written by the device alone.
+        unsafe { self.at.read_volatile() }.swap_from_le()
     }
 }
 

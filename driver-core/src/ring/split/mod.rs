@@ -13,6 +13,6 @@ mod queue;
 mod rx;
 mod tx;
 
-pub use queue::{F_INDIRECT, F_NEXT, F_WRITE, SplitQueue, descriptor, need_event};
+pub use queue::{F_INDIRECT, F_NEXT, F_WRITE, SplitQueue, UsedIndex, descriptor, need_event};
 pub use rx::{SplitRx, SplitTaken};
 pub use tx::SplitTx;

@@ -9,7 +9,7 @@ use crate::ring::error::RingError;
 use crate::ring::fault::QueueFault;
 use crate::ring::lane::Pair;
 use crate::ring::memory::RingMemory;
-use crate::ring::words::DmaWords;
+use crate::ring::words::{DmaWords, FirstWord};
 
 /// VIRTQ_DESC_F_NEXT: the buffer goes on in the descriptor `next` (2.7.5).
 pub const F_NEXT: u16 = 1;
@@ -43,6 +43,17 @@ pub fn descriptor(iova: u64, len_bytes: u32, flags: u16, next: u16) -> Pair {
 #[inline(always)]
 pub const fn need_event(event: u16, new: u16, old: u16) -> bool {
     new.wrapping_sub(event).wrapping_sub(1) < new.wrapping_sub(old)
+}
+
+/// `idx` of a queue's used ring (2.7.8), for whoever watches the queue from another thread. It stays readable when the queue is gone.
+#[derive(Debug)]
+pub struct UsedIndex(FirstWord<u32>);
+
+impl UsedIndex {
+    /// How many chains the device has given back since the queue was made, modulo 65536. It is the device's word, and not to be believed.
+    pub fn load(&self) -> u16 {
+        (self.0.load() >> 16) as u16
+    }
 }
 
 /// The memory of one virtqueue.
@@ -136,6 +147,11 @@ impl SplitQueue {
     /// How many descriptors there are.
     pub fn size(&self) -> u16 {
         self.size
+    }
+
+    /// What another thread sees of how far the device is.
+    pub fn used_index(&self) -> UsedIndex {
+        UsedIndex(self.used.first())
     }
 
     /// The addresses of the descriptor table, the available ring and the used ring: queue_desc, queue_driver, queue_device.
