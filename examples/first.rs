@@ -2,7 +2,7 @@
 //!
 //! `cargo run --release --example first -- sim:ixgbe,dgram=/tmp/card.sock:/tmp/me.sock`
 
-use barewire::{Batch, Config, Error, SpecError, TxState};
+use barewire::{Batch, Config, Error, SpecError, TxDrops};
 
 fn main() -> Result<(), Error> {
     let spec = std::env::args().nth(1).filter(|spec| !spec.starts_with('-'));
@@ -10,7 +10,7 @@ fn main() -> Result<(), Error> {
     let mut port = barewire::open(&spec)?.start(&Config::new())?;
     let mac = port.control.mac();
     let (mut rx, mut tx) = port.take_queues().expect("a started port has queues");
-    let mut batch = Batch::new(64);
+    let (mut batch, mut drops) = (Batch::new(64), TxDrops::new());
     loop {
         let waiting = batch.len(); // what the transmit queue had no room for
         rx.poll(&mut batch, 64);
@@ -20,10 +20,8 @@ fn main() -> Result<(), Error> {
                 addresses[6..].copy_from_slice(&mac.0); // and from us: where it went may be a group
             }
         }
-        if let TxState::Refused(_) = tx.submit(&mut batch) {
-            batch.pop(); // else it would stay at the front for ever
-        }
-        if let Some(fault) = rx.fault().or(tx.fault()) {
+        let sent = tx.submit_or_drop(&mut batch, &mut drops);
+        if let Some(fault) = sent.err().or(rx.fault()) {
             return Err(Error::Queue { device: spec, fault });
         }
     }

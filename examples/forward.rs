@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use barewire::sim::wire::traffic::{Flow, FlowTotals, TrafficConfig, pair};
-use barewire::{Batch, Config, Device, Error, Host, Port, RxMode, RxQueue, SpecError, Stats, TxQueue, TxState};
+use barewire::{Batch, Config, Device, Error, Host, Port, RxMode, RxQueue, SpecError, Stats, TxQueue};
 use clap::Parser;
 use common::refused::Refused;
 use common::{DRAIN_LIMIT, Drained, Run, finish, longest_mtu, say, warn};
@@ -149,19 +149,12 @@ impl Way {
         Ok(received + self.submit()?)
     }
 
-    /// Sends what is in the batch. Returns how many frames went.
+    /// Sends what is in the batch, and drops what cannot be sent. Returns how many frames left the batch.
     fn submit(&mut self) -> Result<usize, Error> {
         let before = self.batch.len();
-        match self.tx.submit(&mut self.batch) {
-            TxState::Running | TxState::Stopped => {}
-            TxState::Refused(why) => {
-                if let Some(line) = self.refused.count(&self.names[1], why) {
-                    warn(line);
-                }
-                drop(self.batch.pop());
-            }
-            TxState::Broken(fault) => return Err(Error::Queue { device: self.names[1].clone(), fault }),
-        }
+        let sent = self.tx.submit_or_drop(&mut self.batch, &mut self.refused.drops);
+        self.refused.news(&self.names[1]).into_iter().for_each(warn);
+        sent.map_err(|fault| Error::Queue { device: self.names[1].clone(), fault })?;
         Ok(before - self.batch.len())
     }
 
@@ -180,7 +173,7 @@ impl Way {
 fn print_result([there, back]: &[Way; 2], flows: Option<&[Arc<Flow>; 2]>, [a, b]: &[Stats; 2], seconds: f64) -> bool {
     // What a queue took and the card did not send has not been forwarded.
     let forwarded = there.tx.counters().packets.min(b.tx_packets) + back.tx.counters().packets.min(a.tx_packets);
-    let refused = there.refused.frames + back.refused.frames;
+    let refused = there.refused.frames() + back.refused.frames();
     let missed = a.rx_missed().zip(b.rx_missed()).map_or("unknown".into(), |(a, b)| (a + b).to_string());
     let mpps = forwarded as f64 / seconds / 1e6;
     let Some([into_a, into_b]) = flows.map(|flows| flows.each_ref().map(|flow| flow.totals())) else {

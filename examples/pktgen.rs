@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use barewire::driver_core::ether::{HEADER_BYTES, STANDARD_MTU};
-use barewire::{Batch, BufPool, Config, Error, Frame, MacAddr, Port, RxQueue, SpecError, TxQueue, TxState};
+use barewire::{Batch, BufPool, Config, Error, MacAddr, Port, RxQueue, SpecError, TxDrops, TxQueue};
 use clap::Parser;
 use common::{Drained, Run, finish, say};
 
@@ -155,14 +155,10 @@ impl Generator {
     }
 
     fn submit(&mut self, device: &str) -> Result<(), Error> {
-        match self.tx.submit(&mut self.batch) {
-            TxState::Running | TxState::Stopped => Ok(()),
-            TxState::Broken(fault) => Err(Error::Queue { device: device.into(), fault }),
-            TxState::Refused(why) => {
-                let _refused: Option<Frame> = self.batch.pop();
-                Err(SpecError::new(device, why.to_string()).into())
-            }
-        }
+        let mut drops = TxDrops::new();
+        self.tx.submit_or_drop(&mut self.batch, &mut drops).map_err(|fault| Error::Queue { device: device.into(), fault })?;
+        // All are alike: what is wrong with one is wrong with what was asked for.
+        drops.by_cause().next().map_or(Ok(()), |(why, _)| Err(SpecError::new(device, why.to_string()).into()))
     }
 }
 

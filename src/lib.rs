@@ -1,15 +1,16 @@
 //! Network cards driven from the application's own process: a device is named by a string, opened, started, polled.
 //!
 //! ```
-//! use barewire::{Batch, Config};
+//! use barewire::{Batch, Config, TxDrops};
 //!
 //! # fn main() -> Result<(), barewire::Error> {
 //! let mut port = barewire::open("sim:ixgbe")?.start(&Config::new())?;
 //! let (mut rx, mut tx) = port.take_queues().expect("a started port has queues");
-//! let mut batch = Batch::new(64);
+//! let (mut batch, mut drops) = (Batch::new(64), TxDrops::new());
 //! for _ in 0..10 {
 //!     rx.poll(&mut batch, 64);
-//!     let _state = tx.submit(&mut batch);
+//!     // What cannot be sent is dropped and counted; what finds no room waits in the batch.
+//!     tx.submit_or_drop(&mut batch, &mut drops).map_err(|fault| barewire::Error::Queue { device: "sim:ixgbe".into(), fault })?;
 //! }
 //! drop((rx, tx));
 //! port.finish().check()?;
@@ -43,7 +44,7 @@ pub use spec::{Spec, SpecError};
 pub use driver_core::buf::{Batch, BufPool, Frame, PoolConfig};
 pub use driver_core::device::{Config, DeviceInfo, DeviceState, Error as DeviceError, Link, NetDevice, RxMode, Stats};
 pub use driver_core::ether::MacAddr;
-pub use driver_core::queue::{DEFAULT_BUDGET, PollError, Poller, QueueFault, RxQueue, TxQueue, TxState};
+pub use driver_core::queue::{DEFAULT_BUDGET, PollError, Poller, QueueFault, Refusal, RxQueue, TxDrops, TxQueue, TxState};
 
 pub use driver_core;
 #[cfg(feature = "ixgbe")]

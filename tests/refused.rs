@@ -3,7 +3,7 @@
 #[path = "../examples/common/refused.rs"]
 mod refused;
 
-use barewire::driver_core::queue::Refusal;
+use barewire::Refusal;
 use refused::Refused;
 
 #[test]
@@ -11,10 +11,12 @@ fn the_first_of_each_kind_is_told_and_all_are_counted() {
     let mut refused = Refused::default();
     let mut told = Vec::new();
     for len_bytes in 0..10 {
-        told.extend(refused.count("sim:ixgbe", Refusal::TooShort { len_bytes }));
-        told.extend(refused.count("sim:ixgbe", Refusal::Offload("segmentation")));
+        refused.drops.count(Refusal::TooShort { len_bytes });
+        told.extend(refused.news("sim:ixgbe"));
+        refused.drops.count(Refusal::Offload("segmentation"));
+        told.extend(refused.news("sim:ixgbe"));
     }
-    assert_eq!(refused.frames, 20);
+    assert_eq!(refused.frames(), 20);
     let wanted = ["sim:ixgbe: not sent: a frame of 0 bytes", "sim:ixgbe: not sent: this queue does not do segmentation"];
     assert!(told.len() == 2 && told.iter().zip(wanted).all(|(told, wanted)| told.starts_with(wanted)), "{told:?}");
 }

@@ -1,25 +1,23 @@
 //! Frames that a queue refused: the first of each kind is told, all are counted.
 
-use std::mem::{Discriminant, discriminant};
-
-use barewire::driver_core::queue::Refusal;
+use barewire::TxDrops;
 
 #[derive(Default)]
 pub(crate) struct Refused {
-    pub(crate) frames: u64,
-    told: Vec<Discriminant<Refusal>>,
+    pub(crate) drops: TxDrops,
+    /// How many causes were told.
+    told: usize,
 }
 
 impl Refused {
-    /// Counts a frame that `device` refused. Returns what is to be told about it.
+    pub(crate) fn frames(&self) -> u64 {
+        self.drops.frames()
+    }
+
+    /// What is to be told of `device`: each cause that came up since the last call.
     #[must_use]
-    pub(crate) fn count(&mut self, device: &str, why: Refusal) -> Option<String> {
-        self.frames += 1;
-        let kind = discriminant(&why);
-        if self.told.contains(&kind) {
-            return None;
-        }
-        self.told.push(kind);
-        Some(format!("{device}: not sent: {why}; others like it are counted (refused=)"))
+    pub(crate) fn news(&mut self, device: &str) -> Vec<String> {
+        let new = self.drops.by_cause().skip(std::mem::replace(&mut self.told, self.drops.by_cause().len()));
+        new.map(|(why, _)| format!("{device}: not sent: {why}; others like it are counted (refused=)")).collect()
     }
 }

@@ -77,7 +77,7 @@ fn run(args: &Args) -> Result<bool, Error> {
     }
     let totals = port.control.stats();
     let ended = finish([port], &[totals], outcome);
-    say(format_args!("refused={} echoed={}", nic.refused.frames, stack.echo.echoed));
+    say(format_args!("refused={} echoed={}", nic.refused.frames(), stack.echo.echoed));
     ended.map(|()| true)
 }
 

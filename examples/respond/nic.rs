@@ -4,7 +4,7 @@ use crate::common::refused::Refused;
 use crate::common::warn;
 use crate::screen::{Screen, Verdict};
 use barewire::driver_core::ether::FrameLimits;
-use barewire::{Batch, BufPool, DeviceError, Error, Frame, PollError, Poller, RxQueue, TxQueue, TxState};
+use barewire::{Batch, BufPool, DeviceError, Error, Frame, PollError, Poller, RxQueue, TxQueue};
 use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
 use smoltcp::time::Instant;
 
@@ -87,19 +87,12 @@ impl Nic {
         }
     }
 
-    /// Sends what was made. Returns whether frames went; what found no room stays here, and while it does smoltcp makes no more.
+    /// Sends what was made, and drops what cannot be sent. Returns whether frames went; what found no room stays here, and while it does smoltcp makes no more.
     pub(crate) fn send_frames(&mut self) -> Result<bool, Error> {
         let before = self.outbox.len();
-        match self.tx.submit(&mut self.outbox) {
-            TxState::Running | TxState::Stopped => {}
-            TxState::Refused(why) => {
-                if let Some(line) = self.refused.count(&self.name, why) {
-                    warn(line);
-                }
-                drop(self.outbox.pop());
-            }
-            TxState::Broken(fault) => return Err(Error::Queue { device: self.name.clone(), fault }),
-        }
+        let sent = self.tx.submit_or_drop(&mut self.outbox, &mut self.refused.drops);
+        self.refused.news(&self.name).into_iter().for_each(warn);
+        sent.map_err(|fault| Error::Queue { device: self.name.clone(), fault })?;
         Ok(self.outbox.len() < before)
     }
 

@@ -1,11 +1,10 @@
 //! The contracts of receive and transmit queues, which every driver fulfils.
 
 use alloc::boxed::Box;
-use core::fmt;
 
 use crate::buf::batch::Batch;
 use crate::host::pci::Interrupt;
-use crate::offload::OffloadError;
+use crate::queue::refusal::{Refusal, TxDrops};
 use crate::ring::fault::QueueFault;
 
 /// How many frames a poll takes unless the caller says otherwise (Linux's NAPI weight).
@@ -112,6 +111,52 @@ pub trait TxQueue: Send {
     /// Never blocks and never panics, wakers aside. Buffers of frames sent earlier come back into `batch`, where the next [`RxQueue::poll`] finds them.
     fn submit(&mut self, batch: &mut Batch) -> TxState;
 
+    /// [`submit`](TxQueue::submit) for programs that go on whatever they were given to send: a frame that cannot be sent is dropped and counted in `drops`,
+    /// by its cause, and those behind it get their turn. Returns how many frames were taken.
+    ///
+    /// What is left in `batch` waits for descriptors, in order, as after [`TxState::Stopped`]: call it again after the next poll, or when [`TxQueue::on_wake`]
+    /// says so. A frame that needs a copy for which no buffer is free ([`Refusal::NoBounceBuffer`]) is dropped too, so that an empty pool holds up nobody.
+    /// Dropped frames leave their buffers in the batch, for the next poll. Who wants to mend a frame, or to send it otherwise, calls `submit` and finds it at
+    /// the front of the batch.
+    ///
+    /// ```
+    /// use driver_core::buf::Batch;
+    /// use driver_core::queue::{QueueFault, RxQueue, TxDrops, TxQueue};
+    ///
+    /// /// Sends back what comes, for ever.
+    /// fn reflect(rx: &mut dyn RxQueue, tx: &mut dyn TxQueue, drops: &mut TxDrops) -> QueueFault {
+    ///     let mut batch = Batch::new(64);
+    ///     loop {
+    ///         // As much as there is room for beside what waits.
+    ///         rx.poll(&mut batch, 64);
+    ///         let sent = tx.submit_or_drop(&mut batch, drops);
+    ///         if let Some(fault) = sent.err().or(rx.fault()) {
+    ///             return fault;
+    ///         }
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// [`QueueFault`] where the queue is broken, as with [`TxState::Broken`]: what it did not take stays in `batch`.
+    fn submit_or_drop(&mut self, batch: &mut Batch, drops: &mut TxDrops) -> Result<usize, QueueFault> {
+        let (before, mut dropped) = (batch.len(), 0);
+        // Each round but the last takes a frame out of the batch.
+        loop {
+            match self.submit(batch) {
+                TxState::Running | TxState::Stopped => break,
+                TxState::Broken(fault) => return Err(fault),
+                TxState::Refused(why) => {
+                    let Some(frame) = batch.pop() else { break };
+                    batch.recycle(frame);
+                    drops.count(why);
+                    dropped += 1;
+                }
+            }
+        }
+        Ok(before - batch.len() - dropped)
+    }
+
     /// Returns the buffers of frames that were sent to their pools, wakes the queue where enough descriptors are free again, and says how many descriptors came
     /// back. Of a queue that is broken or whose device is stopped none come back before it is dropped.
     fn reclaim(&mut self) -> usize;
@@ -135,6 +180,9 @@ pub trait TxQueue: Send {
 impl<Q: TxQueue + ?Sized> TxQueue for Box<Q> {
     fn submit(&mut self, batch: &mut Batch) -> TxState {
         (**self).submit(batch)
+    }
+    fn submit_or_drop(&mut self, batch: &mut Batch, drops: &mut TxDrops) -> Result<usize, QueueFault> {
+        (**self).submit_or_drop(batch, drops)
     }
     fn reclaim(&mut self) -> usize {
         (**self).reclaim()
@@ -165,62 +213,11 @@ pub enum TxState {
     Running,
     /// The queue is stopped: what is left in the batch waits until [`TxQueue::reclaim`] or `submit` finds enough descriptors free.
     Stopped,
-    /// The frame at the front of the batch cannot be sent as it is; it stays there. Those before it were taken.
+    /// The frame at the front of the batch cannot be sent as it is. It stays there, and holds up those behind it, until the caller mends it or takes it out, as
+    /// [`TxQueue::submit_or_drop`] does. Those before it were taken.
     Refused(Refusal),
     /// The queue is broken and takes nothing.
     Broken(QueueFault),
-}
-
-/// Why a frame cannot be sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Refusal {
-    /// The frame has no bytes, or fewer than an Ethernet header has.
-    TooShort {
-        /// The frame's length in bytes.
-        len_bytes: usize,
-    },
-    /// The frame is longer than the MTU allows.
-    TooLong {
-        /// The frame's length in bytes.
-        len_bytes: usize,
-        /// The longest frame, header included and check sequence not.
-        max_bytes: usize,
-    },
-    /// The frame has more segments than the device gathers.
-    TooManySegments {
-        /// Its segments.
-        segments: usize,
-        /// What the device takes.
-        max: usize,
-    },
-    /// The frame asks for work that neither the device nor software does: segmentation.
-    Offload(&'static str),
-    /// The frame asks for a checksum that cannot be filled in.
-    Checksum(OffloadError),
-    /// The frame has to be copied, since it lies in memory that the device cannot reach or has no room for what is to be put in, and no buffer is free just
-    /// now: buffers that return make it possible.
-    NoBounceBuffer,
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::TooShort { len_bytes } => write!(f, "a frame of {len_bytes} bytes has no whole Ethernet header (14 bytes)"),
-            Self::TooLong { len_bytes, max_bytes } => {
-                write!(f, "a frame of {len_bytes} bytes is longer than the MTU allows ({max_bytes} bytes): raise the MTU or send less")
-            }
-            Self::TooManySegments { segments, max } => {
-                write!(f, "a frame of {segments} segments is more than the device gathers ({max}): call linearize first")
-            }
-            Self::Offload(what) => write!(f, "this queue does not do {what}: do it in software first"),
-            Self::Checksum(why) => why.fmt(f),
-            Self::NoBounceBuffer => f.write_str(
-                "the frame lies in memory of another DMA domain, or has no room for padding or a VLAN tag, and the pool has no buffer to copy it to: \
-                 give the pool more buffers, put both devices in one domain, or leave headroom in frames",
-            ),
-        }
-    }
 }
 
 /// Counters of one receive queue.

@@ -6,8 +6,10 @@ pub(crate) mod gate;
 #[cfg(test)]
 mod gate_tests;
 pub(crate) mod poller;
+pub(crate) mod refusal;
 
 pub use crate::ring::QueueFault;
-pub use contract::{DEFAULT_BUDGET, Refusal, RxCounters, RxQueue, TxCounters, TxQueue, TxState, WakeFn};
+pub use contract::{DEFAULT_BUDGET, RxCounters, RxQueue, TxCounters, TxQueue, TxState, WakeFn};
 pub use gate::{GateConfig, GateError, TxGate};
 pub use poller::{NoInterrupt, PollError, Poller};
+pub use refusal::{Refusal, TxDrops};

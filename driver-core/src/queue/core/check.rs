@@ -5,7 +5,7 @@ use crate::buf::pool::BufPool;
 use crate::ether::{FrameLimits, HEADER_BYTES, VLAN_TAG_BYTES, padding_bytes};
 use crate::offload::Work;
 use crate::offload::checksum::checksum_place;
-use crate::queue::contract::Refusal;
+use crate::queue::refusal::Refusal;
 
 /// Whether a frame has a length that can be sent, and its bytes lie in no more than `max_segments` places.
 pub(super) fn check(frame: &Frame, limits: FrameLimits, max_segments: usize) -> Result<(), Refusal> {

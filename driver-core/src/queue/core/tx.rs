@@ -7,12 +7,13 @@ use core::mem::ManuallyDrop;
 use crate::buf::batch::Batch;
 use crate::ether::FrameLimits;
 use crate::offload::Work;
-use crate::queue::contract::{Refusal, TxCounters, TxQueue, TxState, WakeFn};
+use crate::queue::contract::{TxCounters, TxQueue, TxState, WakeFn};
 use crate::queue::core::check::{check, check_work, do_work, pad};
 use crate::queue::core::kernel::{Put, TxKernel, WhyStuck};
 use crate::queue::core::lent::Stop;
 use crate::queue::core::seat::Seat;
 use crate::queue::gate::TxGate;
+use crate::queue::refusal::Refusal;
 use crate::ring::fault::QueueFault;
 use crate::ring::tx::Reclaimed;
 

@@ -1,5 +1,6 @@
 //! The loops of both queues over kernels that do what a script says: no ring, no device.
 
+mod drops;
 mod ends;
 mod hang;
 mod rx;

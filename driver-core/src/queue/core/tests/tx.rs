@@ -15,8 +15,9 @@ use crate::buf::meta::{Checksum, Segmentation, SegmentationKind};
 use crate::buf::pool::{BufPool, PoolConfig};
 use crate::ether::FrameLimits;
 use crate::offload::{OffloadError, Work};
-use crate::queue::contract::{Refusal, TxQueue, TxState};
+use crate::queue::contract::{TxQueue, TxState};
 use crate::queue::gate::GateConfig;
+use crate::queue::refusal::Refusal;
 use crate::ring::fault::QueueFault;
 use crate::testing::{cases, domain};
 
