@@ -1,6 +1,6 @@
 //! What a device may be started with.
 
-use driver_core::buf::CHUNK;
+use driver_core::buf::{CHUNK, PoolConfig};
 use driver_core::device::config::{self, Limits};
 use driver_core::device::{Caps, Config, ConfigError, Offloads, Settings};
 use driver_core::ether::{FCS_BYTES, FrameLimits, HEADER_BYTES, STANDARD_MTU};
@@ -35,6 +35,8 @@ pub(crate) const NOT_DRIVEN: Caps = Caps::TX_CHECKSUM
     .union(Caps::FLOW_STEERING)
     .union(Caps::FLOW_CONTROL)
     .union(Caps::SR_IOV);
+/// Buffers of a pool of the device's own beside those that the queues hold: for batches and for frames in the application's hands.
+const SPARE_BUFFERS: u32 = 1024;
 /// SRRCTL.BSIZEPACKET counts KB, from 1 to 16.
 const BUFFER_KB: core::ops::RangeInclusive<u32> = 1..=16;
 
@@ -47,7 +49,11 @@ pub(crate) fn rx_limits(mtu: u32) -> FrameLimits {
 pub(crate) fn check(config: &Config, settings: &Settings, domain: &DmaDomain, limits: &Limits) -> Result<(), ConfigError> {
     config::check(config, domain, limits)?;
     if let Some(pool) = config.given_pool() {
-        buffer_kb(pool.data_bytes())?;
+        let (buffer_bytes, min_bytes) = (pool.data_bytes(), min_buffer_bytes(settings));
+        buffer_kb(buffer_bytes)?;
+        if buffer_bytes < min_bytes {
+            return Err(ConfigError::PoolBuffers { buffer_bytes, min_bytes });
+        }
         let (buffers, needed) = (pool.len(), min_buffers(settings));
         if buffers < needed {
             return Err(ConfigError::PoolCount { buffers, needed });
@@ -60,6 +66,7 @@ pub(crate) fn check(config: &Config, settings: &Settings, domain: &DmaDomain, li
 pub(crate) fn used_caps(settings: &Settings) -> Caps {
     let mut caps = DRIVEN;
     caps.set(Caps::RX_CHECKSUM, settings.offloads().contains(Offloads::RX_CHECKSUM));
+    caps.set(Caps::RX_SCATTER, settings.offloads().contains(Offloads::RX_SCATTER));
     caps.set(Caps::RSS, settings.rx().queue_count() > 1);
     caps.set(Caps::INTERRUPTS, settings.vectors().is_some());
     caps
@@ -69,7 +76,21 @@ pub(crate) fn used_caps(settings: &Settings) -> Caps {
 /// [`REPORT_EVERY`] frames whose report was not asked for yet.
 pub(crate) fn min_buffers(settings: &Settings) -> u32 {
     let (rx, tx) = (settings.rx(), settings.tx());
-    u32::from(rx.queue_count()) * (rx.ring_len() + CHUNK as u32) + u32::from(tx.queue_count()) * REPORT_EVERY
+    let received = u32::from(rx.queue_count()).saturating_mul(rx.ring_len().saturating_add(CHUNK as u32));
+    received.saturating_add(u32::from(tx.queue_count()) * REPORT_EVERY)
+}
+
+/// The fewest bytes that a pool's buffers must have, in the card's steps: a whole frame's where it is not to be spread over several.
+fn min_buffer_bytes(settings: &Settings) -> u32 {
+    let spreads = settings.offloads().contains(Offloads::RX_SCATTER);
+    if spreads { 1024 } else { (rx_limits(settings.mtu()).longest(true) as u32).next_multiple_of(1024) }
+}
+
+/// A pool for a device that was given none: buffers of the usual size, or of a frame's where a frame must lie in one.
+pub(crate) fn own_pool(settings: &Settings) -> PoolConfig {
+    let in_flight = u32::from(settings.tx().queue_count()).saturating_mul(settings.tx().ring_len());
+    let usual = PoolConfig::new(min_buffers(settings).saturating_add(in_flight).saturating_add(SPARE_BUFFERS));
+    usual.data_bytes(usual.data_bytes.max(min_buffer_bytes(settings)))
 }
 
 /// What SRRCTL.BSIZEPACKET says for buffers of `data_bytes`. Buffers that the card would use in part only would make every bound a matter of which

@@ -33,9 +33,6 @@ pub type Started<F> = driver_core::device::Started<Ixgbe<F>>;
 /// A card could not be started: why, and the card, stopped, to be started otherwise.
 pub type StartError<F> = driver_core::device::StartError<Ixgbe<F>>;
 
-/// Buffers of a pool of the device's own beside those that the rings hold: for batches and for frames in the application's hands.
-const SPARE_BUFFERS: u32 = 1024;
-
 /// Rings begin at multiples of this (8.2.3.8.1 RDBAL, 8.2.3.9.5 TDBAL).
 const RING_ALIGN_BYTES: usize = 128;
 
@@ -154,10 +151,7 @@ impl<F: PciFunction> Ixgbe<F> {
         config::check(config, settings, self.function.dma(), &Limits::of(&self.info, self.function.interrupt_count()))?;
         let pool = match config.given_pool() {
             Some(pool) => pool.clone(),
-            None => {
-                let buffers = config::min_buffers(settings) + u32::from(settings.tx().queue_count()) * settings.tx().ring_len() + SPARE_BUFFERS;
-                BufPool::new(self.function.dma(), PoolConfig::new(buffers))?
-            }
+            None => BufPool::new(self.function.dma(), config::own_pool(settings))?,
         };
         let mut memory = RingMemory::new(pool.domain(), ring_bytes(settings))?;
         let mut queues = Queues {
@@ -242,6 +236,10 @@ impl<F: PciFunction> NetDriver for Ixgbe<F> {
     type Rx = Rx<F::Bar>;
     type Tx = Tx<F::Bar>;
 
+    fn pool_config(info: &DeviceInfo, config: &Config) -> PoolConfig {
+        config::own_pool(&Settings::new(config, info))
+    }
+
     fn info(&self) -> &DeviceInfo {
         self.info()
     }
@@ -305,7 +303,7 @@ impl<B: Bar> Queues<B> {
         self.tx_rings.push(RingAt { iova: ring.iova(), len: ring.len() });
         let tail = card.bar.doorbell(TDT.at(index.into())?.offset())?;
         let kernel = Transmit { ring, tail, bar: card.bar.clone(), clock: card.clock.clone(), index };
-        self.tx.push(Tx::new(kernel, self.shared.tx_seat(), index, gate, limits));
+        self.tx.push(Tx::new(kernel, self.shared.tx_seat(), index, gate, limits).software(settings.software_work()));
         Ok(())
     }
 }

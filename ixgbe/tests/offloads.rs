@@ -2,10 +2,11 @@
 
 mod common;
 
-use common::{Card, Liar, MAC, frame, received};
-use driver_core::buf::{Batch, Checksum};
-use driver_core::device::{Caps, Config, NetDevice, Offloads};
-use driver_core::queue::RxQueue;
+use common::{Card, Liar, MAC, frame, received, refused};
+use driver_core::buf::{Batch, Checksum, PoolConfig};
+use driver_core::device::{Caps, Config, ConfigError, ErrorKind, NetDevice, Offloads};
+use driver_core::offload::Work;
+use driver_core::queue::{Refusal, RxQueue, TxQueue, TxState};
 
 /// A UDP frame over IPv4 whose checksums are right, and one whose UDP checksum is wrong.
 fn datagrams() -> [Vec<u8>; 2] {
@@ -61,7 +62,7 @@ fn verdicts_that_are_not_wanted_are_not_shown() {
 #[test]
 fn a_frame_of_several_buffers_shows_no_verdict_either() {
     let card = Card::new();
-    let mut started = card.start(&Config::new().mtu(9000).offloads(Offloads::empty()));
+    let mut started = card.start(&Config::new().mtu(9000).offloads(Offloads::all() - Offloads::RX_CHECKSUM));
     let long = frame(MAC, 5000, 3);
     card.send(&long);
     assert_eq!(received(&mut started.rx[0]), [long]);
@@ -82,10 +83,58 @@ fn what_is_in_use_is_told() {
         | Caps::TX_COUNT;
     assert_eq!((opened.info().used_caps, opened.info().caps.contains(driven)), (driven, true));
     let started = opened.start(&Config::new().offloads(Offloads::empty())).unwrap();
-    assert_eq!(started.control.info().unused_caps() & driven, Caps::RX_CHECKSUM | Caps::RSS | Caps::INTERRUPTS);
+    assert_eq!(started.control.info().unused_caps() & driven, Caps::RX_CHECKSUM | Caps::RX_SCATTER | Caps::RSS | Caps::INTERRUPTS);
     drop(started);
     let started = card.start(&Config::new().rx_queues(2).interrupts(true));
     assert_eq!(started.control.info().used_caps, driven);
+}
+
+#[test]
+fn frames_lie_in_one_buffer_where_spreading_is_switched_off() {
+    let whole = Offloads::all() - Offloads::RX_SCATTER;
+    for (mtu, buffer_bytes) in [(1500, 2048), (2030, 2048), (2031, 3072), (9000, 9216), (9710, 10 * 1024)] {
+        let card = Card::new();
+        let mut started = card.start(&Config::new().mtu(mtu).offloads(whole));
+        assert_eq!((started.pool.data_bytes(), started.control.info().used_caps.contains(Caps::RX_SCATTER)), (buffer_bytes, false));
+        let bytes = frame(MAC, mtu as usize + 14, 3);
+        card.send(&bytes);
+        let mut batch = Batch::new(4);
+        assert_eq!(started.rx[0].poll(&mut batch, 4), 1);
+        assert!(batch.frames()[0].is_linear() && batch.frames()[0].data() == bytes);
+        drop((started, batch));
+        let config = Config::new().mtu(mtu).offloads(whole).pool(card.pool(PoolConfig::new(2048).data_bytes(2048)));
+        let (error, _) = match card.open().unwrap().start(&config) {
+            Ok(_) if buffer_bytes == 2048 => continue,
+            other => refused(other),
+        };
+        let small = ConfigError::PoolBuffers { buffer_bytes: 2048, min_bytes: buffer_bytes };
+        assert!(matches!(error.kind(), ErrorKind::Config(found) if *found == small), "{error}");
+    }
+}
+
+/// The card does neither, as this driver uses it.
+#[test]
+fn what_software_is_not_to_do_is_refused_by_name() {
+    let (sum, tag) = (Work::CHECKSUM, Work::VLAN);
+    let table = [(Caps::empty(), sum | tag), (Caps::TX_CHECKSUM, tag), (Caps::TX_VLAN_INSERT, sum), (Caps::SOFTWARE, Work::empty())];
+    for (software, off) in table {
+        let card = Card::new();
+        let mut started = card.start(&Config::new().software(software));
+        assert_eq!(started.control.info().software_caps(), software);
+        for asked in [sum, tag, sum | tag] {
+            let bytes = datagrams()[0].clone();
+            let (mut batch, mut asking) = (Batch::new(1), started.pool.frame_from(&bytes).unwrap());
+            if asked.contains(sum) {
+                asking.set_checksum(Checksum::Partial { start: 34, offset: 6 });
+            }
+            asking.set_vlan(asked.contains(tag).then_some(5));
+            batch.push(asking).unwrap();
+            let (state, left) = (started.tx[0].submit(&mut batch), asked & off);
+            let wanted = if left.is_empty() { TxState::Running } else { TxState::Refused(Refusal::SwitchedOff(left)) };
+            assert_eq!((state, batch.len(), card.sent().len()), (wanted, usize::from(!left.is_empty()), usize::from(left.is_empty())));
+            assert!(batch.frames().iter().all(|frame| frame.data() == bytes && Work::of(frame) == asked), "it is as it was");
+        }
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use driver_core::buf::{BufPool, PoolConfig};
 use driver_core::device::config::{self, Limits};
-use driver_core::device::{Caps, Config, ConfigError, Settings};
+use driver_core::device::{Caps, Config, ConfigError, Offloads, Settings};
 use driver_core::ether::{HEADER_BYTES, VLAN_TAG_BYTES};
 use driver_core::host::DmaDomain;
 
@@ -55,9 +55,14 @@ pub(crate) fn caps(features: Features) -> Caps {
     pairs.into_iter().filter(|(needed, _)| features.intersects(*needed)).fold(Caps::TX_GATHER, |caps, (_, cap)| caps | cap)
 }
 
+/// Whether a received frame may lie in several buffers: the device can, and it is wanted.
+pub(crate) fn spreads(caps: Caps, offloads: Offloads) -> bool {
+    caps.contains(Caps::RX_SCATTER) && offloads.contains(Offloads::RX_SCATTER)
+}
+
 /// A pool for a device that was given none: buffers of the usual size, or of a frame's where a frame must lie in one.
 pub(crate) fn own_pool(settings: &Settings, mrg_rxbuf: bool) -> PoolConfig {
-    let usual = PoolConfig::new(settings.rx().ring_len() + settings.tx().ring_len() + SPARE_BUFFERS);
+    let usual = PoolConfig::new(settings.rx().ring_len().saturating_add(settings.tx().ring_len()).saturating_add(SPARE_BUFFERS));
     if mrg_rxbuf { usual } else { usual.data_bytes(usual.data_bytes.max(settings.limits().tagged_bytes())) }
 }
 

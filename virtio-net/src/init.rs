@@ -13,15 +13,15 @@ impl<F: PciFunction> Card<F> {
     /// Steps 4 to 6: accept features, set FEATURES_OK, "Re-read device status to ensure the FEATURES_OK bit is still set".
     pub(crate) fn negotiate(&self, pool: &BufPool, offloads: Offloads) -> Result<Features, ErrorKind> {
         let mut features = self.takes();
+        let switches =
+            [(Offloads::RX_CHECKSUM, Features::GUEST_CSUM), (Offloads::TX_CHECKSUM, Features::CSUM), (Offloads::RX_SCATTER, Features::MRG_RXBUF)];
+        for (_, feature) in switches.into_iter().filter(|&(offload, _)| !offloads.contains(offload)) {
+            features.remove(feature);
+        }
         // 5.1.4.2: with VIRTIO_NET_F_MTU the driver "MUST supply enough receive buffers to receive at least one receive packet of size mtu".
         let limits = FrameLimits::of(self.device_mtu.unwrap_or(0));
         if !features.contains(Features::MRG_RXBUF) && pool.data_bytes() < limits.tagged_bytes() {
             features.remove(Features::MTU);
-        }
-        for (offload, feature) in [(Offloads::RX_CHECKSUM, Features::GUEST_CSUM), (Offloads::TX_CHECKSUM, Features::CSUM)] {
-            if !offloads.contains(offload) {
-                features.remove(feature);
-            }
         }
         self.transport.accept(features);
         self.transport.add_status(Status::FEATURES_OK);

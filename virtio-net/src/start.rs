@@ -6,7 +6,7 @@ use alloc::sync::Arc;
 use alloc::vec;
 use core::fmt;
 
-use driver_core::buf::BufPool;
+use driver_core::buf::{BufPool, PoolConfig};
 use driver_core::device::config::Limits;
 use driver_core::device::control::{hand_out, take_back};
 use driver_core::device::error::steps;
@@ -172,7 +172,7 @@ impl<F: PciFunction> VirtioNet<F> {
     /// 3.1.1 from the start to DRIVER_OK.
     fn bring_up(&self, config: &Config, settings: &mut Settings, shared: &mut Shared) -> Result<Running<F>, ErrorKind> {
         let card = &self.card;
-        let mrg_rxbuf = card.takes().contains(Features::MRG_RXBUF);
+        let mrg_rxbuf = config::spreads(self.info.used_caps, settings.offloads());
         config::check(config, settings, &card.domain, &self.limits(), mrg_rxbuf)?;
         if !card.takes().contains(Features::ACCESS_PLATFORM) && !self.physical {
             return Err(HardwareError::NoAccessPlatform.into());
@@ -213,7 +213,7 @@ impl<F: PciFunction> VirtioNet<F> {
         let max_ordinary_bytes = if gate.counts_bytes() { None } else { Some(longest) };
         let (common, device) = (card.transport.common.clone(), features.contains(Features::STATUS).then(|| card.transport.device.clone()));
         let kernel = Transmit { ring, notify, common, device, csum: features.contains(Features::CSUM), max_ordinary_bytes };
-        let tx = Tx::new(kernel, shared.tx_seat(), 0, gate, limits);
+        let tx = Tx::new(kernel, shared.tx_seat(), 0, gate, limits).software(settings.software_work());
 
         // Last, when nothing can fail any more that would free the queues' memory.
         card.enable_queue(net::RECEIVEQ);
@@ -228,6 +228,11 @@ impl<F: PciFunction> NetDriver for VirtioNet<F> {
     type Control = Control<F>;
     type Rx = Rx<F>;
     type Tx = Tx<F>;
+
+    fn pool_config(info: &DeviceInfo, config: &Config) -> PoolConfig {
+        let settings = Settings::new(config, info);
+        config::own_pool(&settings, config::spreads(info.used_caps, settings.offloads()))
+    }
 
     fn info(&self) -> &DeviceInfo {
         self.info()

@@ -4,7 +4,7 @@ mod rig;
 
 use driver_core::buf::{Batch, Checksum, meta};
 use driver_core::device::{Caps, Config, NetDevice, Offloads};
-use driver_core::offload::OffloadError;
+use driver_core::offload::{OffloadError, Work};
 use driver_core::queue::{Refusal, RxQueue, TxQueue, TxState};
 use rig::{Rig, bytes_of, numbered, small, without};
 use sim::virtio_net::{RxChecksum, VirtioNetOptions as Options};
@@ -214,6 +214,12 @@ fn what_is_not_wanted_of_the_device_is_told() {
     assert_eq!(parts.control.info().software_caps(), Caps::TX_CHECKSUM | Caps::TX_VLAN_INSERT);
     assert_eq!(parts.control.info().unused_features, ["CSUM", "SPEED_DUPLEX"]);
     drop(parts);
+    let parts = rig.parts(&small().offloads(Offloads::empty()));
+    assert_eq!(parts.control.info().unused_caps(), Caps::RX_CHECKSUM | Caps::TX_CHECKSUM | Caps::RX_SCATTER | Caps::INTERRUPTS);
+    drop(parts);
+    let parts = rig.parts(&small().interrupts(true));
+    assert_eq!(parts.control.info().unused_caps(), Caps::empty());
+    drop(parts);
     rig.assert_clean();
 }
 
@@ -244,6 +250,41 @@ fn a_tag_goes_in_by_software_and_the_checksum_behind_it_by_the_device() {
         assert_eq!(rig.arrived(), wanted);
         assert_eq!(parts.tx.counters().bounced, 0);
         drop((parts, batch));
+        rig.assert_clean();
+    }
+}
+
+/// What the device does is left to it, whatever software is to do.
+#[test]
+fn what_neither_the_device_nor_software_is_to_do_is_refused_by_name() {
+    let (sum, tag) = (Work::CHECKSUM, Work::VLAN);
+    let on_its_own = small().offloads(Offloads::all() - Offloads::TX_CHECKSUM);
+    let table = [
+        (small(), Caps::empty(), tag, Caps::empty()),
+        (small(), Caps::TX_VLAN_INSERT, Work::empty(), Caps::TX_VLAN_INSERT),
+        (on_its_own.clone(), Caps::empty(), sum | tag, Caps::empty()),
+        (on_its_own.clone(), Caps::TX_CHECKSUM, tag, Caps::TX_CHECKSUM),
+        (on_its_own, Caps::SOFTWARE, Work::empty(), Caps::SOFTWARE),
+    ];
+    for (config, software, off, told) in table {
+        let mut rig = Rig::new();
+        let mut parts = rig.parts(&config.software(software));
+        assert_eq!(parts.control.info().software_caps(), told);
+        for asked in [sum, tag, sum | tag] {
+            let bytes = numbered(1, 100);
+            let (mut batch, mut asking) = (Batch::new(1), parts.pool.frame_from(&bytes).unwrap());
+            if asked.contains(sum) {
+                asking.set_checksum(Checksum::Partial { start: 34, offset: 16 });
+            }
+            asking.set_vlan(asked.contains(tag).then_some(5));
+            batch.push(asking).unwrap();
+            let (state, left) = (parts.tx.submit(&mut batch), asked & off);
+            let wanted = if left.is_empty() { TxState::Running } else { TxState::Refused(Refusal::SwitchedOff(left)) };
+            rig.run_us(20);
+            assert_eq!((state, batch.len(), rig.arrived().len()), (wanted, usize::from(!left.is_empty()), usize::from(left.is_empty())));
+            assert!(batch.frames().iter().all(|frame| frame.data() == bytes && Work::of(frame) == asked), "it is as it was");
+        }
+        drop(parts);
         rig.assert_clean();
     }
 }

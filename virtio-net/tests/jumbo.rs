@@ -3,9 +3,9 @@
 mod rig;
 
 use driver_core::buf::{Batch, BufPool, PoolConfig};
-use driver_core::device::{Config, NetDevice};
+use driver_core::device::{Caps, Config, ConfigError, ErrorKind, NetDevice, Offloads};
 use driver_core::queue::{RxQueue, TxQueue, TxState};
-use rig::{Rig, bytes_of, numbered, small, without};
+use rig::{Rig, bytes_of, numbered, pool, small, start_error, without};
 use sim::virtio_net::{RxChecksum, VirtioNetOptions as Options};
 use virtio_net::Features;
 
@@ -96,4 +96,23 @@ fn a_merged_frame_keeps_what_its_header_says() {
     assert_eq!(batch.frames()[0].checksum(), driver_core::buf::Checksum::Good);
     drop((parts, batch));
     rig.assert_clean();
+}
+
+#[test]
+fn frames_lie_in_one_buffer_where_spreading_is_switched_off() {
+    let whole = small().mtu(9000).offloads(Offloads::all() - Offloads::RX_SCATTER);
+    let mut rig = Rig::new();
+    let mut parts = rig.parts(&whole);
+    assert!(parts.pool.data_bytes() >= 9018 && !parts.control.info().used_caps.contains(Caps::RX_SCATTER));
+    assert!(!parts.control.kernel().features().contains(Features::MRG_RXBUF));
+    let mut batch = Batch::new(4);
+    rig.send(&numbered(1, 9014));
+    rig.run_us(20);
+    assert_eq!(parts.rx.poll(&mut batch, 4), 1);
+    assert!(batch.frames()[0].is_linear() && batch.frames()[0].data() == numbered(1, 9014));
+    drop((parts, batch));
+    rig.assert_clean();
+    let error = start_error(rig.open().unwrap(), &whole.pool(pool(&rig, 512)));
+    let small = ConfigError::PoolBuffers { buffer_bytes: 2048, min_bytes: 9018 };
+    assert!(matches!(error.error().kind(), ErrorKind::Config(found) if *found == small), "{error}");
 }

@@ -4,6 +4,18 @@ use bitflags::bitflags;
 
 bitflags! {
     /// Capabilities of a device. Their [names](Caps::names) are those of the constants.
+    ///
+    /// What a driver uses of them is switched off by a [`Config`](crate::device::config::Config):
+    ///
+    /// | capability | its switch |
+    /// | --- | --- |
+    /// | `RX_CHECKSUM`, `TX_CHECKSUM`, `RX_SCATTER` | [`Config::offloads`](crate::device::config::Config::offloads) without it |
+    /// | `TX_CHECKSUM`, `TX_VLAN_INSERT` in software | [`Config::software`](crate::device::config::Config::software) without it |
+    /// | `RSS` | [`Config::rx_queues`](crate::device::config::Config::rx_queues): off with one, as it is unless more are asked for |
+    /// | `INTERRUPTS` | [`Config::interrupts`](crate::device::config::Config::interrupts): off unless asked for |
+    /// | `RX_FILTERS` | [`RxMode::PROMISCUOUS`](crate::device::RxMode::PROMISCUOUS), which lets everything through them |
+    ///
+    /// `TX_GATHER` and `SET_MAC` do nothing until a frame of several segments is sent or an address set, and `LINK_STATE` and `TX_COUNT` only tell.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
     pub struct Caps: u64 {
         /// It checks the checksums of received frames.
@@ -46,7 +58,8 @@ bitflags! {
 }
 
 impl Caps {
-    /// What transmit queues do in software where the device does not, or is not to.
+    /// What transmit queues do in software where the device does not, or is not to, unless [`Config::software`](crate::device::config::Config::software) says
+    /// otherwise.
     pub const SOFTWARE: Self = Self::TX_CHECKSUM.union(Self::TX_VLAN_INSERT);
 
     /// The names of those that are set.

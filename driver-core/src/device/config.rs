@@ -3,10 +3,10 @@
 use core::fmt;
 use core::ops::RangeInclusive;
 
-use bitflags::bitflags;
-
 use crate::buf::pool::{BufPool, PoolConfig, PoolError};
+use crate::device::caps::Caps;
 use crate::device::info::{DeviceInfo, RxMode};
+use crate::device::offloads::Offloads;
 use crate::ether::MIN_MTU;
 use crate::host::dma::DmaDomain;
 use crate::host::vectors::VectorPlan;
@@ -36,6 +36,7 @@ pub struct Config {
     tx: TxConfig,
     rss: RssConfig,
     offloads: Offloads,
+    software: Caps,
     pool: Option<BufPool>,
     interrupts: bool,
 }
@@ -47,10 +48,19 @@ impl Default for Config {
 }
 
 impl Config {
-    /// An MTU of 1500 bytes or the device's where that is smaller, one receive and one transmit queue of 512 descriptors, no further frames than those for the device, every offload, no
-    /// interrupts, and a pool of the device's own.
+    /// An MTU of 1500 bytes or the device's where that is smaller, one receive and one transmit queue of 512 descriptors, no further frames than those for the device, every offload, what the
+    /// device does not do of [`Caps::SOFTWARE`] in software, no interrupts, and a pool of the device's own.
     pub fn new() -> Self {
-        Self { mtu: None, rx: RxConfig::new(), tx: TxConfig::new(), rss: RssConfig::new(), offloads: Offloads::all(), pool: None, interrupts: false }
+        Self {
+            mtu: None,
+            rx: RxConfig::new(),
+            tx: TxConfig::new(),
+            rss: RssConfig::new(),
+            offloads: Offloads::all(),
+            software: Caps::SOFTWARE,
+            pool: None,
+            interrupts: false,
+        }
     }
 
     /// The largest payload of a frame in bytes; the frame itself has 14 more, and 4 more for a VLAN tag (see [`FrameLimits`](crate::ether::FrameLimits)).
@@ -72,6 +82,19 @@ impl Config {
     /// What the device may do in the stack's place, where it can.
     pub fn offloads(self, offloads: Offloads) -> Self {
         Self { offloads, ..self }
+    }
+    /// What transmit queues may do in software where the device does not, or is not to: of [`Caps::SOFTWARE`], which it is unless this is called. A frame that asks for what
+    /// neither does is refused by name ([`Refusal::SwitchedOff`](crate::queue::Refusal::SwitchedOff)) and not touched: who counts on the device finds out that it is on its own.
+    ///
+    /// ```
+    /// use driver_core::device::{Caps, Config};
+    ///
+    /// // The device puts VLAN tags in, or nobody; checksums are filled in by software where the device does not.
+    /// let config = Config::new().software(Caps::SOFTWARE - Caps::TX_VLAN_INSERT);
+    /// assert_eq!(config.wanted_software(), Caps::TX_CHECKSUM);
+    /// ```
+    pub fn software(self, caps: Caps) -> Self {
+        Self { software: caps & Caps::SOFTWARE, ..self }
     }
     /// Where buffers come from, in place of a pool of the device's own, which is in its own domain and large enough to fill every ring.
     pub fn pool(self, pool: BufPool) -> Self {
@@ -132,6 +155,10 @@ impl Config {
     /// See [`Config::offloads`].
     pub fn wanted_offloads(&self) -> Offloads {
         self.offloads
+    }
+    /// See [`Config::software`].
+    pub fn wanted_software(&self) -> Caps {
+        self.software
     }
     /// The pool that was given.
     pub fn given_pool(&self) -> Option<&BufPool> {
@@ -279,19 +306,6 @@ impl RssConfig {
     /// The hash key.
     pub fn key_bytes(&self) -> &[u8; RSS_KEY_BYTES] {
         &self.key
-    }
-}
-
-bitflags! {
-    /// Work that a device does in the stack's place, to be switched off where it is not wanted. What a device cannot do it leaves alone: see
-    /// [`Caps`](crate::device::caps::Caps) in its [`DeviceInfo`](crate::device::info::DeviceInfo).
-    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-    pub struct Offloads: u32 {
-        /// Received frames tell what the device found of their checksums ([`Frame::checksum`](crate::buf::frame::Frame::checksum)). Without it they
-        /// tell nothing.
-        const RX_CHECKSUM = 1 << 0;
-        /// The device fills in checksums of frames that ask for it. Without it software does.
-        const TX_CHECKSUM = 1 << 1;
     }
 }
 

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-use crate::buf::pool::BufPool;
+use crate::buf::pool::{BufPool, PoolConfig};
 use crate::device::accounts::Accounts;
 use crate::device::config::Config;
 use crate::device::error::{Error, StartError};
@@ -23,6 +23,10 @@ pub trait NetDriver: Send + Sized + 'static {
     type Rx: RxQueue + 'static;
     /// A transmit queue.
     type Tx: TxQueue + 'static;
+
+    /// The pool that [`start`](NetDriver::start) makes for a device where `config` has none: buffers for every descriptor, for what the queues keep, and for frames on their
+    /// way, as large as the device needs them. Who makes a pool for several devices adds up their buffers, and takes the largest.
+    fn pool_config(info: &DeviceInfo, config: &Config) -> PoolConfig;
 
     /// What the device is and can do.
     fn info(&self) -> &DeviceInfo;

@@ -115,7 +115,8 @@ pub struct ControlCore<K: ControlKernel> {
 
 impl<K: ControlKernel> ControlCore<K> {
     /// The handle of a device that has just come up, set as `settings` says.
-    pub fn new(kernel: K, info: DeviceInfo, settings: Settings, shared: Shared, interrupt: Option<Box<dyn Interrupt>>) -> Self {
+    pub fn new(kernel: K, mut info: DeviceInfo, settings: Settings, shared: Shared, interrupt: Option<Box<dyn Interrupt>>) -> Self {
+        info.software = settings.software();
         Self { kernel, info, settings, shared, interrupt, link: Link::down(), carrier_changes: 0, positions: Vec::new() }
     }
 

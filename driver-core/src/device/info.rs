@@ -70,6 +70,9 @@ pub struct DeviceInfo {
     pub caps: Caps,
     /// What of it is in use; before the start, what is used where the configuration wants it.
     pub used_caps: Caps,
+    /// What the transmit queues may do in software: [`Config::software`](crate::device::config::Config::software). What of it they do says
+    /// [`software_caps`](DeviceInfo::software_caps).
+    pub software: Caps,
     /// Features in use by the names that this kind of device has for them.
     pub features: Vec<String>,
     /// Features by such names that the device offers and that are not in use.
@@ -90,6 +93,7 @@ impl DeviceInfo {
             max_mtu: STANDARD_MTU,
             caps: Caps::empty(),
             used_caps: Caps::empty(),
+            software: Caps::SOFTWARE,
             features: Vec::new(),
             unused_features: Vec::new(),
         }
@@ -100,10 +104,10 @@ impl DeviceInfo {
         self.caps - self.used_caps
     }
 
-    /// What is done in software, since the device does not offer it, or its use is not wanted, or its driver does not use it. The other capabilities are
-    /// the device's or nobody's.
+    /// What is done in software, since the device does not offer it, or its use is not wanted, or its driver does not use it; and since it was not
+    /// switched off. The other capabilities are the device's or nobody's.
     pub fn software_caps(&self) -> Caps {
-        Caps::SOFTWARE - self.used_caps
+        self.software - self.used_caps
     }
 }
 
@@ -131,6 +135,8 @@ mod tests {
         info.caps = Caps::TX_CHECKSUM | Caps::TX_SEGMENTATION;
         info.used_caps = Caps::TX_CHECKSUM;
         assert_eq!((info.software_caps(), info.unused_caps()), (Caps::TX_VLAN_INSERT, Caps::TX_SEGMENTATION));
+        info.software = Caps::TX_CHECKSUM;
+        assert_eq!(info.software_caps(), Caps::empty(), "switched off");
     }
 
     #[test]

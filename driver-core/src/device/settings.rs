@@ -2,10 +2,13 @@
 
 use alloc::vec::Vec;
 
-use crate::device::config::{Config, Offloads, RssConfig, RxConfig, TxConfig};
+use crate::device::caps::Caps;
+use crate::device::config::{Config, RssConfig, RxConfig, TxConfig};
 use crate::device::info::{DeviceInfo, RxMode};
+use crate::device::offloads::Offloads;
 use crate::ether::{FrameLimits, MacAddr, STANDARD_MTU};
 use crate::host::vectors::VectorPlan;
+use crate::offload::Work;
 
 /// Everything that a device was told by its configuration and by the setters since.
 ///
@@ -19,6 +22,7 @@ pub struct Settings {
     tx: TxConfig,
     rss: RssConfig,
     offloads: Offloads,
+    software: Caps,
     interrupts: bool,
     unicast: Vec<MacAddr>,
     multicast: Vec<MacAddr>,
@@ -35,6 +39,7 @@ impl Settings {
             tx: config.tx_config().clone(),
             rss: config.rss_config().clone(),
             offloads: config.wanted_offloads(),
+            software: config.wanted_software(),
             interrupts: config.wants_interrupts(),
             unicast: Vec::new(),
             multicast: Vec::new(),
@@ -68,6 +73,17 @@ impl Settings {
     /// What the device may do in the stack's place.
     pub fn offloads(&self) -> Offloads {
         self.offloads
+    }
+    /// What transmit queues may do in software, in the words of devices.
+    pub fn software(&self) -> Caps {
+        self.software
+    }
+    /// The same, in the words of frames.
+    pub fn software_work(&self) -> Work {
+        let mut work = Work::empty();
+        work.set(Work::CHECKSUM, self.software.contains(Caps::TX_CHECKSUM));
+        work.set(Work::VLAN, self.software.contains(Caps::TX_VLAN_INSERT));
+        work
     }
     /// Which interrupt vector tells of what; `None`: none is used.
     pub fn vectors(&self) -> Option<VectorPlan> {
@@ -115,7 +131,14 @@ mod tests {
 
     #[test]
     fn settings_are_what_was_configured_until_something_is_set() {
-        let config = Config::new().mtu(9000).rx_queues(3).tx_ring(64).rx_mode(RxMode::PROMISCUOUS).interrupts(true).offloads(Offloads::TX_CHECKSUM);
+        let config = Config::new()
+            .mtu(9000)
+            .rx_queues(3)
+            .tx_ring(64)
+            .rx_mode(RxMode::PROMISCUOUS)
+            .interrupts(true)
+            .offloads(Offloads::TX_CHECKSUM)
+            .software(Caps::all() - Caps::TX_CHECKSUM);
         let [mac, other, group] = [2, 4, 1].map(|first| MacAddr([first, 0, 0, 0, 0, 1]));
         let mut info = DeviceInfo::new("test", "test", "a test's", mac);
         info.max_mtu = 9710;
@@ -123,6 +146,8 @@ mod tests {
         assert_eq!((start.mac(), start.mtu(), start.limits().untagged_bytes(), start.vectors()), (mac, 9000, 9014, Some(VectorPlan::new(3))));
         assert_eq!((start.rx(), start.tx(), start.rss()), (config.rx_config(), config.tx_config(), config.rss_config()));
         assert_eq!((start.rx_mode(), start.offloads()), (RxMode::PROMISCUOUS, Offloads::TX_CHECKSUM));
+        assert_eq!((start.software(), start.software_work()), (Caps::TX_VLAN_INSERT, Work::VLAN), "what software cannot do it is not to do");
+        assert_eq!(Settings::new(&Config::new(), &info).software_work(), Work::SOFTWARE);
         assert!(start.unicast().is_empty() && start.multicast().is_empty());
         assert_eq!(Settings::new(&Config::new(), &info).vectors(), None);
         let mut now = start.clone();

@@ -8,8 +8,8 @@ use crate::buf::meta::Checksum;
 bitflags! {
     /// What a frame asks of whoever sends it, beside sending its bytes.
     ///
-    /// A driver says what of it the device does (`TxKernel::offload`). Of what is left, its queue does the work of [`Work::SOFTWARE`] itself, and refuses a
-    /// frame that asks for more.
+    /// A driver says what of it the device does (`TxKernel::offload`). Of what is left, its queue does the work of [`Work::SOFTWARE`] itself, unless that was
+    /// switched off, and refuses a frame that asks for more.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
     pub struct Work: u8 {
         /// Fill in a checksum ([`Checksum::Partial`]).

@@ -106,7 +106,7 @@ impl<Q: RxQueue + ?Sized> RxQueue for Box<Q> {
 pub trait TxQueue: Send {
     /// Takes frames from the front of `batch`, as many as there is room for, and hands them to the device with at most one doorbell.
     /// What it did not take stays in `batch`, in order. Frames are padded to 60 bytes; those in memory of another domain are copied. A checksum or a VLAN tag
-    /// that a frame asks for and that the device does not put in is put in by software.
+    /// that a frame asks for and that the device does not put in is put in by software, unless [`Config::software`](crate::device::Config::software) says otherwise.
     ///
     /// Never blocks and never panics, wakers aside. Buffers of frames sent earlier come back into `batch`, where the next [`RxQueue::poll`] finds them.
     fn submit(&mut self, batch: &mut Batch) -> TxState;

@@ -5,7 +5,7 @@ use core::fmt;
 use core::mem::discriminant;
 use core::ops::AddAssign;
 
-use crate::offload::OffloadError;
+use crate::offload::{OffloadError, Work};
 
 /// Why a frame cannot be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +32,9 @@ pub enum Refusal {
     },
     /// The frame asks for work that neither the device nor software does: segmentation.
     Offload(&'static str),
+    /// The frame asks for work that the device does not do, and that the queue is not to do in software
+    /// ([`Config::software`](crate::device::config::Config::software)).
+    SwitchedOff(Work),
     /// The frame asks for a checksum that cannot be filled in.
     Checksum(OffloadError),
     /// The frame has to be copied, since it lies in memory that the device cannot reach or has no room for what is to be put in, and no buffer is free just
@@ -50,6 +53,19 @@ impl fmt::Display for Refusal {
                 write!(f, "a frame of {segments} segments is more than the device gathers ({max}): call linearize first")
             }
             Self::Offload(what) => write!(f, "this queue does not do {what}: do it in software first"),
+            Self::SwitchedOff(work) => {
+                let (asked, mend) = if !work.contains(Work::VLAN) {
+                    ("its checksum to be filled in (TX_CHECKSUM)", "call Frame::fill_in_checksum")
+                } else if !work.contains(Work::CHECKSUM) {
+                    ("a VLAN tag to be put in (TX_VLAN_INSERT)", "call Frame::insert_vlan")
+                } else {
+                    ("its checksum (TX_CHECKSUM) and a VLAN tag (TX_VLAN_INSERT) to be put in", "call Frame::fill_in_checksum and Frame::insert_vlan")
+                };
+                write!(
+                    f,
+                    "the frame asks for {asked}, which the device does not do and Config::software has switched off: {mend} first, or switch it on"
+                )
+            }
             Self::Checksum(why) => why.fmt(f),
             Self::NoBounceBuffer => f.write_str(
                 "the frame lies in memory of another DMA domain, or has no room for padding or a VLAN tag, and the pool has no buffer to copy it to: \
@@ -64,6 +80,7 @@ impl Refusal {
     fn has_cause_of(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Offload(one), Self::Offload(another)) => one == another,
+            (Self::SwitchedOff(one), Self::SwitchedOff(another)) => one == another,
             _ => discriminant(self) == discriminant(other),
         }
     }

@@ -34,10 +34,13 @@ pub(super) fn pad(frame: &mut Frame) -> Result<(), FrameError> {
     }
 }
 
-/// Whether what a frame asks for can be done: `left` by software, the rest by the device.
-pub(super) fn check_work(frame: &Frame, left: Work, limits: FrameLimits) -> Result<(), Refusal> {
+/// Whether what a frame asks for can be done: `left` by `software`, the rest by the device.
+pub(super) fn check_work(frame: &Frame, left: Work, software: Work, limits: FrameLimits) -> Result<(), Refusal> {
     if !Work::SOFTWARE.contains(left) {
         return Err(Refusal::Offload("segmentation"));
+    }
+    if !software.contains(left) {
+        return Err(Refusal::SwitchedOff(left - software));
     }
     checksum_place(frame).map_err(Refusal::Checksum)?;
     let (len_bytes, max_bytes) = (frame.len() + VLAN_TAG_BYTES, limits.longest(true));

@@ -28,6 +28,8 @@ pub struct TxCore<K: TxKernel> {
     /// With more descriptors free than this, one frame cannot make the gate stop, and a running gate cannot be stopped.
     never_stops_above: u32,
     limits: FrameLimits,
+    /// What it may do in its device's place.
+    software: Work,
     wake: Option<WakeFn>,
     /// Where the queue stood when it was seen not to move, and since when.
     stuck: Option<Stuck>,
@@ -65,11 +67,20 @@ impl<K: TxKernel> TxCore<K> {
             never_stops_above: gate.never_stops_above().max(K::MAX_SEGMENTS as u32),
             gate,
             limits,
+            software: Work::SOFTWARE,
             wake: None,
             stuck: None,
             home: Batch::new(1),
             index,
         }
+    }
+
+    /// The same, doing no more in its device's place than `work`; without it, [`Work::SOFTWARE`]. Frames that ask for other work are refused
+    /// ([`Refusal::SwitchedOff`]).
+    #[must_use]
+    pub fn software(mut self, work: Work) -> Self {
+        self.software = work;
+        self
     }
 
     /// The queue's number.
@@ -246,7 +257,7 @@ impl<K: TxKernel> TxCore<K> {
     fn put_unusual(&mut self, batch: &mut Batch) -> Step {
         let Some(frame) = batch.frames_mut().first_mut() else { return Step::Taken };
         let left = Work::of(frame) - self.kernel.offload(frame);
-        if let Err(why) = check(frame, self.limits, K::MAX_SEGMENTS).and_then(|()| check_work(frame, left, self.limits)) {
+        if let Err(why) = check(frame, self.limits, K::MAX_SEGMENTS).and_then(|()| check_work(frame, left, self.software, self.limits)) {
             return Step::Refused(why);
         }
         // Before the frame is touched: a full ring leaves it as it is.

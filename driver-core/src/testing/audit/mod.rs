@@ -23,6 +23,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use std::sync::Mutex;
 
+use crate::buf::pool::PoolConfig;
 use crate::device::config::Config;
 use crate::device::contract::{NetDriver, Started};
 use crate::device::error::StartError;
@@ -106,6 +107,10 @@ impl<D: NetDriver> NetDriver for Audited<D> {
     type Control = AuditedControl<D::Control>;
     type Rx = AuditedRx<D::Rx>;
     type Tx = AuditedTx<D::Tx>;
+
+    fn pool_config(info: &DeviceInfo, config: &Config) -> PoolConfig {
+        D::pool_config(info, config)
+    }
 
     fn info(&self) -> &DeviceInfo {
         self.below.info()

@@ -7,7 +7,7 @@ use std::thread_local;
 
 use super::*;
 use crate::buf::batch::Batch;
-use crate::buf::pool::{BufPool, PoolConfig};
+use crate::buf::pool::BufPool;
 use crate::device::accounts::Accounts;
 use crate::device::contract::NetDevice;
 use crate::device::error::{Error, ErrorKind};
@@ -78,6 +78,9 @@ impl NetDriver for Card {
     type Control = Self;
     type Rx = Rx;
     type Tx = Tx;
+    fn pool_config(_: &DeviceInfo, _: &Config) -> PoolConfig {
+        PoolConfig::new(64)
+    }
     fn info(&self) -> &DeviceInfo {
         &self.info
     }

@@ -3,8 +3,11 @@
 use std::vec;
 use std::vec::Vec;
 
-use super::tx_script::{CAPACITY, FAULT, MTU, Rig, default_gate, rig};
+use super::tx_script::{CAPACITY, FAULT, MTU, Rig, default_gate, rig, rig_doing};
 use crate::buf::batch::Batch;
+use crate::buf::frame::Frame;
+use crate::buf::meta::Checksum;
+use crate::offload::Work;
 use crate::queue::contract::{TxQueue, TxState};
 use crate::queue::refusal::{Refusal, TxDrops};
 
@@ -51,7 +54,7 @@ fn the_rest_waits<const COUNTS: bool>() {
     put(&rig, &mut batch, &lens_bytes);
     assert_eq!(rig.tx.submit_or_drop(&mut batch, &mut drops), Ok(CAPACITY as usize));
     for _ in 0..2 {
-        let waiting = numbers(batch.frames().iter().map(|frame| frame.data()));
+        let waiting = numbers(batch.frames().iter().map(Frame::data));
         assert_eq!((waiting, drops.frames()), (vec![16, 17, 18, 19], 1), "nothing that has not had its turn is dropped");
         assert_eq!(rig.tx.submit_or_drop(&mut batch, &mut drops), Ok(0));
     }
@@ -74,6 +77,40 @@ fn a_broken_queue_drops_nothing() {
     rig.script.state().fault = Some(FAULT);
     assert_eq!(rig.tx.submit_or_drop(&mut batch, &mut drops), Err(FAULT));
     assert_eq!((batch.len(), drops.frames()), (2, 0));
+}
+
+/// A device that does some of it, and a queue that is to do some of the rest.
+#[test]
+fn what_software_is_not_to_do_is_refused_by_name_and_not_touched() {
+    let (mut batch, all) = (Batch::new(4), Work::CHECKSUM | Work::VLAN);
+    for does in [Work::empty(), Work::CHECKSUM, Work::VLAN, all] {
+        for software in [Work::empty(), Work::CHECKSUM, Work::VLAN, all] {
+            for asked in [Work::CHECKSUM, Work::VLAN, all] {
+                let mut rig = rig_doing(default_gate(), software);
+                rig.script.state().does = does;
+                put(&rig, &mut batch, &[100]);
+                let frame = &mut batch.frames_mut()[0];
+                if asked.contains(Work::CHECKSUM) {
+                    frame.set_checksum(Checksum::Partial { start: 34, offset: 6 });
+                }
+                frame.set_vlan(asked.contains(Work::VLAN).then_some(5));
+                let left = asked - does - software;
+                let state = rig.tx.submit(&mut batch);
+                if left.is_empty() {
+                    assert_eq!((state, batch.len()), (TxState::Running, 0), "{does:?} {software:?} {asked:?}");
+                    continue;
+                }
+                assert_eq!(state, TxState::Refused(Refusal::SwitchedOff(left)), "{does:?} {software:?} {asked:?}");
+                assert_eq!((batch.frames()[0].data(), Work::of(&batch.frames()[0])), (&[0; 100][..], asked));
+                batch.clear();
+            }
+        }
+    }
+    let text = |work| std::format!("{}", Refusal::SwitchedOff(work));
+    let (sum, tag, both) = (text(Work::CHECKSUM), text(Work::VLAN), text(all));
+    assert!(sum.contains("(TX_CHECKSUM)") && sum.contains("call Frame::fill_in_checksum first") && !sum.contains("VLAN"), "{sum}");
+    assert!(tag.contains("(TX_VLAN_INSERT)") && tag.contains("call Frame::insert_vlan first") && !tag.contains("CHECKSUM"), "{tag}");
+    assert!(both.contains("(TX_CHECKSUM)") && both.contains("(TX_VLAN_INSERT)"), "{both}");
 }
 
 /// What it is in place of.

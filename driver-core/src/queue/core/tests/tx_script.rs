@@ -231,6 +231,12 @@ pub(super) fn rig<const COUNTS: bool>(config: GateConfig) -> Rig<COUNTS> {
     rig_on(config, Shared::new())
 }
 
+/// The same of a queue that does no more in its device's place than `software`.
+pub(super) fn rig_doing(config: GateConfig, software: Work) -> Rig<true> {
+    let Rig { tx, script, shared, pool, wakes } = rig(config);
+    Rig { tx: tx.software(software), script, shared, pool, wakes }
+}
+
 /// The same of a device that is watched by a clock.
 pub(super) fn rig_on<const COUNTS: bool>(config: GateConfig, mut shared: Shared) -> Rig<COUNTS> {
     let pool = BufPool::new(&domain().0, PoolConfig::new(512)).unwrap();
