@@ -48,6 +48,7 @@ fn run(args: &Args) -> Result<bool, Error> {
     };
     let mtu = args.mtu.unwrap_or_else(|| longest_mtu(&[&a, &b]));
     let config = Config::new().mtu(mtu).rx_mode(RxMode::all());
+    // Both are open by now, so that they share a pool: each sends what the other received as it would its own.
     let (mut a, mut b) = (a.start(&config)?, b.start(&config)?);
     let mut run = Run::new(args.seconds.or(flows.is_some().then_some(Duration::from_secs(5))));
     run.wait_for_links(&mut [&mut a, &mut b]);

@@ -4,6 +4,7 @@ use driver_core::device::{Config, DeviceInfo, NetDriver};
 
 use crate::error::Error;
 use crate::origin::Origin;
+use crate::pools::{OwnPool, Share};
 use crate::port::Port;
 
 #[cfg(any(feature = "sim", feature = "vfio"))]
@@ -12,7 +13,9 @@ pub(crate) use opening::open;
 /// An opened device without its driver's type.
 pub(crate) trait AnyDriver: Send {
     fn info(&self) -> &DeviceInfo;
-    fn start(self: Box<Self>, config: &Config, origin: Box<dyn Origin>) -> Result<Port, Error>;
+    /// What the driver makes where it is given no pool.
+    fn own_pool(&self) -> OwnPool;
+    fn start(self: Box<Self>, config: &Config, share: Option<Share>, origin: Box<dyn Origin>) -> Result<Port, Error>;
 }
 
 impl<D: NetDriver> AnyDriver for D {
@@ -20,9 +23,13 @@ impl<D: NetDriver> AnyDriver for D {
         NetDriver::info(self)
     }
 
-    fn start(self: Box<Self>, config: &Config, origin: Box<dyn Origin>) -> Result<Port, Error> {
+    fn own_pool(&self) -> OwnPool {
+        D::pool_config
+    }
+
+    fn start(self: Box<Self>, config: &Config, share: Option<Share>, origin: Box<dyn Origin>) -> Result<Port, Error> {
         let started = NetDriver::start(*self, config).map_err(driver_core::device::Error::from)?;
-        Ok(Port::new(started, origin))
+        Ok(Port::new(started, share, origin))
     }
 }
 

@@ -46,6 +46,8 @@ pub enum Error {
         /// Why, and what to do.
         why: String,
     },
+    /// A pool for all devices of a [`Host`](crate::Host) lies in their DMA domain, and none was opened yet.
+    NoDomain,
     /// The device failed, or the host wants it back.
     Event {
         /// The device's spec.
@@ -91,6 +93,9 @@ impl fmt::Display for Error {
             Self::Vfio(error) => error.fmt(f),
             Self::NoDriver { device, id, supported } => write!(f, "{device}: there is no driver for {id}; there are drivers for {supported}"),
             Self::NotSharable { device, why } => write!(f, "{device}: {why}"),
+            Self::NoDomain => {
+                f.write_str("a host's pool lies in the DMA domain of its devices, and it has none yet: open one of them before making the pool")
+            }
             Self::Event { device, event } => write!(f, "{device}: {event}"),
             Self::Accounts { device, imbalance } => write!(f, "{device}: {imbalance}"),
             Self::Device(error) => error.fmt(f),
@@ -121,7 +126,7 @@ impl std::error::Error for Error {
             #[cfg(feature = "vfio")]
             Self::Vfio(error) => Some(error),
             Self::Accounts { imbalance, .. } => Some(imbalance),
-            Self::Event { .. } | Self::NoDriver { .. } | Self::NotSharable { .. } | Self::Violations { .. } => None,
+            Self::Event { .. } | Self::NoDriver { .. } | Self::NotSharable { .. } | Self::NoDomain | Self::Violations { .. } => None,
         }
     }
 }

@@ -5,24 +5,29 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
+use driver_core::buf::{BufPool, PoolConfig};
+use driver_core::device::During;
+use driver_core::device::error::steps;
 use driver_core::host::Clock;
 
 use crate::clock::HostClock;
 use crate::device::Device;
 use crate::error::Error;
+use crate::pools::Pools;
 use crate::spec::Spec;
 #[cfg(feature = "sim")]
 use crate::{origin::sim::Cards, spec::SimSpec};
 #[cfg(feature = "vfio")]
 use crate::{origin::vfio, spec::PciSpec};
 
-/// What the devices of one program share: a DMA domain, so that a frame received on one is sent on another without a copy, and a clock.
+/// What the devices of one program share: a DMA domain and a pool of buffers in it, so that a frame received on one is sent on another without a copy, and a clock.
 ///
 /// Simulated cards, PCI functions and vfio-user devices, or PCI functions reached in different ways, cannot share one: who wants both makes two hosts and
 /// copies.
 pub struct Host {
     shared: Option<Shared>,
     clock: Arc<dyn Clock>,
+    pools: Pools,
 }
 
 /// The DMA domain, of the kind of the first device.
@@ -74,7 +79,7 @@ impl Default for Host {
 impl Host {
     /// A host with no device yet.
     pub fn new() -> Self {
-        Self { shared: None, clock: Arc::new(HostClock::new()) }
+        Self { shared: None, clock: Arc::new(HostClock::new()), pools: Pools::default() }
     }
 
     /// Its clock, for wires made by hand.
@@ -102,6 +107,37 @@ impl Host {
         }
     }
 
+    /// Makes the pool that every device of this host is started with from here on, unless [`Config::pool`](crate::Config::pool) gives it another, in place of
+    /// the one that they would share by themselves (see [`Device::start`]): with more buffers, or with room for jumbo frames in one piece. It has to serve
+    /// each of them: a device that it does not is not started, and says why.
+    ///
+    /// It stays the host's until another is made, or the host and its devices are gone.
+    ///
+    /// ```
+    /// # #[cfg(all(feature = "sim", feature = "ixgbe"))]
+    /// # fn main() -> Result<(), barewire::Error> {
+    /// use barewire::{Config, Host, PoolConfig};
+    ///
+    /// let mut host = Host::new();
+    /// let (a, b) = (host.open("sim:ixgbe")?, host.open("sim:ixgbe")?);
+    /// // Frames of up to 9014 bytes lie in one piece.
+    /// let pool = host.pool(PoolConfig::new(4096).data_bytes(9216))?;
+    /// let config = Config::new().mtu(9000);
+    /// let (a, b) = (a.start(&config)?, b.start(&config)?);
+    /// assert!(a.pool.is_same(&pool) && b.pool.is_same(&pool));
+    /// # Ok(())
+    /// # }
+    /// # #[cfg(not(all(feature = "sim", feature = "ixgbe")))]
+    /// # fn main() {}
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::NoDomain`] where no device was opened yet; [`Error::Device`] where `config` makes no pool, or the memory cannot be had or mapped.
+    pub fn pool(&self, config: PoolConfig) -> Result<BufPool, Error> {
+        let made = self.pools.make(config).ok_or(Error::NoDomain)?;
+        Ok(made.during("the host's devices", steps::MAKING_A_POOL)?)
+    }
+
     /// Opens the simulated card that `spec` names, plugged into `wire` in place of what its options say.
     ///
     /// # Errors
@@ -118,7 +154,7 @@ impl Host {
     #[cfg(feature = "sim")]
     fn simulate(&mut self, name: &str, spec: &SimSpec, wire: Box<dyn sim::wire::Wire>) -> Result<Device, Error> {
         match self.shared.get_or_insert_with(|| Shared::Sim(Cards::new())) {
-            Shared::Sim(cards) => cards.open(name, spec, wire, self.clock.clone()),
+            Shared::Sim(cards) => Ok(cards.open(name, spec, wire, self.clock.clone())?.among(&self.pools)),
             #[cfg(feature = "vfio")]
             other => Err(other.refuse(name, "a simulated card")),
         }
@@ -140,7 +176,7 @@ impl Host {
             },
             Some(other) => return Err(other.refuse(name, "a PCI function")),
         };
-        let device = vfio::reach(&domain, spec.address, self.clock.clone())?;
+        let device = vfio::reach(&domain, spec.address, self.clock.clone())?.among(&self.pools);
         self.shared.get_or_insert_with(|| Shared::Vfio { domain, first: name.into() });
         Ok(device)
     }
@@ -152,7 +188,7 @@ impl Host {
             Some(Shared::User { domain, .. }) => domain.clone(),
             Some(other) => return Err(other.refuse(name, "a vfio-user device")),
         };
-        let device = vfio::connect(&domain, socket, self.clock.clone())?;
+        let device = vfio::connect(&domain, socket, self.clock.clone())?.among(&self.pools);
         self.shared.get_or_insert_with(|| Shared::User { domain, first: name.into() });
         Ok(device)
     }
@@ -171,7 +207,7 @@ pub fn open(spec: &str) -> Result<Device, Error> {
     Host::new().open(spec)
 }
 
-/// Opens several devices in one DMA domain, in the order of `specs`.
+/// Opens several devices in one DMA domain, in the order of `specs`. Started one after the other, they share a pool: see [`Device::start`].
 ///
 /// # Errors
 /// As [`Host::open`], for the first that fails; those before it are closed.

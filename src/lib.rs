@@ -30,6 +30,7 @@ mod error;
 mod event;
 mod host;
 mod origin;
+mod pools;
 mod port;
 pub mod spec;
 

@@ -11,6 +11,7 @@ use driver_core::queue::{RxQueue, TxQueue};
 use crate::error::Error;
 use crate::event::Event;
 use crate::origin::Origin;
+use crate::pools::Share;
 
 /// A started device. Dropping it stops the device.
 #[non_exhaustive]
@@ -21,20 +22,23 @@ pub struct Port {
     pub rx: Vec<Box<dyn RxQueue>>,
     /// Transmit queues.
     pub tx: Vec<Box<dyn TxQueue>>,
-    /// The pool that receive buffers come from. Frames to send come from it too.
+    /// The pool that receive buffers come from. Frames to send come from it too. Ports of one [`Host`](crate::Host) may share it: see
+    /// [`Device::start`](crate::Device::start).
     pub pool: BufPool,
+    _share: Option<Share>,
     // Declared last: a simulated card moves until the driver has let go of it.
     origin: Box<dyn Origin>,
 }
 
 impl Port {
-    pub(crate) fn new<D: NetDriver>(started: Started<D>, origin: Box<dyn Origin>) -> Self {
+    pub(crate) fn new<D: NetDriver>(started: Started<D>, share: Option<Share>, origin: Box<dyn Origin>) -> Self {
         let Started { control, rx, tx, pool, .. } = started;
         Self {
             control: Box::new(control),
             rx: rx.into_iter().map(|queue| Box::new(queue) as _).collect(),
             tx: tx.into_iter().map(|queue| Box::new(queue) as _).collect(),
             pool,
+            _share: share,
             origin,
         }
     }

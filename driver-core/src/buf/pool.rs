@@ -169,6 +169,11 @@ impl BufPool {
         (self.inner().region.iova(), self.inner().region.len_bytes())
     }
 
+    /// Whether both are handles to one pool.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+
     /// Whether `frame`'s first buffer is of this pool.
     pub fn owns(&self, frame: &Frame) -> bool {
         frame.pool_ptr() == self.0

@@ -48,8 +48,8 @@ impl Default for Config {
 }
 
 impl Config {
-    /// An MTU of 1500 bytes or the device's where that is smaller, one receive and one transmit queue of 512 descriptors, no further frames than those for the device, every offload, what the
-    /// device does not do of [`Caps::SOFTWARE`] in software, no interrupts, and a pool of the device's own.
+    /// An MTU of 1500 bytes or the device's where that is smaller, one receive and one transmit queue of 512 descriptors, no further frames than those for
+    /// the device, every offload, what the device does not do of [`Caps::SOFTWARE`] in software, no interrupts, and no pool.
     pub fn new() -> Self {
         Self {
             mtu: None,
@@ -83,8 +83,9 @@ impl Config {
     pub fn offloads(self, offloads: Offloads) -> Self {
         Self { offloads, ..self }
     }
-    /// What transmit queues may do in software where the device does not, or is not to: of [`Caps::SOFTWARE`], which it is unless this is called. A frame that asks for what
-    /// neither does is refused by name ([`Refusal::SwitchedOff`](crate::queue::Refusal::SwitchedOff)) and not touched: who counts on the device finds out that it is on its own.
+    /// What transmit queues may do in software where the device does not, or is not to: of [`Caps::SOFTWARE`], which it is unless this is called. A frame
+    /// that asks for what neither does is refused by name ([`Refusal::SwitchedOff`](crate::queue::Refusal::SwitchedOff)) and not touched: who counts on the
+    /// device finds out that it is on its own.
     ///
     /// ```
     /// use driver_core::device::{Caps, Config};
@@ -96,7 +97,8 @@ impl Config {
     pub fn software(self, caps: Caps) -> Self {
         Self { software: caps & Caps::SOFTWARE, ..self }
     }
-    /// Where buffers come from, in place of a pool of the device's own, which is in its own domain and large enough to fill every ring.
+    /// Where buffers come from, in place of a pool of the device's own, which is in its own domain and large enough to fill every ring
+    /// ([`NetDriver::pool_config`](crate::device::NetDriver::pool_config)). Devices that are given the same one share it.
     pub fn pool(self, pool: BufPool) -> Self {
         Self { pool: Some(pool), ..self }
     }

@@ -24,8 +24,8 @@ pub trait NetDriver: Send + Sized + 'static {
     /// A transmit queue.
     type Tx: TxQueue + 'static;
 
-    /// The pool that [`start`](NetDriver::start) makes for a device where `config` has none: buffers for every descriptor, for what the queues keep, and for frames on their
-    /// way, as large as the device needs them. Who makes a pool for several devices adds up their buffers, and takes the largest.
+    /// The pool that [`start`](NetDriver::start) makes for a device where `config` has none: buffers for every descriptor, for what the queues keep, and for
+    /// frames on their way, as large as the device needs them. Who makes a pool for several devices adds up their buffers, and takes the largest.
     fn pool_config(info: &DeviceInfo, config: &Config) -> PoolConfig;
 
     /// What the device is and can do.

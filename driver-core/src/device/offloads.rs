@@ -10,7 +10,8 @@ bitflags! {
         /// Received frames tell what the device found of their checksums ([`Frame::checksum`](crate::buf::frame::Frame::checksum)). Without it they
         /// tell nothing.
         const RX_CHECKSUM = 1 << 0;
-        /// The device fills in checksums of frames that ask for it. Without it software does, unless [`Config::software`](crate::device::config::Config::software) says otherwise.
+        /// The device fills in checksums of frames that ask for it. Without it software does, unless
+        /// [`Config::software`](crate::device::config::Config::software) says otherwise.
         const TX_CHECKSUM = 1 << 1;
         /// A received frame may lie in several buffers. Without it each lies in one: buffers of the device's own pool are as large as the longest frame, and
         /// those of a pool that it is given have to be.
