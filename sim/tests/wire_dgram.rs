@@ -3,10 +3,10 @@
 use std::fs;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use sim::wire::dgram::Dgram;
+use sim::wire::dgram::{Dgram, FULL_LIMIT};
 use sim::wire::{Sent, Wire};
 
 /// Two socket paths in a folder that goes away with the test.
@@ -110,6 +110,27 @@ fn a_far_end_that_does_not_read_makes_the_wire_busy() {
 }
 
 #[test]
+fn a_far_end_that_never_reads_is_waited_for_and_then_loses() {
+    let paths = Paths::new("unread");
+    let (mut a, mut b) = (Dgram::open(&paths.a, &paths.b).unwrap(), Dgram::open(&paths.b, &paths.a).unwrap());
+    let held = (0..100_000).take_while(|_| a.send(&[1; 60]) == Sent::Taken).count();
+    let began = Instant::now();
+    while a.send(&[2; 60]) == Sent::Busy {
+        assert!(began.elapsed() < FULL_LIMIT * 5, "it waits for ever");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert!(began.elapsed() >= FULL_LIMIT * 9 / 10, "{:?}", began.elapsed());
+    assert_eq!((a.send(&[3; 60]), a.lost()), (Sent::Taken, 2), "it was waited for once");
+    let mut frame = Vec::new();
+    assert!((0..held).all(|_| b.receive(&mut frame) && frame == [1; 60]) && !b.receive(&mut frame), "what it held is not lost");
+    assert_eq!((a.send(&[4; 60]), a.lost(), a.flush()), (Sent::Taken, 2, Ok(())));
+    assert!(b.receive(&mut frame) && frame == [4; 60]);
+    // Full again: it is waited for again.
+    while a.send(&[1; 60]) == Sent::Taken {}
+    assert_eq!((a.send(&[5; 60]), a.lost()), (Sent::Busy, 2));
+}
+
+#[test]
 fn the_descriptor_wakes_when_a_frame_arrives() {
     let paths = Paths::new("wake");
     let (mut a, b) = (Dgram::open(&paths.a, &paths.b).unwrap(), Dgram::open(&paths.b, &paths.a).unwrap());
@@ -201,7 +222,7 @@ fn qemu_understands_it() {
     let arp = [0, 1, 8, 0, 6, 4, 0, 1];
     let mut request = [&[0xff; 6][..], &mac, &[8, 6], &arp, &mac, &[10, 0, 2, 15], &[0; 6], &[10, 0, 2, 2]].concat();
     request.resize(60, 0);
-    let (mut frame, begin) = (Vec::new(), std::time::Instant::now());
+    let (mut frame, begin) = (Vec::new(), Instant::now());
     loop {
         wire.send(&request);
         std::thread::sleep(Duration::from_millis(10));
