@@ -2,6 +2,8 @@
 //!
 //! `cargo run --release --example first -- sim:ixgbe,dgram=/tmp/card.sock:/tmp/me.sock`
 
+use std::time::{Duration, Instant};
+
 use barewire::{Batch, Config, Error, SpecError, TxDrops};
 
 fn main() -> Result<(), Error> {
@@ -10,8 +12,14 @@ fn main() -> Result<(), Error> {
     let mut port = barewire::open(&spec)?.start(&Config::new())?;
     let mac = port.control.mac();
     let (mut rx, mut tx) = port.take_queues().expect("a started port has queues");
-    let (mut batch, mut drops) = (Batch::new(64), TxDrops::new());
+    let (mut batch, mut drops, mut looked) = (Batch::new(64), TxDrops::new(), Instant::now());
     loop {
+        if looked.elapsed() > Duration::from_millis(100) {
+            looked = Instant::now();
+            if let Some(failure) = port.failure() {
+                return Err(failure); // it is gone, and an idle queue would not notice
+            }
+        }
         let waiting = batch.len(); // what the transmit queue had no room for
         rx.poll(&mut batch, 64);
         for frame in &mut batch.frames_mut()[waiting..] {

@@ -7,6 +7,8 @@ use std::os::fd::BorrowedFd;
 use driver_core::buf::BufPool;
 use driver_core::device::{Accounts, Caps, DeviceState, NetDevice, NetDriver, Started, Stats};
 use driver_core::queue::{RxQueue, TxQueue};
+#[cfg(feature = "sim")]
+use sim::wire::WireError;
 
 use crate::error::Error;
 use crate::event::Event;
@@ -68,7 +70,7 @@ impl Port {
     /// The first error of its wire so far, that of a simulated card; [`Report::wire`] has it too. After a broken capture file all frames before the
     /// damage still arrive; a file that cannot be written or a device that is gone gets no better.
     #[cfg(feature = "sim")]
-    pub fn wire_error(&self) -> Option<sim::wire::WireError> {
+    pub fn wire_error(&self) -> Option<WireError> {
         self.origin.wire_error()
     }
 
@@ -80,6 +82,17 @@ impl Port {
     pub fn event(&mut self) -> Option<Event> {
         let state = self.control.watch();
         if state.is_failure() { Some(Event::State(state)) } else { self.origin.event() }
+    }
+
+    /// The same as an [`Error`] of this device: what happened to it that its program did not ask for. Where a simulated card's wire took the card with it
+    /// ([`sim::wire::Wire::is_gone`], a tap device that was deleted), it is the wire's word.
+    pub fn failure(&mut self) -> Option<Error> {
+        let event = self.event()?;
+        #[cfg(feature = "sim")]
+        if let Some(error) = self.wire_error().filter(WireError::is_gone) {
+            return Some(Error::Wire { device: self.name().into(), error });
+        }
+        Some(Error::Event { device: self.name().into(), event })
     }
 
     /// A descriptor that is readable while the host has an [`event`](Port::event) to tell, for `epoll` and its kin; `None` for simulated cards. What the device
@@ -153,15 +166,22 @@ pub struct Report {
     pub stopped: Result<(), Error>,
     /// What became of its wire: a capture file that was broken or could not be written, a tap device that went away.
     #[cfg(feature = "sim")]
-    pub wire: Result<(), sim::wire::WireError>,
+    pub wire: Result<(), WireError>,
 }
 
 impl Report {
     /// Whether all went well.
     ///
     /// # Errors
-    /// The first of: the device had failed, it did not stop, it saw violations, its wire reported an error, frames are in no account (a simulated card counts).
+    /// The first of: its wire took the device with it, the device had failed, it did not stop, it saw violations, its wire reported an error, frames are in no
+    /// account (a simulated card counts).
     pub fn check(self) -> Result<(), Error> {
+        #[cfg(feature = "sim")]
+        if let Err(error) = &self.wire
+            && error.is_gone()
+        {
+            return Err(Error::Wire { device: self.device, error: error.clone() });
+        }
         if self.state.is_failure() {
             return Err(Error::Event { device: self.device, event: Event::State(self.state) });
         }

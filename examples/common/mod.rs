@@ -195,8 +195,8 @@ pub(crate) fn finish<const PORTS: usize>(ports: [Port; PORTS], totals: &[Stats; 
     let mut lost = Ok(());
     let reports = ports.map(|mut port| {
         // A queue that broke and a wait that ended come from it.
-        if let (Ok(()), Some(event)) = (&lost, port.event()) {
-            lost = Err(Error::Event { device: port.name().into(), event });
+        if let (Ok(()), Some(failure)) = (&lost, port.failure()) {
+            lost = Err(failure);
         }
         port.finish()
     });

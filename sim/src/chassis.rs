@@ -9,7 +9,7 @@ use driver_core::host::DmaDomain;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::fd::OwnedFd;
 
-use crate::config::{COMMAND, COMMAND_MEMORY};
+use crate::config::{COMMAND, COMMAND_BUS_MASTER, COMMAND_MEMORY};
 use crate::iommu::Iommu;
 use crate::model::Model;
 use crate::pace::{CROWDED_YIELD_US, EVENT_SLEEP, IDLE_YIELDS, POLL_SLEEP, STEPS_PER_TURN};
@@ -33,6 +33,8 @@ pub(crate) struct Core {
     pub(crate) model: Box<dyn Model>,
     pub(crate) wire: Box<dyn Wire>,
     now_us: u64,
+    /// The function was taken off its bus: the model neither moves nor is asked any more.
+    is_removed: bool,
     /// The buffer that posted writes are swapped into, kept to save the allocation.
     arriving: Vec<Posted>,
 }
@@ -47,6 +49,8 @@ pub(crate) struct Chassis {
     waiters: AtomicUsize,
     posted: Mutex<Vec<Posted>>,
     has_posted: AtomicBool,
+    /// As [`Core::is_removed`], for who waits and has not the lock.
+    removed: AtomicBool,
     pub(crate) violations: Violations,
     carrier: AtomicBool,
     /// One eventfd for each vector.
@@ -75,10 +79,11 @@ impl Chassis {
             name: name.into(),
             domain: iommu.domain(),
             iommu,
-            core: Mutex::new(Core { model, wire, now_us: 0, arriving: Vec::new() }),
+            core: Mutex::new(Core { model, wire, now_us: 0, is_removed: false, arriving: Vec::new() }),
             waiters: AtomicUsize::new(0),
             posted: Mutex::new(Vec::new()),
             has_posted: AtomicBool::new(false),
+            removed: AtomicBool::new(false),
             violations: Violations::default(),
             carrier: AtomicBool::new(true),
             vectors,
@@ -132,7 +137,7 @@ impl Chassis {
                 let _ = rustix::io::write(fd, &1u64.to_ne_bytes());
             }
         };
-        let carrier = core.wire.carrier() && self.carrier.load(Ordering::Relaxed);
+        let carrier = !core.is_removed && core.wire.carrier() && self.carrier.load(Ordering::Relaxed);
         let slot = Slot::new(core.now_us, carrier, &self.violations, &interrupt);
         f(core, &slot)
     }
@@ -154,13 +159,33 @@ impl Chassis {
     fn step_at(&self, core: &mut Core, now_us: u64) -> bool {
         core.now_us = core.now_us.max(now_us);
         self.deliver_posted(core);
+        if core.is_removed {
+            return false;
+        }
         let busy = self.with_slot(core, |core, slot| {
             let memory = self.iommu.hold();
             // SAFETY: whoever wrote the model vouches that it accesses nothing but what it was lent (`Model`).
             let dma = unsafe { memory.device(core.model.is_bus_master(), &self.violations) };
             core.model.step(slot, &dma, &mut *core.wire)
         });
+        if core.wire.is_gone() {
+            self.remove(core);
+        }
         busy || self.has_posted.load(Ordering::Relaxed)
+    }
+
+    /// Takes the function off its bus, for good, between two steps: it reaches no memory any more. Who waits for an interrupt is woken and told.
+    fn remove(&self, core: &mut Core) {
+        core.is_removed = true;
+        self.removed.store(true, Ordering::SeqCst);
+        for vector in &self.vectors {
+            let _ = rustix::io::write(vector, &1u64.to_ne_bytes());
+        }
+    }
+
+    /// Whether the function was taken off its bus.
+    pub(crate) fn is_removed(&self) -> bool {
+        self.removed.load(Ordering::SeqCst)
     }
 
     /// One step in the caller's thread; the card's clock advances by `us`.
@@ -266,8 +291,29 @@ impl Chassis {
 }
 
 impl Core {
+    /// A function off its bus answers to nothing: reads are all ones (PCI Local Bus Specification 3.0, 6.2.1), writes are lost.
+    pub(crate) fn config_read(&mut self, slot: &Slot<'_>, offset: u16, width: u8) -> u32 {
+        if self.is_removed { u32::MAX >> (32 - 8 * u32::from(width)) } else { self.model.config_read(slot, offset, width) }
+    }
+
+    pub(crate) fn config_write(&mut self, slot: &Slot<'_>, offset: u16, width: u8, value: u32) {
+        if !self.is_removed {
+            self.model.config_write(slot, offset, width, value);
+        }
+    }
+
+    /// Resets the function, where it is on its bus. A host saves and restores what it owns: decoding and the interrupt table. DMA waits for the driver.
+    pub(crate) fn reset(&mut self, slot: &Slot<'_>) {
+        let (command, msix) = (self.config_read(slot, COMMAND, 2), self.model.msix().clone());
+        if !self.is_removed {
+            self.model.reset(slot);
+            self.config_write(slot, COMMAND, 2, command & !u32::from(COMMAND_BUS_MASTER));
+            *self.model.msix() = msix;
+        }
+    }
+
     fn decodes_memory(&mut self, slot: &Slot<'_>) -> bool {
-        self.model.config_read(slot, COMMAND, 2) & u32::from(COMMAND_MEMORY) != 0
+        !self.is_removed && self.config_read(slot, COMMAND, 2) & u32::from(COMMAND_MEMORY) != 0
     }
 
     pub(crate) fn write(&mut self, slot: &Slot<'_>, bar: u8, offset: u32, width: u8, value: u64) {

@@ -135,9 +135,10 @@ impl SimDevice {
         self.chassis.set_carrier(on);
     }
 
-    /// Whether the wire will never deliver a frame any more, and all that it delivered left the card.
+    /// Whether the wire will never deliver a frame any more, and all that it delivered left the card, or the wire took the card with it
+    /// ([`Wire::is_gone`]).
     pub fn wire_finished(&self) -> bool {
-        self.chassis.access(|core, _| core.wire.is_finished() && !core.model.holds_frames())
+        self.chassis.access(|core, _| core.wire.is_gone() || core.wire.is_finished() && !core.model.holds_frames())
     }
 
     /// The wire's first error so far, if any; see [`Wire::error`].

@@ -8,7 +8,7 @@ use driver_core::host::{Bar, BarError, DmaDomain, Doorbell, Interrupt, PciError,
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::AsRawFd;
 
-use crate::chassis::{Chassis, Posted};
+use crate::chassis::{Chassis, Core, Posted};
 use crate::config::{COMMAND, COMMAND_BUS_MASTER, COMMAND_MEMORY};
 
 /// A device's registers in the hands of one driver: its function, and what is left of it in BARs and doorbells.
@@ -55,8 +55,8 @@ impl SimFunction {
 
     fn change_command(&self, set: u16, clear: u16) {
         self.chassis().access(|core, slot| {
-            let command = core.model.config_read(slot, COMMAND, 2) as u16;
-            core.model.config_write(slot, COMMAND, 2, u32::from(command & !clear | set));
+            let command = core.config_read(slot, COMMAND, 2) as u16;
+            core.config_write(slot, COMMAND, 2, u32::from(command & !clear | set));
         });
     }
 
@@ -85,12 +85,12 @@ unsafe impl PciFunction for SimFunction {
 
     fn config_read(&self, offset: u16, width: u8) -> Result<u32, PciError> {
         self.check_config("reading configuration space", offset, width)?;
-        Ok(self.chassis().access(|core, slot| core.model.config_read(slot, offset, width)))
+        Ok(self.chassis().access(|core, slot| core.config_read(slot, offset, width)))
     }
 
     unsafe fn config_write(&mut self, offset: u16, width: u8, value: u32) -> Result<(), PciError> {
         self.check_config("writing configuration space", offset, width)?;
-        self.chassis().access(|core, slot| core.model.config_write(slot, offset, width, value));
+        self.chassis().access(|core, slot| core.config_write(slot, offset, width, value));
         Ok(())
     }
 
@@ -139,13 +139,7 @@ unsafe impl PciFunction for SimFunction {
         if !self.chassis().has_reset.load(Ordering::Relaxed) {
             return Err(self.error("resetting it", PciErrorKind::Missing("reset: it has to be reset by its own registers, or with the power")));
         }
-        self.chassis().access(|core, slot| {
-            let (command, msix) = (core.model.config_read(slot, COMMAND, 2), core.model.msix().clone());
-            core.model.reset(slot);
-            // A host saves and restores what it owns: decoding and the interrupt table. DMA waits for the driver.
-            core.model.config_write(slot, COMMAND, 2, command & !u32::from(COMMAND_BUS_MASTER));
-            *core.model.msix() = msix;
-        });
+        self.chassis().access(Core::reset);
         Ok(())
     }
 }
@@ -271,6 +265,9 @@ impl Interrupt for SimInterrupt {
             let fired = self.take();
             if fired > 0 {
                 return Ok(fired);
+            }
+            if self.chassis.is_removed() {
+                return Err(PciError::new(&self.chassis.name, "waiting for an interrupt", PciErrorKind::Gone));
             }
             if self.chassis.is_live() {
                 let left = timeout_us.map(|us| Duration::from_micros(us).saturating_sub(start.elapsed()));

@@ -2,11 +2,17 @@
 //!
 //! Needs root or unprivileged user namespaces, and `/dev/net/tun`; otherwise each test says why it cannot run.
 
+use std::io::BufRead;
 use std::net::UdpSocket;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use driver_core::host::Clock;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::ioctl::{IntegerSetter, Opcode, Updater, ioctl};
+use sim::HostClock;
+use sim::wire::spec::WireSpec;
 use sim::wire::tap::Tap;
 use sim::wire::{Sent, Wire, WireError};
 
@@ -161,10 +167,118 @@ fn a_device_in_use_or_of_another_kind_is_refused() {
     }
     let _first = Tap::open("bw0").unwrap();
     let told = Tap::open("bw0").unwrap_err().to_string();
-    assert!(told.starts_with("bw0: cannot attach to the tap device: ") && told.contains("another process uses it"), "{told}");
+    assert!(
+        told.starts_with("bw0: cannot attach to the tap device: ")
+            && told.ends_with("this process itself uses it: give each wire a tap device of its own"),
+        "{told}"
+    );
     ip("tuntap add dev bw1 mode tun");
     let told = Tap::open("bw1").unwrap_err().to_string();
     assert!(told.contains("of another kind"), "{told}");
+}
+
+#[test]
+fn a_device_that_another_process_uses_is_refused_with_its_name() {
+    if !in_namespace("a_device_that_another_process_uses_is_refused_with_its_name") {
+        return;
+    }
+    // The second run of this body is the other process.
+    if std::env::var_os("BAREWIRE_TEST_HOLDER").is_some() {
+        let _held = Tap::open("bw0").unwrap();
+        println!("held");
+        let _ = std::io::stdin().read_line(&mut String::new());
+        return;
+    }
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "a_device_that_another_process_uses_is_refused_with_its_name", "--nocapture"]);
+    let mut holder = command.env("BAREWIRE_TEST_HOLDER", "1").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut said = std::io::BufReader::new(holder.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let is_held = said.any(|line| line.ends_with("held"));
+    let told = Tap::open("bw0").map(|_| ());
+    drop(holder.stdin.take());
+    said.for_each(drop);
+    let ended = holder.wait().unwrap();
+    let wanted = format!("process {} (wire_tap", holder.id());
+    assert!(is_held && ended.success());
+    let told = told.unwrap_err().to_string();
+    assert!(told.contains(&wanted) && told.ends_with(") uses it: end that one, or take another name"), "{wanted}: {told}");
+}
+
+/// Leaves a persistent device as a program does that lets the kernel leave checksums and segmentation to it, as QEMU with its default, `vhdr=on`.
+fn leave_offloads_on(name: &str) {
+    const CSUM_TSO4_TSO6: usize = 1 | 2 | 4; // TUN_F_CSUM, TUN_F_TSO4, TUN_F_TSO6
+    let device = std::fs::OpenOptions::new().read(true).write(true).open("/dev/net/tun").unwrap();
+    let flags = (libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR) as libc::c_short;
+    let mut request = libc::ifreq { ifr_name: [0; libc::IFNAMSIZ], ifr_ifru: libc::__c_anonymous_ifr_ifru { ifru_flags: flags } };
+    for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
+        *to = from as libc::c_char;
+    }
+    // SAFETY: TUNSETIFF reads and writes one `struct ifreq`, which is the type given and outlives the call.
+    unsafe { ioctl(&device, Updater::<{ libc::TUNSETIFF as Opcode }, libc::ifreq>::new(&mut request)) }.unwrap();
+    // SAFETY: TUNSETOFFLOAD takes its flags as the argument itself and accesses no memory.
+    unsafe { ioctl(&device, IntegerSetter::<{ libc::TUNSETOFFLOAD as Opcode }>::new_usize(CSUM_TSO4_TSO6)) }.unwrap();
+}
+
+#[test]
+fn offloads_that_another_program_left_on_are_switched_off() {
+    if !in_namespace("offloads_that_another_program_left_on_are_switched_off") {
+        return;
+    }
+    ip("tuntap add dev bw0 mode tap");
+    leave_offloads_on("bw0");
+    let mut tap = open_up("bw0");
+    ip("addr add 10.9.0.1/24 dev bw0");
+    ip("neigh add 10.9.0.2 lladdr 02:00:00:00:00:02 dev bw0");
+    let socket = UdpSocket::bind("10.9.0.1:4000").unwrap();
+    let payload: Vec<u8> = (0..=200).collect();
+    socket.send_to(&payload, "10.9.0.2:7").unwrap();
+    let mut frame = Vec::new();
+    soon("the kernel's frame", || tap.receive(&mut frame) && frame.ends_with(&payload));
+    // RFC 768: addresses, protocol and length, then the datagram with its checksum, sum up to zero; what is left to a card is the sum of the first part alone.
+    let datagram = &frame[34..];
+    let pseudo = [&frame[26..34], &[0, 17], &(datagram.len() as u16).to_be_bytes()].concat();
+    assert!(datagram[6..8] != [0, 0] && checksum(&[&pseudo, datagram].concat()) == 0, "the kernel left the checksum to the card: {datagram:x?}");
+}
+
+#[test]
+fn a_device_of_another_network_namespace_is_opened_there() {
+    if !in_namespace("a_device_of_another_network_namespace_is_opened_there") {
+        return;
+    }
+    // A namespace lives as long as a process in it, whose standard input ends with this test, however it ends.
+    let mut other = Command::new("unshare").args(["--net", "cat"]).stdin(Stdio::piped()).spawn().unwrap();
+    let own = std::fs::read_link("/proc/self/ns/net").unwrap();
+    let path = format!("/proc/{}/ns/net", other.id());
+    soon("the other namespace", || std::fs::read_link(&path).is_ok_and(|namespace| namespace != own));
+    let there = |arguments: &str| runs(Command::new("nsenter").arg(format!("--net={path}")).arg("ip").args(arguments.split(' ')));
+    let tap = Tap::open_in(&path, "bw0").unwrap();
+    assert!(there("link set bw0 up") && !runs(Command::new("ip").args(["link", "show", "bw0"])), "it is in the other one alone");
+    soon("carrier", || tap.carrier());
+    assert_eq!(std::fs::read_link("/proc/thread-self/ns/net").unwrap(), own, "the caller stays where it is");
+    let told = Tap::open_in(&path, "bw0").unwrap_err().to_string();
+    assert!(told.contains("this process itself uses it"), "{told}");
+    // The same name here is another device.
+    drop(Tap::open("bw0").unwrap());
+    let spec: WireSpec = format!("tap=bw1,netns={path}").parse().unwrap();
+    let wire = spec.open(&(Arc::new(HostClock::new()) as Arc<dyn Clock>)).unwrap();
+    assert!(there("link show bw1"));
+    drop((wire, tap, other.stdin.take()));
+    other.wait().unwrap();
+}
+
+#[test]
+fn a_network_namespace_that_is_none_is_told() {
+    if !in_namespace("a_network_namespace_that_is_none_is_told") {
+        return;
+    }
+    let told = |netns| Tap::open_in(netns, "bw0").unwrap_err().to_string();
+    let text = told("barewire-no-such");
+    assert!(
+        text.starts_with("/run/netns/barewire-no-such: cannot open the network namespace: No such file") && text.contains("ip netns list"),
+        "{text}"
+    );
+    let text = told("/proc/self/ns/uts");
+    assert!(text.contains("cannot enter the network namespace: ") && text.contains("that is no network namespace"), "{text}");
 }
 
 #[test]
@@ -172,6 +286,11 @@ fn a_device_removed_in_use_is_told() {
     if !in_namespace("a_device_removed_in_use_is_told") {
         return;
     }
+    let idle = Tap::open("bw1").unwrap();
+    assert!(!idle.is_gone() && idle.error().is_none());
+    ip("link del bw1");
+    soon("an idle wire is told by its carrier", || !idle.carrier() && idle.is_gone());
+    assert_eq!(idle.error(), Some(WireError::Gone { device: "bw1".into() }));
     let mut tap = open_up("bw0");
     ip("link del bw0");
     assert!(!tap.receive(&mut Vec::new()));

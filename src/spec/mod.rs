@@ -27,6 +27,7 @@
 //! | `hang-tx=after:N` | transmission hangs after N frames, until a reset (sim:ixgbe) |
 //! | `rx-checksum=none\|valid\|local` | what is said of received checksums: nothing, good, or left to be filled in as by a local kernel (sim:virtio-net) |
 //! | `tap=NAME` | plug into the Linux network stack by the tap device NAME |
+//! | `netns=NAME` | the network namespace of the tap device: a name of ip netns, or a path as /proc/PID/ns/net |
 //! | `pcap-in=FILE` | receive the frames of the capture FILE (pcap or pcapng); a pipe, or - for standard input, is read as it comes |
 //! | `pcap-out=FILE` | record what is sent in FILE (*.pcap or *.pcapng) |
 //! | `dgram=LOCAL:REMOTE` | exchange frames by unix datagrams between two socket paths, as QEMU's -netdev dgram |
@@ -36,6 +37,8 @@
 //! | `delay-us=N` | delay every frame by N microseconds |
 //! | `seed=N` | the seed of loss, dup and reorder |
 //! | `slow-us=N` | pass one frame in N microseconds each way |
+//!
+//! A comma in a file's name is written `\,`: see [`sim::wire::spec`](::sim::wire::spec).
 
 use std::fmt;
 #[cfg(feature = "vfio")]
@@ -249,6 +252,8 @@ mod tests {
             ("sim:ixgbe,mac=ff:ff:ff:ff:ff:ff", "a card's address is a unicast one"),
             ("sim:ixgbe,mac=02:00:00:00:00:01,mac=02:00:00:00:00:02", "mac is given twice"),
             ("sim:ixgbe,tap=a,pcap-in=b", "a card has one port"),
+            ("sim:ixgbe,netns=lab", "netns=lab: it says where a tap device is: give tap=NAME, too"),
+            ("sim:ixgbe,pcap-in=1,5 Gb.pcap", "if that comma belongs to a file's name, write it \\, (in quotes"),
             ("sim:ixgbe,loss=2", "a probability is a number from 0 to 1"),
             ("a\nb", "a\\nb: no device spec"),
         ];

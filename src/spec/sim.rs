@@ -9,7 +9,7 @@ use driver_core::ether::{MIN_MTU, MacAddr};
 use sim::Model;
 use sim::ixgbe::{Ixgbe, IxgbeOptions};
 use sim::virtio_net::{RxChecksum, VirtioNet, VirtioNetOptions};
-use sim::wire::spec::{OPTIONS as WIRE_OPTIONS, WireSpec};
+use sim::wire::spec::{OPTIONS as WIRE_OPTIONS, WireSpec, comma_hint, parts};
 
 use super::hints::{nearest, unknown_option};
 
@@ -104,13 +104,14 @@ impl SimSpec {
                 });
             }
         };
-        let (mut spec, mut seen) = (Self { card, ..Self::default() }, Vec::new());
-        for option in options.split(',').filter(|option| !option.is_empty()) {
+        let (mut spec, mut seen, options) = (Self { card, ..Self::default() }, Vec::new(), parts(options));
+        for option in &options {
             let (key, value) = option.split_once('=').unwrap_or((option, ""));
             if !spec.set_own(&mut seen, key, value)? && !spec.wire.set(key, value).map_err(|error| error.to_string())? {
-                return Err(unknown_option(key, &[SIM_OPTIONS, WIRE_OPTIONS].concat()));
+                return Err(unknown_option(key, &[SIM_OPTIONS, WIRE_OPTIONS].concat()) + comma_hint(option));
             }
         }
+        spec.wire.check().map_err(|error| error.to_string())?;
         Ok(spec)
     }
 

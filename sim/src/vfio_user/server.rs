@@ -53,6 +53,7 @@ impl fmt::Display for ServeError {
                     io::ErrorKind::AddrInUse => f.write_str("; another process listens there: end it, or take another path"),
                     io::ErrorKind::AlreadyExists => f.write_str("; take another path"),
                     io::ErrorKind::NotFound => f.write_str("; make its directory first"),
+                    io::ErrorKind::WouldBlock => f.write_str("; raise the limit of processes (ulimit -u)"),
                     io::ErrorKind::InvalidInput => f.write_str("; take a shorter path: a socket's has at most 107 bytes"),
                     _ => Ok(()),
                 }
@@ -131,13 +132,14 @@ impl Server {
         self.clients
     }
 
-    /// Serves clients, one after the other, until [`Stopper::stop`]. While none is there the card lies in its reset.
+    /// Serves clients, one after the other, until [`Stopper::stop`], or until the wire is gone for good ([`Wire::is_gone`]): its client loses the connection,
+    /// as it does when the server is stopped. While none is there the card lies in its reset.
     ///
     /// # Errors
     /// [`ServeError::Socket`] where no client can be accepted any more, [`ServeError::Wire`]: the first error of the wire, told at the end.
     pub fn run(&mut self) -> Result<(), ServeError> {
         let stopper = self.stopper.clone();
-        while !stopper.is_stopped() {
+        while !stopper.is_stopped() && !self.card.wire.is_gone() {
             match self.listener.accept() {
                 Ok((stream, _)) => self.serve(stream),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.wait_for_a_client(),
@@ -183,7 +185,7 @@ fn is_passing(error: &io::Error) -> bool {
 /// Serves a client and moves the card, until the client goes or the server is stopped.
 fn attend(card: &mut Card, mut session: Session, stopper: &Stopper) -> Result<(), Closed> {
     let mut idle = 0;
-    while !stopper.is_stopped() {
+    while !stopper.is_stopped() && !card.wire.is_gone() {
         let mut busy = session.serve(card)?;
         for _ in 0..STEPS_PER_TURN {
             busy |= session.step(card)?;

@@ -75,6 +75,12 @@ impl WireError {
     pub(crate) fn system(action: &'static str, on: impl AsRef<Path>, cause: &io::Error, remedy: impl Into<String>) -> Self {
         Self::System { action, on: on.as_ref().display().to_string(), cause: cause.to_string(), remedy: remedy.into() }
     }
+
+    /// Whether the device behind the wire is gone for good, and the card with it.
+    pub const fn is_gone(&self) -> bool {
+        matches!(self, Self::Gone { .. })
+    }
+
     pub(crate) fn option(message: impl Into<String>) -> Self {
         Self::Option { message: message.into() }
     }
@@ -104,7 +110,7 @@ impl fmt::Display for WireError {
                  an Ethernet wire carries {MIN_FRAME_BYTES} to {MAX_FRAME_BYTES} bytes (captures with longer frames come from segmentation offload)",
                 file.display()
             ),
-            Self::Gone { device } => write!(f, "{device}: the device was removed while the wire was in use; make it again and start anew"),
+            Self::Gone { device } => write!(f, "{device}: the device was removed while the wire was in use: make it again and start anew"),
             Self::Option { message } => f.write_str(message),
         }
     }

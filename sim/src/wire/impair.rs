@@ -162,6 +162,9 @@ impl Wire for Impair {
     fn is_finished(&self) -> bool {
         self.inner.is_finished() && self.into.is_empty()
     }
+    fn is_gone(&self) -> bool {
+        self.inner.is_gone()
+    }
     fn is_lossless(&self) -> bool {
         self.inner.is_lossless()
     }

@@ -43,6 +43,11 @@ pub trait Wire: Send {
     fn is_finished(&self) -> bool {
         false
     }
+    /// Whether what the wire is plugged into is gone for good (a tap device that was deleted): its card is taken off its bus then, since nobody who waits
+    /// for frames, or for room, would be told otherwise.
+    fn is_gone(&self) -> bool {
+        false
+    }
     /// Whether frames wait at the far end until the card has room: true means "do not call `receive` unless a descriptor is free".
     /// Frames of a wire that is not lossless come when they come, and a card without a free descriptor drops and counts them.
     fn is_lossless(&self) -> bool {

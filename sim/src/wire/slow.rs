@@ -52,6 +52,9 @@ impl Wire for Slow {
     fn is_finished(&self) -> bool {
         self.inner.is_finished()
     }
+    fn is_gone(&self) -> bool {
+        self.inner.is_gone()
+    }
     fn is_lossless(&self) -> bool {
         self.inner.is_lossless()
     }

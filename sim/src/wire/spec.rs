@@ -1,4 +1,7 @@
 //! Wires from the `key=value` options of a device spec.
+//!
+//! Options are apart by commas. A comma that belongs to a value, in a file's name, is written `\,`, and a backslash before a comma `\\`; any other backslash is
+//! itself. (A shell takes backslashes away: quote the spec.)
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -16,6 +19,7 @@ use super::{Sent, Wire, WireError};
 /// The options that make a wire: key, the value's form, and what it does.
 pub const OPTIONS: &[(&str, &str, &str)] = &[
     ("tap", "NAME", "plug into the Linux network stack by the tap device NAME"),
+    ("netns", "NAME", "the network namespace of the tap device: a name of ip netns, or a path as /proc/PID/ns/net"),
     ("pcap-in", "FILE", "receive the frames of the capture FILE (pcap or pcapng); a pipe, or - for standard input, is read as it comes"),
     ("pcap-out", "FILE", "record what is sent in FILE (*.pcap or *.pcapng)"),
     ("dgram", "LOCAL:REMOTE", "exchange frames by unix datagrams between two socket paths, as QEMU's -netdev dgram"),
@@ -37,6 +41,7 @@ pub const OPTIONS: &[(&str, &str, &str)] = &[
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct WireSpec {
     tap: Option<String>,
+    netns: Option<String>,
     pcap_in: Option<PathBuf>,
     pcap_out: Option<PathBuf>,
     dgram: Option<(PathBuf, PathBuf)>,
@@ -61,6 +66,7 @@ impl WireSpec {
         self.seen.push(key);
         match key {
             "tap" => self.tap = Some(value.into()),
+            "netns" => self.netns = Some(value.into()),
             "pcap-in" => self.pcap_in = Some(value.into()),
             "pcap-out" => self.pcap_out = Some(value.into()),
             "dgram" => self.dgram = Some(two_paths(value)?),
@@ -88,13 +94,24 @@ impl WireSpec {
         }
     }
 
+    /// Whether all options that belong together were given, when the last one is [set](WireSpec::set).
+    ///
+    /// # Errors
+    /// An option lacks another one.
+    pub fn check(&self) -> Result<(), WireError> {
+        match &self.netns {
+            Some(netns) if self.tap.is_none() => Err(WireError::option(format!("netns={netns}: it says where a tap device is: give tap=NAME, too"))),
+            _ => Ok(()),
+        }
+    }
+
     /// Makes the wire; `clock` gives `delay-us`, `reorder` and `slow-us` their time. Without a far end the port is [`Unplugged`].
     ///
     /// # Errors
     /// What the wire's own `open` reports.
     pub fn open(&self, clock: &Arc<dyn Clock>) -> Result<Box<dyn Wire>, WireError> {
         let mut wire: Box<dyn Wire> = if let Some(name) = &self.tap {
-            Box::new(Tap::open(name)?)
+            Box::new(self.netns.as_deref().map_or_else(|| Tap::open(name), |netns| Tap::open_in(netns, name))?)
         } else if let Some((local, remote)) = &self.dgram {
             Box::new(Dgram::open(local, remote)?)
         } else if self.pcap_in.is_some() || self.pcap_out.is_some() {
@@ -118,14 +135,35 @@ impl FromStr for WireSpec {
     /// Options of a wire alone, separated by commas.
     fn from_str(options: &str) -> Result<Self, WireError> {
         let mut spec = Self::default();
-        for option in options.split(',').filter(|option| !option.is_empty()) {
-            let (key, value) = split(option)?;
+        for option in parts(options) {
+            let (key, value) = split(&option)?;
             if !spec.set(key, value)? {
-                return Err(unknown(option, key));
+                return Err(unknown(&option, key));
             }
         }
+        spec.check()?;
         Ok(spec)
     }
+}
+
+/// Parts options at the commas between them; empty ones are left out. What is behind a backslash belongs to a value, if it is a comma or a backslash.
+pub fn parts(options: &str) -> Vec<String> {
+    let (mut parts, mut part, mut rest) = (Vec::new(), String::new(), options.chars().peekable());
+    while let Some(c) = rest.next() {
+        match c {
+            ',' => parts.push(std::mem::take(&mut part)),
+            '\\' => part.push(rest.next_if(|next| matches!(next, ',' | '\\')).unwrap_or('\\')),
+            c => part.push(c),
+        }
+    }
+    parts.push(part);
+    parts.retain(|part| !part.is_empty());
+    parts
+}
+
+/// What to do where `option` has no value and may be the rest of another one's.
+pub fn comma_hint(option: &str) -> &'static str {
+    if option.contains('=') { "" } else { "; if that comma belongs to a file's name, write it \\, (in quotes, for the shell's sake)" }
 }
 
 /// Parts `key=value`.
@@ -146,7 +184,7 @@ pub fn unknown(option: &str, key: &str) -> WireError {
         Some((known, form, _)) => format!("{option}: no such option; did you mean {known}={form}?"),
         None => {
             let all: Vec<_> = OPTIONS.iter().map(|(key, form, _)| format!("{key}={form}")).collect();
-            format!("{option}: no such option; a wire's are {}", all.join(", "))
+            format!("{option}: no such option; a wire's are {}{}", all.join(", "), comma_hint(option))
         }
     })
 }
@@ -214,8 +252,8 @@ mod tests {
         assert_eq!((spec.dgram.as_ref().unwrap(), spec.impair, spec.slow_us), (&("/a".into(), "/b".into()), impair, 1000));
         let spec: WireSpec = "pcap-in=a.pcap,pcap-out=b.pcapng".parse().unwrap();
         assert_eq!((spec.pcap_in, spec.pcap_out), (Some("a.pcap".into()), Some("b.pcapng".into())));
-        let spec: WireSpec = "tap=tap0".parse().unwrap();
-        assert_eq!(spec.tap.as_deref(), Some("tap0"));
+        let spec: WireSpec = "tap=tap0,netns=lab".parse().unwrap();
+        assert_eq!((spec.tap.as_deref(), spec.netns.as_deref()), (Some("tap0"), Some("lab")));
         for (key, ..) in OPTIONS {
             let value = if *key == "dgram" { "/a:/b" } else { "1" };
             assert_eq!(WireSpec::default().set(key, value), Ok(true), "{key}");
@@ -226,7 +264,7 @@ mod tests {
     #[test]
     fn wrong_options_are_told_what_is_right() {
         assert_eq!(error("pcap-inn=x"), "pcap-inn=x: no such option; did you mean pcap-in=FILE?");
-        assert!(error("colour=red").starts_with("colour=red: no such option; a wire's are tap=NAME, pcap-in=FILE, "));
+        assert!(error("colour=red").starts_with("colour=red: no such option; a wire's are tap=NAME, netns=NAME, pcap-in=FILE, "));
         assert_eq!(error("tap"), "tap: the value is missing: tap=NAME");
         assert_eq!(error("tap="), "tap=: the value is missing: tap=NAME");
         assert_eq!(error("loss=2"), "loss=2: a probability is a number from 0 to 1, for instance loss=0.01");
@@ -237,6 +275,26 @@ mod tests {
         assert_eq!(error("seed=1,seed=2"), "seed=2: seed is given twice: give it once");
         assert_eq!(error("tap=a,pcap-in=b"), "tap and pcap-in: a card has one port: give one of tap, dgram, or pcap-in and pcap-out");
         assert!(error("dgram=/a:/b,pcap-out=b").starts_with("dgram and pcap-out: "));
+        assert_eq!(error("netns=lab"), "netns=lab: it says where a tap device is: give tap=NAME, too");
+    }
+
+    #[test]
+    fn a_comma_in_a_value_has_a_backslash_before_it() {
+        let table: [(&str, &[&str]); 7] = [
+            (r"pcap-in=a\,b.pcap,seed=1", &["pcap-in=a,b.pcap", "seed=1"]),
+            (r"pcap-in=a\,,pcap-out=\,b", &["pcap-in=a,", "pcap-out=,b"]),
+            (r"pcap-in=a\\,seed=1", &[r"pcap-in=a\", "seed=1"]),
+            (r"pcap-in=a\\\,b", &[r"pcap-in=a\,b"]),
+            (r"pcap-in=C:\temp\x", &[r"pcap-in=C:\temp\x"]),
+            (r"pcap-in=a\", &[r"pcap-in=a\"]),
+            (",,seed=1,", &["seed=1"]),
+        ];
+        for (options, wanted) in table {
+            assert_eq!(parts(options), wanted, "{options}");
+        }
+        let spec: WireSpec = r"pcap-in=1\,5 Gb.pcap,pcap-out=o\,k.pcapng".parse().unwrap();
+        assert_eq!((spec.pcap_in, spec.pcap_out), (Some("1,5 Gb.pcap".into()), Some("o,k.pcapng".into())));
+        assert!(error("pcap-in=1,5 Gb.pcap").ends_with(r"if that comma belongs to a file's name, write it \, (in quotes, for the shell's sake)"));
     }
 
     #[test]

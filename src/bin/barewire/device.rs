@@ -109,7 +109,7 @@ fn receive(port: &mut Port, duration: Duration) -> Result<(), Error> {
 
 /// Whether the device is still there.
 fn check(port: &mut Port) -> Result<(), Error> {
-    port.event().map_or(Ok(()), |event| Err(Error::Event { device: port.name().into(), event }))
+    port.failure().map_or(Ok(()), Err)
 }
 
 /// Names in a line.

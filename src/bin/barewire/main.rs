@@ -115,7 +115,7 @@ fn options(kinds: &[(&str, Options)]) -> String {
         let rows = options.iter().map(|(key, form, what)| format!("  {:<30} {what}\n", format!("{key}={form}")));
         text += &format!("Options of {of}:\n{}\n", rows.collect::<String>());
     }
-    text.trim_end().into()
+    text + "A comma in a file's name is written \\, (in quotes, for the shell's sake)."
 }
 
 fn main() -> ExitCode {
