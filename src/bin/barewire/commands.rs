@@ -1,6 +1,6 @@
 //! What `barewire sim` takes from standard input while it serves a card.
 
-use std::io::{BufRead, IsTerminal, Stdin, Write};
+use std::io::{self, BufRead, IsTerminal, Stdin, Write};
 use std::time::Duration;
 
 use barewire::sim::Mishap;
@@ -17,8 +17,12 @@ pub(crate) const HELP: &str = "commands on standard input: `link down` pulls the
 const BACKGROUND_SLEEP: Duration = Duration::from_millis(200);
 
 /// Obeys one line after the other on a thread of its own. The end of standard input ends the thread and nothing else.
-pub(crate) fn obey_standard_input(cable: Cable, mishaps: Mishaps, quiet: bool) {
-    std::thread::spawn(move || {
+///
+/// # Errors
+/// The process may start no thread.
+pub(crate) fn obey_standard_input(cable: Cable, mishaps: Mishaps, quiet: bool) -> io::Result<()> {
+    let thread = std::thread::Builder::new().name("commands".into());
+    let started = thread.spawn(move || {
         let stdin = std::io::stdin();
         loop {
             wait_for_a_line(&stdin);
@@ -29,6 +33,7 @@ pub(crate) fn obey_standard_input(cable: Cable, mishaps: Mishaps, quiet: bool) {
             obey(&String::from_utf8_lossy(&line), &cable, &mishaps, quiet);
         }
     });
+    started.map(drop)
 }
 
 /// Waits until a terminal has a line for this process: a job in the background that reads is stopped, and its card with it.

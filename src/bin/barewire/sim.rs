@@ -1,12 +1,12 @@
 //! `barewire sim`: a simulated card behind a vfio-user socket.
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal};
 use std::path::Path;
 use std::sync::Arc;
 
 use barewire::driver_core::host::Clock;
 use barewire::sim::HostClock;
-use barewire::sim::vfio_user::Server;
+use barewire::sim::vfio_user::{ServeError, Server};
 use barewire::sim::wire::WireError;
 use barewire::sim::wire::spec::WireSpec;
 use barewire::spec::SimSpec;
@@ -28,7 +28,8 @@ pub(crate) fn sim(device: &str, socket: &Path, wire: &str, quiet: bool) -> Resul
     let wire = wire.open(&clock).map_err(|error| Error::Wire { device: name.clone(), error })?;
     let mut server = Server::bind(socket, spec.model(SimSpec::fresh_mac()), wire).map_err(Error::Serve)?;
     let stopper = server.stopper();
-    ctrlc::set_handler(move || stopper.stop()).map_err(|error| SpecError::new(device, format!("cannot wait for signals: {error}")))?;
+    let refused = |tried, cause| Error::Serve(ServeError::Socket { tried, path: socket.into(), cause });
+    ctrlc::set_handler(move || stopper.stop()).map_err(|error| refused("wait for signals", system(error)))?;
     if !quiet {
         println!(
             "{name} at {0}; QEMU: -device '{{\"driver\":\"vfio-user-pci\",\"socket\":{{\"path\":\"{0}\",\"type\":\"unix\"}}}}'",
@@ -38,7 +39,7 @@ pub(crate) fn sim(device: &str, socket: &Path, wire: &str, quiet: bool) -> Resul
             println!("{}", commands::HELP);
         }
     }
-    commands::obey_standard_input(server.cable(), server.mishaps(), quiet);
+    commands::obey_standard_input(server.cable(), server.mishaps(), quiet).map_err(|cause| refused("read commands", cause))?;
     server.run().map_err(Error::Serve)?;
     let (clients, violations) = (server.clients(), server.violations());
     let list: Vec<_> = violations.to_vec().iter().map(ToString::to_string).collect();
@@ -46,4 +47,8 @@ pub(crate) fn sim(device: &str, socket: &Path, wire: &str, quiet: bool) -> Resul
     list.iter().for_each(|violation| text += &format!("{violation}\n"));
     let json = json!({ "device": name, "clients": clients, "violations": violations.total(), "first_violations": list });
     Ok(Report { text, json, good: violations.total() == 0 })
+}
+
+fn system(error: ctrlc::Error) -> io::Error {
+    if let ctrlc::Error::System(cause) = error { cause } else { io::Error::other(error) }
 }

@@ -75,6 +75,15 @@ pub enum ServerCause {
         /// Its error number; 0 where it gave none.
         errno: i32,
     },
+    /// This process has not what a connection takes: a thread, or descriptors.
+    Local {
+        /// What was tried.
+        tried: &'static str,
+        /// The system's answer.
+        how: String,
+        /// What to do about it.
+        remedy: &'static str,
+    },
     /// It went away, or what it said made no sense and the connection was closed.
     Gone {
         /// What happened.
@@ -111,6 +120,7 @@ impl ServerCause {
                     .into()
             }
             Self::Refused { .. } => "see what the server reports".into(),
+            Self::Local { remedy, .. } => (*remedy).into(),
             Self::Gone { .. } => "see why the server ended, start it again, and open the device anew".into(),
         }
     }
@@ -141,6 +151,7 @@ impl fmt::Display for ServerCause {
             }
             Self::Refused { command, errno: 0 } => write!(f, "the server refused {command}"),
             Self::Refused { command, errno } => write!(f, "the server refused {command}: {}", io::Error::from_raw_os_error(*errno)),
+            Self::Local { tried, how, .. } => write!(f, "cannot {tried}: {how}"),
             Self::Gone { how } => write!(f, "the server is gone: {how}"),
         }
     }

@@ -78,10 +78,12 @@ impl Connection {
         let failed = |error: io::Error| ServerCause::Gone { how: error.to_string() };
         let main = Channel::new(socket).map_err(failed)?;
         let (capabilities, twin) = version::agree(&main, limit)?;
-        let events = Events::of_server(&name).map_err(failed)?;
+        let local = |tried, remedy| move |error: io::Error| ServerCause::Local { tried, how: error.to_string(), remedy };
+        let events = Events::of_server(&name).map_err(local("make its events", "raise the limit of open files (ulimit -n)"))?;
         let link = Arc::new(Link { name, main, twin, waiting: Mutex::default(), closing: AtomicBool::new(false), events, limit });
         let listener = Arc::clone(&link);
-        let receiver = std::thread::Builder::new().name("vfio-user".into()).spawn(move || listener.listen(&space)).map_err(failed)?;
+        let receiver = std::thread::Builder::new().name("vfio-user".into()).spawn(move || listener.listen(&space));
+        let receiver = receiver.map_err(local("start the thread that reads from it", "raise the limit of processes (ulimit -u)"))?;
         Ok(Self { link, capabilities, mapped: AtomicU64::new(0), receiver: Some(receiver) })
     }
 
