@@ -2,6 +2,8 @@
 
 mod common;
 
+#[cfg(feature = "cli")]
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -177,4 +179,64 @@ fn the_tool_opens_what_the_tool_serves() {
     let text = String::from_utf8(info.stdout.clone()).unwrap();
     assert!(info.status.success() && text.contains("02:00:00:00:00:07") && text.contains("82599"), "{info:?}");
     assert!(served.status.success(), "no client did what the datasheet forbids: {served:?}");
+}
+
+#[cfg(feature = "cli")]
+#[test]
+fn a_second_client_and_one_whose_server_is_killed_are_told_at_once() {
+    // Of a busy machine; what waits for a limit waits for five seconds.
+    const AT_ONCE: Duration = Duration::from_secs(3);
+    let directory = Directory::new("vfio-user-others");
+    let (socket, wire) = (directory.file("nic"), format!("dgram={}:{}", directory.file("local"), directory.file("remote")));
+    let spec = format!("vfio-user:{socket}");
+    let serve = || {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_barewire"));
+        command.args(["sim", "--device", "ixgbe", "--socket", &socket, "--wire", &wire]).stdin(Stdio::null()).stdout(Stdio::piped());
+        Ended(command.spawn().unwrap())
+    };
+    let start = || {
+        let mut command = example("respond");
+        command.args([&spec, "--ip", "10.9.0.2/24"]).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut respond = Ended(command.spawn().unwrap());
+        let mut line = String::new();
+        BufReader::new(respond.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert!(line.contains("answers as 10.9.0.2/24"), "{line}");
+        respond
+    };
+    let told = |wanted: &str| {
+        let begun = Instant::now();
+        let outcome = common::run("pktgen", &[&spec, "--count", "1"]);
+        assert!(begun.elapsed() < AT_ONCE, "{:?}: {outcome:?}", begun.elapsed());
+        assert!(outcome.status == Some(1) && outcome.stderr.contains(wanted), "{outcome:?}");
+    };
+    let mut server = serve();
+    until("the socket", || Path::new(&socket).exists());
+    let mut first = start();
+    told("the server serves another client, and one at a time. To mend it: end the server's other client first");
+    // Whose client was killed serves the next.
+    first.0.kill().unwrap();
+    first.0.wait().unwrap();
+    let mut next = start();
+    server.0.kill().unwrap();
+    server.0.wait().unwrap();
+    let begun = Instant::now();
+    assert_eq!(next.0.wait().unwrap().code(), Some(1));
+    assert!(begun.elapsed() < AT_ONCE, "{:?}", begun.elapsed());
+    // It left its socket behind.
+    told("no server listens at");
+    let _server = serve();
+    until("an answer", || std::os::unix::net::UnixStream::connect(&socket).is_ok());
+    start();
+}
+
+/// A process that ends with the test.
+#[cfg(feature = "cli")]
+struct Ended(std::process::Child);
+
+#[cfg(feature = "cli")]
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }

@@ -410,6 +410,7 @@ fn a_server_that_speaks_something_else_is_told_from_a_broken_one() {
     let silence = instead(VERSION, |_| Instead::Silence);
     assert_eq!(refusal_within(Duration::from_millis(300), silence), ServerCause::Silent { limit_ms: 300 });
     assert_eq!(refusal(instead(VERSION, |_| Instead::Body(vec![1, 0, 2, 0]))), ServerCause::Version { major: 1, minor: 2 });
+    assert_eq!(refusal(instead(VERSION, |_| Instead::Error(16))), ServerCause::Busy);
     assert_eq!(refusal(instead(VERSION, |_| Instead::Error(22))), ServerCause::Refused { command: "VERSION", errno: 22 });
     let pages = Make { capabilities: "{\"capabilities\":{\"pgsizes\":2097152}}", ..Make::default() };
     assert_eq!(refusal(pages), ServerCause::Pages { page_bytes: 2 << 20 });

@@ -14,7 +14,8 @@
 //! ```
 //!
 //! The protocol is that of libvfio-user's docs/vfio-user.rst, as far as QEMU 10.1 to 11.1 uses it. One client at a time: when it goes, the card is reset
-//! and waits for the next. Memory that comes with a descriptor is mapped, and DMA to it costs no message; other memory is read and written by message.
+//! and waits for the next; who comes meanwhile is told EBUSY. Memory that comes with a descriptor is mapped, and DMA to it costs no message; other memory is
+//! read and written by message.
 //!
 //! A client's mistakes end in an error reply, or in the end of its connection where the next message cannot be found.
 //!
@@ -39,6 +40,7 @@ mod file_map;
 mod irq;
 mod memory;
 mod mishaps;
+mod others;
 mod proto;
 mod server;
 mod session;

@@ -17,6 +17,7 @@ use super::cable::Cable;
 use super::card::Card;
 use super::channel::Closed;
 use super::mishaps::Mishaps;
+use super::others::Others;
 use super::session::Session;
 use super::stopper::Stopper;
 use crate::model::Model;
@@ -24,6 +25,8 @@ use crate::pace::{CROWDED_YIELD_US, IDLE_YIELDS, STEPS_PER_TURN};
 use crate::violation::Violations;
 use crate::wire::{Wire, WireError};
 
+/// After how many turns of a busy card others are looked for.
+const TURNS_BETWEEN_LOOKS: u32 = 256;
 /// How long to wait where a client could not be accepted.
 const BETWEEN_TRIES: Duration = Duration::from_millis(100);
 
@@ -80,6 +83,7 @@ pub struct Server {
     file: (u64, u64),
     card: Card,
     stopper: Stopper,
+    others: Others,
     clients: u64,
 }
 
@@ -102,7 +106,7 @@ impl Server {
         let listener = UnixListener::bind(path).map_err(refused)?;
         let file = file_at(path).map_err(refused)?;
         // From here on the drop of the server removes the socket file.
-        let server = Self { listener, path: path.into(), file, card, stopper, clients: 0 };
+        let server = Self { listener, path: path.into(), file, card, stopper, others: Others::default(), clients: 0 };
         server.listener.set_nonblocking(true).map_err(refused)?;
         Ok(server)
     }
@@ -140,8 +144,8 @@ impl Server {
     pub fn run(&mut self) -> Result<(), ServeError> {
         let stopper = self.stopper.clone();
         while !stopper.is_stopped() && !self.card.wire.is_gone() {
-            match self.listener.accept() {
-                Ok((stream, _)) => self.serve(stream),
+            match self.others.next().map_or_else(|| self.listener.accept().map(|(stream, _)| stream), Ok) {
+                Ok(stream) => self.serve(stream),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.wait_for_a_client(),
                 Err(error) if is_passing(&error) => {
                     log::warn!("{}: a client cannot be accepted now: {error}", self.path.display());
@@ -159,14 +163,15 @@ impl Server {
         }
     }
 
-    /// Serves one client that is connected already, until it goes or [`Stopper::stop`]; then resets the card.
+    /// Serves one client that is connected already, until it goes or [`Stopper::stop`]; then resets the card. Who connects meanwhile is told EBUSY, unless the
+    /// card becomes free in a moment.
     pub fn serve(&mut self, stream: UnixStream) {
         self.clients += 1;
         let number = self.clients;
         log::info!("{}: client {number} has come", self.path.display());
         let path = self.path.display();
         let session = Session::new(&mut self.card, stream, self.stopper.clone()).map_err(Closed::Broken);
-        match session.and_then(|session| attend(&mut self.card, session, &self.stopper)) {
+        match session.and_then(|session| attend(&mut self.card, session, &self.stopper, || self.others.look(&self.listener))) {
             Ok(()) | Err(Closed::ByClient) => log::info!("{path}: client {number} has gone"),
             Err(Closed::ByServer) => log::info!("{path}: client {number} loses its connection: the server is stopped"),
             Err(Closed::Broken(error)) => log::warn!("{path}: the connection of client {number} broke: {error}"),
@@ -182,10 +187,14 @@ fn is_passing(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted) || lacks.contains(&error.raw_os_error())
 }
 
-/// Serves a client and moves the card, until the client goes or the server is stopped.
-fn attend(card: &mut Card, mut session: Session, stopper: &Stopper) -> Result<(), Closed> {
-    let mut idle = 0;
+/// Serves a client and moves the card, until the client goes or the server is stopped; looks for others now and then by `look`.
+fn attend(card: &mut Card, mut session: Session, stopper: &Stopper, mut look: impl FnMut()) -> Result<(), Closed> {
+    let (mut idle, mut turns) = (0, 0u32);
     while !stopper.is_stopped() && !card.wire.is_gone() {
+        turns = turns.wrapping_add(1);
+        if idle == IDLE_YIELDS || turns.is_multiple_of(TURNS_BETWEEN_LOOKS) {
+            look();
+        }
         let mut busy = session.serve(card)?;
         for _ in 0..STEPS_PER_TURN {
             busy |= session.step(card)?;

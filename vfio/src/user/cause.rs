@@ -75,6 +75,8 @@ pub enum ServerCause {
         /// Its error number; 0 where it gave none.
         errno: i32,
     },
+    /// It serves another client, and one at a time.
+    Busy,
     /// This process has not what a connection takes: a thread, or descriptors.
     Local {
         /// What was tried.
@@ -120,6 +122,7 @@ impl ServerCause {
                     .into()
             }
             Self::Refused { .. } => "see what the server reports".into(),
+            Self::Busy => "end the server's other client first, or start another server".into(),
             Self::Local { remedy, .. } => (*remedy).into(),
             Self::Gone { .. } => "see why the server ended, start it again, and open the device anew".into(),
         }
@@ -151,6 +154,7 @@ impl fmt::Display for ServerCause {
             }
             Self::Refused { command, errno: 0 } => write!(f, "the server refused {command}"),
             Self::Refused { command, errno } => write!(f, "the server refused {command}: {}", io::Error::from_raw_os_error(*errno)),
+            Self::Busy => f.write_str("the server serves another client, and one at a time"),
             Self::Local { tried, how, .. } => write!(f, "cannot {tried}: {how}"),
             Self::Gone { how } => write!(f, "the server is gone: {how}"),
         }

@@ -23,7 +23,10 @@ pub(super) fn agree(main: &Channel, limit: Duration) -> Result<(Capabilities, Op
         Loss::Closed => ServerCause::NotVfioUser { saw: "it closed the connection on the first message (VERSION)".into() },
         loss => loss.into(),
     })?;
-    let reply = reply.granted(Command::Version)?;
+    let reply = reply.granted(Command::Version).map_err(|cause| match cause {
+        ServerCause::Refused { errno: libc::EBUSY, .. } => ServerCause::Busy,
+        cause => cause,
+    })?;
     let (version, text) = reply.read::<Version>(Command::Version)?;
     if version.major.get() != wire::MAJOR {
         return Err(ServerCause::Version { major: version.major.get(), minor: version.minor.get() });
