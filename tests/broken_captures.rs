@@ -54,3 +54,34 @@ fn capture_reports_a_truncated_file_too() {
     assert!(outcome.stderr.contains("broken after frame 19"), "{}", outcome.stderr);
     assert!(captures::read(&output) == frames[..19]);
 }
+
+/// A pcap file by hand, for what the library does not write: each record with its own original length.
+fn write_records(file: &str, records: &[(&[u8], u32)]) {
+    let mut bytes = [0xa1b2_c3d4u32.to_le_bytes(), [2, 0, 4, 0], [0; 4], [0; 4], 0xffffu32.to_le_bytes(), 1u32.to_le_bytes()].concat();
+    for (data, original_len) in records {
+        bytes.extend([[0; 4], [0; 4], (data.len() as u32).to_le_bytes(), original_len.to_le_bytes()].concat());
+        bytes.extend_from_slice(data);
+    }
+    std::fs::write(file, bytes).unwrap();
+}
+
+#[test]
+fn a_frame_that_was_cut_when_it_was_captured_is_delivered_and_told() {
+    let directory = Directory::new("cut-capture");
+    write_records(&directory.file("in.pcap"), &[(&[7; 64], 64), (&[8; 96], 1514), (&[9; 64], 64)]);
+    let outcome = forward(&directory, "in.pcap");
+    assert_eq!(outcome.status, Some(0), "{outcome:?}");
+    assert!(outcome.stderr.contains("frame 2 of 1514 bytes was cut to 96 when it was captured"), "{}", outcome.stderr);
+    assert_eq!(captures::read(&directory.file("out.pcap")), [vec![7; 64], vec![8; 96], vec![9; 64]]);
+}
+
+#[test]
+fn what_no_ethernet_wire_carries_is_left_out_and_the_rest_arrives() {
+    let directory = Directory::new("long-records");
+    let (short, good, long) = (vec![1; 13], vec![2; 60], vec![3; 16 * 1024 + 1]);
+    write_records(&directory.file("in.pcap"), &[&short, &good, &long, &good].map(|frame| (&frame[..], frame.len() as u32)));
+    let outcome = forward(&directory, "in.pcap");
+    assert_eq!(outcome.status, Some(1), "{outcome:?}");
+    assert!(outcome.stderr.contains("2 frame(s) left out, the first is number 1 with 13 bytes"), "{}", outcome.stderr);
+    assert_eq!(captures::read(&directory.file("out.pcap")), [good.clone(), good]);
+}

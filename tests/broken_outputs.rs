@@ -5,7 +5,7 @@ mod captures;
 mod common;
 
 use std::fs::File;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use common::{Directory, example};
@@ -57,4 +57,46 @@ fn a_wire_that_fails_ends_the_run() {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{stderr}");
     assert!(stderr.contains("cannot write the capture file: No space left on device") && stderr.lines().count() == 1, "{stderr}");
+}
+
+/// A terminal that hangs up, Ctrl-C, and who ends services: each gets the report, and what was captured is whole.
+#[test]
+fn signals_end_a_run_cleanly() {
+    let directory = Directory::new("signals");
+    let [a, b] = ["a", "b"].map(|name| directory.file(name));
+    let (written, wire) = (directory.file("out.pcap"), format!("sim:ixgbe,dgram={a}:{b}"));
+    let applications: [(&str, &[&str]); 4] = [
+        ("forward", &["--seconds", "60"]),
+        ("pktgen", &[&wire, "--rate", "1000"]),
+        ("capture", &[&wire, "--write", &written]),
+        ("respond", &[&wire, "--ip", "10.9.0.2/24"]),
+    ];
+    let far = std::os::unix::net::UnixDatagram::bind(&b).unwrap();
+    far.set_nonblocking(true).unwrap();
+    for (name, arguments) in applications {
+        for signal in ["-INT", "-TERM", "-HUP"] {
+            let child = example(name).args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+            let begun = Instant::now();
+            // It is in its loop when it has sent, or taken, something; `forward` without devices is when a second has passed.
+            let frame = captures::frame(60, 1);
+            let mut buffer = [0; 2048];
+            while begun.elapsed() < Duration::from_millis(1200) {
+                while far.recv(&mut buffer).is_ok() {}
+                let _ = far.send_to(&frame, &a);
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            let stop = Instant::now();
+            assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
+            let output = child.wait_with_output().unwrap();
+            assert!(stop.elapsed() < Duration::from_secs(10), "{name} {signal}: {:?}", stop.elapsed());
+            let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+            assert_eq!(output.status.code(), Some(0), "{name} {signal}: {stdout}{stderr}");
+            assert!(stdout.contains(": rx_packets=") && stdout.contains(" violations=0"), "{name} {signal}: {stdout}");
+            if name == "capture" {
+                let frames = captures::read(&written);
+                assert!(!frames.is_empty() && frames.iter().all(|found| *found == frame), "{signal}: {} frames", frames.len());
+                assert!(stdout.contains(&format!("captured={} ", frames.len())), "{signal}: {stdout}");
+            }
+        }
+    }
 }

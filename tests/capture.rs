@@ -145,6 +145,47 @@ fn a_file_is_what_its_name_says_or_is_refused() {
 }
 
 #[test]
+fn a_comma_in_a_file_name_has_a_backslash_before_it() {
+    let directory = Directory::new("capture-commas");
+    let (input, output, written) = (directory.file("1,5 Gb.pcap"), directory.file("o,k\\.PcapNg"), directory.file("w,.pcap"));
+    captures::write(&input, &captures::frames());
+    let escaped = |file: &str| file.replace('\\', "\\\\").replace(',', "\\,");
+    let (from, to) = (format!("sim:ixgbe,pcap-in={},seed=1", escaped(&input)), format!("sim:ixgbe,pcap-out={}", escaped(&output)));
+    let outcome = run("forward", &[&from, &to]);
+    assert_eq!(outcome.status, Some(0), "{outcome:?}");
+    assert_eq!(std::fs::read(&output).unwrap()[..4], [0x0a, 0x0d, 0x0d, 0x0a], "its name says pcapng");
+    // No spec, so that nothing is to be escaped.
+    let outcome = run("capture", &[&from, "--write", &written]);
+    assert_eq!(outcome.status, Some(0), "{outcome:?}");
+    assert_eq!(captures::read(&written).len(), captures::frames().len());
+    let outcome = run("forward", &[&format!("sim:ixgbe,pcap-in={input}"), &to]);
+    assert_eq!(outcome.status, Some(2), "{outcome:?}");
+    assert!(outcome.stderr.contains("if that comma belongs to a file's name, write it \\,"), "{}", outcome.stderr);
+}
+
+#[test]
+fn an_output_of_a_spec_is_what_its_name_says_too() {
+    let directory = Directory::new("capture-spec-names");
+    for (name, magic) in [("x.PCAP", &[0x4d, 0x3c, 0xb2, 0xa1]), ("x.PCAPNG", &[0x0a, 0x0d, 0x0d, 0x0a])] {
+        let file = directory.file(name);
+        let outcome = run("pktgen", &[&format!("sim:ixgbe,pcap-out={file}"), "--count", "3"]);
+        assert_eq!(outcome.status, Some(0), "{outcome:?}");
+        assert_eq!(std::fs::read(&file).unwrap()[..4], *magic, "{name}");
+    }
+    for name in ["x.pcap.gz", "x.pcapng.zst", "x.txt", "x"] {
+        let file = directory.file(name);
+        let outcome = run("pktgen", &[&format!("sim:ixgbe,pcap-out={file}"), "--count", "3"]);
+        assert!(matches!(outcome.status, Some(1 | 2)) && !std::fs::exists(&file).unwrap(), "{name}: {outcome:?}");
+        assert!(outcome.stderr.contains(".pcap"), "{}", outcome.stderr);
+    }
+    // What is compressed is told, whatever its name.
+    let (input, output) = (directory.file("in.pcap.gz"), directory.file("out.pcap"));
+    std::fs::write(&input, [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0]).unwrap();
+    let outcome = run("forward", &[&format!("sim:ixgbe,pcap-in={input}"), &format!("sim:ixgbe,pcap-out={output}")]);
+    assert!(outcome.status == Some(1) && outcome.stderr.contains("it is compressed by gzip: gunzip it first"), "{outcome:?}");
+}
+
+#[test]
 fn what_is_longer_than_the_mtu_is_told_and_in_the_status() {
     let directory = Directory::new("capture-long");
     let (input, output) = (directory.file("in.pcap"), directory.file("out.pcap"));

@@ -60,6 +60,34 @@ fn at_the_rate_asked_for() {
     assert_eq!(frames[0][..6], [2, 0, 0, 0, 0, 0xaa]);
 }
 
+/// From one frame a second on. Where the machine is busy it is slower, never faster: the best of several runs counts.
+#[test]
+fn rates_are_right_within_one_percent() {
+    let directory = Directory::new("pktgen-rates");
+    let file = directory.file("out.pcapng");
+    for (rate, seconds) in [(1u64, 3u64), (10, 2), (1000, 2), (20_000, 2)] {
+        let (count, intervals) = (rate * seconds + 1, (rate * seconds) as f64);
+        let measured: Vec<f64> = (0..5)
+            .map(|_| {
+                let arguments = ["--rate", &rate.to_string(), "--count", &count.to_string()];
+                let outcome = run("pktgen", &[&[format!("sim:ixgbe,pcap-out={file}").as_str()], &arguments[..]].concat());
+                assert_eq!(outcome.status, Some(0), "{outcome:?}");
+                let times = captures::times(&file);
+                assert_eq!(times.len() as u64, count);
+                intervals / (*times.last().unwrap() - times[0]).as_secs_f64()
+            })
+            // As soon as one is good no more are made.
+            .scan(false, |good, found| (!std::mem::replace(good, is_within_one_percent(found, rate))).then_some(found))
+            .collect();
+        let best = measured.iter().copied().fold(0.0, f64::max);
+        assert!(is_within_one_percent(best, rate), "{rate} a second asked for: {measured:?}");
+    }
+}
+
+fn is_within_one_percent(found: f64, rate: u64) -> bool {
+    (found / rate as f64 - 1.0).abs() < 0.01
+}
+
 #[test]
 fn what_it_could_not_send_while_it_was_stopped_does_not_come_at_once() {
     let directory = Directory::new("pktgen-stopped");

@@ -137,3 +137,36 @@ fn it_is_a_fault_of_the_queues_and_wakes_who_sleeps() {
         assert!(port.finish().check().unwrap_err().to_string().ends_with(SENTENCE), "{name}");
     }
 }
+
+/// What the kernel's ping says, without fragments: as much as the MTU less the headers of IPv4 and ICMP, 28 bytes, and no byte more.
+#[test]
+fn a_ping_is_as_long_as_the_mtu_allows_and_no_longer() {
+    if !in_namespace("a_ping_is_as_long_as_the_mtu_allows_and_no_longer") {
+        return;
+    }
+    // A virtio device does not look whether the four bytes of a VLAN tag are one.
+    for (card, mtu, fits, too_long) in [
+        ("sim:ixgbe", "1500", 1472, 1473),
+        ("sim:ixgbe", "9000", 8972, 8973),
+        ("sim:virtio-net", "1500", 1472, 1477),
+        ("sim:virtio-net", "9000", 8972, 8977),
+    ] {
+        add_tap();
+        // The kernel may send more than the card takes.
+        ip("link set bw0 mtu 9100");
+        ip("addr add 10.9.0.1/24 dev bw0");
+        let mut command = example("respond");
+        command.args([&format!("{card},tap=bw0"), "--ip", "10.9.0.2/24", "--mtu", mtu]);
+        let mut program = Program::start(command);
+        let pings = |len: u32, wait: &str| {
+            let mut ping = Command::new("ping");
+            ping.args(["-c", "1", "-W", wait, "-M", "do", "-s", &len.to_string(), "10.9.0.2"]);
+            ping.output().unwrap().status.success()
+        };
+        soon("an answer", || !program.is_running() || pings(56, "1"));
+        assert!(program.is_running());
+        assert_eq!([pings(fits, "5"), pings(too_long, "1")], [true, false], "{card} with an MTU of {mtu}");
+        drop(program);
+        ip("link del bw0");
+    }
+}

@@ -46,6 +46,39 @@ fn changes_are_counted_once_each() {
 }
 
 #[test]
+fn traffic_goes_on_after_each_of_thirty_flaps() {
+    for device in [I82599, X540, X550] {
+        let card = Card::of(device);
+        let mut started = card.start(&Config::new());
+        // On the others the PHY negotiates anew.
+        let until_up = |started: &mut common::Started| {
+            (0..2_000).any(|_| {
+                started.control.link() == UP
+                    || !{
+                        card.run_us(5_000);
+                        true
+                    }
+            })
+        };
+        assert!(until_up(&mut started), "{device:04x}");
+        for flap in 1..=30u8 {
+            card.device.set_carrier(false);
+            card.run_us(100);
+            assert_eq!(started.control.link(), Link::default(), "{device:04x} {flap}");
+            card.device.set_carrier(true);
+            assert!(until_up(&mut started), "{device:04x} {flap}");
+            let (to_us, from_us) = (frame(MAC, 100, flap), frame(common::PEER, 200, flap));
+            card.send(&to_us);
+            assert_eq!(received(&mut started.rx[0]), [to_us], "{device:04x} {flap}");
+            assert_eq!(transmit(&mut started.tx[0], &started.pool, &from_us), TxState::Running);
+            assert_eq!(card.sent(), [from_us], "{device:04x} {flap}");
+            assert_eq!(started.control.stats().carrier_changes, 1 + 2 * u64::from(flap));
+        }
+        card.assert_no_violations();
+    }
+}
+
+#[test]
 fn a_link_that_the_eeprom_turned_off_is_turned_on() {
     let card = Card::new();
     let opened = card.open().unwrap();

@@ -52,6 +52,18 @@ pub(crate) fn read(file: &str) -> Vec<Vec<u8>> {
     frames
 }
 
+/// When each frame of a pcapng file was written, to the nanosecond, as [`read`] finds them.
+pub(crate) fn times(file: &str) -> Vec<Duration> {
+    let mut reader = PcapNgReader::new(File::open(file).unwrap()).unwrap();
+    let mut times = Vec::new();
+    while let Some(block) = reader.next_block() {
+        if let Block::EnhancedPacket(packet) = block.unwrap() {
+            times.push(packet.timestamp);
+        }
+    }
+    times
+}
+
 /// Frames of 14 bytes to 9 KB: every length near the borders of padding and of receive buffers, and others between them.
 pub(crate) fn frames() -> Vec<Vec<u8>> {
     let borders = [14, 15, 59, 60, 61, 63, 64, 65, 1513, 1514, 1515, 2047, 2048, 2049, 4095, 4096, 4097, 8192, 9000, 9014];

@@ -206,6 +206,30 @@ fn the_link_interrupt_tells_of_the_cable_and_changes_are_counted() {
 }
 
 #[test]
+fn traffic_goes_on_after_each_of_thirty_flaps() {
+    let mut rig = Rig::new();
+    let mut parts = rig.parts(&small());
+    assert!(parts.control.link().up);
+    let mut batch = Batch::new(8);
+    for flap in 1..=30 {
+        rig.device.set_carrier(false);
+        rig.run_us(20);
+        assert!(!parts.control.link().up, "{flap}");
+        rig.device.set_carrier(true);
+        rig.run_us(20);
+        assert!(parts.control.link().up, "{flap}");
+        ping(&mut rig, &mut parts, 3);
+        rig.send(&numbered(flap, 100));
+        rig.run_us(20);
+        assert_eq!(parts.rx.poll(&mut batch, 8), 1, "{flap}");
+        assert_eq!(bytes_of(&batch.pop().unwrap()), numbered(flap, 100));
+        assert_eq!(parts.control.stats().carrier_changes, 1 + 2 * u64::from(flap));
+    }
+    drop((parts, batch));
+    rig.assert_clean();
+}
+
+#[test]
 fn one_vector_serves_the_queue_and_the_link() {
     let mut rig = Rig::with(Options::new().vectors(1));
     assert!(rig.open().unwrap().info().caps.contains(Caps::INTERRUPTS));

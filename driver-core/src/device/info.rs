@@ -113,6 +113,9 @@ impl DeviceInfo {
 
 bitflags! {
     /// Which frames the receiver lets through beside those for its own addresses and to everybody.
+    ///
+    /// Frames of the link's own protocols are delivered like any others to their groups: pause frames (IEEE 802.3 annex 31B), LLDP, STP, link aggregation. A program
+    /// that forwards with either mode on passes them on, which a bridge does not do (IEEE 802.1Q, 8.6.3).
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
     pub struct RxMode: u32 {
         /// Every frame.

@@ -3,6 +3,7 @@
 //! The input's format (pcap with either byte order and resolution, or pcapng) is known by its first bytes, the output's by its ending.
 //! Frame check sequences that a capture holds are taken off, since no wire here carries them. Frames that were cut when they were
 //! captured (a snapshot length) arrive as they are in the file, and the log says so. Frames of other links than Ethernet are left out and counted.
+//! Times in the input are not looked at, whatever their resolution: frames come as fast as the card takes them.
 //!
 //! pcap-parser reads and pcap-file writes; the comments in `blocks` name what each reading library gets wrong, and what stands around it.
 
