@@ -73,10 +73,13 @@ impl Nic {
     pub(crate) fn receive_frames(&mut self) -> Result<bool, Error> {
         let received = match &mut self.source {
             Source::Waited(poller) if self.inbox.is_empty() && self.outbox.is_empty() => {
-                poller.next(&mut self.inbox, Some(SLEEP_US)).map_err(|error| match error {
-                    PollError::Queue(fault) => Error::Queue { device: self.name.clone(), fault },
-                    PollError::Interrupt(error) => DeviceError::new(&self.name, "waiting for frames", error).into(),
-                })?
+                match poller.next(&mut self.inbox, Some(SLEEP_US)) {
+                    Ok(received) => received,
+                    // The run's end, which is looked at next.
+                    Err(PollError::Cancelled) => 0,
+                    Err(PollError::Queue(fault)) => return Err(Error::Queue { device: self.name.clone(), fault }),
+                    Err(PollError::Interrupt(error)) => return Err(DeviceError::new(&self.name, "waiting for frames", error).into()),
+                }
             }
             Source::Waited(poller) => poller.queue_mut().poll(&mut self.inbox, BATCH),
             Source::Polled(queue) => queue.poll(&mut self.inbox, BATCH),

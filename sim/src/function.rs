@@ -1,12 +1,12 @@
 //! A simulated device as the [`PciFunction`] that a driver opens.
 
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use driver_core::host::{Bar, BarError, DmaDomain, Doorbell, Interrupt, PciError, PciErrorKind, PciFunction, RegSpace, Vectors};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fd::AsRawFd;
+use driver_core::host::{Bar, BarError, DmaDomain, Doorbell, Interrupt, PciError, PciErrorKind, PciFunction, RegSpace, Vectors, WaitWaker};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
 use crate::chassis::{Chassis, Core, Posted};
 use crate::config::{COMMAND, COMMAND_BUS_MASTER, COMMAND_MEMORY};
@@ -128,10 +128,10 @@ unsafe impl PciFunction for SimFunction {
             return Err(self.error(&tried, PciErrorKind::Argument("interrupts are on already: drop the objects that the first call returned")));
         }
         self.chassis().access(|core, slot| core.model.msix().program(slot, count));
-        let vectors = (0..usize::from(count)).map(|vector| SimInterrupt { chassis: Arc::clone(self.chassis()), vector });
+        let vectors = (0..usize::from(count)).map(|vector| SimInterrupt { chassis: Arc::clone(self.chassis()), vector, waker: None });
         // What fired while nobody held the vectors is stale.
         let vectors: Vec<_> = vectors.collect();
-        vectors.iter().for_each(|interrupt: &SimInterrupt| _ = interrupt.take());
+        vectors.iter().for_each(|interrupt: &SimInterrupt| _ = take(interrupt.event()));
         Ok(Vectors::new(vectors))
     }
 
@@ -238,22 +238,40 @@ impl Doorbell for SimDoorbell {
 pub struct SimInterrupt {
     chassis: Arc<Chassis>,
     vector: usize,
+    waker: Option<Arc<SimWaker>>,
+}
+
+/// How often an eventfd was written to since it was taken last.
+fn take(event: &OwnedFd) -> u64 {
+    let mut count = [0; 8];
+    match rustix::io::read(event, &mut count) {
+        Ok(8) => u64::from_ne_bytes(count),
+        _ => 0,
+    }
 }
 
 impl SimInterrupt {
-    /// How often the vector fired since it was taken last.
-    fn take(&self) -> u64 {
-        let mut count = [0; 8];
-        match rustix::io::read(&self.chassis.vectors[self.vector], &mut count) {
-            Ok(8) => u64::from_ne_bytes(count),
-            _ => 0,
-        }
+    fn event(&self) -> &OwnedFd {
+        &self.chassis.vectors[self.vector]
     }
 
-    /// Sleeps until the vector fires or `pause` is over.
+    fn is_woken(&self) -> bool {
+        self.waker.as_ref().is_some_and(|waker| take(&waker.0) > 0)
+    }
+
+    /// Sleeps until the vector fires, somebody ends the wait, or `pause` is over.
     fn sleep(&self, pause: Option<Duration>) {
         let timeout = pause.map(|pause| Timespec { tv_sec: pause.as_secs() as i64, tv_nsec: pause.subsec_nanos().into() });
-        let _ = poll(&mut [PollFd::new(&self.chassis.vectors[self.vector], PollFlags::IN)], timeout.as_ref());
+        let waker = self.waker.as_ref().map_or(self.event(), |waker| &waker.0);
+        let _ = poll(&mut [PollFd::new(self.event(), PollFlags::IN), PollFd::new(waker, PollFlags::IN)], timeout.as_ref());
+    }
+}
+
+impl AsFd for SimInterrupt {
+    /// Readable when the vector fired, until [`Interrupt::wait`] took that. To be watched, and neither read nor written to. A device that is not live fires
+    /// nothing while nobody moves it.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.event().as_fd()
     }
 }
 
@@ -262,8 +280,8 @@ impl Interrupt for SimInterrupt {
         let start = Instant::now();
         let mut stepped_us = 0;
         loop {
-            let fired = self.take();
-            if fired > 0 {
+            let fired = take(self.event());
+            if self.is_woken() || fired > 0 {
                 return Ok(fired);
             }
             if self.chassis.is_removed() {
@@ -289,8 +307,28 @@ impl Interrupt for SimInterrupt {
         }
     }
 
-    fn raw_fd(&self) -> Option<i32> {
-        Some(self.chassis.vectors[self.vector].as_raw_fd())
+    fn waker(&mut self) -> Result<Option<Arc<dyn WaitWaker>>, PciError> {
+        let waker = match &self.waker {
+            Some(waker) => waker,
+            None => {
+                let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
+                let failed = |error: rustix::io::Errno| {
+                    PciError::new(&self.chassis.name, "making a descriptor that ends waits", PciErrorKind::Host(error.to_string()))
+                };
+                let event = event.map_err(failed)?;
+                self.waker.insert(Arc::new(SimWaker(event)))
+            }
+        };
+        Ok(Some(waker.clone()))
+    }
+}
+
+/// Ends the waits of one vector: an eventfd beside the vector's.
+struct SimWaker(OwnedFd);
+
+impl WaitWaker for SimWaker {
+    fn wake(&self) {
+        let _ = rustix::io::write(&self.0, &1u64.to_ne_bytes());
     }
 }
 

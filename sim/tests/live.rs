@@ -106,7 +106,6 @@ fn posted_writes_come_before_later_accesses() {
 fn interrupts_of_a_live_card() {
     let mut card = Card::up();
     let mut vectors: Vec<_> = card.function.enable_interrupts(2).unwrap().into_iter().collect();
-    assert!(vectors[1].raw_fd().is_some_and(|fd| fd >= 0));
     card.w(0x898, 1 << 4);
     card.w(0xA00, (0x80 | 1) << 8);
     let _ = card.r(0x800);

@@ -2,11 +2,11 @@
 
 use std::fmt;
 use std::io::{self, IoSliceMut};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use driver_core::host::{Interrupt, PciError, PciErrorKind};
+use driver_core::host::{Interrupt, PciError, PciErrorKind, WaitWaker};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, epoll, eventfd, poll};
 use rustix::io::{Errno, ReadWriteFlags, preadv2, read, retry_on_intr};
 use vfio_bindings::bindings::vfio::{VFIO_PCI_ERR_IRQ_INDEX, VFIO_PCI_REQ_IRQ_INDEX};
@@ -197,16 +197,18 @@ fn poll_until<const N: usize>(fds: [BorrowedFd<'_>; N], flags: PollFlags, until:
 pub struct VfioInterrupt {
     fired: OwnedFd,
     events: Events,
+    waker: Option<Arc<EventWaker>>,
 }
 
 impl VfioInterrupt {
     pub(crate) fn new(events: Events) -> io::Result<Self> {
-        Ok(Self { fired: event()?, events })
+        Ok(Self { fired: event()?, events, waker: None })
     }
 }
 
 impl AsFd for VfioInterrupt {
-    /// Readable when the vector fired. It does not become readable when the device goes: watch [`Events`] as well.
+    /// Readable when the vector fired, until [`Interrupt::wait`] took that. To be watched, and neither read nor written to. It does not become readable when the
+    /// device goes: watch [`Events`] as well.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fired.as_fd()
     }
@@ -219,20 +221,43 @@ impl Interrupt for VfioInterrupt {
         let until = end_of(timeout_us);
         let failed = |error| host(name, "waiting for an interrupt", &error);
         loop {
-            let [fired, happened] = ready([self.fired.as_fd(), self.events.as_fd()], until).map_err(failed)?;
+            let waker = self.waker.as_ref().map_or(self.fired.as_fd(), |waker| waker.0.as_fd());
+            let [fired, happened, woken] = ready([self.fired.as_fd(), self.events.as_fd(), waker], until).map_err(failed)?;
             if happened && self.events.look().map_err(failed)?.is_some() {
                 return Err(PciError::new(name, "waiting for an interrupt", PciErrorKind::Gone));
             }
-            let count = if fired { take(&self.fired).map_err(|error| host(name, "taking an interrupt", &error))? } else { 0 };
+            let taken = |event| take(event).map_err(|error| host(name, "taking an interrupt", &error));
+            let count = if fired { taken(&self.fired)? } else { 0 };
+            let woken = match &self.waker {
+                Some(waker) if woken => taken(&waker.0)? > 0,
+                _ => false,
+            };
             // As with events: what was taken back ends no wait.
-            if count > 0 || is_over(until) {
+            if woken || count > 0 || is_over(until) {
                 return Ok(count);
             }
         }
     }
 
-    fn raw_fd(&self) -> Option<i32> {
-        Some(self.fired.as_raw_fd())
+    fn waker(&mut self) -> Result<Option<Arc<dyn WaitWaker>>, PciError> {
+        let waker = match &self.waker {
+            Some(waker) => waker,
+            None => {
+                let event = event().map_err(|error| host(&self.events.0.name, "making a descriptor that ends waits", &error))?;
+                self.waker.insert(Arc::new(EventWaker(event)))
+            }
+        };
+        Ok(Some(waker.clone()))
+    }
+}
+
+/// Ends the waits of one vector. An event of this process alone: that of the vector a vfio-user server has as well, and could fill so that writing to it waits.
+#[derive(Debug)]
+struct EventWaker(OwnedFd);
+
+impl WaitWaker for EventWaker {
+    fn wake(&self) {
+        let _ = rustix::io::write(&self.0, &1u64.to_ne_bytes());
     }
 }
 
@@ -271,6 +296,27 @@ mod tests {
         let before = Instant::now();
         assert_eq!(interrupt.wait(Some(20_000)), Ok(0));
         assert!(before.elapsed() >= Duration::from_millis(20));
+    }
+
+    #[test]
+    fn a_wait_is_ended_from_elsewhere_and_what_fired_is_told() {
+        let mut interrupt = interrupt();
+        let waker = interrupt.waker().unwrap().unwrap();
+        // Before the wait: however often, it ends one.
+        waker.wake();
+        waker.wake();
+        assert_eq!((interrupt.wait(None), interrupt.wait(Some(1000))), (Ok(0), Ok(0)));
+        // Beside the vector: what fired is not lost.
+        raise(&interrupt.fired);
+        interrupt.waker().unwrap().unwrap().wake();
+        assert_eq!((interrupt.wait(None), interrupt.wait(Some(0))), (Ok(1), Ok(0)));
+        // During the wait.
+        let begun = Instant::now();
+        let waiter = std::thread::spawn(move || interrupt.wait(Some(60_000_000)));
+        std::thread::sleep(Duration::from_millis(20));
+        waker.wake();
+        assert_eq!(waiter.join().unwrap(), Ok(0));
+        assert!(begun.elapsed() < Duration::from_secs(30));
     }
 
     #[test]

@@ -15,5 +15,5 @@ pub use clock::Clock;
 pub use config_space::ConfigSpace;
 pub use dma::{DmaDomain, DmaError, DmaMapper, DmaRegion, Iova, Mapping};
 pub use iova::{IovaAllocator, IovaExhausted, IovaNotTaken, IovaRequest};
-pub use pci::{Interrupt, PciError, PciErrorKind, PciFunction, PciId};
+pub use pci::{Interrupt, PciError, PciErrorKind, PciFunction, PciId, WaitWaker};
 pub use vectors::{VectorPlan, Vectors, VectorsIter};

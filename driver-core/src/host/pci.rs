@@ -2,6 +2,8 @@
 
 use alloc::boxed::Box;
 use alloc::string::String;
+use alloc::sync::Arc;
+use core::any::Any;
 use core::fmt;
 
 use crate::host::bar::Bar;
@@ -243,18 +245,24 @@ fn find_capability(
 }
 
 /// One interrupt vector.
-pub trait Interrupt: Send + 'static {
+///
+/// A host that has descriptors for its vectors says so on its own type, by `std::os::fd::AsFd`. Whoever holds the trait object finds that type by
+/// `downcast_ref`, for which the trait is [`Any`].
+pub trait Interrupt: Any + Send {
     /// Waits until the vector fires, at most `timeout_us` (`None`: without limit), and takes what is pending.
-    /// Returns how often it fired, 0 after a timeout.
+    /// Returns how often it fired, 0 after a timeout and after a wait that was ended by [`Interrupt::waker`]. `wait(Some(0))` never sleeps: it acknowledges what a
+    /// descriptor told, which is not readable any more then.
     ///
     /// # Errors
     /// [`PciError`] where the function is gone.
     fn wait(&mut self, timeout_us: Option<u64>) -> Result<u64, PciError>;
 
-    /// A file descriptor that becomes readable when the vector fires, for `epoll` and its kin; `None` where the host has no such thing. It is the
-    /// vector's own: to be watched, and neither read nor closed.
-    fn raw_fd(&self) -> Option<i32> {
-        None
+    /// What ends the waits of this vector from elsewhere; `None` where the host has no such thing.
+    ///
+    /// # Errors
+    /// [`PciError`] where the host has none left.
+    fn waker(&mut self) -> Result<Option<Arc<dyn WaitWaker>>, PciError> {
+        Ok(None)
     }
 }
 
@@ -262,9 +270,15 @@ impl<I: Interrupt + ?Sized> Interrupt for Box<I> {
     fn wait(&mut self, timeout_us: Option<u64>) -> Result<u64, PciError> {
         (**self).wait(timeout_us)
     }
-    fn raw_fd(&self) -> Option<i32> {
-        (**self).raw_fd()
+    fn waker(&mut self) -> Result<Option<Arc<dyn WaitWaker>>, PciError> {
+        (**self).waker()
     }
+}
+
+/// Ends the waits of one interrupt vector, from any thread: see [`Interrupt::waker`].
+pub trait WaitWaker: Send + Sync {
+    /// Ends the wait under way, or the next one, as if its time were over. Never blocks, and may be called by a signal handler.
+    fn wake(&self);
 }
 
 /// What went wrong with a PCI function: what was tried, on what, and why.

@@ -1,14 +1,18 @@
 //! The contracts of receive and transmit queues, what all drivers' queues do alike, stop and wake, NAPI.
 
+mod cancel;
 pub(crate) mod contract;
 pub mod core;
 pub(crate) mod gate;
 #[cfg(test)]
 mod gate_tests;
 pub(crate) mod poller;
+#[cfg(test)]
+mod poller_tests;
 pub(crate) mod refusal;
 
 pub use crate::ring::QueueFault;
+pub use cancel::Canceller;
 pub use contract::{DEFAULT_BUDGET, RxCounters, RxQueue, TxCounters, TxQueue, TxState, WakeFn};
 pub use gate::{GateConfig, GateError, TxGate};
 pub use poller::{NoInterrupt, PollError, Poller};

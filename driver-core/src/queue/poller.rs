@@ -3,12 +3,16 @@
 use core::fmt;
 
 use crate::buf::batch::Batch;
-use crate::host::pci::{PciError, PciErrorKind};
+use crate::host::pci::{Interrupt, PciError, PciErrorKind};
+use crate::queue::cancel::Canceller;
 use crate::queue::contract::{DEFAULT_BUDGET, RxQueue};
 use crate::ring::fault::QueueFault;
 
 /// How long a stalled queue sleeps before it looks for buffers again, in microseconds.
-const STALL_US: u64 = 100;
+pub(super) const STALL_US: u64 = 100;
+
+/// How long a poller that can be cancelled sleeps at a time, in microseconds, on an interrupt that cannot be woken.
+pub(super) const CANCEL_LOOK_US: u64 = 10_000;
 
 /// A receive queue that sleeps on its interrupt where nothing is there.
 ///
@@ -50,6 +54,7 @@ pub struct Poller<Q> {
     budget: usize,
     waits: u64,
     polls: u64,
+    canceller: Option<Canceller>,
 }
 
 impl<Q: RxQueue> Poller<Q> {
@@ -61,7 +66,7 @@ impl<Q: RxQueue> Poller<Q> {
         if queue.interrupt().is_none() {
             return Err(NoInterrupt { queue });
         }
-        Ok(Self { queue, budget: DEFAULT_BUDGET, waits: 0, polls: 0 })
+        Ok(Self { queue, budget: DEFAULT_BUDGET, waits: 0, polls: 0, canceller: None })
     }
 
     /// The same with another budget (at least 1).
@@ -75,11 +80,14 @@ impl<Q: RxQueue> Poller<Q> {
     /// Returns how many frames came, 0 after a timeout, after a wake-up for nothing, or where the batch has no room.
     ///
     /// A queue that is broken, or whose device is stopped, is never slept on: that it is comes back at once, and when its last frames were handed up. While
-    /// this sleeps it does not see that another thread stops the device: where that may happen, give a limit.
+    /// this sleeps it does not see that another thread stops the device: where that may happen, give a limit, or have that thread cancel the wait
+    /// ([`Poller::canceller`]).
     ///
     /// # Errors
     /// [`PollError`]
     pub fn next(&mut self, batch: &mut Batch, timeout_us: Option<u64>) -> Result<usize, PollError> {
+        // Before the frames: a busy queue never sleeps, and is to be cancelled too.
+        self.look_for_cancel()?;
         let received = self.poll(batch)?;
         // Frames are here, or there is no room for any: sleeping would be wrong in both cases.
         if received > 0 || batch.room() == 0 {
@@ -97,6 +105,20 @@ impl<Q: RxQueue> Poller<Q> {
             self.wait(timeout_us)?;
         }
         self.poll(batch)
+    }
+
+    /// What ends [`Poller::next`] from elsewhere, also one that waits without a limit. All of one poller's are the same.
+    ///
+    /// A host whose interrupts cannot be woken ([`Interrupt::waker`](crate::host::Interrupt::waker)) has the poller look for itself, every 10 ms while it sleeps.
+    ///
+    /// # Errors
+    /// [`PciError`] where the host has nothing left to wake it by.
+    pub fn canceller(&mut self) -> Result<Canceller, PciError> {
+        if let Some(canceller) = &self.canceller {
+            return Ok(canceller.clone());
+        }
+        let waker = self.queue.interrupt().map_or(Ok(None), Interrupt::waker)?;
+        Ok(self.canceller.insert(Canceller::new(waker)).clone())
     }
 
     /// How often it polled, and how often it slept.
@@ -119,14 +141,34 @@ impl<Q: RxQueue> Poller<Q> {
         self.queue
     }
 
+    fn look_for_cancel(&self) -> Result<(), PollError> {
+        match &self.canceller {
+            Some(canceller) if canceller.take() => Err(PollError::Cancelled),
+            _ => Ok(()),
+        }
+    }
+
+    /// A cancellation that comes before the sleep has set its mark before it wakes the interrupt, which then lets nobody sleep.
     fn wait(&mut self, timeout_us: Option<u64>) -> Result<(), PollError> {
         self.waits += 1;
-        let woken = match self.queue.interrupt() {
-            Some(interrupt) => interrupt.wait(timeout_us),
-            // `new` has seen it.
-            None => Err(PciError::new("a receive queue", "waiting for its interrupt", PciErrorKind::Missing("interrupt any more: poll the queue"))),
-        };
-        woken.map(drop).map_err(PollError::Interrupt)
+        let looks = self.canceller.as_ref().is_some_and(|canceller| !canceller.wakes());
+        let mut left_us = timeout_us;
+        loop {
+            let slice_us = if looks { Some(left_us.unwrap_or(u64::MAX).min(CANCEL_LOOK_US)) } else { left_us };
+            let woken = match self.queue.interrupt() {
+                Some(interrupt) => interrupt.wait(slice_us),
+                // `new` has seen it.
+                None => {
+                    Err(PciError::new("a receive queue", "waiting for its interrupt", PciErrorKind::Missing("interrupt any more: poll the queue")))
+                }
+            };
+            let fired = woken.map_err(PollError::Interrupt)?;
+            self.look_for_cancel()?;
+            left_us = left_us.map(|left| left.saturating_sub(slice_us.unwrap_or(left)));
+            if !looks || fired > 0 || left_us == Some(0) {
+                return Ok(());
+            }
+        }
     }
 
     /// Frames first: what came before a fault is handed up.
@@ -148,12 +190,14 @@ impl<Q> fmt::Debug for Poller<Q> {
 
 /// Why [`Poller::next`] receives nothing any more.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[allow(clippy::exhaustive_enums, reason = "the queue and its interrupt are all there is")]
+#[allow(clippy::exhaustive_enums, reason = "the queue, its interrupt and its user are all there is")]
 pub enum PollError {
     /// The queue is broken, or its device is stopped.
     Queue(QueueFault),
     /// The queue's interrupt cannot be waited for.
     Interrupt(PciError),
+    /// A [`Canceller`] was used. The queue works as before.
+    Cancelled,
 }
 
 impl fmt::Display for PollError {
@@ -161,6 +205,7 @@ impl fmt::Display for PollError {
         match self {
             Self::Queue(fault) => write!(f, "the receive queue gives no more frames: {fault}"),
             Self::Interrupt(error) => write!(f, "waiting for a receive queue's interrupt: {error}"),
+            Self::Cancelled => f.write_str("the wait for frames was cancelled, as its program asked for: the queue works as before"),
         }
     }
 }
@@ -170,6 +215,7 @@ impl core::error::Error for PollError {
         match self {
             Self::Queue(fault) => Some(fault),
             Self::Interrupt(error) => Some(error),
+            Self::Cancelled => None,
         }
     }
 }
@@ -199,138 +245,3 @@ impl<Q> fmt::Display for NoInterrupt<Q> {
 }
 
 impl<Q> core::error::Error for NoInterrupt<Q> {}
-
-#[cfg(test)]
-mod tests {
-    use std::string::ToString;
-    use std::vec;
-    use std::vec::Vec;
-
-    use super::*;
-    use crate::buf::pool::{BufPool, PoolConfig};
-    use crate::host::pci::Interrupt;
-    use crate::queue::contract::RxCounters;
-    use crate::testing::domain;
-
-    /// Each poll gives as many frames as the script says, each arming what it says.
-    struct Script {
-        pool: BufPool,
-        polls: Vec<usize>,
-        arms: Vec<bool>,
-        waits: Option<Waits>,
-        /// Polls after which the queue is broken.
-        breaks_after: usize,
-        polled: usize,
-    }
-
-    impl RxQueue for Script {
-        fn poll(&mut self, batch: &mut Batch, budget: usize) -> usize {
-            self.polled += 1;
-            let frames = if self.polls.is_empty() { 0 } else { self.polls.remove(0) };
-            batch.fill(&self.pool, frames.min(budget))
-        }
-        fn arm(&mut self) -> bool {
-            self.arms.remove(0)
-        }
-        fn interrupt(&mut self) -> Option<&mut dyn Interrupt> {
-            self.waits.as_mut().map(|waits| waits as _)
-        }
-        fn fault(&self) -> Option<QueueFault> {
-            (self.polled >= self.breaks_after).then_some(FAULT)
-        }
-        fn counters(&self) -> RxCounters {
-            RxCounters::default()
-        }
-    }
-
-    const FAULT: QueueFault = QueueFault::Index { index: 7, limit: 4 };
-
-    /// Remembers for how long it was waited on.
-    #[derive(Default)]
-    struct Waits(Vec<Option<u64>>);
-
-    impl Interrupt for Waits {
-        fn wait(&mut self, timeout_us: Option<u64>) -> Result<u64, PciError> {
-            self.0.push(timeout_us);
-            Ok(1)
-        }
-    }
-
-    fn script(polls: Vec<usize>, arms: Vec<bool>) -> Script {
-        let pool = BufPool::new(&domain().0, PoolConfig::new(256)).unwrap();
-        Script { pool, polls, arms, waits: Some(Waits::default()), breaks_after: usize::MAX, polled: 0 }
-    }
-
-    /// What one `next` returns, and which waits it made.
-    fn next(polls: Vec<usize>, arms: Vec<bool>, timeout_us: Option<u64>, room: usize) -> (usize, Vec<Option<u64>>) {
-        let script = script(polls, arms);
-        let mut batch = Batch::new(room.max(1));
-        if room == 0 {
-            batch.fill(&script.pool, 1);
-        }
-        let mut poller = Poller::new(script).unwrap().with_budget(8);
-        let received = poller.next(&mut batch, timeout_us).unwrap();
-        let script = poller.into_queue();
-        assert!(script.arms.is_empty(), "armed as often as the script says");
-        (received, script.waits.unwrap().0)
-    }
-
-    #[test]
-    fn frames_that_are_there_cost_no_wait() {
-        assert_eq!(next(vec![3], vec![], None, 64), (3, vec![]));
-        assert_eq!(next(vec![100], vec![], None, 64), (8, vec![]), "no more than the budget");
-        assert_eq!(next(vec![0], vec![], None, 0), (0, vec![]), "a full batch is no reason to sleep");
-    }
-
-    #[test]
-    fn an_idle_queue_is_armed_waited_for_and_polled_again() {
-        assert_eq!(next(vec![0, 5], vec![false], Some(777), 64), (5, vec![Some(777)]));
-        assert_eq!(next(vec![0, 0], vec![false], None, 64), (0, vec![None]));
-    }
-
-    #[test]
-    fn a_frame_that_came_before_the_arming_is_not_slept_over() {
-        assert_eq!(next(vec![0, 2], vec![true], None, 64), (2, vec![]));
-    }
-
-    #[test]
-    fn a_stalled_queue_sleeps_a_little_and_not_for_an_interrupt() {
-        assert_eq!(next(vec![0, 0, 4], vec![true], None, 64), (4, vec![Some(STALL_US)]));
-        assert_eq!(next(vec![0, 0, 0], vec![true], Some(7), 64), (0, vec![Some(7)]));
-    }
-
-    #[test]
-    fn a_queue_that_breaks_is_not_slept_on() {
-        // In the first poll, in the one behind the arming, in the one behind the sleep.
-        for (breaks_after, arms, waits) in [(1, vec![], 0), (2, vec![true], 0), (2, vec![false], 1), (3, vec![true], 1)] {
-            let mut poller = Poller::new(Script { breaks_after, ..script(vec![], arms) }).unwrap();
-            let error = poller.next(&mut Batch::new(8), None).unwrap_err();
-            assert_eq!(error, PollError::Queue(FAULT));
-            assert!(error.to_string().ends_with("the device names descriptor 7 of 4, which was not lent to it"), "{error}");
-            assert_eq!(poller.counts(), (breaks_after as u64, waits));
-        }
-    }
-
-    #[test]
-    fn frames_that_came_before_the_fault_are_handed_up_first() {
-        let mut poller = Poller::new(Script { breaks_after: 1, ..script(vec![3], vec![]) }).unwrap();
-        let mut batch = Batch::new(8);
-        assert_eq!(poller.next(&mut batch, None), Ok(3));
-        assert_eq!(poller.next(&mut batch, None), Err(PollError::Queue(FAULT)));
-    }
-
-    #[test]
-    fn a_queue_without_an_interrupt_comes_back() {
-        let error = Poller::new(Script { waits: None, ..script(vec![1], vec![]) }).unwrap_err();
-        assert!(error.to_string().contains("start the device with interrupts"), "{error}");
-        assert_eq!(error.into_queue().poll(&mut Batch::new(1), 1), 1);
-    }
-
-    #[test]
-    fn an_interrupt_that_went_away_is_an_error() {
-        let mut poller = Poller::new(script(vec![], vec![false])).unwrap();
-        poller.queue_mut().waits = None;
-        let error = poller.next(&mut Batch::new(1), None).unwrap_err();
-        assert!(error.to_string().ends_with("waiting for its interrupt: the function has no interrupt any more: poll the queue"), "{error}");
-    }
-}
