@@ -1,41 +1,47 @@
-//! Interrupts by MSI-X: one vector a receive queue, and the control vector for the link and all else (4.6.6.2, 7.3.1).
+//! Interrupts by MSI-X: one vector a receive queue, one a transmit queue where the function has as many, and the control vector for the link and all else
+//! (4.6.6.2, 7.3.1).
 
+use driver_core::barrier;
 use driver_core::device::ErrorKind;
 use driver_core::host::{Bar, VectorPlan};
+use driver_core::reg::NoSuchRegister;
 
 use crate::card::Card;
 use crate::regs::*;
 
-/// EITR.ITR_INTERVAL of the receive vectors, bits 11:3 in units of 2 us at 10 Gbit/s: at most one interrupt in 10 us. A queue that is busy is polled
-/// and fires none.
-const RX_INTERVAL: u32 = 5 << 3;
+/// EITR.ITR_INTERVAL of the queues' vectors, bits 11:3 in units of 2 us at 10 Gbit/s: at most one interrupt in 10 us. A receive queue that is busy is polled
+/// and fires none, and neither does a transmit queue that has room.
+const QUEUE_INTERVAL: u32 = 5 << 3;
 /// OTHER-VECTOR: what the control vector tells of.
 const OTHER_CAUSES: Eicr = Eicr::LSC;
 
 impl<B: Bar> Card<B> {
-    /// 4.6.6.2, "Operating with MSI-X". Receive vectors stay masked until their queues are armed; the control vector is let through at once.
+    /// 4.6.6.2, "Operating with MSI-X". The queues' vectors stay masked until their queues are armed; the control vector is let through at once.
     pub(crate) fn init_interrupts(&self, plan: VectorPlan) -> Result<(), ErrorKind> {
         let bar = &self.bar;
-        let control = u32::from(plan.control());
         // "The software driver associates between interrupt causes and MSI-X vectors [...] by programming the IVAR[n] and IVAR_MISC registers"
-        for queue in plan.all_rx().step_by(2) {
-            let entry = |queue: u16| plan.rx(queue).map_or(0, |vector| IVAR_VALID | u32::from(vector));
-            // 8.2.3.5.16: receive queue 2n in bits 7:0 and 2n+1 in bits 23:16; transmit queues, in between, have none.
-            IVAR.at(u32::from(queue) / 2)?.write(bar, entry(queue) | entry(queue + 1) << 16);
+        for (pair, ivar) in (0..).zip(IVAR.iter()) {
+            let entry = |vector: Option<u16>| vector.map_or(0, |vector| IVAR_VALID | u32::from(vector));
+            // 8.2.3.5.16: receive queue 2n in bits 7:0, transmit queue 2n in 15:8, then the same of 2n+1.
+            let entries = [plan.rx(2 * pair), plan.tx(2 * pair), plan.rx(2 * pair + 1), plan.tx(2 * pair + 1)].map(entry);
+            if entries != [0; 4] {
+                ivar.write(bar, entries.iter().rev().fold(0, |all, entry| all << 8 | entry));
+            }
         }
         // 8.2.3.5.17: the TCP timer in bits 7:0, all else in 15:8.
-        IVAR_MISC.write(bar, (IVAR_VALID | control) << 8);
+        IVAR_MISC.write(bar, (IVAR_VALID | u32::from(plan.control())) << 8);
         // "EIAC[n] registers should be set to auto clear for transmit and receive interrupt causes [...]. The EIAC bits that control the other and
         // TCP timer interrupt causes should be set to 0b"
-        let receive = plan.all_rx().fold(0, |vectors, vector| vectors | 1u32 << vector);
-        EIAC.write(bar, Eicr::from_bits_retain(receive));
+        let queues = plan.all_queues().fold(0, |vectors, vector| vectors | 1u64 << vector);
+        EIAC.write(bar, Eicr::from_bits_retain(queues as u32) & Eicr::RTXQ);
         // "Set the auto mask in the EIAM and EIAM[n] registers": a queue's vector is masked when it fires, until `arm` lets it through again.
-        EIAM_EX.at(0)?.write(bar, receive);
+        EIAM_EX.at(0)?.write(bar, queues as u32);
+        EIAM_EX.at(1)?.write(bar, (queues >> 32) as u32);
         // "Set the interrupt throttling in EITR[n] and GPIE"
-        for vector in plan.all_rx() {
-            EITR.at(vector.into())?.write(bar, RX_INTERVAL | EITR_CNT_WDIS);
+        for vector in plan.all_queues() {
+            set_interval(bar, vector, QUEUE_INTERVAL)?;
         }
-        EITR.at(control)?.write(bar, EITR_CNT_WDIS);
+        set_interval(bar, plan.control(), 0)?;
         GPIE.modify(bar, |v| v | Gpie::MULTIPLE_MSIX | Gpie::PBA_SUPPORT | Gpie::OCD | Gpie::EIAME);
         // Old causes would fire at once.
         EICR.write(bar, Eicr::from_bits_retain(u32::MAX));
@@ -51,5 +57,55 @@ impl<B: Bar> Card<B> {
         let causes = EICR.read(&self.bar) - Eicr::RTXQ;
         EIMS.write(&self.bar, OTHER_CAUSES);
         causes
+    }
+}
+
+fn set_interval(bar: &impl Bar, vector: u16, interval: u32) -> Result<(), NoSuchRegister> {
+    let eitr = match vector.checked_sub(24) {
+        Some(behind) => EITR_FROM_24.at(behind.into()),
+        None => EITR.at(vector.into()),
+    };
+    eitr?.write(bar, interval | EITR_CNT_WDIS);
+    Ok(())
+}
+
+/// A transmit queue's vector, masked until somebody waits for room.
+#[derive(Debug)]
+pub(crate) struct TxVector {
+    number: u16,
+    /// It was let through, and not masked since but perhaps by itself.
+    is_armed: bool,
+}
+
+impl TxVector {
+    pub(crate) fn new(number: u16) -> Self {
+        Self { number, is_armed: false }
+    }
+
+    fn bit(&self) -> u32 {
+        1 << (self.number % 32)
+    }
+
+    /// Lets the vector fire at the next report. One that was written before fires nothing: who arms looks at the ring behind this.
+    pub(crate) fn arm(&mut self, bar: &impl Bar) {
+        // The causes of reports since the last time, which would fire at once: no descriptor that is still to come. Above 15 they have no bit here, and such a
+        // vector may wake its queue for nothing.
+        EICR.write(bar, Eicr::from_bits_retain(1u32.checked_shl(self.number.into()).unwrap_or(0)) & Eicr::RTXQ);
+        if let Ok(mask) = EIMS_EX.at(u32::from(self.number) / 32) {
+            mask.write(bar, self.bit());
+        }
+        // The writes must have reached the card before the look at the ring: a report that comes after that look fires the interrupt.
+        let _flushed = STATUS.read(bar);
+        barrier::store_then_load();
+        self.is_armed = true;
+    }
+
+    /// Masks the vector, where it was armed.
+    pub(crate) fn disarm(&mut self, bar: &impl Bar) {
+        if core::mem::take(&mut self.is_armed)
+            && let Ok(mask) = EIMC_EX.at(u32::from(self.number) / 32)
+        {
+            mask.write(bar, self.bit());
+        }
     }
 }

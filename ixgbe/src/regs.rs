@@ -136,10 +136,14 @@ pub const EIMC: Reg<Eicr, Wo> = Reg::new(0x0_0888, "EIMC", "8.2.3.5.4");
 pub const EIAC: Reg<Eicr, Rw> = Reg::new(0x0_0810, "EIAC", "8.2.3.5.5");
 /// Eicr that mask themselves when their message is sent (registers 1 and 2: the MSI-X vectors 0 to 63).
 pub const EIAM_EX: RegArray<u32, Rw> = RegArray::new(0x0_0ad0, 4, 2, "EIAM", "8.2.3.5.10");
+/// Lets the vectors 0 to 63 through: writing 1 sets a bit.
+pub const EIMS_EX: RegArray<u32, Rw> = RegArray::new(0x0_0aa0, 4, 2, "EIMS", "8.2.3.5.8");
 /// Masks the vectors 0 to 63.
 pub const EIMC_EX: RegArray<u32, Wo> = RegArray::new(0x0_0ab0, 4, 2, "EIMC", "8.2.3.5.9");
-/// Interrupt throttling, one a vector.
+/// Interrupt throttling, one a vector: those of the vectors 0 to 23.
 pub const EITR: RegArray<u32, Rw> = RegArray::new(0x0_0820, 4, 24, "EITR", "8.2.3.5.12");
+/// The same of the vectors from 24 on.
+pub const EITR_FROM_24: RegArray<u32, Rw> = RegArray::new(0x1_2300, 4, 104, "EITR", "8.2.3.5.12");
 /// Which vector a queue's causes go to; two queues a register.
 pub const IVAR: RegArray<u32, Rw> = RegArray::new(0x0_0900, 4, 64, "IVAR", "8.2.3.5.16");
 /// Which vector the other causes go to.

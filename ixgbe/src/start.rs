@@ -10,7 +10,7 @@ use driver_core::device::config::Limits;
 use driver_core::device::control::{hand_out, take_back};
 use driver_core::device::error::steps;
 use driver_core::device::{Caps, Config, DeviceInfo, During, Error, ErrorKind, NetDriver, Offloads, Settings, Shared};
-use driver_core::host::{Bar, Clock, PciFunction, RegSpace, Vectors};
+use driver_core::host::{Bar, Clock, PciFunction, RegSpace, VectorPlan, Vectors};
 use driver_core::queue::TxGate;
 use driver_core::queue::core::RxLimits;
 use driver_core::ring::{DescRing, RingMemory, RxRing, TxRing};
@@ -21,6 +21,7 @@ use crate::control::{Control, Manage};
 use crate::desc::{rx, rx_rules, tx_rules};
 use crate::error::HardwareError;
 use crate::id::{Model, VENDOR};
+use crate::irq::TxVector;
 use crate::queues::{RingAt, RxSetup};
 use crate::regs::{BAR_BYTES, RDT, TDT};
 use crate::rx::{Receive, Rx};
@@ -100,7 +101,7 @@ pub fn open<F: PciFunction>(mut function: F, clock: Arc<dyn Clock>) -> Result<Ix
     info.ring_limits = MIN_RING..=MAX_RING;
     info.max_mtu = MAX_MTU;
     info.caps = DRIVEN | NOT_DRIVEN;
-    // One for a receive queue, and one for the link.
+    // One for a receive queue, and one for the link; transmit queues can do without.
     info.caps.set(Caps::INTERRUPTS, function.interrupt_count() > 1);
     info.used_caps = info.caps & DRIVEN;
     log::info!("{}: {} ({VENDOR:04x}:{:04x}), address {permanent_mac}", info.name, model.name, model.device);
@@ -136,8 +137,8 @@ impl<F: PciFunction> Ixgbe<F> {
         let settings = Settings::new(config, &self.info);
         match self.prepare(config, &settings).and_then(|queues| self.bring_up(&settings, queues)) {
             Ok(Up { queues, vectors }) => {
-                let Queues { mut rx, tx, pool, shared, .. } = queues;
-                let interrupt = hand_out(vectors, settings.vectors(), &mut rx);
+                let Queues { mut rx, mut tx, pool, shared, plan, .. } = queues;
+                let interrupt = hand_out(vectors, plan, &mut rx, &mut tx);
                 let Self { function, card, mut info, .. } = self;
                 info.used_caps = config::used_caps(&settings);
                 Ok(Started::new(Control::new(Manage::new(function, card), info, settings, shared, interrupt), rx, tx, pool))
@@ -160,6 +161,7 @@ impl<F: PciFunction> Ixgbe<F> {
             tx: Vec::new(),
             tx_rings: Vec::new(),
             pool,
+            plan: settings.vectors().and_then(|plan| plan.within(self.function.interrupt_count())),
             shared: Shared::watched(self.card.clock.clone(), settings.tx().hang_us()),
         };
         for index in 0..settings.rx().queue_count() {
@@ -224,7 +226,7 @@ impl<F: PciFunction> Ixgbe<F> {
         }
         card.enable_receive()?;
         // "Enable interrupts (see Section 4.6.3.1)."
-        let Some(plan) = settings.vectors() else { return Ok(Vectors::default()) };
+        let Some(plan) = queues.plan else { return Ok(Vectors::default()) };
         let vectors = self.function.enable_interrupts(plan.count())?;
         self.card.init_interrupts(plan)?;
         Ok(vectors)
@@ -268,6 +270,8 @@ struct Queues<B: Bar> {
     tx: Vec<Tx<B>>,
     tx_rings: Vec<RingAt>,
     pool: BufPool,
+    /// Which vector tells of what, as far as the function has them.
+    plan: Option<VectorPlan>,
     shared: Shared,
 }
 
@@ -286,7 +290,7 @@ impl<B: Bar> Queues<B> {
         let tail = card.bar.doorbell(RDT.at(index.into())?.offset())?;
         let max_frame_bytes = rx_limits(settings.mtu()).longest(true);
         let limits = RxLimits { max_frame_bytes, max_pieces: max_frame_bytes / self.pool.data_bytes() as usize + 1 };
-        let vector = settings.vectors().and_then(|plan| plan.rx(index));
+        let vector = self.plan.and_then(|plan| plan.rx(index));
         let kernel = Receive::new(ring, tail, card.bar.clone(), card.clock.clone(), index, vector, hidden);
         self.rx.push(Rx::new(kernel, self.shared.rx_seat(), index, limits));
         Ok(())
@@ -302,7 +306,8 @@ impl<B: Bar> Queues<B> {
         let gate = TxGate::new(gate, len)?;
         self.tx_rings.push(RingAt { iova: ring.iova(), len: ring.len() });
         let tail = card.bar.doorbell(TDT.at(index.into())?.offset())?;
-        let kernel = Transmit { ring, tail, bar: card.bar.clone(), clock: card.clock.clone(), index };
+        let vector = self.plan.and_then(|plan| plan.tx(index)).map(TxVector::new);
+        let kernel = Transmit { ring, tail, bar: card.bar.clone(), clock: card.clock.clone(), index, vector };
         self.tx.push(Tx::new(kernel, self.shared.tx_seat(), index, gate, limits).software(settings.software_work()));
         Ok(())
     }

@@ -12,6 +12,7 @@ use driver_core::ring::{BLOCK, Reclaimed, TxRing};
 
 use crate::card::answers;
 use crate::desc::tx as bits;
+use crate::irq::TxVector;
 use crate::queues::stop_tx;
 use crate::regs::{LINKS, Links};
 use crate::silence::silence;
@@ -26,6 +27,8 @@ pub struct Transmit<B: Bar> {
     pub(crate) bar: B,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) index: u16,
+    /// What fires for the queue where it is armed.
+    pub(crate) vector: Option<TxVector>,
 }
 
 impl<B: Bar> TxKernel for Transmit<B> {
@@ -121,6 +124,19 @@ impl<B: Bar> TxKernel for Transmit<B> {
             return WhyStuck::Lost(QueueFault::Gone);
         }
         if LINKS.read(&self.bar).contains(Links::LINK_UP) { WhyStuck::Unknown } else { WhyStuck::NoLink }
+    }
+
+    /// Whatever room is wanted: a full queue's last descriptor asks for a report, and those before it one in so many.
+    fn arm(&mut self, _descriptors: u32) {
+        if let Some(vector) = &mut self.vector {
+            vector.arm(&self.bar);
+        }
+    }
+
+    fn disarm(&mut self) {
+        if let Some(vector) = &mut self.vector {
+            vector.disarm(&self.bar);
+        }
     }
 
     fn stop(&mut self) -> Stop {

@@ -128,13 +128,28 @@ fn the_spreading_table_is_full_on_each_family() {
 }
 
 #[test]
-fn vectors_are_the_queues_numbers() {
+fn vectors_are_the_queues_numbers_and_transmit_queues_come_behind() {
     let card = Card::new();
-    let started = card.start(&Config::new().rx_queues(3).interrupts(true));
+    let started = card.start(&Config::new().rx_queues(3).tx_queues(2).interrupts(true));
     let read = registers(&card);
-    assert_eq!((read(0x900), read(0x904)), (0x0081_0080, 0x0000_0082), "IVAR");
-    assert_eq!(read(0xa00), 0x8300, "IVAR_MISC");
-    assert_eq!((read(0x810), read(0xad0)), (7, 7), "EIAC, EIAM");
+    assert_eq!((read(0x900), read(0x904), read(0x908)), (0x8481_8380, 0x0000_0082, 0), "IVAR");
+    assert_eq!(read(0xa00), 0x8500, "IVAR_MISC");
+    assert_eq!((read(0x810), read(0xad0), read(0xad4)), (0x1f, 0x1f, 0), "EIAC, EIAM");
+    assert_eq!((read(0x820), read(0x830), read(0x834)), (0x28, 0x28, 0), "EITR: 10 us for queues, in units of 2 us");
+    assert_eq!((read(0xaa0), read(0xaa4)), (0, 0), "EIMS: no queue fires until it is armed");
     assert_eq!(read(0x898) & 0xc000_0030, 0xc000_0030, "GPIE");
+    drop(started);
+}
+
+#[test]
+fn thirty_two_queues_have_vectors_in_both_halves_of_the_registers() {
+    let card = Card::new();
+    let config = Config::new().rx_queues(16).rx_ring(64).tx_queues(16).tx_ring(64).interrupts(true);
+    let started = card.start(&config);
+    let read = registers(&card);
+    assert_eq!((read(0x900), read(0x91c)), (0x9181_9080, 0x9f8f_9e8e), "IVAR");
+    assert_eq!(read(0xa00), 0xa000, "IVAR_MISC: the control vector is 32");
+    assert_eq!((read(0x810), read(0xad0), read(0xad4)), (0xffff, u32::MAX, 0), "EIAC has the vectors 0 to 15, EIAM all of them");
+    assert_eq!((read(0x87c), read(0x1_2300), read(0x1_231c), read(0x1_2320)), (0x28, 0x28, 0x28, 0), "EITR, from 24 on elsewhere");
     drop(started);
 }

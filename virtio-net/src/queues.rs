@@ -9,8 +9,16 @@ use driver_core::ring::split::SplitQueue;
 use crate::card::{Card, lost};
 use crate::config::MAX_RING;
 use crate::error::HardwareError;
-use crate::regs::{Features, common};
+use crate::regs::{Features, common, net};
 use crate::transport::Notify;
+
+/// A queue that is set up.
+pub(crate) struct QueueUp<F: PciFunction> {
+    pub(crate) queue: SplitQueue,
+    pub(crate) notify: Notify<F>,
+    /// It has the vector that it was to have.
+    pub(crate) interrupts: bool,
+}
 
 impl<F: PciFunction> Card<F> {
     /// The largest size of a queue, which it has after a reset; the queue stays selected.
@@ -44,7 +52,7 @@ impl<F: PciFunction> Card<F> {
         size: u16,
         features: Features,
         vector: Option<u16>,
-    ) -> Result<(SplitQueue, Notify<F>), ErrorKind> {
+    ) -> Result<QueueUp<F>, ErrorKind> {
         let (transport, common) = (&self.transport, &self.transport.common);
         let queue = SplitQueue::in_memory(memory, size, features.contains(Features::EVENT_IDX))?;
         common::QUEUE_SELECT.write(common, index);
@@ -53,13 +61,24 @@ impl<F: PciFunction> Card<F> {
         common::QUEUE_DESC.write(common, desc.0);
         common::QUEUE_DRIVER.write(common, driver.0);
         common::QUEUE_DEVICE.write(common, device.0);
-        let vector = vector.unwrap_or(common::NO_VECTOR);
-        common::QUEUE_MSIX_VECTOR.write(common, vector);
-        if common::QUEUE_MSIX_VECTOR.read(common) != vector {
-            return Err(HardwareError::Vector { what: "the receive queue", vector }.into());
+        let takes = self.give_vector(vector);
+        if let (Some(vector), false) = (vector, takes) {
+            if index == net::RECEIVEQ {
+                return Err(HardwareError::Vector { what: "the receive queue", vector }.into());
+            }
+            // Who waits for room can do so by the clock.
+            log::info!("{}: the device does not take vector {vector} for queue {index}, which interrupts nobody", transport.name);
+            self.give_vector(None);
         }
         let notify = transport.notify()?;
-        Ok((queue, notify))
+        Ok(QueueUp { queue, notify, interrupts: vector.is_some() && takes })
+    }
+
+    /// Gives the selected queue a vector, or none. Whether the device took it (4.1.5.1.2).
+    fn give_vector(&self, vector: Option<u16>) -> bool {
+        let (common, vector) = (&self.transport.common, vector.unwrap_or(common::NO_VECTOR));
+        common::QUEUE_MSIX_VECTOR.write(common, vector);
+        common::QUEUE_MSIX_VECTOR.read(common) == vector
     }
 
     /// 4.1.5.1.3: a queue is enabled when all else is set up.

@@ -22,6 +22,7 @@ use crate::config::{self, MAX_MTU, MAX_RING, MIN_RING};
 use crate::control::{Control, Manage};
 use crate::desc::NET_HDR_BYTES;
 use crate::error::HardwareError;
+use crate::queues::QueueUp;
 use crate::regs::{Features, net};
 use crate::rx::{Receive, Rx};
 use crate::silence::silence;
@@ -138,12 +139,13 @@ impl<F: PciFunction> VirtioNet<F> {
         let mut settings = Settings::new(config, &self.info);
         let mut shared = Shared::watched(self.card.transport.clock.clone(), settings.tx().hang_us());
         match self.bring_up(config, &mut settings, &mut shared) {
-            Ok(Running { rx, tx, used, pool, vectors, features }) => {
-                let mut rx = vec![rx];
-                let interrupt = hand_out(vectors, self.vector_plan(&settings), &mut rx);
+            Ok(Running { rx, tx, tx_interrupts, used, pool, vectors, features }) => {
+                let (mut rx, mut tx) = (vec![rx], vec![tx]);
+                let told = if tx_interrupts { &mut tx[..] } else { &mut [] };
+                let interrupt = hand_out(vectors, self.vector_plan(&settings), &mut rx, told);
                 let Self { card, mut info, .. } = self;
                 tell_features(&mut info, &card, features, settings.vectors().is_some());
-                Ok(Started::new(Control::new(Manage::new(card, features, used), info, settings, shared, interrupt), rx, vec![tx], pool))
+                Ok(Started::new(Control::new(Manage::new(card, features, used), info, settings, shared, interrupt), rx, tx, pool))
             }
             Err(kind) => {
                 // The queues are gone already; what they had lent comes back where the device is silent.
@@ -199,12 +201,13 @@ impl<F: PciFunction> VirtioNet<F> {
         let mut memory = ring_memory(&card.domain, rx_size, tx_size, indirect)?;
 
         let rx_vector = plan.and_then(|plan| plan.rx(0));
-        let (queue, notify) = card.set_up_queue(net::RECEIVEQ, &mut memory, rx_size, features, rx_vector)?;
+        let QueueUp { queue, notify, .. } = card.set_up_queue(net::RECEIVEQ, &mut memory, rx_size, features, rx_vector)?;
         let ring = SplitRx::new(queue, &pool)?;
         let rx_limits = RxLimits { max_frame_bytes: limits.longest(true), max_pieces: rx_len as usize };
         let mut rx = Rx::new(Receive::new(ring, notify, features, limits), shared.rx_seat(), 0, rx_limits);
 
-        let (queue, notify) = card.set_up_queue(net::TRANSMITQ, &mut memory, tx_size, features, None)?;
+        let QueueUp { queue, notify, interrupts: tx_interrupts } =
+            card.set_up_queue(net::TRANSMITQ, &mut memory, tx_size, features, plan.and_then(|plan| plan.tx(0)))?;
         let gate = TxGate::new(settings.tx().gate_config(), tx_len)?;
         let used = queue.used_index();
         let ring = SplitTx::in_memory(&mut memory, queue, &pool, indirect)?;
@@ -220,7 +223,7 @@ impl<F: PciFunction> VirtioNet<F> {
         card.enable_queue(net::TRANSMITQ);
         card.go_live()?;
         rx.kick();
-        Ok(Running { rx, tx, used, pool, vectors, features })
+        Ok(Running { rx, tx, tx_interrupts, used, pool, vectors, features })
     }
 }
 
@@ -260,6 +263,8 @@ struct Running<F: PciFunction> {
     rx: Rx<F>,
     tx: Tx<F>,
     used: UsedIndex,
+    /// The transmit queue has its vector.
+    tx_interrupts: bool,
     pool: BufPool,
     vectors: Vectors<F::Interrupt>,
     features: Features,

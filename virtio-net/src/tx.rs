@@ -108,6 +108,14 @@ impl<F: PciFunction> TxKernel for Transmit<F> {
         if has_link { WhyStuck::Unknown } else { WhyStuck::NoLink }
     }
 
+    fn arm(&mut self, descriptors: u32) {
+        self.ring.arm(descriptors);
+    }
+
+    fn disarm(&mut self) {
+        self.ring.disarm();
+    }
+
     /// A device cannot stop one queue alone.
     fn stop(&mut self) -> Stop {
         Stop::WithDevice

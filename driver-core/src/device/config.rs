@@ -102,7 +102,8 @@ impl Config {
     pub fn pool(self, pool: BufPool) -> Self {
         Self { pool: Some(pool), ..self }
     }
-    /// Whether receive queues get an interrupt each, to be waited on by [`Poller`](crate::queue::poller::Poller), and the link one more.
+    /// Whether receive queues get an interrupt each, to be waited on by [`Poller`](crate::queue::poller::Poller), and the link one more. Transmit queues
+    /// get one as well, for who waits for room, where the function has as many vectors.
     pub fn interrupts(self, wanted: bool) -> Self {
         Self { interrupts: wanted, ..self }
     }

@@ -14,10 +14,11 @@ use crate::device::stats::Stats;
 use crate::ether::MacAddr;
 use crate::host::pci::{Interrupt, PciFunction};
 use crate::host::vectors::{VectorPlan, Vectors};
-use crate::queue::core::kernel::RxKernel;
+use crate::queue::core::kernel::{RxKernel, TxKernel};
 use crate::queue::core::lent::Silence;
 use crate::queue::core::rx::RxCore;
 use crate::queue::core::seat::Totals;
+use crate::queue::core::tx::TxCore;
 use crate::ring::fault::QueueFault;
 
 /// How far a device is in one of its transmit rings: they are the same where it has no work.
@@ -271,7 +272,7 @@ impl<K: ControlKernel> NetDevice for ControlCore<K> {
     }
 
     fn link_interrupt(&mut self) -> Option<&mut dyn Interrupt> {
-        self.interrupt.as_mut().map(|interrupt| interrupt as _)
+        self.interrupt.as_deref_mut()
     }
 
     fn set_rx_mode(&mut self, mode: RxMode) -> Result<(), Error> {
@@ -341,11 +342,21 @@ impl<K: ControlKernel> fmt::Debug for ControlCore<K> {
     }
 }
 
-/// Gives each receive queue its interrupt and returns that of the control handle, all of them as `plan` has them.
-pub fn hand_out<K: RxKernel>(mut vectors: Vectors<impl Interrupt>, plan: Option<VectorPlan>, queues: &mut [RxCore<K>]) -> Option<Box<dyn Interrupt>> {
+/// Gives each queue its interrupt and returns that of the control handle, all of them as `plan` has them.
+pub fn hand_out<R: RxKernel, T: TxKernel>(
+    mut vectors: Vectors<impl Interrupt>,
+    plan: Option<VectorPlan>,
+    rx: &mut [RxCore<R>],
+    tx: &mut [TxCore<T>],
+) -> Option<Box<dyn Interrupt>> {
     let plan = plan?;
-    for queue in queues {
+    for queue in rx {
         if let Some(interrupt) = plan.rx(queue.index()).and_then(|vector| vectors.take(vector)) {
+            queue.set_interrupt(Box::new(interrupt));
+        }
+    }
+    for queue in tx {
+        if let Some(interrupt) = plan.tx(queue.index()).and_then(|vector| vectors.take(vector)) {
             queue.set_interrupt(Box::new(interrupt));
         }
     }

@@ -85,9 +85,9 @@ impl Settings {
         work.set(Work::VLAN, self.software.contains(Caps::TX_VLAN_INSERT));
         work
     }
-    /// Which interrupt vector tells of what; `None`: none is used.
+    /// Which interrupt vector tells of what, of a function that has enough of them ([`VectorPlan::within`]); `None`: none is used.
     pub fn vectors(&self) -> Option<VectorPlan> {
-        self.interrupts.then(|| VectorPlan::new(self.rx.queue_count()))
+        self.interrupts.then(|| VectorPlan::new(self.rx.queue_count()).with_tx(self.tx.queue_count()))
     }
     /// Which frames come in beside those for the device.
     pub fn rx_mode(&self) -> RxMode {
@@ -143,7 +143,10 @@ mod tests {
         let mut info = DeviceInfo::new("test", "test", "a test's", mac);
         info.max_mtu = 9710;
         let start = Settings::new(&config, &info);
-        assert_eq!((start.mac(), start.mtu(), start.limits().untagged_bytes(), start.vectors()), (mac, 9000, 9014, Some(VectorPlan::new(3))));
+        assert_eq!(
+            (start.mac(), start.mtu(), start.limits().untagged_bytes(), start.vectors()),
+            (mac, 9000, 9014, Some(VectorPlan::new(3).with_tx(1)))
+        );
         assert_eq!((start.rx(), start.tx(), start.rss()), (config.rx_config(), config.tx_config(), config.rss_config()));
         assert_eq!((start.rx_mode(), start.offloads()), (RxMode::PROMISCUOUS, Offloads::TX_CHECKSUM));
         assert_eq!((start.software(), start.software_work()), (Caps::TX_VLAN_INSERT, Work::VLAN), "what software cannot do it is not to do");

@@ -4,55 +4,74 @@ use alloc::vec::{self, Vec};
 use core::fmt;
 use core::iter::Flatten;
 
-/// Which interrupt vector tells of what, for every driver: receive queue `i` has vector `i`, and the last one, the control vector, tells of the link, of errors
-/// and of whatever else is no queue's. Transmit queues have none: whoever sends looks for what was sent when it sends again.
+/// Which interrupt vector tells of what, for every driver: receive queue `i` has vector `i`, behind them each transmit queue has one, and the last one, the
+/// control vector, tells of the link, of errors and of whatever else is no queue's.
 ///
-/// A device that can tell of a queue and of all else by one vector does with one less ([`VectorPlan::within`]): then whoever waits for the last queue is
-/// woken by a link that comes or goes as well, and the control handle has no interrupt of its own.
+/// Where a function has too few ([`VectorPlan::within`]), transmit queues go without: who waits for room looks again by time. A device that can tell of a
+/// receive queue and of all else by one vector does with one less still: then whoever waits for the last queue is woken by a link that comes or goes as well,
+/// and the control handle has no interrupt of its own.
 ///
 /// ```
 /// use driver_core::host::VectorPlan;
-/// let plan = VectorPlan::new(2);
+/// let plan = VectorPlan::new(2).with_tx(1);
 /// assert_eq!((plan.rx(0), plan.rx(1), plan.rx(2)), (Some(0), Some(1), None));
-/// assert_eq!((plan.control(), plan.count()), (2, 3));
+/// assert_eq!((plan.tx(0), plan.tx(1)), (Some(2), None));
+/// assert_eq!((plan.control(), plan.count()), (3, 4));
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct VectorPlan {
-    /// At most [`MOST_RX_QUEUES`], so that the control vector and the count are numbers of 16 bits too.
+    /// With those of the transmit queues at most [`MOST_QUEUES`], so that the control vector and the count are numbers of 16 bits too.
     rx_queues: u16,
+    /// Transmit queues that have a vector: all of them, or none.
+    tx_queues: u16,
     /// The control vector is that of the last receive queue.
     shares_control: bool,
 }
 
 /// More queues than any function has vectors for (MSI-X: 2048).
-const MOST_RX_QUEUES: u16 = u16::MAX - 1;
+const MOST_QUEUES: u16 = u16::MAX - 1;
 
 impl VectorPlan {
-    /// The plan for a device with so many receive queues. More than 65534 count as 65534: no function has as many vectors.
+    /// The plan for a device with so many receive queues, of which no transmit queue has a vector. More than 65534 count as 65534: no function has as many
+    /// vectors.
     pub const fn new(rx_queues: u16) -> Self {
-        Self { rx_queues: if rx_queues < MOST_RX_QUEUES { rx_queues } else { MOST_RX_QUEUES }, shares_control: false }
+        Self { rx_queues: if rx_queues < MOST_QUEUES { rx_queues } else { MOST_QUEUES }, tx_queues: 0, shares_control: false }
     }
 
-    /// The plan for a function with `available` vectors and a device that may tell of a queue and of all else by one: this plan where they are enough; where
-    /// one is missing, the same with a control vector that is the last receive queue's too. `None` where they are fewer still.
+    /// The same with a vector for each of so many transmit queues. As many as there are numbers left.
+    pub const fn with_tx(self, tx_queues: u16) -> Self {
+        let left = MOST_QUEUES - self.rx_queues;
+        Self { tx_queues: if tx_queues < left { tx_queues } else { left }, ..self }
+    }
+
+    /// The plan for a function with `available` vectors and a device that may tell of a receive queue and of all else by one: this plan where they are enough;
+    /// else the same without vectors of transmit queues; where one is missing still, with a control vector that is the last receive queue's too. `None` where
+    /// they are fewer than that.
     ///
     /// ```
     /// use driver_core::host::VectorPlan;
-    /// let one = VectorPlan::new(1).within(1).unwrap();
-    /// assert_eq!((one.rx(0), one.control(), one.count()), (Some(0), 0, 1));
+    /// let plan = VectorPlan::new(1).with_tx(1);
+    /// assert_eq!(plan.within(2), Some(VectorPlan::new(1)));
+    /// let one = plan.within(1).unwrap();
+    /// assert_eq!((one.rx(0), one.tx(0), one.control(), one.count()), (Some(0), None, 0, 1));
     /// assert_eq!(VectorPlan::new(2).within(1), None);
     /// ```
     pub const fn within(self, available: u16) -> Option<Self> {
+        if available >= self.count() {
+            return Some(self);
+        }
+        let without = Self { tx_queues: 0, ..self };
         match self.rx_queues {
-            _ if available >= self.count() => Some(self),
-            queues if queues > 0 && available >= queues => Some(Self { shares_control: true, ..self }),
+            _ if available >= without.count() => Some(without),
+            queues if queues > 0 && available >= queues => Some(Self { shares_control: true, ..without }),
             _ => None,
         }
     }
 
     /// How many vectors it takes: what [`PciFunction::enable_interrupts`](crate::host::PciFunction::enable_interrupts) is asked for.
     pub const fn count(self) -> u16 {
-        if self.shares_control { self.rx_queues } else { self.rx_queues + 1 }
+        let queues = self.rx_queues + self.tx_queues;
+        if self.shares_control { queues } else { queues + 1 }
     }
 
     /// The vector of receive queue `queue`, `None` where the device has no such queue.
@@ -60,9 +79,19 @@ impl VectorPlan {
         if queue < self.rx_queues { Some(queue) } else { None }
     }
 
+    /// The vector of transmit queue `queue`, `None` where it has none.
+    pub const fn tx(self, queue: u16) -> Option<u16> {
+        if queue < self.tx_queues { Some(self.rx_queues + queue) } else { None }
+    }
+
     /// The vectors of the receive queues, in the order of the queues.
     pub fn all_rx(self) -> impl Iterator<Item = u16> {
         0..self.rx_queues
+    }
+
+    /// The vectors of all queues, those of the receive queues first.
+    pub fn all_queues(self) -> impl Iterator<Item = u16> {
+        0..self.rx_queues + self.tx_queues
     }
 
     /// The vector of everything that is no queue's.
@@ -173,6 +202,21 @@ mod tests {
             assert_eq!((shared.within(rx_queues), plan.within(rx_queues - 1)), (Some(shared), None));
         }
         assert_eq!((VectorPlan::new(0).within(0), VectorPlan::new(0).within(1)), (None, Some(VectorPlan::new(0))));
+    }
+
+    #[test]
+    fn transmit_queues_have_vectors_behind_the_receive_queues_where_there_are_enough() {
+        for (rx_queues, tx_queues) in [(1, 1), (2, 5), (16, 16)] {
+            let (plan, bare) = (VectorPlan::new(rx_queues).with_tx(tx_queues), VectorPlan::new(rx_queues));
+            assert_eq!((plan.count(), plan.control()), (rx_queues + tx_queues + 1, rx_queues + tx_queues));
+            assert!((0..rx_queues).map(|queue| plan.rx(queue)).chain((0..tx_queues).map(|queue| plan.tx(queue))).eq(plan.all_queues().map(Some)));
+            assert_eq!((plan.tx(tx_queues), bare.tx(0)), (None, None));
+            assert_eq!((plan.within(plan.count()), plan.within(plan.count() - 1)), (Some(plan), Some(bare)));
+            assert_eq!((plan.within(rx_queues + 1), plan.within(rx_queues)), (Some(bare), bare.within(rx_queues)));
+        }
+        let most = VectorPlan::new(u16::MAX).with_tx(u16::MAX);
+        assert_eq!((most.count(), most.tx(0)), (u16::MAX, None));
+        assert_eq!(VectorPlan::new(1).with_tx(u16::MAX).count(), u16::MAX);
     }
 
     #[test]

@@ -140,6 +140,11 @@ impl TxGate {
         if self.counts_bytes() { u32::MAX } else { self.config.wake_at }
     }
 
+    /// Of how many more descriptors that come back a stopped queue with `free` of them runs again; where bytes are limited, each may be the one.
+    pub fn missing(&self, free: u32) -> u32 {
+        if self.counts_bytes() { 1 } else { self.config.wake_at.saturating_sub(free).max(1) }
+    }
+
     /// How often the queue stopped and woke.
     pub fn transitions(&self) -> (u64, u64) {
         (self.stops, self.wakes)

@@ -13,7 +13,7 @@ pub(crate) mod refusal;
 
 pub use crate::ring::QueueFault;
 pub use cancel::Canceller;
-pub use contract::{DEFAULT_BUDGET, RxCounters, RxQueue, TxCounters, TxQueue, TxState, WakeFn};
+pub use contract::{DEFAULT_BUDGET, RxCounters, RxQueue, TX_PAUSE_US, TxCounters, TxQueue, TxState, WakeFn};
 pub use gate::{GateConfig, GateError, TxGate};
 pub use poller::{NoInterrupt, PollError, Poller};
 pub use refusal::{Refusal, TxDrops};

@@ -105,6 +105,12 @@ impl SplitEnd {
         unsafe { self.avail.add(1).read() }
     }
 
+    /// `used_event`: behind which used entry the driver wants an interrupt (2.7.7).
+    pub fn used_event(&self) -> u16 {
+        // SAFETY: by the word of `new`; it stands behind `flags`, `idx` and the ring.
+        unsafe { self.avail.add(2 + usize::from(self.size)).read() }
+    }
+
     /// The descriptors that were made available since the last call.
     pub fn next_heads(&mut self) -> Vec<u16> {
         let heads = (0..self.available().wrapping_sub(self.seen)).map(|k| self.seen.wrapping_add(k) % self.size);

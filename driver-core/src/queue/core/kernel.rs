@@ -232,6 +232,13 @@ pub trait TxKernel: fmt::Debug + Send {
     /// Rings the doorbell.
     fn ring_doorbell(&mut self);
 
+    /// Lets the queue's interrupt fire when `descriptors` more came back than [`TxKernel::reclaim`] found, or all of them; it may fire earlier. A reclaim behind it
+    /// finds what came back too early for it to fire. Never called where the queue has no interrupt.
+    fn arm(&mut self, _descriptors: u32) {}
+
+    /// Lets the queue's interrupt fire no more, where it was armed.
+    fn disarm(&mut self) {}
+
     /// Stops the hardware queue. Buffers of frames that were sent before it stopped are not in the ring any more.
     fn stop(&mut self) -> Stop;
 

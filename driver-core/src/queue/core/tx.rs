@@ -1,17 +1,19 @@
 //! Transmit: frames in, descriptors out; stop and wake.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::fmt;
 use core::mem::ManuallyDrop;
 
 use crate::buf::batch::Batch;
 use crate::ether::FrameLimits;
+use crate::host::pci::{Interrupt, PciError, PciErrorKind};
 use crate::offload::Work;
-use crate::queue::contract::{TxCounters, TxQueue, TxState, WakeFn};
+use crate::queue::contract::{TX_PAUSE_US, TxCounters, TxQueue, TxState, WakeFn};
 use crate::queue::core::check::{check, check_work, do_work, pad};
 use crate::queue::core::kernel::{Put, TxKernel, WhyStuck};
 use crate::queue::core::lent::Stop;
-use crate::queue::core::seat::Seat;
+use crate::queue::core::seat::{Seat, Watch};
 use crate::queue::gate::TxGate;
 use crate::queue::refusal::Refusal;
 use crate::ring::fault::QueueFault;
@@ -31,6 +33,7 @@ pub struct TxCore<K: TxKernel> {
     /// What it may do in its device's place.
     software: Work,
     wake: Option<WakeFn>,
+    interrupt: Option<Box<dyn Interrupt>>,
     /// Where the queue stood when it was seen not to move, and since when.
     stuck: Option<Stuck>,
     /// Where buffers go when the caller brings no batch.
@@ -51,6 +54,11 @@ struct Stuck {
 /// How often a device is asked, within the time that a queue may stand still: a link that was down meanwhile is seen.
 const LOOKS: u64 = 4;
 
+/// How long who waits for room sleeps on an interrupt at most, in microseconds, before it looks whether the queue hangs or was stopped.
+const LOOK_US: u64 = 500_000;
+/// How long who waits for room without an interrupt sleeps for the first time, in microseconds: in which a line of 10 Gbit/s sends 50 frames of 1514 bytes.
+const FIRST_PAUSE_US: u64 = TX_PAUSE_US / 16;
+
 /// What became of the frame at the front.
 enum Step {
     Taken,
@@ -69,6 +77,7 @@ impl<K: TxKernel> TxCore<K> {
             limits,
             software: Work::SOFTWARE,
             wake: None,
+            interrupt: None,
             stuck: None,
             home: Batch::new(1),
             index,
@@ -81,6 +90,11 @@ impl<K: TxKernel> TxCore<K> {
     pub fn software(mut self, work: Work) -> Self {
         self.software = work;
         self
+    }
+
+    /// Gives the queue the interrupt that fires for it.
+    pub fn set_interrupt(&mut self, interrupt: Box<dyn Interrupt>) {
+        self.interrupt = Some(interrupt);
     }
 
     /// The queue's number.
@@ -199,6 +213,7 @@ impl<K: TxKernel> TxCore<K> {
     #[cold]
     #[inline(never)]
     fn wake(&mut self) {
+        self.kernel.disarm();
         if let Some(wake) = &mut self.wake {
             wake();
         }
@@ -220,6 +235,23 @@ impl<K: TxKernel> TxCore<K> {
             self.wake();
         }
         TxState::Broken(fault)
+    }
+
+    /// Whether who submits learns something new: the gate is open, or the queue has failed.
+    fn is_worth_a_submit(&self) -> bool {
+        !self.gate.is_stopped() || !self.seat.is_running()
+    }
+
+    /// One sleep of who waits for room: until the interrupt fires, though no longer than until a hang is to be looked for; without one, `pause_us` by the clock.
+    /// Returns how long it was, 0 where the interrupt ended it.
+    fn sleep_for_room(&mut self, watch: &Watch, pause_us: u64, left_us: u64) -> Result<u64, PciError> {
+        let Some(interrupt) = &mut self.interrupt else {
+            let sleep_us = pause_us.min(left_us);
+            watch.clock.sleep_us(sleep_us);
+            return Ok(sleep_us);
+        };
+        let sleep_us = (watch.limit_us / LOOKS).clamp(1, LOOK_US).min(left_us);
+        Ok(if interrupt.wait(Some(sleep_us))? == 0 { sleep_us } else { 0 })
     }
 
     /// Queues frames until the batch is empty, the ring is full, or one is refused.
@@ -336,6 +368,43 @@ impl<K: TxKernel> TxQueue for TxCore<K> {
 
     fn pending(&self) -> usize {
         self.kernel.pending() as usize
+    }
+
+    fn arm(&mut self) -> bool {
+        if self.is_worth_a_submit() {
+            return true;
+        }
+        if self.interrupt.is_some() {
+            let missing = self.gate.missing(self.kernel.free());
+            self.kernel.arm(missing);
+        }
+        // What came back between the last look and the arming fires no interrupt.
+        self.reclaim();
+        self.is_worth_a_submit()
+    }
+
+    fn interrupt(&mut self) -> Option<&mut dyn Interrupt> {
+        self.interrupt.as_deref_mut()
+    }
+
+    fn wait_for_room(&mut self, timeout_us: Option<u64>) -> Result<bool, PciError> {
+        let Some(watch) = self.seat.watch().cloned() else {
+            let without = PciErrorKind::Missing("clock that its transmit queues could wait by: poll the queue");
+            return Err(PciError::new(K::DRIVER, "waiting for room in a transmit queue", without));
+        };
+        let begun_us = watch.clock.now_us();
+        let (mut pause_us, mut slept_us) = (FIRST_PAUSE_US, 0);
+        while !self.arm() {
+            // By what was slept, too: a clock may stand still while an interrupt is waited for, as a simulated one does.
+            let passed_us = watch.clock.now_us().saturating_sub(begun_us).max(slept_us);
+            let left_us = timeout_us.map_or(u64::MAX, |limit_us| limit_us.saturating_sub(passed_us));
+            if left_us == 0 {
+                return Ok(false);
+            }
+            slept_us = slept_us.saturating_add(self.sleep_for_room(&watch, pause_us, left_us)?);
+            pause_us = (2 * pause_us).min(TX_PAUSE_US);
+        }
+        Ok(true)
     }
 
     fn on_wake(&mut self, wake: Option<WakeFn>) {

@@ -244,9 +244,15 @@ impl SplitQueue {
 
     /// Asks for an interrupt at the next used entry, and says whether there is one already.
     pub(super) fn arm(&mut self) -> bool {
+        self.arm_behind(1)
+    }
+
+    /// Asks for an interrupt when `entries` more are used, or all that the device has, and says whether one is already. Without event indexes it comes at the next one.
+    pub(super) fn arm_behind(&mut self, entries: u16) -> bool {
         self.armed = true;
         if self.event_idx {
-            self.avail.store(AVAIL_RING + u32::from(self.size), self.next_used);
+            let before_last = entries.min(self.outstanding()).saturating_sub(1);
+            self.avail.store(AVAIL_RING + u32::from(self.size), self.next_used.wrapping_add(before_last));
         } else {
             self.avail.store(0, 0);
         }

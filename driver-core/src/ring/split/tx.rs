@@ -143,6 +143,18 @@ impl<const HEADER: usize> SplitTx<HEADER> {
         self.queue.ready()
     }
 
+    /// Asks for an interrupt when the device has given back so many frames that `descriptors` more are free, or all frames, and says whether it gave any back
+    /// already. Without event indexes the interrupt comes at the next frame, and at each one behind it until [`SplitTx::disarm`].
+    pub fn arm(&mut self, descriptors: u32) -> bool {
+        // Each frame has one descriptor at least.
+        self.queue.arm_behind(descriptors.try_into().unwrap_or(u16::MAX))
+    }
+
+    /// Asks for no interrupts, as [`SplitRx::disarm`](super::SplitRx::disarm).
+    pub fn disarm(&mut self) {
+        self.queue.disarm();
+    }
+
     /// Shows the device what was made available, and says whether it wants to be notified (2.7.10).
     #[inline(always)]
     pub fn publish(&mut self) -> bool {

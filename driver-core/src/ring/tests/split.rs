@@ -180,6 +180,43 @@ fn a_receive_queue_starts_anew_with_every_buffer_that_it_has() {
 }
 
 #[test]
+fn a_transmit_queue_is_armed_for_the_entry_that_makes_enough_room_across_the_wrap_around() {
+    let domain = domain().0;
+    let pool = BufPool::new(&domain, PoolConfig::new(64)).unwrap();
+    let mut tx = SplitTx::<HEADER>::new(SplitQueue::new(&domain, 16, true).unwrap(), &domain, &pool, false).unwrap();
+    let (mut card, mut batch) = (card_of(tx.queue()), Batch::new(64));
+    let mut used = 0u16;
+    // 16 entries a round: more than 65536 of them.
+    for round in 0..4200 {
+        for _ in 0..16 {
+            batch.push(pool.frame_from(&[7; 60]).unwrap()).unwrap();
+        }
+        tx.put_ordinary(&mut batch, 60, 1514);
+        tx.publish();
+        let heads = card.next_heads();
+        // Entry `used + n - 1` is the n-th from here; all of them are the most that can be waited for.
+        for (wanted, entry) in [(1, 0), (5, 4), (16, 15), (17, 15), (u32::MAX, 15)] {
+            assert!(!tx.arm(wanted), "round {round}");
+            assert_eq!(card.used_event(), used.wrapping_add(entry), "round {round}");
+        }
+        card.use_all(heads[..6].iter().copied(), 0);
+        assert!(tx.arm(3), "it gave some back already");
+        tx.reclaim(&mut batch).unwrap();
+        assert!(!tx.arm(30));
+        assert_eq!(card.used_event(), used.wrapping_add(15), "10 are left with the device");
+        card.use_all(heads[6..].iter().copied(), 0);
+        tx.reclaim(&mut batch).unwrap();
+        batch.release_spares();
+        used = used.wrapping_add(16);
+        tx.disarm();
+        assert_eq!(card.used_event(), used.wrapping_sub(1), "the entry that is farthest away");
+    }
+    drop(batch);
+    // SAFETY: the card of this test reads no more.
+    unsafe { tx.release() };
+}
+
+#[test]
 fn a_transmit_queue_starts_anew_and_gives_back_what_was_in_flight() {
     for indirect in [false, true] {
         let domain = domain().0;

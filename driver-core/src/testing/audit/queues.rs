@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 use core::fmt;
 
 use crate::buf::batch::Batch;
-use crate::host::pci::Interrupt;
+use crate::host::pci::{Interrupt, PciError};
 use crate::queue::contract::{RxCounters, RxQueue, TxCounters, TxQueue, TxState, WakeFn};
 use crate::ring::fault::QueueFault;
 use crate::testing::audit::book::{Book, Departure, Line, RxLine, TxLine, lock};
@@ -68,6 +68,13 @@ impl<Q: TxQueue> AuditedTx<Q> {
     pub(super) fn new(below: Q, book: &Arc<Book>) -> Self {
         Self { below, line: book.tx_line(), _end: Departure::of(book) }
     }
+
+    /// What may give descriptors back.
+    fn watched<T>(&mut self, work: impl FnOnce(&mut Q) -> T) -> T {
+        let done = work(&mut self.below);
+        lock(&self.line).pending = self.below.pending() as u64;
+        done
+    }
 }
 
 impl<Q: TxQueue> TxQueue for AuditedTx<Q> {
@@ -85,12 +92,19 @@ impl<Q: TxQueue> TxQueue for AuditedTx<Q> {
         state
     }
     fn reclaim(&mut self) -> usize {
-        let back = self.below.reclaim();
-        lock(&self.line).pending = self.below.pending() as u64;
-        back
+        self.watched(TxQueue::reclaim)
     }
     fn pending(&self) -> usize {
         self.below.pending()
+    }
+    fn arm(&mut self) -> bool {
+        self.watched(TxQueue::arm)
+    }
+    fn interrupt(&mut self) -> Option<&mut dyn Interrupt> {
+        self.below.interrupt()
+    }
+    fn wait_for_room(&mut self, timeout_us: Option<u64>) -> Result<bool, PciError> {
+        self.watched(|below| below.wait_for_room(timeout_us))
     }
     fn on_wake(&mut self, wake: Option<WakeFn>) {
         self.below.on_wake(wake);

@@ -16,7 +16,7 @@ use crate::device::settings::Settings;
 use crate::device::state::DeviceState;
 use crate::device::stats::Stats;
 use crate::ether::MacAddr;
-use crate::host::pci::Interrupt;
+use crate::host::pci::{Interrupt, PciError};
 use crate::queue::contract::{RxCounters, RxQueue, TxCounters, TxQueue, TxState, WakeFn};
 use crate::ring::fault::QueueFault;
 use crate::testing::memory::domain;
@@ -168,6 +168,15 @@ impl TxQueue for Tx {
     }
     fn pending(&self) -> usize {
         self.0.pending
+    }
+    fn arm(&mut self) -> bool {
+        true
+    }
+    fn interrupt(&mut self) -> Option<&mut dyn Interrupt> {
+        None
+    }
+    fn wait_for_room(&mut self, _: Option<u64>) -> Result<bool, PciError> {
+        Ok(true)
     }
     fn on_wake(&mut self, _: Option<WakeFn>) {}
     fn fault(&self) -> Option<QueueFault> {

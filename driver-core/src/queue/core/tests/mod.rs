@@ -3,6 +3,7 @@
 mod drops;
 mod ends;
 mod hang;
+mod room;
 mod rx;
 mod tx;
 mod tx_script;

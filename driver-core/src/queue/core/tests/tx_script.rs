@@ -57,6 +57,14 @@ pub(super) struct State {
     pub(super) stops: usize,
     /// What the queue was told that its device left.
     pub(super) left: Option<u32>,
+    /// For how many descriptors the interrupt is armed.
+    pub(super) armed: Option<u32>,
+    /// How often it was armed.
+    pub(super) arms: usize,
+    /// Frames that the device sends while the queue is being armed, too early for the interrupt to fire.
+    pub(super) sends_while_arming: usize,
+    /// How often the queue looked what was sent.
+    pub(super) looks: usize,
 }
 
 impl Default for State {
@@ -74,6 +82,10 @@ impl Default for State {
             does: Work::empty(),
             stops: 0,
             left: None,
+            armed: None,
+            arms: 0,
+            sends_while_arming: 0,
+            looks: 0,
         }
     }
 }
@@ -131,6 +143,7 @@ impl<const COUNTS: bool> TxKernel for Kernel<COUNTS> {
     }
     fn reclaim(&mut self, batch: &mut Batch) -> Result<Reclaimed, QueueFault> {
         let mut state = self.script.state();
+        state.looks += 1;
         if let Some(fault) = state.fault {
             return Err(fault);
         }
@@ -205,6 +218,14 @@ impl<const COUNTS: bool> TxKernel for Kernel<COUNTS> {
     }
     fn why_stuck(&mut self) -> WhyStuck {
         self.script.state().why_stuck
+    }
+    fn arm(&mut self, descriptors: u32) {
+        let mut state = self.script.state();
+        state.sent += core::mem::take(&mut state.sends_while_arming);
+        (state.armed, state.arms) = (Some(descriptors), state.arms + 1);
+    }
+    fn disarm(&mut self) {
+        self.script.state().armed = None;
     }
     fn stop(&mut self) -> Stop {
         self.script.state().stops += 1;
