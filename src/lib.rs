@@ -20,6 +20,9 @@
 //!
 //! [`open`] takes a device spec (see [`spec`]) and gives a [`Device`]; [`Device::start`] gives a [`Port`] with the control handle and the queues. Here the
 //! driver's types are erased, at the price of one dynamic call a batch. Who wants none of that, or no `std`, uses the drivers as they are.
+//!
+//! A program that waits asks for interrupts ([`Config::interrupts`]): a [`Poller`] sleeps until frames come, [`TxQueue::wait_for_room`] until a full queue takes
+//! more, and [`Interrupt`] gives both to event loops by their descriptors.
 
 #![warn(clippy::exhaustive_enums, clippy::exhaustive_structs)]
 
@@ -29,6 +32,8 @@ mod drivers;
 mod error;
 mod event;
 mod host;
+#[cfg(any(feature = "sim", feature = "vfio"))]
+mod interrupt;
 mod origin;
 mod pools;
 mod port;
@@ -39,13 +44,15 @@ pub use drivers::{Driven, driver_for};
 pub use error::Error;
 pub use event::Event;
 pub use host::{Host, open, open_all};
+#[cfg(any(feature = "sim", feature = "vfio"))]
+pub use interrupt::Interrupt;
 pub use port::{Port, Report};
 pub use spec::{Spec, SpecError};
 
 pub use driver_core::buf::{Batch, BufPool, Frame, PoolConfig};
 pub use driver_core::device::{Config, DeviceInfo, DeviceState, Error as DeviceError, Link, NetDevice, RxMode, Stats};
 pub use driver_core::ether::MacAddr;
-pub use driver_core::queue::{DEFAULT_BUDGET, PollError, Poller, QueueFault, Refusal, RxQueue, TxDrops, TxQueue, TxState};
+pub use driver_core::queue::{Canceller, DEFAULT_BUDGET, PollError, Poller, QueueFault, Refusal, RxQueue, TxDrops, TxQueue, TxState};
 
 pub use driver_core;
 #[cfg(feature = "ixgbe")]
