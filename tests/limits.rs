@@ -4,6 +4,7 @@ mod common;
 
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Output};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use barewire::sim::ixgbe::{Ixgbe, IxgbeOptions};
 use barewire::sim::wire::peer;
@@ -15,13 +16,18 @@ fn with_threads(threads: u32, program: &str, arguments: &[&str]) -> Output {
     let mut command = Command::new("prlimit");
     command.args([&format!("--nproc={threads}:{threads}"), "--"]);
     if rustix::process::geteuid().is_root() {
-        command.args(["setpriv", "--reuid", NOBODY_ELSE, "--regid", NOBODY_ELSE, "--clear-groups"]);
+        let user = nobody_else().to_string();
+        command.args(["setpriv", "--reuid", &user, "--regid", &user, "--clear-groups"]);
     }
     command.arg(program).args(arguments).output().unwrap()
 }
 
-/// A user of no name.
-const NOBODY_ELSE: &str = "64123";
+/// A user of no name, whose threads no other program of this or another run of the tests has.
+fn nobody_else() -> u32 {
+    static USERS: AtomicU32 = AtomicU32::new(0);
+    // Between what systems give to people and what they give to containers.
+    61_184 + (std::process::id() * 8 + USERS.fetch_add(1, Ordering::Relaxed)) % 4096
+}
 
 /// A copy of a program that every user can run, wherever the build folder lies.
 fn copy(directory: &Directory, program: &str, name: &str) -> String {

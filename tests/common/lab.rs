@@ -48,10 +48,20 @@ impl Lab {
         lab
     }
 
-    /// Its socket comes first, then its link: until then frames are lost, as on any cable.
+    /// Its socket comes first, then its link: until then frames are lost, as on any cable. Its own question to everybody, whether its address is taken, is no
+    /// answer: it may have come before ours was heard.
     pub(crate) fn wait_until_it_answers(&mut self) {
         let mut answer = [0; 2048];
-        let mut asked = || self.socket.send_to(&arp_request(), &self.far).is_ok() && self.heard(&mut answer, 50).is_some();
+        let mut asked = || {
+            self.socket.send_to(&arp_request(), &self.far).is_ok() && {
+                while self.heard(&mut answer, 50).is_some() {
+                    if answer[0] & 1 == 0 {
+                        return true;
+                    }
+                }
+                false
+            }
+        };
         let tries = (0..200).find(|_| {
             let answered = asked();
             std::thread::sleep(Duration::from_millis(if answered { 0 } else { 50 }));
