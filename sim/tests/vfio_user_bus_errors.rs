@@ -167,7 +167,14 @@ fn bus_errors_elsewhere_end_the_process_as_before() {
     }
     for how in ["sent", "met"] {
         let program = std::env::current_exe().unwrap();
-        let child = Command::new(program).args(["--exact", "bus_errors_elsewhere_end_the_process_as_before"]).env(CHILD, how).output().unwrap();
+        let folder = std::env::temp_dir().join(format!("barewire-bus-errors-{}-{how}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let mut command = Command::new(program);
+        command.args(["--exact", "bus_errors_elsewhere_end_the_process_as_before"]).env(CHILD, how);
+        // A process that ends by a signal leaves its socket.
+        let child = command.env("TMPDIR", &folder).output();
+        std::fs::remove_dir_all(&folder).unwrap();
+        let child = child.unwrap();
         assert_eq!(child.status.signal(), Some(Signal::BUS.as_raw()), "{how}: {child:?}");
     }
 }
