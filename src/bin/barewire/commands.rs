@@ -53,11 +53,15 @@ fn wait_for_a_line(stdin: &Stdin) {
 
 fn obey(line: &str, cable: &Cable, mishaps: &Mishaps, quiet: bool) {
     let words: Vec<_> = line.split_whitespace().collect();
+    if let ["mishap", word] = words[..]
+        && let Some(mishap) = Mishap::of(word)
+    {
+        return mishaps.happen(mishap);
+    }
     match words[..] {
         [] => {}
         ["link", "down"] => cable.pull(),
         ["link", "up"] => cable.plug_in(),
-        ["mishap", word] if Mishap::of(word).is_some() => Mishap::of(word).into_iter().for_each(|mishap| mishaps.happen(mishap)),
         // Either may be closed, and where standard output is to be JSON nothing else goes there.
         ["help"] if !quiet => _ = writeln!(std::io::stdout(), "{HELP}"),
         ["help"] => _ = writeln!(std::io::stderr(), "{HELP}"),
