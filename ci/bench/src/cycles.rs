@@ -2,9 +2,6 @@
 
 use std::process::Command;
 
-use clap::ValueEnum;
-
-use crate::driver::Driver;
 use crate::lap::Lap;
 
 /// Laps in one repetition: short enough to fall between two disturbances.
@@ -43,7 +40,7 @@ fn calibrate() -> u64 {
 }
 
 /// Prints the cycles a frame of every quiet repetition, one a line.
-pub(crate) fn one_process(lap: &mut Box<dyn Lap>, batch: usize) {
+pub(crate) fn one_process(lap: &mut Box<dyn Lap>) {
     let fence = (0..1000)
         .map(|_| {
             let start = now();
@@ -57,11 +54,11 @@ pub(crate) fn one_process(lap: &mut Box<dyn Lap>, batch: usize) {
         let before = calibrate();
         let mut cycles = 0;
         for _ in 0..LAPS {
-            lap.fill(batch);
+            lap.fill();
             let start = now();
-            lap.driver_part(batch);
+            lap.driver_part();
             cycles += (now() - start).saturating_sub(fence);
-            lap.complete(batch);
+            lap.complete();
         }
         let after = calibrate();
         best = best.min(before).min(after);
@@ -69,33 +66,22 @@ pub(crate) fn one_process(lap: &mut Box<dyn Lap>, batch: usize) {
     }
     let quiet = kept.iter().filter(|&&(worst, _)| worst as f64 <= best as f64 * TOLERANCE);
     for (_, cycles) in quiet {
-        println!("{:.3}", *cycles as f64 / f64::from(LAPS) / batch as f64);
+        println!("{:.3}", *cycles as f64 / f64::from(LAPS) / lap.frames() as f64);
     }
 }
 
-/// The median of all quiet repetitions of `processes` processes; `None` where none was quiet.
-fn figure(name: &str, processes: u32, batch: usize, ring: u32) -> Option<f64> {
+/// Prints the median of all quiet repetitions of `processes` processes, which are started with this one's own arguments.
+pub(crate) fn figure(processes: u32) {
     let program = std::env::current_exe().expect("the path of this program");
+    let arguments: Vec<_> = std::env::args_os().skip(2).collect();
     let mut all: Vec<f64> = Vec::new();
     for _ in 0..processes {
-        let arguments = ["cycles-once".into(), name.into(), batch.to_string(), ring.to_string()];
-        let output = Command::new(&program).args(arguments).output().expect("this program starts again");
+        let output = Command::new(&program).arg("cycles-once").args(&arguments).output().expect("this program starts again");
         all.extend(String::from_utf8_lossy(&output.stdout).lines().filter_map(|line| line.parse::<f64>().ok()));
     }
     all.sort_by(f64::total_cmp);
-    all.get(all.len() / 2).copied()
-}
-
-/// Prints the table.
-pub(crate) fn table(driver: Driver, processes: u32) {
-    let name = driver.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());
-    println!("{name}: cycles a frame (time-stamp counter; receive + swap + transmit; median of the quiet repetitions of {processes} processes)");
-    for ring in [512, 4096] {
-        for batch in [1, 8, 32, 64, 256] {
-            match figure(&name, processes, batch, ring) {
-                Some(cycles) => println!("ring={ring} b={batch} cycles={cycles:.1}"),
-                None => println!("ring={ring} b={batch} no repetition was quiet: run it again when the machine is idle"),
-            }
-        }
+    match all.get(all.len() / 2) {
+        Some(cycles) => println!("{cycles:.1}"),
+        None => println!("no repetition was quiet: run it again when the machine is idle"),
     }
 }

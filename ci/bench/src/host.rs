@@ -38,6 +38,11 @@ unsafe impl DmaMapper for Heap {
     }
 }
 
+/// A domain that stub cards share.
+pub(crate) fn domain() -> DmaDomain {
+    DmaDomain::new(Arc::new(Heap))
+}
+
 /// The memory that a device finds at `iova`.
 pub(crate) fn device_ptr<T>(iova: u64) -> *mut T {
     std::ptr::with_exposed_provenance_mut((iova - DISTANCE) as usize)
@@ -154,7 +159,7 @@ pub(crate) struct StubFunction {
 
 impl StubFunction {
     /// `capabilities` are the bytes of configuration space from 0x40 on.
-    pub(crate) fn new((vendor, device): (u16, u16), capabilities: &[u8], bar: PlainBar) -> Self {
+    pub(crate) fn new((vendor, device): (u16, u16), capabilities: &[u8], bar: PlainBar, dma: &DmaDomain) -> Self {
         let mut config = [0; 256];
         config[..2].copy_from_slice(&vendor.to_le_bytes());
         config[2..4].copy_from_slice(&device.to_le_bytes());
@@ -163,7 +168,7 @@ impl StubFunction {
             (config[0x06], config[0x34]) = (1 << 4, 0x40);
             config[0x40..][..capabilities.len()].copy_from_slice(capabilities);
         }
-        Self { dma: DmaDomain::new(Arc::new(Heap)), bar, config }
+        Self { dma: dma.clone(), bar, config }
     }
 }
 

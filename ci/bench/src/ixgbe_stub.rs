@@ -3,15 +3,19 @@
 use std::sync::Arc;
 
 use driver_core::device::Config;
+use driver_core::host::DmaDomain;
+use driver_core::queue::{RxQueue, TxQueue};
 
 use crate::host::{HostClock, PlainBar, StubFunction, device_ptr};
-use crate::lap::{Card, Forward, Lap};
+use crate::lap::{Card, Port};
+use crate::workload::Shape;
 
 /// Typed from the datasheet once more: a benchmark is no judge of offsets, but it should not follow the driver's mistakes either.
 const CTRL: u32 = 0x0_0000;
 const STATUS: u32 = 0x0_0008;
 const RDBAL0: u32 = 0x0_1000;
 const RDBAH0: u32 = 0x0_1004;
+const RDLEN0: u32 = 0x0_1008;
 const RDRXCTL: u32 = 0x0_2F00;
 const TDBAL0: u32 = 0x0_6000;
 const TDBAH0: u32 = 0x0_6004;
@@ -41,8 +45,9 @@ fn answer(bar: &PlainBar, offset: u32) -> u32 {
 }
 
 /// The card's view of the two rings.
-struct Stub {
+pub(crate) struct Stub {
     bar: PlainBar,
+    shape: Shape,
     rx: *mut [u64; 2],
     tx: *mut [u64; 2],
     mask: u32,
@@ -52,12 +57,17 @@ struct Stub {
 
 impl Card for Stub {
     fn receive(&mut self, frames: usize) {
-        // Section 7.1.6.2: RSS hash and type; status DD and EOP, length 60.
-        let words = [0x1234_5678 << 32 | 1, 60 << 32 | 0b11];
         for _ in 0..frames {
-            // SAFETY: the driver's ring is alive while the lap is, and the index is masked.
-            unsafe { self.rx.add((self.rx_head & self.mask) as usize).write_volatile(words) };
-            self.rx_head = self.rx_head.wrapping_add(1);
+            let mut left = self.shape.frame_bytes;
+            while left > 0 {
+                let len = left.min(self.shape.buffer_bytes);
+                left -= len;
+                // Section 7.1.6.2: RSS hash and type; the length, status DD, and EOP with the last.
+                let words = [0x1234_5678 << 32 | 1, u64::from(len) << 32 | 1 | u64::from(left == 0) << 1];
+                // SAFETY: the driver's ring is alive while the lap is, and the index is masked.
+                unsafe { self.rx.add((self.rx_head & self.mask) as usize).write_volatile(words) };
+                self.rx_head = self.rx_head.wrapping_add(1);
+            }
         }
     }
 
@@ -65,32 +75,35 @@ impl Card for Stub {
         let tail = self.bar.stored(TDT0);
         let mut sent = 0;
         while self.tx_head & self.mask != tail {
-            // SAFETY: as above.
-            unsafe {
+            // SAFETY: as in `receive`.
+            let word = unsafe {
                 let at = self.tx.add((self.tx_head & self.mask) as usize);
                 let [_, word] = at.read_volatile();
                 // Section 7.2.3.2.4: RS asks for a report, which is DD in the status field.
                 if word & 1 << 27 != 0 {
                     at.write_volatile([0, 1 << 32]);
                 }
-            }
+                word
+            };
             self.tx_head = self.tx_head.wrapping_add(1);
-            sent += 1;
+            // EOP: one a frame.
+            sent += usize::from(word & 1 << 24 != 0);
         }
         sent
     }
 }
 
-/// The 82599 driver, started on a stub with rings of `ring` descriptors.
-pub(crate) fn lap(ring: u32, batch: usize) -> Box<dyn Lap> {
+/// The 82599 driver, started on a stub in `domain`.
+pub(crate) fn port(domain: &DmaDomain, config: &Config, shape: Shape) -> Port<impl RxQueue + use<>, impl TxQueue + use<>, Stub> {
     let bar = PlainBar::new(128 * 1024, answer);
-    let device = ixgbe::open(StubFunction::new((0x8086, 0x10fb), &[], bar.clone()), Arc::new(HostClock::new())).expect("the stub answers");
-    let config = Config::new().rx_ring(ring).tx_ring(ring);
-    let mut started = device.start(&config).expect("the stub starts");
+    let function = StubFunction::new((0x8086, 0x10fb), &[], bar.clone(), domain);
+    let device = ixgbe::open(function, Arc::new(HostClock::new())).expect("the stub answers");
+    let mut started = device.start(config).expect("the stub starts");
     let base = |low, high| device_ptr(u64::from(bar.stored(low)) | u64::from(bar.stored(high)) << 32);
-    let card = Stub { rx: base(RDBAL0, RDBAH0), tx: base(TDBAL0, TDBAH0), mask: ring - 1, rx_head: 0, tx_head: 0, bar: bar.clone() };
+    let mask = bar.stored(RDLEN0) / 16 - 1;
+    let card = Stub { rx: base(RDBAL0, RDBAH0), tx: base(TDBAL0, TDBAH0), mask, rx_head: 0, tx_head: 0, bar: bar.clone(), shape };
     let (rx, tx) = (started.rx.remove(0), started.tx.remove(0));
     // The control handle would stop the card when dropped; the process ends with the benchmark.
     std::mem::forget(started.control);
-    Box::new(Forward::new(rx, tx, card, batch))
+    Port { rx, tx, card, pool: started.pool }
 }

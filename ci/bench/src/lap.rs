@@ -1,11 +1,13 @@
-//! One lap: the stub receives, the driver forwards, the stub sends.
+//! One lap: the stub receives, the program does its part, the stub sends.
 
-use driver_core::buf::{Batch, Frame};
+use driver_core::buf::{Batch, BufPool, Frame};
 use driver_core::queue::{RxQueue, TxQueue, TxState};
+
+use crate::workload::{Row, Workload};
 
 /// The card's side of a lap.
 pub(crate) trait Card {
-    /// Receives `frames` frames of 60 bytes.
+    /// Receives `frames` frames.
     fn receive(&mut self, frames: usize);
     /// Sends everything up to the transmit tail and reports where it was asked to. Returns how many frames it sent.
     fn send(&mut self) -> usize;
@@ -13,67 +15,169 @@ pub(crate) trait Card {
 
 /// What the measurements drive, whatever the driver.
 pub(crate) trait Lap {
-    /// The card receives `frames` frames.
-    fn fill(&mut self, frames: usize);
+    /// Frames in one lap.
+    fn frames(&self) -> usize;
+    /// The cards receive.
+    fn fill(&mut self);
     /// The part that is measured.
-    fn driver_part(&mut self, budget: usize);
-    /// The card sends, and all of it is checked to have been there.
-    fn complete(&mut self, frames: usize);
+    fn driver_part(&mut self);
+    /// The cards send, and all of it is checked to have been there.
+    fn complete(&mut self);
     /// Tail writes until now, both directions.
     fn doorbells(&self) -> u64;
 }
 
 /// A driver's queues and its stub.
-pub(crate) struct Forward<R, T, C> {
-    rx: R,
-    tx: T,
-    card: C,
+pub(crate) struct Port<R, T, C> {
+    pub(crate) rx: R,
+    pub(crate) tx: T,
+    pub(crate) card: C,
+    pub(crate) pool: BufPool,
+}
+
+impl<R: RxQueue + 'static, T: TxQueue + 'static, C> Port<R, T, C> {
+    /// The same as the facade's ports have them.
+    pub(crate) fn erased(self) -> Port<Box<dyn RxQueue>, Box<dyn TxQueue>, C> {
+        let Self { rx, tx, card, pool } = self;
+        Port { rx: Box::new(rx), tx: Box::new(tx), card, pool }
+    }
+}
+
+/// A program, with the ports that it needs.
+pub(crate) struct Bench<R, T, C> {
+    row: Row,
+    ports: Vec<Port<R, T, C>>,
     batch: Batch,
+    /// For programs that have one for each direction.
+    other: Batch,
 }
 
-impl<R: RxQueue, T: TxQueue, C: Card> Forward<R, T, C> {
-    pub(crate) fn new(rx: R, tx: T, card: C, batch: usize) -> Self {
-        Self { rx, tx, card, batch: Batch::new(batch) }
+impl<R, T, C> Bench<R, T, C> {
+    pub(crate) fn new(row: Row, ports: Vec<Port<R, T, C>>) -> Self {
+        Self { row, ports, batch: Batch::new(row.batch), other: Batch::new(row.batch) }
+    }
+
+    /// The ports that frames come from.
+    fn sources(&mut self) -> &mut [Port<R, T, C>] {
+        let count = match self.row.workload {
+            Workload::Send => 0,
+            Workload::TwoPools => 1,
+            _ => self.ports.len(),
+        };
+        &mut self.ports[..count]
     }
 }
 
-impl<R: RxQueue, T: TxQueue, C: Card> Lap for Forward<R, T, C> {
-    fn fill(&mut self, frames: usize) {
-        self.card.receive(frames);
+impl<R: RxQueue, T: TxQueue, C: Card> Lap for Bench<R, T, C> {
+    fn frames(&self) -> usize {
+        self.row.batch * if self.row.workload == Workload::BothWays { 2 } else { 1 }
     }
 
-    fn driver_part(&mut self, budget: usize) {
-        measured_part(&mut self.rx, &mut self.tx, &mut self.batch, budget);
+    fn fill(&mut self) {
+        let frames = self.row.batch;
+        self.sources().iter_mut().for_each(|port| port.card.receive(frames));
     }
 
-    fn complete(&mut self, frames: usize) {
-        let sent = self.card.send();
+    fn driver_part(&mut self) {
+        let Self { row, ports, batch, other } = self;
+        let budget = row.batch;
+        for from in 0..if row.workload == Workload::BothWays { 2 } else { 1 } {
+            let [rx, tx] = row.workload.way(from);
+            // Two ports, or one twice.
+            let (receive, rest) = ports.split_at_mut(1);
+            let (Port { rx: first_rx, tx: first_tx, pool, .. }, second) = (&mut receive[0], rest.first_mut());
+            let (rx, tx) = match (rx, tx, second) {
+                (1, 0, Some(second)) => (&mut second.rx, first_tx),
+                (0, 1, Some(second)) => (first_rx, &mut second.tx),
+                _ => (first_rx, first_tx),
+            };
+            match row.workload {
+                Workload::Drop => measured_part_drop(rx, batch, budget),
+                Workload::DropRetain => measured_part_retain(rx, batch, budget),
+                Workload::Send => measured_part_send(tx, pool, batch, budget),
+                Workload::TwoBatches => measured_part_two_batches(rx, tx, batch, other, budget),
+                _ => measured_part(rx, tx, batch, budget),
+            }
+        }
+    }
+
+    fn complete(&mut self) {
+        let sent: usize = self.ports.iter_mut().map(|port| port.card.send()).sum();
+        let wanted = if matches!(self.row.workload, Workload::Drop | Workload::DropRetain) { 0 } else { self.frames() };
+        let faults: Vec<_> = self.ports.iter().map(|port| (port.rx.fault(), port.tx.fault())).collect();
+        let received: u64 = self.ports.iter().map(|port| port.rx.counters().packets).sum();
         assert!(
-            sent == frames && self.batch.is_empty(),
-            "the driver forwarded {sent} of {frames} frames: {:?} {:?}",
-            self.rx.fault(),
-            self.tx.fault()
+            sent == wanted && self.batch.is_empty() && self.other.is_empty(),
+            "{sent} of {wanted} frames were sent, {received} received: {faults:?}"
         );
     }
 
     fn doorbells(&self) -> u64 {
-        self.rx.counters().doorbells + self.tx.counters().doorbells
+        self.ports.iter().map(|port| port.rx.counters().doorbells + port.tx.counters().doorbells).sum()
     }
 }
 
-/// Receive, swap, transmit. Callgrind counts what happens between entering and leaving this function.
+/// Receive, swap, transmit. Callgrind counts what happens between entering and leaving this function, and those below with the same beginning.
 #[inline(never)]
 fn measured_part(rx: &mut impl RxQueue, tx: &mut impl TxQueue, batch: &mut Batch, budget: usize) {
     rx.poll(batch, budget);
     for frame in batch.frames_mut() {
         swap_addresses(frame);
     }
+    submit(tx, batch);
+}
+
+/// Receive and drop.
+#[inline(never)]
+fn measured_part_drop(rx: &mut impl RxQueue, batch: &mut Batch, budget: usize) {
+    rx.poll(batch, budget);
+    batch.clear();
+}
+
+/// Receive, and look at each frame before it is dropped.
+#[inline(never)]
+fn measured_part_retain(rx: &mut impl RxQueue, batch: &mut Batch, budget: usize) {
+    rx.poll(batch, budget);
+    // The stub's frames are zeros.
+    batch.retain(|frame| frame.data().first().is_some_and(|&first| first != 0));
+}
+
+/// What is sent where nothing was received.
+static PACKET: [u8; 60] = [0x5a; 60];
+
+/// Make frames and send them.
+#[inline(never)]
+fn measured_part_send(tx: &mut impl TxQueue, pool: &BufPool, batch: &mut Batch, count: usize) {
+    batch.fill(pool, count);
+    for frame in batch.frames_mut() {
+        if let Ok(place) = frame.put(PACKET.len()) {
+            place.copy_from_slice(&PACKET);
+        }
+    }
+    submit(tx, batch);
+}
+
+/// Receive into one batch, send from another. What is transmitted comes back to the second, whose cache flows over into the pool.
+#[inline(never)]
+fn measured_part_two_batches(rx: &mut impl RxQueue, tx: &mut impl TxQueue, received: &mut Batch, sent: &mut Batch, budget: usize) {
+    rx.poll(received, budget);
+    while let Some(mut frame) = received.pop() {
+        swap_addresses(&mut frame);
+        if sent.push(frame).is_err() {
+            cold_refusal();
+        }
+    }
+    submit(tx, sent);
+}
+
+#[inline(always)]
+fn submit(tx: &mut impl TxQueue, batch: &mut Batch) {
     if tx.submit(batch) != TxState::Running {
         cold_refusal();
     }
 }
 
-/// What `Forward::complete` finds out about is not worth a message here.
+/// What `Bench::complete` finds out about is not worth a message here.
 #[cold]
 #[inline(never)]
 fn cold_refusal() {}

@@ -4,15 +4,15 @@
 //! addresses, submit. `ci/bench/run` counts its instructions under callgrind; `bench cycles` times it with the processor's time-stamp counter.
 
 mod cycles;
-mod driver;
 mod host;
 mod ixgbe_stub;
 mod lap;
 mod virtio_stub;
+mod workload;
 
 use clap::{Parser, Subcommand};
 
-use crate::driver::Driver;
+use crate::workload::Row;
 
 /// The drivers' own cost a frame, behind a stub card in plain memory.
 #[derive(Parser)]
@@ -26,46 +26,41 @@ struct Args {
 enum Command {
     /// Runs laps and prints nothing but what they did: the work that callgrind counts.
     Laps {
-        /// Which driver.
-        #[arg(long, value_enum, default_value_t = Driver::Ixgbe)]
-        driver: Driver,
-        /// Frames in one lap.
-        #[arg(long, default_value_t = 32)]
-        batch: usize,
-        /// Descriptors in each ring.
-        #[arg(long, default_value_t = 512)]
-        ring: u32,
+        #[command(flatten)]
+        row: Row,
         /// How many laps.
         #[arg(long, default_value_t = 2000)]
         laps: u32,
     },
-    /// Times laps: the median of quiet repetitions of several processes, for each size of batch and ring.
+    /// Times laps: the median of quiet repetitions of several processes.
     Cycles {
-        /// Which driver.
-        #[arg(long, value_enum, default_value_t = Driver::Ixgbe)]
-        driver: Driver,
+        #[command(flatten)]
+        row: Row,
         /// Processes for each figure.
         #[arg(long, default_value_t = 5)]
         processes: u32,
     },
     /// One process of `cycles`: prints the cycles a frame of each quiet repetition.
     #[command(hide = true)]
-    CyclesOnce { driver: Driver, batch: usize, ring: u32 },
+    CyclesOnce {
+        #[command(flatten)]
+        row: Row,
+    },
 }
 
 fn main() {
     match Args::parse().command {
-        Command::Laps { driver, batch, ring, laps } => {
-            let mut lap = driver.lap(ring, batch);
+        Command::Laps { row, laps } => {
+            let mut lap = row.lap();
             for _ in 0..laps {
-                lap.fill(batch);
-                lap.driver_part(batch);
-                lap.complete(batch);
+                lap.fill();
+                lap.driver_part();
+                lap.complete();
             }
-            let frames = u64::from(laps) * batch as u64;
+            let frames = u64::from(laps) * lap.frames() as u64;
             println!("frames={frames} tail_writes_per_frame={:.3}", lap.doorbells() as f64 / frames as f64);
         }
-        Command::Cycles { driver, processes } => cycles::table(driver, processes),
-        Command::CyclesOnce { driver, batch, ring } => cycles::one_process(&mut driver.lap(ring, batch), batch),
+        Command::Cycles { processes, .. } => cycles::figure(processes),
+        Command::CyclesOnce { row } => cycles::one_process(&mut row.lap()),
     }
 }

@@ -3,9 +3,12 @@
 use std::sync::Arc;
 
 use driver_core::device::Config;
+use driver_core::host::DmaDomain;
+use driver_core::queue::{RxQueue, TxQueue};
 
 use crate::host::{HostClock, PlainBar, StubFunction, device_ptr};
-use crate::lap::{Card, Forward, Lap};
+use crate::lap::{Card, Port};
+use crate::workload::Shape;
 
 /// Bytes of `virtio_net_hdr` with VERSION_1 (virtio 1.2, 5.1.6).
 const HEADER_BYTES: u32 = 12;
@@ -94,23 +97,33 @@ impl Queue {
     }
 }
 
-struct Stub {
+pub(crate) struct Stub {
     rx: Queue,
     tx: Queue,
+    shape: Shape,
 }
 
 impl Card for Stub {
     fn receive(&mut self, frames: usize) {
+        let Shape { frame_bytes, buffer_bytes } = self.shape;
+        let (total, lent) = (HEADER_BYTES + frame_bytes, HEADER_BYTES + buffer_bytes);
         for _ in 0..frames {
-            let Some((id, iova, _)) = self.rx.pop() else { break };
-            // SAFETY: the driver lent this buffer, which is longer than a header.
-            unsafe {
-                let header: *mut u8 = device_ptr(iova);
-                header.write_bytes(0, 10);
-                // num_buffers
-                header.add(10).cast::<u16>().write_unaligned(1);
+            let mut left = total;
+            while left > 0 {
+                let Some((id, iova, _)) = self.rx.pop() else { break };
+                if left == total {
+                    // SAFETY: the driver lent this buffer, which is longer than a header.
+                    unsafe {
+                        let header: *mut u8 = device_ptr(iova);
+                        header.write_bytes(0, 10);
+                        // num_buffers
+                        header.add(10).cast::<u16>().write_unaligned(total.div_ceil(lent) as u16);
+                    }
+                }
+                let len = left.min(lent);
+                self.rx.push(id, len);
+                left -= len;
             }
-            self.rx.push(id, HEADER_BYTES + 60);
         }
         self.rx.publish();
     }
@@ -118,7 +131,8 @@ impl Card for Stub {
     fn send(&mut self) -> usize {
         let mut sent = 0;
         while let Some((id, _, len_bytes)) = self.tx.pop() {
-            sent += usize::from(len_bytes == HEADER_BYTES + 60);
+            // A frame of several buffers is a chain, or a table: one entry as well.
+            sent += usize::from(len_bytes == HEADER_BYTES + self.shape.frame_bytes || self.shape.frame_bytes > self.shape.buffer_bytes);
             self.tx.push(id, 0);
         }
         self.tx.publish();
@@ -126,8 +140,8 @@ impl Card for Stub {
     }
 }
 
-/// The virtio driver, started on a stub with queues of `ring` descriptors.
-pub(crate) fn lap(ring: u32, batch: usize) -> Box<dyn Lap> {
+/// The virtio driver, started on a stub in `domain`.
+pub(crate) fn port(domain: &DmaDomain, config: &Config, shape: Shape) -> Port<impl RxQueue + use<>, impl TxQueue + use<>, Stub> {
     let bar = PlainBar::new(16 * 1024, answer);
     let mut capabilities = [0u8; 72];
     for (k, (cfg_type, offset, len_bytes)) in STRUCTURES.into_iter().enumerate() {
@@ -137,12 +151,12 @@ pub(crate) fn lap(ring: u32, batch: usize) -> Box<dyn Lap> {
         cap[8..12].copy_from_slice(&offset.to_le_bytes());
         cap[12..16].copy_from_slice(&len_bytes.to_le_bytes());
     }
-    let function = StubFunction::new((0x1af4, 0x1041), &capabilities, bar.clone());
+    let function = StubFunction::new((0x1af4, 0x1041), &capabilities, bar.clone(), domain);
     let device = virtio_net::open(function, Arc::new(HostClock::new())).expect("the stub answers");
-    let mut started = device.start(&Config::new().rx_ring(ring).tx_ring(ring)).expect("the stub starts");
-    let card = Stub { rx: Queue::find(&bar, 0), tx: Queue::find(&bar, 1) };
+    let mut started = device.start(config).expect("the stub starts");
+    let card = Stub { rx: Queue::find(&bar, 0), tx: Queue::find(&bar, 1), shape };
     let (rx, tx) = (started.rx.remove(0), started.tx.remove(0));
     // The control handle would reset the card when dropped; the process ends with the benchmark.
     std::mem::forget(started.control);
-    Box::new(Forward::new(rx, tx, card, batch))
+    Port { rx, tx, card, pool: started.pool }
 }
