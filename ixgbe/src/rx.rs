@@ -61,7 +61,19 @@ impl<B: Bar> RxKernel for Receive<B> {
 
     #[inline(always)]
     fn take_only(&mut self, batch: &mut Batch) -> bool {
-        self.ring.take_plain(batch)
+        // The slot that is emptied and filled again is the last that the card may use: the tail.
+        let tail = self.ring.next();
+        let is_taken = self.ring.take_plain(batch);
+        if is_taken {
+            barrier::before_doorbell();
+            self.tail.ring(tail);
+        }
+        is_taken
+    }
+
+    #[inline(always)]
+    fn take_first(&mut self, batch: &mut Batch, most: usize) -> Taken {
+        Taken { frames: self.ring.take_blocks(batch, most), bytes: 0 }
     }
 
     #[inline(always)]

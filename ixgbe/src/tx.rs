@@ -61,8 +61,18 @@ impl<B: Bar> TxKernel for Transmit<B> {
     }
 
     #[inline(always)]
-    fn put_only(&mut self, batch: &mut Batch, min_free: u32) -> bool {
-        self.ring.put_only(batch, min_free)
+    fn put_only(&mut self, batch: &mut Batch) -> bool {
+        self.ring.put_only(batch)
+    }
+
+    #[inline(always)]
+    fn allow_singles(&mut self, min_free: u32) {
+        self.ring.allow_singles(min_free);
+    }
+
+    #[inline(always)]
+    fn put_first(&mut self, batch: &mut Batch) -> Put {
+        Put { bytes: 0, again: self.ring.put_blocks(batch) > 0 }
     }
 
     #[inline(always)]

@@ -160,6 +160,11 @@ impl<F: PciFunction> RxKernel for Receive<F> {
     }
 
     #[inline(always)]
+    fn take_first(&mut self, batch: &mut Batch, most: usize) -> Taken {
+        self.take_ordinary(batch, most)
+    }
+
+    #[inline(always)]
     fn take_ordinary(&mut self, batch: &mut Batch, most: usize) -> Taken {
         if self.missing > 0 {
             return Taken::default();

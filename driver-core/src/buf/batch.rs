@@ -167,23 +167,38 @@ impl Batch {
 
     /// Fills the batch with empty frames of `pool`, `count` at most, taking the pool's lock once a block. Returns how many came.
     pub fn fill(&mut self, pool: &BufPool, count: usize) -> usize {
+        let count = count.min(self.room());
+        let Some(places) = self.places(count) else { return 0 };
         let mut done = 0;
-        while done < count && self.room() > 0 {
-            let Some(frame) = self.cache.take_empty(pool) else { break };
-            done += usize::from(self.push(frame).is_ok());
+        while done < count {
+            // SAFETY: there are `count` places.
+            let more = unsafe { self.cache.take_frames(pool, places.add(done), count - done) };
+            if more == 0 {
+                break;
+            }
+            done += more;
         }
+        // SAFETY: `done` frames were written to the places.
+        unsafe { self.commit(done) };
         done
     }
 
     /// Drops every frame. Their buffers stay in the cache as far as there is room.
     pub fn clear(&mut self) {
-        while let Some(frame) = self.pop() {
-            self.cache.recycle(frame);
+        while !self.is_empty() {
+            let frames = NonNull::from(self.frames()).cast();
+            // SAFETY: the frames at the front are initialised; those that go to the cache are forgotten.
+            let done = unsafe { self.cache.recycle_plain(frames, self.len()) };
+            self.advance(done);
+            if let Some(frame) = self.pop() {
+                self.cache.recycle(frame);
+            }
         }
     }
 
     /// Keeps the frames for which `keep` returns true, in order, and recycles the others. Where `keep` panics, the frame that it looked at
     /// and those behind it stay.
+    #[inline]
     pub fn retain(&mut self, mut keep: impl FnMut(&mut Frame) -> bool) {
         let mut rest = Retain { kept: self.head, next: self.head, batch: self };
         while rest.next < rest.batch.tail {
@@ -271,6 +286,12 @@ impl Batch {
         self.cache.room(pool)
     }
 
+    /// The same for `pool` in any case, whose stack is brought to hand, and emptied by half, where there is none for a block.
+    #[inline(always)]
+    pub(crate) fn room_for(&mut self, pool: NonNull<PoolInner>) -> usize {
+        self.cache.room_for(pool)
+    }
+
     /// The base of the stack at hand, and how many buffers of `pool` lie there.
     #[inline(always)]
     pub(crate) fn spares_of(&mut self, pool: NonNull<PoolInner>) -> (NonNull<RawBuf>, usize) {
@@ -352,6 +373,7 @@ struct Retain<'a> {
 
 impl Retain<'_> {
     /// Keeps the next frame or recycles it.
+    #[inline(always)]
     fn step(&mut self, keep: bool) {
         let (kept, next) = (self.kept, self.next);
         self.next = next + 1;
@@ -364,7 +386,7 @@ impl Retain<'_> {
                 frames.get_unchecked_mut(kept).write(frame);
                 self.kept = kept + 1;
             } else {
-                self.batch.cache.recycle(frame);
+                self.batch.cache.recycle_one(frame);
             }
         }
     }

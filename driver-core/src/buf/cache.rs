@@ -15,6 +15,9 @@ use crate::buf::frame::handle::Frame;
 use crate::buf::memory::{self, PoolInner, RawBuf};
 use crate::buf::pool::{BufPool, CHUNK};
 
+/// Buffers come back by blocks of so many.
+const BLOCK: usize = 8;
+
 /// Empty buffers of up to [`BufCache::POOLS`] pools. Every `Batch` carries one.
 ///
 /// What lies here nobody else can take: a pool that several batches or threads use has room for what each of their caches keeps
@@ -227,6 +230,15 @@ impl BufCache {
         if self.hot.pool == pool.as_ptr() { self.hot.room() } else { 0 }
     }
 
+    /// How many more buffers of `pool` fit onto the stack at hand, which is that of `pool` now. Where only few fitted, the older half went to the pool.
+    #[inline(always)]
+    pub(crate) fn room_for(&mut self, pool: NonNull<PoolInner>) -> usize {
+        if self.room(pool) < BLOCK {
+            self.make_room(pool);
+        }
+        self.hot.room()
+    }
+
     /// The base of the stack at hand.
     #[inline(always)]
     pub(crate) fn base(&mut self) -> NonNull<RawBuf> {
@@ -273,6 +285,87 @@ impl BufCache {
         }
     }
 
+    /// Writes up to `count` empty frames of `pool` to `places`, from the stack at hand, which is filled from the pool where it is empty. Returns how many.
+    ///
+    /// # Safety
+    /// There are `count` places.
+    #[inline]
+    pub(crate) unsafe fn take_frames(&mut self, pool: &BufPool, places: NonNull<Frame>, count: usize) -> usize {
+        if self.ready(pool.as_ptr()) == 0 {
+            self.refill(pool, count);
+        }
+        let have = self.ready(pool.as_ptr());
+        let count = count.min(have);
+        // SAFETY: `count` buffers lie below the top of the stack at hand, which is of `pool`; each goes to one frame, and the count says so. A frame is
+        // pointer, pool and two words, which are 0 in an empty one.
+        unsafe {
+            let top = self.base().add(have);
+            for k in 0..count {
+                let place = places.add(k);
+                Frame::write_owner(place, top.sub(k + 1).read(), pool.as_ptr());
+                place.cast::<[u64; 2]>().add(1).write([0; 2]);
+            }
+        }
+        self.hot.count = have - count;
+        count
+    }
+
+    /// Puts the buffers of up to `count` plain frames of the pool at hand on its stack, as long as one follows another and there is room. Returns how many.
+    ///
+    /// # Safety
+    /// There are `count` frames at `frames`. The caller forgets those that were taken.
+    #[inline]
+    pub(crate) unsafe fn recycle_plain(&mut self, frames: NonNull<Frame>, count: usize) -> usize {
+        let (have, pool) = (self.hot.count, self.hot.pool);
+        let count = count.min(self.hot.room());
+        let mut done = 0;
+        // SAFETY: there are `count` frames, and as many places above the top. A frame whose pool word, tags included, is that pool's address is one buffer
+        // with its data at home.
+        unsafe {
+            let top = self.base().add(have);
+            while done + BLOCK <= count {
+                let block: [&Frame; BLOCK] = core::array::from_fn(|k| frames.add(done + k).as_ref());
+                let others = block.iter().fold(0, |others, frame| others | frame.pool_word().addr().get() ^ pool.addr());
+                if others != 0 {
+                    break;
+                }
+                for (k, frame) in block.into_iter().enumerate() {
+                    top.add(done + k).write(RawBuf::at(frame.ptr()));
+                }
+                done += BLOCK;
+            }
+            while done < count {
+                let frame = frames.add(done).as_ref();
+                if frame.pool_word().as_ptr() != pool {
+                    break;
+                }
+                top.add(done).write(RawBuf::at(frame.ptr()));
+                done += 1;
+            }
+        }
+        self.hot.count = have + done;
+        done
+    }
+
+    /// Drops a frame and keeps its buffers: [`BufCache::recycle`] with a short way for a plain one of the pool at hand.
+    #[inline(always)]
+    pub(crate) fn recycle_one(&mut self, frame: Frame) {
+        if frame.pool_word().as_ptr() == self.hot.pool && self.hot.count < self.hot.bufs.len() {
+            let frame = mem::ManuallyDrop::new(frame);
+            // SAFETY: the count was just seen to be below the number of places. The frame is one buffer with its data at home, and is forgotten.
+            unsafe { self.hot.bufs.get_unchecked_mut(self.hot.count).write(RawBuf::at(frame.ptr())) };
+            self.hot.count += 1;
+        } else {
+            self.recycle_other(frame);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn recycle_other(&mut self, frame: Frame) {
+        self.recycle(frame);
+    }
+
     /// Puts an empty buffer on the stack of `pool`.
     ///
     /// # Safety
@@ -293,7 +386,7 @@ impl BufCache {
     #[cold]
     fn make_room(&mut self, pool: NonNull<PoolInner>) {
         self.turn_to(pool);
-        if self.hot.room() == 0 {
+        if self.hot.room() < BLOCK {
             self.hot.give_back(self.hot.bufs.len() / 2);
         }
     }

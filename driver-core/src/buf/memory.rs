@@ -12,10 +12,17 @@ use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
 use core::num::NonZero;
 use core::ptr::{self, NonNull};
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use crate::buf::meta::{Meta, Words};
 use crate::host::dma::{DmaDomain, DmaError, DmaRegion};
 use crate::sync::Mutex;
+
+/// Pools made so far.
+static POOLS: AtomicU64 = AtomicU64::new(0);
+
+/// The low bits of a pool's address, in which a frame has its tags.
+pub(crate) const TAGS: usize = align_of::<PoolInner>() - 1;
 
 /// The unit of address tags and of all offsets in a buffer.
 const LINE_BYTES: u32 = 64;
@@ -41,19 +48,6 @@ impl RawBuf {
     #[inline(always)]
     pub(crate) fn word(self) -> u64 {
         self.0.get()
-    }
-
-    /// The same with the bits of `tag` set, which a home address has clear: below [`LINE_BYTES`].
-    #[inline(always)]
-    pub(crate) fn with_tag(self, tag: u64) -> Self {
-        Self(self.0 | tag)
-    }
-
-    /// The same with the bits of `tag` clear.
-    #[inline(always)]
-    pub(crate) fn without_tag(self, tag: u64) -> Self {
-        // SAFETY: a home address is not 0 without its tags, since it is a multiple of `LINE_BYTES` above 0.
-        Self(unsafe { NonZero::new_unchecked(self.0.get() & !tag) })
     }
 
     /// The pointer to the home address. Only the buffer's owner may use it, as long as it is that.
@@ -87,6 +81,8 @@ pub(crate) struct Ext {
 /// What all handles, frames and slots of one pool refer to. Aligned so that the low bits of its address can carry a frame's tags.
 #[repr(align(64))]
 pub(crate) struct PoolInner {
+    /// No other pool of this process has it, nor had.
+    pub(crate) number: u64,
     /// The address at which buffer 0's headroom begins.
     start: usize,
     /// IOVA minus pointer, the same for the whole region.
@@ -149,6 +145,7 @@ impl PoolInner {
             RawBuf::at(unsafe { region.ptr().add(home) })
         }));
         let inner = Self {
+            number: POOLS.fetch_add(1, Ordering::Relaxed),
             start,
             delta: region.iova().0.wrapping_sub(start as u64),
             stride_bytes,

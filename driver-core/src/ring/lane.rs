@@ -53,11 +53,29 @@ impl Pair {
     pub fn or(self, other: Self) -> Self {
         Self(imp::or(self.0, other.0))
     }
+    /// The larger of each two of the eight 16-bit numbers, unsigned.
+    #[inline(always)]
+    #[must_use]
+    pub(crate) fn max_u16(self, other: Self) -> Self {
+        Self(imp::max_u16(self.0, other.0))
+    }
     /// Adds word by word, wrapping.
     #[inline(always)]
     #[must_use]
     pub fn plus(self, other: Self) -> Self {
         Self(imp::add(self.0, other.0))
+    }
+    /// The low word, and 0.
+    #[inline(always)]
+    #[must_use]
+    pub(crate) fn low_zero(self) -> Self {
+        Self(imp::low_zero(self.0))
+    }
+    /// The high word, and 0.
+    #[inline(always)]
+    #[must_use]
+    pub(crate) fn high_zero(self) -> Self {
+        Self(imp::high_zero(self.0))
     }
     /// The low word of `self` and the low word of `other`.
     #[inline(always)]
@@ -74,19 +92,43 @@ impl Pair {
 }
 
 /// A shift that leaves nothing of a length.
-pub(crate) const NOWHERE: u32 = 64;
+const NOWHERE: u32 = 64;
 
-/// For each of eight lengths the word `base + len + (len << shift)`: a transmit descriptor's command, its buffer's length (bits 15:0) and the frame's
-/// in one step. `shift` is 32 to 48, or [`NOWHERE`]; `base` has none of the lengths' bits set.
-#[inline(always)]
-pub(crate) fn length_words(lens: [u16; 8], base: u64, shift: u32) -> [Pair; 4] {
-    imp::length_words(lens, base, shift).map(Pair)
+/// What makes of the lengths of eight frames the second words of their descriptors.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LengthLanes {
+    /// Eight times the shortest length, and eight times what the longest is above it.
+    min: imp::Repr,
+    span: imp::Repr,
+    /// Twice the command.
+    base: imp::Repr,
+    shift: u32,
 }
 
-/// Whether each of eight lengths is in `min..=max`, which is not empty.
-#[inline(always)]
-pub(crate) fn all_within(lens: [u16; 8], min: u16, max: u16) -> bool {
-    imp::all_within(lens, min, max)
+impl LengthLanes {
+    /// For lengths in `min..=max`, which is not empty: `command` gets the buffer's length in bits 15:0 and, where `shift` is 32 to 48, the frame's at that
+    /// bit. The command has none of the lengths' bits set.
+    pub(crate) fn new(command: u64, shift: Option<u32>, min: u16, max: u16) -> Self {
+        let eight = |length: u16| u64::from(length) * 0x0001_0001_0001_0001;
+        Self {
+            min: imp::new(eight(min), eight(min)),
+            span: imp::new(eight(max.wrapping_sub(min)), eight(max.wrapping_sub(min))),
+            base: imp::new(command, command),
+            shift: shift.unwrap_or(NOWHERE),
+        }
+    }
+
+    /// Whether each of eight lengths is within the range.
+    #[inline(always)]
+    pub(crate) fn all_within(&self, lens: [u16; 8]) -> bool {
+        imp::all_within(lens, self.min, self.span)
+    }
+
+    /// For each of eight lengths the word `command + len + (len << shift)`.
+    #[inline(always)]
+    pub(crate) fn words(&self, lens: [u16; 8]) -> [Pair; 4] {
+        imp::length_words(lens, self.base, self.shift).map(Pair)
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -128,6 +170,19 @@ mod simd {
         sse2!(x86::_mm_add_epi64(a, b))
     }
     #[inline(always)]
+    pub(super) fn max_u16(a: Repr, b: Repr) -> Repr {
+        // SSE2 has no maximum of unsigned words, but subtraction that stops at 0.
+        sse2!(x86::_mm_add_epi16(a, x86::_mm_subs_epu16(b, a)))
+    }
+    #[inline(always)]
+    pub(super) fn low_zero(a: Repr) -> Repr {
+        sse2!(x86::_mm_move_epi64(a))
+    }
+    #[inline(always)]
+    pub(super) fn high_zero(a: Repr) -> Repr {
+        sse2!(x86::_mm_srli_si128::<8>(a))
+    }
+    #[inline(always)]
     pub(super) fn low_low(a: Repr, b: Repr) -> Repr {
         sse2!(x86::_mm_unpacklo_epi64(a, b))
     }
@@ -143,11 +198,10 @@ mod simd {
     }
 
     #[inline(always)]
-    pub(super) fn length_words(lens: [u16; 8], base: u64, shift: u32) -> [Repr; 4] {
+    pub(super) fn length_words(lens: [u16; 8], base: Repr, shift: u32) -> [Repr; 4] {
         let lens = gather(lens);
         // Within the upper half of the word. A shift by 32 leaves nothing there.
         let shift = sse2!(x86::_mm_cvtsi32_si128(shift.wrapping_sub(32).cast_signed()));
-        let base = new(base, base);
         let widen = |four: Repr| {
             let frames = sse2!(x86::_mm_sll_epi32(four, shift));
             [or(sse2!(x86::_mm_unpacklo_epi32(four, frames)), base), or(sse2!(x86::_mm_unpackhi_epi32(four, frames)), base)]
@@ -158,11 +212,10 @@ mod simd {
     }
 
     #[inline(always)]
-    pub(super) fn all_within(lens: [u16; 8], min: u16, max: u16) -> bool {
-        let lens = gather(lens);
+    pub(super) fn all_within(lens: [u16; 8], min: Repr, span: Repr) -> bool {
         // Lengths below `min` wrap to more than any span; saturating subtraction leaves zero where the span is kept.
-        let above_min = sse2!(x86::_mm_sub_epi16(lens, x86::_mm_set1_epi16(min.cast_signed())));
-        let beyond = sse2!(x86::_mm_subs_epu16(above_min, x86::_mm_set1_epi16(max.wrapping_sub(min).cast_signed())));
+        let above_min = sse2!(x86::_mm_sub_epi16(gather(lens), min));
+        let beyond = sse2!(x86::_mm_subs_epu16(above_min, span));
         let inside = sse2!(x86::_mm_cmpeq_epi16(beyond, x86::_mm_setzero_si128()));
         sse2!(x86::_mm_movemask_epi8(inside)) == 0xffff
     }
@@ -194,18 +247,33 @@ mod scalar {
     pub(super) fn add(a: Repr, b: Repr) -> Repr {
         Repr([a.0[0].wrapping_add(b.0[0]), a.0[1].wrapping_add(b.0[1])])
     }
+    pub(super) fn max_u16(a: Repr, b: Repr) -> Repr {
+        let of_word = |k: usize| {
+            let lanes = [0, 16, 32, 48].map(|shift| u64::from(((a.0[k] >> shift) as u16).max((b.0[k] >> shift) as u16)) << shift);
+            lanes.into_iter().fold(0, |word, lane| word | lane)
+        };
+        Repr([of_word(0), of_word(1)])
+    }
+    pub(super) fn low_zero(a: Repr) -> Repr {
+        Repr([a.0[0], 0])
+    }
+    pub(super) fn high_zero(a: Repr) -> Repr {
+        Repr([a.0[1], 0])
+    }
     pub(super) fn low_low(a: Repr, b: Repr) -> Repr {
         Repr([a.0[0], b.0[0]])
     }
     pub(super) fn low_high(a: Repr, b: Repr) -> Repr {
         Repr([a.0[0], b.0[1]])
     }
-    pub(super) fn length_words(lens: [u16; 8], base: u64, shift: u32) -> [Repr; 4] {
+    pub(super) fn length_words(lens: [u16; 8], base: Repr, shift: u32) -> [Repr; 4] {
+        let base = low(base);
         let [a, b, c, d, e, f, g, h] = lens.map(u64::from).map(|len| base | len | len.checked_shl(shift).unwrap_or(0));
         [Repr([a, b]), Repr([c, d]), Repr([e, f]), Repr([g, h])]
     }
-    pub(super) fn all_within(lens: [u16; 8], min: u16, max: u16) -> bool {
-        lens.iter().all(|len| len.wrapping_sub(min) <= max.wrapping_sub(min))
+    pub(super) fn all_within(lens: [u16; 8], min: Repr, span: Repr) -> bool {
+        let (min, span) = (low(min) as u16, low(span) as u16);
+        lens.iter().all(|len| len.wrapping_sub(min) <= span)
     }
 }
 
@@ -226,15 +294,21 @@ mod tests {
             prop_assert_eq!(of_simd(simd::and(va, vb)), of_scalar(scalar::and(sa, sb)));
             prop_assert_eq!(of_simd(simd::or(va, vb)), of_scalar(scalar::or(sa, sb)));
             prop_assert_eq!(of_simd(simd::add(va, vb)), of_scalar(scalar::add(sa, sb)));
+            prop_assert_eq!(of_simd(simd::max_u16(va, vb)), of_scalar(scalar::max_u16(sa, sb)));
+            prop_assert_eq!(of_simd(simd::low_zero(va)), of_scalar(scalar::low_zero(sa)));
+            prop_assert_eq!(of_simd(simd::high_zero(va)), of_scalar(scalar::high_zero(sa)));
             prop_assert_eq!(of_simd(simd::low_low(va, vb)), of_scalar(scalar::low_low(sa, sb)));
             prop_assert_eq!(of_simd(simd::low_high(va, vb)), of_scalar(scalar::low_high(sa, sb)));
             for shift in [shift, 46, super::NOWHERE] {
                 let base = base & !(0xffff | 0xffff_u64.checked_shl(shift).unwrap_or(0));
-                prop_assert_eq!(simd::length_words(lens, base, shift).map(of_simd), scalar::length_words(lens, base, shift).map(of_scalar));
+                let of_simd = simd::length_words(lens, simd::new(base, base), shift).map(of_simd);
+                prop_assert_eq!(of_simd, scalar::length_words(lens, scalar::new(base, base), shift).map(of_scalar));
             }
-            prop_assert_eq!(simd::all_within(lens, min, max), scalar::all_within(lens, min, max));
-            let near = lens.map(|len| len % 8 + 58);
-            prop_assert_eq!(simd::all_within(near, 60, 64), scalar::all_within(near, 60, 64));
+            let eight = |length: u16| u64::from(length) * 0x0001_0001_0001_0001;
+            for (lens, min, span) in [(lens, min, max.wrapping_sub(min)), (lens.map(|len| len % 8 + 58), 60, 4)] {
+                let of_simd = simd::all_within(lens, simd::new(eight(min), eight(min)), simd::new(eight(span), eight(span)));
+                prop_assert_eq!(of_simd, scalar::all_within(lens, scalar::new(eight(min), eight(min)), scalar::new(eight(span), eight(span))));
+            }
         }
     }
 }

@@ -39,6 +39,7 @@ pub(crate) mod error;
 pub(crate) mod fault;
 pub(crate) mod lane;
 pub(crate) mod memory;
+pub(crate) mod owners;
 pub(crate) mod rules;
 pub(crate) mod rx;
 #[cfg(test)]

@@ -48,6 +48,8 @@ pub struct RxRing {
     unusual: u64,
     /// The bits that decide whether a frame is ordinary.
     tested: u64,
+    /// How long an ordinary frame is at most, where that is more than `unusual` lets through; else 0.
+    max_len: u16,
     /// The bits of the first word that a frame keeps: not those that the rules drop, nor those where it has its queue.
     kept: u64,
     queue: u64,
@@ -118,10 +120,12 @@ impl RxRing {
         // SAFETY: every place was filled.
         let slots = unsafe { slots.assume_init() };
         // So that one OR over a block of words finds every length beyond the buffer, all lengths that are no less than the largest power of two in
-        // it are unusual: a full buffer of 2048 bytes takes the scalar path, which compares.
+        // it are unusual: a full buffer of 2048 bytes takes the scalar path, which compares. Where the buffer has much more than that, lengths are
+        // compared in the blocks as well.
         let room = pool.data_bytes().min(0xffff);
         let safe_len = (1u64 << room.ilog2()) - 1;
         let unusual = rules.unusual | VLAN_VALID | (0xffff & !safe_len) << LEN_SHIFT;
+        let max_len = if room.is_power_of_two() { 0 } else { room as u16 };
         let whole = rules.done | rules.end;
         // Nothing but lengths beyond a buffer is tested of the length, and a buffer has at least 64 bytes.
         debug_assert_eq!((whole | unusual) & NEVER, 0);
@@ -136,6 +140,7 @@ impl RxRing {
             end: rules.end,
             unusual,
             tested: whole | unusual,
+            max_len,
             kept: !(rules.dropped | QUEUE_MASK),
             queue: u64::from(queue & 0x3ff) << QUEUE_SHIFT,
             delta: pool.inner().delta,
@@ -202,7 +207,14 @@ impl RxRing {
     /// Whether completion words are those of an ordinary whole frame.
     #[inline(always)]
     fn is_ordinary(&self, words: Pair) -> bool {
-        words.high() & self.tested == self.ordinary
+        words.high() & self.tested == self.ordinary || self.max_len > 0 && self.is_long_ordinary(words)
+    }
+
+    /// The same for a frame of a length that `unusual` has bits of.
+    #[cold]
+    #[inline(never)]
+    fn is_long_ordinary(&self, words: Pair) -> bool {
+        words.high() & self.tested & !RX_LENGTH == self.ordinary && (words.high() >> LEN_SHIFT) as u16 <= self.max_len
     }
 
     /// Moves the next frame to `batch` if it is an ordinary one, an empty buffer lies ready there, and there is room.
@@ -213,7 +225,7 @@ impl RxRing {
         let (desc, slot) = unsafe { (self.desc.at_unmasked(at), NonNull::new_unchecked(self.slots.as_mut_ptr()).add(at as usize)) };
         // SAFETY: the ring is alive.
         let words = unsafe { words::load(desc) };
-        if words.high() & self.tested != self.ordinary {
+        if !self.is_ordinary(words) {
             return false;
         }
         barrier::after_done();
@@ -240,10 +252,13 @@ impl RxRing {
         let at = self.next as usize;
         let pool = self.pool.as_ptr();
         let wanted = budget.min(self.slots.len() - at) / BLOCK;
-        if wanted == 0 || !self.is_ordinary(self.peek()) {
+        if wanted == 0 {
             return 0;
         }
         if batch.spares_of(pool).1 < wanted * BLOCK {
+            if !self.is_ordinary(self.peek()) {
+                return 0;
+            }
             batch.refill(&self.pool, wanted * BLOCK);
         }
         let (spares, spare_count) = batch.spares_of(pool);
@@ -254,7 +269,12 @@ impl RxRing {
         let taken = unsafe {
             let top = spares.add(spare_count);
             let slots = NonNull::new_unchecked(self.slots.as_mut_ptr()).add(at);
-            self.run_blocks(places, self.desc.at(at as u32), slots, top, blocks)
+            let desc = self.desc.at_unmasked(at as u32);
+            if self.max_len == 0 {
+                self.run_blocks::<false>(places, desc, slots, top, blocks)
+            } else {
+                self.run_blocks::<true>(places, desc, slots, top, blocks)
+            }
         };
         self.next = (at + taken) as u32 & self.desc.mask();
         // SAFETY: `run_blocks` wrote `taken` frames and took as many buffers off the stack.
@@ -265,10 +285,12 @@ impl RxRing {
         taken
     }
 
+    /// `LONG`: lengths up to `max_len` are ordinary.
+    ///
     /// # Safety
     /// `blocks` blocks are at `desc`, `slots` and (uninitialised) `places`, and below `top` empty buffers of this ring's pool.
     #[inline(always)]
-    unsafe fn run_blocks(
+    unsafe fn run_blocks<const LONG: bool>(
         &self,
         mut places: NonNull<Frame>,
         mut desc: NonNull<Pair>,
@@ -277,8 +299,10 @@ impl RxRing {
         blocks: usize,
     ) -> usize {
         let pool = self.pool.as_ptr();
-        let delta = Pair::new(self.delta, 0);
-        let (whole, unusual, queue, kept) = (self.ordinary, self.unusual, Pair::new(self.queue, 0), self.kept);
+        let delta = Pair::new(self.delta, self.delta);
+        let unusual = if LONG { self.unusual & !RX_LENGTH } else { self.unusual };
+        let (whole, ordinary) = (self.whole, self.ordinary);
+        let (max_len, queue, kept) = (self.max_len, Pair::new(self.queue, 0), self.kept);
         for block in 0..blocks {
             // SAFETY: every pointer has a whole block behind it (or, for `top`, below it), by the caller's word and the steps of this loop.
             unsafe {
@@ -289,8 +313,14 @@ impl RxRing {
                 let all = words[1..].iter().fold(words[0], |a, &b| a.and(b));
                 let any = words[1..].iter().fold(words[0], |a, &b| a.or(b));
                 // The first word is stored as it came, but for the queue's number, which is ORed to it: what would have to be cleared must be zero.
-                if all.high() & whole != whole || any.high() & unusual | any.low() & !kept != 0 {
+                if all.high() & whole != ordinary || any.high() & unusual | any.low() & !kept != 0 {
                     return block * BLOCK;
+                }
+                if LONG {
+                    let longest = words[1..].iter().fold(words[0], |a, &b| a.max_u16(b));
+                    if (longest.high() >> LEN_SHIFT) as u16 > max_len {
+                        return block * BLOCK;
+                    }
                 }
                 barrier::after_done();
                 top = top.sub(BLOCK);
@@ -299,9 +329,13 @@ impl RxRing {
                     let place = places.add(k);
                     Frame::write_owner(place, slots.add(k).read(), pool);
                     place.cast::<Pair>().add(1).write(word.or(queue));
-                    let empty: RawBuf = top.add(k).read();
-                    slots.add(k).write(empty);
-                    words::store(desc.add(k), Pair::new(empty.word(), 0).plus(delta));
+                }
+                for k in (0..BLOCK).step_by(2) {
+                    let two = top.add(k).cast::<Pair>().read_unaligned();
+                    slots.add(k).cast::<Pair>().write_unaligned(two);
+                    let iovas = two.plus(delta);
+                    words::store(desc.add(k), iovas.low_zero());
+                    words::store(desc.add(k + 1), iovas.high_zero());
                 }
                 places = places.add(BLOCK);
                 desc = desc.add(BLOCK);

@@ -11,20 +11,18 @@ use core::ptr::NonNull;
 use crate::barrier;
 use crate::buf::batch::Batch;
 use crate::buf::frame::Frame;
-use crate::buf::memory::{PoolInner, RawBuf};
+use crate::buf::memory::RawBuf;
 use crate::buf::pool::BufPool;
 use crate::host::dma::Iova;
 use crate::ring::desc::{self as words, BLOCK, DescRing};
 use crate::ring::error::{self, RingError};
-use crate::ring::lane::{self, Pair};
+use crate::ring::lane::{LengthLanes, Pair};
 use crate::ring::memory::RingPart;
+use crate::ring::owners::{Owners, eight};
 use crate::ring::rules::{TX_LENGTH, TxRules};
 
 /// Descriptors between two reports.
 pub const REPORT_EVERY: u32 = 32;
-
-/// The slot's buffer is of another pool: see `foreign`.
-const FOREIGN: u64 = 1;
 
 /// A transmit ring.
 ///
@@ -32,10 +30,10 @@ const FOREIGN: u64 = 1;
 /// hardware queue stop calls [`TxRing::release`].
 pub struct TxRing {
     desc: core::mem::ManuallyDrop<DescRing>,
-    /// Buffers in flight at `head..tail`, tagged where foreign.
+    /// Buffers in flight at `head..tail`.
     slots: Box<[RawBuf]>,
-    /// The pools of those tagged [`FOREIGN`].
-    foreign: Box<[*mut PoolInner]>,
+    /// Of which pools they are.
+    owners: Owners,
     /// Lengths of frames in flight, at their first descriptor, where somebody asked for them.
     bytes: Box<[u32]>,
     /// Descriptors that report, oldest at `report_head`.
@@ -45,15 +43,17 @@ pub struct TxRing {
     pool: BufPool,
     head: u32,
     tail: u32,
+    /// Descriptors since the last that asked for a report, with those that `singles` may add.
     unreported: u32,
+    /// How many frames may still go by [`TxRing::put_only`].
+    singles: u32,
     rules: TxRules,
-    /// Longest less shortest ordinary frame, in bytes.
-    len_span: u16,
+    lengths: LengthLanes,
+    /// The shortest ordinary frame, and longest less shortest, in bytes.
+    min_bytes: u32,
+    len_span: u32,
     /// See [`TxRules::length_factor`].
     length_factor: u64,
-    payload_shift: u32,
-    /// IOVA minus pointer, of the pool.
-    delta: u64,
     /// What was last written for a descriptor: memory that the device can write is not read back.
     last: Pair,
 }
@@ -103,7 +103,7 @@ impl TxRing {
         Ok(Self {
             desc: core::mem::ManuallyDrop::new(desc),
             slots: (0..len).map(|_| RawBuf::MARK).collect(),
-            foreign: (0..len).map(|_| core::ptr::null_mut()).collect(),
+            owners: Owners::new(pool, len),
             bytes: (0..if count_bytes { len } else { 0 }).map(|_| 0).collect(),
             reports: (0..len).map(|_| 0).collect(),
             report_head: 0,
@@ -112,12 +112,13 @@ impl TxRing {
             head: 0,
             tail: 0,
             unreported: 0,
+            singles: 0,
             last: Pair::new(0, 0),
-            len_span: rules.max_bytes - rules.min_bytes,
+            min_bytes: rules.min_bytes.into(),
+            len_span: (rules.max_bytes - rules.min_bytes).into(),
             length_factor: rules.length_factor(),
-            payload_shift: rules.payload_shift.unwrap_or(lane::NOWHERE),
+            lengths: LengthLanes::new(rules.command, rules.payload_shift, rules.min_bytes, rules.max_bytes),
             rules,
-            delta: pool.inner().delta,
         })
     }
 
@@ -156,8 +157,8 @@ impl TxRing {
         self.desc.mask() - self.pending()
     }
 
-    /// Takes ordinary frames from the front of `batch` in blocks of 8, as long as the next 8 are all plain frames of this ring's pool within the
-    /// length limits, and there is room in one piece. Returns how many it took.
+    /// Takes ordinary frames from the front of `batch` in blocks of 8, as long as the next 8 are all plain frames of one pool of this ring's domain within
+    /// the length limits, and there is room in one piece. Returns how many it took.
     #[inline]
     pub fn put_blocks(&mut self, batch: &mut Batch) -> usize {
         let at = self.tail;
@@ -167,10 +168,15 @@ impl TxRing {
             return 0;
         }
         let frames = NonNull::from(batch.frames_mut()).cast::<Frame>();
-        // SAFETY: `blocks` blocks of frames are in the batch, and as many free descriptors and slots follow `at` before the ring's end.
+        // SAFETY: `blocks` blocks of frames are in the batch, the first of which is alive, and as many free descriptors and slots follow `at` before the
+        // ring's end.
         let taken = unsafe {
+            if !self.owners.turn_to(frames.as_ref().pool_word(), (self.head, at)) {
+                return 0;
+            }
             let slots = NonNull::new_unchecked(self.slots.as_mut_ptr()).add(at as usize);
-            self.run_blocks(frames, self.desc.at(at), slots, blocks)
+            let names = self.owners.names_at(at as usize);
+            self.run_blocks(frames, self.desc.at_unmasked(at), (slots, names), blocks)
         };
         batch.advance(taken);
         self.tail = (at + taken as u32) & self.desc.mask();
@@ -178,60 +184,69 @@ impl TxRing {
     }
 
     /// # Safety
-    /// `blocks` blocks are at `frames`, and as many free ones at `desc` and `slots`. The caller forgets the frames that were taken.
+    /// `blocks` blocks are at `frames`, and as many free ones at `desc`, the slots and their names. The caller forgets the frames that were taken.
     #[inline(always)]
-    unsafe fn run_blocks(&mut self, mut frames: NonNull<Frame>, mut desc: NonNull<Pair>, mut slots: NonNull<RawBuf>, blocks: usize) -> usize {
-        let rules = self.rules;
-        let payload_shift = self.payload_shift;
-        let delta = Pair::new(self.delta, (self.pool.as_ptr().addr().get() as u64).wrapping_neg());
-        let (mut unreported, mut index) = (self.unreported, self.tail);
+    unsafe fn run_blocks(
+        &mut self,
+        mut frames: NonNull<Frame>,
+        mut desc: NonNull<Pair>,
+        (mut slots, mut names): (NonNull<RawBuf>, NonNull<u8>),
+        blocks: usize,
+    ) -> usize {
+        let (key, name) = (self.owners.key(), self.owners.source_names());
+        self.count_singles();
+        let mut last = self.last;
+        // Blocks until one asks for a report.
+        let first_due = (REPORT_EVERY - self.unreported).div_ceil(BLOCK as u32);
+        let mut due = first_due;
         let mut block = 0;
         while block < blocks {
             // SAFETY: every pointer has a whole block behind it, by the caller's word and the steps of this loop. A frame is 32 bytes: {pointer, pool}
-            // and two words, with the length at bytes 28 and 29.
+            // and two words, with the length at bytes 28 and 29. What a slot that is not in flight holds means nothing.
             unsafe {
-                let lens = core::array::from_fn(|k| frames.add(k).cast::<u16>().add(14).read());
-                let owners: [Pair; BLOCK] = core::array::from_fn(|k| frames.add(k).cast::<Pair>().read());
-                // The sum's high word is 0 for an untagged frame of this pool, and its low word is the data's IOVA.
-                let sums = owners.map(|owner| owner.plus(delta));
+                // The sum's high word is 0 for an untagged frame of the source's pool, and its low word is the data's IOVA.
+                let sums: [Pair; BLOCK] = core::array::from_fn(|k| {
+                    let owner = frames.add(k).cast::<Pair>().read();
+                    slots.add(k).cast::<u64>().write(owner.low());
+                    owner.plus(key)
+                });
                 let others = sums[1..].iter().fold(sums[0], |a, &b| a.or(b));
-                if others.high() != 0 || !lane::all_within(lens, rules.min_bytes, rules.max_bytes) {
+                let lens = core::array::from_fn(|k| frames.add(k).cast::<u16>().add(14).read());
+                if others.high() != 0 || !self.lengths.all_within(lens) {
                     break;
                 }
-                let words = lane::length_words(lens, rules.command, payload_shift);
-                unreported += BLOCK as u32;
-                let mut report = 0;
-                if unreported >= REPORT_EVERY {
-                    unreported = 0;
-                    report = rules.report;
-                    self.push_report(index + (BLOCK as u32 - 1));
+                let words = self.lengths.words(lens);
+                for k in 0..BLOCK / 2 - 1 {
+                    words::store(desc.add(2 * k), sums[2 * k].low_low(words[k]));
+                    words::store(desc.add(2 * k + 1), sums[2 * k + 1].low_high(words[k]));
                 }
-                for (k, &pair) in words.iter().enumerate() {
-                    let (even, odd) = (2 * k, 2 * k + 1);
-                    words::store(desc.add(even), sums[even].low_low(pair));
-                    let last = sums[odd].low_high(pair);
-                    if odd == BLOCK - 1 {
-                        self.last = last;
-                    }
-                    words::store(desc.add(odd), if odd == BLOCK - 1 { last.or(Pair::new(0, report)) } else { last });
+                words::store(desc.add(BLOCK - 2), sums[BLOCK - 2].low_low(words[BLOCK / 2 - 1]));
+                last = sums[BLOCK - 1].low_high(words[BLOCK / 2 - 1]);
+                let mut word = last;
+                due -= 1;
+                if due == 0 {
+                    due = REPORT_EVERY / BLOCK as u32;
+                    word = last.or(Pair::new(0, self.rules.report));
+                    self.push_report(self.tail + ((block + 1) * BLOCK) as u32 - 1);
                 }
-                for (k, owner) in owners.into_iter().enumerate() {
-                    slots.add(k).cast::<u64>().write(owner.low());
-                }
+                words::store(desc.add(BLOCK - 1), word);
+                names.cast::<u64>().write_unaligned(name);
                 frames = frames.add(BLOCK);
                 desc = desc.add(BLOCK);
                 slots = slots.add(BLOCK);
+                names = names.add(BLOCK);
             }
-            index += BLOCK as u32;
             block += 1;
         }
-        self.unreported = unreported;
+        let before = if block as u32 >= first_due { 0 } else { self.unreported + (first_due * BLOCK as u32) - REPORT_EVERY };
+        self.unreported = before + REPORT_EVERY - due * BLOCK as u32;
+        self.last = last;
         block * BLOCK
     }
 
     /// The second word of a whole frame of `len` bytes.
     #[inline(always)]
-    fn word(&self, len: u16) -> u64 {
+    fn word(&self, len: u32) -> u64 {
         self.rules.command | (u64::from(len) * self.length_factor)
     }
 
@@ -242,47 +257,68 @@ impl TxRing {
         self.report_tail = self.report_tail.wrapping_add(1);
     }
 
-    /// Takes the frame at the front of `batch` if it is an ordinary one of this ring's pool and a descriptor is free.
+    /// Takes the frame at the front of `batch` if it is an ordinary one of a pool of this ring's domain, and a descriptor is free.
     #[inline(always)]
     pub fn put_plain(&mut self, batch: &mut Batch) -> bool {
         let Some(frame) = batch.frames().first() else { return false };
-        let len = frame.linear_len() as u16;
-        // A frame whose pool word, tags included, is this pool's address is plain and ours.
-        if frame.pool_word() != self.pool.as_ptr() || len.wrapping_sub(self.rules.min_bytes) > self.len_span || self.free() == 0 {
+        let len = frame.linear_len() as u32;
+        if len.wrapping_sub(self.min_bytes) > self.len_span || self.free() == 0 {
+            return false;
+        }
+        // SAFETY: the frame is alive.
+        if !unsafe { self.owners.turn_to(frame.pool_word(), (self.head, self.tail)) } {
             return false;
         }
         let buf = RawBuf::at(frame.ptr());
         batch.advance(1);
-        let iova = buf.word().wrapping_add(self.delta);
+        let iova = buf.word().wrapping_add(self.owners.delta());
+        // SAFETY: `tail` is always below the number of slots.
+        unsafe { self.owners.names_at(self.tail as usize).write(self.owners.source_names() as u8) };
         self.store(buf, iova, self.word(len), true);
         true
     }
 
-    /// Takes the frame of `batch` if it is its only one, an ordinary one of this ring's pool, more than `min_free` descriptors are free, and neither is
-    /// a report there nor is one to be asked for: what there is to do then is the least.
+    /// Takes the frame of `batch` if it is its only one, an ordinary one of the pool that the last frames were of, and one that
+    /// [`TxRing::allow_singles`] allowed: what there is to do then is the least.
     #[inline(always)]
-    pub fn put_only(&mut self, batch: &mut Batch, min_free: u32) -> bool {
+    pub fn put_only(&mut self, batch: &mut Batch) -> bool {
         let Some(frame) = batch.only() else { return false };
-        let (at, mask, unreported) = (self.tail, self.desc.mask(), self.unreported + 1);
-        let free = mask - (at.wrapping_sub(self.head) & mask);
-        if free <= min_free || unreported >= REPORT_EVERY || self.has_report() {
+        let Some(singles) = self.singles.checked_sub(1) else { return false };
+        let len = frame.linear_len() as u32;
+        // SAFETY: the frame is alive.
+        if len.wrapping_sub(self.min_bytes) > self.len_span || !unsafe { self.owners.is_source(frame.pool_word()) } {
             return false;
         }
-        let len = frame.linear_len() as u16;
-        if frame.pool_word() != self.pool.as_ptr() || len.wrapping_sub(self.rules.min_bytes) > self.len_span {
-            return false;
-        }
-        let buf = RawBuf::at(frame.ptr());
+        let (buf, at) = (RawBuf::at(frame.ptr()), self.tail);
+        let (iova, word) = (buf.word().wrapping_add(self.owners.delta()), self.word(len));
         batch.forget_all();
-        let iova = buf.word().wrapping_add(self.delta);
         // SAFETY: `tail` is always below the number of slots and descriptors.
         unsafe {
             *self.slots.get_unchecked_mut(at as usize) = buf;
-            words::store(self.desc.at_unmasked(at), Pair::new(iova, self.word(len)));
+            self.owners.names_at(at as usize).write(self.owners.source_names() as u8);
+            // In two halves, which is less to do: the device looks behind the doorbell only.
+            let halves = self.desc.at_unmasked(at).cast::<u64>();
+            halves.write_volatile(iova.to_le());
+            halves.add(1).write_volatile(word.to_le());
         }
-        self.unreported = unreported;
-        self.tail = (at + 1) & mask;
+        self.singles = singles;
+        self.tail = (at + 1) & self.desc.mask();
         true
+    }
+
+    /// Lets as many frames go by [`TxRing::put_only`] as can without a report, and with more than `min_free` descriptors free before each.
+    #[inline]
+    pub fn allow_singles(&mut self, min_free: u32) {
+        self.count_singles();
+        self.singles = (REPORT_EVERY - 1).saturating_sub(self.unreported).min(self.free().saturating_sub(min_free));
+        self.unreported += self.singles;
+    }
+
+    /// Takes back what [`TxRing::allow_singles`] allowed and was not used.
+    #[inline(always)]
+    fn count_singles(&mut self) {
+        self.unreported -= self.singles;
+        self.singles = 0;
     }
 
     /// Queues one descriptor of a frame: a segment of `frame.linear_len()` bytes with the command `word`, whose buffer length is the segment's whatever it
@@ -291,19 +327,15 @@ impl TxRing {
     /// # Errors
     /// Gives the segment back where no descriptor is free, where it has a next segment, or where the device does not reach its memory.
     pub fn put_segment(&mut self, segment: Frame, word: u64, last: bool, bytes: u32) -> Result<(), Frame> {
-        let is_foreign = segment.pool_ptr() != self.pool.as_ptr();
-        if self.free() == 0 || !segment.is_linear() || is_foreign && !segment.is_reachable(self.pool.domain()) {
+        let pool = segment.pool_ptr();
+        if self.free() == 0 || !segment.is_linear() || pool != self.pool.as_ptr() && !segment.is_reachable(self.pool.domain()) {
             return Err(segment);
         }
         let (iova, len) = (segment.iova().0, segment.linear_len() as u64);
-        let (mut slot, pool) = segment.into_raw();
         let at = self.tail as usize;
-        if is_foreign {
-            slot = slot.with_tag(FOREIGN);
-            if let Some(place) = self.foreign.get_mut(at) {
-                *place = pool.as_ptr();
-            }
-        }
+        // SAFETY: the segment is alive.
+        unsafe { self.owners.set(at, pool, (self.head, self.tail)) };
+        let (slot, _) = segment.into_raw();
         if let Some(place) = self.bytes.get_mut(at) {
             *place = bytes;
         }
@@ -313,6 +345,7 @@ impl TxRing {
 
     #[inline(always)]
     fn store(&mut self, slot: RawBuf, iova: u64, mut word: u64, may_report: bool) {
+        self.count_singles();
         let at = self.tail;
         // A word that came from outside must not look reported, nor ask for a report that is not in `reports`.
         word &= !(self.rules.done | self.rules.report);
@@ -332,6 +365,7 @@ impl TxRing {
     /// Asks for a report with the last queued descriptor, which must end a frame and not be with the device yet. A queue that stops needs it: without,
     /// up to [`REPORT_EVERY`] descriptors would never be reported.
     pub fn report_last(&mut self) {
+        self.count_singles();
         if self.unreported > 0 && self.pending() > 0 {
             let last = self.tail.wrapping_sub(1) & self.desc.mask();
             self.desc.store(last, self.last.or(Pair::new(0, self.rules.report)));
@@ -395,26 +429,29 @@ impl TxRing {
         (1..=count).filter_map(|k| self.bytes.get((self.head.wrapping_sub(k) & mask) as usize)).map(|&b| u64::from(b)).sum()
     }
 
-    /// Frees up to `blocks` blocks of 8 slots at `head`, as long as all their buffers are of this ring's pool and the stack has room.
+    /// Frees up to `blocks` blocks of 8 slots at `head`, as long as all their buffers are of one pool whose stack is at hand and has room.
     #[inline(always)]
     fn free_blocks(&mut self, batch: &mut Batch, blocks: usize) -> usize {
-        let pool = self.pool.as_ptr();
-        let blocks = blocks.min(batch.spare_room(pool) / BLOCK);
+        if blocks == 0 {
+            return 0;
+        }
+        // SAFETY: a block follows `head`, which is a slot then.
+        let (names, slots) =
+            unsafe { (self.owners.names_at(self.head as usize), NonNull::new_unchecked(self.slots.as_mut_ptr()).add(self.head as usize)) };
+        // SAFETY: as above.
+        let name = unsafe { names.read() };
+        let Some(pool) = self.owners.named(name) else { return 0 };
+        let blocks = blocks.min(batch.room_for(pool) / BLOCK);
         let (base, count) = batch.spares_of(pool);
+        let wanted = eight(name);
         let mut done = 0;
         while done < blocks * BLOCK {
-            // SAFETY: `blocks` whole blocks follow `head` in `slots`, and as many places `count` on the stack. Both hold addresses of 8 bytes.
-            let tags = unsafe {
-                let from = NonNull::new_unchecked(self.slots.as_mut_ptr()).add(self.head as usize + done).cast::<Pair>();
-                let to = base.add(count + done).cast::<Pair>();
-                let four: [Pair; BLOCK / 2] = core::array::from_fn(|k| from.add(k).cast::<[u64; 2]>().read()).map(|[a, b]| Pair::new(a, b));
-                for (k, pair) in four.into_iter().enumerate() {
-                    to.add(k).cast::<[u64; 2]>().write(pair.words());
+            // SAFETY: `blocks` whole blocks of names and slots follow `head`, and as many places `count` on the stack.
+            unsafe {
+                if names.add(done).cast::<u64>().read_unaligned() != wanted {
+                    break;
                 }
-                four[0].or(four[1]).or(four[2].or(four[3]))
-            };
-            if (tags.low() | tags.high()) & FOREIGN != 0 {
-                break;
+                base.add(count + done).copy_from_nonoverlapping(slots.add(done), BLOCK);
             }
             done += BLOCK;
         }
@@ -428,14 +465,9 @@ impl TxRing {
     #[cold]
     fn free_one(&mut self, batch: &mut Batch) {
         let at = self.head as usize;
-        let (Some(&slot), Some(&foreign)) = (self.slots.get(at), self.foreign.get(at)) else { return };
-        let is_foreign = slot.word() & FOREIGN != 0;
-        let pool = match NonNull::new(foreign) {
-            Some(pool) if is_foreign => pool,
-            _ => self.pool.as_ptr(),
-        };
+        let (Some(&slot), Some(pool)) = (self.slots.get(at), self.owners.of(at)) else { return };
         // SAFETY: the slot owned the buffer, which is of `pool`, and `head` moves past it.
-        unsafe { batch.put_spares(pool, &[slot.without_tag(FOREIGN)]) };
+        unsafe { batch.put_spares(pool, &[slot]) };
     }
 
     /// Gives every buffer in flight back and makes the ring what it was when it was new: for a hardware queue that stopped and is to start anew. Returns
@@ -449,7 +481,7 @@ impl TxRing {
         for index in 0..self.desc.len() {
             self.desc.store(index, Pair::new(0, 0));
         }
-        (self.head, self.tail, self.unreported) = (0, 0, 0);
+        (self.head, self.tail, self.unreported, self.singles) = (0, 0, 0, 0);
         (self.report_head, self.report_tail) = (0, 0);
         Reclaimed { descriptors, bytes }
     }

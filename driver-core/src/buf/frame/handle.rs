@@ -3,7 +3,7 @@
 use core::mem::ManuallyDrop;
 use core::ptr::NonNull;
 
-use crate::buf::memory::{self, Ext, PoolInner, RawBuf, RawFrame};
+use crate::buf::memory::{self, Ext, PoolInner, RawBuf, RawFrame, TAGS};
 use crate::buf::meta::{LEN_SHIFT, Meta, VLAN_VALID, Words};
 use crate::host::dma::{DmaDomain, Iova};
 
@@ -13,7 +13,6 @@ const TAG_EXT: usize = 1;
 const TAG_MOVED: usize = 2;
 /// The words carry a VLAN tag, which a transmit ring has to see: the bit by which they say so themselves.
 const TAG_VLAN: usize = VLAN_VALID as usize;
-const TAGS: usize = align_of::<PoolInner>() - 1;
 
 /// What the words say of the length.
 const LEN_MASK: u64 = 0xffff << LEN_SHIFT;
@@ -124,6 +123,12 @@ impl Frame {
         self.0.pool
     }
 
+    /// Whether it has no tag: one buffer with its data at home, and no metadata but in the words.
+    #[inline(always)]
+    pub(super) fn is_plain(&self) -> bool {
+        !self.has(TAGS)
+    }
+
     #[inline(always)]
     pub(super) fn pool(&self) -> &PoolInner {
         // SAFETY: the frame's buffer is not in the free list, so the pool is alive.
@@ -185,7 +190,13 @@ impl Frame {
     #[inline(always)]
     pub(super) fn set_linear_len(&mut self, len: usize) {
         debug_assert!(len <= usize::from(u16::MAX));
-        self.0.words[1] = self.0.words[1] & !LEN_MASK | (len as u64) << LEN_SHIFT & LEN_MASK;
+        if cfg!(target_endian = "little") {
+            let word: *mut u64 = &mut self.0.words[1];
+            // SAFETY: the 16 bits that `LEN_SHIFT` names are the bytes 4 and 5 of the word.
+            unsafe { word.cast::<u16>().add(LEN_SHIFT as usize / 16).write(len as u16) };
+        } else {
+            self.0.words[1] = self.0.words[1] & !LEN_MASK | (len as u64) << LEN_SHIFT & LEN_MASK;
+        }
     }
 
     /// Room before the data of the first segment, in bytes.

@@ -54,7 +54,24 @@ impl Frame {
     ///
     /// # Errors
     /// [`FrameError::Tailroom`].
+    #[inline]
     pub fn put(&mut self, bytes: usize) -> Result<&mut [u8], FrameError> {
+        if !self.is_plain() {
+            return self.put_behind(bytes);
+        }
+        let len = self.linear_len();
+        let have_bytes = self.pool().data_bytes as usize - len;
+        if bytes > have_bytes {
+            return Err(FrameError::Tailroom { wanted_bytes: bytes, have_bytes });
+        }
+        self.set_linear_len(len + bytes);
+        // SAFETY: the bytes from the data's end on are this frame's own, and as many were seen to be there.
+        Ok(unsafe { core::slice::from_raw_parts_mut(self.ptr().as_ptr().add(len), bytes) })
+    }
+
+    /// The same for a frame of several segments, or one whose data is not at home.
+    #[inline(never)]
+    fn put_behind(&mut self, bytes: usize) -> Result<&mut [u8], FrameError> {
         let last = self.last_mut();
         let have_bytes = last.tailroom();
         if bytes > have_bytes {

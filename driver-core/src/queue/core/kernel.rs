@@ -78,7 +78,7 @@ pub enum RxError {
 
 /// A receive ring with the rules of its device. Dropping it leaks the ring.
 ///
-/// [`RxCore`](super::RxCore) calls `ready`, then `take_ordinary` and `take_unusual` until the budget is used up or nothing is left, then `refill`, `publish` and
+/// [`RxCore`](super::RxCore) calls `ready`, then `take_first`, then `take_ordinary` and `take_unusual` until the budget is used up or nothing is left, then `refill`, `publish` and
 /// `ring_doorbell`. After a fault it calls nothing but `stop` and `into_lent`.
 pub trait RxKernel: fmt::Debug + Send {
     /// The ring and what is in it.
@@ -105,10 +105,16 @@ pub trait RxKernel: fmt::Debug + Send {
     /// [`QueueFault`]: what the device says makes no sense.
     fn ready(&mut self) -> Result<usize, QueueFault>;
 
-    /// Moves the next frame to `batch` if it is an ordinary one, done, an empty buffer lies ready there, and there is room: the shortest way for one frame, without
-    /// [`RxKernel::ready`] before it. [`RxKernel::ring_doorbell`] follows, and not [`RxKernel::publish`].
+    /// Moves the next frame to `batch` if it is an ordinary one, done, an empty buffer lies ready there, and there is room, and tells the device of that buffer:
+    /// the shortest way for one frame, without [`RxKernel::ready`] before it, nor [`RxKernel::publish`] and [`RxKernel::ring_doorbell`] behind it.
     fn take_only(&mut self, _batch: &mut Batch) -> bool {
         false
+    }
+
+    /// The shortest way for many frames: as [`RxKernel::take_ordinary`], which follows where this took less, but `batch` may lack the room, and then none are
+    /// taken.
+    fn take_first(&mut self, _batch: &mut Batch, _most: usize) -> Taken {
+        Taken::default()
     }
 
     /// Moves ordinary frames to `batch`, `most` at most, as long as one follows another and empty buffers are there. In the middle of a frame of
@@ -153,7 +159,7 @@ pub trait RxKernel: fmt::Debug + Send {
 
 /// A transmit ring with the rules of its device. Dropping it leaks the ring.
 ///
-/// [`TxCore`](super::TxCore) calls `reclaim`, then `put_ordinary`, `put_next` and `put_unusual` until the batch is empty or the ring full, then `publish` and
+/// [`TxCore`](super::TxCore) calls `reclaim`, then `put_first`, `put_ordinary`, `put_next` and `put_unusual` until the batch is empty or the ring full, then `publish` and
 /// `ring_doorbell`. After a fault it calls nothing but `stop` and `into_lent`.
 ///
 /// Where the queue's gate limits the bytes in flight, every frame's are counted by themselves: then the kernel has to be made so that no frame is ordinary.
@@ -196,10 +202,18 @@ pub trait TxKernel: fmt::Debug + Send {
     /// [`QueueFault`]: what the device says makes no sense.
     fn reclaim(&mut self, batch: &mut Batch) -> Result<Reclaimed, QueueFault>;
 
-    /// Takes the only frame of `batch` if it is an ordinary one, more than `min_free` descriptors are free, and there is nothing to reclaim: the
-    /// shortest way for one frame. [`TxKernel::ring_doorbell`] follows, and not [`TxKernel::publish`].
-    fn put_only(&mut self, _batch: &mut Batch, _min_free: u32) -> bool {
+    /// Takes the only frame of `batch` if it is an ordinary one, and one of those that [`TxKernel::allow_singles`] allowed: the shortest way for one frame.
+    /// [`TxKernel::ring_doorbell`] follows, and not [`TxKernel::publish`].
+    fn put_only(&mut self, _batch: &mut Batch) -> bool {
         false
+    }
+
+    /// Says how many frames may go by [`TxKernel::put_only`]: as long as each finds more than `min_free` descriptors free, and nothing is to be reclaimed.
+    fn allow_singles(&mut self, _min_free: u32) {}
+
+    /// The shortest way for many frames: as [`TxKernel::put_ordinary`], which follows where this left any.
+    fn put_first(&mut self, batch: &mut Batch) -> Put {
+        self.put_ordinary(batch)
     }
 
     /// Takes ordinary frames from the front of `batch`, as many together as the ring takes in one go and descriptors are free. Returns their bytes; 0 where

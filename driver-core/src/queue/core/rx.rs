@@ -86,8 +86,9 @@ impl<K: RxKernel> RxCore<K> {
         self.kernel.ring_doorbell();
     }
 
-    /// [`RxQueue::poll`] without the way for one frame.
-    #[inline(always)]
+    /// [`RxQueue::poll`] without the way for one frame. Frames that make the budget full, or all that are there, leave here; for the rest there is a way of its
+    /// own, so that this one does not save registers that only that one needs.
+    #[inline(never)]
     fn poll_many(&mut self, batch: &mut Batch, budget: usize) -> usize {
         if !self.seat.is_running() {
             return 0;
@@ -100,8 +101,20 @@ impl<K: RxKernel> RxCore<K> {
                 return 0;
             }
         };
-        let budget = budget.min(batch.room());
-        let taken = self.take_ordinary(batch, budget, ready);
+        let Taken { frames: taken, bytes } = self.kernel.take_first(batch, if K::COUNTS_READY { budget.min(ready) } else { budget });
+        self.count_bytes(bytes);
+        if taken == 0 || taken != budget && !(K::COUNTS_READY && taken == ready) {
+            return self.poll_rest(batch, budget, ready, taken);
+        }
+        self.finish(batch, taken);
+        taken
+    }
+
+    /// The rest of a poll of `budget` frames that took `taken`.
+    #[inline(never)]
+    fn poll_rest(&mut self, batch: &mut Batch, budget: usize, ready: usize, mut taken: usize) -> usize {
+        let budget = budget.min(batch.room() + taken);
+        taken += self.take_ordinary(batch, budget - taken, ready.wrapping_sub(taken));
         if taken != budget && !(K::COUNTS_READY && taken == ready) {
             return self.poll_unusual(batch, budget, ready, taken);
         }
@@ -154,12 +167,6 @@ impl<K: RxKernel> RxCore<K> {
         if self.kernel.publish() {
             self.ring_doorbell();
         }
-    }
-
-    /// Apart from [`RxQueue::poll`], so that the way for one frame does not save registers that only this way needs.
-    #[inline(never)]
-    fn poll_many_apart(&mut self, batch: &mut Batch, budget: usize) -> usize {
-        self.poll_many(batch, budget)
     }
 
     #[inline(always)]
@@ -256,18 +263,14 @@ impl<K: RxKernel> RxCore<K> {
 }
 
 impl<K: RxKernel> RxQueue for RxCore<K> {
-    #[inline]
+    #[inline(always)]
     fn poll(&mut self, batch: &mut Batch, budget: usize) -> usize {
-        if !K::HAS_TAKE_ONLY {
-            return self.poll_many(batch, budget);
-        }
         // One frame at a time is the way of a caller that cares for latency: this spares it the loops.
-        if budget == 1 && self.seat.is_running() && self.kernel.take_only(batch) {
+        if K::HAS_TAKE_ONLY && budget == 1 && self.seat.is_running() && self.kernel.take_only(batch) {
             self.seat.tally().alone.add(1);
-            self.kernel.ring_doorbell();
             return 1;
         }
-        self.poll_many_apart(batch, budget)
+        self.poll_many(batch, budget)
     }
 
     fn arm(&mut self) -> bool {

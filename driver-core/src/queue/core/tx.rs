@@ -105,20 +105,45 @@ impl<K: TxKernel> TxCore<K> {
         self.index
     }
 
-    /// [`TxQueue::submit`] without the way for one frame.
-    #[inline(always)]
+    /// [`TxQueue::submit`] without the way for one frame. Ordinary frames that cannot make the gate stop leave here; for the rest there is a way of its own,
+    /// so that this one does not save registers that only that one needs.
+    #[inline(never)]
     fn submit_many(&mut self, batch: &mut Batch) -> TxState {
         if !self.seat.is_running() {
             return self.broken();
         }
-        let reclaimed = self.kernel.reclaim(batch);
-        if self.count_reclaimed(reclaimed).is_none() {
-            return self.broken();
+        let reclaimed = match self.kernel.reclaim(batch) {
+            Ok(reclaimed) => reclaimed,
+            Err(fault) => {
+                self.break_queue(fault);
+                return self.broken();
+            }
+        };
+        let had = batch.len();
+        // Then the gate, running and not counting bytes, stays so.
+        if !self.gate.is_stopped() && self.kernel.free() as usize > had + self.never_stops_above as usize {
+            if K::HAS_PUT_ONLY && had == 1 && self.kernel.put_next(batch) {
+                self.publish(1);
+                self.kernel.allow_singles(self.never_stops_above);
+                return TxState::Running;
+            }
+            let Put { bytes, .. } = self.kernel.put_first(batch);
+            self.count_bytes(bytes);
+            if batch.is_empty() && had > 0 {
+                self.publish(had);
+                return TxState::Running;
+            }
         }
+        self.submit_rest(batch, reclaimed, had)
+    }
+
+    /// The rest of a submit of a batch that had `had` frames.
+    #[inline(never)]
+    fn submit_rest(&mut self, batch: &mut Batch, reclaimed: Reclaimed, had: usize) -> TxState {
+        self.count_reclaimed(reclaimed);
         if self.gate.is_stopped() {
             return self.still_stopped();
         }
-        let had = batch.len();
         let refusal = self.fill(batch);
         let free = self.kernel.free();
         let stops = self.gate.after_submit(free);
@@ -127,11 +152,7 @@ impl<K: TxKernel> TxCore<K> {
             if stops || (free as usize) < K::MAX_SEGMENTS {
                 self.kernel.report();
             }
-            let tells = self.kernel.publish();
-            self.seat.tally().packets.add(taken as u64);
-            if tells {
-                self.ring_doorbell();
-            }
+            self.publish(taken);
         }
         match refusal {
             Some(why) => TxState::Refused(why),
@@ -140,10 +161,14 @@ impl<K: TxKernel> TxCore<K> {
         }
     }
 
-    /// Apart from [`TxQueue::submit`], so that the way for one frame does not save registers that only this way needs.
-    #[inline(never)]
-    fn submit_many_apart(&mut self, batch: &mut Batch) -> TxState {
-        self.submit_many(batch)
+    /// Counts what was taken and shows it to the device.
+    #[inline(always)]
+    fn publish(&mut self, taken: usize) {
+        let tells = self.kernel.publish();
+        self.seat.tally().packets.add(taken as u64);
+        if tells {
+            self.ring_doorbell();
+        }
     }
 
     #[inline(always)]
@@ -159,21 +184,13 @@ impl<K: TxKernel> TxCore<K> {
         }
     }
 
-    /// Wakes the queue where what came back makes enough room. Returns the descriptors that came back; `None`: the queue is broken.
+    /// Wakes the queue where what came back makes enough room.
     #[inline(always)]
-    fn count_reclaimed(&mut self, reclaimed: Result<Reclaimed, QueueFault>) -> Option<usize> {
-        match reclaimed {
-            Ok(Reclaimed { descriptors: 0, .. }) => Some(0),
-            Ok(Reclaimed { descriptors, bytes }) => {
-                self.gate.completed(bytes);
-                if self.gate.after_reclaim(self.kernel.free()) {
-                    self.wake();
-                }
-                Some(descriptors as usize)
-            }
-            Err(fault) => {
-                self.break_queue(fault);
-                None
+    fn count_reclaimed(&mut self, Reclaimed { descriptors, bytes }: Reclaimed) {
+        if descriptors > 0 {
+            self.gate.completed(bytes);
+            if self.gate.after_reclaim(self.kernel.free()) {
+                self.wake();
             }
         }
     }
@@ -338,35 +355,39 @@ impl<K: TxKernel> TxCore<K> {
 }
 
 impl<K: TxKernel> TxQueue for TxCore<K> {
-    #[inline]
+    #[inline(always)]
     fn submit(&mut self, batch: &mut Batch) -> TxState {
-        if !K::HAS_PUT_ONLY {
-            return self.submit_many(batch);
-        }
         // One ordinary frame with nothing to be reclaimed and room behind it changes no state but the ring's.
-        if self.seat.is_running() && self.kernel.put_only(batch, self.never_stops_above) {
+        if K::HAS_PUT_ONLY && self.seat.is_running() && self.kernel.put_only(batch) {
             self.seat.tally().alone.add(1);
             self.kernel.ring_doorbell();
             return TxState::Running;
         }
-        self.submit_many_apart(batch)
+        self.submit_many(batch)
     }
 
     fn reclaim(&mut self) -> usize {
-        let mut count = None;
-        if self.seat.is_running() {
-            let reclaimed = self.kernel.reclaim(&mut self.home);
-            // Before a waker is called.
-            self.home.release_spares();
-            count = self.count_reclaimed(reclaimed);
-            if count == Some(0) && self.kernel.pending() > 0 {
-                self.look_for_hang();
+        if !self.seat.is_running() {
+            let _ = self.broken();
+            return 0;
+        }
+        let reclaimed = self.kernel.reclaim(&mut self.home);
+        // Before a waker is called.
+        self.home.release_spares();
+        match reclaimed {
+            Ok(reclaimed) => {
+                self.count_reclaimed(reclaimed);
+                if reclaimed.descriptors == 0 && self.kernel.pending() > 0 {
+                    self.look_for_hang();
+                }
+                reclaimed.descriptors as usize
+            }
+            Err(fault) => {
+                self.break_queue(fault);
+                let _ = self.broken();
+                0
             }
         }
-        if count.is_none() {
-            let _ = self.broken();
-        }
-        count.unwrap_or(0)
     }
 
     fn pending(&self) -> usize {

@@ -118,7 +118,10 @@ fn the_frames_length_stands_where_the_rules_say_on_every_way() {
         };
         put(61, &mut |ring, batch| ring.put_blocks(batch) == 8);
         put(1514, &mut |ring, batch| ring.put_plain(batch));
-        put(60, &mut |ring, batch| ring.put_only(batch, 1));
+        put(60, &mut |ring, batch| {
+            ring.allow_singles(1);
+            ring.put_only(batch)
+        });
         // SAFETY: the card of this test reads no more.
         unsafe { ring.release() };
     }

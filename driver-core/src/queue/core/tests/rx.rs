@@ -115,7 +115,12 @@ impl<const COUNTS: bool> RxKernel for Kernel<COUNTS> {
         }
         let mut state = self.script.state();
         state.published += std::mem::take(&mut state.emptied);
+        state.rings += 1;
         true
+    }
+    fn take_first(&mut self, batch: &mut Batch, most: usize) -> Taken {
+        // By blocks of four, and a room of less than was asked for is for the kernel to see.
+        if batch.room() < most { Taken::default() } else { self.take_ordinary(batch, most / 4 * 4) }
     }
     fn take_ordinary(&mut self, batch: &mut Batch, most: usize) -> Taken {
         let mut taken = Taken::default();

@@ -44,6 +44,8 @@ pub(super) struct State {
     /// How many of them the device has sent.
     pub(super) sent: usize,
     unreported: usize,
+    /// How many frames may go by the shortest way.
+    singles: u32,
     /// The device reports every frame, unasked.
     reports_all: bool,
     pub(super) fault: Option<QueueFault>,
@@ -73,6 +75,7 @@ impl Default for State {
             in_flight: VecDeque::new(),
             sent: 0,
             unreported: 0,
+            singles: 0,
             reports_all: false,
             fault: None,
             queued: Vec::new(),
@@ -97,6 +100,7 @@ impl State {
     fn put(&mut self, frame: Frame, descriptors: u32) {
         assert!(descriptors <= self.free(), "a frame for which there is no room");
         self.unreported = (self.unreported + 1) % REPORT_EVERY;
+        self.singles = 0;
         self.unpublished += 1;
         self.queued.push(frame.segments().flatten().copied().collect());
         self.in_flight.push_back(InFlight { descriptors, bytes: frame.len() as u64, frame, is_reported: self.reports_all || self.unreported == 0 });
@@ -158,16 +162,22 @@ impl<const COUNTS: bool> TxKernel for Kernel<COUNTS> {
         }
         Ok(all)
     }
-    fn put_only(&mut self, batch: &mut Batch, min_free: u32) -> bool {
-        let has_report = self.script.state().in_flight.iter().any(|one| one.is_reported);
-        if batch.len() != 1 || self.free() <= min_free || has_report || !self.is_ordinary(&batch.frames()[0]) {
+    fn put_only(&mut self, batch: &mut Batch) -> bool {
+        let singles = self.script.state().singles;
+        if batch.len() != 1 || singles == 0 || !self.is_ordinary(&batch.frames()[0]) {
             return false;
         }
         let frame = batch.pop().unwrap();
         let mut state = self.script.state();
         state.put(frame, 1);
         state.unpublished -= 1;
+        state.singles = singles - 1;
         true
+    }
+    fn allow_singles(&mut self, min_free: u32) {
+        let mut state = self.script.state();
+        let unreported = (REPORT_EVERY - 1).saturating_sub(state.unreported) as u32;
+        state.singles = unreported.min(state.free().saturating_sub(min_free));
     }
     fn put_ordinary(&mut self, batch: &mut Batch) -> Put {
         let mut put = Put::default();
