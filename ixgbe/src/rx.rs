@@ -48,6 +48,7 @@ impl<B: Bar> RxKernel for Receive<B> {
     /// Each has a done bit of its own.
     const COUNTS_READY: bool = false;
     const HAS_TAKE_ONLY: bool = true;
+    const ALWAYS_RINGS: bool = true;
     const TOO_LONG: Option<QueueFault> = Some(QueueFault::Protocol("the device reports a frame longer, or in more pieces, than MAXFRS lets through"));
 
     fn capacity(&self) -> u32 {
@@ -60,15 +61,15 @@ impl<B: Bar> RxKernel for Receive<B> {
     }
 
     #[inline(always)]
-    fn take_only(&mut self, batch: &mut Batch) -> bool {
+    fn take_only(&mut self, batch: &mut Batch) -> Option<u64> {
         // The slot that is emptied and filled again is the last that the card may use: the tail.
         let tail = self.ring.next();
-        let is_taken = self.ring.take_plain(batch);
-        if is_taken {
-            barrier::before_doorbell();
-            self.tail.ring(tail);
+        if !self.ring.take_plain(batch) {
+            return None;
         }
-        is_taken
+        barrier::before_doorbell();
+        self.tail.ring(tail);
+        Some(0)
     }
 
     #[inline(always)]

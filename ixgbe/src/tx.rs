@@ -36,6 +36,7 @@ impl<B: Bar> TxKernel for Transmit<B> {
     const DRIVER: &'static str = "ixgbe";
     const COUNTS_BYTES: bool = false;
     const HAS_PUT_ONLY: bool = true;
+    const ALWAYS_RINGS: bool = true;
     const TRY_AGAIN_AFTER: usize = BLOCK;
     const MAX_SEGMENTS: usize = bits::MAX_SEGMENTS;
 
@@ -61,8 +62,8 @@ impl<B: Bar> TxKernel for Transmit<B> {
     }
 
     #[inline(always)]
-    fn put_only(&mut self, batch: &mut Batch) -> bool {
-        self.ring.put_only(batch)
+    fn put_only(&mut self, batch: &mut Batch) -> Option<u64> {
+        self.ring.put_only(batch).then_some(0)
     }
 
     #[inline(always)]

@@ -57,8 +57,10 @@ impl Rules {
         let [a, b, .., e, f] = *header;
         let (first, buffers) = (u16::from_le_bytes([a, b]), u16::from_le_bytes([e, f]));
         const { assert!(HDR_GSO_NONE == 0) };
-        let unusual = first & UNUSUAL | (buffers ^ 1) & self.buffers_mask;
-        (unusual == 0).then_some(u32::from(first & self.valid_mask) << DATA_VALID_SHIFT)
+        if first & UNUSUAL != 0 || (buffers ^ 1) & self.buffers_mask != 0 {
+            return None;
+        }
+        Some(u32::from(first & self.valid_mask) << DATA_VALID_SHIFT)
     }
 }
 
@@ -143,6 +145,7 @@ impl<F: PciFunction> RxKernel for Receive<F> {
     const DRIVER: &'static str = "virtio-net";
     const COUNTS_BYTES: bool = true;
     const COUNTS_READY: bool = true;
+    const HAS_TAKE_ONLY: bool = true;
     /// No device promises anything of the length of its frames.
     const TOO_LONG: Option<QueueFault> = None;
 
@@ -157,6 +160,15 @@ impl<F: PciFunction> RxKernel for Receive<F> {
             self.ring.disarm();
         }
         Ok(ready)
+    }
+
+    #[inline(always)]
+    fn take_only(&mut self, batch: &mut Batch) -> Option<u64> {
+        if self.missing > 0 {
+            return None;
+        }
+        let rules = self.rules;
+        self.ring.take_only(batch, (MIN_USED_BYTES, rules.max_used_bytes), |header| rules.ordinary(header))
     }
 
     #[inline(always)]

@@ -12,8 +12,8 @@ use driver_core::host::PciFunction;
 use driver_core::offload::Work;
 use driver_core::queue::QueueFault;
 use driver_core::queue::core::{Put, Stop, TxCore, TxKernel, WhyStuck};
-use driver_core::ring::Reclaimed;
 use driver_core::ring::split::SplitTx;
+use driver_core::ring::{REPORT_EVERY, Reclaimed};
 
 use crate::card::lost;
 use crate::desc::{HDR_F_NEEDS_CSUM, Header, NET_HDR_BYTES};
@@ -42,6 +42,7 @@ impl<F: PciFunction> TxKernel for Transmit<F> {
     type Lent = SplitTx<NET_HDR_BYTES>;
     const DRIVER: &'static str = "virtio-net";
     const COUNTS_BYTES: bool = true;
+    const HAS_PUT_ONLY: bool = true;
     const MAX_SEGMENTS: usize = 32;
 
     #[inline(always)]
@@ -64,8 +65,20 @@ impl<F: PciFunction> TxKernel for Transmit<F> {
     }
 
     #[inline(always)]
+    fn put_only(&mut self, batch: &mut Batch) -> Option<u64> {
+        self.ring.put_only(batch, MIN_FRAME_BYTES as u16, self.max_ordinary_bytes?)
+    }
+
+    #[inline(always)]
+    fn allow_singles(&mut self, min_free: u32) {
+        // What came back is looked at after so many.
+        self.ring.allow_singles(min_free, REPORT_EVERY - 1);
+    }
+
+    #[inline(always)]
     fn put_ordinary(&mut self, batch: &mut Batch) -> Put {
-        let bytes = self.max_ordinary_bytes.map_or(0, |max_bytes| self.ring.put_ordinary(batch, MIN_FRAME_BYTES as u16, max_bytes).1);
+        let Some(max_bytes) = self.max_ordinary_bytes else { return Put::default() };
+        let (_, bytes) = self.ring.put_ordinary(batch, MIN_FRAME_BYTES as u16, max_bytes);
         Put { bytes, again: false }
     }
 

@@ -280,13 +280,7 @@ impl Batch {
         debug_assert!(self.tail <= self.frames.len());
     }
 
-    /// How many empty buffers of `pool` fit onto the stack at hand; none where that is another pool's.
-    #[inline(always)]
-    pub(crate) fn spare_room(&self, pool: NonNull<PoolInner>) -> usize {
-        self.cache.room(pool)
-    }
-
-    /// The same for `pool` in any case, whose stack is brought to hand, and emptied by half, where there is none for a block.
+    /// How many empty buffers of `pool` fit onto its stack, which is brought to hand, and emptied by half where there is no room for a block.
     #[inline(always)]
     pub(crate) fn room_for(&mut self, pool: NonNull<PoolInner>) -> usize {
         self.cache.room_for(pool)

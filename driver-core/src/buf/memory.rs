@@ -25,7 +25,7 @@ static POOLS: AtomicU64 = AtomicU64::new(0);
 pub(crate) const TAGS: usize = align_of::<PoolInner>() - 1;
 
 /// The unit of address tags and of all offsets in a buffer.
-const LINE_BYTES: u32 = 64;
+pub(crate) const LINE_BYTES: u32 = 64;
 
 /// An empty buffer, by its home address: where its data begins when it is empty, as an integer. A linear token: it is copied only by code that
 /// accounts for it.
@@ -43,6 +43,12 @@ impl RawBuf {
 
     /// What a ring's slot holds where it holds no buffer: an odd number, while home addresses are multiples of [`LINE_BYTES`].
     pub(crate) const MARK: Self = Self(NonZero::<u64>::MIN);
+
+    /// The buffer with this home address.
+    #[inline(always)]
+    pub(crate) fn from_word(word: u64) -> Option<Self> {
+        NonZero::new(word).map(Self)
+    }
 
     /// The home address.
     #[inline(always)]

@@ -1,7 +1,7 @@
 //! Of which pool the buffer in each slot of a transmit ring is.
 //!
 //! Frames to be sent come from many pools: that of the port which received them, that of the program that made them. A ring names a few of them at a time by
-//! a byte, its own by 0, so that a block of eight slots is told to be of one pool by one comparison.
+//! a small number, its own by 0 ([`Sources`]). Where a ring keeps a byte for each slot ([`Owners`]), a block of eight is told to be of one pool by one comparison.
 
 use alloc::boxed::Box;
 use core::ptr::{self, NonNull};
@@ -27,6 +27,7 @@ struct Source {
     number: u64,
     /// IOVA minus pointer.
     delta: u64,
+    headroom_bytes: u32,
     /// Its name, eight times.
     names: u64,
 }
@@ -34,7 +35,7 @@ struct Source {
 impl Source {
     fn new(pool: NonNull<PoolInner>, inner: &PoolInner, name: u8) -> Self {
         let key = Pair::new(inner.delta, (pool.addr().get() as u64).wrapping_neg());
-        Self { key, pool, number: inner.number, delta: inner.delta, names: eight(name) }
+        Self { key, pool, number: inner.number, delta: inner.delta, headroom_bytes: inner.headroom_bytes, names: eight(name) }
     }
 }
 
@@ -44,28 +45,24 @@ pub(crate) fn eight(name: u8) -> u64 {
     u64::from_ne_bytes([name; BLOCK])
 }
 
-/// A name for each slot, and what the names mean.
-pub(crate) struct Owners {
-    names: Box<[u8]>,
+/// The pools that have a name.
+pub(crate) struct Sources {
     /// The pools named 1 and up. One that no slot in flight names may be gone.
     named: [*mut PoolInner; NAMED],
     own: NonNull<PoolInner>,
     /// Where frames came from last. That pool may be gone.
     source: Source,
-    /// The pools of the slots that are [`UNNAMED`].
-    unnamed: Box<[*mut PoolInner]>,
 }
 
-impl Owners {
-    /// For a ring of `len` slots, which keeps a handle of its own pool for as long.
-    pub(crate) fn new(own: &BufPool, len: usize) -> Self {
-        Self {
-            names: (0..len).map(|_| OWN).collect(),
-            named: [ptr::null_mut(); NAMED],
-            own: own.as_ptr(),
-            source: Source::new(own.as_ptr(), own.inner(), OWN),
-            unnamed: (0..len).map(|_| ptr::null_mut()).collect(),
-        }
+// SAFETY: the pointers name pools, which any thread may reach as long as they are alive; which are, the ring knows by the buffers that it owns.
+unsafe impl Send for Sources {}
+// SAFETY: `&Sources` compares addresses, and reads what is behind a frame that is alive.
+unsafe impl Sync for Sources {}
+
+impl Sources {
+    /// For a ring that keeps a handle of its own pool for as long.
+    pub(crate) fn new(own: &BufPool) -> Self {
+        Self { named: [ptr::null_mut(); NAMED], own: own.as_ptr(), source: Source::new(own.as_ptr(), own.inner(), OWN) }
     }
 
     /// Whether frames whose pool word is `word` are of the source that was turned to last.
@@ -79,21 +76,13 @@ impl Owners {
     }
 
     /// Turns to the source of frames whose pool word is `word`, and says whether there is one: not where they are no plain ones, the device does not reach
-    /// their memory, or no name is free. `in_flight`: the slots that hold buffers, from the first to the one behind the last, round the ring's end.
+    /// their memory, or no name is free. `is_used`: whether a slot in flight has that name.
     ///
     /// # Safety
     /// A frame with this pool word is alive.
-    #[inline(always)]
-    pub(crate) unsafe fn turn_to(&mut self, word: NonNull<PoolInner>, in_flight: (u32, u32)) -> bool {
-        // SAFETY: the caller's.
-        unsafe { self.is_source(word) || self.turn_to_other(word, in_flight) }
-    }
-
-    /// # Safety
-    /// As for [`Owners::turn_to`].
     #[cold]
     #[inline(never)]
-    unsafe fn turn_to_other(&mut self, word: NonNull<PoolInner>, in_flight: (u32, u32)) -> bool {
+    pub(crate) unsafe fn turn_to(&mut self, word: NonNull<PoolInner>, is_used: &dyn Fn(u8) -> bool) -> bool {
         if word.addr().get() & TAGS != 0 {
             return false;
         }
@@ -102,10 +91,34 @@ impl Owners {
         if !pool.domain().is_same(own.domain()) {
             return false;
         }
-        let name = if word == self.own { Some(OWN) } else { self.name(word, in_flight) };
+        let name = if word == self.own { Some(OWN) } else { self.name(word, is_used) };
         let Some(name) = name else { return false };
         self.source = Source::new(word, pool, name);
         true
+    }
+
+    /// The pool's name: one that it has, else one that is free.
+    fn name(&mut self, pool: NonNull<PoolInner>, is_used: &dyn Fn(u8) -> bool) -> Option<u8> {
+        let known = self.named.iter().position(|&known| known == pool.as_ptr());
+        let unused = || self.named.iter().position(|known| known.is_null()).or_else(|| (0..NAMED).find(|&at| !is_used(at as u8 + 1)));
+        let at = known.or_else(unused)?;
+        *self.named.get_mut(at)? = pool.as_ptr();
+        Some(at as u8 + 1)
+    }
+
+    /// The pool that is named so, which is alive where a slot in flight is named so.
+    #[inline(always)]
+    pub(crate) fn named(&self, name: u8) -> Option<NonNull<PoolInner>> {
+        if name == OWN {
+            return Some(self.own);
+        }
+        self.named.get(usize::from(name) - 1).and_then(|&pool| NonNull::new(pool))
+    }
+
+    /// The source's pool.
+    #[inline(always)]
+    pub(crate) fn pool(&self) -> NonNull<PoolInner> {
+        self.source.pool
     }
 
     /// Of the source: what makes of a plain frame's {pointer, pool} {IOVA, 0}.
@@ -120,26 +133,43 @@ impl Owners {
         self.source.delta
     }
 
+    /// Of the source: room before the data of an empty buffer.
+    #[inline(always)]
+    pub(crate) fn headroom_bytes(&self) -> usize {
+        self.source.headroom_bytes as usize
+    }
+
     /// Of the source: its name, eight times.
     #[inline(always)]
-    pub(crate) fn source_names(&self) -> u64 {
+    pub(crate) fn names(&self) -> u64 {
         self.source.names
     }
+}
 
-    /// The pool's name: one that it has, else one that is free.
-    fn name(&mut self, pool: NonNull<PoolInner>, in_flight: (u32, u32)) -> Option<u8> {
-        let known = self.named.iter().position(|&known| known == pool.as_ptr());
-        let at = known.or_else(|| self.named.iter().position(|known| known.is_null())).or_else(|| {
-            let used = |name: u8| self.slots(in_flight).any(|at| self.names.get(at) == Some(&name));
-            (0..NAMED).find(|&at| !used(at as u8 + 1))
-        })?;
-        *self.named.get_mut(at)? = pool.as_ptr();
-        Some(at as u8 + 1)
+/// A name for each slot, and what the names mean.
+pub(crate) struct Owners {
+    pub(crate) sources: Sources,
+    names: Box<[u8]>,
+    /// The pools of the slots that are [`UNNAMED`].
+    unnamed: Box<[*mut PoolInner]>,
+}
+
+impl Owners {
+    /// For a ring of `len` slots, which keeps a handle of its own pool for as long.
+    pub(crate) fn new(own: &BufPool, len: usize) -> Self {
+        Self { sources: Sources::new(own), names: (0..len).map(|_| OWN).collect(), unnamed: (0..len).map(|_| ptr::null_mut()).collect() }
     }
 
-    fn slots(&self, (first, end): (u32, u32)) -> impl Iterator<Item = usize> {
-        let mask = self.names.len() as u32 - 1;
-        (0..end.wrapping_sub(first) & mask).map(move |k| (first.wrapping_add(k) & mask) as usize)
+    /// [`Sources::turn_to`], where the source is another. `in_flight`: the slots that hold buffers, from the first to the one behind the last, round the
+    /// ring's end.
+    ///
+    /// # Safety
+    /// A frame with this pool word is alive.
+    #[inline(always)]
+    pub(crate) unsafe fn turn_to(&mut self, word: NonNull<PoolInner>, in_flight: (u32, u32)) -> bool {
+        let Self { sources, names, .. } = self;
+        // SAFETY: the caller's.
+        unsafe { sources.is_source(word) || sources.turn_to(word, &|name| slots(names.len(), in_flight).any(|at| names.get(at) == Some(&name))) }
     }
 
     /// Where the names of the slots from `at` on lie.
@@ -156,29 +186,29 @@ impl Owners {
     ///
     /// # Safety
     /// A frame of that pool is alive.
+    #[inline]
     pub(crate) unsafe fn set(&mut self, at: usize, pool: NonNull<PoolInner>, in_flight: (u32, u32)) {
         // SAFETY: the caller's.
-        let name = if unsafe { self.turn_to(pool, in_flight) } { self.source.names as u8 } else { UNNAMED };
-        if let (Some(place), Some(unnamed)) = (self.names.get_mut(at), self.unnamed.get_mut(at)) {
+        let name = if unsafe { self.turn_to(pool, in_flight) } { self.sources.names() as u8 } else { UNNAMED };
+        if let Some(place) = self.names.get_mut(at) {
             *place = name;
-            if name == UNNAMED {
-                *unnamed = pool.as_ptr();
-            }
         }
-    }
-
-    /// The pool that is named so, which is alive where a slot in flight is named so; `None`: see [`Owners::of`].
-    #[inline(always)]
-    pub(crate) fn named(&self, name: u8) -> Option<NonNull<PoolInner>> {
-        if name == OWN {
-            return Some(self.own);
+        if name == UNNAMED
+            && let Some(unnamed) = self.unnamed.get_mut(at)
+        {
+            *unnamed = pool.as_ptr();
         }
-        self.named.get(usize::from(name) - 1).and_then(|&pool| NonNull::new(pool))
     }
 
     /// The pool of the buffer in slot `at`, which is in flight.
     pub(crate) fn of(&self, at: usize) -> Option<NonNull<PoolInner>> {
         let name = *self.names.get(at)?;
-        if name == UNNAMED { self.unnamed.get(at).and_then(|&pool| NonNull::new(pool)) } else { self.named(name) }
+        if name == UNNAMED { self.unnamed.get(at).and_then(|&pool| NonNull::new(pool)) } else { self.sources.named(name) }
     }
+}
+
+/// The slots from `first` to before `end`, round the end of a ring of `len`.
+fn slots(len: usize, (first, end): (u32, u32)) -> impl Iterator<Item = usize> {
+    let mask = len as u32 - 1;
+    (0..end.wrapping_sub(first) & mask).map(move |k| (first.wrapping_add(k) & mask) as usize)
 }

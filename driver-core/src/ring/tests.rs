@@ -2,6 +2,7 @@
 
 mod extremes;
 mod oracle;
+mod pools;
 mod restart;
 mod safe;
 mod split;

@@ -193,7 +193,7 @@ impl TxRing {
         (mut slots, mut names): (NonNull<RawBuf>, NonNull<u8>),
         blocks: usize,
     ) -> usize {
-        let (key, name) = (self.owners.key(), self.owners.source_names());
+        let (key, name) = (self.owners.sources.key(), self.owners.sources.names());
         self.count_singles();
         let mut last = self.last;
         // Blocks until one asks for a report.
@@ -271,9 +271,9 @@ impl TxRing {
         }
         let buf = RawBuf::at(frame.ptr());
         batch.advance(1);
-        let iova = buf.word().wrapping_add(self.owners.delta());
+        let iova = buf.word().wrapping_add(self.owners.sources.delta());
         // SAFETY: `tail` is always below the number of slots.
-        unsafe { self.owners.names_at(self.tail as usize).write(self.owners.source_names() as u8) };
+        unsafe { self.owners.names_at(self.tail as usize).write(self.owners.sources.names() as u8) };
         self.store(buf, iova, self.word(len), true);
         true
     }
@@ -286,16 +286,16 @@ impl TxRing {
         let Some(singles) = self.singles.checked_sub(1) else { return false };
         let len = frame.linear_len() as u32;
         // SAFETY: the frame is alive.
-        if len.wrapping_sub(self.min_bytes) > self.len_span || !unsafe { self.owners.is_source(frame.pool_word()) } {
+        if len.wrapping_sub(self.min_bytes) > self.len_span || !unsafe { self.owners.sources.is_source(frame.pool_word()) } {
             return false;
         }
         let (buf, at) = (RawBuf::at(frame.ptr()), self.tail);
-        let (iova, word) = (buf.word().wrapping_add(self.owners.delta()), self.word(len));
+        let (iova, word) = (buf.word().wrapping_add(self.owners.sources.delta()), self.word(len));
         batch.forget_all();
         // SAFETY: `tail` is always below the number of slots and descriptors.
         unsafe {
             *self.slots.get_unchecked_mut(at as usize) = buf;
-            self.owners.names_at(at as usize).write(self.owners.source_names() as u8);
+            self.owners.names_at(at as usize).write(self.owners.sources.names() as u8);
             // In two halves, which is less to do: the device looks behind the doorbell only.
             let halves = self.desc.at_unmasked(at).cast::<u64>();
             halves.write_volatile(iova.to_le());
@@ -440,7 +440,7 @@ impl TxRing {
             unsafe { (self.owners.names_at(self.head as usize), NonNull::new_unchecked(self.slots.as_mut_ptr()).add(self.head as usize)) };
         // SAFETY: as above.
         let name = unsafe { names.read() };
-        let Some(pool) = self.owners.named(name) else { return 0 };
+        let Some(pool) = self.owners.sources.named(name) else { return 0 };
         let blocks = blocks.min(batch.room_for(pool) / BLOCK);
         let (base, count) = batch.spares_of(pool);
         let wanted = eight(name);

@@ -91,6 +91,8 @@ pub trait RxKernel: fmt::Debug + Send {
     const COUNTS_READY: bool;
     /// Whether [`RxKernel::take_only`] is there.
     const HAS_TAKE_ONLY: bool = false;
+    /// Whether the doorbell rings whenever something is published.
+    const ALWAYS_RINGS: bool = false;
     /// What a frame is that goes beyond the queue's [`RxLimits`](super::RxLimits): the fault of a device that promised to hold such frames back; `None`: a frame
     /// that is counted and dropped.
     const TOO_LONG: Option<QueueFault>;
@@ -105,10 +107,11 @@ pub trait RxKernel: fmt::Debug + Send {
     /// [`QueueFault`]: what the device says makes no sense.
     fn ready(&mut self) -> Result<usize, QueueFault>;
 
-    /// Moves the next frame to `batch` if it is an ordinary one, done, an empty buffer lies ready there, and there is room, and tells the device of that buffer:
-    /// the shortest way for one frame, without [`RxKernel::ready`] before it, nor [`RxKernel::publish`] and [`RxKernel::ring_doorbell`] behind it.
-    fn take_only(&mut self, _batch: &mut Batch) -> bool {
-        false
+    /// Moves the next frame to `batch` if it is an ordinary one, done, an empty buffer lies ready there, and there is room: the shortest way for one frame, without
+    /// [`RxKernel::ready`] before it. Returns its bytes, where they are counted. Where [`RxKernel::ALWAYS_RINGS`], it tells the device of that buffer itself; else
+    /// [`RxKernel::publish`] follows.
+    fn take_only(&mut self, _batch: &mut Batch) -> Option<u64> {
+        None
     }
 
     /// The shortest way for many frames: as [`RxKernel::take_ordinary`], which follows where this took less, but `batch` may lack the room, and then none are
@@ -172,6 +175,8 @@ pub trait TxKernel: fmt::Debug + Send {
     const COUNTS_BYTES: bool;
     /// Whether [`TxKernel::put_only`] is there.
     const HAS_PUT_ONLY: bool = false;
+    /// Whether the doorbell rings whenever something is published.
+    const ALWAYS_RINGS: bool = false;
     /// After how many frames one at a time [`TxKernel::put_ordinary`] is tried again.
     const TRY_AGAIN_AFTER: usize = 1;
     /// The most segments with bytes that the device gathers.
@@ -203,9 +208,9 @@ pub trait TxKernel: fmt::Debug + Send {
     fn reclaim(&mut self, batch: &mut Batch) -> Result<Reclaimed, QueueFault>;
 
     /// Takes the only frame of `batch` if it is an ordinary one, and one of those that [`TxKernel::allow_singles`] allowed: the shortest way for one frame.
-    /// [`TxKernel::ring_doorbell`] follows, and not [`TxKernel::publish`].
-    fn put_only(&mut self, _batch: &mut Batch) -> bool {
-        false
+    /// Returns its bytes, where they are counted. [`TxKernel::publish`] follows, or where [`TxKernel::ALWAYS_RINGS`] [`TxKernel::ring_doorbell`] alone.
+    fn put_only(&mut self, _batch: &mut Batch) -> Option<u64> {
+        None
     }
 
     /// Says how many frames may go by [`TxKernel::put_only`]: as long as each finds more than `min_free` descriptors free, and nothing is to be reclaimed.

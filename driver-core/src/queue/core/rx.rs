@@ -266,8 +266,20 @@ impl<K: RxKernel> RxQueue for RxCore<K> {
     #[inline(always)]
     fn poll(&mut self, batch: &mut Batch, budget: usize) -> usize {
         // One frame at a time is the way of a caller that cares for latency: this spares it the loops.
-        if K::HAS_TAKE_ONLY && budget == 1 && self.seat.is_running() && self.kernel.take_only(batch) {
-            self.seat.tally().alone.add(1);
+        if K::HAS_TAKE_ONLY
+            && budget == 1
+            && self.seat.is_running()
+            && let Some(bytes) = self.kernel.take_only(batch)
+        {
+            self.count_bytes(bytes);
+            if K::ALWAYS_RINGS {
+                self.seat.tally().alone.add(1);
+            } else {
+                self.seat.tally().packets.add(1);
+                if self.kernel.publish() {
+                    self.ring_doorbell();
+                }
+            }
             return 1;
         }
         self.poll_many(batch, budget)

@@ -122,7 +122,7 @@ impl<K: TxKernel> TxCore<K> {
         let had = batch.len();
         // Then the gate, running and not counting bytes, stays so.
         if !self.gate.is_stopped() && self.kernel.free() as usize > had + self.never_stops_above as usize {
-            if K::HAS_PUT_ONLY && had == 1 && self.kernel.put_next(batch) {
+            if K::ALWAYS_RINGS && had == 1 && self.kernel.put_next(batch) {
                 self.publish(1);
                 self.kernel.allow_singles(self.never_stops_above);
                 return TxState::Running;
@@ -131,6 +131,9 @@ impl<K: TxKernel> TxCore<K> {
             self.count_bytes(bytes);
             if batch.is_empty() && had > 0 {
                 self.publish(had);
+                if K::HAS_PUT_ONLY && had == 1 {
+                    self.kernel.allow_singles(self.never_stops_above);
+                }
                 return TxState::Running;
             }
         }
@@ -358,9 +361,17 @@ impl<K: TxKernel> TxQueue for TxCore<K> {
     #[inline(always)]
     fn submit(&mut self, batch: &mut Batch) -> TxState {
         // One ordinary frame with nothing to be reclaimed and room behind it changes no state but the ring's.
-        if K::HAS_PUT_ONLY && self.seat.is_running() && self.kernel.put_only(batch) {
-            self.seat.tally().alone.add(1);
-            self.kernel.ring_doorbell();
+        if K::HAS_PUT_ONLY
+            && self.seat.is_running()
+            && let Some(bytes) = self.kernel.put_only(batch)
+        {
+            self.count_bytes(bytes);
+            if K::ALWAYS_RINGS {
+                self.seat.tally().alone.add(1);
+                self.kernel.ring_doorbell();
+            } else {
+                self.publish(1);
+            }
             return TxState::Running;
         }
         self.submit_many(batch)

@@ -267,6 +267,12 @@ impl SplitQueue {
         (self.used.load(0) >> 16) as u16 != self.next_used
     }
 
+    /// Whether the device is asked to interrupt.
+    #[inline(always)]
+    pub(super) fn is_armed(&self) -> bool {
+        self.armed
+    }
+
     /// Asks for no interrupts.
     ///
     /// With event indexes nobody can say 'never', only which entry is to interrupt: that is set to the one that was taken last, which comes round again

@@ -249,6 +249,39 @@ impl<const HEADER: usize> SplitRx<HEADER> {
         (run.done, bytes)
     }
 
+    /// Moves the next frame to `batch` if it is there, an ordinary one as for [`SplitRx::take_ordinary`], every slot is full, no interrupt is asked for, and an
+    /// empty buffer lies at hand, which takes its place and is made available. Returns its bytes. It counts by itself what [`SplitRx::ready`] counts for others.
+    #[inline(always)]
+    pub fn take_only(&mut self, batch: &mut Batch, (min_used, max_used): (u32, u32), ordinary: impl Fn(&[u8; HEADER]) -> Option<u32>) -> Option<u64> {
+        let (min_used, max_used) = (min_used.max(HEADER as u32), max_used.min(self.lent_bytes));
+        if self.owed_count > 0 || self.queue.is_armed() || !matches!(self.queue.ready(), Ok(1..)) {
+            return None;
+        }
+        let (id, used_bytes) = self.queue.used_entry();
+        let filled = (*self.slots.get(id as usize)?)?;
+        if min_used > max_used || used_bytes.wrapping_sub(min_used) > max_used - min_used {
+            return None;
+        }
+        // SAFETY: the buffer was lent and came back, and has `HEADER` bytes of headroom (seen in `new`).
+        let known = ordinary(unsafe { filled.ptr().sub(HEADER).cast().as_ref() })?;
+        let pool = self.pool.as_ptr();
+        let len = u64::from(used_bytes - HEADER as u32);
+        // SAFETY: the place is written before anything else. The buffer leaves its slot for `empty`, its length is within its room; `id` is below the
+        // number of slots and descriptors.
+        unsafe {
+            let (place, empty) = batch.exchange_one(pool)?;
+            let mut frame = Frame::fresh(filled, pool);
+            frame.set_plain_words([0, u64::from(known) & !VLAN_VALID | len << LEN_SHIFT]);
+            place.write(frame);
+            *self.slots.get_unchecked_mut(id as usize) = Some(empty);
+            let iova = self.iova_of(empty);
+            self.queue.desc.at_unmasked(id).cast::<u64>().write_volatile(iova.to_le());
+        }
+        self.queue.next_used = self.queue.next_used.wrapping_add(1);
+        self.queue.make_available(id as u16);
+        Some(len)
+    }
+
     /// Takes the next used entry whatever it is like, of those that [`SplitRx::ready`] counted; `None` where none of them is left, or it was not called.
     ///
     /// # Errors

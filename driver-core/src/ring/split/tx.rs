@@ -8,13 +8,14 @@ use core::ptr::NonNull;
 use super::queue::{F_INDIRECT, F_NEXT, MAX_HEADER, SplitQueue, descriptor};
 use crate::buf::batch::Batch;
 use crate::buf::frame::Frame;
-use crate::buf::memory::RawBuf;
+use crate::buf::memory::{LINE_BYTES, PoolInner, RawBuf};
 use crate::buf::pool::BufPool;
 use crate::host::dma::{DmaDomain, Iova};
 use crate::ring::desc::{DESC_BYTES, DescRing};
 use crate::ring::error::{self, RingError};
 use crate::ring::fault::QueueFault;
 use crate::ring::memory::RingMemory;
+use crate::ring::owners::Sources;
 use crate::ring::tx::Reclaimed;
 use crate::ring::words::DmaWords;
 
@@ -23,8 +24,12 @@ const TABLE: usize = 16;
 /// No further descriptor in a chain.
 const END: u16 = u16::MAX;
 
+/// The low bits of a slot that holds a buffer: the name of its pool. A home address has them clear.
+const TAG_MASK: u64 = LINE_BYTES as u64 - 1;
+/// What a slot says that is empty. Like [`FRAME`], it has a tag that is no pool's.
+const EMPTY: u64 = TAG_MASK;
 /// A slot that holds no buffer but says that a whole frame lies in `frames`.
-const FRAME: RawBuf = RawBuf::MARK;
+const FRAME: u64 = TAG_MASK + LINE_BYTES as u64;
 
 /// A transmit queue: frames in flight, numbered by the first descriptor of their chain, and the descriptors that are free.
 ///
@@ -36,18 +41,19 @@ pub struct SplitTx<const HEADER: usize> {
     queue: ManuallyDrop<SplitQueue>,
     headers: ManuallyDrop<DmaWords<u32>>,
     tables: ManuallyDrop<Option<DescRing>>,
-    /// The buffer in flight behind each descriptor, or [`FRAME`].
-    slots: Box<[Option<RawBuf>]>,
-    /// Frames in flight that are more than one buffer of `pool`.
+    /// The buffer in flight behind each descriptor, with the tag of its pool; [`EMPTY`], or [`FRAME`].
+    slots: Box<[u64]>,
+    sources: Sources,
+    /// Frames in flight that are more than one buffer.
     frames: ManuallyDrop<Box<[Option<Frame>]>>,
     /// Descriptors that are free, at `..free_count`.
     free: Box<[u16]>,
     free_count: usize,
     /// Shadow of each descriptor's `next`: what the device could write to the table is never read.
     next: Box<[u16]>,
+    /// How many frames may still go by [`SplitTx::put_only`].
+    singles: u32,
     pool: BufPool,
-    /// IOVA minus pointer, of the pool.
-    delta: u64,
 }
 
 impl<const HEADER: usize> SplitTx<HEADER> {
@@ -77,14 +83,15 @@ impl<const HEADER: usize> SplitTx<HEADER> {
         Ok(Self {
             headers: ManuallyDrop::new(headers),
             tables: ManuallyDrop::new(tables),
-            slots: (0..size).map(|_| None).collect(),
+            slots: (0..size).map(|_| EMPTY).collect(),
+            sources: Sources::new(pool),
             frames: ManuallyDrop::new((0..size).map(|_| None).collect()),
             free: (0..size).rev().collect(),
             free_count: size.into(),
             next: (0..size).map(|_| END).collect(),
             queue: ManuallyDrop::new(queue),
+            singles: 0,
             pool: pool.clone(),
-            delta: pool.inner().delta,
         })
     }
 
@@ -161,58 +168,85 @@ impl<const HEADER: usize> SplitTx<HEADER> {
         self.queue.publish()
     }
 
-    /// Takes ordinary frames from the front of `batch`: those of one buffer of this queue's pool, with a length in `min_bytes..=max_bytes`, for which nothing
-    /// is asked for but to send them: their header is all zeros. Returns how many, and their bytes.
-    #[inline]
+    /// Turns to the pool of frames whose pool word is `word`, and says whether they can be ordinary: plain ones of a pool in the queue's domain, with headroom
+    /// for the header.
+    ///
+    /// # Safety
+    /// A frame with this pool word is alive.
+    #[inline(always)]
+    unsafe fn turn_to(&mut self, word: NonNull<PoolInner>) -> bool {
+        let Self { sources, slots, .. } = self;
+        // SAFETY: the caller's.
+        let is_source = unsafe { sources.is_source(word) || sources.turn_to(word, &|name| slots.iter().any(|slot| slot & TAG_MASK == name.into())) };
+        is_source && sources.headroom_bytes() >= HEADER
+    }
+
+    /// Takes ordinary frames from the front of `batch`: those of one buffer of a pool in this queue's domain, with a length in `min_bytes..=max_bytes`, for
+    /// which nothing is asked for but to send them: their header is all zeros. Returns how many, and their bytes.
+    #[inline(always)]
     pub fn put_ordinary(&mut self, batch: &mut Batch, min_bytes: u16, max_bytes: u16) -> (usize, u64) {
+        self.singles = 0;
         let (mut done, mut bytes) = (0, 0);
-        if (self.pool.headroom_bytes() as usize) < HEADER || min_bytes > max_bytes {
-            return (done, bytes);
-        }
-        loop {
+        while let Some(first) = batch.frames().first() {
+            // SAFETY: the frame is alive.
+            if min_bytes > max_bytes || !unsafe { self.turn_to(first.pool_word()) } {
+                break;
+            }
             let (avail, room) = self.queue.avail_run();
             let run = batch.len().min(self.free_count).min(room);
             let frames = NonNull::from(batch.frames_mut()).cast();
-            // SAFETY: `run` frames are in the batch, as many descriptors free, and as many entries at `avail`; the pool has the headroom.
-            let (count, more) = unsafe { self.put_run(frames, avail, run, (min_bytes, max_bytes)) };
+            // SAFETY: `run` frames are in the batch, as many descriptors free, and as many entries at `avail`; the source's pool has the headroom.
+            let (count, more) = unsafe {
+                if self.sources.pool() == self.pool.as_ptr() {
+                    self.put_run::<true>(frames, avail, run, (min_bytes, max_bytes))
+                } else {
+                    self.put_run::<false>(frames, avail, run, (min_bytes, max_bytes))
+                }
+            };
             // The frames at the front are in the slots now.
             batch.advance(count);
             done += count;
             bytes += more;
-            if count < room || batch.is_empty() {
-                return (done, bytes);
+            if count == 0 {
+                break;
             }
         }
+        (done, bytes)
     }
 
     /// # Safety
     /// `count` frames are at `frames`; those that are taken, the caller forgets. As many descriptors are free, and as many entries of the available ring are
-    /// at `avail`, the next one first. This queue's pool has `HEADER` bytes of headroom.
+    /// at `avail`, the next one first. The source's pool is alive and has `HEADER` bytes of headroom; `OWN`: it is the queue's. `max_bytes` is no less than
+    /// `min_bytes`.
     #[inline(never)]
-    unsafe fn put_run(&mut self, frames: NonNull<Frame>, avail: NonNull<u16>, count: usize, (min_bytes, max_bytes): (u16, u16)) -> (usize, u64) {
+    unsafe fn put_run<const OWN: bool>(
+        &mut self,
+        frames: NonNull<Frame>,
+        avail: NonNull<u16>,
+        count: usize,
+        (min_bytes, max_bytes): (u16, u16),
+    ) -> (usize, u64) {
         let (slots, descriptors) = (self.slots.as_mut_ptr(), self.queue.desc.at(0));
-        let (pool, iova) = (self.pool.as_ptr(), self.delta.wrapping_sub(HEADER as u64));
+        let (pool, iova) = (self.sources.pool(), self.sources.delta().wrapping_sub(HEADER as u64));
+        let tag = if OWN { 0 } else { self.sources.names() & TAG_MASK };
         // SAFETY: there are `count` numbers below `free_count`, by the caller's word.
         let free = unsafe { self.free.as_ptr().add(self.free_count - count) };
         let (mut done, mut bytes) = (0, 0);
         while done < count {
             // SAFETY: `done` is below `count`: frame, number and entry lie inside their memory; the number is below that of slots and descriptors. A frame
-            // whose pool word, tags included, is this pool's address is one buffer of it with its data at home, behind `HEADER` bytes of headroom.
+            // whose pool word, tags included, is a pool's address is one buffer of it with its data at home, behind `HEADER` bytes of headroom.
             unsafe {
                 let frame = frames.add(done).as_ref();
                 let len = frame.linear_len() as u16;
                 if frame.pool_word() != pool || len.wrapping_sub(min_bytes) > max_bytes.wrapping_sub(min_bytes) {
                     break;
                 }
-                let ptr = frame.ptr();
-                ptr.sub(HEADER).cast::<[u8; HEADER]>().write([0; HEADER]);
                 let id = *free.add(count - 1 - done);
-                let buf = RawBuf::at(ptr);
-                *slots.add(usize::from(id)) = Some(buf);
-                let at = buf.word().wrapping_add(iova);
+                let word = Self::place_header(frame.ptr());
+                *slots.add(usize::from(id)) = word + tag;
                 // Two words are enough: the device looks only after `publish`. No flags, no next.
                 let words = descriptors.add(usize::from(id)).cast::<u64>();
-                words.write_volatile(at.to_le());
+                words.write_volatile(word.wrapping_add(iova).to_le());
                 words.add(1).write_volatile((u64::from(len) + HEADER as u64).to_le());
                 avail.add(done).write_volatile(id.to_le());
                 bytes += u64::from(len);
@@ -222,6 +256,53 @@ impl<const HEADER: usize> SplitTx<HEADER> {
         self.free_count -= done;
         self.queue.next_avail = self.queue.next_avail.wrapping_add(done as u16);
         (done, bytes)
+    }
+
+    /// Writes a header of zeros before the data at `ptr`, and gives its address.
+    ///
+    /// # Safety
+    /// It is the home of a buffer with `HEADER` bytes of headroom, which the caller owns.
+    #[inline(always)]
+    unsafe fn place_header(ptr: NonNull<u8>) -> u64 {
+        // SAFETY: the caller's.
+        unsafe { ptr.sub(HEADER).cast::<[u8; HEADER]>().write([0; HEADER]) };
+        RawBuf::at(ptr).word()
+    }
+
+    /// Takes the frame of `batch` if it is its only one, an ordinary one as for [`SplitTx::put_ordinary`] of the pool that the last frames were of, and one that
+    /// [`SplitTx::allow_singles`] allowed. Returns its bytes.
+    #[inline(always)]
+    pub fn put_only(&mut self, batch: &mut Batch, min_bytes: u16, max_bytes: u16) -> Option<u64> {
+        let frame = batch.only()?;
+        let singles = self.singles.checked_sub(1)?;
+        let (len, min, max) = (frame.linear_len() as u32, u32::from(min_bytes), u32::from(max_bytes));
+        // SAFETY: the frame is alive.
+        if len.wrapping_sub(min) > max.wrapping_sub(min) || !unsafe { self.sources.is_source(frame.pool_word()) } {
+            return None;
+        }
+        // SAFETY: `allow_singles` saw that more descriptors are free, and that the source's pool has the headroom. The number is below that of slots and
+        // descriptors. The frame is one buffer with its data at home.
+        unsafe {
+            let top = self.free_count - 1;
+            let id = *self.free.get_unchecked(top);
+            let word = Self::place_header(frame.ptr());
+            batch.forget_all();
+            *self.slots.get_unchecked_mut(usize::from(id)) = word | self.sources.names() & TAG_MASK;
+            let words = self.queue.desc.at_unmasked(id.into()).cast::<u64>();
+            words.write_volatile(word.wrapping_add(self.sources.delta()).wrapping_sub(HEADER as u64).to_le());
+            words.add(1).write_volatile((u64::from(len) + HEADER as u64).to_le());
+            self.free_count = top;
+            self.queue.make_available(id);
+        }
+        self.singles = singles;
+        Some(len.into())
+    }
+
+    /// Lets as many frames of the pool that the last were of go by [`SplitTx::put_only`] as can with more than `min_free` descriptors free before each, and
+    /// at most `most`.
+    pub fn allow_singles(&mut self, min_free: u32, most: u32) {
+        let spare = (self.free_count as u32).saturating_sub(min_free);
+        self.singles = if self.sources.headroom_bytes() >= HEADER { spare.min(most) } else { 0 };
     }
 
     /// How many descriptors of the queue `frame` takes. More than [`SplitTx::len`]: it cannot be sent.
@@ -240,6 +321,7 @@ impl<const HEADER: usize> SplitTx<HEADER> {
     /// The frame, where there are not so many; where a segment is in a domain that the device does not reach; and where there is nothing to be sent, neither
     /// a byte nor a header.
     pub fn put(&mut self, mut frame: Frame, header: [u8; HEADER]) -> Result<(), Frame> {
+        self.singles = 0;
         let needed = self.descriptors(&frame);
         let can_be_sent = (1..=self.free_count).contains(&needed) && frame.all_reachable(self.pool.domain());
         let Some(head) = can_be_sent.then(|| self.take_free()).flatten() else { return Err(frame) };
@@ -266,7 +348,7 @@ impl<const HEADER: usize> SplitTx<HEADER> {
         self.queue.make_available(head);
         let head = usize::from(head);
         if let (Some(slot), Some(place)) = (self.slots.get_mut(head), self.frames.get_mut(head)) {
-            *slot = Some(FRAME);
+            *slot = FRAME;
             *place = Some(frame);
         }
         Ok(())
@@ -346,18 +428,23 @@ impl<const HEADER: usize> SplitTx<HEADER> {
         Ok(all)
     }
 
-    /// Takes up to `count` used entries of one buffer each that lie behind one another, as long as they are such and the stack has room.
-    #[inline]
+    /// Takes up to `count` used entries of one buffer each that lie behind one another, as long as they are such of one pool, and the stack has room.
+    #[inline(always)]
     fn reclaim_ordinary(&mut self, batch: &mut Batch, count: usize) -> usize {
-        let pool = self.pool.as_ptr();
-        let room = batch.spare_room(pool).min(self.free.len() - self.free_count);
         let (used, entries) = self.queue.used_run();
+        // SAFETY: an entry of the used ring.
+        let first = u32::from_le(unsafe { used.read_volatile() });
+        let Some(word) = self.slots.get(first as usize) else { return 0 };
+        let tag = word & TAG_MASK;
+        let Some(pool) = self.sources.named(tag as u8) else { return 0 };
+        let room = batch.room_for(pool).min(self.free.len() - self.free_count);
         let run = count.min(room).min(entries);
         let (spares, spare_count) = batch.spares_of(pool);
         // SAFETY: the stack has room for `run` buffers of this pool above `spare_count`, `free` for as many numbers, and as many entries lie behind one
         // another; `reclaim_run` puts `done` buffers there.
         unsafe {
-            let done = self.reclaim_run(used, spares.add(spare_count), run);
+            let to = spares.add(spare_count);
+            let done = if tag == 0 { self.reclaim_run::<true>(used, to, run, 0) } else { self.reclaim_run::<false>(used, to, run, tag) };
             if done > 0 {
                 batch.set_spares(pool, spare_count + done);
             }
@@ -366,25 +453,30 @@ impl<const HEADER: usize> SplitTx<HEADER> {
     }
 
     /// # Safety
-    /// Room for `count` buffers at `spares` and for as many numbers in `free`, and as many used entries at `used`, the next one first.
+    /// Room for `count` buffers of the pool with this tag at `spares` and for as many numbers in `free`, and as many used entries at `used`, the next one first.
+    /// `OWN`: the tag is 0, that of the queue's pool.
     #[inline(never)]
-    unsafe fn reclaim_run(&mut self, used: NonNull<u32>, spares: NonNull<RawBuf>, count: usize) -> usize {
+    unsafe fn reclaim_run<const OWN: bool>(&mut self, used: NonNull<u32>, spares: NonNull<RawBuf>, count: usize, tag: u64) -> usize {
+        let tag = if OWN { 0 } else { tag };
         let (slots, size) = (self.slots.as_mut_ptr(), self.slots.len());
         // SAFETY: there is room behind `free_count`, by the caller's word.
         let free = unsafe { self.free.as_mut_ptr().add(self.free_count) };
         let mut done = 0;
         while done < count {
-            // SAFETY: `done` is below `count`: entry, place and number lie inside their memory. `id` is below the number of slots. A slot that is neither
-            // empty nor `FRAME` owns a buffer of this pool. The used length means nothing for buffers that the device only reads.
+            // SAFETY: `done` is below `count`: entry, place and number lie inside their memory. `id` is below the number of slots. A slot with this tag owns a
+            // buffer of this pool. The used length means nothing for buffers that the device only reads.
             unsafe {
                 let id = u32::from_le(used.add(2 * done).read_volatile());
                 if id as usize >= size {
                     break;
                 }
                 let slot = slots.add(id as usize);
-                let Some(buf) = (*slot).filter(|&buf| buf != FRAME) else { break };
-                *slot = None;
-                spares.add(done).write(buf);
+                let word = *slot;
+                if word & TAG_MASK != tag {
+                    break;
+                }
+                *slot = EMPTY;
+                spares.cast::<u64>().add(done).write(word - tag);
                 *free.add(done) = id as u16;
             }
             done += 1;
@@ -400,18 +492,29 @@ impl<const HEADER: usize> SplitTx<HEADER> {
         let (id, _) = self.queue.used_entry();
         let wrong = QueueFault::Index { index: id, limit: self.slots.len() as u32 };
         let Some(slot) = self.slots.get_mut(id as usize) else { return Err(wrong) };
-        let Some(buf) = slot.take() else { return Err(wrong) };
+        let word = core::mem::replace(slot, EMPTY);
+        if word == EMPTY {
+            return Err(wrong);
+        }
         self.queue.next_used = self.queue.next_used.wrapping_add(1);
         let mut bytes = 0;
-        if buf != FRAME {
-            // SAFETY: a slot that is neither empty nor `FRAME` owns a buffer of this pool, and has just given it up.
-            unsafe { batch.put_spares(self.pool.as_ptr(), &[buf]) };
+        if word != FRAME {
+            self.give_back(batch, word);
         } else if let Some(frame) = self.frames.get_mut(id as usize).and_then(Option::take) {
             bytes = frame.len() as u64;
             batch.recycle(frame);
         }
         self.free_chain(id as u16);
         Ok(bytes)
+    }
+
+    /// Puts the buffer that a slot held, and holds no more, back.
+    fn give_back(&self, batch: &mut Batch, word: u64) {
+        let tag = word & TAG_MASK;
+        if let (Some(pool), Some(buf)) = (self.sources.named(tag as u8), RawBuf::from_word(word - tag)) {
+            // SAFETY: a slot that is neither empty nor `FRAME` owned a buffer of the pool that its tag names.
+            unsafe { batch.put_spares(pool, &[buf]) };
+        }
     }
 
     /// Frees the descriptors of the chain at `head`.
@@ -446,19 +549,20 @@ impl<const HEADER: usize> SplitTx<HEADER> {
 
     /// How many frames are in flight that the device did not give back.
     pub fn pending_frames(&mut self) -> usize {
-        let in_flight = self.slots.iter().flatten().count();
+        let in_flight = self.slots.iter().filter(|&&slot| slot != EMPTY).count();
         in_flight.saturating_sub(self.ready().unwrap_or(0).into())
     }
 
     /// Empties every slot.
     fn give_all_back(&mut self, batch: &mut Batch) -> Reclaimed {
         let mut all = Reclaimed { descriptors: self.pending() as u32, bytes: 0 };
-        for (slot, frame) in self.slots.iter_mut().zip(self.frames.iter_mut()) {
-            if let Some(buf) = slot.take().filter(|&buf| buf != FRAME) {
-                // SAFETY: the slot owned the buffer, which is one of this pool's.
-                unsafe { batch.put_spares(self.pool.as_ptr(), &[buf]) };
+        self.singles = 0;
+        for at in 0..self.slots.len() {
+            let word = self.slots.get_mut(at).map_or(EMPTY, |slot| core::mem::replace(slot, EMPTY));
+            if word != EMPTY && word != FRAME {
+                self.give_back(batch, word);
             }
-            if let Some(frame) = frame.take() {
+            if let Some(frame) = self.frames.get_mut(at).and_then(Option::take) {
                 all.bytes += frame.len() as u64;
                 batch.recycle(frame);
             }

@@ -94,7 +94,8 @@ impl<const COUNTS: bool> RxKernel for Kernel<COUNTS> {
     const DRIVER: &'static str = "script";
     const COUNTS_BYTES: bool = COUNTS;
     const COUNTS_READY: bool = COUNTS;
-    const HAS_TAKE_ONLY: bool = !COUNTS;
+    const HAS_TAKE_ONLY: bool = true;
+    const ALWAYS_RINGS: bool = !COUNTS;
     const TOO_LONG: Option<QueueFault> = if COUNTS { None } else { Some(TOO_LONG) };
 
     fn capacity(&self) -> u32 {
@@ -108,15 +109,18 @@ impl<const COUNTS: bool> RxKernel for Kernel<COUNTS> {
         state.seen = state.done.len();
         Ok(if COUNTS { state.seen } else { usize::MAX })
     }
-    fn take_only(&mut self, batch: &mut Batch) -> bool {
+    fn take_only(&mut self, batch: &mut Batch) -> Option<u64> {
         // A room of none is no more than a kernel has to see by itself.
-        if batch.room() == 0 || self.take_ordinary(batch, 1).frames == 0 {
-            return false;
+        if batch.room() == 0 || COUNTS && self.ready().is_err() {
+            return None;
         }
+        let Taken { frames: 1, bytes } = self.take_ordinary(batch, 1) else { return None };
         let mut state = self.script.state();
-        state.published += std::mem::take(&mut state.emptied);
-        state.rings += 1;
-        true
+        if !COUNTS {
+            state.published += std::mem::take(&mut state.emptied);
+            state.rings += 1;
+        }
+        Some(bytes)
     }
     fn take_first(&mut self, batch: &mut Batch, most: usize) -> Taken {
         // By blocks of four, and a room of less than was asked for is for the kernel to see.

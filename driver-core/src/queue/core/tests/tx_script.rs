@@ -132,7 +132,8 @@ impl<const COUNTS: bool> TxKernel for Kernel<COUNTS> {
     type Lent = Ring;
     const DRIVER: &'static str = "script";
     const COUNTS_BYTES: bool = COUNTS;
-    const HAS_PUT_ONLY: bool = !COUNTS;
+    const HAS_PUT_ONLY: bool = true;
+    const ALWAYS_RINGS: bool = !COUNTS;
     const TRY_AGAIN_AFTER: usize = if COUNTS { 1 } else { BLOCK };
     const MAX_SEGMENTS: usize = 6;
 
@@ -162,17 +163,18 @@ impl<const COUNTS: bool> TxKernel for Kernel<COUNTS> {
         }
         Ok(all)
     }
-    fn put_only(&mut self, batch: &mut Batch) -> bool {
+    fn put_only(&mut self, batch: &mut Batch) -> Option<u64> {
         let singles = self.script.state().singles;
         if batch.len() != 1 || singles == 0 || !self.is_ordinary(&batch.frames()[0]) {
-            return false;
+            return None;
         }
         let frame = batch.pop().unwrap();
+        let bytes = if COUNTS { frame.len() as u64 } else { 0 };
         let mut state = self.script.state();
         state.put(frame, 1);
-        state.unpublished -= 1;
+        state.unpublished -= usize::from(!COUNTS);
         state.singles = singles - 1;
-        true
+        Some(bytes)
     }
     fn allow_singles(&mut self, min_free: u32) {
         let mut state = self.script.state();

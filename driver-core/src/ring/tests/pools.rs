@@ -1,0 +1,170 @@
+//! Transmit rings that are given frames of many pools: each buffer goes back to the pool that it is of, whichever others came and went meanwhile.
+
+use std::vec::Vec;
+
+use proptest::prelude::*;
+
+use crate::buf::batch::Batch;
+use crate::buf::pool::{BufPool, PoolConfig};
+use crate::host::dma::DmaDomain;
+use crate::ring::rules::TxRules;
+use crate::ring::tx::TxRing;
+use crate::testing::{DescEnd, domain};
+
+const TX: TxRules = TxRules::new(1 << 24).with_report(1 << 27).with_done(1 << 32).with_payload_shift(46).with_lengths(60..=1514);
+const RING: u32 = 64;
+/// More than a ring has names for.
+const POOLS: usize = 11;
+const BUFFERS: u32 = 128;
+
+fn pool(domain: &DmaDomain) -> BufPool {
+    BufPool::new(domain, PoolConfig { buffers: BUFFERS, data_bytes: 128, headroom_bytes: 0 }).unwrap()
+}
+
+/// A card that sends what it is given, and sees that descriptors name the frames that were put there.
+struct Card {
+    end: DescEnd,
+    head: u32,
+    sent: u64,
+}
+
+impl Card {
+    fn send(&mut self, ring: &TxRing, wanted: &mut Vec<u64>) {
+        while self.head != ring.tail() {
+            let [iova, word] = self.end.read(self.head);
+            assert_eq!(iova, wanted.remove(0), "the frame's own address, of whichever pool");
+            if word & TX.report != 0 {
+                self.end.write(self.head, [0, TX.done]);
+            }
+            self.head = (self.head + 1) % RING;
+            self.sent += 1;
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    /// So many frames of that pool, in that order, one after another.
+    Send(Vec<(usize, usize)>),
+    /// One alone, the way of `put_only`.
+    Single(usize),
+    /// The pool goes, and another is made, perhaps in its place.
+    Renew(usize),
+    Segment(usize),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let pool = || 0..POOLS;
+    prop_oneof![
+        6 => proptest::collection::vec((pool(), 1usize..20), 1..4).prop_map(Step::Send),
+        3 => pool().prop_map(Step::Single),
+        2 => pool().prop_map(Step::Renew),
+        1 => pool().prop_map(Step::Segment),
+    ]
+}
+
+proptest! {
+    #![proptest_config(crate::testing::cases())]
+    #[test]
+    fn every_buffer_goes_back_to_its_own_pool(steps in proptest::collection::vec(step(), 1..60)) {
+        let domain = domain().0;
+        let mut pools: Vec<_> = (0..POOLS).map(|_| pool(&domain)).collect();
+        let own = pool(&domain);
+        let mut ring = TxRing::new(&own, RING, TX, false).unwrap();
+        // SAFETY: the ring outlives it.
+        let mut card = Card { end: unsafe { DescEnd::new(ring.iova(), RING) }, head: 0, sent: 0 };
+        let (mut batch, mut wanted) = (Batch::new(64), Vec::new());
+        for step in steps {
+            match step {
+                Step::Renew(at) => pools[at] = pool(&domain),
+                Step::Segment(at) => {
+                    let frame = pools[at].frame_from(&[7; 70]).unwrap();
+                    wanted.push(frame.iova().0);
+                    prop_assert!(ring.put_segment(frame, TX.command | 70, true, 0).is_ok());
+                }
+                Step::Single(at) => {
+                    batch.push(pools[at].frame_from(&[at as u8; 60]).unwrap()).unwrap();
+                    wanted.push(batch.frames()[0].iova().0);
+                    prop_assert!(ring.put_only(&mut batch) || ring.put_plain(&mut batch));
+                    ring.allow_singles(8);
+                }
+                Step::Send(runs) => {
+                    for (at, count) in runs {
+                        (0..count).for_each(|_| batch.push(pools[at].frame_from(&[at as u8; 64]).unwrap()).unwrap());
+                    }
+                    wanted.extend(batch.frames().iter().map(|frame| frame.iova().0));
+                    while !batch.is_empty() {
+                        if ring.put_blocks(&mut batch) == 0 && !ring.put_plain(&mut batch) {
+                            let frame = batch.pop().unwrap();
+                            // A pool without a name.
+                            prop_assert!(ring.free() > 0 && ring.put_segment(frame, TX.command | 64, true, 0).is_ok());
+                        }
+                    }
+                }
+            }
+            ring.report_last();
+            card.send(&ring, &mut wanted);
+            ring.reclaim(&mut batch);
+            prop_assert!(ring.pending() < 32 && batch.is_empty());
+        }
+        batch.release_spares();
+        let in_flight = ring.pending();
+        prop_assert_eq!(pools.iter().chain([&own]).map(|pool| BUFFERS - pool.available()).sum::<u32>() <= in_flight, true);
+        // SAFETY: the card of this test reads no more.
+        unsafe { ring.release() };
+        prop_assert!(pools.iter().all(|pool| pool.available() == BUFFERS));
+        prop_assert_eq!(own.available(), BUFFERS);
+    }
+}
+
+#[test]
+fn frames_of_another_domain_are_not_put() {
+    let (here, elsewhere) = (domain().0, domain().0);
+    let (own, other) = (pool(&here), pool(&elsewhere));
+    let mut ring = TxRing::new(&own, RING, TX, false).unwrap();
+    let mut batch = Batch::new(8);
+    ring.allow_singles(0);
+    batch.push(other.frame_from(&[0; 60]).unwrap()).unwrap();
+    assert!(!ring.put_only(&mut batch) && !ring.put_plain(&mut batch));
+    (0..7).for_each(|_| batch.push(other.frame_from(&[0; 60]).unwrap()).unwrap());
+    assert_eq!((ring.put_blocks(&mut batch), batch.len()), (0, 8));
+    assert!(ring.put_segment(batch.pop().unwrap(), TX.command | 60, true, 0).is_err());
+    // SAFETY: nothing was put.
+    unsafe { ring.release() };
+}
+
+/// What is remembered of a pool that is gone says nothing of one that lies in its place.
+#[test]
+fn a_pool_in_the_place_of_another_is_not_taken_for_it() {
+    let (here, elsewhere) = (domain().0, domain().0);
+    let own = pool(&here);
+    let mut ring = TxRing::new(&own, RING, TX, false).unwrap();
+    // SAFETY: the ring outlives it.
+    let mut card = Card { end: unsafe { DescEnd::new(ring.iova(), RING) }, head: 0, sent: 0 };
+    let mut batch = Batch::new(8);
+    let mut met = false;
+    for _ in 0..16 {
+        let first = pool(&here);
+        let at = first.as_ptr();
+        batch.push(first.frame_from(&[0; 60]).unwrap()).unwrap();
+        let mut wanted = batch.frames().iter().map(|frame| frame.iova().0).collect();
+        assert!(ring.put_plain(&mut batch));
+        ring.report_last();
+        card.send(&ring, &mut wanted);
+        ring.reclaim(&mut batch);
+        batch.release_spares();
+        drop(first);
+        let others: Vec<_> = (0..8).map(|_| pool(&elsewhere)).collect();
+        let Some(second) = others.iter().find(|pool| pool.as_ptr() == at) else { continue };
+        met = true;
+        ring.allow_singles(0);
+        batch.push(second.frame_from(&[0; 60]).unwrap()).unwrap();
+        assert!(!ring.put_only(&mut batch) && !ring.put_plain(&mut batch));
+        batch.clear();
+        batch.release_spares();
+    }
+    // Miri gives addresses at random.
+    assert!(met || cfg!(miri), "no pool was made where another had been");
+    // SAFETY: the card of this test reads no more.
+    unsafe { ring.release() };
+}
