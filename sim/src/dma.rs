@@ -34,12 +34,18 @@ pub(crate) trait Remote {
 pub struct Dma<'a> {
     /// Sorted by first address.
     windows: &'a [Window],
+    /// The same, and none where bus mastering is off: one test less for each access.
+    reached: &'a [Window],
     remote: Option<&'a dyn Remote>,
-    /// Indexes of the two windows that were hit last: a card alternates between a ring and its buffers.
-    last: Cell<(usize, usize)>,
+    /// Where descriptors and where frames lay last: a card alternates between them.
+    descs: Recent,
+    frames: Recent,
     bus_master: bool,
     violations: &'a Violations,
 }
+
+/// Indexes of the two windows that were hit last. What they say is looked up in the window each time, so that one that went away is not reached by it.
+type Recent = Cell<(usize, usize)>;
 
 /// Where the first bytes of an access lie.
 enum Place {
@@ -50,35 +56,46 @@ enum Place {
 impl<'a> Dma<'a> {
     /// `windows` are sorted by their first address, do not overlap, and their memory outlives `'a`.
     pub(crate) fn new(windows: &'a [Window], remote: Option<&'a dyn Remote>, bus_master: bool, violations: &'a Violations) -> Self {
-        Self { windows, remote, last: Cell::new((0, 0)), bus_master, violations }
+        Self {
+            windows,
+            reached: if bus_master { windows } else { &[] },
+            remote,
+            descs: Recent::default(),
+            frames: Recent::default(),
+            bus_master,
+            violations,
+        }
     }
 
     /// The memory behind an access that lies in one window.
-    #[inline]
-    fn locate(&self, iova: Iova, len_bytes: usize, write: bool) -> Option<NonNull<u8>> {
-        let hit = |index: usize| {
-            let window = self.windows.get(index)?;
-            let offset = iova.0.wrapping_sub(window.first);
-            let allowed = if write { window.writable } else { window.readable };
-            // `offset <= len` first, so that the subtraction cannot wrap.
-            (allowed && offset <= window.len && len_bytes as u64 <= window.len - offset)
-                // SAFETY: `offset` and `len_bytes` lie inside the window's memory, which outlives `self`.
-                .then(|| unsafe { window.ptr.add(offset as usize) })
-        };
-        if !self.bus_master {
-            return None;
-        }
-        let (a, b) = self.last.get();
-        if let Some(ptr) = hit(a) {
-            return Some(ptr);
-        }
-        if let Some(ptr) = hit(b) {
-            self.last.set((b, a));
-            return Some(ptr);
+    #[inline(always)]
+    fn locate(&self, recent: &Recent, iova: Iova, len_bytes: usize, write: bool) -> Option<NonNull<u8>> {
+        self.look_in(recent.get().0, iova, len_bytes, write).or_else(|| self.look_elsewhere(recent, iova, len_bytes, write))
+    }
+
+    /// The same where it lies in window `index`.
+    #[inline(always)]
+    fn look_in(&self, index: usize, iova: Iova, len_bytes: usize, write: bool) -> Option<NonNull<u8>> {
+        let window = self.reached.get(index)?;
+        let offset = iova.0.wrapping_sub(window.first);
+        let allowed = if write { window.writable } else { window.readable };
+        // Below the first address the offset is beyond any length.
+        let fits = window.len.checked_sub(offset).is_some_and(|left| len_bytes as u64 <= left);
+        // SAFETY: `offset` and `len_bytes` lie inside the window's memory, which outlives `self`.
+        (allowed && fits).then(|| unsafe { window.ptr.add(offset as usize) })
+    }
+
+    #[inline(never)]
+    fn look_elsewhere(&self, recent: &Recent, iova: Iova, len_bytes: usize, write: bool) -> Option<NonNull<u8>> {
+        let (first, second) = recent.get();
+        let ptr = self.look_in(second, iova, len_bytes, write);
+        if ptr.is_some() {
+            recent.set((second, first));
+            return ptr;
         }
         let index = self.index_of(iova.0);
-        let ptr = hit(index)?;
-        self.last.set((index, a));
+        let ptr = self.look_in(index, iova, len_bytes, write)?;
+        recent.set((index, first));
         Some(ptr)
     }
 
@@ -170,14 +187,15 @@ impl<'a> Dma<'a> {
         DmaFault { iova, len_bytes, write, why }
     }
 
-    /// The memory behind a descriptor's word. `None`: not memory of this process.
-    #[inline]
+    /// The memory behind a descriptor's word; `align` is a power of two. `None`: not memory of this process.
+    #[inline(always)]
     fn aligned(&self, iova: Iova, len_bytes: usize, align: u64, write: bool) -> Result<Option<NonNull<u8>>, DmaFault> {
-        if !iova.0.is_multiple_of(align) {
+        // A division by what the compiler does not know costs more than all the rest.
+        if iova.0 & (align - 1) != 0 {
             return Err(self.fault(iova, len_bytes, write, FaultCause::Misaligned));
         }
         // A client may map memory at any offset: a word that lies askew in this process is copied.
-        Ok(self.locate(iova, len_bytes, write).filter(|ptr| ptr.as_ptr().addr() as u64 & (align.min(8) - 1) == 0))
+        Ok(self.locate(&self.descs, iova, len_bytes, write).filter(|ptr| ptr.as_ptr().addr() as u64 & (align.min(8) - 1) == 0))
     }
 
     #[inline(never)]
@@ -193,7 +211,7 @@ impl<'a> Dma<'a> {
     /// [`DmaFault`], recorded as a violation.
     #[inline]
     pub fn read(&self, iova: Iova, into: &mut [u8]) -> Result<(), DmaFault> {
-        let Some(from) = self.locate(iova, into.len(), false) else { return self.read_pieces(iova, into) };
+        let Some(from) = self.locate(&self.frames, iova, into.len(), false) else { return self.read_pieces(iova, into) };
         // SAFETY: `locate` checked that `into.len()` bytes from `from` on lie in a mapping that outlives this call. Who uses them in this process meanwhile does so
         // by atomics or volatile words, or it lent them to the device and looks at them when it has them back; `into` is the device's own: so promise the
         // drivers (`PciFunction::open_bar`), and those who have a `Dma` (see there). What another process does with its own mapping of them is no access of
@@ -206,10 +224,10 @@ impl<'a> Dma<'a> {
     ///
     /// # Errors
     /// [`DmaFault`], recorded as a violation.
-    #[inline]
+    #[inline(always)]
     pub fn append(&self, iova: Iova, len_bytes: usize, into: &mut Vec<u8>) -> Result<(), DmaFault> {
         let len = into.len();
-        let Some(from) = self.locate(iova, len_bytes, false) else { return self.append_pieces(iova, len_bytes, into) };
+        let Some(from) = self.locate(&self.frames, iova, len_bytes, false) else { return self.append_pieces(iova, len_bytes, into) };
         into.reserve(len_bytes);
         // SAFETY: as in `read`; `reserve` made room for `len_bytes` behind `len`, and exactly these bytes are written before the length covers them.
         unsafe {
@@ -232,9 +250,9 @@ impl<'a> Dma<'a> {
     ///
     /// # Errors
     /// [`DmaFault`], recorded as a violation.
-    #[inline]
+    #[inline(always)]
     pub fn write(&self, iova: Iova, from: &[u8]) -> Result<(), DmaFault> {
-        let Some(to) = self.locate(iova, from.len(), true) else { return self.write_pieces(iova, from) };
+        let Some(to) = self.locate(&self.frames, iova, from.len(), true) else { return self.write_pieces(iova, from) };
         // SAFETY: as in `read`, with the direction reversed.
         unsafe { copy_in(to, from) }
         Ok(())
@@ -244,7 +262,7 @@ impl<'a> Dma<'a> {
     ///
     /// # Errors
     /// [`DmaFault`], recorded as a violation.
-    #[inline]
+    #[inline(always)]
     pub fn load16(&self, iova: Iova) -> Result<[u64; 2], DmaFault> {
         let Some(ptr) = self.aligned(iova, 16, 16, false)? else {
             let both = u128::from_le_bytes(self.load_pieces(iova)?);
@@ -260,7 +278,7 @@ impl<'a> Dma<'a> {
     ///
     /// # Errors
     /// [`DmaFault`], recorded as a violation.
-    #[inline]
+    #[inline(always)]
     pub fn store16(&self, iova: Iova, words: [u64; 2]) -> Result<(), DmaFault> {
         let Some(ptr) = self.aligned(iova, 16, 16, true)? else {
             self.write_pieces(iova, &words[0].to_le_bytes())?;

@@ -1,9 +1,8 @@
 //! Memory behind device addresses: where it lies in this process, how its bytes are accessed, and what can be wrong with an access.
 
 use std::fmt;
-use std::ops::Range;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 
 use driver_core::host::Iova;
 
@@ -26,10 +25,30 @@ unsafe impl Sync for Window {}
 
 const WORD: usize = size_of::<u64>();
 
-/// Which of `len` bytes from `ptr` on lie in whole, aligned words.
-fn words(ptr: NonNull<u8>, len: usize) -> Range<usize> {
-    let head = (ptr.addr().get().wrapping_neg() % WORD).min(len);
-    head..head + (len - head) / WORD * WORD
+/// Cuts `len` bytes at `shared` into aligned pieces of 1, 2, 4 and [`WORD`] bytes, words as far as there are whole ones. `each` copies a piece: its place and its
+/// length.
+#[inline(always)]
+fn in_pieces(shared: NonNull<u8>, len: usize, mut each: impl FnMut(usize, usize)) {
+    let (address, mut at) = (shared.addr().get(), 0);
+    if !address.is_multiple_of(WORD) {
+        for bytes in [1, 2, 4] {
+            if (address + at) & bytes != 0 && len - at >= bytes {
+                each(at, bytes);
+                at += bytes;
+            }
+        }
+    }
+    while len - at >= WORD {
+        each(at, WORD);
+        at += WORD;
+    }
+    // Where bytes end before the first whole word, they are fewer than the next piece up to it, so that these are aligned, too.
+    for bytes in [4, 2, 1] {
+        if len - at >= bytes {
+            each(at, bytes);
+            at += bytes;
+        }
+    }
 }
 
 /// Copies `len` bytes out of memory that others may write to meanwhile, in this process or in another: each aligned word is read at once, so that the copy may be
@@ -38,21 +57,25 @@ fn words(ptr: NonNull<u8>, len: usize) -> Range<usize> {
 /// # Safety
 /// `shared` is valid for reads of `len` bytes. Whoever writes them in this process writes atomically, or before or after this call as both can tell.
 /// `to` is valid for writes of `len` bytes that nobody else accesses; they may not overlap the others.
+#[inline]
 pub(crate) unsafe fn copy_out(shared: NonNull<u8>, to: *mut u8, len: usize) {
     if cfg!(miri) {
         // Miri knows no atomics of different sizes in one place, and no other process; it shall see a race of card and driver where there is one.
         // SAFETY: both places are valid for `len` bytes and do not overlap, by the contract.
         return unsafe { shared.as_ptr().copy_to_nonoverlapping(to, len) };
     }
-    let (from, words) = (shared.as_ptr(), words(shared, len));
-    for at in (0..words.start).chain(words.end..len) {
-        // SAFETY: `at` is below `len`, so that both bytes are valid by the contract.
-        unsafe { to.add(at).write(AtomicU8::from_ptr(from.add(at)).load(Ordering::Relaxed)) };
-    }
-    for at in words.step_by(WORD) {
-        // SAFETY: eight bytes from `at` on are below `len`, and aligned in `from`.
-        unsafe { to.add(at).cast::<u64>().write_unaligned(AtomicU64::from_ptr(from.add(at).cast()).load(Ordering::Relaxed)) };
-    }
+    in_pieces(shared, len, |at, bytes| {
+        // SAFETY: `bytes` from `at` on are below `len`, so that both places are valid by the contract; in `shared` they are aligned.
+        unsafe {
+            let (from, to) = (shared.as_ptr().add(at), to.add(at));
+            match bytes {
+                1 => to.write(AtomicU8::from_ptr(from).load(Ordering::Relaxed)),
+                2 => to.cast::<u16>().write_unaligned(AtomicU16::from_ptr(from.cast()).load(Ordering::Relaxed)),
+                4 => to.cast::<u32>().write_unaligned(AtomicU32::from_ptr(from.cast()).load(Ordering::Relaxed)),
+                _ => to.cast::<u64>().write_unaligned(AtomicU64::from_ptr(from.cast()).load(Ordering::Relaxed)),
+            }
+        }
+    });
 }
 
 /// Copies bytes into memory that others may read or write meanwhile; else as [`copy_out`].
@@ -60,21 +83,24 @@ pub(crate) unsafe fn copy_out(shared: NonNull<u8>, to: *mut u8, len: usize) {
 /// # Safety
 /// `shared` is valid for writes of as many bytes as `from` has. Whoever accesses them in this process does so atomically, or before or after this call as both
 /// can tell.
+#[inline]
 pub(crate) unsafe fn copy_in(shared: NonNull<u8>, from: &[u8]) {
     if cfg!(miri) {
         // SAFETY: as in `copy_out`.
         return unsafe { shared.as_ptr().copy_from_nonoverlapping(from.as_ptr(), from.len()) };
     }
-    let (to, words) = (shared.as_ptr(), words(shared, from.len()));
-    for at in (0..words.start).chain(words.end..from.len()) {
-        // SAFETY: `at` is below the length, so that the byte is valid by the contract.
-        unsafe { AtomicU8::from_ptr(to.add(at)) }.store(from[at], Ordering::Relaxed);
-    }
-    let (whole, _) = from[words.clone()].as_chunks();
-    for (at, word) in words.step_by(WORD).zip(whole) {
-        // SAFETY: eight bytes from `at` on are below the length, and aligned in `to`.
-        unsafe { AtomicU64::from_ptr(to.add(at).cast()) }.store(u64::from_ne_bytes(*word), Ordering::Relaxed);
-    }
+    in_pieces(shared, from.len(), |at, bytes| {
+        // SAFETY: as in `copy_out`, with the direction reversed.
+        unsafe {
+            let (from, to) = (from.as_ptr().add(at), shared.as_ptr().add(at));
+            match bytes {
+                1 => AtomicU8::from_ptr(to).store(from.read(), Ordering::Relaxed),
+                2 => AtomicU16::from_ptr(to.cast()).store(from.cast::<u16>().read_unaligned(), Ordering::Relaxed),
+                4 => AtomicU32::from_ptr(to.cast()).store(from.cast::<u32>().read_unaligned(), Ordering::Relaxed),
+                _ => AtomicU64::from_ptr(to.cast()).store(from.cast::<u64>().read_unaligned(), Ordering::Relaxed),
+            }
+        }
+    });
 }
 
 /// Why a device's access failed.

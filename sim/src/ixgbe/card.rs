@@ -62,12 +62,12 @@ pub struct Ixgbe {
     pub(super) contexts: Vec<[Context; 2]>,
     /// Receive queues that QDE lets drop.
     pub(super) drop_queues: u128,
-    /// Exact addresses of the filter.
-    pub(super) addresses: Vec<[u8; 6]>,
+    /// Exact addresses of the filter, as in RAL and RAH.
+    pub(super) addresses: Vec<u64>,
     /// Made from RSSRK when it is first needed.
     pub(super) toeplitz: Option<Toeplitz>,
     /// The receive packet buffer: frames that wait for descriptors.
-    pub(super) held: VecDeque<Inbound>,
+    pub(super) held: VecDeque<Box<Inbound>>,
     pub(super) held_bytes: usize,
     /// Large receives that are open, the oldest first.
     pub(super) large: Vec<Large>,
@@ -75,7 +75,8 @@ pub struct Ixgbe {
     pub(super) looped: VecDeque<Vec<u8>>,
     pub(super) looped_bytes: usize,
     /// Emptied buffers.
-    pub(super) spare: Vec<Inbound>,
+    #[allow(clippy::vec_box, reason = "they go from hand to hand, and are large")]
+    pub(super) spare: Vec<Box<Inbound>>,
     pub(super) outgoing: Vec<u8>,
     /// A segment of `outgoing`.
     pub(super) segment: Vec<u8>,

@@ -34,9 +34,7 @@ impl Ixgbe {
         for i in 0..128 {
             let (low, high) = (self.regs.at(RAL + 8 * i), self.regs.at(RAL + 8 * i + 4));
             if high & RAH_AV != 0 {
-                let [a, b, c, d] = low.to_le_bytes();
-                let [e, f, ..] = high.to_le_bytes();
-                self.addresses.push([a, b, c, d, e, f]);
+                self.addresses.push(u64::from(high & 0xFFFF) << 32 | u64::from(low));
             }
         }
     }
@@ -46,7 +44,9 @@ impl Ixgbe {
     pub(super) fn filter(&self, frame: &[u8], cast: Cast, headers: &Headers) -> Option<Match> {
         let control = self.regs.at(FCTRL);
         let mac: &[u8; 6] = frame.first_chunk()?;
-        let exact = || self.addresses.contains(mac).then_some(Match::Exact);
+        let [a, b, c, d, e, f] = *mac;
+        let address = u64::from_le_bytes([a, b, c, d, e, f, 0, 0]);
+        let exact = || self.addresses.contains(&address).then_some(Match::Exact);
         let passed = match cast {
             Cast::Unicast => exact().or((control & FCTRL_UPE != 0).then_some(Match::Inexact)),
             Cast::Broadcast => (control & FCTRL_BAM != 0).then_some(Match::Exact),

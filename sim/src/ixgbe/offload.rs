@@ -17,8 +17,8 @@ enum L4 {
 }
 
 /// POPTS of a data descriptor: insert the IPv4 header's checksum, and the transport's.
-const IXSM: u64 = 1 << 40;
-const TXSM: u64 = 1 << 41;
+pub(super) const IXSM: u64 = 1 << 40;
+pub(super) const TXSM: u64 = 1 << 41;
 /// TUCMD.IPV4.
 const IPV4: u64 = 1 << 10;
 

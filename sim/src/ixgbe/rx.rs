@@ -1,5 +1,7 @@
 //! Receiving: from the wire through the filters into descriptors with one buffer, legacy or advanced (7.1.5, 7.1.6).
 
+use driver_core::host::Iova;
+
 use super::card::{Ixgbe, PADDED_BYTES};
 use super::filter::Match;
 use super::flow::Control;
@@ -10,10 +12,11 @@ use super::regs::{
     CTRL, CTRL_GIO_DIS, HLREG0, HLREG0_RXCRCSTRP, MPC, QPRDC, ROC, RQSMR, RXCSUM, RXCSUM_PCSD, RXCTRL, RXCTRL_RXEN, RXPBSIZE, SECRXCTRL,
     SECRXCTRL_RX_DIS, VLNCTRL, XEC,
 };
-use super::ring::{DescType, State};
+use super::ring::{DescType, Ring, State};
 use super::rss::Hash;
 use super::stats::Cast;
 use crate::dma::Dma;
+use crate::memory::DmaFault;
 use crate::slot::Slot;
 use crate::wire::Wire;
 
@@ -157,7 +160,9 @@ impl Ixgbe {
             frame.copy_within(16.., 12);
             frame.truncate(frame.len() - 4);
         }
-        *tcp = if self.coalesces(to) { self.tcp_of(frame, headers.vlan) } else { None };
+        if tcp.is_some() || self.coalesces(to) {
+            *tcp = self.coalesces(to).then(|| self.tcp_of(frame, headers.vlan)).flatten();
+        }
         true
     }
 
@@ -174,7 +179,7 @@ impl Ixgbe {
     }
 
     /// Gives a frame to its queue, or keeps or drops it where there are no descriptors.
-    fn offer(&mut self, slot: &Slot<'_>, dma: &Dma<'_>, inbound: Inbound, lossless: bool, touched: &mut u128) {
+    fn offer(&mut self, slot: &Slot<'_>, dma: &Dma<'_>, inbound: Box<Inbound>, lossless: bool, touched: &mut u128) {
         let placed = if self.held.is_empty() { self.place(slot, dma, &inbound, touched) } else { Placed::Later };
         let size = inbound.frame.len() + BUFFER_OVERHEAD;
         match placed {
@@ -245,39 +250,82 @@ impl Ixgbe {
             return placed;
         }
         let ring = &mut self.rx[queue as usize];
-        let parts = inbound.frame.len().div_ceil(buffer_bytes);
-        if (ring.owned() as usize) < parts {
-            return Placed::NoDescriptors;
-        }
-        let buffers = match ring.buffers(dma, parts) {
-            Ok(buffers) => buffers,
-            Err(fault) => return if fault.is_passing() { Placed::Later } else { ring.stopped_by(fault, Placed::Lost) },
-        };
-        for ((i, part), buffer) in inbound.frame.chunks(buffer_bytes).enumerate().zip(buffers) {
-            let at = ring.desc(ring.head);
-            if buffer.0 == 0 {
-                slot.violation("a receive descriptor has no buffer", format_args!("RX queue {queue}, descriptor {}", ring.head), 0, "7.1.6.1");
-            }
-            let is_last = i + 1 == parts;
-            let mut len = part.len();
-            if let Some(lie) = self.faults.rx_length.or(self.lies.then_some(u16::MAX)).filter(|_| is_last) {
-                len = lie.into();
-            }
-            let words = match desc_type {
-                DescType::Legacy => inbound.legacy(buffer, len as u16, is_last),
-                _ => inbound.advanced(len as u16, is_last),
-            };
-            let written = dma.write(buffer, part).and_then(|()| if self.faults.rx_no_write_back { Ok(()) } else { dma.store16(at, words) });
-            if written.is_err() {
-                ring.faulted = true;
-                return Placed::Lost;
-            }
-            ring.head = ring.next(ring.head);
+        let (frame, lie) = (&inbound.frame[..], self.faults.rx_length.or(self.lies.then_some(u16::MAX)));
+        let writer = Writer { slot, dma, inbound, is_legacy: desc_type == DescType::Legacy, lie, writes_back: !self.faults.rx_no_write_back };
+        // Nearly all frames have one buffer.
+        let placed = if frame.len() <= buffer_bytes { writer.whole(ring) } else { writer.in_parts(ring, frame.len().div_ceil(buffer_bytes)) };
+        if placed != Placed::Done {
+            return placed;
         }
         *touched |= 1 << queue;
         self.stats.delivered(&mut self.regs, queue, inbound.frame.len());
         Placed::Done
     }
+}
+
+/// Writes one frame into the buffers of the ring's next descriptors, and says so in these.
+struct Writer<'a> {
+    slot: &'a Slot<'a>,
+    dma: &'a Dma<'a>,
+    inbound: &'a Inbound,
+    is_legacy: bool,
+    /// The length that the last descriptor tells instead of the true one.
+    lie: Option<u16>,
+    writes_back: bool,
+}
+
+impl Writer<'_> {
+    #[inline(always)]
+    fn whole(&self, ring: &mut Ring) -> Placed {
+        if ring.owned() == 0 {
+            return Placed::NoDescriptors;
+        }
+        match self.dma.load16(ring.desc(ring.head)) {
+            Ok([buffer, _]) => self.part(ring, Iova(buffer), &self.inbound.frame, true),
+            Err(fault) => unread(ring, fault),
+        }
+    }
+
+    fn in_parts(&self, ring: &mut Ring, parts: usize) -> Placed {
+        if (ring.owned() as usize) < parts {
+            return Placed::NoDescriptors;
+        }
+        let buffers = match ring.buffers(self.dma, parts) {
+            Ok(buffers) => buffers,
+            Err(fault) => return unread(ring, fault),
+        };
+        for ((i, part), buffer) in self.inbound.frame.chunks(ring.buffer_bytes()).enumerate().zip(buffers) {
+            if self.part(ring, buffer, part, i + 1 == parts) == Placed::Lost {
+                return Placed::Lost;
+            }
+        }
+        Placed::Done
+    }
+
+    /// Fills the buffer of the descriptor at the head.
+    #[inline(always)]
+    fn part(&self, ring: &mut Ring, buffer: Iova, part: &[u8], is_last: bool) -> Placed {
+        if buffer.0 == 0 {
+            let what = "a receive descriptor has no buffer";
+            self.slot.violation(what, format_args!("RX queue {}, descriptor {}", self.inbound.queue, ring.head), 0, "7.1.6.1");
+        }
+        let len = self.lie.filter(|_| is_last).unwrap_or(part.len() as u16);
+        let words = if self.is_legacy { self.inbound.legacy(buffer, len, is_last) } else { self.inbound.advanced(len, is_last) };
+        let at = ring.desc(ring.head);
+        let written = self.dma.write(buffer, part).and_then(|()| if self.writes_back { self.dma.store16(at, words) } else { Ok(()) });
+        if written.is_err() {
+            ring.faulted = true;
+            return Placed::Lost;
+        }
+        ring.head = ring.next(ring.head);
+        Placed::Done
+    }
+}
+
+/// What becomes of a frame whose descriptors cannot be read.
+#[cold]
+fn unread(ring: &mut Ring, fault: DmaFault) -> Placed {
+    if fault.is_passing() { Placed::Later } else { ring.stopped_by(fault, Placed::Lost) }
 }
 
 /// Extended status and error of the last descriptor, without DD and EOP.

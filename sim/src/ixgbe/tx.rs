@@ -3,7 +3,7 @@
 use driver_core::host::Iova;
 
 use super::card::{Ixgbe, PADDED_BYTES};
-use super::offload::{Context, Segmentation, insert_checksums};
+use super::offload::{Context, IXSM, Segmentation, TXSM, insert_checksums};
 use super::regs::{CTRL, CTRL_GIO_DIS, DMATXCTL, DMATXCTL_TE, DTXTCPFLGH, DTXTCPFLGL, HLREG0, HLREG0_TXPADEN, SECTXCTRL, SECTXCTRL_TX_DIS};
 use super::stats::Cast;
 use crate::dma::Dma;
@@ -92,11 +92,12 @@ impl Ixgbe {
     fn transmit_queue(&mut self, slot: &Slot<'_>, dma: &Dma<'_>, wire: &mut dyn Wire, queue: u32, budget: &mut usize) -> bool {
         let mut moved = false;
         while *budget > 0 && self.tx[queue as usize].owned() > 0 {
-            let outbound = match self.fetch(slot, dma, queue) {
+            let fetched = self.fetch(slot, dma, queue);
+            let outbound = match &fetched {
                 Fetched::Nothing => break,
                 Fetched::Context(outbound) => outbound,
                 Fetched::Packet(outbound) => {
-                    if !self.send_packet(wire, queue, &outbound) {
+                    if !self.send_packet(wire, queue, outbound) {
                         break;
                     }
                     outbound
@@ -104,45 +105,50 @@ impl Ixgbe {
             };
             *budget -= 1;
             moved = true;
-            self.complete(slot, dma, queue, &outbound);
+            self.complete(slot, dma, queue, outbound);
         }
         moved
     }
 
     /// Sends the fetched packet, whole or in segments. Returns whether all of it is on the wire; what is, is not sent again.
     fn send_packet(&mut self, wire: &mut dyn Wire, queue: u32, outbound: &Outbound) -> bool {
-        let count = outbound.segmentation.map_or(1, |segmentation| segmentation.count());
-        for index in self.tx[queue as usize].segments_sent..count {
-            if self.faults.hang_tx_after == Some(0) {
-                (self.faults.hang_tx_after, self.hung) = (None, true);
+        let Some(segmentation) = &outbound.segmentation else {
+            std::mem::swap(&mut self.outgoing, &mut self.segment);
+            return self.send_segment(wire, queue, outbound.tag);
+        };
+        for index in self.tx[queue as usize].segments_sent..segmentation.count() {
+            segmentation.cut(&self.outgoing, index, &mut self.segment);
+            if !self.send_segment(wire, queue, outbound.tag) {
                 return false;
             }
-            if let Some(segmentation) = &outbound.segmentation {
-                segmentation.cut(&self.outgoing, index, &mut self.segment);
-            } else {
-                std::mem::swap(&mut self.outgoing, &mut self.segment);
-            }
-            let mut frame = std::mem::take(&mut self.segment);
-            if let Some(tag) = outbound.tag {
-                frame.splice(12..12, tag);
-            }
-            if frame.len() < PADDED_BYTES {
-                frame.resize(PADDED_BYTES, 0);
-            }
-            let sent = self.send(wire, &frame);
-            if sent != Sent::Busy {
-                self.stats.fetched(&mut self.regs, queue, frame.len());
-                self.stats.sent(&mut self.regs, frame.len(), Cast::of(&frame));
-            }
-            self.segment = frame;
-            if sent == Sent::Busy {
-                return false;
-            }
-            self.faults.hang_tx_after = self.faults.hang_tx_after.map(|left| left - 1);
             self.tx[queue as usize].segments_sent = index + 1;
         }
         self.tx[queue as usize].segments_sent = 0;
         true
+    }
+
+    /// Sends the frame in `segment`, with its tag. Returns whether it is on the wire.
+    #[inline]
+    fn send_segment(&mut self, wire: &mut dyn Wire, queue: u32, tag: Option<[u8; 4]>) -> bool {
+        if self.faults.hang_tx_after == Some(0) {
+            (self.faults.hang_tx_after, self.hung) = (None, true);
+            return false;
+        }
+        let mut frame = std::mem::take(&mut self.segment);
+        if let Some(tag) = tag {
+            frame.splice(12..12, tag);
+        }
+        if frame.len() < PADDED_BYTES {
+            frame.resize(PADDED_BYTES, 0);
+        }
+        let sent = self.send(wire, &frame) != Sent::Busy;
+        if sent {
+            self.stats.fetched(&mut self.regs, queue, frame.len());
+            self.stats.sent(&mut self.regs, frame.len(), Cast::of(&frame));
+            self.faults.hang_tx_after = self.faults.hang_tx_after.map(|left| left - 1);
+        }
+        self.segment = frame;
+        sent
     }
 
     pub(super) fn send(&mut self, wire: &mut dyn Wire, frame: &[u8]) -> Sent {
@@ -194,7 +200,9 @@ impl Ixgbe {
             if parts == 0 {
                 first = word;
             }
-            problem = problem.or_else(|| unfit_part(word, first));
+            if !is_plain(word) {
+                problem = problem.or_else(|| unfit_part(word, first));
+            }
             parts += 1;
             if parts > MAX_PARTS {
                 slot.violation("a packet has more than 40 descriptors", format_args!("TX queue {queue}, descriptor {}", ring.head), 0, "7.2.1.1");
@@ -223,6 +231,11 @@ impl Ixgbe {
     /// Does to the fetched packet what its first descriptor asks for: checksums, segmentation, VLAN tag.
     fn finish(&mut self, queue: u32, first: u64, outbound: &mut Outbound) {
         let len = self.outgoing.len();
+        // Nearly all packets ask for nothing, and nothing is wrong with them.
+        let asks = first & (desc::DEXT | desc::TSE | desc::VLE | IXSM | TXSM);
+        if asks == desc::DEXT && first >> desc::PAYLEN_SHIFT == len as u64 && (PADDED_BYTES..=self.longest_frame(false)).contains(&len) {
+            return;
+        }
         let is_advanced = first & desc::DEXT != 0;
         let context = self.contexts[queue as usize][(first >> desc::IDX_SHIFT & 1) as usize];
         let mut found = |problem: Option<&'static str>| outbound.problem = outbound.problem.or(problem);
@@ -258,6 +271,14 @@ impl Ixgbe {
 /// Whether a packet with this first descriptor is cut into frames.
 fn is_segmented(first: u64) -> bool {
     first & (desc::DEXT | desc::TSE) == desc::DEXT | desc::TSE
+}
+
+/// Whether this is the one descriptor of a packet, with nothing about it that could be wrong.
+#[inline]
+fn is_plain(word: u64) -> bool {
+    const MASK: u64 = desc::DEXT | 0xF << desc::DTYP_SHIFT | desc::STA | desc::TSE | desc::EOP | desc::IFCS;
+    const PLAIN: u64 = desc::DEXT | desc::DTYP_DATA << desc::DTYP_SHIFT | desc::EOP | desc::IFCS;
+    word & MASK == PLAIN && (1..=LONGEST_PART).contains(&(word & 0xFFFF))
 }
 
 /// What is wrong with one data descriptor.

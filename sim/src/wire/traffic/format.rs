@@ -23,9 +23,9 @@ const FIXED_BYTES: usize = 24;
 #[derive(Debug, Clone)]
 pub(super) struct Format {
     frame_bytes: usize,
-    fixed: [u8; FIXED_BYTES],
+    fixed: [u64; FIXED_BYTES / 8],
     /// The same with the addresses exchanged, as an application that sends frames back may do.
-    exchanged: [u8; FIXED_BYTES],
+    exchanged: [u64; FIXED_BYTES / 8],
     /// The checksum's part that comes from `fixed`.
     salt: u64,
 }
@@ -47,9 +47,9 @@ impl Format {
             bytes[20..].copy_from_slice(&(config.frame_bytes as u32).to_le_bytes());
             bytes
         };
-        let exchanged = fixed(from, to);
-        let fixed = fixed(to, from);
-        let salt = mix(mix(word(&fixed[16..]) ^ GOLDEN).wrapping_add(word(&fixed[8..16]) >> 32));
+        let words = |bytes: [u8; FIXED_BYTES]| [word(&bytes), word(&bytes[8..]), word(&bytes[16..])];
+        let (fixed, exchanged) = (words(fixed(to, from)), words(fixed(from, to)));
+        let salt = mix(mix(fixed[2] ^ GOLDEN).wrapping_add(fixed[1] >> 32));
         Self { frame_bytes: config.frame_bytes, fixed, exchanged, salt }
     }
 
@@ -60,7 +60,9 @@ impl Format {
         frame.resize(self.frame_bytes, 0);
         let Some((header, body)) = frame.split_first_chunk_mut::<HEADER_BYTES>() else { return };
         let checksum = mix(number ^ self.salt);
-        header[..24].copy_from_slice(&self.fixed);
+        for (bytes, word) in header.chunks_exact_mut(8).zip(self.fixed) {
+            bytes.copy_from_slice(&word.to_le_bytes());
+        }
         header[24..32].copy_from_slice(&number.to_le_bytes());
         header[32..].copy_from_slice(&checksum.to_le_bytes());
         let mut value = checksum;
@@ -80,7 +82,10 @@ impl Format {
             return None;
         }
         let (header, body) = frame.split_first_chunk::<HEADER_BYTES>()?;
-        if header[..FIXED_BYTES] != self.fixed && header[..FIXED_BYTES] != self.exchanged {
+        let fixed = [word(header), word(&header[8..]), word(&header[16..])];
+        // Three words are compared here sooner than by a call.
+        let differs = |from: &[u64; 3]| fixed[0] ^ from[0] | fixed[1] ^ from[1] | fixed[2] ^ from[2];
+        if differs(&self.fixed) != 0 && differs(&self.exchanged) != 0 {
             return None;
         }
         let number = word(&header[24..32]);
@@ -94,7 +99,8 @@ impl Format {
             differing |= word(bytes) ^ value;
         }
         let rest = words.remainder();
-        let is_rest_right = *rest == value.wrapping_add(GOLDEN).to_le_bytes()[..rest.len()];
-        (differing == 0 && is_rest_right).then_some(number)
+        let rest_word = rest.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte));
+        differing |= (rest_word ^ value.wrapping_add(GOLDEN)) & !(u64::MAX << (8 * rest.len()));
+        (differing == 0).then_some(number)
     }
 }
