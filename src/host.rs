@@ -16,9 +16,14 @@ use crate::error::Error;
 use crate::pools::Pools;
 use crate::spec::Spec;
 #[cfg(feature = "sim")]
-use crate::{origin::sim::Cards, spec::SimSpec};
+use crate::{
+    origin::sim::{Cards, Mover},
+    spec::{Run, SimSpec},
+};
 #[cfg(feature = "vfio")]
 use crate::{origin::vfio, spec::PciSpec};
+#[cfg(feature = "sim")]
+use ::sim::SimClock;
 
 /// What the devices of one program share: a DMA domain and a pool of buffers in it, so that a frame received on one is sent on another without a copy, and a clock.
 ///
@@ -26,7 +31,17 @@ use crate::{origin::vfio, spec::PciSpec};
 /// copies.
 pub struct Host {
     shared: Option<Shared>,
+    /// For what is made by hand.
     clock: Arc<dyn Clock>,
+    /// The machine's time.
+    #[cfg_attr(not(any(feature = "sim", feature = "vfio")), allow(dead_code, reason = "no kind of device is built in"))]
+    real: Arc<dyn Clock>,
+    /// That of simulated cards that the program's calls move.
+    #[cfg(feature = "sim")]
+    steps: Arc<SimClock>,
+    /// Whether these are all that do not say otherwise.
+    #[cfg(feature = "sim")]
+    is_stepped: bool,
     pools: Pools,
 }
 
@@ -79,10 +94,53 @@ impl Default for Host {
 impl Host {
     /// A host with no device yet.
     pub fn new() -> Self {
-        Self { shared: None, clock: Arc::new(HostClock::new()), pools: Pools::default() }
+        let real: Arc<dyn Clock> = Arc::new(HostClock::new());
+        Self {
+            shared: None,
+            clock: real.clone(),
+            real,
+            #[cfg(feature = "sim")]
+            steps: Arc::default(),
+            #[cfg(feature = "sim")]
+            is_stepped: false,
+            pools: Pools::default(),
+        }
     }
 
-    /// Its clock, for wires made by hand.
+    /// A host whose simulated cards have no threads: the program's own calls move them, and simulated time passes only then. So a program with one thread does
+    /// the same each time, and as fast as it can, however busy the machine is. A card's spec may say otherwise (`run=threads`), and that of a card of any
+    /// other host may say `run=stepped`.
+    ///
+    /// | call | what moves |
+    /// | --- | --- |
+    /// | [`RxQueue::poll`](crate::RxQueue::poll), and one that finds nothing | its card by a turn; then all cards of the host |
+    /// | [`TxQueue::submit`](crate::TxQueue::submit) | its card, where no poll has moved it since the last time, or not all of the batch went |
+    /// | [`TxQueue::reclaim`](crate::TxQueue::reclaim), `arm` of either queue, [`Port::is_output_over`](crate::Port::is_output_over) | its card by a turn |
+    /// | a wait for an interrupt ([`Poller`](crate::Poller), [`TxQueue::wait_for_room`](crate::TxQueue::wait_for_room)), [`Port::sleep_us`](crate::Port::sleep_us), a driver's own waits | all cards of the host, as long as it lasts |
+    ///
+    /// A turn is a step of the card, some 32 frames each way; with `seed=N` in its spec none to three, as drawn. A program that only looks at its link, or sleeps by
+    /// other means, moves nothing (for a while: in the end reads of registers do, too); event loops that watch descriptors want cards with threads.
+    ///
+    /// ```
+    /// # #[cfg(all(feature = "sim", feature = "ixgbe"))]
+    /// # fn main() -> Result<(), barewire::Error> {
+    /// use barewire::{Config, Host};
+    ///
+    /// let port = Host::stepped().open("sim:ixgbe,seed=7")?.start(&Config::new())?;
+    /// port.sleep_us(1_000_000); // at once
+    /// port.finish().check()?;
+    /// # Ok(())
+    /// # }
+    /// # #[cfg(not(all(feature = "sim", feature = "ixgbe")))]
+    /// # fn main() {}
+    /// ```
+    #[cfg(feature = "sim")]
+    pub fn stepped() -> Self {
+        let host = Self::new();
+        Self { clock: host.steps.clone(), is_stepped: true, ..host }
+    }
+
+    /// Its clock, for wires made by hand: that of [`Host::stepped`] is simulated.
     pub fn clock(&self) -> &Arc<dyn Clock> {
         &self.clock
     }
@@ -97,7 +155,7 @@ impl Host {
         match spec.parse::<Spec>()? {
             #[cfg(feature = "sim")]
             Spec::Sim(sim) => {
-                let wire = sim.wire.open(&self.clock).map_err(|error| Error::Wire { device: spec.into(), error })?;
+                let wire = sim.wire.open(&self.time(&sim)).map_err(|error| Error::Wire { device: spec.into(), error })?;
                 self.simulate(spec, &sim, wire)
             }
             #[cfg(feature = "vfio")]
@@ -152,9 +210,21 @@ impl Host {
     }
 
     #[cfg(feature = "sim")]
+    fn is_stepped(&self, spec: &SimSpec) -> bool {
+        spec.run.map_or(self.is_stepped, |run| run == Run::Stepped)
+    }
+
+    /// The time of the card that `spec` describes.
+    #[cfg(feature = "sim")]
+    fn time(&self, spec: &SimSpec) -> Arc<dyn Clock> {
+        if self.is_stepped(spec) { self.steps.clone() } else { self.real.clone() }
+    }
+
+    #[cfg(feature = "sim")]
     fn simulate(&mut self, name: &str, spec: &SimSpec, wire: Box<dyn sim::wire::Wire>) -> Result<Device, Error> {
+        let mover = if self.is_stepped(spec) { Mover::Calls(self.steps.clone()) } else { Mover::Thread(self.real.clone()) };
         match self.shared.get_or_insert_with(|| Shared::Sim(Cards::new())) {
-            Shared::Sim(cards) => Ok(cards.open(name, spec, wire, self.clock.clone())?.among(&self.pools)),
+            Shared::Sim(cards) => Ok(cards.open(name, spec, wire, mover)?.among(&self.pools)),
             #[cfg(feature = "vfio")]
             other => Err(other.refuse(name, "a simulated card")),
         }
@@ -176,7 +246,7 @@ impl Host {
             },
             Some(other) => return Err(other.refuse(name, "a PCI function")),
         };
-        let device = vfio::reach(&domain, spec.address, self.clock.clone())?.among(&self.pools);
+        let device = vfio::reach(&domain, spec.address, self.real.clone())?.among(&self.pools);
         self.shared.get_or_insert_with(|| Shared::Vfio { domain, first: name.into() });
         Ok(device)
     }
@@ -188,7 +258,7 @@ impl Host {
             Some(Shared::User { domain, .. }) => domain.clone(),
             Some(other) => return Err(other.refuse(name, "a vfio-user device")),
         };
-        let device = vfio::connect(&domain, socket, self.clock.clone())?.among(&self.pools);
+        let device = vfio::connect(&domain, socket, self.real.clone())?.among(&self.pools);
         self.shared.get_or_insert_with(|| Shared::User { domain, first: name.into() });
         Ok(device)
     }

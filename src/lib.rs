@@ -38,6 +38,8 @@ mod origin;
 mod pools;
 mod port;
 pub mod spec;
+#[cfg(feature = "sim")]
+mod stepped;
 
 pub use device::Device;
 pub use drivers::{Driven, driver_for};

@@ -3,9 +3,12 @@
 use std::fmt;
 #[cfg(feature = "vfio")]
 use std::os::fd::BorrowedFd;
+use std::time::Duration;
 
 use driver_core::buf::BufPool;
 use driver_core::device::{Accounts, Caps, DeviceState, NetDevice, NetDriver, Started, Stats};
+#[cfg(feature = "sim")]
+use driver_core::host::Clock;
 use driver_core::queue::{RxQueue, TxQueue};
 #[cfg(feature = "sim")]
 use sim::wire::WireError;
@@ -14,6 +17,8 @@ use crate::error::Error;
 use crate::event::Event;
 use crate::origin::Origin;
 use crate::pools::Share;
+#[cfg(feature = "sim")]
+use crate::stepped::{SteppedRx, SteppedTx};
 
 /// A started device. Dropping it stops the device.
 #[non_exhaustive]
@@ -35,14 +40,27 @@ pub struct Port {
 impl Port {
     pub(crate) fn new<D: NetDriver>(started: Started<D>, share: Option<Share>, origin: Box<dyn Origin>) -> Self {
         let Started { control, rx, tx, pool, .. } = started;
-        Self {
+        let port = Self {
             control: Box::new(control),
             rx: rx.into_iter().map(|queue| Box::new(queue) as _).collect(),
             tx: tx.into_iter().map(|queue| Box::new(queue) as _).collect(),
             pool,
             _share: share,
             origin,
+        };
+        #[cfg(feature = "sim")]
+        if let Some(stepper) = port.origin.stepper() {
+            return port.stepped_by(&stepper);
         }
+        port
+    }
+
+    /// The same with queues that move the card.
+    #[cfg(feature = "sim")]
+    fn stepped_by(self, stepper: &sim::Stepper) -> Self {
+        let rx = self.rx.into_iter().map(|below| Box::new(SteppedRx { below, stepper: stepper.clone() }) as _).collect();
+        let tx = self.tx.into_iter().map(|below| Box::new(SteppedTx { below, stepper: stepper.clone() }) as _).collect();
+        Self { rx, tx, ..self }
     }
 
     /// How the device was named.
@@ -65,6 +83,15 @@ impl Port {
     /// said.
     pub fn is_input_over(&self) -> bool {
         self.origin.is_input_over()
+    }
+
+    /// Sleeps for `us` microseconds of the device's time, which is simulated for a card of [`Host::stepped`](crate::Host::stepped): that one's cards move meanwhile.
+    pub fn sleep_us(&self, us: u64) {
+        #[cfg(feature = "sim")]
+        if let Some(stepper) = self.origin.stepper() {
+            return stepper.clock().sleep_us(us);
+        }
+        std::thread::sleep(Duration::from_micros(us));
     }
 
     /// The first error of its wire so far, that of a simulated card; [`Report::wire`] has it too. After a broken capture file all frames before the
@@ -107,6 +134,10 @@ impl Port {
     pub fn is_output_over(&mut self, tx: &mut dyn TxQueue) -> bool {
         if self.control.state().is_failure() {
             return false;
+        }
+        #[cfg(feature = "sim")]
+        if let Some(stepper) = self.origin.stepper() {
+            stepper.turn();
         }
         if self.control.info().caps.contains(Caps::TX_COUNT) {
             return self.control.stats().tx_packets >= tx.counters().packets;

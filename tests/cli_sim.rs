@@ -209,6 +209,7 @@ fn what_cannot_be_served_is_told() {
     for (device, socket, wire, status, wanted) in [
         ("ixgeb", &socket, "tap=t", 2, "did you mean sim:ixgbe?"),
         ("ixgbe,tap=t", &socket, "tap=t", 2, "ixgbe,tap=t: what the card is plugged into stands behind --wire"),
+        ("ixgbe,run=stepped", &socket, "tap=t", 2, "ixgbe,run=stepped: run= is for cards of a program"),
         ("ixgbe", &socket, "tpa=t", 2, "did you mean tap=NAME?"),
         ("ixgbe", &socket, "pcap-in=/no/such/file", 1, "/no/such/file"),
         ("ixgbe", &file, "slow-us=1", 1, "a file that is no socket is there; take another path"),

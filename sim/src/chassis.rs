@@ -1,4 +1,5 @@
-//! What is in one box with a model in this process: its wire, its lock, its interrupt vectors and its thread's signals.
+//! What is in one box with a model in this process: its wire, its lock, its interrupt vectors, and what moves it: its thread's signals, or the clock that its
+//! program's calls advance.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -9,10 +10,12 @@ use driver_core::host::DmaDomain;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::fd::OwnedFd;
 
+use crate::clock::SimClock;
 use crate::config::{COMMAND, COMMAND_BUS_MASTER, COMMAND_MEMORY};
 use crate::iommu::Iommu;
 use crate::model::Model;
 use crate::pace::{CROWDED_YIELD_US, EVENT_SLEEP, IDLE_YIELDS, POLL_SLEEP, STEPS_PER_TURN};
+use crate::schedule::{READS_BETWEEN_STEPS, Schedule};
 use crate::slot::Slot;
 use crate::violation::Violations;
 use crate::wire::Wire;
@@ -37,6 +40,10 @@ pub(crate) struct Core {
     is_removed: bool,
     /// The buffer that posted writes are swapped into, kept to save the allocation.
     arriving: Vec<Posted>,
+    /// When it moves, where its program's calls move it.
+    schedule: Option<Schedule>,
+    /// How often a driver read a register since the last step.
+    reads: u32,
 }
 
 /// A model in its housing in this process, which all handles of the device share.
@@ -63,6 +70,8 @@ pub(crate) struct Chassis {
     sleeping: AtomicBool,
     stop: AtomicBool,
     live: AtomicBool,
+    /// Something was given to it to send since its program's calls moved it.
+    unmoved: AtomicBool,
 }
 
 fn relock<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -79,7 +88,7 @@ impl Chassis {
             name: name.into(),
             domain: iommu.domain(),
             iommu,
-            core: Mutex::new(Core { model, wire, now_us: 0, is_removed: false, arriving: Vec::new() }),
+            core: Mutex::new(Core { model, wire, now_us: 0, is_removed: false, arriving: Vec::new(), schedule: None, reads: 0 }),
             waiters: AtomicUsize::new(0),
             posted: Mutex::new(Vec::new()),
             has_posted: AtomicBool::new(false),
@@ -94,6 +103,7 @@ impl Chassis {
             sleeping: AtomicBool::new(false),
             stop: AtomicBool::new(false),
             live: AtomicBool::new(false),
+            unmoved: AtomicBool::new(false),
         })
     }
 
@@ -126,7 +136,7 @@ impl Chassis {
 
     /// Wakes the live thread where it sleeps.
     fn wake(&self) {
-        if self.sleeping.swap(false, Ordering::SeqCst) {
+        if self.sleeping.load(Ordering::SeqCst) && self.sleeping.swap(false, Ordering::SeqCst) {
             let _ = rustix::io::write(&self.kick, &1u64.to_ne_bytes());
         }
     }
@@ -158,6 +168,7 @@ impl Chassis {
 
     fn step_at(&self, core: &mut Core, now_us: u64) -> bool {
         core.now_us = core.now_us.max(now_us);
+        core.reads = 0;
         self.deliver_posted(core);
         if core.is_removed {
             return false;
@@ -193,6 +204,68 @@ impl Chassis {
         let mut core = relock(&self.core);
         let now_us = core.now_us.saturating_add(us);
         self.step_at(&mut core, now_us)
+    }
+
+    /// A sleep of `us` microseconds that ends at `now_us`: the card's own clock goes on by as much, or to that moment where both are one.
+    pub(crate) fn move_on(&self, us: u64, now_us: u64) -> bool {
+        let mut core = relock(&self.core);
+        let now_us = if core.schedule.is_some() { now_us } else { core.now_us.saturating_add(us) };
+        self.step_at(&mut core, now_us)
+    }
+
+    /// Its program looks for frames: as many steps as the schedule wants. Returns whether the card did something.
+    pub(crate) fn turn(&self, clock: &SimClock) -> bool {
+        let mut core = relock(&self.core);
+        let steps = core.schedule.as_mut().map_or(0, Schedule::turn);
+        self.unmoved.store(false, Ordering::Relaxed);
+        (0..steps).fold(false, |busy, _| self.step_at(&mut core, clock.tick()) || busy)
+    }
+
+    /// Its program gave it something to send. The next look for frames moves it; where none came since the last time, it moves now.
+    pub(crate) fn given(&self, clock: &SimClock) {
+        if self.unmoved.load(Ordering::Relaxed) {
+            self.turn(clock);
+        }
+        self.unmoved.store(true, Ordering::Relaxed);
+    }
+
+    /// Lets the program's calls move it from now on (`None`: no more).
+    pub(crate) fn set_schedule(&self, schedule: Option<Schedule>) {
+        relock(&self.core).schedule = schedule;
+    }
+
+    /// The clock by which its program's calls move it, where they do.
+    pub(crate) fn step_clock(&self) -> Option<Arc<SimClock>> {
+        relock(&self.core).schedule.as_ref().and_then(Schedule::clock)
+    }
+
+    /// When the model's next timer expires.
+    pub(crate) fn next_event_us(&self) -> Option<u64> {
+        relock(&self.core).model.next_event_us()
+    }
+
+    /// What becomes readable when a frame comes from outside of this program.
+    pub(crate) fn wire_fd(&self) -> Option<OwnedFd> {
+        relock(&self.core).wire.fd().and_then(|fd| fd.try_clone_to_owned().ok())
+    }
+
+    /// A driver's read of a register. Who does nothing but read, as a program that waits for a link, sees the card move, too.
+    pub(crate) fn read(&self, bar: u8, offset: u32, width: u8) -> u64 {
+        let (value, reads) = self.access(|core, slot| {
+            core.reads = core.reads.saturating_add(1);
+            (core.read(slot, bar, offset, width), core.reads)
+        });
+        if reads > READS_BETWEEN_STEPS {
+            self.look();
+        }
+        value
+    }
+
+    #[cold]
+    fn look(&self) {
+        let Some(clock) = self.step_clock() else { return };
+        let now_us = clock.tick();
+        self.step_at(&mut relock(&self.core), now_us);
     }
 
     /// Pulls the cable, or plugs it in.

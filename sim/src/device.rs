@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::fmt;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
@@ -10,6 +11,7 @@ use std::thread::JoinHandle;
 use driver_core::host::DmaDomain;
 
 use crate::chassis::Chassis;
+use crate::clock::Clocked;
 use crate::function::SimFunction;
 use crate::iommu::Iommu;
 use crate::model::Model;
@@ -18,7 +20,8 @@ use crate::wire::{Wire, WireError};
 
 /// A model in this process, with its wire and its IOMMU. Cloning gives another handle to the same device.
 ///
-/// As made it stands still: [`SimDevice::step`] moves it in the caller's thread, deterministically; [`SimDevice::run`] moves it on a thread of its own.
+/// As made it stands still: [`SimDevice::step`] moves it in the caller's thread, deterministically; [`SimDevice::step_by`] lets the calls of its program do that;
+/// [`SimDevice::run`] moves it on a thread of its own.
 #[derive(Clone)]
 pub struct SimDevice {
     chassis: Arc<Chassis>,
@@ -87,6 +90,10 @@ impl SimDevice {
         self.chassis.step(us)
     }
 
+    pub(crate) fn chassis(&self) -> &Arc<Chassis> {
+        &self.chassis
+    }
+
     /// Steps until the card has nothing to do, at most `limit` times. Returns the number of steps made.
     pub fn settle(&self, limit: usize) -> usize {
         (0..limit).find(|_| !self.step()).map_or(limit, |made| made + 1)
@@ -108,7 +115,7 @@ impl SimDevice {
     /// # Panics
     /// Where the device runs already.
     pub fn try_run(&self) -> Result<Live, WireError> {
-        assert!(self.chassis.go_live(), "{} runs already: stop the handle that its first run() gave", self.name());
+        assert!(self.chassis.go_live(), "{} runs already: stop the handle that its first run() or step_by() gave", self.name());
         let chassis = Arc::clone(&self.chassis);
         let thread = std::thread::Builder::new().name(self.name().into()).spawn(move || chassis.run());
         let thread = thread.map_err(|e| {
@@ -173,6 +180,18 @@ impl SimDevice {
             let model: &mut dyn Any = &mut *core.model;
             model.downcast_mut::<M>().map(f)
         })
+    }
+}
+
+impl Clocked for SimDevice {
+    fn move_on(&self, us: u64, now_us: u64) -> bool {
+        self.chassis.move_on(us, now_us)
+    }
+    fn next_event_us(&self) -> Option<u64> {
+        self.chassis.next_event_us()
+    }
+    fn wire_fd(&self) -> Option<OwnedFd> {
+        self.chassis.wire_fd()
     }
 }
 

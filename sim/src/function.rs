@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use driver_core::host::{Bar, BarError, DmaDomain, Doorbell, Interrupt, PciError, PciErrorKind, PciFunction, RegSpace, Vectors, WaitWaker};
+use driver_core::host::{Bar, BarError, Clock, DmaDomain, Doorbell, Interrupt, PciError, PciErrorKind, PciFunction, RegSpace, Vectors, WaitWaker};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
 use crate::chassis::{Chassis, Core, Posted};
+use crate::clock::SimClock;
 use crate::config::{COMMAND, COMMAND_BUS_MASTER, COMMAND_MEMORY};
 
 /// A device's registers in the hands of one driver: its function, and what is left of it in BARs and doorbells.
@@ -164,7 +165,7 @@ impl SimBar {
     }
 
     fn read(&self, offset: u32, width: u8) -> u64 {
-        if self.is_inside(offset, width) { self.claim.chassis.access(|core, slot| core.read(slot, self.index, offset, width)) } else { u64::MAX }
+        if self.is_inside(offset, width) { self.claim.chassis.read(self.index, offset, width) } else { u64::MAX }
     }
 
     fn write(&self, offset: u32, width: u8, value: u64) {
@@ -232,9 +233,15 @@ impl Doorbell for SimDoorbell {
     }
 }
 
+/// How long a wait rests that only another thread can end.
+const REST: Duration = Duration::from_micros(50);
+/// How often a stepped card's time passes without an event before a wait without a limit rests.
+const PAUSES_BEFORE_REST: u32 = 1000;
+
 /// One interrupt vector: an eventfd.
 ///
-/// While the device is not live, waiting moves the device in the caller's thread, and the timeout counts on the card's clock.
+/// While the device is not live, waiting moves the device in the caller's thread, and the timeout counts on the card's clock. Where the device is
+/// [stepped](crate::Stepped), it moves all devices of its clock.
 pub struct SimInterrupt {
     chassis: Arc<Chassis>,
     vector: usize,
@@ -259,11 +266,55 @@ impl SimInterrupt {
         self.waker.as_ref().is_some_and(|waker| take(&waker.0) > 0)
     }
 
-    /// Sleeps until the vector fires, somebody ends the wait, or `pause` is over.
-    fn sleep(&self, pause: Option<Duration>) {
+    /// How often it fired; 0 where somebody ended the wait, `None` where neither happened yet.
+    fn fired(&self) -> Result<Option<u64>, PciError> {
+        let fired = take(self.event());
+        if self.is_woken() || fired > 0 {
+            return Ok(Some(fired));
+        }
+        let gone = || PciError::new(&self.chassis.name, "waiting for an interrupt", PciErrorKind::Gone);
+        if self.chassis.is_removed() { Err(gone()) } else { Ok(None) }
+    }
+
+    /// Sleeps until the vector fires, somebody ends the wait, one of `others` becomes readable, or `pause` is over.
+    fn sleep(&self, pause: Option<Duration>, others: &[OwnedFd]) {
         let timeout = pause.map(|pause| Timespec { tv_sec: pause.as_secs() as i64, tv_nsec: pause.subsec_nanos().into() });
         let waker = self.waker.as_ref().map_or(self.event(), |waker| &waker.0);
-        let _ = poll(&mut [PollFd::new(self.event(), PollFlags::IN), PollFd::new(waker, PollFlags::IN)], timeout.as_ref());
+        let all = [self.event(), waker].into_iter().chain(others);
+        let _ = poll(&mut all.map(|fd| PollFd::new(fd, PollFlags::IN)).collect::<Vec<_>>(), timeout.as_ref());
+    }
+
+    /// Waits by a clock that passes only while the cards are moved: here. Where all that may come comes from the cards themselves, time is not waited for.
+    fn wait_stepped(&self, clock: &SimClock, timeout_us: Option<u64>) -> Result<u64, PciError> {
+        let end_us = timeout_us.map(|us| clock.now_us().saturating_add(us));
+        let mut pauses = 0;
+        loop {
+            if let Some(fired) = self.fired()? {
+                return Ok(fired);
+            }
+            let left_us = end_us.map(|end_us| end_us.saturating_sub(clock.now_us()));
+            if left_us == Some(0) {
+                return Ok(0);
+            }
+            if clock.step() {
+                pauses = 0;
+                continue;
+            }
+            let pause_us = clock.quiet_us().min(left_us.unwrap_or(u64::MAX));
+            let outside = clock.outside();
+            if !outside.is_empty() {
+                let start = Instant::now();
+                self.sleep(Some(Duration::from_micros(pause_us)), &outside);
+                clock.pass_us((start.elapsed().as_micros() as u64).clamp(1, pause_us));
+            } else {
+                clock.pass_us(pause_us);
+                pauses += 1;
+                if timeout_us.is_none() && pauses > PAUSES_BEFORE_REST {
+                    // Nothing was due for long: another thread has to make it fire.
+                    self.sleep(Some(REST), &[]);
+                }
+            }
+        }
     }
 }
 
@@ -277,22 +328,21 @@ impl AsFd for SimInterrupt {
 
 impl Interrupt for SimInterrupt {
     fn wait(&mut self, timeout_us: Option<u64>) -> Result<u64, PciError> {
+        if let Some(clock) = self.chassis.step_clock() {
+            return self.wait_stepped(&clock, timeout_us);
+        }
         let start = Instant::now();
         let mut stepped_us = 0;
         loop {
-            let fired = take(self.event());
-            if self.is_woken() || fired > 0 {
+            if let Some(fired) = self.fired()? {
                 return Ok(fired);
-            }
-            if self.chassis.is_removed() {
-                return Err(PciError::new(&self.chassis.name, "waiting for an interrupt", PciErrorKind::Gone));
             }
             if self.chassis.is_live() {
                 let left = timeout_us.map(|us| Duration::from_micros(us).saturating_sub(start.elapsed()));
                 if left.is_some_and(|left| left.is_zero()) {
                     return Ok(0);
                 }
-                self.sleep(left);
+                self.sleep(left, &[]);
             } else {
                 if timeout_us.is_some_and(|us| stepped_us >= us) {
                     return Ok(0);
@@ -301,7 +351,7 @@ impl Interrupt for SimInterrupt {
                 stepped_us += 1;
                 if !busy && timeout_us.is_none() {
                     // Without a limit only another thread can make it fire now.
-                    self.sleep(Some(Duration::from_micros(50)));
+                    self.sleep(Some(REST), &[]);
                 }
             }
         }

@@ -2,7 +2,7 @@
 //!
 //! A [`Model`] is a card: configuration space, registers, DMA through an [`Iommu`] that faults, interrupt vectors, and a port that is
 //! plugged into a [`wire::Wire`]. [`SimDevice`] carries a model inside this process and presents it as a
-//! [`PciFunction`](driver_core::host::PciFunction), stepped by hand in tests or on a thread of its own when a wire is live.
+//! [`PciFunction`](driver_core::host::PciFunction): stepped by hand in tests, by its program's calls ([`Stepped`]), or on a thread of its own when a wire is live.
 //!
 //! # What safe code cannot do
 //! A card writes to the memory that frames lie in. Whoever steers it otherwise than by a driver answers for that, by name: who writes registers
@@ -50,14 +50,16 @@ mod mishap;
 pub mod model;
 pub mod msix;
 mod pace;
+mod schedule;
 mod slot;
+mod stepped;
 mod testbed;
 pub mod vfio_user;
 pub mod violation;
 pub mod virtio_net;
 pub mod wire;
 
-pub use clock::{HostClock, SimClock};
+pub use clock::{Clocked, HostClock, SimClock};
 pub use device::{Live, SimDevice};
 pub use dma::Dma;
 pub use function::{SimBar, SimDoorbell, SimFunction, SimInterrupt};
@@ -66,5 +68,6 @@ pub use memory::{DmaFault, FaultCause};
 pub use mishap::Mishap;
 pub use model::{Legacy, Model};
 pub use slot::Slot;
+pub use stepped::{Stepped, Stepper};
 pub use testbed::Testbed;
 pub use violation::{Violation, Violations};

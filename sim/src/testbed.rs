@@ -75,7 +75,7 @@ impl Testbed {
     /// As [`SimDevice::new`].
     pub fn slowed(name: &str, model: Box<dyn Model>, iommu: &Arc<Iommu>, interval_us: u64) -> Self {
         let (near, far) = peer::pair(WIRE_FRAMES);
-        let clock = Arc::new(SimClock::new([]));
+        let clock = Arc::new(SimClock::default());
         let wire: Box<dyn Wire> = match interval_us {
             0 => Box::new(near),
             _ => Box::new(Slow::new(Box::new(near), clock.clone(), interval_us)),

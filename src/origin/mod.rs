@@ -21,6 +21,11 @@ pub(crate) trait Origin: Send {
     fn wire_error(&self) -> Option<::sim::wire::WireError> {
         None
     }
+    /// What moves it, where its program's calls do.
+    #[cfg(feature = "sim")]
+    fn stepper(&self) -> Option<::sim::Stepper> {
+        None
+    }
     /// What happened to the device as a whole.
     fn event(&self) -> Option<Event> {
         None

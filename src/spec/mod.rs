@@ -25,6 +25,7 @@
 //! | `mac=XX:XX:XX:XX:XX:XX` | its own address; without it one that no other card of this or another process has |
 //! | `mtu=BYTES` | the MTU that it tells, 68 to 65535 (sim:virtio-net) |
 //! | `hang-tx=after:N` | transmission hangs after N frames, until a reset (sim:ixgbe) |
+//! | `run=threads\|stepped` | what moves it: a thread of its own, or the program's calls (see Host::stepped); not for barewire sim |
 //! | `rx-checksum=none\|valid\|local` | what is said of received checksums: nothing, good, or left to be filled in as by a local kernel (sim:virtio-net) |
 //! | `tap=NAME` | plug into the Linux network stack by the tap device NAME |
 //! | `netns=NAME` | the network namespace of the tap device: a name of ip netns, or a path as /proc/PID/ns/net |
@@ -35,7 +36,7 @@
 //! | `dup=P` | duplicate a frame with probability P, 0 to 1 |
 //! | `reorder=P` | let others overtake a frame with probability P, 0 to 1 |
 //! | `delay-us=N` | delay every frame by N microseconds |
-//! | `seed=N` | the seed of loss, dup and reorder |
+//! | `seed=N` | the seed of loss, dup and reorder, and of a stepped card's turns |
 //! | `slow-us=N` | pass one frame in N microseconds each way |
 //!
 //! A comma in a file's name is written `\,`: see [`sim::wire::spec`](::sim::wire::spec).
@@ -55,7 +56,7 @@ use hints::nearest;
 #[cfg(feature = "vfio")]
 pub use pci::{PCI_OPTIONS, PciSpec};
 #[cfg(feature = "sim")]
-pub use sim::{Card, SIM_OPTIONS, SimSpec};
+pub use sim::{Card, Run, SIM_OPTIONS, SimSpec};
 
 /// What a device spec may look like, for errors.
 const FORMS: &str = "0000:01:00.0 (a PCI address), vfio-user:PATH, or sim:ixgbe or sim:virtio-net with ,key=value options";
@@ -229,6 +230,7 @@ mod tests {
             ("sim:virtio-net,hang-tx=after:3", "hang-tx is an option of sim:ixgbe"),
             ("sim:ixgbe,rx-checksum=local", "rx-checksum is an option of sim:virtio-net"),
             ("sim:virtio-net,rx-checksum=bad", "give rx-checksum=none|valid|local"),
+            ("sim:ixgbe,run=fast", "run=fast: no such run; give run=threads|stepped"),
             ("sim:ixgbe,hang-tx=3", "give hang-tx=after:N"),
             ("0000:01:00", "no PCI address: write domain:bus:device.function"),
             ("0000:01:20.0", "no PCI address"),

@@ -19,6 +19,7 @@ pub const SIM_OPTIONS: &[(&str, &str, &str)] = &[
     ("mac", "XX:XX:XX:XX:XX:XX", "its own address; without it one that no other card of this or another process has"),
     ("mtu", "BYTES", "the MTU that it tells, 68 to 65535 (sim:virtio-net)"),
     ("hang-tx", "after:N", "transmission hangs after N frames, until a reset (sim:ixgbe)"),
+    ("run", "threads|stepped", "what moves it: a thread of its own, or the program's calls (see Host::stepped); not for barewire sim"),
     (
         "rx-checksum",
         "none|valid|local",
@@ -41,6 +42,8 @@ pub struct SimSpec {
     pub mtu: Option<u16>,
     /// After how many transmitted frames its transmitter hangs, until the card is reset; `None`: never.
     pub hang_tx_after: Option<u64>,
+    /// What moves it; `None`: as its [`Host`](crate::Host) has it.
+    pub run: Option<Run>,
     /// What a virtio card says of the checksums of frames that it delivers.
     pub rx_checksum: RxChecksum,
     /// What its port is plugged into.
@@ -60,6 +63,16 @@ pub enum Card {
     X550,
     /// A virtio network device.
     VirtioNet,
+}
+
+/// What moves a simulated card.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Run {
+    /// A thread of its own, in real time.
+    Threads,
+    /// Its program's calls, in simulated time: see [`Host::stepped`](crate::Host::stepped).
+    Stepped,
 }
 
 impl SimSpec {
@@ -133,6 +146,8 @@ impl SimSpec {
             ("rx-checksum", "none") => self.rx_checksum = RxChecksum::None,
             ("rx-checksum", "valid") => self.rx_checksum = RxChecksum::Valid,
             ("rx-checksum", "local") => self.rx_checksum = RxChecksum::Local,
+            ("run", "threads") => self.run = Some(Run::Threads),
+            ("run", "stepped") => self.run = Some(Run::Stepped),
             ("card", "82599") => self.card = Card::I82599,
             ("card", "x540") => self.card = Card::X540,
             ("card", "x550") => self.card = Card::X550,

@@ -18,7 +18,7 @@ pub mod impair;
 mod length;
 pub mod pcap;
 pub mod peer;
-mod random;
+pub(crate) mod random;
 pub mod slow;
 pub mod spec;
 pub mod tap;

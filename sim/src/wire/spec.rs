@@ -27,7 +27,7 @@ pub const OPTIONS: &[(&str, &str, &str)] = &[
     ("dup", "P", "duplicate a frame with probability P, 0 to 1"),
     ("reorder", "P", "let others overtake a frame with probability P, 0 to 1"),
     ("delay-us", "N", "delay every frame by N microseconds"),
-    ("seed", "N", "the seed of loss, dup and reorder"),
+    ("seed", "N", "the seed of loss, dup and reorder, and of a stepped card's turns"),
     ("slow-us", "N", "pass one frame in N microseconds each way"),
 ];
 
@@ -79,6 +79,11 @@ impl WireSpec {
         }
         self.check_far_ends()?;
         Ok(true)
+    }
+
+    /// The seed, where one was given.
+    pub fn seed(&self) -> Option<u64> {
+        self.seen.contains(&"seed").then_some(self.impair.seed)
     }
 
     /// A card has one port.

@@ -23,6 +23,9 @@ pub(crate) fn sim(device: &str, socket: &Path, wire: &str, quiet: bool) -> Resul
         Spec::Sim(spec) if spec.wire == WireSpec::default() => spec,
         _ => return Err(SpecError::new(device, "what the card is plugged into stands behind --wire").into()),
     };
+    if spec.run.is_some() {
+        return Err(SpecError::new(device, "run= is for cards of a program: one that is served moves by itself; leave it away").into());
+    }
     let wire: WireSpec = wire.parse().map_err(|error: WireError| SpecError::new("--wire", error.to_string()))?;
     let clock: Arc<dyn Clock> = Arc::new(HostClock::new());
     let wire = wire.open(&clock).map_err(|error| Error::Wire { device: name.clone(), error })?;
