@@ -14,7 +14,8 @@ use common::{DRAIN_LIMIT, Drained, Run, finish, longest_mtu, say, warn};
 
 /// Forwards frames between two devices, both ways, until both inputs are over, Ctrl-C, or the end of its time.
 ///
-/// Without devices it makes two simulated 82599 cards with a frame generator and checker at the far end of each wire. Exit status 1: frames were
+/// Without devices it makes two simulated 82599 cards with a frame generator and checker at the far end of each wire, which move as they are polled; the same
+/// each time, but for when it ends, which --count says in frames. Exit status 1: frames were
 /// lost (for whatever reason: too long, received with errors, missed for want of descriptors), corrupted or reordered, a device failed, or what it
 /// prints could not be written; 2: wrong usage.
 #[derive(Parser)]
@@ -22,7 +23,7 @@ struct Args {
     /// Two devices: 0000:01:00.0, vfio-user:PATH, or sim:ixgbe or sim:virtio-net with ,key=value options
     #[arg(num_args = 2, value_names = ["A", "B"])]
     devices: Vec<String>,
-    /// How long to forward; 5 s without devices, else until the inputs are over
+    /// How long to forward; 5 s without devices and --count, else until the inputs are over
     #[arg(long, value_name = "N", value_parser = common::seconds)]
     seconds: Option<Duration>,
     /// Frames received at once, at most
@@ -31,6 +32,15 @@ struct Args {
     /// Length of the frames that the generators make, without check sequence
     #[arg(long, value_name = "BYTES", default_value_t = 60, conflicts_with = "devices")]
     size: usize,
+    /// How many frames each generator makes; without it as many as there is time for
+    #[arg(long, value_name = "N", conflicts_with = "devices")]
+    count: Option<u64>,
+    /// Lets the cards move unevenly, the same each time for the same N
+    #[arg(long, value_name = "N", conflicts_with_all = ["devices", "threads"])]
+    seed: Option<u64>,
+    /// Lets each card move on a thread of its own
+    #[arg(long, conflicts_with = "devices")]
+    threads: bool,
     /// The longest payload of a frame; without it up to 9710, as both devices take it
     #[arg(long, value_name = "BYTES")]
     mtu: Option<u32>,
@@ -41,16 +51,17 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<bool, Error> {
-    let mut host = Host::new();
+    let is_stepped = args.devices.is_empty() && !args.threads;
+    let mut host = if is_stepped { Host::stepped() } else { Host::new() };
     let ([a, b], flows) = match args.devices.as_slice() {
         [a, b] => ([host.open(a)?, host.open(b)?], None),
-        _ => with_traffic(&mut host, args.size).map(|(devices, flows)| (devices, Some(flows)))?,
+        _ => with_traffic(&mut host, args).map(|(devices, flows)| (devices, Some(flows)))?,
     };
     let mtu = args.mtu.unwrap_or_else(|| longest_mtu(&[&a, &b]));
     let config = Config::new().mtu(mtu).rx_mode(RxMode::all());
     // Both are open by now, so that they share a pool: each sends what the other received as it would its own.
     let (mut a, mut b) = (a.start(&config)?, b.start(&config)?);
-    let mut run = Run::new(args.seconds.or(flows.is_some().then_some(Duration::from_secs(5))));
+    let mut run = Run::new(args.seconds.or((flows.is_some() && args.count.is_none()).then_some(Duration::from_secs(5))));
     run.wait_for_links(&mut [&mut a, &mut b]);
 
     let mut ways = Way::both(&mut a, &mut b, args.batch.into());
@@ -68,14 +79,16 @@ fn run(args: &Args) -> Result<bool, Error> {
 }
 
 /// Two simulated cards: what the wire of one generates, the wire of the other expects.
-fn with_traffic(host: &mut Host, frame_bytes: usize) -> Result<([Device; 2], [Arc<Flow>; 2]), Error> {
+fn with_traffic(host: &mut Host, args: &Args) -> Result<([Device; 2], [Arc<Flow>; 2]), Error> {
     let mut config = TrafficConfig::default();
-    config.frame_bytes = frame_bytes;
+    (config.frame_bytes, config.count) = (args.size, args.count);
     let wrong_size = |error| SpecError::new("--size", format!("{error}"));
     let ([a, b], flows) = pair(&config, host.clock()).map_err(wrong_size)?;
-    let a = host.plug("sim:ixgbe,mac=02:00:00:00:00:01", Box::new(a))?;
-    let b = host.plug("sim:ixgbe,mac=02:00:00:00:00:02", Box::new(b))?;
-    Ok(([a, b], flows))
+    let card = |number: u64| {
+        let seed = args.seed.map_or(String::new(), |seed| format!(",seed={}", seed.wrapping_mul(2).wrapping_add(number)));
+        format!("sim:ixgbe,mac=02:00:00:00:00:0{}{seed}", number + 1)
+    };
+    Ok(([host.plug(&card(0), Box::new(a))?, host.plug(&card(1), Box::new(b))?], flows))
 }
 
 /// Forwards until the inputs are over or the run ends.

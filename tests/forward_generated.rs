@@ -4,18 +4,26 @@ mod common;
 
 use std::collections::HashMap;
 
-use common::run;
+use common::{Outcome, run};
 
-fn forward(arguments: &[&str]) {
-    let outcome = run("forward", &[&["--seconds", "1"], arguments].concat());
+/// The fields of the last line.
+fn result(outcome: &Outcome) -> HashMap<&str, &str> {
     assert_eq!(outcome.status, Some(0), "{outcome:?}");
     let last = outcome.stdout.lines().last().unwrap();
     let fields: HashMap<_, _> = last.split(' ').map(|field| field.split_once('=').unwrap()).collect();
-    assert!(fields["forwarded"].parse::<u64>().unwrap() > 100, "{last}");
     assert_eq!([fields["lost"], fields["corrupted"], fields["reordered"], fields["missed"]], ["0"; 4], "{last}");
-    assert!(fields["mpps"].parse::<f64>().unwrap() > 0.0, "{last}");
     assert_eq!(outcome.stdout.matches("violations=0").count(), 2, "{}", outcome.stdout);
-    assert!(outcome.stdout.contains("t=1 sim:ixgbe"), "a line a second where stdout is no terminal: {}", outcome.stdout);
+    fields
+}
+
+fn forward(arguments: &[&str]) {
+    for threads in [&[][..], &["--threads"]] {
+        let outcome = run("forward", &[&["--seconds", "1"], arguments, threads].concat());
+        let fields = result(&outcome);
+        assert!(fields["forwarded"].parse::<u64>().unwrap() > 100, "{fields:?}");
+        assert!(fields["mpps"].parse::<f64>().unwrap() > 0.0, "{fields:?}");
+        assert!(outcome.stdout.contains("t=1 sim:ixgbe"), "a line a second where stdout is no terminal: {}", outcome.stdout);
+    }
 }
 
 #[test]
@@ -31,4 +39,22 @@ fn jumbo_frames_of_several_buffers() {
 #[test]
 fn one_frame_at_a_time() {
     forward(&["--batch", "1"]);
+}
+
+/// What it prints but for rates, which are of the machine's time.
+fn counters(arguments: &[&str]) -> Vec<String> {
+    let outcome = run("forward", &[&["--count", "300000"], arguments].concat());
+    assert_eq!(result(&outcome)["forwarded"], "600000");
+    let lines = outcome.stdout.lines().filter(|line| !line.starts_with("t="));
+    lines.map(|line| line.split(" mpps=").next().unwrap_or_default().to_owned()).collect()
+}
+
+#[test]
+fn so_many_frames_the_same_each_time() {
+    for arguments in [&[][..], &["--seed", "1"], &["--seed", "2", "--batch", "64"]] {
+        let first = counters(arguments);
+        assert!(first.len() >= 3, "{first:?}");
+        assert_eq!(counters(arguments), first);
+    }
+    counters(&["--threads"]);
 }

@@ -100,7 +100,7 @@ impl Run {
                     warn(format_args!("warning: {name}: no link: plug it in (a simulated card: tap=, dgram=, pcap-in= or pcap-out=)"));
                     break;
                 }
-                std::thread::sleep(Duration::from_millis(1));
+                port.sleep_us(1000);
             }
         }
         self.start = Instant::now();
@@ -154,7 +154,7 @@ impl Run {
         Ok(())
     }
 
-    /// To be told every round whether there was work. On an idle line the processor goes to others: a simulated card needs one, too.
+    /// To be told every round whether there was work. On an idle line the processor goes to others: a simulated card with a thread needs one, too.
     pub(crate) fn rest_unless(&mut self, worked: bool) {
         self.idle = if worked { 0 } else { self.idle.saturating_add(1) };
         match self.idle {
