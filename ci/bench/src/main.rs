@@ -7,6 +7,7 @@ mod cycles;
 mod host;
 mod ixgbe_stub;
 mod lap;
+mod setup;
 mod virtio_stub;
 mod workload;
 
@@ -51,7 +52,7 @@ enum Command {
 fn main() {
     match Args::parse().command {
         Command::Laps { row, laps } => {
-            let mut lap = row.lap();
+            let mut lap = setup::lap(row);
             for _ in 0..laps {
                 lap.fill();
                 lap.driver_part();
@@ -61,6 +62,6 @@ fn main() {
             println!("frames={frames} tail_writes_per_frame={:.3}", lap.doorbells() as f64 / frames as f64);
         }
         Command::Cycles { processes, .. } => cycles::figure(processes),
-        Command::CyclesOnce { row } => cycles::one_process(&mut row.lap()),
+        Command::CyclesOnce { row } => cycles::one_process(&mut setup::lap(row)),
     }
 }

@@ -1,12 +1,6 @@
 //! What is measured: the ways in which programs use a driver.
 
 use clap::{Args, ValueEnum};
-use driver_core::buf::{BufPool, PoolConfig};
-use driver_core::device::Config;
-use driver_core::host::DmaDomain;
-
-use crate::lap::{Bench, Lap, Port};
-use crate::{host, ixgbe_stub, virtio_stub};
 
 /// Which driver.
 #[derive(Clone, Copy, ValueEnum)]
@@ -67,7 +61,7 @@ pub(crate) struct Row {
 }
 
 impl Workload {
-    fn shape(self) -> Shape {
+    pub(crate) fn shape(self) -> Shape {
         match self {
             Self::JumboChain => Shape { frame_bytes: 9014, buffer_bytes: 2048 },
             Self::JumboBuffer => Shape { frame_bytes: 9014, buffer_bytes: 10 * 1024 },
@@ -80,37 +74,7 @@ impl Workload {
         if self.ports() == 2 { [round, 1 - round] } else { [0, 0] }
     }
 
-    fn ports(self) -> usize {
+    pub(crate) fn ports(self) -> usize {
         if matches!(self, Self::TwoPools | Self::BothWays) { 2 } else { 1 }
-    }
-}
-
-impl Row {
-    /// A lap of it.
-    pub(crate) fn lap(self) -> Box<dyn Lap> {
-        let domain = host::domain();
-        match self.driver {
-            Driver::Ixgbe => self.on(|| ixgbe_stub::port(&domain, &self.config(&domain), self.workload.shape())),
-            Driver::VirtioNet => self.on(|| virtio_stub::port(&domain, &self.config(&domain), self.workload.shape())),
-        }
-    }
-
-    fn on<R, T, C>(self, port: impl Fn() -> Port<R, T, C>) -> Box<dyn Lap>
-    where
-        R: driver_core::queue::RxQueue + 'static,
-        T: driver_core::queue::TxQueue + 'static,
-        C: crate::lap::Card + 'static,
-    {
-        let ports = (0..self.workload.ports()).map(|_| port());
-        if self.facade { Box::new(Bench::new(self, ports.map(Port::erased).collect())) } else { Box::new(Bench::new(self, ports.collect())) }
-    }
-
-    /// With a pool of its own for each port.
-    fn config(self, domain: &DmaDomain) -> Config {
-        let Shape { frame_bytes, buffer_bytes } = self.workload.shape();
-        let pieces = frame_bytes.div_ceil(buffer_bytes);
-        let pool = PoolConfig::new(2 * self.ring + 1024 + 2 * pieces * self.batch as u32).data_bytes(buffer_bytes);
-        let pool = BufPool::new(domain, pool).expect("a pool from the heap");
-        Config::new().rx_ring(self.ring).tx_ring(self.ring).mtu(if frame_bytes > 1514 { 9000 } else { 1500 }).pool(pool)
     }
 }
