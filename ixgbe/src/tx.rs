@@ -87,24 +87,24 @@ impl<B: Bar> TxKernel for Transmit<B> {
         self.ring.put_plain(batch)
     }
 
-    fn descriptors(&self, frame: &Frame) -> usize {
-        frame.segments().filter(|segment| !segment.is_empty()).count()
+    fn descriptors(&self, _frame: &Frame, filled: usize) -> usize {
+        filled
     }
 
     /// One descriptor for each segment that has bytes.
-    fn put_unusual(&mut self, frame: Frame) {
-        let frame_bytes = frame.len() as u32;
+    fn put_unusual(&mut self, frame: Frame, bytes: usize) {
+        let frame_bytes = bytes as u32;
         let mut first_bytes = frame_bytes;
+        let mut left = bytes;
         let mut next = Some(frame);
         while let Some(mut segment) = next {
             next = segment.split_rest();
-            while next.as_ref().is_some_and(|rest| rest.linear_len() == 0) {
-                next = next.and_then(|mut empty| empty.split_rest());
-            }
-            let (len, last) = (segment.linear_len(), next.is_none());
+            let len = segment.linear_len();
             if len == 0 {
                 continue;
             }
+            left -= len;
+            let last = left == 0;
             if self.ring.put_segment(segment, bits::data_word(len as u16, frame_bytes, last), last, first_bytes).is_err() {
                 // `descriptors` were free, and `split_rest` leaves no next segment.
                 log::error!("ixgbe transmit queue {}: a counted descriptor was not free", self.index);

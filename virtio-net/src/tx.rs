@@ -86,11 +86,11 @@ impl<F: PciFunction> TxKernel for Transmit<F> {
         if self.csum { Work::CHECKSUM } else { Work::empty() }
     }
 
-    fn descriptors(&self, frame: &Frame) -> usize {
+    fn descriptors(&self, frame: &Frame, _filled: usize) -> usize {
         self.ring.descriptors(frame)
     }
 
-    fn put_unusual(&mut self, frame: Frame) {
+    fn put_unusual(&mut self, frame: Frame, _bytes: usize) {
         let header = match frame.checksum() {
             // 5.1.6.2: "If the driver negotiated VIRTIO_NET_F_CSUM, it can skip checksumming the packet: flags has the VIRTIO_NET_HDR_F_NEEDS_CSUM set,
             // csum_start is set to the offset within the packet to begin checksumming, and csum_offset indicates how many bytes after the csum_start

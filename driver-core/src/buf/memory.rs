@@ -76,13 +76,8 @@ pub(crate) struct RawFrame {
     pub(crate) words: Words,
 }
 
-/// What a frame needs beyond its words: private, one for each buffer, in use while the frame is tagged so.
-#[derive(Clone, Copy)]
-pub(crate) struct Ext {
-    /// The next segment of the chain.
-    pub(crate) next: Option<RawFrame>,
-    pub(crate) meta: Meta,
-}
+/// Private memory, one place for each buffer, in use while the frame in it is tagged so: a device cannot reach it. A frame writes its place before it reads it.
+type Places<T> = Vec<UnsafeCell<MaybeUninit<T>>>;
 
 /// What all handles, frames and slots of one pool refer to. Aligned so that the low bits of its address can carry a frame's tags.
 #[repr(align(64))]
@@ -97,9 +92,12 @@ pub(crate) struct PoolInner {
     pub(crate) headroom_bytes: u32,
     pub(crate) data_bytes: u32,
     pub(crate) buffers: u32,
-    /// Private metadata of the buffers whose frames need more than their own words hold; a device cannot reach it. A frame writes its cell before it
-    /// reads it.
-    ext: Vec<UnsafeCell<MaybeUninit<Ext>>>,
+    /// What a distance in lines is multiplied with to have the number of strides in its high word: 2^64 over the lines of a stride, rounded up.
+    per_stride: u64,
+    /// Metadata of frames that need more than their own words hold.
+    metas: Places<Meta>,
+    /// The next segments of chains.
+    links: Places<RawFrame>,
     pub(crate) region: DmaRegion,
     free: Mutex<Free>,
 }
@@ -123,7 +121,7 @@ struct Free {
     handles: usize,
 }
 
-// SAFETY: `ext` cells are reached only through the frame that owns the buffer, everything else is immutable or behind the lock.
+// SAFETY: private places are reached only through the frame that owns the buffer, everything else is immutable or behind the lock.
 unsafe impl Send for PoolInner {}
 // SAFETY: as above.
 unsafe impl Sync for PoolInner {}
@@ -140,9 +138,12 @@ impl PoolInner {
         let stride_bytes = (lines | 1) * LINE_BYTES;
         let region = domain.allocate(buffers as usize * stride_bytes as usize)?;
         let mut stack = reserved(domain, buffers)?;
-        let mut ext = reserved(domain, buffers)?;
+        let (mut metas, mut links) = (reserved(domain, buffers)?, reserved(domain, buffers)?);
         // SAFETY: the places were reserved, and `MaybeUninit` needs nothing to be there.
-        unsafe { ext.set_len(buffers as usize) };
+        unsafe {
+            metas.set_len(buffers as usize);
+            links.set_len(buffers as usize);
+        }
         // The one place where the region's provenance is exposed: from here on its buffers are known by integers, see `RawBuf`.
         let start = region.ptr().as_ptr().expose_provenance();
         stack.extend((0..buffers).rev().map(|index| {
@@ -158,7 +159,10 @@ impl PoolInner {
             headroom_bytes,
             data_bytes,
             buffers,
-            ext,
+            // Exact for less than 2^32 lines: rounding up adds less than one in 2^32 of a stride.
+            per_stride: u64::MAX / u64::from(stride_bytes / LINE_BYTES) + 1,
+            metas,
+            links,
             region,
             free: Mutex::new(Free { stack, handles: 1 }),
         };
@@ -169,8 +173,10 @@ impl PoolInner {
     /// a stride is longer than both together.
     #[inline]
     fn index(&self, ptr: NonNull<u8>) -> u32 {
-        let offset = ptr.addr().get() - self.start;
-        (offset / self.stride_bytes as usize) as u32
+        let lines = (ptr.addr().get() - self.start) as u64 / u64::from(LINE_BYTES);
+        let index = (u128::from(lines) * u128::from(self.per_stride) >> 64) as u32;
+        debug_assert_eq!(index as usize, (ptr.addr().get() - self.start) / self.stride_bytes as usize);
+        index
     }
 
     /// The buffer that `ptr` points into.
@@ -181,17 +187,32 @@ impl PoolInner {
         RawBuf(unsafe { NonZero::new_unchecked(home as u64) })
     }
 
-    /// The private metadata of the buffer that `ptr` points into; nothing where no frame has written any.
+    /// The place for the private metadata of the buffer that `ptr` points into; nothing where no frame has written any.
     ///
     /// # Safety
-    /// The caller owns that buffer, and lets no other reference to its cell live.
+    /// The caller owns that buffer, and lets no other reference to its place live.
     #[inline]
-    pub(crate) unsafe fn ext(&self, ptr: NonNull<u8>) -> NonNull<Ext> {
-        let index = self.index(ptr) as usize;
-        // SAFETY: the caller owns a buffer of this pool, so the index is in range.
-        let cell = unsafe { self.ext.get_unchecked(index) };
-        // SAFETY: `UnsafeCell::get` is never null.
-        unsafe { NonNull::new_unchecked(cell.get()).cast() }
+    pub(crate) unsafe fn meta(&self, ptr: NonNull<u8>) -> NonNull<Meta> {
+        // SAFETY: the caller's.
+        unsafe { self.place(&self.metas, ptr) }
+    }
+
+    /// The place for what is linked behind the buffer that `ptr` points into; nothing where no frame has written any.
+    ///
+    /// # Safety
+    /// As for [`PoolInner::meta`].
+    #[inline]
+    pub(crate) unsafe fn link(&self, ptr: NonNull<u8>) -> NonNull<RawFrame> {
+        // SAFETY: the caller's.
+        unsafe { self.place(&self.links, ptr) }
+    }
+
+    /// # Safety
+    /// As for [`PoolInner::meta`]; `places` are this pool's.
+    #[inline(always)]
+    unsafe fn place<T>(&self, places: &Places<T>, ptr: NonNull<u8>) -> NonNull<T> {
+        // SAFETY: the caller owns a buffer of this pool, so the index is in range, and `UnsafeCell::get` is never null.
+        unsafe { NonNull::new_unchecked(places.get_unchecked(self.index(ptr) as usize).get()).cast() }
     }
 
     /// The domain that the buffers are mapped in.

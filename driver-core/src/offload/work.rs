@@ -27,6 +27,9 @@ impl Work {
 
     /// What `frame` asks for.
     pub fn of(frame: &Frame) -> Self {
+        if frame.asks_for_nothing() {
+            return Self::empty();
+        }
         let mut work = Self::empty();
         work.set(Self::CHECKSUM, matches!(frame.checksum(), Checksum::Partial { .. }));
         work.set(Self::VLAN, frame.vlan().is_some());

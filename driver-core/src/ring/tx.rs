@@ -327,6 +327,7 @@ impl TxRing {
     ///
     /// # Errors
     /// Gives the segment back where no descriptor is free, where it has a next segment, or where the device does not reach its memory.
+    #[inline]
     pub fn put_segment(&mut self, segment: Frame, word: u64, last: bool, bytes: u32) -> Result<(), Frame> {
         let pool = segment.pool_ptr();
         if self.free() == 0 || !segment.is_linear() || pool != self.pool.as_ptr() && !segment.is_reachable(self.pool.domain()) {

@@ -1,7 +1,10 @@
 //! Frames of several buffers.
 
+use core::ptr::NonNull;
+
 use crate::buf::frame::error::FrameError;
 use crate::buf::frame::handle::Frame;
+use crate::buf::pool::BufPool;
 use crate::host::dma::{DmaDomain, Iova};
 
 /// Tag protocol identifiers (IEEE 802.1Q, table 9-1).
@@ -53,7 +56,7 @@ impl Frame {
     #[inline]
     #[allow(clippy::len_without_is_empty, reason = "below")]
     pub fn len(&self) -> usize {
-        if self.has_ext() { self.segments().map(<[u8]>::len).sum() } else { self.linear_len() }
+        if self.has_next() { self.segments().map(<[u8]>::len).sum() } else { self.linear_len() }
     }
 
     /// Whether the frame has no bytes.
@@ -80,13 +83,12 @@ impl Frame {
     /// Whether all bytes are in one segment.
     #[inline]
     pub fn is_linear(&self) -> bool {
-        self.next_segment().is_none()
+        !self.has_next()
     }
 
     /// Puts another frame's bytes behind this one's by chaining its buffers: no copy. Metadata of `other` is lost.
     pub fn append(&mut self, other: Self) {
-        // The last segment has no next one, so nothing comes back.
-        drop(self.last_mut().set_next(other));
+        self.last_mut().set_next(other);
     }
 
     pub(crate) fn last_mut(&mut self) -> &mut Self {
@@ -190,6 +192,80 @@ impl Frame {
     fn check_range(&self, at: usize, len: usize) -> Result<(), FrameError> {
         let (wanted_bytes, have_bytes) = (at.saturating_add(len), self.len());
         if wanted_bytes > have_bytes { Err(FrameError::Short { wanted_bytes, have_bytes }) } else { Ok(()) }
+    }
+}
+
+/// How far a frame reaches, seen in one walk.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Extent {
+    /// Bytes of the whole frame.
+    pub(crate) bytes: usize,
+    /// Segments that have bytes.
+    pub(crate) filled: usize,
+    /// The last one has none.
+    pub(crate) ends_empty: bool,
+    /// A device reaches all segments.
+    pub(crate) is_reachable: bool,
+}
+
+impl Frame {
+    /// How far the frame reaches, for devices of the domain of `pool`.
+    #[inline]
+    pub(crate) fn extent(&self, pool: &BufPool) -> Extent {
+        let mut extent = Extent { bytes: 0, filled: 0, ends_empty: false, is_reachable: true };
+        let mut at = Some(self);
+        while let Some(segment) = at {
+            let len = segment.linear_len();
+            extent.bytes += len;
+            extent.ends_empty = len == 0;
+            extent.filled += usize::from(len > 0);
+            extent.is_reachable &= pool.owns(segment) || segment.is_reachable(pool.domain());
+            at = segment.next_segment();
+        }
+        extent
+    }
+}
+
+/// A chain that grows at its end.
+pub(crate) struct Growing {
+    frame: Frame,
+    /// The last segment, where it is not the first.
+    last: Option<NonNull<Frame>>,
+    pub(crate) bytes: usize,
+    pub(crate) segments: usize,
+}
+
+// SAFETY: `last` is a segment of `frame`, which owns it, and any thread may own that.
+unsafe impl Send for Growing {}
+// SAFETY: nothing is reached through `&Growing`.
+unsafe impl Sync for Growing {}
+
+impl Growing {
+    /// Of one segment of `bytes` bytes.
+    #[inline(always)]
+    pub(crate) fn new(frame: Frame, bytes: usize) -> Self {
+        debug_assert!(frame.is_linear());
+        Self { frame, last: None, bytes, segments: 1 }
+    }
+
+    /// Puts a segment of `bytes` bytes behind the last.
+    #[inline(always)]
+    pub(crate) fn append(&mut self, segment: Frame, bytes: usize) {
+        debug_assert!(segment.is_linear());
+        self.bytes = self.bytes.saturating_add(bytes);
+        self.segments += 1;
+        // SAFETY: the last segment stays where it is as long as nobody takes the chain apart, and the frame is reached through here alone.
+        let last = match self.last {
+            Some(mut last) => unsafe { last.as_mut() },
+            None => &mut self.frame,
+        };
+        self.last = Some(last.set_next(segment));
+    }
+
+    /// The frame.
+    #[inline(always)]
+    pub(crate) fn into_frame(self) -> Frame {
+        self.frame
     }
 }
 

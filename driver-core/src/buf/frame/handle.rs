@@ -3,14 +3,16 @@
 use core::mem::ManuallyDrop;
 use core::ptr::NonNull;
 
-use crate::buf::memory::{self, Ext, PoolInner, RawBuf, RawFrame, TAGS};
+use crate::buf::memory::{self, PoolInner, RawBuf, RawFrame, TAGS};
 use crate::buf::meta::{LEN_SHIFT, Meta, VLAN_VALID, Words};
 use crate::host::dma::{DmaDomain, Iova};
 
 /// The frame's metadata is in its pool's private place for its buffer; the words hold the length alone.
-const TAG_EXT: usize = 1;
+const TAG_META: usize = 1;
 /// `ptr` is not (or was at some time not) its buffer's home address.
 const TAG_MOVED: usize = 2;
+/// Another segment is linked behind it, in its pool's private place for its buffer.
+const TAG_NEXT: usize = 4;
 /// The words carry a VLAN tag, which a transmit ring has to see: the bit by which they say so themselves.
 const TAG_VLAN: usize = VLAN_VALID as usize;
 
@@ -65,7 +67,7 @@ pub struct Frame(RawFrame);
 const _: () = assert!(size_of::<Frame>() == 32 && align_of::<Frame>() == 16);
 const _: () = assert!(core::mem::offset_of!(RawFrame, pool) == 8 && core::mem::offset_of!(RawFrame, words) == 16);
 
-const _: () = assert!(TAG_VLAN.is_power_of_two() && TAG_VLAN > TAG_MOVED && TAG_VLAN <= TAGS);
+const _: () = assert!(TAG_VLAN.is_power_of_two() && TAG_VLAN > TAG_NEXT && TAG_VLAN <= TAGS);
 
 // SAFETY: a frame owns its buffers and their private metadata alone, and the pool's free list is behind a lock.
 unsafe impl Send for Frame {}
@@ -236,7 +238,7 @@ impl Frame {
 
 /// The words, and the private metadata.
 impl Frame {
-    /// The words as they are; where [`Frame::ext`] is something, they hold the length alone.
+    /// The words as they are; where [`Frame::private_meta`] is something, they hold the length alone.
     #[inline(always)]
     pub(super) fn words(&self) -> &Words {
         &self.0.words
@@ -270,67 +272,93 @@ impl Frame {
 
     /// Whether metadata lies in private memory.
     #[inline(always)]
-    pub(super) fn has_ext(&self) -> bool {
-        self.has(TAG_EXT)
+    pub(super) fn has_meta(&self) -> bool {
+        self.has(TAG_META)
+    }
+
+    /// Whether it asks for nothing but to be sent, as its tags say: no metadata of its own, and no VLAN tag.
+    #[inline(always)]
+    pub(crate) fn asks_for_nothing(&self) -> bool {
+        !self.has(TAG_META | TAG_VLAN)
     }
 
     /// The private metadata, if the frame uses it.
     #[inline]
-    pub(super) fn ext(&self) -> Option<&Ext> {
-        if !self.has_ext() {
+    pub(super) fn private_meta(&self) -> Option<&Meta> {
+        if !self.has_meta() {
             return None;
         }
-        // SAFETY: this frame owns the buffer, so the cell is its own, and `ext_mut` has written it before it set the tag; `&self` forbids a `&mut Ext`
+        // SAFETY: this frame owns the buffer, so the place is its own, and `meta_mut` has written it before it set the tag; `&self` forbids a `&mut Meta`
         // at the same time.
-        Some(unsafe { self.pool().ext(self.0.ptr).as_ref() })
+        Some(unsafe { self.pool().meta(self.0.ptr).as_ref() })
     }
 
-    /// Gives up the private metadata, and with it the segments behind the first.
-    pub(super) fn drop_ext(&mut self) {
+    /// Gives up the private metadata, and the segments behind the first.
+    pub(super) fn drop_private(&mut self) {
         drop(self.take_next());
-        self.set(TAG_EXT, 0);
+        self.set(TAG_META, 0);
     }
 
     /// The private metadata, filled from the words at the first use.
-    pub(super) fn ext_mut(&mut self) -> &mut Ext {
-        // SAFETY: this frame owns the buffer, so the cell is its own.
-        let cell = unsafe { self.pool().ext(self.0.ptr) };
-        if !self.has_ext() {
+    pub(super) fn meta_mut(&mut self) -> &mut Meta {
+        // SAFETY: this frame owns the buffer, so the place is its own.
+        let place = unsafe { self.pool().meta(self.0.ptr) };
+        if !self.has_meta() {
             // SAFETY: as above; what an earlier frame left there needs no drop.
-            unsafe { cell.write(Ext { next: None, meta: Meta::from_words(&self.0.words) }) };
+            unsafe { place.write(Meta::from_words(&self.0.words)) };
             self.0.words = [0, self.0.words[1] & LEN_MASK];
-            self.set(TAG_EXT | TAG_VLAN, TAG_EXT);
+            self.set(TAG_META | TAG_VLAN, TAG_META);
         }
         // SAFETY: as above, and written before the tag was set; `&mut self` makes the reference the only one.
-        unsafe { &mut *cell.as_ptr() }
+        unsafe { &mut *place.as_ptr() }
     }
 }
 
 /// The links from segment to segment. A link is a frame that its predecessor owns.
 impl Frame {
+    /// Whether a segment follows.
+    #[inline(always)]
+    pub(super) fn has_next(&self) -> bool {
+        self.has(TAG_NEXT)
+    }
+
+    /// Where the next segment lies, which this one owns.
+    #[inline(always)]
+    fn next_place(&self) -> Option<NonNull<Self>> {
+        // SAFETY: this frame owns the buffer, so the place is its own. A link is what `set_next` took a frame apart into, and has a frame's layout.
+        self.has_next().then(|| unsafe { self.pool().link(self.0.ptr).cast() })
+    }
+
+    #[inline(always)]
     pub(super) fn next_segment(&self) -> Option<&Self> {
-        let next: *const RawFrame = self.ext()?.next.as_ref()?;
-        // SAFETY: a link is what `set_next` took a frame apart into, and has a frame's layout; this frame owns it and is borrowed for as long.
-        Some(unsafe { &*next.cast() })
+        // SAFETY: `set_next` wrote the place before it set the tag; this frame owns what is there and is borrowed for as long.
+        self.next_place().map(|next| unsafe { next.as_ref() })
     }
 
+    #[inline(always)]
     pub(super) fn next_mut(&mut self) -> Option<&mut Self> {
-        if !self.has_ext() {
-            return None;
-        }
-        let next: *mut RawFrame = self.ext_mut().next.as_mut()?;
         // SAFETY: as in `next_segment`, and `&mut self` makes the access exclusive.
-        Some(unsafe { &mut *next.cast() })
+        self.next_place().map(|mut next| unsafe { next.as_mut() })
     }
 
+    #[inline(always)]
     pub(super) fn take_next(&mut self) -> Option<Self> {
-        if self.has_ext() { self.ext_mut().next.take().map(Self) } else { None }
+        let next = self.next_place()?;
+        self.set(TAG_NEXT, 0);
+        // SAFETY: as in `next_segment`; without the tag nobody reads the place again before it is written.
+        Some(unsafe { next.read() })
     }
 
-    /// Links `next` behind this segment, and returns what was linked there before.
-    pub(super) fn set_next(&mut self, next: Self) -> Option<Self> {
-        let next = ManuallyDrop::new(next).0;
-        self.ext_mut().next.replace(next).map(Self)
+    /// Links `next` behind this segment, which is a chain's last, and says where it lies now: there it stays as long as the chain is not taken apart.
+    #[inline(always)]
+    pub(super) fn set_next(&mut self, next: Self) -> NonNull<Self> {
+        debug_assert!(!self.has_next());
+        // SAFETY: this frame owns the buffer, so the place is its own.
+        let place = unsafe { self.pool().link(self.0.ptr).cast() };
+        // SAFETY: as above. What an earlier frame left there needs no drop.
+        unsafe { place.write(next) };
+        self.set(TAG_NEXT, TAG_NEXT);
+        place
     }
 }
 

@@ -9,8 +9,8 @@ use crate::buf::meta::{self, Checksum, FlowMatch, LEN_SHIFT, Meta, Rss, Segmenta
 impl Frame {
     /// The decoded metadata, from wherever the frame keeps it.
     fn meta<T>(&self, of_words: impl FnOnce(&Words) -> T, of_meta: impl FnOnce(&Meta) -> T) -> T {
-        match self.ext() {
-            Some(ext) => of_meta(&ext.meta),
+        match self.private_meta() {
+            Some(meta) => of_meta(meta),
             None => of_words(self.words()),
         }
     }
@@ -39,7 +39,7 @@ impl Frame {
     /// # }
     /// ```
     pub fn set_checksum(&mut self, checksum: Checksum) {
-        self.ext_mut().meta.checksum = checksum;
+        self.meta_mut().checksum = checksum;
     }
 
     /// How the frame is to be cut, or was put together.
@@ -48,7 +48,7 @@ impl Frame {
     }
     /// Asks for segmentation.
     pub fn set_segmentation(&mut self, segmentation: Option<Segmentation>) {
-        self.ext_mut().meta.segmentation = segmentation;
+        self.meta_mut().segmentation = segmentation;
     }
 
     /// The VLAN tag (priority and identifier) that the device took out, or is to put in.
@@ -57,7 +57,7 @@ impl Frame {
     }
     /// Asks for a VLAN tag.
     pub fn set_vlan(&mut self, tag: Option<u16>) {
-        self.ext_mut().meta.vlan = tag;
+        self.meta_mut().vlan = tag;
     }
 
     /// The flow hash.
@@ -71,7 +71,7 @@ impl Frame {
     }
     /// Says that a flow filter matched.
     pub fn set_flow_match(&mut self, flow_match: Option<FlowMatch>) {
-        self.ext_mut().meta.flow_match = flow_match;
+        self.meta_mut().flow_match = flow_match;
     }
 
     /// How many received segments the device put together in this frame (receive side coalescing), where that is more than one.
@@ -80,7 +80,7 @@ impl Frame {
     }
     /// Says how many segments it was put together from.
     pub fn set_coalesced(&mut self, segments: Option<u16>) {
-        self.ext_mut().meta.coalesced = segments;
+        self.meta_mut().coalesced = segments;
     }
 
     /// How many bytes of headers the device found and put apart at the front (header split), where it did.
@@ -89,7 +89,7 @@ impl Frame {
     }
     /// Says how many bytes of headers lie apart.
     pub fn set_split_header_bytes(&mut self, bytes: Option<u16>) {
-        self.ext_mut().meta.split_header_bytes = bytes;
+        self.meta_mut().split_header_bytes = bytes;
     }
 
     /// The receive queue that it came from.
@@ -103,7 +103,7 @@ impl Frame {
     }
     /// Says when it arrived.
     pub fn set_timestamp_ns(&mut self, at: Option<u64>) {
-        self.ext_mut().meta.timestamp_ns = at;
+        self.meta_mut().timestamp_ns = at;
     }
 
     /// Whether a transmit queue has to do more with it than send its bytes.
@@ -123,16 +123,16 @@ impl Frame {
         if wanted_bytes > have_bytes {
             return Err(FrameError::Tailroom { wanted_bytes, have_bytes });
         }
-        self.drop_ext();
+        self.drop_private();
         // SAFETY: the length was compared with the room behind the frame's start.
         unsafe { self.set_words(words) };
         Ok(())
     }
 
     pub(crate) fn copy_meta(&mut self, from: &Self) {
-        match from.ext() {
-            Some(ext) => self.ext_mut().meta = ext.meta,
-            None if self.has_ext() => self.ext_mut().meta = Meta::from_words(from.words()),
+        match from.private_meta() {
+            Some(meta) => *self.meta_mut() = *meta,
+            None if self.has_meta() => *self.meta_mut() = Meta::from_words(from.words()),
             None => self.set_words_without_len(*from.words()),
         }
     }

@@ -23,5 +23,6 @@ mod tests;
 pub(crate) mod verbs;
 
 pub use chain::Segments;
+pub(crate) use chain::{Extent, Growing};
 pub use error::FrameError;
 pub use handle::Frame;

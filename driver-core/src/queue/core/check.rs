@@ -1,25 +1,27 @@
 //! What every transmit queue asks of a frame and does for it, whatever its device.
 
-use crate::buf::frame::{Frame, FrameError};
+use crate::buf::frame::{Extent, Frame, FrameError};
 use crate::buf::pool::BufPool;
 use crate::ether::{FrameLimits, HEADER_BYTES, VLAN_TAG_BYTES, padding_bytes};
 use crate::offload::Work;
 use crate::offload::checksum::checksum_place;
 use crate::queue::refusal::Refusal;
 
-/// Whether a frame has a length that can be sent, and its bytes lie in no more than `max_segments` places.
-pub(super) fn check(frame: &Frame, limits: FrameLimits, max_segments: usize) -> Result<(), Refusal> {
-    let len_bytes = frame.len();
+/// Whether a frame of this extent has a length that can be sent, and its bytes lie in no more than `max_segments` places.
+pub(super) fn check(frame: &Frame, extent: Extent, limits: FrameLimits, max_segments: usize) -> Result<(), Refusal> {
+    let len_bytes = extent.bytes;
     if len_bytes < HEADER_BYTES {
         return Err(Refusal::TooShort { len_bytes });
     }
-    let max_bytes = limits.longest(frame.has_vlan_header());
-    if len_bytes > max_bytes {
-        return Err(Refusal::TooLong { len_bytes, max_bytes });
+    if len_bytes > limits.longest(false) {
+        let max_bytes = limits.longest(frame.has_vlan_header());
+        if len_bytes > max_bytes {
+            return Err(Refusal::TooLong { len_bytes, max_bytes });
+        }
     }
     // Padding goes behind the last segment, which may have been empty until then.
-    let gets_bytes = padding_bytes(len_bytes) > 0 && frame.segments().last().is_some_and(<[u8]>::is_empty);
-    let segments = frame.segments().filter(|segment| !segment.is_empty()).count() + usize::from(gets_bytes);
+    let gets_bytes = padding_bytes(len_bytes) > 0 && extent.ends_empty;
+    let segments = extent.filled + usize::from(gets_bytes);
     if segments > max_segments {
         return Err(Refusal::TooManySegments { segments, max: max_segments });
     }
@@ -27,7 +29,7 @@ pub(super) fn check(frame: &Frame, limits: FrameLimits, max_segments: usize) -> 
 }
 
 /// Zeros behind a frame that is shorter than the wire demands.
-pub(super) fn pad(frame: &mut Frame) -> Result<(), FrameError> {
+fn pad(frame: &mut Frame) -> Result<(), FrameError> {
     match padding_bytes(frame.len()) {
         0 => Ok(()),
         missing => frame.put(missing).map(|zeros| zeros.fill(0)),
@@ -50,8 +52,29 @@ pub(super) fn check_work(frame: &Frame, left: Work, software: Work, limits: Fram
     Ok(())
 }
 
+/// A frame as it goes to the device.
+pub(super) struct Prepared {
+    pub(super) extent: Extent,
+    /// It is another, in buffers of the queue's pool.
+    pub(super) is_copied: bool,
+}
+
+/// Does what is left to software, pads, and brings the frame into memory that devices of the domain of `pool` reach.
+pub(super) fn prepare(frame: &mut Frame, left: Work, pool: &BufPool) -> Result<Prepared, Refusal> {
+    let mut is_copied = do_work(frame, left, pool)?;
+    if !frame.all_reachable(pool.domain()) || pad(frame).is_err() {
+        // Memory of another domain, or no room for the padding in any of its buffers: send a copy.
+        match frame.copy(pool).and_then(|mut copy| pad(&mut copy).map(|()| copy)) {
+            Ok(copy) => *frame = copy,
+            Err(_) => return Err(Refusal::NoBounceBuffer),
+        }
+        is_copied = true;
+    }
+    Ok(Prepared { extent: frame.extent(pool), is_copied })
+}
+
 /// Does what is left to software, and says whether that took a copy in buffers of `pool`.
-pub(super) fn do_work(frame: &mut Frame, left: Work, pool: &BufPool) -> Result<bool, Refusal> {
+fn do_work(frame: &mut Frame, left: Work, pool: &BufPool) -> Result<bool, Refusal> {
     // Before the tag moves it: then the sum's start is still what the frame's owner said.
     if left.contains(Work::CHECKSUM) {
         frame.fill_in_checksum().map_err(Refusal::Checksum)?;

@@ -235,11 +235,11 @@ pub trait TxKernel: fmt::Debug + Send {
         Work::empty()
     }
 
-    /// How many descriptors a frame takes. More than [`TxKernel::capacity`]: it never fits.
-    fn descriptors(&self, frame: &Frame) -> usize;
+    /// How many descriptors a frame takes of which `filled` segments have bytes. More than [`TxKernel::capacity`]: it never fits.
+    fn descriptors(&self, frame: &Frame, filled: usize) -> usize;
 
-    /// Queues a frame whatever it is like. It asks for nothing but what [`TxKernel::offload`] says, the place of a checksum lies in it, the device reaches all its segments, and its descriptors are free.
-    fn put_unusual(&mut self, frame: Frame);
+    /// Queues a frame of so many bytes, whatever it is like. It asks for nothing but what [`TxKernel::offload`] says, the place of a checksum lies in it, the device reaches all its segments, and its descriptors are free.
+    fn put_unusual(&mut self, frame: Frame, bytes: usize);
 
     /// Sees to it that the device reports all that is queued, before it is published: the next frame may find too little room, and then nothing follows
     /// until these come back.

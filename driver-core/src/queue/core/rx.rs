@@ -6,7 +6,7 @@ use core::fmt;
 use core::mem::ManuallyDrop;
 
 use crate::buf::batch::Batch;
-use crate::buf::frame::Frame;
+use crate::buf::frame::{Frame, Growing};
 use crate::host::pci::Interrupt;
 use crate::queue::contract::{RxCounters, RxQueue};
 use crate::queue::core::kernel::{NotTaken, Piece, RxError, RxKernel, Taken};
@@ -40,9 +40,7 @@ pub struct RxCore<K: RxKernel> {
 
 /// A frame in pieces.
 struct Partial {
-    frame: Frame,
-    bytes: usize,
-    pieces: usize,
+    chain: Growing,
     /// It is beyond the limits: what comes of it is not kept, and it is counted when it is complete.
     too_long: bool,
 }
@@ -132,7 +130,6 @@ impl<K: RxKernel> RxCore<K> {
     }
 
     /// Goes on where the next descriptor is not an ordinary frame, or not done, with `taken` frames of the budget taken.
-    #[cold]
     #[inline(never)]
     fn poll_unusual(&mut self, batch: &mut Batch, budget: usize, ready: usize, mut taken: usize) -> usize {
         let mut ready = ready.wrapping_sub(taken);
@@ -141,7 +138,14 @@ impl<K: RxKernel> RxCore<K> {
         while taken < budget && !(K::COUNTS_READY && ready == 0) {
             match self.take_unusual(batch) {
                 Step::Frame => taken += 1,
-                Step::NoFrame if without_frame < self.kernel.capacity() as usize => without_frame += 1,
+                Step::NoFrame if without_frame < self.kernel.capacity() as usize => {
+                    without_frame += 1;
+                    if self.partial.is_some() {
+                        // Nothing is ordinary in the middle of a frame.
+                        ready = ready.wrapping_sub(1);
+                        continue;
+                    }
+                }
                 Step::NoFrame | Step::Stays => break,
                 Step::Broke => {
                     // A device that broke the rules gets nothing more.
@@ -177,23 +181,25 @@ impl<K: RxKernel> RxCore<K> {
     }
 
     /// A descriptor that is not done, or whose buffer is not an ordinary frame, or that no empty buffer lies ready for.
+    #[inline(always)]
     fn take_unusual(&mut self, batch: &mut Batch) -> Step {
         let Piece { frame, ends } = match self.kernel.take_unusual(batch) {
             Ok(piece) => piece,
             Err(why) => return self.not_taken(why),
         };
-        let partial = self.add(batch, frame);
-        if partial.too_long
-            && let Some(fault) = K::TOO_LONG
-        {
+        let too_long = self.add(batch, frame);
+        if too_long && let Some(fault) = K::TOO_LONG {
+            self.partial = None;
             self.seat.tally().errors.add(1);
             return self.break_queue(fault);
         }
         if !ends {
-            self.partial = Some(partial);
             return Step::NoFrame;
         }
-        self.hand_up(batch, partial)
+        match self.partial.take() {
+            Some(partial) => self.hand_up(batch, partial),
+            None => Step::NoFrame,
+        }
     }
 
     fn not_taken(&mut self, why: NotTaken) -> Step {
@@ -213,27 +219,30 @@ impl<K: RxKernel> RxCore<K> {
         }
     }
 
-    /// The frame under way with one more piece.
-    fn add(&mut self, batch: &mut Batch, piece: Frame) -> Partial {
+    /// Puts one more piece to the frame under way, and says whether it is too long.
+    #[inline(always)]
+    fn add(&mut self, batch: &mut Batch, piece: Frame) -> bool {
         let RxLimits { max_frame_bytes, max_pieces } = self.limits;
-        let bytes = piece.len();
-        let Some(mut partial) = self.partial.take() else {
-            return Partial { frame: piece, bytes, pieces: 1, too_long: bytes > max_frame_bytes };
+        let bytes = piece.linear_len();
+        let Some(partial) = &mut self.partial else {
+            let too_long = bytes > max_frame_bytes;
+            self.partial = Some(Partial { chain: Growing::new(piece, bytes), too_long });
+            return too_long;
         };
-        partial.bytes = partial.bytes.saturating_add(bytes);
-        partial.pieces += 1;
-        partial.too_long |= partial.bytes > max_frame_bytes || partial.pieces > max_pieces;
-        if partial.too_long {
+        let chain = &mut partial.chain;
+        if partial.too_long || chain.bytes.saturating_add(bytes) > max_frame_bytes || chain.segments >= max_pieces {
+            partial.too_long = true;
             batch.recycle(piece);
         } else {
-            partial.frame.append(piece);
+            chain.append(piece, bytes);
         }
-        partial
+        partial.too_long
     }
 
     /// Hands a complete frame up, or counts what is wrong with it.
-    fn hand_up(&mut self, batch: &mut Batch, partial: Partial) -> Step {
-        let Partial { mut frame, bytes, too_long, .. } = partial;
+    fn hand_up(&mut self, batch: &mut Batch, Partial { chain, too_long }: Partial) -> Step {
+        let bytes = chain.bytes;
+        let mut frame = chain.into_frame();
         let judged = if too_long { Err(RxError::Length) } else { self.kernel.judge(&mut frame) };
         let tally = self.seat.tally();
         match judged {

@@ -6,11 +6,11 @@ use core::fmt;
 use core::mem::ManuallyDrop;
 
 use crate::buf::batch::Batch;
-use crate::ether::FrameLimits;
+use crate::ether::{FrameLimits, padding_bytes};
 use crate::host::pci::{Interrupt, PciError, PciErrorKind};
 use crate::offload::Work;
 use crate::queue::contract::{TX_PAUSE_US, TxCounters, TxQueue, TxState, WakeFn};
-use crate::queue::core::check::{check, check_work, do_work, pad};
+use crate::queue::core::check::{Prepared, check, check_work, prepare};
 use crate::queue::core::kernel::{Put, TxKernel, WhyStuck};
 use crate::queue::core::lent::Stop;
 use crate::queue::core::seat::{Seat, Watch};
@@ -307,47 +307,43 @@ impl<K: TxKernel> TxCore<K> {
     }
 
     /// The frame at the front of the batch, whatever it is like.
-    #[cold]
     #[inline(never)]
     fn put_unusual(&mut self, batch: &mut Batch) -> Step {
         let Some(frame) = batch.frames_mut().first_mut() else { return Step::Taken };
-        let left = Work::of(frame) - self.kernel.offload(frame);
-        if let Err(why) = check(frame, self.limits, K::MAX_SEGMENTS).and_then(|()| check_work(frame, left, self.software, self.limits)) {
+        let work = Work::of(frame);
+        let left = if work.is_empty() { work } else { work - self.kernel.offload(frame) };
+        let mut extent = frame.extent(self.kernel.pool());
+        let checked = check(frame, extent, self.limits, K::MAX_SEGMENTS);
+        if let Err(why) = checked.and_then(|()| if work.is_empty() { Ok(()) } else { check_work(frame, left, self.software, self.limits) }) {
             return Step::Refused(why);
         }
         // Before the frame is touched: a full ring leaves it as it is.
         if self.kernel.free() == 0 {
             return Step::NoRoom;
         }
-        let pool = self.kernel.pool();
-        let mut is_copied = match do_work(frame, left, pool) {
-            Ok(is_copied) => is_copied,
-            Err(why) => return Step::Refused(why),
-        };
-        if !frame.all_reachable(pool.domain()) || pad(frame).is_err() {
-            // Memory of another domain, or no room for the padding in any of its buffers: send a copy.
-            match frame.copy(pool).and_then(|mut copy| pad(&mut copy).map(|()| copy)) {
-                Ok(copy) => *frame = copy,
-                Err(_) => return Step::Refused(Refusal::NoBounceBuffer),
-            }
-            is_copied = true;
+        if !left.is_empty() || !extent.is_reachable || padding_bytes(extent.bytes) > 0 {
+            extent = match prepare(frame, left, self.kernel.pool()) {
+                Ok(Prepared { extent, is_copied: false }) => extent,
+                Ok(Prepared { extent, is_copied: true }) => {
+                    self.seat.tally().bounced.add(1);
+                    if let Err(why) = check(frame, extent, self.limits, K::MAX_SEGMENTS) {
+                        return Step::Refused(why);
+                    }
+                    extent
+                }
+                Err(why) => return Step::Refused(why),
+            };
         }
-        if is_copied {
-            self.seat.tally().bounced.add(1);
-            if let Err(why) = check(frame, self.limits, K::MAX_SEGMENTS) {
-                return Step::Refused(why);
-            }
-        }
-        let (needed, capacity) = (self.kernel.descriptors(frame), self.kernel.capacity() as usize);
+        let (needed, capacity) = (self.kernel.descriptors(frame, extent.filled), self.kernel.capacity() as usize);
         if needed > capacity {
             return Step::Refused(Refusal::TooManySegments { segments: needed, max: capacity });
         }
         if needed > self.kernel.free() as usize {
             return Step::NoRoom;
         }
-        let bytes = frame.len() as u64;
+        let bytes = extent.bytes as u64;
         if let Some(frame) = batch.pop() {
-            self.kernel.put_unusual(frame);
+            self.kernel.put_unusual(frame, extent.bytes);
         }
         if self.gate.counts_bytes() {
             self.gate.sent(bytes);

@@ -205,13 +205,16 @@ impl<const COUNTS: bool> TxKernel for Kernel<COUNTS> {
     fn offload(&self, _: &Frame) -> Work {
         self.script.state().does
     }
-    fn descriptors(&self, frame: &Frame) -> usize {
+    fn descriptors(&self, frame: &Frame, filled: usize) -> usize {
         let segments = frame.segments().filter(|segment| !segment.is_empty()).count();
+        assert_eq!(segments, filled);
         segments + usize::from(COUNTS && segments > 1)
     }
-    fn put_unusual(&mut self, frame: Frame) {
+    fn put_unusual(&mut self, frame: Frame, bytes: usize) {
+        assert_eq!(frame.len(), bytes);
         assert!(frame.len() >= MIN_FRAME_BYTES && frame.all_reachable(self.pool.domain()) && self.offload(&frame).contains(Work::of(&frame)));
-        let descriptors = self.descriptors(&frame) as u32;
+        let filled = frame.segments().filter(|segment| !segment.is_empty()).count();
+        let descriptors = self.descriptors(&frame, filled) as u32;
         self.script.state().put(frame, descriptors);
     }
     fn report(&mut self) {
