@@ -85,13 +85,17 @@ fn everything_dropped_at_once_returns_everything() {
     assert_eq!(rig.violations(), "");
 }
 
-/// Servers of vfio-user take few mappings, and the IOMMU's memory is dear: what a start lends is the pool and one region of rings.
+/// Servers of vfio-user take few mappings, and the IOMMU's memory is dear: what a start lends is the pool and one region of rings, which has no more bytes than
+/// the rings (each mapping is of a huge page of 2 MiB where a host has them).
 #[test]
 fn the_rings_of_all_queues_share_one_mapping() {
     let rig = Rig::new();
     let before = rig.device.iommu().mappings();
     let started = rig.start(&Config::new().rx(RxConfig::new().queues(16)).tx(TxConfig::new().queues(16)));
     assert_eq!(rig.device.iommu().mappings() - before, 2);
+    let pool_bytes = rig.device.iommu().mapping_bytes().into_iter().max().unwrap();
+    let ring_bytes = rig.device.iommu().mapping_bytes().iter().sum::<u64>() - pool_bytes;
+    assert_eq!(ring_bytes, 2 * 16 * 512 * 16, "2 x 16 rings of 512 descriptors of 16 bytes");
     drop(started);
     assert_eq!(rig.device.iommu().mappings(), before);
 }

@@ -7,6 +7,7 @@ use driver_core::device::{Config, NetDevice};
 use driver_core::ether::MacAddr;
 use driver_core::host::DmaDomain;
 use driver_core::queue::RxQueue;
+use driver_core::testing::Liar;
 use rig::{Rig, numbered, small, start_error, without};
 use sim::virtio_net::VirtioNetOptions as Options;
 use virtio_net::{ConfigError, ErrorKind, Features, HardwareError};
@@ -33,6 +34,18 @@ fn start_follows_the_order_of_the_specification_and_drop_resets() {
     assert_eq!(started.control.kernel().features(), Features::USED);
     drop(started);
     assert_eq!(rig.model(|m| m.status()), 0);
+    rig.assert_clean();
+}
+
+/// Over vfio-user each access is a message to the server and back.
+#[test]
+fn opening_and_starting_take_few_accesses() {
+    let (rig, liar) = (Rig::new(), Liar::default());
+    let started = virtio_net::open(liar.over(rig.device.function()), rig.clock.clone()).unwrap().start(&Config::new()).unwrap();
+    let (reads, writes) = liar.lies().accesses;
+    println!("{reads} reads and {writes} writes");
+    assert!(reads + writes <= 100, "{reads} reads and {writes} writes");
+    drop(started);
     rig.assert_clean();
 }
 

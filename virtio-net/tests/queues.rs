@@ -313,8 +313,14 @@ fn queues_on_threads_with_a_live_card() {
 fn the_rings_of_both_queues_share_one_mapping() {
     let rig = Rig::new();
     let before = rig.device.iommu().mappings();
-    let parts = rig.parts(&small());
+    let parts = rig.parts(&Config::new().rx_ring(256).tx_ring(256));
     assert_eq!(rig.device.iommu().mappings() - before, 2);
+    let pool_bytes = rig.device.iommu().mapping_bytes().into_iter().max().unwrap();
+    let ring_bytes = rig.device.iommu().mapping_bytes().iter().sum::<u64>() - pool_bytes;
+    // 2.7: descriptors of 16 bytes, 2 bytes a descriptor in the available ring and 8 in the used ring; a header of 12 bytes a descriptor beside them; and
+    // indirect tables, of 32 descriptors each.
+    let rings = 256 * (16 + 2 + 8);
+    assert!((2 * rings..2 * rings + 256 * (12 + 32 * 16) + 8192).contains(&ring_bytes), "{ring_bytes} bytes");
     drop(parts);
     assert_eq!(rig.device.iommu().mappings(), before);
 }

@@ -27,6 +27,8 @@ pub struct Lies {
     pub vectors: Option<u16>,
     /// No lie: whether DMA was allowed (`true`) or forbidden, oldest first.
     pub dma: Vec<bool>,
+    /// No lie: how many reads and writes there were of registers, but for those by a doorbell. One of 64 bits is one.
+    pub accesses: (usize, usize),
 }
 
 /// The lies, in the test's hands while the driver has the function.
@@ -124,28 +126,36 @@ impl<B: RegSpace> RegSpace for LyingBar<B> {
         self.liar.lies().bar_len.unwrap_or_else(|| self.inner.len_bytes())
     }
     fn read8(&self, offset: u32) -> u8 {
+        self.liar.lies().accesses.0 += 1;
         self.inner.read8(offset)
     }
     fn read16(&self, offset: u32) -> u16 {
+        self.liar.lies().accesses.0 += 1;
         self.inner.read16(offset)
     }
     fn read32(&self, offset: u32) -> u32 {
+        self.liar.lies().accesses.0 += 1;
         let (ones, zeros) = self.liar.lies().registers.get(&offset).copied().unwrap_or_default();
         (self.inner.read32(offset) | ones) & !zeros
     }
     fn read64(&self, offset: u32) -> u64 {
+        self.liar.lies().accesses.0 += 1;
         self.inner.read64(offset)
     }
     fn write8(&self, offset: u32, value: u8) {
+        self.liar.lies().accesses.1 += 1;
         self.inner.write8(offset, value);
     }
     fn write16(&self, offset: u32, value: u16) {
+        self.liar.lies().accesses.1 += 1;
         self.inner.write16(offset, value);
     }
     fn write32(&self, offset: u32, value: u32) {
+        self.liar.lies().accesses.1 += 1;
         self.inner.write32(offset, value);
     }
     fn write64(&self, offset: u32, value: u64) {
+        self.liar.lies().accesses.1 += 1;
         self.inner.write64(offset, value);
     }
 }
@@ -194,5 +204,6 @@ mod tests {
         unsafe { function.allow_dma() }.unwrap();
         function.forbid_dma().unwrap();
         assert_eq!(liar.lies().dma, [true, false]);
+        assert_eq!(liar.lies().accesses, (3, 1));
     }
 }
