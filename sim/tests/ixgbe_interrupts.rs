@@ -323,6 +323,10 @@ fn receive_side_scaling() {
         for (i, word) in KEY.into_iter().enumerate() {
             card.w(0x5C80 + 4 * i as u32, word);
         }
+        card.clear_table(0x5C00, 32);
+        if device == 0x1563 {
+            card.clear_table(0xEE80, 96);
+        }
         // With ports the hash is 0x51ccc178, with addresses alone 0x323e8fc2.
         for (hash, queue) in [(0x51cc_c178u32, 1u32), (0x323e_8fc2, 2)] {
             let entry = hash & reta;

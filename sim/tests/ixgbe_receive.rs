@@ -223,6 +223,7 @@ fn a_lossless_wire_waits() {
 #[test]
 fn filters() {
     let card = Card::up();
+    card.clear_table(0x5200, 128);
     let (ring, _buffers) = card.receive_queue(0, 64, 2);
     card.enable_receive();
     card.tail(&ring, 63);
@@ -260,6 +261,32 @@ fn filters() {
     card.expect_violations(&[]);
 }
 
+/// No reset fills the tables (8.2.3.7): what lets the receiver read one before it was written whole is told, whichever of the two comes first.
+#[test]
+fn a_table_is_to_be_written_before_it_is_read() {
+    let tables = [("MCSTCTRL.MFE", 0x5090, 4, 0x5200, 128), ("VLNCTRL.VFE", 0x5088, 1 << 30, 0xA000, 128), ("MRQC", 0x5818, 1, 0x5C00, 32)];
+    for (what, switch, on, first, count) in tables {
+        let card = Card::up();
+        card.clear_table(0x5C80, 10);
+        card.clear_table(first, count - 1);
+        card.w(switch, on);
+        card.expect_violations(&[]);
+        card.enable_receive();
+        let taken = card.device.take_violations();
+        assert!(matches!(&taken[..], [one] if one.what.starts_with(what) && one.location.ends_with(&format!("[{}]", count - 1))), "{taken:?}");
+        card.w(first + 4 * (count - 1), 0);
+        card.w(switch, 0);
+        card.w(switch, on);
+        card.expect_violations(&[]);
+        // What was written before a reset does not count.
+        card.w(0, 1 << 26);
+        card.device.advance_us(1000);
+        card.enable_receive();
+        card.w(switch, on);
+        assert!(!card.device.take_violations().is_empty(), "{what}");
+    }
+}
+
 #[test]
 fn too_long_and_too_short() {
     let card = Card::up();
@@ -281,6 +308,7 @@ fn too_long_and_too_short() {
 #[test]
 fn vlan_strip_and_filter() {
     let card = Card::up();
+    card.clear_table(0xA000, 128);
     let (ring, buffers) = card.receive_queue(0, 64, 2);
     card.enable_receive();
     card.tail(&ring, 63);

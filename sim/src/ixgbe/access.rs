@@ -151,12 +151,16 @@ impl Ixgbe {
             Access::Reserved => {
                 slot.violation("a reserved register was written", format_args!("offset {offset:#07x}"), value.into(), "8.2.2");
             }
-            Access::Rw => self.regs.set(offset, value),
+            Access::Rw => {
+                self.regs.set(offset, value);
+                self.tables.note(offset);
+            }
             Access::Ro | Access::Rc | Access::Wo => {}
         }
         match offset {
             0x0A200..0x0A600 => self.load_addresses(),
             RSSRK..0x05CA8 => self.toeplitz = None,
+            MCSTCTRL | VLNCTRL | MRQC => self.check_tables(slot, offset),
             _ => {}
         }
     }
@@ -186,6 +190,7 @@ impl Ixgbe {
             }
         }
         self.regs.set(RXCTRL, value);
+        self.check_tables(slot, RXCTRL);
     }
 
     fn write_mtqc(&mut self, slot: &Slot<'_>, value: u32) {

@@ -17,6 +17,7 @@ use super::space;
 use super::spi::Spi;
 use super::state::{FlowControl, Link};
 use super::stats::Stats;
+use super::tables::Written;
 use crate::config::ConfigSpace;
 use crate::msix::Msix;
 
@@ -40,6 +41,8 @@ pub struct Ixgbe {
     pub(super) msix: Msix,
     pub(super) regs: RegFile,
     pub(super) stats: Stats,
+    /// What was written of the tables that a reset leaves undefined.
+    pub(super) tables: Written,
     pub(super) interrupts: Interrupts,
     pub(super) link: Link,
     pub(super) flow: FlowControl,
@@ -100,6 +103,7 @@ impl Ixgbe {
             msix: Msix::new(space::VECTORS),
             regs: RegFile::new(),
             stats: Stats::default(),
+            tables: Written::default(),
             interrupts: Interrupts::new(),
             link: Link::new(),
             flow: FlowControl::new(),

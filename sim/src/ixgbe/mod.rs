@@ -32,6 +32,7 @@ mod space;
 mod spi;
 mod state;
 mod stats;
+mod tables;
 mod tx;
 mod writeback;
 

@@ -8,6 +8,7 @@ use super::ring::{Ring, State};
 use super::spi;
 use super::state::{FlowControl, Link};
 use super::stats::Stats;
+use super::tables::Written;
 use crate::slot::Slot;
 
 /// How long CTRL.RST takes to clear itself, in microseconds.
@@ -44,7 +45,7 @@ impl Ixgbe {
         self.regs.set(RAL, u32::from_le_bytes([a, b, c, d]));
         self.regs.set(RAL + 4, 1 << 31 | u32::from_le_bytes([e, f, 0, 0]));
         self.spi.drive(&mut self.eeprom, now_us, spi::CS);
-        self.stats = Stats::default();
+        (self.stats, self.tables) = (Stats::default(), Written::default());
         self.interrupts = Interrupts::new();
         self.link = Link::new();
         self.flow = FlowControl::new();

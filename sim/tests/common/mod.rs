@@ -114,6 +114,11 @@ impl Card {
         self.bar.write32(offset, value);
     }
 
+    /// Zeros in a table, which no reset fills.
+    pub fn clear_table(&self, first: u32, count: u32) {
+        (0..count).for_each(|i| self.w(first + 4 * i, 0));
+    }
+
     pub fn config_write(&mut self, offset: u16, width: u8, value: u32) {
         // SAFETY: as in `with`.
         unsafe { self.function.config_write(offset, width, value) }.unwrap();
