@@ -20,12 +20,14 @@ pub struct Manage<F: PciFunction> {
     function: F,
     card: Card<F::Bar>,
     counters: Counters,
+    /// How many receive queues count.
+    rx_queues: u16,
 }
 
 impl<F: PciFunction> Manage<F> {
     /// A card whose counters were read just now.
-    pub(crate) fn new(function: F, card: Card<F::Bar>) -> Self {
-        Self { function, card, counters: Counters::default() }
+    pub(crate) fn new(function: F, card: Card<F::Bar>, rx_queues: u16) -> Self {
+        Self { function, card, counters: Counters::default(), rx_queues }
     }
 }
 
@@ -79,7 +81,7 @@ impl<F: PciFunction> ControlKernel for Manage<F> {
     /// Believes none of them where the card does not answer behind the last one.
     fn read_counters(&mut self) {
         let mut counters = self.counters;
-        counters.update(&self.card.bar);
+        counters.update(&self.card.bar, self.rx_queues);
         if answers(&self.card.bar) {
             self.counters = counters;
         }

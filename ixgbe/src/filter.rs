@@ -48,18 +48,20 @@ impl<B: Bar> Card<B> {
     pub(crate) fn init_filters(&self, settings: &Settings) -> Result<(), ErrorKind> {
         // "Receive Address (RAL[n] and RAH[n]) for used addresses", "Receive Address High (RAH[n].VAL = 0b) for unused addresses",
         // "MAC Pool Select Array (MPSAR[n])"
+        let unicast = settings.unicast();
         self.set_receive_address(0, Some(settings.mac()))?;
-        self.set_unicast(settings.unicast(), UNICAST_FILTERS)?;
-        // "Unicast Table Array (PFUTA)", "VLAN Filter Table Array (VFTA[n])", "VLAN Pool Filter (PFVLVF[n])", "VLAN Pool Filter Bitmap (PFVLVFB[n])"
-        for register in PFUTA.iter().chain(VFTA.iter()).chain(PFVLVF.iter()).chain(PFVLVFB.iter()) {
-            register.write(&self.bar, 0);
+        self.set_unicast(unicast, unicast.len())?;
+        for register in RAH.iter().skip(1 + unicast.len()) {
+            register.write(&self.bar, Rah::empty());
         }
+        // TABLES-UNREAD: "VLAN Filter Table Array (VFTA[n])" is read by VFE alone; "Unicast Table Array (PFUTA)", "VLAN Pool Filter (PFVLVF[n])" and "VLAN Pool
+        // Filter Bitmap (PFVLVFB[n])" by VT_Ena.
         VLNCTRL.modify(&self.bar, |v| v - Vlnctrl::VFE);
-        // "Set up the Multicast Table Array (MTA) registers. This entire table should be zeroed"
+        PFVTCTL.modify(&self.bar, |v| v - Pfvtctl::VT_ENA);
         self.set_multicast(settings.multicast());
         // FILTERS-OFF: five-tuple and Ethertype filters have no specified value after reset.
         for register in FTQF.iter() {
-            register.modify(&self.bar, |v| v - Ftqf::QUEUE_ENABLE);
+            register.write(&self.bar, 0);
         }
         for register in ETQF.iter() {
             register.write(&self.bar, 0);
@@ -98,8 +100,12 @@ impl<B: Bar> Card<B> {
 
     /// Replaces the multicast addresses. They are hashed into 4096 bits: any number fits, and others with the same hash come in too.
     pub(crate) fn set_multicast(&self, addresses: &[MacAddr]) {
-        for (register, word) in MTA.iter().zip(multicast_table(addresses)) {
-            register.write(&self.bar, word);
+        // "Set up the Multicast Table Array (MTA) registers. This entire table should be zeroed and only the desired multicast addresses should be permitted
+        // [...]. Set the MCSTCTRL.MFE bit if multicast filtering is required." TABLES-UNREAD: without that bit nobody reads the table.
+        if !addresses.is_empty() {
+            for (register, word) in MTA.iter().zip(multicast_table(addresses)) {
+                register.write(&self.bar, word);
+            }
         }
         MCSTCTRL.modify(&self.bar, |v| {
             let v = v - (Mcstctrl::MO | Mcstctrl::MFE);

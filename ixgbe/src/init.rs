@@ -91,7 +91,7 @@ impl<B: Bar> Card<B> {
     }
 
     /// 4.6.8, what comes before the queues.
-    pub(crate) fn init_transmit(&self) {
+    pub(crate) fn init_transmit(&self, tx_queues: u16) {
         let bar = &self.bar;
         // "Set RTTDCS.ARBDIS to 1b."
         RTTDCS.modify(bar, |v| v | Rttdcs::ARBDIS);
@@ -104,9 +104,9 @@ impl<B: Bar> Card<B> {
             register.write(bar, if index == 0 { TXPB_KB - TX_FRAME_KB } else { 0 });
         }
         MTQC.write(bar, 0);
-        // "Clear RTTDT1C register, per each queue, via setting RTTDQSEL first"; and no rate limits.
-        for queue in 0..2 * QUEUES {
-            RTTDQSEL.write(bar, queue);
+        // "Clear RTTDT1C register, per each queue, via setting RTTDQSEL first"; and no rate limits. TABLES-UNREAD: for the queues that are used.
+        for queue in 0..tx_queues {
+            RTTDQSEL.write(bar, queue.into());
             RTTDT1C.write(bar, 0);
             RTTBCNRC.write(bar, 0);
         }

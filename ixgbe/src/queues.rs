@@ -17,8 +17,7 @@ const RX_SETTLE_US: u64 = 100;
 const DRAIN_US: u64 = 20_000;
 /// 7.2.3.4.1: fetch descriptors ahead while fewer than 32 are on the card, four (a cache line of them) at a time. 8.2.3.9.10: "HTHRESH should be
 /// given a non-zero value each time PTHRESH is used". WTHRESH-0: it stays 0.
-const PTHRESH: u32 = 32;
-const HTHRESH: u32 = 4;
+const THRESHOLDS: Txdctl = Txdctl::from_bits_retain(32 | 4 << 8);
 
 /// Where a ring lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,7 +69,7 @@ impl<B: Bar> Card<B> {
         srrctl.set(Srrctl::DROP_EN, setup.drop);
         SRRCTL.at(queue)?.write(bar, srrctl);
         // "Program RSC mode for the queue via the RSCCTL register"
-        RSCCTL.at(queue)?.modify(bar, |v| v - Rscctl::RSCEN);
+        RSCCTL.at(queue)?.write(bar, Rscctl::empty());
         // "clear bit 12 of the DCA_RXCTRL[n] register"; IN-ORDER: no relaxed ordering, since the done bit vouches for the frame's bytes.
         let unwanted = DcaRxctrl::RESERVED_12 | DcaRxctrl::DATA_WRITE_RO_EN | DcaRxctrl::HEAD_WRITE_RO_EN;
         DCA_RXCTRL.at(queue)?.modify(bar, |v| v - unwanted);
@@ -100,20 +99,18 @@ impl<B: Bar> Card<B> {
         TDLEN.at(queue)?.write(bar, ring.len_bytes());
         TDH.at(queue)?.write(bar, 0);
         TDT.at(queue)?.write(bar, 0);
-        // "If needed, set TDWBAL/TWDBAH to enable head write back": the done bit of descriptors with RS is read instead.
-        TDWBAL.at(queue)?.write(bar, 0);
+        // "If needed, set TDWBAL/TWDBAH to enable head write back": off since the reset. The done bit of descriptors with RS is read instead.
         // IN-ORDER: a done bit must not overtake the one before it.
         DCA_TXCTRL.at(queue)?.modify(bar, |v| v - DcaTxctrl::DESC_WRITE_BACK_RO_EN);
         // "Program the TXDCTL register with the desired TX descriptor write back policy"
-        let thresholds = Txdctl::from_bits_retain(PTHRESH | HTHRESH << 8);
-        TXDCTL.at(queue)?.modify(bar, |v| (v - (Txdctl::PTHRESH | Txdctl::HTHRESH | Txdctl::WTHRESH)) | thresholds);
+        TXDCTL.at(queue)?.write(bar, THRESHOLDS);
         Ok(())
     }
 
     /// 4.6.8: "Enable the queue using TXDCTL.ENABLE. Poll the TXDCTL register until the Enable bit is set." DMATXCTL.TE is set by then.
     pub(crate) fn start_tx(&self, index: u16) -> Result<(), ErrorKind> {
         let control = TXDCTL.at(index.into())?;
-        control.modify(&self.bar, |v| v | Txdctl::ENABLE);
+        control.write(&self.bar, THRESHOLDS | Txdctl::ENABLE);
         self.wait(control, "a transmit queue to turn on (ENABLE)", ENABLE_US, |v| v.contains(Txdctl::ENABLE))?;
         Ok(())
     }

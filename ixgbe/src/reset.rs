@@ -61,8 +61,12 @@ impl<B: Bar> Card<B> {
     /// A queue that does not confirm is no reason to stop here: Master Disable is what guarantees silence.
     pub(crate) fn master_disable(&self) -> Result<Quiet, ErrorKind> {
         // 4.5.9 of a live device: the receiver first, so that no more frames come in.
-        RXCTRL.modify(&self.bar, |v| v - Rxctrl::RXEN);
-        self.disable_queues();
+        let rxctrl = RXCTRL.read(&self.bar);
+        RXCTRL.write(&self.bar, rxctrl - Rxctrl::RXEN);
+        // Where both were off before, as after a reset, no queue moves a frame, and there are 128 to ask.
+        if rxctrl.contains(Rxctrl::RXEN) || DMATXCTL.read(&self.bar).contains(Dmatxctl::TE) {
+            self.disable_queues();
+        }
         // "the device driver sets the PCIe Master Disable bit"
         CTRL.modify(&self.bar, |v| v | Ctrl::PCIE_MASTER_DISABLE);
         // "then polls the PCIe Master Enable Status bit"

@@ -141,7 +141,12 @@ impl<F: PciFunction> Ixgbe<F> {
                 let interrupt = hand_out(vectors, plan, &mut rx, &mut tx);
                 let Self { function, card, mut info, .. } = self;
                 info.used_caps = config::used_caps(&settings);
-                Ok(Started::new(Control::new(Manage::new(function, card), info, settings, shared, interrupt), rx, tx, pool))
+                Ok(Started::new(
+                    Control::new(Manage::new(function, card, settings.rx().queue_count()), info, settings, shared, interrupt),
+                    rx,
+                    tx,
+                    pool,
+                ))
             }
             Err(kind) => Err(StartError::new(Error::new(&self.info.name, steps::STARTING, kind), self)),
         }
@@ -205,7 +210,7 @@ impl<F: PciFunction> Ixgbe<F> {
         // "Setup the PHY and the link (see Section 4.6.4)."
         card.start_link()?;
         // "Initialize all statistical counters (see Section 4.6.5)."
-        card.init_stats()?;
+        card.init_stats(settings.rx().queue_count())?;
         // "Initialize receive (see Section 4.6.7)."
         card.init_filters(settings)?;
         card.init_receive(settings)?;
@@ -213,7 +218,7 @@ impl<F: PciFunction> Ixgbe<F> {
             card.setup_rx(index, setup)?;
         }
         // "Initialize transmit (see Section 4.6.8)."
-        card.init_transmit();
+        card.init_transmit(settings.tx().queue_count());
         for (index, &ring) in (0..).zip(&queues.tx_rings) {
             card.setup_tx(index, ring)?;
         }

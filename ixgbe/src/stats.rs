@@ -28,17 +28,18 @@ pub(crate) struct Counters {
 }
 
 impl Counters {
-    /// Reads, and so clears, the card's counters and adds them up.
-    pub(crate) fn update(&mut self, bar: &impl Bar) {
+    /// Reads, and so clears, the card's counters and adds them up; of those that queues have, the first `rx_queues`.
+    pub(crate) fn update(&mut self, bar: &impl Bar, rx_queues: u16) {
         let read = |register: Reg<u32, ReadToClear>| u64::from(register.read_and_clear(bar));
         // 36-bit counters: reading the low half latches the pair, reading the high one clears it.
         let wide = |low: Reg<u32, ReadToClear>, high: Reg<u32, ReadToClear>| {
             let low = read(low);
             low | (read(high) & 0xf) << 32
         };
-        self.received += QPRC.iter().map(read).sum::<u64>();
-        self.received_octets += QBRC_L.iter().zip(QBRC_H.iter()).map(|(low, high)| wide(low, high)).sum::<u64>();
-        self.missed += RXMPC.iter().chain(QPRDC.iter()).map(read).sum::<u64>();
+        let queues = usize::from(rx_queues);
+        self.received += QPRC.iter().take(queues).map(read).sum::<u64>();
+        self.received_octets += QBRC_L.iter().zip(QBRC_H.iter()).take(queues).map(|(low, high)| wide(low, high)).sum::<u64>();
+        self.missed += RXMPC.iter().chain(QPRDC.iter().take(queues)).map(read).sum::<u64>();
         self.sent += read(GPTC);
         self.sent_octets += wide(GOTCL, GOTCH);
         self.multicast += read(MPRC);
@@ -73,15 +74,15 @@ impl Counters {
 }
 
 impl<B: Bar> Card<B> {
-    /// 4.6.5: reads all counters, which clears them, and gives each of the first 16 queues counters of its own.
-    pub(crate) fn init_stats(&self) -> Result<(), ErrorKind> {
+    /// 4.6.5: reads all counters that will be looked at, which clears them, and gives each of the first 16 queues counters of its own.
+    pub(crate) fn init_stats(&self, rx_queues: u16) -> Result<(), ErrorKind> {
         // "the RQSMR and TQSM registers must be re-programmed following a device reset"
         for first in (0..COUNTED_QUEUES).step_by(4) {
             let map = u32::from_le_bytes([first, first + 1, first + 2, first + 3].map(|queue| queue as u8));
             RQSMR.at(first / 4)?.write(&self.bar, map);
             TQSM.at(first / 4)?.write(&self.bar, map);
         }
-        Counters::default().update(&self.bar);
+        Counters::default().update(&self.bar, rx_queues);
         Ok(())
     }
 }
@@ -103,9 +104,9 @@ mod tests {
             bar.set_clearing(QBRC_H.at(0).unwrap().offset(), 0xf);
             bar.set_clearing(RXMPC.at(0).unwrap().offset(), 3);
             bar.set_clearing(QPRDC.at(1).unwrap().offset(), 4);
-            counters.update(&bar);
+            counters.update(&bar, 16);
         }
-        counters.update(&bar);
+        counters.update(&bar, 16);
         let stats = counters.stats();
         assert_eq!((stats.rx_packets, stats.rx_bytes, stats.rx_missed_errors), (30, 2 * 0xf_ffff_ffff, 14));
         assert_eq!(stats.rx_errors, 0);
@@ -117,7 +118,7 @@ mod tests {
         bar.set_clearing(GPTC.offset(), 2);
         bar.set_clearing(GOTCL.offset(), 64 + 1518);
         let mut counters = Counters::default();
-        counters.update(&bar);
+        counters.update(&bar, 16);
         assert_eq!((counters.stats().tx_packets, counters.stats().tx_bytes), (2, 60 + 1514));
     }
 
@@ -128,7 +129,7 @@ mod tests {
             bar.set_clearing(register.offset(), value);
         }
         let mut counters = Counters::default();
-        counters.update(&bar);
+        counters.update(&bar, 16);
         let stats = counters.stats();
         assert_eq!((stats.rx_crc_errors, stats.rx_length_errors, stats.rx_frame_errors), (1, 62, 192));
         assert_eq!((stats.rx_errors, stats.multicast), (255, 9));

@@ -72,3 +72,30 @@ fn dma_to_an_address_that_is_not_mapped() {
     let (mut port, mut batch) = (port, driver_core::buf::Batch::new(4));
     assert_eq!(driver_core::queue::RxQueue::poll(&mut port.rx[0], &mut batch, 4), 1);
 }
+
+/// The bits by which the receiver reads a table: MCSTCTRL.MFE, VLNCTRL.VFE, MRQC's mode (8.2.3.7.3, 8.2.3.7.2, 8.2.3.7.12).
+const SWITCHES: [(u32, u32, &str); 3] = [(0x5090, 1 << 2, "MTA[0]"), (0x5088, 1 << 30, "VFTA[0]"), (0x5818, 1 | 1 << 17, "RETA[0]")];
+
+#[test]
+fn a_table_that_is_read_before_it_was_written() {
+    for (register, bit, table) in SWITCHES {
+        let rig = Rig::new();
+        let _port = rig.start(&Config::new());
+        let (_beside, bar) = beside(&rig);
+        bar.write32(register, bar.read32(register) | bit);
+        expect(&rig, &[table, "not written whole since the reset"]);
+    }
+}
+
+#[test]
+fn a_table_of_which_the_last_register_is_missing() {
+    let rig = Rig::new();
+    let _port = rig.start(&Config::new());
+    let (_beside, bar) = beside(&rig);
+    (0..127).for_each(|word| bar.write32(0x5200 + 4 * word, 0));
+    bar.write32(0x5090, 1 << 2);
+    expect(&rig, &["MTA[127]"]);
+    bar.write32(0x5200 + 4 * 127, 0);
+    bar.write32(0x5090, 1 << 2);
+    assert_eq!(rig.violations(), "");
+}

@@ -24,8 +24,6 @@ pub const RAL: RegArray<u32, Rw> = RegArray::new(0x0_a200, 8, 128, "RAL", "8.2.3
 pub const RAH: RegArray<Rah, Rw> = RegArray::new(0x0_a204, 8, 128, "RAH", "8.2.3.7.9");
 /// Pools that a receive address leads to, two registers an address.
 pub const MPSAR: RegArray<u32, Rw> = RegArray::new(0x0_a600, 4, 256, "MPSAR", "8.2.3.7.10");
-/// The VLAN filter table.
-pub const VFTA: RegArray<u32, Rw> = RegArray::new(0x0_a000, 4, 128, "VFTA", "8.2.3.7.11");
 /// How frames are spread over queues. This and the next two also answer at 0x0EC80, 0x0EB80 and 0x0EB00; RSS-OFFSETS says why not there.
 pub const MRQC: Reg<Mrqc, Rw> = Reg::new(0x0_5818, "MRQC", "8.2.3.7.12");
 /// The key of the spreading hash, 40 bytes.
@@ -34,16 +32,12 @@ pub const RSSRK: RegArray<u32, Rw> = RegArray::new(0x0_5c80, 4, 10, "RSSRK", "8.
 pub const RETA: RegArray<u32, Rw> = RegArray::new(0x0_5c00, 4, 32, "RETA", "8.2.3.7.15");
 /// X550: the rest of the spreading table, entries 128 to 511.
 pub const ERETA: RegArray<u32, Rw> = RegArray::new(0x0_ee80, 4, 96, "ERETA", "8.2.3.7.15 (X550)");
-/// Five-tuple filters.
-pub const FTQF: RegArray<Ftqf, Rw> = RegArray::new(0x0_e600, 4, 128, "FTQF", "8.2.3.7.19");
+/// Five-tuple filters; bit 31: the filter is in use.
+pub const FTQF: RegArray<u32, Rw> = RegArray::new(0x0_e600, 4, 128, "FTQF", "8.2.3.7.19");
 /// Ethertype filters.
 pub const ETQF: RegArray<u32, Rw> = RegArray::new(0x0_5128, 4, 8, "ETQF", "8.2.3.7.21");
-/// The unicast hash table.
-pub const PFUTA: RegArray<u32, Rw> = RegArray::new(0x0_f400, 4, 128, "PFUTA", "8.2.3.27.12");
-/// VLAN pool filters.
-pub const PFVLVF: RegArray<u32, Rw> = RegArray::new(0x0_f100, 4, 64, "PFVLVF", "8.2.3.27.15");
-/// Pools of the VLAN pool filters.
-pub const PFVLVFB: RegArray<u32, Rw> = RegArray::new(0x0_f200, 4, 128, "PFVLVFB", "8.2.3.27.16");
+/// Virtualisation control.
+pub const PFVTCTL: Reg<Pfvtctl, Rw> = Reg::new(0x0_51b0, "PFVTCTL", "8.2.3.27.1");
 
 /// Ring address, low.
 pub const RDBAL: RegArray<u32, Rw> = RegArray::new(0x0_1000, 0x40, QUEUES, "RDBAL", "8.2.3.8.1");
@@ -157,10 +151,10 @@ reg_flags! {
     }
 }
 reg_flags! {
-    /// Bits of [`FTQF`].
-    pub struct Ftqf {
-        /// The filter is in use.
-        const QUEUE_ENABLE = 1 << 31;
+    /// Bits of [`PFVTCTL`].
+    pub struct Pfvtctl {
+        /// Virtualisation is on ("VT_Ena").
+        const VT_ENA = 1 << 0;
     }
 }
 reg_flags! {

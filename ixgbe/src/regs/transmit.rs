@@ -21,8 +21,6 @@ pub const TDH: RegArray<u32, Rw> = RegArray::new(0x0_6010, 0x40, QUEUES, "TDH", 
 pub const TDT: RegArray<u32, Rw> = RegArray::new(0x0_6018, 0x40, QUEUES, "TDT", "8.2.3.9.9");
 /// Transmit queue control.
 pub const TXDCTL: RegArray<Txdctl, Rw> = RegArray::new(0x0_6028, 0x40, QUEUES, "TXDCTL", "8.2.3.9.10");
-/// Where the head is written back to, low; bit 0 turns that on.
-pub const TDWBAL: RegArray<u32, Rw> = RegArray::new(0x0_6038, 0x40, QUEUES, "TDWBAL", "8.2.3.9.11");
 /// Transmit packet buffers; the size in KB in bits 19:10.
 pub const TXPBSIZE: RegArray<u32, Rw> = RegArray::new(0x0_cc00, 4, 8, "TXPBSIZE", "8.2.3.9.13");
 /// Multiple transmit queues command.
