@@ -11,12 +11,13 @@ use std::time::{Duration, Instant};
 use common::{Directory, example};
 
 /// The applications with arguments that let each end well by itself.
-fn applications(directory: &Directory) -> [(&'static str, Vec<String>); 3] {
+fn applications(directory: &Directory) -> [(&'static str, Vec<String>); 4] {
     let (input, output) = (directory.file("in.pcap"), directory.file("out.pcap"));
     captures::write(&input, &captures::frames());
     let sends = vec![format!("sim:ixgbe,pcap-out={}", directory.file("sent.pcap")), "--count".into(), "100".into()];
     [
         ("forward", vec!["--seconds".into(), "1.5".into()]),
+        ("pipeline", vec!["--seconds".into(), "1.5".into()]),
         ("pktgen", sends),
         ("capture", vec![format!("sim:ixgbe,pcap-in={input}"), "--write".into(), output]),
     ]

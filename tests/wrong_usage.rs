@@ -21,6 +21,7 @@ fn a_wrong_spec_is_wrong_usage() {
     for (spec, wanted) in table {
         for (name, arguments) in [
             ("forward", vec![spec, "sim:ixgbe"]),
+            ("pipeline", vec![spec, "sim:ixgbe"]),
             ("respond", vec![spec, "--ip", "10.0.0.1/24"]),
             ("pktgen", vec![spec]),
             ("capture", vec![spec, "--write", "/nonexistent/x.pcapng"]),
@@ -61,7 +62,7 @@ fn a_vfio_user_socket_that_is_not_there_is_told() {
 
 #[test]
 fn wrong_arguments_are_wrong_usage() {
-    let table: [(&str, &[&str], &str); 14] = [
+    let table: [(&str, &[&str], &str); 16] = [
         ("forward", &["sim:ixgbe"], "2 values"),
         ("forward", &["--batch", "0"], "--batch"),
         ("forward", &["--seconds=-1"], "give a number of seconds above 0"),
@@ -70,6 +71,8 @@ fn wrong_arguments_are_wrong_usage() {
         ("forward", &["--seconds", "1e30"], "give a number of seconds above 0"),
         ("forward", &["--size", "20"], "give a size from 60 to 9724 bytes"),
         ("forward", &["--size", "64", "sim:ixgbe", "sim:ixgbe"], "cannot be used with"),
+        ("pipeline", &["sim:ixgbe"], "2 values"),
+        ("pipeline", &["--batches", "0"], "--batches"),
         ("respond", &["sim:ixgbe"], "--ip"),
         ("respond", &["sim:ixgbe", "--ip", "10.9.0.2"], "10.9.0.2/24"),
         ("respond", &["sim:ixgbe", "--ip", "10.9.0.2/24", "--ip6", "fd00::2"], "fd00::2/64"),
@@ -86,7 +89,7 @@ fn wrong_arguments_are_wrong_usage() {
 
 #[test]
 fn every_application_explains_itself() {
-    for name in ["forward", "respond", "pktgen", "capture"] {
+    for name in ["forward", "pipeline", "respond", "pktgen", "capture"] {
         let outcome = run(name, &["--help"]);
         assert_eq!(outcome.status, Some(0), "{outcome:?}");
         assert!(outcome.stdout.contains("Usage: ") && outcome.stdout.contains("Exit status"), "{}", outcome.stdout);

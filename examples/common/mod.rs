@@ -62,7 +62,7 @@ pub(crate) struct Run {
     start: Instant,
     limit: Option<Duration>,
     meter: Meter,
-    idle: u32,
+    rest: Rest,
     watch_due: Instant,
     /// Whether each port's link was up.
     links: Vec<Option<bool>>,
@@ -87,7 +87,7 @@ impl Run {
             warn(format_args!("warning: Ctrl-C ends the program at once: {error}"));
         }
         let start = Instant::now();
-        Self { stop, start, limit, meter: Meter::new(), idle: 0, watch_due: start, links: Vec::new(), lost: false, cut: false }
+        Self { stop, start, limit, meter: Meter::new(), rest: Rest::default(), watch_due: start, links: Vec::new(), lost: false, cut: false }
     }
 
     /// Waits until every port has a link, then starts the run's time anew. Warns where one has none after ten seconds.
@@ -156,17 +156,28 @@ impl Run {
 
     /// To be told every round whether there was work. On an idle line the processor goes to others: a simulated card with a thread needs one, too.
     pub(crate) fn rest_unless(&mut self, worked: bool) {
-        self.idle = if worked { 0 } else { self.idle.saturating_add(1) };
-        match self.idle {
-            0 => {}
-            1..=IDLE_YIELDS => std::thread::yield_now(),
-            _ => std::thread::sleep(IDLE_SLEEP),
-        }
+        self.rest.unless(worked);
     }
 
     /// Time since the start, in seconds.
     pub(crate) fn seconds(&self) -> f64 {
         self.start.elapsed().as_secs_f64()
+    }
+}
+
+/// How a loop without work rests.
+#[derive(Default)]
+pub(crate) struct Rest(u32);
+
+impl Rest {
+    /// To be told every round whether there was work.
+    pub(crate) fn unless(&mut self, worked: bool) {
+        self.0 = if worked { 0 } else { self.0.saturating_add(1) };
+        match self.0 {
+            0 => {}
+            1..=IDLE_YIELDS => std::thread::yield_now(),
+            _ => std::thread::sleep(IDLE_SLEEP),
+        }
     }
 }
 
