@@ -174,7 +174,7 @@ impl PoolInner {
     #[inline]
     fn index(&self, ptr: NonNull<u8>) -> u32 {
         let lines = (ptr.addr().get() - self.start) as u64 / u64::from(LINE_BYTES);
-        let index = (u128::from(lines) * u128::from(self.per_stride) >> 64) as u32;
+        let index = ((u128::from(lines) * u128::from(self.per_stride)) >> 64) as u32;
         debug_assert_eq!(index as usize, (ptr.addr().get() - self.start) / self.stride_bytes as usize);
         index
     }

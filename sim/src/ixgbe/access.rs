@@ -160,7 +160,7 @@ impl Ixgbe {
         match offset {
             0x0A200..0x0A600 => self.load_addresses(),
             RSSRK..0x05CA8 => self.toeplitz = None,
-            MCSTCTRL | VLNCTRL | MRQC => self.check_tables(slot, offset),
+            MCSTCTRL | VLNCTRL | MRQC => self.tables.check(slot, &self.regs, self.is_x550(), offset),
             _ => {}
         }
     }
@@ -190,7 +190,7 @@ impl Ixgbe {
             }
         }
         self.regs.set(RXCTRL, value);
-        self.check_tables(slot, RXCTRL);
+        self.tables.check(slot, &self.regs, self.is_x550(), RXCTRL);
     }
 
     fn write_mtqc(&mut self, slot: &Slot<'_>, value: u32) {

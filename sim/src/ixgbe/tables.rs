@@ -3,7 +3,7 @@
 //! Their initial values are "X", or not given, in 8.2.3.7: memory, which holds what it held before, or nothing in particular. The model's is zero, so that a driver
 //! that forgets one would get away with it here, and not on the hardware.
 
-use super::card::Ixgbe;
+use super::file::RegFile;
 use super::regs::{ERETA, MCSTCTRL, MRQC, MTA, RETA, RSSRK, RXCTRL, RXCTRL_RXEN, VFTA, VLNCTRL};
 use crate::slot::Slot;
 
@@ -48,20 +48,18 @@ impl Written {
             }
         }
     }
-}
 
-impl Ixgbe {
     /// Looks behind a write to the register at `offset`, which may have turned on the receiver, or its use of a table.
-    pub(super) fn check_tables(&self, slot: &Slot<'_>, offset: u32) {
-        if !self.regs.has(RXCTRL, RXCTRL_RXEN) {
+    pub(super) fn check(&self, slot: &Slot<'_>, regs: &RegFile, is_x550: bool, offset: u32) {
+        if !regs.has(RXCTRL, RXCTRL_RXEN) {
             return;
         }
-        for (table, written) in TABLES.iter().zip(self.tables.0) {
+        for (table, written) in TABLES.iter().zip(self.0) {
             let (switch, mask, on) = table.switch;
-            let exists = !table.only_x550 || self.is_x550();
+            let exists = !table.only_x550 || is_x550;
             let missing = written.trailing_ones();
-            if exists && [RXCTRL, switch].contains(&offset) && self.regs.at(switch) & mask == on && missing < table.count {
-                slot.violation(table.what, format_args!("{}[{missing}]", table.name), self.regs.at(switch).into(), table.section);
+            if exists && [RXCTRL, switch].contains(&offset) && regs.at(switch) & mask == on && missing < table.count {
+                slot.violation(table.what, format_args!("{}[{missing}]", table.name), regs.at(switch).into(), table.section);
             }
         }
     }

@@ -254,8 +254,8 @@ impl Growing {
         debug_assert!(segment.is_linear());
         self.bytes = self.bytes.saturating_add(bytes);
         self.segments += 1;
-        // SAFETY: the last segment stays where it is as long as nobody takes the chain apart, and the frame is reached through here alone.
         let last = match self.last {
+            // SAFETY: the last segment stays where it is as long as nobody takes the chain apart, and the frame is reached through here alone.
             Some(mut last) => unsafe { last.as_mut() },
             None => &mut self.frame,
         };
