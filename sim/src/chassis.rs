@@ -134,7 +134,8 @@ impl Chassis {
         }
     }
 
-    /// Wakes the live thread where it sleeps.
+    /// Wakes the live thread where it sleeps. What it is woken for was changed under the lock of `core`, or is `SeqCst` as `sleeping` is: either it sees the
+    /// change before it sleeps, or this sees that it sleeps.
     fn wake(&self) {
         if self.sleeping.load(Ordering::SeqCst) && self.sleeping.swap(false, Ordering::SeqCst) {
             let _ = rustix::io::write(&self.kick, &1u64.to_ne_bytes());
@@ -147,7 +148,7 @@ impl Chassis {
                 let _ = rustix::io::write(fd, &1u64.to_ne_bytes());
             }
         };
-        let carrier = !core.is_removed && core.wire.carrier() && self.carrier.load(Ordering::Relaxed);
+        let carrier = !core.is_removed && core.wire.carrier() && self.carrier.load(Ordering::SeqCst);
         let slot = Slot::new(core.now_us, carrier, &self.violations, &interrupt);
         f(core, &slot)
     }
@@ -270,7 +271,7 @@ impl Chassis {
 
     /// Pulls the cable, or plugs it in.
     pub(crate) fn set_carrier(&self, on: bool) {
-        self.carrier.store(on, Ordering::Relaxed);
+        self.carrier.store(on, Ordering::SeqCst);
         self.wake();
     }
 
