@@ -74,7 +74,9 @@ fn run(args: &Args) -> Result<bool, Error> {
     }
     let totals = [common::totals(end[0], &mut a), common::totals(end[1], &mut b)];
     let ended = finish([a, b], &totals, outcome);
-    let is_whole = print_result(&ways, flows.as_ref(), &totals, seconds);
+    // The same for the same frames and the same seed; the machine's time is not.
+    let simulated_us = is_stepped.then(|| host.clock().now_us());
+    let is_whole = print_result(&ways, flows.as_ref(), &totals, seconds, simulated_us);
     ended.map(|()| is_whole)
 }
 
@@ -184,7 +186,7 @@ impl Way {
 }
 
 /// Prints the last line, and says whether nothing was lost, corrupted or reordered.
-fn print_result([there, back]: &[Way; 2], flows: Option<&[Arc<Flow>; 2]>, [a, b]: &[Stats; 2], seconds: f64) -> bool {
+fn print_result([there, back]: &[Way; 2], flows: Option<&[Arc<Flow>; 2]>, [a, b]: &[Stats; 2], seconds: f64, simulated_us: Option<u64>) -> bool {
     // What a queue took and the card did not send has not been forwarded.
     let forwarded = there.tx.counters().packets.min(b.tx_packets) + back.tx.counters().packets.min(a.tx_packets);
     let refused = there.refused.frames() + back.refused.frames();
@@ -202,8 +204,9 @@ fn print_result([there, back]: &[Way; 2], flows: Option<&[Arc<Flow>; 2]>, [a, b]
     if duplicated > 0 {
         warn(format_args!("{duplicated} frames arrived twice"));
     }
+    let simulated = simulated_us.map_or(String::new(), |us| format!(" simulated_us={us}"));
     say(format_args!(
-        "forwarded={forwarded} lost={lost} corrupted={corrupted} reordered={reordered} refused={refused} missed={missed} mpps={mpps:.3}"
+        "forwarded={forwarded} lost={lost} corrupted={corrupted} reordered={reordered} refused={refused} missed={missed} mpps={mpps:.3}{simulated}"
     ));
     lost == 0 && refused == 0 && corrupted == 0 && reordered == 0 && duplicated == 0
 }
