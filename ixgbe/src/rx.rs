@@ -98,6 +98,11 @@ impl<B: Bar> RxKernel for Receive<B> {
         }
     }
 
+    #[inline]
+    fn take_chain(&mut self, batch: &mut Batch, max_segments: usize, max_bytes: usize) -> Option<usize> {
+        self.ring.take_chain(batch, max_segments, max_bytes, bits::ERRORS, self.hidden)
+    }
+
     fn take_unusual(&mut self, batch: &mut Batch) -> Result<Piece, NotTaken> {
         match self.ring.take(batch, bits::ERRORS, self.hidden) {
             Ok((frame, ends)) => {

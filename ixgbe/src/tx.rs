@@ -87,6 +87,11 @@ impl<B: Bar> TxKernel for Transmit<B> {
         self.ring.put_plain(batch)
     }
 
+    #[inline]
+    fn put_chain(&mut self, batch: &mut Batch, max_bytes: usize) -> Option<usize> {
+        self.ring.put_chain(batch, bits::MAX_SEGMENTS, max_bytes)
+    }
+
     fn descriptors(&self, _frame: &Frame, filled: usize) -> usize {
         filled
     }

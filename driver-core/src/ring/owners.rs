@@ -169,7 +169,11 @@ impl Owners {
     pub(crate) unsafe fn turn_to(&mut self, word: NonNull<PoolInner>, in_flight: (u32, u32)) -> bool {
         let Self { sources, names, .. } = self;
         // SAFETY: the caller's.
-        unsafe { sources.is_source(word) || sources.turn_to(word, &|name| slots(names.len(), in_flight).any(|at| names.get(at) == Some(&name))) }
+        unsafe {
+            sources.is_source(word)
+                || word.addr().get() & TAGS == 0
+                    && sources.turn_to(word, &|name| slots(names.len(), in_flight).any(|at| names.get(at) == Some(&name)))
+        }
     }
 
     /// Where the names of the slots from `at` on lie.

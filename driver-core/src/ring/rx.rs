@@ -21,6 +21,8 @@ use crate::ring::lane::Pair;
 use crate::ring::memory::RingPart;
 use crate::ring::rules::{RX_LENGTH, RxRules};
 
+mod chain;
+
 /// Where the first word of a frame has the queue's number.
 const QUEUE_MASK: u64 = 0x3ff << QUEUE_SHIFT;
 /// What makes no frame look ordinary: a bit that no ring tests (the lowest of a length), so that nothing is left of it in words that were masked with

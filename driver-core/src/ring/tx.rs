@@ -20,6 +20,7 @@ use crate::ring::memory::RingPart;
 use crate::ring::owners::Owners;
 use crate::ring::rules::{TX_LENGTH, TxRules};
 
+mod chain;
 mod sent;
 
 /// Descriptors between two reports.

@@ -12,7 +12,7 @@ const TAG_META: usize = 1;
 /// `ptr` is not (or was at some time not) its buffer's home address.
 const TAG_MOVED: usize = 2;
 /// Another segment is linked behind it, in its pool's private place for its buffer.
-const TAG_NEXT: usize = 4;
+pub(crate) const TAG_NEXT: usize = 4;
 /// The words carry a VLAN tag, which a transmit ring has to see: the bit by which they say so themselves.
 const TAG_VLAN: usize = VLAN_VALID as usize;
 
@@ -96,6 +96,21 @@ impl Frame {
         unsafe {
             (&raw mut (*raw).ptr).write(buf.ptr());
             (&raw mut (*raw).pool).write(pool);
+        }
+    }
+
+    /// Writes a segment to `place` that is a plain frame in `buf`, and says where the one that is linked behind it is to be written, if `more` follow.
+    ///
+    /// # Safety
+    /// As for [`Frame::fresh`]; `place` has room for a frame. The words are as for [`Frame::set_plain_words`]. Where `more` follow, the caller writes the next one.
+    #[inline(always)]
+    pub(crate) unsafe fn write_segment(place: NonNull<Self>, buf: RawBuf, pool: NonNull<PoolInner>, words: Words, more: bool) -> NonNull<Self> {
+        debug_assert!(words[1] & VLAN_VALID == 0);
+        let word = if more { pool.as_ptr().map_addr(|addr| addr | TAG_NEXT) } else { pool.as_ptr() };
+        // SAFETY: the caller's: the place has room, the pool is alive and the buffer is its own. A pool's address is not null, whatever its tags.
+        unsafe {
+            place.cast::<RawFrame>().write(RawFrame { ptr: buf.ptr(), pool: NonNull::new_unchecked(word), words });
+            if more { pool.as_ref().link(buf.ptr()).cast() } else { place }
         }
     }
 

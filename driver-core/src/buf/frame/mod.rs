@@ -26,3 +26,4 @@ pub use chain::Segments;
 pub(crate) use chain::{Extent, Growing};
 pub use error::FrameError;
 pub use handle::Frame;
+pub(crate) use handle::TAG_NEXT;

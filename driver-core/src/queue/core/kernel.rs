@@ -124,6 +124,13 @@ pub trait RxKernel: fmt::Debug + Send {
     /// several buffers it takes none. There is room for `most` frames, and as many descriptors are ready where they are counted.
     fn take_ordinary(&mut self, batch: &mut Batch, most: usize) -> Taken;
 
+    /// Moves the next frame to `batch` if it is whole, of several buffers, `max_segments` at most, and no more than `max_bytes`, without an error, and nothing else
+    /// about it is unusual; and empty buffers lie at hand. There is room for it, and no other is under way. Returns its bytes. Never called where
+    /// [`RxKernel::COUNTS_READY`].
+    fn take_chain(&mut self, _batch: &mut Batch, _max_segments: usize, _max_bytes: usize) -> Option<usize> {
+        None
+    }
+
     /// Takes the buffer of the next descriptor out, whatever it is like. It is ready where they are counted.
     ///
     /// # Errors
@@ -228,6 +235,12 @@ pub trait TxKernel: fmt::Debug + Send {
     /// Takes the frame at the front of `batch` if it is an ordinary one that `put_ordinary` leaves because too few others are around it, and a descriptor is free.
     fn put_next(&mut self, _batch: &mut Batch) -> bool {
         false
+    }
+
+    /// Takes the frame at the front of `batch` if it is of several buffers, no longer than `max_bytes`, asks for nothing, and goes in one go: its descriptors are
+    /// free. Returns its bytes.
+    fn put_chain(&mut self, _batch: &mut Batch, _max_bytes: usize) -> Option<usize> {
+        None
     }
 
     /// What the device does of all that `frame` may ask for. Software does the rest, as far as it can.

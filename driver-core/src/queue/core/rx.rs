@@ -135,7 +135,16 @@ impl<K: RxKernel> RxCore<K> {
         let mut ready = ready.wrapping_sub(taken);
         // Descriptors without a frame do not count against the budget; a device that fills them as fast as they are emptied must not keep us here.
         let mut without_frame = 0;
+        let RxLimits { max_frame_bytes, max_pieces } = self.limits;
         while taken < budget && !(K::COUNTS_READY && ready == 0) {
+            if !K::COUNTS_READY
+                && self.partial.is_none()
+                && let Some(bytes) = self.kernel.take_chain(batch, max_pieces, max_frame_bytes)
+            {
+                self.count_bytes(bytes as u64);
+                taken += 1;
+                continue;
+            }
             match self.take_unusual(batch) {
                 Step::Frame => taken += 1,
                 Step::NoFrame if without_frame < self.kernel.capacity() as usize => {

@@ -293,6 +293,10 @@ impl<K: TxKernel> TxCore<K> {
                 if self.kernel.put_next(batch) {
                     continue;
                 }
+                if let Some(bytes) = self.kernel.put_chain(batch, self.limits.longest(false)) {
+                    self.count_bytes(bytes as u64);
+                    continue;
+                }
                 match self.put_unusual(batch) {
                     Step::Taken if self.gate.counts_bytes() && self.gate.after_submit(self.kernel.free()) => return None,
                     Step::Taken => {}

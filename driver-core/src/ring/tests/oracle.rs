@@ -65,7 +65,7 @@ fn write() -> impl Strategy<Value = Write> {
     let len = || 1u16..=2048;
     prop_oneof![
         40 => len().prop_map(Write::Whole),
-        2 => len().prop_map(Write::Part),
+        6 => len().prop_map(Write::Part),
         1 => len().prop_map(Write::Bad),
         1 => len().prop_map(Write::Tagged),
         2 => len().prop_map(Write::BadChecksum),
@@ -122,7 +122,10 @@ impl Driver {
         while frames.len() < budget {
             let blocks = self.ring.take_blocks(&mut self.batch, budget - frames.len());
             assert!(blocks.is_multiple_of(BLOCK));
-            if blocks == 0 && !self.ring.take_plain(&mut self.batch) {
+            let is_taken = blocks > 0
+                || self.ring.take_plain(&mut self.batch)
+                || self.partial.is_none() && self.ring.take_chain(&mut self.batch, 40, usize::MAX, BAD, HIDDEN).is_some();
+            if !is_taken {
                 match self.ring.take(&mut self.batch, BAD, HIDDEN) {
                     Ok((frame, ended)) => {
                         let frame = match self.partial.take() {

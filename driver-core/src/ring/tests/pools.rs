@@ -1,5 +1,6 @@
 //! Transmit rings that are given frames of many pools: each buffer goes back to the pool that it is of, whichever others came and went meanwhile.
 
+use std::vec;
 use std::vec::Vec;
 
 use proptest::prelude::*;
@@ -11,7 +12,7 @@ use crate::ring::rules::TxRules;
 use crate::ring::tx::TxRing;
 use crate::testing::{DescEnd, domain};
 
-const TX: TxRules = TxRules::new(1 << 24).with_report(1 << 27).with_done(1 << 32).with_payload_shift(46).with_lengths(60..=1514);
+const TX: TxRules = TxRules::new(3 << 24).with_end(1 << 24).with_report(1 << 27).with_done(1 << 32).with_payload_shift(46).with_lengths(60..=1514);
 const RING: u32 = 64;
 /// More than a ring has names for.
 const POOLS: usize = 11;
@@ -51,6 +52,8 @@ enum Step {
     /// The pool goes, and another is made, perhaps in its place.
     Renew(usize),
     Segment(usize),
+    /// A frame of so many buffers of that pool.
+    Chain(usize, usize),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -60,6 +63,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => pool().prop_map(Step::Single),
         2 => pool().prop_map(Step::Renew),
         1 => pool().prop_map(Step::Segment),
+        3 => (pool(), 2usize..9).prop_map(|(at, segments)| Step::Chain(at, segments)),
     ]
 }
 
@@ -81,6 +85,32 @@ proptest! {
                     let frame = pools[at].frame_from(&[7; 70]).unwrap();
                     wanted.push(frame.iova().0);
                     prop_assert!(ring.put_segment(frame, TX.command | 70, true, 0).is_ok());
+                }
+                Step::Chain(at, segments) => {
+                    let mut chain = pools[at].frame_from(&[at as u8; 100]).unwrap();
+                    (1..segments).for_each(|k| chain.append(pools[at].frame_from(&vec![at as u8; 30 + k]).unwrap()));
+                    let bytes = chain.len();
+                    let lens: Vec<_> = chain.segments().map(|segment| segment.len() as u64).collect();
+                    wanted.extend(chain.dma_segments().map(|(iova, _)| iova.0));
+                    batch.push(chain).unwrap();
+                    let from = ring.tail();
+                    prop_assert_eq!(ring.put_chain(&mut batch, segments - 1, usize::MAX), None);
+                    prop_assert_eq!(ring.put_chain(&mut batch, segments, bytes - 1), None);
+                    if ring.put_chain(&mut batch, segments, bytes).is_none() {
+                        // A pool without a name.
+                        let mut next = batch.pop();
+                        while let Some(mut segment) = next {
+                            next = segment.split_rest();
+                            let (len, last) = (segment.len() as u64, next.is_none());
+                            let end = if last { 1 << 24 } else { 0 };
+                            prop_assert!(ring.put_segment(segment, 1 << 25 | end | (bytes as u64) << 46 | len, last, 0).is_ok());
+                        }
+                    }
+                    for (k, len) in lens.into_iter().enumerate() {
+                        let [_, word] = card.end.read((from + k as u32) % RING);
+                        let end = if k + 1 == segments { 1 << 24 } else { 0 };
+                        prop_assert_eq!(word & !TX.report, 1 << 25 | end | (bytes as u64) << 46 | len);
+                    }
                 }
                 Step::Single(at) => {
                     batch.push(pools[at].frame_from(&[at as u8; 60]).unwrap()).unwrap();
@@ -166,5 +196,25 @@ fn a_pool_in_the_place_of_another_is_not_taken_for_it() {
     // Miri gives addresses at random.
     assert!(met || cfg!(miri), "no pool was made where another had been");
     // SAFETY: the card of this test reads no more.
+    unsafe { ring.release() };
+}
+
+#[test]
+fn a_chain_asks_for_a_report_with_its_last_descriptor_once_32_are_queued() {
+    let own = pool(&domain().0);
+    let mut ring = TxRing::new(&own, RING, TX, false).unwrap();
+    // SAFETY: the ring outlives it.
+    let card = unsafe { DescEnd::new(ring.iova(), RING) };
+    let mut batch = Batch::new(12);
+    for _ in 0..12 {
+        let mut chain = own.frame_from(&[1; 60]).unwrap();
+        (1..5).for_each(|_| chain.append(own.frame_from(&[2; 20]).unwrap()));
+        batch.push(chain).unwrap();
+    }
+    while ring.put_chain(&mut batch, 5, 200).is_some() {}
+    assert!(batch.is_empty());
+    let asking: Vec<_> = (0..60).filter(|&slot| card.read(slot)[1] & TX.report != 0).collect();
+    assert_eq!(asking, [34], "the seventh chain's end");
+    // SAFETY: the card of this test reads nothing.
     unsafe { ring.release() };
 }
