@@ -25,11 +25,17 @@ impl RxRing {
     /// buffers lie at hand. Returns its bytes. `bad` and `hide` are as for [`RxRing::take`], and what is known of the frame is what its first descriptor says.
     ///
     /// In the middle of a frame ([`RxRing::allow_ordinary`]) it takes none.
-    #[inline]
+    #[inline(always)]
     pub fn take_chain(&mut self, batch: &mut Batch, max_segments: usize, max_bytes: usize, bad: u64, hide: u64) -> Option<usize> {
-        if self.ordinary != self.whole {
+        // One that ends where it begins is none.
+        if self.ordinary != self.whole || self.peek().high() & self.whole != self.done {
             return None;
         }
+        self.take_segments(batch, max_segments, max_bytes, bad, hide)
+    }
+
+    #[inline(never)]
+    fn take_segments(&mut self, batch: &mut Batch, max_segments: usize, max_bytes: usize, bad: u64, hide: u64) -> Option<usize> {
         let mut words: Words = [const { MaybeUninit::uninit() }; MAX_SEGMENTS];
         let (count, bytes) = self.walk(&mut words, bad | VLAN_VALID & !hide)?;
         let pool = self.pool.as_ptr();

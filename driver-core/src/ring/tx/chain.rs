@@ -24,13 +24,20 @@ impl TxRing {
     /// alone: rings without such a bit take none, nor do those that count bytes.
     ///
     /// [`TxRules::with_end`]: crate::ring::TxRules::with_end
-    #[inline]
+    #[inline(always)]
     pub fn put_chain(&mut self, batch: &mut Batch, max_segments: usize, max_bytes: usize) -> Option<usize> {
         let first = batch.frames().first()?;
-        let pool = first.pool_ptr();
-        if self.rules.end == 0 || !self.bytes.is_empty() || first.pool_word().addr().get() != pool.addr().get() | TAG_NEXT {
+        let is_chain = first.pool_word().addr().get() == first.pool_ptr().addr().get() | TAG_NEXT;
+        if !is_chain || self.rules.end == 0 || !self.bytes.is_empty() {
             return None;
         }
+        self.put_whole_chain(batch, max_segments, max_bytes)
+    }
+
+    #[inline(never)]
+    fn put_whole_chain(&mut self, batch: &mut Batch, max_segments: usize, max_bytes: usize) -> Option<usize> {
+        let first = batch.frames().first()?;
+        let pool = first.pool_ptr();
         // SAFETY: the frame is alive.
         let has_source = unsafe { self.owners.turn_to(pool, (self.head, self.tail)) };
         let mut segments: Segments = [const { MaybeUninit::uninit() }; MAX_SEGMENTS];
