@@ -198,8 +198,8 @@ impl TxRing {
         let (key, name) = (self.owners.sources.key(), self.owners.sources.names());
         self.count_singles();
         let mut last = self.last;
-        // Blocks until one asks for a report.
-        let first_due = (REPORT_EVERY - self.unreported).div_ceil(BLOCK as u32);
+        // Blocks until one asks for a report: the first, where segments without an end (`put_segment`) made it overdue.
+        let first_due = REPORT_EVERY.saturating_sub(self.unreported).div_ceil(BLOCK as u32).max(1);
         let mut due = first_due;
         let mut block = 0;
         while block < blocks {

@@ -220,3 +220,45 @@ fn a_chain_asks_for_a_report_with_its_last_descriptor_once_32_are_queued() {
     // SAFETY: the card of this test reads nothing.
     unsafe { ring.release() };
 }
+
+/// Whoever queues segments may take his time with the end: the report that is overdue is asked for with the next end, by whichever way that comes.
+#[test]
+fn a_report_that_is_overdue_is_asked_for_by_the_next_block() {
+    let own = pool(&domain().0);
+    let mut ring = TxRing::new(&own, RING, TX, false).unwrap();
+    // SAFETY: the ring outlives it.
+    let card = unsafe { DescEnd::new(ring.iova(), RING) };
+    for _ in 0..40 {
+        assert!(ring.put_segment(own.frame_from(&[1; 60]).unwrap(), TX.command | 60, false, 0).is_ok());
+    }
+    let mut batch = Batch::new(8);
+    (0..8).for_each(|_| batch.push(own.frame_from(&[2; 60]).unwrap()).unwrap());
+    assert_eq!(ring.put_blocks(&mut batch), 8);
+    let asking: Vec<_> = (0..48).filter(|&slot| card.read(slot)[1] & TX.report != 0).collect();
+    assert_eq!(asking, [47]);
+    // SAFETY: the card of this test reads nothing.
+    unsafe { ring.release() };
+}
+
+/// The frame's length has 16 bits in a descriptor: a longer frame would change what stands beside them.
+#[test]
+fn a_chain_too_long_for_its_descriptors_is_not_put() {
+    let own = BufPool::new(&domain().0, PoolConfig { buffers: 20, data_bytes: 16384, headroom_bytes: 0 }).unwrap();
+    let mut ring = TxRing::new(&own, RING, TX, false).unwrap();
+    let mut batch = Batch::new(1);
+    for (segments, is_put) in [(3, true), (4, false), (17, false)] {
+        let mut chain = own.take().unwrap();
+        chain.put(16384).unwrap().fill(0);
+        for _ in 1..segments {
+            let mut segment = own.take().unwrap();
+            segment.put(16384).unwrap().fill(0);
+            chain.append(segment);
+        }
+        batch.push(chain).unwrap();
+        assert_eq!(ring.put_chain(&mut batch, 40, usize::MAX).is_some(), is_put, "{segments} segments");
+        batch.clear();
+        batch.release_spares();
+    }
+    // SAFETY: no card reads.
+    unsafe { ring.release() };
+}

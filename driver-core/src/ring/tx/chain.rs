@@ -18,7 +18,7 @@ type Segments = [MaybeUninit<NonNull<Frame>>; MAX_SEGMENTS];
 
 impl TxRing {
     /// Takes the frame at the front of `batch` if it is a chain of plain segments of one pool of this ring's domain, each with bytes, `max_segments` at most
-    /// and with no less bytes than an ordinary frame and no more than `max_bytes`, and as many descriptors are free. Returns its bytes.
+    /// and with no less bytes than an ordinary frame and no more than `max_bytes` nor 65535, and as many descriptors are free. Returns its bytes.
     ///
     /// Its descriptors' words are those of an ordinary frame of so many bytes, with the length of each buffer, and the end ([`TxRules::with_end`]) in the last
     /// alone: rings without such a bit take none, nor do those that count bytes.
@@ -42,6 +42,8 @@ impl TxRing {
         let has_source = unsafe { self.owners.turn_to(pool, (self.head, self.tail)) };
         let mut segments: Segments = [const { MaybeUninit::uninit() }; MAX_SEGMENTS];
         let (count, bytes) = walk(first, &mut segments)?;
+        // The rules were checked for lengths of 16 bits.
+        let max_bytes = max_bytes.min(u16::MAX.into());
         let is_sound = has_source && count <= max_segments.min(self.free() as usize) && (self.min_bytes as usize..=max_bytes).contains(&bytes);
         if !is_sound {
             return None;
