@@ -309,7 +309,10 @@ impl<const HEADER: usize> SplitTx<HEADER> {
 
     /// How many descriptors of the queue `frame` takes. More than [`SplitTx::len`]: it cannot be sent.
     pub fn descriptors(&self, frame: &Frame) -> usize {
-        let pieces = pieces::<HEADER>(frame);
+        self.descriptors_of(pieces::<HEADER>(frame))
+    }
+
+    fn descriptors_of(&self, pieces: usize) -> usize {
         if self.fits_table(pieces) { 1 } else { pieces }
     }
 
@@ -324,10 +327,11 @@ impl<const HEADER: usize> SplitTx<HEADER> {
     /// a byte nor a header.
     pub fn put(&mut self, mut frame: Frame, header: [u8; HEADER]) -> Result<(), Frame> {
         self.singles = 0;
-        let needed = self.descriptors(&frame);
+        let count = pieces::<HEADER>(&frame);
+        let needed = self.descriptors_of(count);
         let can_be_sent = (1..=self.free_count).contains(&needed) && frame.all_reachable(self.pool.domain());
         let Some(head) = can_be_sent.then(|| self.take_free()).flatten() else { return Err(frame) };
-        let table = self.fits_table(pieces::<HEADER>(&frame));
+        let table = self.fits_table(count);
         let apart = is_apart::<HEADER>(&frame).then(|| (self.store_header(head, header), HEADER as u32));
         let mut before = 0;
         if apart.is_none()
