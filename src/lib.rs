@@ -21,6 +21,9 @@
 //! [`open`] takes a device spec (see [`spec`]) and gives a [`Device`]; [`Device::start`] gives a [`Port`] with the control handle and the queues. Here the
 //! driver's types are erased, at the price of one dynamic call a batch. Who wants none of that, or no `std`, uses the drivers as they are.
 //!
+//! Frames can be judged where the device put them, without a frame being made of each: [`PollWith`] runs a [`Hook`], a closure as a rule, over what a queue has received, as
+//! XDP does. It is compiled into the loop over the ring, behind erased types as well.
+//!
 //! A program that waits asks for interrupts ([`Config::interrupts`]): a [`Poller`] sleeps until frames come, [`TxQueue::wait_for_room`] until a full queue takes
 //! more, and [`Interrupt`] gives both to event loops by their descriptors.
 
@@ -55,6 +58,7 @@ pub use driver_core::buf::{Batch, BufPool, Frame, PoolConfig};
 pub use driver_core::device::{Config, DeviceInfo, DeviceState, Error as DeviceError, Link, NetDevice, RxMode, Stats};
 pub use driver_core::ether::MacAddr;
 pub use driver_core::queue::{Canceller, DEFAULT_BUDGET, PollError, Poller, QueueFault, Refusal, RxQueue, TxDrops, TxQueue, TxState};
+pub use driver_core::queue::{FrameView, Hook, HookCounters, PollWith, Verdict, WhenFull};
 
 pub use driver_core;
 #[cfg(feature = "ixgbe")]

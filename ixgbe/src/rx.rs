@@ -7,8 +7,8 @@ use driver_core::barrier;
 use driver_core::buf::Batch;
 use driver_core::buf::meta::VLAN_SHIFT;
 use driver_core::host::{Bar, Clock, Doorbell};
-use driver_core::queue::QueueFault;
 use driver_core::queue::core::{NotTaken, Piece, RxCore, RxKernel, Stop, Taken};
+use driver_core::queue::{QueueFault, RxHooked};
 use driver_core::ring::{BLOCK, RxRing, RxTakeError};
 
 use crate::desc::rx as bits;
@@ -120,6 +120,11 @@ impl<B: Bar> RxKernel for Receive<B> {
                 Err(NotTaken::Fault(QueueFault::Length { slot, len_bytes, max_bytes }))
             }
         }
+    }
+
+    #[inline(always)]
+    fn hooked(&mut self) -> RxHooked<'_> {
+        RxHooked::descriptors(&mut self.ring)
     }
 
     #[inline(always)]

@@ -6,8 +6,8 @@ use core::fmt;
 use driver_core::barrier;
 use driver_core::buf::{Batch, BufPool, Frame};
 use driver_core::host::{Bar, Clock, Doorbell};
-use driver_core::queue::QueueFault;
 use driver_core::queue::core::{Put, Silence, Stop, TxCore, TxKernel, WhyStuck};
+use driver_core::queue::{QueueFault, TxHooked};
 use driver_core::ring::{BLOCK, Reclaimed, TxRing};
 
 use crate::card::answers;
@@ -116,6 +116,11 @@ impl<B: Bar> TxKernel for Transmit<B> {
             }
             first_bytes = 0;
         }
+    }
+
+    #[inline(always)]
+    fn hooked(&mut self) -> TxHooked<'_> {
+        TxHooked::descriptors(&mut self.ring)
     }
 
     #[inline(always)]

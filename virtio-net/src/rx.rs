@@ -9,9 +9,9 @@ use driver_core::buf::meta::{Checksum, LEN_SHIFT};
 use driver_core::buf::{Batch, Frame, FrameError};
 use driver_core::ether::{self, FrameLimits};
 use driver_core::host::PciFunction;
-use driver_core::queue::QueueFault;
 use driver_core::queue::core::{NotTaken, Piece, RxCore, RxError, RxKernel, Stop, Taken};
-use driver_core::ring::split::{SplitRx, SplitTaken};
+use driver_core::queue::{QueueFault, RxHooked};
+use driver_core::ring::split::{HookRules, SplitRx, SplitTaken};
 
 use crate::desc::{DATA_VALID_SHIFT, HDR_F_DATA_VALID, HDR_F_NEEDS_CSUM, HDR_GSO_NONE, Header, NET_HDR_BYTES};
 use crate::regs::{Features, net};
@@ -61,6 +61,21 @@ impl Rules {
             return None;
         }
         Some(u32::from(first & self.valid_mask) << DATA_VALID_SHIFT)
+    }
+}
+
+impl Rules {
+    /// The same, by the bits of the header's eight and four bytes.
+    #[inline(always)]
+    fn of_hooks(self) -> HookRules {
+        HookRules {
+            used_bytes: (MIN_USED_BYTES, self.max_used_bytes),
+            clear: u64::from(HDR_F_NEEDS_CSUM) | 0xff << 8,
+            looked_at: u32::from(self.buffers_mask) << 16,
+            wanted: (1 & u32::from(self.buffers_mask)) << 16,
+            known: self.valid_mask.into(),
+            known_shift: DATA_VALID_SHIFT,
+        }
     }
 }
 
@@ -205,6 +220,15 @@ impl<F: PciFunction> RxKernel for Receive<F> {
             return Err(RxError::Header);
         }
         self.set_checksum(frame)
+    }
+
+    #[inline(always)]
+    fn hooked(&mut self) -> RxHooked<'_> {
+        if self.missing > 0 {
+            return RxHooked::whole();
+        }
+        let rules = self.rules;
+        RxHooked::split(&mut self.ring, rules.of_hooks())
     }
 
     #[inline(always)]

@@ -9,7 +9,7 @@ const UNCOUNTED: &[&str] = &["multicast", "rx_crc_errors", "rx_over_errors", "rx
 /// What the queues counted.
 pub(crate) fn stats(rx: &Totals, tx: &Totals) -> Stats {
     let mut stats = Stats::default();
-    stats.rx_packets = rx.packets;
+    stats.rx_packets = rx.packets + rx.in_place;
     stats.rx_bytes = rx.bytes;
     stats.rx_errors = rx.errors;
     stats.rx_frame_errors = rx.header_errors;

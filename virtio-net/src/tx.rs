@@ -10,8 +10,8 @@ use driver_core::buf::{Batch, BufPool, Frame};
 use driver_core::ether::MIN_FRAME_BYTES;
 use driver_core::host::PciFunction;
 use driver_core::offload::Work;
-use driver_core::queue::QueueFault;
 use driver_core::queue::core::{Put, Stop, TxCore, TxKernel, WhyStuck};
+use driver_core::queue::{QueueFault, TxHooked};
 use driver_core::ring::split::SplitTx;
 use driver_core::ring::{REPORT_EVERY, Reclaimed};
 
@@ -80,6 +80,14 @@ impl<F: PciFunction> TxKernel for Transmit<F> {
         let Some(max_bytes) = self.max_ordinary_bytes else { return Put::default() };
         let (_, bytes) = self.ring.put_ordinary(batch, MIN_FRAME_BYTES as u16, max_bytes);
         Put { bytes, again: false }
+    }
+
+    #[inline(always)]
+    fn hooked(&mut self) -> TxHooked<'_> {
+        match self.max_ordinary_bytes {
+            Some(max_bytes) => TxHooked::split(&mut self.ring, MIN_FRAME_BYTES as u16, max_bytes),
+            None => TxHooked::whole(),
+        }
     }
 
     fn offload(&self, _frame: &Frame) -> Work {

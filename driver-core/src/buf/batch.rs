@@ -133,6 +133,16 @@ impl Batch {
         Some(frame)
     }
 
+    /// Takes the newest frame.
+    pub(crate) fn pop_back(&mut self) -> Option<Frame> {
+        if self.is_empty() {
+            return None;
+        }
+        self.tail -= 1;
+        // SAFETY: the frame before the tail was initialised, and moving the tail before it makes this the only copy.
+        Some(unsafe { self.frames.get_unchecked(self.tail).assume_init_read() })
+    }
+
     /// Moves the frames at the front of `other` to the back, as many as fit, and returns how many. As many empty buffers of the first frame's pool
     /// go from this batch's cache to `other`'s, as far as they are there: what receive takes and transmit completes finds its way back.
     pub fn take_from(&mut self, other: &mut Self) -> usize {
@@ -343,6 +353,12 @@ impl Batch {
     pub(crate) fn forget_all(&mut self) {
         self.head = 0;
         self.tail = 0;
+    }
+
+    /// Takes an empty buffer of `pool` that is at hand.
+    #[inline(always)]
+    pub(crate) fn take_ready(&mut self, pool: NonNull<PoolInner>) -> Option<RawBuf> {
+        self.cache.take_ready(pool)
     }
 
     /// Takes one empty buffer of `pool`: from the cache, else from the pool, by the block.

@@ -41,6 +41,16 @@ impl RawBuf {
         Self(unsafe { NonZero::new_unchecked(ptr.addr().get() as u64) })
     }
 
+    /// The buffer whose home address is `word`.
+    ///
+    /// # Safety
+    /// It is such an address, which is not 0.
+    #[inline(always)]
+    pub(crate) unsafe fn of_word(word: u64) -> Self {
+        // SAFETY: the caller's.
+        Self(unsafe { NonZero::new_unchecked(word) })
+    }
+
     /// What a ring's slot holds where it holds no buffer: an odd number, while home addresses are multiples of [`LINE_BYTES`].
     pub(crate) const MARK: Self = Self(NonZero::<u64>::MIN);
 

@@ -3,9 +3,12 @@
 use alloc::boxed::Box;
 
 use crate::buf::batch::Batch;
+use crate::buf::frame::Frame;
 use crate::host::pci::{Interrupt, PciError};
 use crate::queue::refusal::{Refusal, TxDrops};
 use crate::ring::fault::QueueFault;
+use crate::ring::hook::{RxHooked, TxHooked};
+use crate::ring::verdict::Settled;
 
 /// How many frames a poll takes unless the caller says otherwise (Linux's NAPI weight).
 pub const DEFAULT_BUDGET: usize = 64;
@@ -86,6 +89,15 @@ pub trait RxQueue: Send {
 
     /// What this queue counted itself.
     fn counters(&self) -> RxCounters;
+
+    /// For [`PollWith`](crate::queue::PollWith), which is what programs call: begins a call with a hook. A queue that stands above another leaves it as it is, so that
+    /// frames are judged when they have come through it; one that hands the ring of the queue below on has its frames judged where they lie.
+    fn hook_begin(&mut self) -> RxHooked<'_> {
+        RxHooked::whole()
+    }
+
+    /// For [`PollWith`](crate::queue::PollWith): counts what the hook settled, and hands emptied slots to the device.
+    fn hook_end(&mut self, _settled: &Settled, _batch: &mut Batch) {}
 }
 
 impl<Q: RxQueue + ?Sized> RxQueue for Box<Q> {
@@ -103,6 +115,12 @@ impl<Q: RxQueue + ?Sized> RxQueue for Box<Q> {
     }
     fn counters(&self) -> RxCounters {
         (**self).counters()
+    }
+    fn hook_begin(&mut self) -> RxHooked<'_> {
+        (**self).hook_begin()
+    }
+    fn hook_end(&mut self, settled: &Settled, batch: &mut Batch) {
+        (**self).hook_end(settled, batch);
     }
 }
 
@@ -218,6 +236,27 @@ pub trait TxQueue: Send {
 
     /// What this queue counted itself.
     fn counters(&self) -> TxCounters;
+
+    /// For [`PollWith`](crate::queue::PollWith), which is what programs call: lends the ring for buffers that a hook sends. A queue that stands above another
+    /// leaves it as it is, and gets frames by [`TxQueue::submit`].
+    fn hook_begin(&mut self, _batch: &mut Batch) -> TxHooked<'_> {
+        TxHooked::whole()
+    }
+
+    /// For [`PollWith`](crate::queue::PollWith): counts `frames` more frames of `bytes` bytes that went into the ring since [`TxQueue::hook_begin`], and shows them to the
+    /// device.
+    fn hook_end(&mut self, _frames: u32, _bytes: u64) {}
+
+    /// For [`PollWith`](crate::queue::PollWith): submits one frame.
+    ///
+    /// # Errors
+    /// The frame, where it was not taken, and whether the queue takes no other either.
+    fn hook_frame(&mut self, frame: Frame) -> Result<(), (Frame, bool)> {
+        let mut batch = Batch::new(1);
+        batch.push(frame).map_err(|frame| (frame, false))?;
+        let state = self.submit(&mut batch);
+        batch.pop().map_or(Ok(()), |frame| Err((frame, matches!(state, TxState::Stopped | TxState::Broken(_)))))
+    }
 }
 
 impl<Q: TxQueue + ?Sized> TxQueue for Box<Q> {
@@ -250,6 +289,15 @@ impl<Q: TxQueue + ?Sized> TxQueue for Box<Q> {
     }
     fn counters(&self) -> TxCounters {
         (**self).counters()
+    }
+    fn hook_begin(&mut self, batch: &mut Batch) -> TxHooked<'_> {
+        (**self).hook_begin(batch)
+    }
+    fn hook_end(&mut self, frames: u32, bytes: u64) {
+        (**self).hook_end(frames, bytes);
+    }
+    fn hook_frame(&mut self, frame: Frame) -> Result<(), (Frame, bool)> {
+        (**self).hook_frame(frame)
     }
 }
 
@@ -285,6 +333,28 @@ pub struct RxCounters {
     pub stalls: u64,
     /// Doorbells that were rung.
     pub doorbells: u64,
+    /// What hooks did with frames, by verdict.
+    pub hook: HookCounters,
+}
+
+/// What hooks did with the frames of one receive queue, by verdict.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HookCounters {
+    /// Frames handed up, those of `full` that were among them.
+    pub passed: u64,
+    /// Frames dropped.
+    pub dropped: u64,
+    /// Frames whose verdict was to abort, or that were to go to a queue that is not there. They were dropped.
+    pub aborted: u64,
+    /// Frames sent out of the first transmit queue.
+    pub sent: u64,
+    /// Frames sent out of another.
+    pub redirected: u64,
+    /// Frames that were to be sent and were not: the queue was full or broken, or refused them. They were dropped or handed up, as [`WhenFull`](crate::queue::WhenFull) says.
+    pub full: u64,
+    /// Frames that were to be handed up or sent, and were dropped since there was no empty buffer to take their buffer's place.
+    pub no_buffer: u64,
 }
 
 /// Counters of one transmit queue.

@@ -89,6 +89,19 @@ impl Pair {
     pub fn low_high(self, other: Self) -> Self {
         Self(imp::low_high(self.0, other.0))
     }
+    /// The high word of `self` and the high word of `other`.
+    #[inline(always)]
+    #[must_use]
+    pub(crate) fn high_high(self, other: Self) -> Self {
+        Self(imp::high_high(self.0, other.0))
+    }
+}
+
+/// The words of four pairs in order.
+#[inline(always)]
+pub(crate) fn flat(pairs: [Pair; 4]) -> [u64; 8] {
+    let [[a, b], [c, d], [e, f], [g, h]] = pairs.map(Pair::words);
+    [a, b, c, d, e, f, g, h]
 }
 
 /// A shift that leaves nothing of a length.
@@ -192,6 +205,11 @@ mod simd {
     }
 
     #[inline(always)]
+    pub(super) fn high_high(a: Repr, b: Repr) -> Repr {
+        sse2!(x86::_mm_unpackhi_epi64(a, b))
+    }
+
+    #[inline(always)]
     fn gather(l: [u16; 8]) -> Repr {
         let [a, b, c, d, e, f, g, h] = l.map(u16::cast_signed);
         sse2!(x86::_mm_set_epi16(h, g, f, e, d, c, b, a))
@@ -266,6 +284,9 @@ mod scalar {
     pub(super) fn low_high(a: Repr, b: Repr) -> Repr {
         Repr([a.0[0], b.0[1]])
     }
+    pub(super) fn high_high(a: Repr, b: Repr) -> Repr {
+        Repr([a.0[1], b.0[1]])
+    }
     pub(super) fn length_words(lens: [u16; 8], base: Repr, shift: u32) -> [Repr; 4] {
         let base = low(base);
         let [a, b, c, d, e, f, g, h] = lens.map(u64::from).map(|len| base | len | len.checked_shl(shift).unwrap_or(0));
@@ -299,6 +320,7 @@ mod tests {
             prop_assert_eq!(of_simd(simd::high_zero(va)), of_scalar(scalar::high_zero(sa)));
             prop_assert_eq!(of_simd(simd::low_low(va, vb)), of_scalar(scalar::low_low(sa, sb)));
             prop_assert_eq!(of_simd(simd::low_high(va, vb)), of_scalar(scalar::low_high(sa, sb)));
+            prop_assert_eq!(of_simd(simd::high_high(va, vb)), of_scalar(scalar::high_high(sa, sb)));
             for shift in [shift, 46, super::NOWHERE] {
                 let base = base & !(0xffff | 0xffff_u64.checked_shl(shift).unwrap_or(0));
                 let of_simd = simd::length_words(lens, simd::new(base, base), shift).map(of_simd);

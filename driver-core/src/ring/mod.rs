@@ -18,6 +18,7 @@
 //! | ready | sees what the device is done with; nothing is taken that it did not see | `is_ready`; each take looks for itself | `has_report` | `ready`, `is_ready` | `ready` |
 //! | take | moves received frames to a batch | `take_blocks`, `take_plain`, `take`; `skip` | | `take_ordinary`, `take` | |
 //! | put | moves frames of a batch to the device | | `put_blocks`, `put_plain`, `put_only`, `put_segment` | | `put_ordinary`, `put` |
+//! | judge | lets a hook say what becomes of frames in their slots, and moves those that go | with a `TxRing` | with an `RxRing` | with a `SplitTx` | with a `SplitRx` |
 //! | reclaim | takes the buffers of sent frames back | | `reclaim` | | `reclaim` |
 //! | refill | lends empty buffers in place of those taken | with each take | | `covered`, then `refill` | |
 //! | publish | shows the device what it may use from now on | `tail`, which the driver writes to a register | `report_last`, then `tail` | `publish` | `publish` |
@@ -37,6 +38,7 @@
 pub(crate) mod desc;
 pub(crate) mod error;
 pub(crate) mod fault;
+pub(crate) mod hook;
 pub(crate) mod lane;
 pub(crate) mod memory;
 pub(crate) mod owners;
@@ -48,14 +50,17 @@ pub mod split;
 #[cfg(test)]
 mod tests;
 pub(crate) mod tx;
+pub(crate) mod verdict;
 pub(crate) mod words;
 
 pub use desc::{BLOCK, DESC_BYTES, DescRing};
 pub use error::{RingError, RulePart, RulesError};
 pub use fault::QueueFault;
+pub use hook::{RxHooked, TxHooked};
 pub use lane::Pair;
 pub use memory::{RingMemory, RingPart};
 pub use rules::{RxRules, TxRules};
 pub use rx::{RxRing, RxTakeError};
 pub use tx::{REPORT_EVERY, Reclaimed, TxRing};
+pub use verdict::{FrameView, Hook, Settled, SettledRest, Verdict, WhenFull};
 pub use words::{DmaWords, Word};

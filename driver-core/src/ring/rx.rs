@@ -34,29 +34,29 @@ const NEVER: u64 = 1 << LEN_SHIFT;
 /// Dropping it leaks its memory and buffers, since nothing here knows whether the device still writes to them; a driver that has seen the hardware
 /// queue stop calls [`RxRing::release`].
 pub struct RxRing {
-    desc: core::mem::ManuallyDrop<DescRing>,
+    pub(super) desc: core::mem::ManuallyDrop<DescRing>,
     /// The buffer that is lent with each descriptor.
-    slots: Box<[RawBuf]>,
-    pool: BufPool,
+    pub(super) slots: Box<[RawBuf]>,
+    pub(super) pool: BufPool,
     /// The next descriptor that the device completes.
-    next: u32,
+    pub(super) next: u32,
     /// What the tested bits of an ordinary frame are; with [`NEVER`] among them while only the scalar path may run.
-    ordinary: u64,
+    pub(super) ordinary: u64,
     /// The bits that a frame in one buffer has: done and end.
-    whole: u64,
-    done: u64,
-    end: u64,
+    pub(super) whole: u64,
+    pub(super) done: u64,
+    pub(super) end: u64,
     /// Those of `RxRules`, and every length that has a bit outside of the buffer's size.
-    unusual: u64,
+    pub(super) unusual: u64,
     /// The bits that decide whether a frame is ordinary.
-    tested: u64,
+    pub(super) tested: u64,
     /// How long an ordinary frame is at most, where that is more than `unusual` lets through; else 0.
-    max_len: u16,
+    pub(super) max_len: u16,
     /// The bits of the first word that a frame keeps: not those that the rules drop, nor those where it has its queue.
-    kept: u64,
-    queue: u64,
+    pub(super) kept: u64,
+    pub(super) queue: u64,
     /// IOVA minus pointer, of the pool.
-    delta: u64,
+    pub(super) delta: u64,
 }
 
 /// Why [`RxRing::take`] took nothing.
@@ -168,6 +168,12 @@ impl RxRing {
         &self.pool
     }
 
+    /// How many bytes a frame in one buffer has at most.
+    #[inline(always)]
+    pub(super) fn room_bytes(&self) -> u32 {
+        self.pool.inner().data_bytes.min(0xffff)
+    }
+
     /// The next descriptor that the device completes.
     #[inline(always)]
     pub fn next(&self) -> u32 {
@@ -208,7 +214,7 @@ impl RxRing {
 
     /// Whether completion words are those of an ordinary whole frame.
     #[inline(always)]
-    fn is_ordinary(&self, words: Pair) -> bool {
+    pub(super) fn is_ordinary(&self, words: Pair) -> bool {
         words.high() & self.tested == self.ordinary || self.max_len > 0 && self.is_long_ordinary(words)
     }
 
@@ -390,7 +396,7 @@ impl RxRing {
     }
 
     #[inline(always)]
-    fn rearm(&mut self, buf: RawBuf) {
+    pub(super) fn rearm(&mut self, buf: RawBuf) {
         let iova = buf.word().wrapping_add(self.delta);
         self.desc.store(self.next, Pair::new(iova, 0));
         self.next = (self.next + 1) & self.desc.mask();

@@ -31,33 +31,33 @@ pub const REPORT_EVERY: u32 = 32;
 /// Dropping it leaks its memory and the buffers in flight, since nothing here knows whether the device still reads them; a driver that has seen the
 /// hardware queue stop calls [`TxRing::release`].
 pub struct TxRing {
-    desc: core::mem::ManuallyDrop<DescRing>,
+    pub(super) desc: core::mem::ManuallyDrop<DescRing>,
     /// Buffers in flight at `head..tail`.
-    slots: Box<[RawBuf]>,
+    pub(super) slots: Box<[RawBuf]>,
     /// Of which pools they are.
-    owners: Owners,
+    pub(super) owners: Owners,
     /// Lengths of frames in flight, at their first descriptor, where somebody asked for them.
-    bytes: Box<[u32]>,
+    pub(super) bytes: Box<[u32]>,
     /// Descriptors that report, oldest at `report_head`.
-    reports: Box<[u32]>,
-    report_head: u32,
-    report_tail: u32,
-    pool: BufPool,
-    head: u32,
-    tail: u32,
+    pub(super) reports: Box<[u32]>,
+    pub(super) report_head: u32,
+    pub(super) report_tail: u32,
+    pub(super) pool: BufPool,
+    pub(super) head: u32,
+    pub(super) tail: u32,
     /// Descriptors since the last that asked for a report, with those that `singles` may add.
-    unreported: u32,
+    pub(super) unreported: u32,
     /// How many frames may still go by [`TxRing::put_only`].
-    singles: u32,
-    rules: TxRules,
-    lengths: LengthLanes,
+    pub(super) singles: u32,
+    pub(super) rules: TxRules,
+    pub(super) lengths: LengthLanes,
     /// The shortest ordinary frame, and longest less shortest, in bytes.
-    min_bytes: u32,
-    len_span: u32,
+    pub(super) min_bytes: u32,
+    pub(super) len_span: u32,
     /// See [`TxRules::length_factor`].
-    length_factor: u64,
+    pub(super) length_factor: u64,
     /// What was last written for a descriptor: memory that the device can write is not read back.
-    last: Pair,
+    pub(super) last: Pair,
 }
 
 // SAFETY: the raw pointers name pools whose buffers this ring owns; both may be owned by any thread.
@@ -248,12 +248,12 @@ impl TxRing {
 
     /// The second word of a whole frame of `len` bytes.
     #[inline(always)]
-    fn word(&self, len: u32) -> u64 {
+    pub(super) fn word(&self, len: u32) -> u64 {
         self.rules.command | (u64::from(len) * self.length_factor)
     }
 
     #[inline(always)]
-    fn push_report(&mut self, index: u32) {
+    pub(super) fn push_report(&mut self, index: u32) {
         // SAFETY: the position is masked, and `reports` has as many places as the ring.
         unsafe { *self.reports.get_unchecked_mut((self.report_tail & self.desc.mask()) as usize) = index };
         self.report_tail = self.report_tail.wrapping_add(1);
@@ -318,7 +318,7 @@ impl TxRing {
 
     /// Takes back what [`TxRing::allow_singles`] allowed and was not used.
     #[inline(always)]
-    fn count_singles(&mut self) {
+    pub(super) fn count_singles(&mut self) {
         self.unreported -= self.singles;
         self.singles = 0;
     }
@@ -347,7 +347,7 @@ impl TxRing {
     }
 
     #[inline(always)]
-    fn store(&mut self, slot: RawBuf, iova: u64, mut word: u64, may_report: bool) {
+    pub(super) fn store(&mut self, slot: RawBuf, iova: u64, mut word: u64, may_report: bool) {
         self.count_singles();
         let at = self.tail;
         // A word that came from outside must not look reported, nor ask for a report that is not in `reports`.

@@ -241,6 +241,23 @@ impl Frame {
         (N <= self.headroom()).then(|| unsafe { self.0.ptr.sub(N).cast().as_mut() })
     }
 
+    /// Sets start and length of a frame of one segment.
+    ///
+    /// # Safety
+    /// `len` bytes from `start` on lie in the frame's buffer.
+    pub(crate) unsafe fn set_ends(&mut self, start: NonNull<u8>, len: usize) {
+        if start != self.0.ptr {
+            self.0.ptr = start;
+            self.set(TAG_MOVED, TAG_MOVED);
+        }
+        self.set_linear_len(len);
+    }
+
+    /// The words as a hook sees them: those that a device wrote, where nothing was said otherwise since; the length in any case.
+    pub(crate) fn view_words(&self) -> Words {
+        self.0.words
+    }
+
     /// Moves `ptr`; the caller has checked that it stays in the buffer.
     pub(super) fn move_start(&mut self, by: isize) {
         if by != 0 {

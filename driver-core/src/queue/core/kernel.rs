@@ -8,6 +8,7 @@ use crate::buf::pool::BufPool;
 use crate::offload::Work;
 use crate::queue::core::lent::{Lent, Silence, Stop};
 use crate::ring::fault::QueueFault;
+use crate::ring::hook::{RxHooked, TxHooked};
 use crate::ring::tx::Reclaimed;
 
 /// Ordinary frames that went from a ring into a batch.
@@ -145,6 +146,12 @@ pub trait RxKernel: fmt::Debug + Send {
         Ok(())
     }
 
+    /// The ring, for a hook to judge its frames where they lie, behind [`RxKernel::ready`]; [`RxHooked::whole`] in the middle of a frame of several buffers. What the
+    /// hook settled and emptied is refilled and published as what is taken.
+    fn hooked(&mut self) -> RxHooked<'_> {
+        RxHooked::whole()
+    }
+
     /// Puts empty buffers into the slots that were emptied, where taking has not done so.
     fn refill(&mut self, _batch: &mut Batch) {}
 
@@ -253,6 +260,11 @@ pub trait TxKernel: fmt::Debug + Send {
 
     /// Queues a frame of so many bytes, whatever it is like. It asks for nothing but what [`TxKernel::offload`] says, the place of a checksum lies in it, the device reaches all its segments, and its descriptors are free.
     fn put_unusual(&mut self, frame: Frame, bytes: usize);
+
+    /// The ring, for buffers that a hook sends out of a receive ring.
+    fn hooked(&mut self) -> TxHooked<'_> {
+        TxHooked::whole()
+    }
 
     /// Sees to it that the device reports all that is queued, before it is published: the next frame may find too little room, and then nothing follows
     /// until these come back.

@@ -9,11 +9,13 @@
 //! | --- | --- |
 //! | `kernel` | what a driver brings |
 //! | `rx`, `tx` | the queues |
+//! | `hook` | what they do for hooks |
 //! | `check` | what every transmit queue asks of a frame |
 //! | `seat` | what queue and control handle know of one another |
 //! | `lent` | memory that a device was lent, and the word for which it comes back |
 
 pub(crate) mod check;
+pub(crate) mod hook;
 pub(crate) mod kernel;
 pub(crate) mod lent;
 pub(crate) mod rx;

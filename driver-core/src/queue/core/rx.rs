@@ -13,6 +13,8 @@ use crate::queue::core::kernel::{NotTaken, Piece, RxError, RxKernel, Taken};
 use crate::queue::core::lent::Stop;
 use crate::queue::core::seat::Seat;
 use crate::ring::fault::QueueFault;
+use crate::ring::hook::RxHooked;
+use crate::ring::verdict::Settled;
 
 /// How large a received frame may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,8 +31,8 @@ pub struct RxLimits {
 /// Dropped while the device runs, it stops its hardware queue first, or leaves its ring and buffers to be freed when the whole device is silent. Where the
 /// device does not confirm that, they leak, since it may still write to them.
 pub struct RxCore<K: RxKernel> {
-    kernel: ManuallyDrop<K>,
-    seat: Arc<Seat>,
+    pub(super) kernel: ManuallyDrop<K>,
+    pub(super) seat: Arc<Seat>,
     /// The first buffers of a frame of which not all have come yet.
     partial: Option<Partial>,
     limits: RxLimits,
@@ -46,7 +48,7 @@ struct Partial {
 }
 
 /// What became of one descriptor.
-enum Step {
+pub(super) enum Step {
     /// A frame went to the batch.
     Frame,
     /// It was used up, but gave no frame, or none yet.
@@ -79,7 +81,7 @@ impl<K: RxKernel> RxCore<K> {
     }
 
     #[inline(always)]
-    fn ring_doorbell(&mut self) {
+    pub(super) fn ring_doorbell(&mut self) {
         self.seat.tally().doorbells.add(1);
         self.kernel.ring_doorbell();
     }
@@ -183,7 +185,7 @@ impl<K: RxKernel> RxCore<K> {
     }
 
     #[inline(always)]
-    fn count_bytes(&self, bytes: u64) {
+    pub(super) fn count_bytes(&self, bytes: u64) {
         if K::COUNTS_BYTES {
             self.seat.tally().bytes.add(bytes);
         }
@@ -270,7 +272,7 @@ impl<K: RxKernel> RxCore<K> {
 
     #[cold]
     #[inline(never)]
-    fn break_queue(&mut self, fault: QueueFault) -> Step {
+    pub(super) fn break_queue(&mut self, fault: QueueFault) -> Step {
         log::error!("{} receive queue {} is broken: {fault}", K::DRIVER, self.index);
         if self.partial.take().is_some() {
             self.seat.tally().errors.add(1);
@@ -323,7 +325,18 @@ impl<K: RxKernel> RxQueue for RxCore<K> {
 
     fn counters(&self) -> RxCounters {
         let all = self.seat.tally().totals();
-        RxCounters { packets: all.packets, errors: all.errors, stalls: all.stalls, doorbells: all.doorbells }
+        let hook = self.seat.tally().hook_counters();
+        RxCounters { packets: all.packets, errors: all.errors, stalls: all.stalls, doorbells: all.doorbells, hook }
+    }
+
+    #[inline(always)]
+    fn hook_begin(&mut self) -> RxHooked<'_> {
+        self.begin_hook()
+    }
+
+    #[inline(always)]
+    fn hook_end(&mut self, settled: &Settled, batch: &mut Batch) {
+        self.end_hook(settled, batch);
     }
 }
 

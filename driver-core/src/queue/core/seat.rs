@@ -220,6 +220,22 @@ pub struct Tally {
     pub(super) stalls: Count,
     pub(super) bounced: Count,
     pub(super) lost: Count,
+    pub(super) hook: HookTally,
+}
+
+/// What hooks did with frames, by verdict.
+#[derive(Debug, Default)]
+pub(super) struct HookTally {
+    pub(super) passed: Count,
+    pub(super) dropped: Count,
+    pub(super) aborted: Count,
+    pub(super) sent: Count,
+    pub(super) redirected: Count,
+    pub(super) full: Count,
+    pub(super) full_dropped: Count,
+    /// Of all of these but the passed, frames that had been handed up before.
+    pub(super) whole: Count,
+    pub(super) no_buffer: Count,
 }
 
 impl Tally {
@@ -236,6 +252,7 @@ impl Tally {
             stalls: self.stalls.value(),
             bounced: self.bounced.value(),
             lost: self.lost.value(),
+            in_place: self.settled_in_place(),
         }
     }
 }
@@ -262,6 +279,8 @@ pub struct Totals {
     pub bounced: u64,
     /// Frames that were given up with their queue: taken from the caller and not sent, or received and not handed up.
     pub lost: u64,
+    /// Received frames that a hook dropped or sent where they lay: not among `packets`.
+    pub in_place: u64,
 }
 
 impl AddAssign for Totals {
@@ -275,5 +294,6 @@ impl AddAssign for Totals {
         self.stalls += other.stalls;
         self.bounced += other.bounced;
         self.lost += other.lost;
+        self.in_place += other.in_place;
     }
 }

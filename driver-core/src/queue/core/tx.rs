@@ -17,6 +17,7 @@ use crate::queue::core::seat::{Seat, Watch};
 use crate::queue::gate::TxGate;
 use crate::queue::refusal::Refusal;
 use crate::ring::fault::QueueFault;
+use crate::ring::hook::TxHooked;
 use crate::ring::tx::Reclaimed;
 
 /// A transmit queue: what the queues of all drivers do alike, over a driver's kernel.
@@ -27,9 +28,9 @@ use crate::ring::tx::Reclaimed;
 // instructions (`ci/bench/run --cycles`, b=1).
 #[repr(align(64))]
 pub struct TxCore<K: TxKernel> {
-    kernel: ManuallyDrop<K>,
-    seat: Arc<Seat>,
-    gate: TxGate,
+    pub(super) kernel: ManuallyDrop<K>,
+    pub(super) seat: Arc<Seat>,
+    pub(super) gate: TxGate,
     /// With more descriptors free than this, one frame cannot make the gate stop, and a running gate cannot be stopped.
     never_stops_above: u32,
     limits: FrameLimits,
@@ -166,7 +167,7 @@ impl<K: TxKernel> TxCore<K> {
 
     /// Counts what was taken and shows it to the device.
     #[inline(always)]
-    fn publish(&mut self, taken: usize) {
+    pub(super) fn publish(&mut self, taken: usize) {
         let tells = self.kernel.publish();
         self.seat.tally().packets.add(taken as u64);
         if tells {
@@ -181,7 +182,7 @@ impl<K: TxKernel> TxCore<K> {
     }
 
     #[inline(always)]
-    fn count_bytes(&self, bytes: u64) {
+    pub(super) fn count_bytes(&self, bytes: u64) {
         if K::COUNTS_BYTES {
             self.seat.tally().bytes.add(bytes);
         }
@@ -189,7 +190,7 @@ impl<K: TxKernel> TxCore<K> {
 
     /// Wakes the queue where what came back makes enough room.
     #[inline(always)]
-    fn count_reclaimed(&mut self, Reclaimed { descriptors, bytes }: Reclaimed) {
+    pub(super) fn count_reclaimed(&mut self, Reclaimed { descriptors, bytes }: Reclaimed) {
         if descriptors > 0 {
             self.gate.completed(bytes);
             if self.gate.after_reclaim(self.kernel.free()) {
@@ -201,7 +202,7 @@ impl<K: TxKernel> TxCore<K> {
     /// The gate is closed, and not enough came back to open it.
     #[cold]
     #[inline(never)]
-    fn still_stopped(&mut self) -> TxState {
+    pub(super) fn still_stopped(&mut self) -> TxState {
         self.look_for_hang();
         if self.seat.is_running() { TxState::Stopped } else { self.broken() }
     }
@@ -244,7 +245,7 @@ impl<K: TxKernel> TxCore<K> {
 
     #[cold]
     #[inline(never)]
-    fn break_queue(&mut self, fault: QueueFault) {
+    pub(super) fn break_queue(&mut self, fault: QueueFault) {
         log::error!("{} transmit queue {} is broken: {fault}", K::DRIVER, self.index);
         self.seat.set_failed(fault);
     }
@@ -252,7 +253,7 @@ impl<K: TxKernel> TxCore<K> {
     /// Nothing will complete any more: who waits for room is woken, and learns from the next submit why.
     #[cold]
     #[inline(never)]
-    fn broken(&mut self) -> TxState {
+    pub(super) fn broken(&mut self) -> TxState {
         let fault = self.fault().unwrap_or(QueueFault::Stopped);
         if self.gate.open() {
             self.wake();
@@ -454,6 +455,16 @@ impl<K: TxKernel> TxQueue for TxCore<K> {
         let all = self.seat.tally().totals();
         let (stops, wakes) = self.gate.transitions();
         TxCounters { packets: all.packets, bounced: all.bounced, stops, wakes, doorbells: all.doorbells }
+    }
+
+    #[inline(always)]
+    fn hook_begin(&mut self, batch: &mut Batch) -> TxHooked<'_> {
+        self.begin_hook(batch)
+    }
+
+    #[inline(always)]
+    fn hook_end(&mut self, frames: u32, bytes: u64) {
+        self.end_hook(frames, bytes);
     }
 }
 

@@ -9,10 +9,12 @@
 //!
 //! Of what the device can write only the used ring is ever read, each word once for each decision, and every index is checked before it is used.
 
+pub(crate) mod hook;
 mod queue;
 mod rx;
 mod tx;
 
+pub use hook::{HEADER_BYTES, HookRules};
 pub use queue::{F_INDIRECT, F_NEXT, F_WRITE, SplitQueue, UsedIndex, descriptor, need_event};
 pub use rx::{SplitRx, SplitTaken};
 pub use tx::SplitTx;

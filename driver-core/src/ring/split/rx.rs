@@ -22,16 +22,16 @@ use crate::ring::fault::QueueFault;
 /// Dropping it leaks its memory and buffers, since nothing here knows whether the device still writes to them; a driver that has seen the device
 /// stop calls [`SplitRx::release`].
 pub struct SplitRx<const HEADER: usize> {
-    queue: ManuallyDrop<SplitQueue>,
+    pub(super) queue: ManuallyDrop<SplitQueue>,
     /// The buffer behind each descriptor while the device has it.
-    slots: Box<[Option<RawBuf>]>,
+    pub(super) slots: Box<[Option<RawBuf>]>,
     /// Slots that are empty, at `..owed_count`.
-    owed: Box<[u16]>,
-    owed_count: usize,
-    pool: BufPool,
+    pub(super) owed: Box<[u16]>,
+    pub(super) owed_count: usize,
+    pub(super) pool: BufPool,
     /// IOVA minus pointer, of the pool.
-    delta: u64,
-    lent_bytes: u32,
+    pub(super) delta: u64,
+    pub(super) lent_bytes: u32,
 }
 
 /// What [`SplitRx::take`] found.
@@ -102,7 +102,7 @@ impl<const HEADER: usize> SplitRx<HEADER> {
 
     /// Where the device writes when it is lent `buf`.
     #[inline(always)]
-    fn iova_of(&self, buf: RawBuf) -> u64 {
+    pub(super) fn iova_of(&self, buf: RawBuf) -> u64 {
         buf.word().wrapping_add(self.delta).wrapping_sub(HEADER as u64)
     }
 

@@ -27,7 +27,7 @@ const TABLE: usize = 16;
 const END: u16 = u16::MAX;
 
 /// The low bits of a slot that holds a buffer: the name of its pool. A home address has them clear.
-const TAG_MASK: u64 = LINE_BYTES as u64 - 1;
+pub(super) const TAG_MASK: u64 = LINE_BYTES as u64 - 1;
 /// What a slot says that is empty. Like [`FRAME`], it has a tag that is no pool's.
 const EMPTY: u64 = TAG_MASK;
 /// A slot that holds no buffer but says that a whole frame lies in `frames`.
@@ -40,22 +40,22 @@ const FRAME: u64 = TAG_MASK + LINE_BYTES as u64;
 /// Dropping it leaks its memory and the frames in flight, since nothing here knows whether the device still reads them; a driver that has seen the device
 /// stop calls [`SplitTx::release`].
 pub struct SplitTx<const HEADER: usize> {
-    queue: ManuallyDrop<SplitQueue>,
-    headers: ManuallyDrop<DmaWords<u32>>,
-    tables: ManuallyDrop<Option<DescRing>>,
+    pub(super) queue: ManuallyDrop<SplitQueue>,
+    pub(super) headers: ManuallyDrop<DmaWords<u32>>,
+    pub(super) tables: ManuallyDrop<Option<DescRing>>,
     /// The buffer in flight behind each descriptor, with the tag of its pool; [`EMPTY`], or [`FRAME`].
-    slots: Box<[u64]>,
-    sources: Sources,
+    pub(super) slots: Box<[u64]>,
+    pub(super) sources: Sources,
     /// Frames in flight that are more than one buffer.
-    frames: ManuallyDrop<Box<[Option<Frame>]>>,
+    pub(super) frames: ManuallyDrop<Box<[Option<Frame>]>>,
     /// Descriptors that are free, at `..free_count`.
-    free: Box<[u16]>,
-    free_count: usize,
+    pub(super) free: Box<[u16]>,
+    pub(super) free_count: usize,
     /// Shadow of each descriptor's `next`: what the device could write to the table is never read.
-    next: Box<[u16]>,
+    pub(super) next: Box<[u16]>,
     /// How many frames may still go by [`SplitTx::put_only`].
-    singles: u32,
-    pool: BufPool,
+    pub(super) singles: u32,
+    pub(super) pool: BufPool,
 }
 
 impl<const HEADER: usize> SplitTx<HEADER> {
@@ -176,7 +176,7 @@ impl<const HEADER: usize> SplitTx<HEADER> {
     /// # Safety
     /// A frame with this pool word is alive.
     #[inline(always)]
-    unsafe fn turn_to(&mut self, word: NonNull<PoolInner>) -> bool {
+    pub(super) unsafe fn turn_to(&mut self, word: NonNull<PoolInner>) -> bool {
         let Self { sources, slots, .. } = self;
         // SAFETY: the caller's.
         let is_source = unsafe { sources.is_source(word) || sources.turn_to(word, &|name| slots.iter().any(|slot| slot & TAG_MASK == name.into())) };
@@ -265,7 +265,7 @@ impl<const HEADER: usize> SplitTx<HEADER> {
     /// # Safety
     /// It is the home of a buffer with `HEADER` bytes of headroom, which the caller owns.
     #[inline(always)]
-    unsafe fn place_header(ptr: NonNull<u8>) -> u64 {
+    pub(super) unsafe fn place_header(ptr: NonNull<u8>) -> u64 {
         // SAFETY: the caller's.
         unsafe { ptr.sub(HEADER).cast::<[u8; HEADER]>().write([0; HEADER]) };
         RawBuf::at(ptr).word()
@@ -360,7 +360,7 @@ impl<const HEADER: usize> SplitTx<HEADER> {
         Ok(())
     }
 
-    fn take_free(&mut self) -> Option<u16> {
+    pub(super) fn take_free(&mut self) -> Option<u16> {
         let top = self.free_count.checked_sub(1)?;
         self.free_count = top;
         self.free.get(top).copied()

@@ -42,7 +42,7 @@ impl TxRing {
 
     /// Frees the `count` oldest slots and returns their frames' bytes.
     #[inline(always)]
-    pub(super) fn free_slots(&mut self, batch: &mut Batch, count: u32) -> u64 {
+    pub(in crate::ring) fn free_slots(&mut self, batch: &mut Batch, count: u32) -> u64 {
         let mut left = count;
         while left > 0 {
             let run = left.min(self.desc.len() - self.head);

@@ -17,6 +17,8 @@ use crate::device::contract::NetDevice;
 pub(super) struct RxLine {
     /// Frames that came into batches.
     pub(super) delivered: u64,
+    /// Frames that hooks settled where they lay.
+    pub(super) in_place: u64,
     /// Frames that the queue found bad, by its own word.
     pub(super) errors: u64,
 }
@@ -193,17 +195,21 @@ impl Book {
     }
 
     fn wrong_rx(&self, device: &Device, accounts: &Accounts, end: End) -> Option<String> {
-        let &Accounts { rx_filled, rx_delivered, rx_errors, rx_lost, is_final, .. } = accounts;
+        let &Accounts { rx_filled, rx_delivered, rx_in_place, rx_errors, rx_lost, is_final, .. } = accounts;
         let (delivered, errors) = (self.rx_sum(|line| line.delivered), self.rx_sum(|line| line.errors));
         if (delivered, errors) != (rx_delivered, rx_errors) {
             return Some(format!(
                 "poll handed up {delivered} frames and the queues found {errors} bad, and rx_delivered is {rx_delivered}, rx_errors {rx_errors}"
             ));
         }
-        let (filled, told) = (rx_filled.filter(|_| end != End::Untold)?, delivered + errors + rx_lost);
+        let in_place = self.rx_sum(|line| line.in_place);
+        if in_place != rx_in_place {
+            return Some(format!("hooks settled {in_place} frames in place, and rx_in_place is {rx_in_place}"));
+        }
+        let (filled, told) = (rx_filled.filter(|_| end != End::Untold)?, delivered + in_place + errors + rx_lost);
         // Queues that are still there have not given up yet what lies in their rings.
         let room = if is_final { 0 } else { device.rx_room };
-        let text = format!("the device put {filled} frames into memory: rx_delivered, rx_errors and rx_lost are {told}");
+        let text = format!("the device put {filled} frames into memory: rx_delivered, rx_in_place, rx_errors and rx_lost are {told}");
         if told > filled {
             return Some(format!("{text}: {} frames too many are accounted for", told - filled));
         }

@@ -7,6 +7,8 @@ use crate::buf::batch::Batch;
 use crate::host::pci::{Interrupt, PciError};
 use crate::queue::contract::{RxCounters, RxQueue, TxCounters, TxQueue, TxState, WakeFn};
 use crate::ring::fault::QueueFault;
+use crate::ring::hook::{RxHooked, TxHooked};
+use crate::ring::verdict::Settled;
 use crate::testing::audit::book::{Book, Departure, Line, RxLine, TxLine, lock};
 
 /// A receive queue of an audited device.
@@ -48,6 +50,20 @@ impl<Q: RxQueue> RxQueue for AuditedRx<Q> {
     }
     fn counters(&self) -> RxCounters {
         self.below.counters()
+    }
+    fn hook_begin(&mut self) -> RxHooked<'_> {
+        self.below.hook_begin()
+    }
+    fn hook_end(&mut self, settled: &Settled, batch: &mut Batch) {
+        self.below.hook_end(settled, batch);
+        let counters = self.below.counters();
+        let mut line = lock(&self.line);
+        line.delivered += u64::from(settled.rest.passed);
+        line.in_place += u64::from(settled.frames().wrapping_sub(settled.rest.passed));
+        line.errors = counters.errors;
+        let delivered = line.delivered;
+        drop(line);
+        assert!(delivered == counters.packets, "{delivered} frames were handed up until now, and the queue has counted {}", counters.packets);
     }
 }
 
@@ -114,6 +130,18 @@ impl<Q: TxQueue> TxQueue for AuditedTx<Q> {
     }
     fn counters(&self) -> TxCounters {
         self.below.counters()
+    }
+    fn hook_begin(&mut self, batch: &mut Batch) -> TxHooked<'_> {
+        self.below.hook_begin(batch)
+    }
+    fn hook_end(&mut self, frames: u32, bytes: u64) {
+        self.watched(|below| below.hook_end(frames, bytes));
+        let counted = self.below.counters().packets;
+        let mut line = lock(&self.line);
+        line.taken += u64::from(frames);
+        let taken = line.taken;
+        drop(line);
+        assert!(taken == counted, "{taken} frames were taken until now, and the queue has counted {counted}");
     }
 }
 
