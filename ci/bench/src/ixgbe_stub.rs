@@ -6,6 +6,7 @@ use driver_core::device::Config;
 use driver_core::host::DmaDomain;
 use driver_core::queue::{RxQueue, TxQueue};
 
+use crate::hook;
 use crate::host::{HostClock, PlainBar, StubFunction, device_ptr};
 use crate::lap::{Card, Port};
 use crate::workload::Shape;
@@ -64,8 +65,15 @@ impl Card for Stub {
                 left -= len;
                 // Section 7.1.6.2: RSS hash and type; the length, status DD, and EOP with the last.
                 let words = [0x1234_5678 << 32 | 1, u64::from(len) << 32 | 1 | u64::from(left == 0) << 1];
-                // SAFETY: the driver's ring is alive while the lap is, and the index is masked.
-                unsafe { self.rx.add((self.rx_head & self.mask) as usize).write_volatile(words) };
+                // SAFETY: the driver's ring is alive while the lap is, and the index is masked; the driver lent the buffer.
+                unsafe {
+                    let at = self.rx.add((self.rx_head & self.mask) as usize);
+                    if self.shape.is_marked {
+                        let [iova, _] = at.read_volatile();
+                        device_ptr::<u8>(iova).add(hook::MARK_AT).cast::<u32>().write_unaligned(hook::mark(self.rx_head));
+                    }
+                    at.write_volatile(words);
+                }
                 self.rx_head = self.rx_head.wrapping_add(1);
             }
         }

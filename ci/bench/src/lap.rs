@@ -3,6 +3,8 @@
 use driver_core::buf::{Batch, BufPool, Frame};
 use driver_core::queue::{RxQueue, TxQueue, TxState};
 
+use crate::hook;
+use crate::swap::swap;
 use crate::workload::{Row, Workload};
 
 /// The card's side of a lap.
@@ -50,18 +52,20 @@ pub(crate) struct Bench<R, T, C> {
     batch: Batch,
     /// For programs that have one for each direction.
     other: Batch,
+    /// What hooks have dropped until now.
+    dropped: u64,
 }
 
 impl<R, T, C> Bench<R, T, C> {
     pub(crate) fn new(row: Row, ports: Vec<Port<R, T, C>>) -> Self {
-        Self { row, ports, batch: Batch::new(row.batch), other: Batch::new(row.batch) }
+        Self { row, ports, batch: Batch::new(row.batch), other: Batch::new(row.batch), dropped: 0 }
     }
 
     /// The ports that frames come from.
     fn sources(&mut self) -> &mut [Port<R, T, C>] {
         let count = match self.row.workload {
             Workload::Send => 0,
-            Workload::TwoPools => 1,
+            Workload::TwoPools | Workload::HookTwoPools => 1,
             _ => self.ports.len(),
         };
         &mut self.ports[..count]
@@ -79,7 +83,7 @@ impl<R: RxQueue, T: TxQueue, C: Card> Lap for Bench<R, T, C> {
     }
 
     fn driver_part(&mut self) {
-        let Self { row, ports, batch, other } = self;
+        let Self { row, ports, batch, other, .. } = self;
         let budget = row.batch;
         for from in 0..if row.workload == Workload::BothWays { 2 } else { 1 } {
             let [rx, tx] = row.workload.way(from);
@@ -96,6 +100,7 @@ impl<R: RxQueue, T: TxQueue, C: Card> Lap for Bench<R, T, C> {
                 Workload::DropRetain => measured_part_retain(rx, batch, budget),
                 Workload::Send => measured_part_send(tx, pool, batch, budget),
                 Workload::TwoBatches => measured_part_two_batches(rx, tx, batch, other, budget),
+                workload if workload.is_hook() => hook::measured(workload, rx, tx, batch, budget),
                 _ => measured_part(rx, tx, batch, budget),
             }
         }
@@ -103,7 +108,14 @@ impl<R: RxQueue, T: TxQueue, C: Card> Lap for Bench<R, T, C> {
 
     fn complete(&mut self) {
         let sent: usize = self.ports.iter_mut().map(|port| port.card.send()).sum();
-        let wanted = if matches!(self.row.workload, Workload::Drop | Workload::DropRetain) { 0 } else { self.frames() };
+        let wanted = match self.row.workload {
+            Workload::Drop | Workload::DropRetain | Workload::HookPass => 0,
+            Workload::HookQuarter | Workload::HookDrop => {
+                let dropped = self.ports.iter().map(|port| port.rx.counters().hook.dropped).sum();
+                self.frames() - std::mem::replace(&mut self.dropped, dropped).abs_diff(dropped) as usize
+            }
+            _ => self.frames(),
+        };
         let faults: Vec<_> = self.ports.iter().map(|port| (port.rx.fault(), port.tx.fault())).collect();
         let received: u64 = self.ports.iter().map(|port| port.rx.counters().packets).sum();
         assert!(
@@ -191,20 +203,4 @@ fn swap_addresses(frame: &mut Frame) {
         Some(head) => swap(head),
         None => cold_refusal(),
     }
-}
-
-#[cfg(target_feature = "ssse3")]
-#[inline(always)]
-fn swap(head: &mut [u8; 16]) {
-    use core::arch::x86_64::{_mm_loadu_si128, _mm_set_epi8, _mm_shuffle_epi8, _mm_storeu_si128};
-    let at = head.as_mut_ptr().cast();
-    // SAFETY: SSSE3 is there by the `cfg`, and 16 bytes are there by the type.
-    unsafe { _mm_storeu_si128(at, _mm_shuffle_epi8(_mm_loadu_si128(at), _mm_set_epi8(15, 14, 13, 12, 5, 4, 3, 2, 1, 0, 11, 10, 9, 8, 7, 6))) }
-}
-
-#[cfg(not(target_feature = "ssse3"))]
-#[inline(always)]
-fn swap(head: &mut [u8; 16]) {
-    let &mut [d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5, t0, t1, v0, v1] = head;
-    *head = [s0, s1, s2, s3, s4, s5, d0, d1, d2, d3, d4, d5, t0, t1, v0, v1];
 }

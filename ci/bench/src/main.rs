@@ -4,10 +4,12 @@
 //! addresses, submit. `ci/bench/run` counts its instructions under callgrind; `bench cycles` times it with the processor's time-stamp counter.
 
 mod cycles;
+mod hook;
 mod host;
 mod ixgbe_stub;
 mod lap;
 mod setup;
+mod swap;
 mod virtio_stub;
 mod workload;
 

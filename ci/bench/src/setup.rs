@@ -25,7 +25,7 @@ fn on<R: RxQueue + 'static, T: TxQueue + 'static, C: Card + 'static>(row: Row, p
 
 /// With a pool of its own for each port.
 fn config(row: Row, domain: &DmaDomain) -> Config {
-    let Shape { frame_bytes, buffer_bytes } = row.workload.shape();
+    let Shape { frame_bytes, buffer_bytes, .. } = row.workload.shape();
     let pieces = frame_bytes.div_ceil(buffer_bytes);
     let pool = PoolConfig::new(2 * row.ring + 1024 + 2 * pieces * row.batch as u32).data_bytes(buffer_bytes);
     let pool = BufPool::new(domain, pool).expect("a pool from the heap");

@@ -6,6 +6,7 @@ use driver_core::device::Config;
 use driver_core::host::DmaDomain;
 use driver_core::queue::{RxQueue, TxQueue};
 
+use crate::hook;
 use crate::host::{HostClock, PlainBar, StubFunction, device_ptr};
 use crate::lap::{Card, Port};
 use crate::workload::Shape;
@@ -105,7 +106,7 @@ pub(crate) struct Stub {
 
 impl Card for Stub {
     fn receive(&mut self, frames: usize) {
-        let Shape { frame_bytes, buffer_bytes } = self.shape;
+        let Shape { frame_bytes, buffer_bytes, is_marked } = self.shape;
         let (total, lent) = (HEADER_BYTES + frame_bytes, HEADER_BYTES + buffer_bytes);
         for _ in 0..frames {
             let mut left = total;
@@ -118,6 +119,9 @@ impl Card for Stub {
                         header.write_bytes(0, 10);
                         // num_buffers
                         header.add(10).cast::<u16>().write_unaligned(total.div_ceil(lent) as u16);
+                        if is_marked {
+                            header.add(HEADER_BYTES as usize + hook::MARK_AT).cast::<u32>().write_unaligned(hook::mark(self.rx.seen.into()));
+                        }
                     }
                 }
                 let len = left.min(lent);

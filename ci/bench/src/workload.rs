@@ -30,6 +30,16 @@ pub(crate) enum Workload {
     Send,
     /// Forward with a batch for receive and one for transmit; buffers come back by the pool.
     TwoBatches,
+    /// A verdict in place: swap the addresses, transmit.
+    Hook,
+    /// The same out of another port of the same domain, each with a pool of its own.
+    HookTwoPools,
+    /// Of one port, with a quarter dropped.
+    HookQuarter,
+    /// The same with 99 of 100 dropped.
+    HookDrop,
+    /// A verdict in place that hands all up, which is dropped there: `Batch::clear`.
+    HookPass,
 }
 
 /// Frames as the wire brings them.
@@ -38,6 +48,8 @@ pub(crate) struct Shape {
     pub(crate) frame_bytes: u32,
     /// As many as a buffer takes.
     pub(crate) buffer_bytes: u32,
+    /// Whether each carries a number that hooks decide by.
+    pub(crate) is_marked: bool,
 }
 
 /// One figure of the table.
@@ -63,10 +75,15 @@ pub(crate) struct Row {
 impl Workload {
     pub(crate) fn shape(self) -> Shape {
         match self {
-            Self::JumboChain => Shape { frame_bytes: 9014, buffer_bytes: 2048 },
-            Self::JumboBuffer => Shape { frame_bytes: 9014, buffer_bytes: 10 * 1024 },
-            _ => Shape { frame_bytes: 60, buffer_bytes: 2048 },
+            Self::JumboChain => Shape { frame_bytes: 9014, buffer_bytes: 2048, is_marked: false },
+            Self::JumboBuffer => Shape { frame_bytes: 9014, buffer_bytes: 10 * 1024, is_marked: false },
+            _ => Shape { frame_bytes: 60, buffer_bytes: 2048, is_marked: self.is_hook() },
         }
+    }
+
+    /// Whether a hook judges frames where they lie.
+    pub(crate) fn is_hook(self) -> bool {
+        matches!(self, Self::Hook | Self::HookTwoPools | Self::HookQuarter | Self::HookDrop | Self::HookPass)
     }
 
     /// Which ports the frames come from and go to, the `round`th time in a lap.
@@ -75,6 +92,6 @@ impl Workload {
     }
 
     pub(crate) fn ports(self) -> usize {
-        if matches!(self, Self::TwoPools | Self::BothWays) { 2 } else { 1 }
+        if matches!(self, Self::TwoPools | Self::BothWays | Self::HookTwoPools) { 2 } else { 1 }
     }
 }
