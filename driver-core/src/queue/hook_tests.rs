@@ -1,5 +1,9 @@
 //! Hooks over rings, against cards of a few lines: every buffer has one owner at all times, every frame goes where its verdict says, and in order.
 
+mod queues;
+mod split;
+mod split_queues;
+mod sum;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

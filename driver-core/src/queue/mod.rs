@@ -8,8 +8,6 @@ pub(crate) mod gate;
 mod gate_tests;
 pub(crate) mod hook;
 #[cfg(test)]
-mod hook_split_tests;
-#[cfg(test)]
 mod hook_tests;
 pub(crate) mod poller;
 #[cfg(test)]
