@@ -1,8 +1,8 @@
 //! The queues of a simulated card that its program's calls move: each call moves it, and goes on to the driver's queue.
 
-use driver_core::buf::Batch;
+use driver_core::buf::{Batch, Frame};
 use driver_core::host::{Interrupt, PciError};
-use driver_core::queue::{QueueFault, RxCounters, RxQueue, TxCounters, TxQueue, TxState, WakeFn};
+use driver_core::queue::{QueueFault, RxCounters, RxHooked, RxQueue, Settled, TxCounters, TxHooked, TxQueue, TxState, WakeFn};
 use sim::Stepper;
 
 /// A receive queue.
@@ -32,6 +32,17 @@ impl RxQueue for SteppedRx {
     }
     fn counters(&self) -> RxCounters {
         self.below.counters()
+    }
+    fn hook_begin(&mut self) -> RxHooked<'_> {
+        self.stepper.turn();
+        let way = self.below.hook_begin();
+        if way.is_nothing() {
+            self.stepper.idle();
+        }
+        way
+    }
+    fn hook_end(&mut self, settled: &Settled, batch: &mut Batch) {
+        self.below.hook_end(settled, batch);
     }
 }
 
@@ -76,5 +87,25 @@ impl TxQueue for SteppedTx {
     }
     fn counters(&self) -> TxCounters {
         self.below.counters()
+    }
+    fn hook_begin(&mut self, batch: &mut Batch) -> TxHooked<'_> {
+        let way = self.below.hook_begin(batch);
+        if way.is_full() {
+            self.stepper.turn();
+        }
+        way
+    }
+    fn hook_end(&mut self, frames: u32, bytes: u64) {
+        self.below.hook_end(frames, bytes);
+        self.stepper.given();
+    }
+    fn hook_frame(&mut self, frame: Frame) -> Result<(), (Frame, bool)> {
+        let result = self.below.hook_frame(frame);
+        if result.is_ok() {
+            self.stepper.given();
+        } else {
+            self.stepper.turn();
+        }
+        result
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use barewire::sim::wire::peer;
 use barewire::sim::wire::traffic::{Flow, FlowTotals, TrafficConfig, pair};
 use barewire::sim::wire::{Sent, Wire};
-use barewire::{Batch, Config, Host, Poller, Port, RxMode, RxQueue, Stats, TxDrops, TxQueue, TxState};
+use barewire::{Batch, Config, FrameView, Host, PollWith, Poller, Port, RxMode, RxQueue, Stats, TxDrops, TxQueue, TxState, Verdict, WhenFull};
 
 /// What simulated time is compared with: no test waits so long.
 const LONG: Duration = Duration::from_secs(20);
@@ -87,6 +87,36 @@ fn both_drivers_lose_nothing() {
             let (totals, ..) = Pair::new(kind, seeds, &config).forward(usize::MAX);
             assert_eq!((totals.intact, totals.corrupted, totals.reordered, totals.duplicated), (40_000, 0, 0, 0), "{kind} {seeds:?}");
         }
+    }
+}
+
+/// A queue that is moved hands its ring on: no frame is made of what a hook sends.
+#[test]
+fn hooks_judge_in_place_what_moved_cards_received() {
+    for kind in ["sim:ixgbe", "sim:virtio-net"] {
+        let mut config = TrafficConfig::default();
+        config.count = Some(20_000);
+        let Pair { mut ports, flows, .. } = Pair::new(kind, None, &config);
+        let [mut a, mut b] = ports.each_mut().map(|port| port.take_queues().unwrap());
+        ports[0].sleep_us(1000);
+        let (mut batch, mut idle) = (Batch::new(32), 0);
+        let mut pass_on = |_: &mut FrameView<'_>| Verdict::Tx;
+        while idle < 2000 {
+            let mut moved = 0;
+            for (rx, tx) in [(&mut a.0, &mut b.1), (&mut b.0, &mut a.1)] {
+                moved += rx.poll_with(&mut pass_on, &mut [&mut **tx], WhenFull::HandUp, &mut batch, 32);
+                moved += tx.submit_or_drop(&mut batch, &mut TxDrops::new()).unwrap();
+            }
+            idle = if moved > 0 { 0 } else { idle + 1 };
+        }
+        let totals = flows[0].totals() + flows[1].totals();
+        let (sent, in_place) =
+            (a.0.counters().hook.sent + b.0.counters().hook.sent, ports.each_mut().map(|port| port.control.accounts().rx_in_place));
+        assert_eq!((totals.intact, totals.corrupted, totals.reordered, totals.duplicated), (40_000, 0, 0, 0), "{kind}");
+        assert_eq!(sent, 40_000, "{kind}");
+        assert_eq!(sent, in_place.iter().sum::<u64>(), "{kind}: each lay where the card put it");
+        drop((a, b, batch));
+        ports.into_iter().for_each(|port| port.finish().check().unwrap());
     }
 }
 

@@ -27,6 +27,10 @@ impl<'a> RxHooked<'a> {
     pub const fn nothing() -> Self {
         Self(RxWay::Nothing)
     }
+    /// Whether it is that.
+    pub const fn is_nothing(&self) -> bool {
+        matches!(self.0, RxWay::Nothing)
+    }
     /// The queue's frames cannot be judged in place: they are polled, and judged in the batch.
     pub const fn whole() -> Self {
         Self(RxWay::Whole)
@@ -62,6 +66,10 @@ impl<'a> TxHooked<'a> {
     /// The queue is stopped or broken.
     pub const fn full() -> Self {
         Self(TxWay::Full)
+    }
+    /// Whether it is that.
+    pub const fn is_full(&self) -> bool {
+        matches!(self.0, TxWay::Full)
     }
     /// The queue takes frames alone.
     pub const fn whole() -> Self {
