@@ -2,6 +2,9 @@
 //!
 //! As with cards' rings ([`hook`](crate::ring::hook)) a filled buffer and an empty one change places: the empty one is what lies behind the next entry of the
 //! transmit queue's used ring, whose descriptor the filled one takes over. To drop a frame, its descriptor is made available again as it is.
+//!
+//! A slot is never empty here, so a device that names one twice in a call is not found out, as a poll would: the hook is shown what lies in the slot's buffer by then, which
+//! is this queue's as before. Neither an owner nor a bound is taken from what the device says.
 
 use core::hint;
 use core::ptr::NonNull;
