@@ -1,5 +1,6 @@
 //! Polling with a hook: a verdict on each received frame where it lies.
 
+use core::mem;
 use core::ptr::NonNull;
 
 use crate::buf::batch::Batch;
@@ -60,7 +61,7 @@ pub trait PollWith: RxQueue {
     ) -> usize {
         let budget = budget.min(batch.room());
         let mut unfit = Left::default();
-        let done = short_way(self, hook, tx, batch, budget, &mut unfit);
+        let done = if budget == 1 { way_of_one(self, hook, tx, batch, &mut unfit) } else { short_way(self, hook, tx, batch, budget, &mut unfit) };
         match done {
             Some(done) if done == budget && budget > 0 => done,
             Some(done) => long_way(self, hook, tx, when_full, batch, (done, budget), unfit),
@@ -70,6 +71,52 @@ pub trait PollWith: RxQueue {
 }
 
 impl<Q: RxQueue + ?Sized> PollWith for Q {}
+
+/// [`short_way`] for one frame. Nothing is settled before its hook has ended, so that there is nothing to be counted where that panics.
+#[inline(always)]
+fn way_of_one<Q: RxQueue + ?Sized, H: Hook, T: TxQueue + ?Sized>(
+    rx: &mut Q,
+    hook: &mut H,
+    tx: &mut [&mut T],
+    batch: &mut Batch,
+    unfit: &mut Left,
+) -> Option<usize> {
+    let Some(tx) = tx.first_mut() else { return Some(0) };
+    match rx.hook_begin().0 {
+        RxWay::Nothing => None,
+        RxWay::Whole => Some(0),
+        RxWay::Descriptors(from) => match tx.hook_begin(batch).0 {
+            TxWay::Descriptors(to) => {
+                let mut settled = Settled::default();
+                let done = judge_one(from, to, hook, batch, &mut settled, &mut unfit.block);
+                finish(rx, *tx, batch, &settled);
+                Some(done)
+            }
+            _ => Some(0),
+        },
+        RxWay::Split(from, rules) => match tx.hook_begin(batch).0 {
+            TxWay::Split(to, bytes) => {
+                let mut settled = Settled::default();
+                let outlet = Outlet { tx: to, code: 0, bytes };
+                let done = split::judge((from, &rules), Some(outlet), hook, (batch, &mut settled), 1, &mut unfit.one).0;
+                finish(rx, *tx, batch, &settled);
+                Some(done)
+            }
+            _ => Some(0),
+        },
+    }
+}
+
+/// Counts what was settled, and shows it to the devices.
+#[inline(always)]
+fn finish<Q: RxQueue + ?Sized, T: TxQueue + ?Sized>(rx: &mut Q, tx: &mut T, batch: &mut Batch, settled: &Settled) {
+    if settled.sent > 0 {
+        tx.hook_end(settled.sent, settled.sent_bytes);
+    }
+    if settled.frames() > 0 {
+        rx.hook_end(settled, batch);
+    }
+}
 
 /// Judges blocks of frames that are dropped, leave by the first queue, or pass. Returns how many frames were settled; `None`: there are none to be judged.
 #[inline(always)]
@@ -84,21 +131,25 @@ fn short_way<Q: RxQueue + ?Sized, H: Hook, T: TxQueue + ?Sized>(
     let Some(tx) = tx.first_mut() else { return Some(0) };
     let mut call = Short { tx, call: Call { rx, batch, settled: Settled::default() } };
     let Short { tx, call: Call { rx, batch, settled } } = &mut call;
-    let from = rx.hook_begin().0;
-    match from {
-        RxWay::Nothing => return None,
-        RxWay::Whole => return Some(0),
-        RxWay::Descriptors(_) | RxWay::Split(..) => {}
-    }
-    match (from, tx.hook_begin(batch).0) {
-        (RxWay::Descriptors(from), TxWay::Descriptors(to)) if budget == 1 => Some(judge_one(from, to, hook, batch, settled, &mut unfit.block)),
-        (RxWay::Descriptors(from), TxWay::Descriptors(to)) => Some(judge_blocks(from, to, hook, batch, settled, budget, &mut unfit.block)),
-        (RxWay::Split(from, rules), TxWay::Split(to, bytes)) => {
-            let outlet = Outlet { tx: to, code: 0, bytes };
-            Some(split::judge((from, &rules), Some(outlet), hook, (batch, settled), budget, &mut unfit.one).0)
-        }
-        _ => Some(0),
-    }
+    let done = match rx.hook_begin().0 {
+        RxWay::Nothing => None,
+        RxWay::Whole => Some(0),
+        RxWay::Descriptors(from) => match tx.hook_begin(batch).0 {
+            TxWay::Descriptors(to) => Some(judge_blocks(from, to, hook, batch, settled, budget, &mut unfit.block)),
+            _ => Some(0),
+        },
+        RxWay::Split(from, rules) => match tx.hook_begin(batch).0 {
+            TxWay::Split(to, bytes) => {
+                let outlet = Outlet { tx: to, code: 0, bytes };
+                Some(split::judge((from, &rules), Some(outlet), hook, (batch, settled), budget, &mut unfit.one).0)
+            }
+            _ => Some(0),
+        },
+    };
+    // In line: what is dropped is dropped by a call, which is for panics.
+    call.finish();
+    mem::forget(call);
+    done
 }
 
 /// The rest of a call that has settled `done` frames of its budget: frames one at a time, those that come up by polls, and blocks again behind them.
@@ -307,12 +358,18 @@ struct Call<'a, Q: RxQueue + ?Sized> {
     settled: Settled,
 }
 
-impl<Q: RxQueue + ?Sized> Drop for Call<'_, Q> {
+impl<Q: RxQueue + ?Sized> Call<'_, Q> {
     #[inline(always)]
-    fn drop(&mut self) {
+    fn finish(&mut self) {
         if self.settled.frames() > 0 {
             self.rx.hook_end(&self.settled, self.batch);
         }
+    }
+}
+
+impl<Q: RxQueue + ?Sized> Drop for Call<'_, Q> {
+    fn drop(&mut self) {
+        self.finish();
     }
 }
 
@@ -322,12 +379,24 @@ struct Short<'a, 'b, Q: RxQueue + ?Sized, T: TxQueue + ?Sized> {
     call: Call<'a, Q>,
 }
 
-impl<Q: RxQueue + ?Sized, T: TxQueue + ?Sized> Drop for Short<'_, '_, Q, T> {
+impl<Q: RxQueue + ?Sized, T: TxQueue + ?Sized> Short<'_, '_, Q, T> {
     #[inline(always)]
-    fn drop(&mut self) {
+    fn send(&mut self) {
         if self.call.settled.sent > 0 {
             self.tx.hook_end(self.call.settled.sent, self.call.settled.sent_bytes);
         }
+    }
+    #[inline(always)]
+    fn finish(&mut self) {
+        self.send();
+        self.call.finish();
+    }
+}
+
+impl<Q: RxQueue + ?Sized, T: TxQueue + ?Sized> Drop for Short<'_, '_, Q, T> {
+    fn drop(&mut self) {
+        // What was received follows, with `call`.
+        self.send();
     }
 }
 

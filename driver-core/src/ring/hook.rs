@@ -7,6 +7,7 @@
 //! `blocks` is the short way, for blocks of 8 frames; this is the long one, a frame at a time, to whatever queue.
 
 mod blocks;
+mod eight;
 mod single;
 mod ways;
 

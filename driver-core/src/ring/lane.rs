@@ -97,11 +97,18 @@ impl Pair {
     }
 }
 
-/// The words of four pairs in order.
-#[inline(always)]
-pub(crate) fn flat(pairs: [Pair; 4]) -> [u64; 8] {
-    let [[a, b], [c, d], [e, f], [g, h]] = pairs.map(Pair::words);
-    [a, b, c, d, e, f, g, h]
+#[cfg(target_arch = "x86_64")]
+impl Pair {
+    /// The register.
+    #[inline(always)]
+    pub(crate) fn repr(self) -> imp::Repr {
+        self.0
+    }
+    /// Of a register.
+    #[inline(always)]
+    pub(crate) fn of(repr: imp::Repr) -> Self {
+        Self(repr)
+    }
 }
 
 /// A shift that leaves nothing of a length.

@@ -10,8 +10,9 @@ use crate::buf::memory::RawBuf;
 use crate::buf::meta::LEN_SHIFT;
 use crate::ether::MIN_FRAME_BYTES;
 use crate::ring::desc::{self as words, BLOCK};
+use crate::ring::hook::eight::Eight;
 use crate::ring::hook::single::{Unfit, judge_one, takes_frames_of};
-use crate::ring::lane::{self, LengthLanes, Pair};
+use crate::ring::lane::{LengthLanes, Pair};
 use crate::ring::owners::eight;
 use crate::ring::rules::RX_LENGTH;
 use crate::ring::rx::RxRing;
@@ -272,45 +273,27 @@ impl Run<'_> {
                     }
                 }
             } else if (goes | eight_codes) & STAYS == STAYS && (STACK || is_named(names_of_empty, names_of_pool)) {
-                let going = sum(goes >> 7);
                 if STACK {
                     // SAFETY: eight buffers are left.
-                    empty = unsafe { empty.sub(going as usize) };
+                    empty = unsafe { empty.sub(sum(goes >> 7) as usize) };
                 }
-                let tails: [u64; BLOCK] = lane::flat(lengths.words(lens));
-                // SAFETY: as above, but that only those leave their slots that go.
+                let eight = Eight { slots, desc, to, out, empty };
+                // SAFETY: as above, but that only those leave their slots that go; where the empty ones are not the stack's, there are eight.
                 unsafe {
-                    let (mut rest, mut at) = (goes, 0);
-                    let mut last = (0, 0);
-                    while rest != 0 {
-                        let k = rest.trailing_zeros() as usize / 8;
-                        rest &= rest - 1;
-                        let filled: RawBuf = slots.add(k).read();
-                        slots.add(k).write(empty.add(at).read());
-                        to.add(at).write(filled);
-                        last = (filled.word().wrapping_add(self.rx.delta), *tails.get_unchecked(k));
-                        // In two halves, which is less to do: the device looks behind the doorbell only.
-                        let halves = out.add(at).cast::<u64>();
-                        halves.write_volatile(last.0.to_le());
-                        halves.add(1).write_volatile(last.1.to_le());
-                        at += 1;
-                    }
-                    self.last = Pair::new(last.0, last.1);
-                    for k in 0..BLOCK / 2 {
-                        let iovas = slots.add(2 * k).cast::<Pair>().read_unaligned().plus(delta);
-                        words::store(desc.add(2 * k), iovas.low_zero());
-                        words::store(desc.add(2 * k + 1), iovas.high_zero());
-                    }
+                    let (at, last) =
+                        if STACK { eight.by_twos(goes, lengths.words(lens), delta) } else { eight.exchange(goes, lengths.words(lens), delta) };
+                    let going = at as u32;
+                    self.last = last;
                     names.cast::<u64>().write_unaligned(names_of_pool);
                     self.report(out, going);
                     if !STACK {
                         (empty, names_of_empty) = (empty.add(at), names_of_empty.add(at));
                     }
                     (to, out, names) = (to.add(at), out.add(at), names.add(at));
+                    left -= going;
+                    self.sent += going;
+                    self.count_dropped(eight_codes, BLOCK as u32 - going);
                 }
-                left -= going;
-                self.sent += going;
-                self.count_dropped(eight_codes, BLOCK as u32 - going);
             } else if eight_codes != eight(Verdict::PASS) || STACK && self.sent > 0 || !pass_block(self.rx, self.batch, slots, desc, words) {
                 *unfit = Some(Unfit { count: BLOCK, words, codes, ends: None });
                 break;
