@@ -95,8 +95,8 @@ impl TxQueue for SteppedTx {
         }
         way
     }
-    fn hook_end(&mut self, frames: u32, bytes: u64) {
-        self.below.hook_end(frames, bytes);
+    fn hook_end(&mut self, frames: u32, bytes: u64, by_allowance: bool) {
+        self.below.hook_end(frames, bytes, by_allowance);
         self.stepper.given();
     }
     fn hook_frame(&mut self, frame: Frame) -> Result<(), (Frame, bool)> {

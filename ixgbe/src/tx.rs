@@ -72,6 +72,11 @@ impl<B: Bar> TxKernel for Transmit<B> {
     }
 
     #[inline(always)]
+    fn allows_singles(&self) -> bool {
+        self.ring.allows_singles()
+    }
+
+    #[inline(always)]
     fn put_first(&mut self, batch: &mut Batch) -> Put {
         Put { bytes: 0, again: self.ring.put_blocks(batch) > 0 }
     }

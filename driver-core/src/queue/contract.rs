@@ -244,8 +244,8 @@ pub trait TxQueue: Send {
     }
 
     /// For [`PollWith`](crate::queue::PollWith): counts `frames` more frames of `bytes` bytes that went into the ring since [`TxQueue::hook_begin`], and shows them to the
-    /// device.
-    fn hook_end(&mut self, _frames: u32, _bytes: u64) {}
+    /// device. `by_allowance`: as [`Settled::by_allowance`].
+    fn hook_end(&mut self, _frames: u32, _bytes: u64, _by_allowance: bool) {}
 
     /// For [`PollWith`](crate::queue::PollWith): submits one frame.
     ///
@@ -293,8 +293,8 @@ impl<Q: TxQueue + ?Sized> TxQueue for Box<Q> {
     fn hook_begin(&mut self, batch: &mut Batch) -> TxHooked<'_> {
         (**self).hook_begin(batch)
     }
-    fn hook_end(&mut self, frames: u32, bytes: u64) {
-        (**self).hook_end(frames, bytes);
+    fn hook_end(&mut self, frames: u32, bytes: u64, by_allowance: bool) {
+        (**self).hook_end(frames, bytes, by_allowance);
     }
     fn hook_frame(&mut self, frame: Frame) -> Result<(), (Frame, bool)> {
         (**self).hook_frame(frame)

@@ -86,9 +86,15 @@ fn way_of_one<Q: RxQueue + ?Sized, H: Hook, T: TxQueue + ?Sized>(
         RxWay::Nothing => None,
         RxWay::Whole => Some(0),
         RxWay::Descriptors(from) => match tx.hook_begin(batch).0 {
+            TxWay::Descriptors(to) if to.allows_singles() => {
+                let mut settled = Settled::default();
+                let done = judge_one::<H, true>(from, to, hook, batch, &mut settled, &mut unfit.block);
+                finish(rx, *tx, batch, &settled);
+                Some(done)
+            }
             TxWay::Descriptors(to) => {
                 let mut settled = Settled::default();
-                let done = judge_one(from, to, hook, batch, &mut settled, &mut unfit.block);
+                let done = judge_one::<H, false>(from, to, hook, batch, &mut settled, &mut unfit.block);
                 finish(rx, *tx, batch, &settled);
                 Some(done)
             }
@@ -111,7 +117,7 @@ fn way_of_one<Q: RxQueue + ?Sized, H: Hook, T: TxQueue + ?Sized>(
 #[inline(always)]
 fn finish<Q: RxQueue + ?Sized, T: TxQueue + ?Sized>(rx: &mut Q, tx: &mut T, batch: &mut Batch, settled: &Settled) {
     if settled.sent > 0 {
-        tx.hook_end(settled.sent, settled.sent_bytes);
+        tx.hook_end(settled.sent, settled.sent_bytes, settled.by_allowance);
     }
     if settled.frames() > 0 {
         rx.hook_end(settled, batch);
@@ -291,7 +297,7 @@ struct Sent<'a, 'b, T: TxQueue + ?Sized> {
 impl<T: TxQueue + ?Sized> Drop for Sent<'_, '_, T> {
     fn drop(&mut self) {
         if self.settled.sent > 0 {
-            self.tx.hook_end(self.settled.sent, self.settled.sent_bytes);
+            self.tx.hook_end(self.settled.sent, self.settled.sent_bytes, false);
         }
         if self.code != 0 {
             self.settled.rest().redirected += core::mem::take(&mut self.settled.sent);
@@ -383,7 +389,7 @@ impl<Q: RxQueue + ?Sized, T: TxQueue + ?Sized> Short<'_, '_, Q, T> {
     #[inline(always)]
     fn send(&mut self) {
         if self.call.settled.sent > 0 {
-            self.tx.hook_end(self.call.settled.sent, self.call.settled.sent_bytes);
+            self.tx.hook_end(self.call.settled.sent, self.call.settled.sent_bytes, false);
         }
     }
     #[inline(always)]
@@ -419,7 +425,7 @@ impl<T: TxQueue + ?Sized> Outlets<TxRing> for Out<'_, '_, T> {
     #[inline(always)]
     fn close(&mut self, queue: u8, frames: u32, bytes: u64) {
         if let Some(queue) = self.queues.get_mut(usize::from(queue)) {
-            queue.hook_end(frames, bytes);
+            queue.hook_end(frames, bytes, false);
         }
     }
 

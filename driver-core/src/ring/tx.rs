@@ -316,6 +316,12 @@ impl TxRing {
         self.unreported += self.singles;
     }
 
+    /// Whether some of them are left.
+    #[inline(always)]
+    pub fn allows_singles(&self) -> bool {
+        self.singles > 0
+    }
+
     /// Takes back what [`TxRing::allow_singles`] allowed and was not used.
     #[inline(always)]
     pub(super) fn count_singles(&mut self) {

@@ -292,6 +292,8 @@ pub struct Settled {
     pub sent: u32,
     /// Frames dropped by the hook's verdict.
     pub dropped: u32,
+    /// The one frame that was sent is one of those that the transmit ring allowed to go without another look.
+    pub by_allowance: bool,
     /// Whether there is anything in `rest`.
     pub has_rest: bool,
     /// What is not so common.

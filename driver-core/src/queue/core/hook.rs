@@ -40,6 +40,10 @@ impl<K: TxKernel> TxCore<K> {
     #[inline(always)]
     pub(super) fn begin_hook(&mut self, batch: &mut Batch) -> TxHooked<'_> {
         // What was sent lies in the ring until a frame changes places with it. Where that is much of the ring, or keeps it stopped, it is wanted elsewhere.
+        if self.kernel.allows_singles() && self.seat.is_running() {
+            // There is room, and the gate is open.
+            return self.kernel.hooked();
+        }
         let is_short = !self.seat.is_running() || self.gate.is_stopped() || self.kernel.free() < self.kernel.capacity() / 2;
         if is_short && !self.make_room(batch) { TxHooked::full() } else { self.kernel.hooked() }
     }
@@ -67,16 +71,23 @@ impl<K: TxKernel> TxCore<K> {
     }
 
     #[inline(always)]
-    pub(super) fn end_hook(&mut self, frames: u32, bytes: u64) {
+    pub(super) fn end_hook(&mut self, frames: u32, bytes: u64, by_allowance: bool) {
         if frames == 0 {
             return;
         }
-        let free = self.kernel.free();
-        if self.gate.after_submit(free) || (free as usize) < K::MAX_SEGMENTS {
-            self.kernel.report();
+        let mut stops = false;
+        if !by_allowance {
+            let free = self.kernel.free();
+            stops = self.gate.after_submit(free);
+            if stops || (free as usize) < K::MAX_SEGMENTS {
+                self.kernel.report();
+            }
         }
         self.count_bytes(bytes);
         self.publish(frames as usize);
+        if K::HAS_PUT_ONLY && frames == 1 && !by_allowance && !stops {
+            self.kernel.allow_singles(self.never_stops_above);
+        }
     }
 }
 
@@ -84,7 +95,9 @@ impl Tally {
     #[inline(always)]
     fn count_hooked(&self, settled: &Settled) {
         self.hook.sent.add(settled.sent.into());
-        self.hook.dropped.add(settled.dropped.into());
+        if settled.dropped > 0 {
+            self.hook.dropped.add(settled.dropped.into());
+        }
         if settled.has_rest {
             self.count_rest(&settled.rest);
         }

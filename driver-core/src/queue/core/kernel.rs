@@ -230,6 +230,11 @@ pub trait TxKernel: fmt::Debug + Send {
     /// Says how many frames may go by [`TxKernel::put_only`]: as long as each finds more than `min_free` descriptors free, and nothing is to be reclaimed.
     fn allow_singles(&mut self, _min_free: u32) {}
 
+    /// Whether some are allowed, and a hook's frames may go so as well.
+    fn allows_singles(&self) -> bool {
+        false
+    }
+
     /// The shortest way for many frames: as [`TxKernel::put_ordinary`], which follows where this left any.
     fn put_first(&mut self, batch: &mut Batch) -> Put {
         self.put_ordinary(batch)

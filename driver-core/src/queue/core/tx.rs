@@ -32,7 +32,7 @@ pub struct TxCore<K: TxKernel> {
     pub(super) seat: Arc<Seat>,
     pub(super) gate: TxGate,
     /// With more descriptors free than this, one frame cannot make the gate stop, and a running gate cannot be stopped.
-    never_stops_above: u32,
+    pub(super) never_stops_above: u32,
     limits: FrameLimits,
     /// What it may do in its device's place.
     software: Work,
@@ -463,8 +463,8 @@ impl<K: TxKernel> TxQueue for TxCore<K> {
     }
 
     #[inline(always)]
-    fn hook_end(&mut self, frames: u32, bytes: u64) {
-        self.end_hook(frames, bytes);
+    fn hook_end(&mut self, frames: u32, bytes: u64, by_allowance: bool) {
+        self.end_hook(frames, bytes, by_allowance);
     }
 }
 

@@ -141,10 +141,13 @@ impl TxQueue for Tx {
         }
         if self.ring.free() < 8 { TxHooked::full() } else { TxHooked::descriptors(&mut self.ring) }
     }
-    fn hook_end(&mut self, frames: u32, _: u64) {
+    fn hook_end(&mut self, frames: u32, _: u64, by_allowance: bool) {
         self.taken += u64::from(frames);
         if self.ring.free() < 16 {
             self.ring.report_last();
+        }
+        if frames == 1 && !by_allowance {
+            self.ring.allow_singles(16);
         }
         self.tail = self.ring.tail();
     }

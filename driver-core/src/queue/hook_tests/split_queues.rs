@@ -122,7 +122,7 @@ impl TxQueue for Tx {
         }
         TxHooked::split(&mut self.ring, 60, 1514)
     }
-    fn hook_end(&mut self, frames: u32, bytes: u64) {
+    fn hook_end(&mut self, frames: u32, bytes: u64, _: bool) {
         self.taken += u64::from(frames);
         self.bytes += bytes;
         self.ring.publish();

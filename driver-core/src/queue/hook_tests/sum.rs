@@ -4,7 +4,7 @@ use crate::ring::verdict::{Settled, SettledRest};
 
 /// Adds what one call settled.
 pub(super) fn add(sum: &mut Settled, settled: &Settled) {
-    let &Settled { sent, dropped, has_rest, rest, bytes, sent_bytes } = settled;
+    let &Settled { sent, dropped, has_rest, rest, bytes, sent_bytes, .. } = settled;
     let SettledRest { passed, aborted, redirected, full, full_dropped, no_buffer, whole, whole_passed } = rest;
     sum.sent += sent;
     sum.dropped += dropped;

@@ -153,7 +153,7 @@ fn judge_singly<H: Hook>(
     settled: &mut Settled,
     unfit: &mut Option<Unfit>,
 ) -> usize {
-    (0..BLOCK).take_while(|_| judge_one(rx, tx, hook, batch, settled, unfit) == 1).count()
+    (0..BLOCK).take_while(|_| judge_one::<H, false>(rx, tx, hook, batch, settled, unfit) == 1).count()
 }
 
 /// Where the stack of empty buffers ends, and how many lie below.

@@ -31,9 +31,10 @@ impl Unfit {
     }
 }
 
-/// Judges the next frame, if it is an ordinary one. Returns how many frames it settled; where the verdict was for the long way, `unfit` has it.
+/// Judges the next frame, if it is an ordinary one, where a descriptor is free. `ALLOWED`: the transmit ring allows a frame without a report. Returns how many frames
+/// it settled; where the verdict was for the long way, `unfit` has it.
 #[inline(always)]
-pub(crate) fn judge_one<H: Hook>(
+pub(crate) fn judge_one<H: Hook, const ALLOWED: bool>(
     rx: &mut RxRing,
     tx: &mut TxRing,
     hook: &mut H,
@@ -41,23 +42,36 @@ pub(crate) fn judge_one<H: Hook>(
     settled: &mut Settled,
     unfit: &mut Option<Unfit>,
 ) -> usize {
+    debug_assert!(!ALLOWED || tx.allows_singles());
+    if !ALLOWED && tx.free() == 0 {
+        return 0;
+    }
     let pool = rx.pool.as_ptr();
     let at = rx.next;
-    // SAFETY: `next` and `tail` are always below the numbers of slots and descriptors; the receive ring keeps its pool.
-    let (words, slot, desc, is_source) = unsafe {
+    // SAFETY: the receive ring keeps its pool.
+    if !unsafe { tx.owners.sources.is_source(pool) } {
+        return 0;
+    }
+    // SAFETY: `next` is always below the numbers of slots and descriptors.
+    let (words, slot, desc) = unsafe {
         let desc = rx.desc.at_unmasked(at);
-        (words::load(desc), NonNull::new_unchecked(rx.slots.as_mut_ptr()).add(at as usize), desc, tx.owners.sources.is_source(pool))
+        (words::load(desc), NonNull::new_unchecked(rx.slots.as_mut_ptr()).add(at as usize), desc)
     };
     let len = (words.high() >> LEN_SHIFT) as u16;
-    let is_ordinary = words.high() & rx.tested & !RX_LENGTH == rx.ordinary;
-    let is_sendable = u32::from(len).wrapping_sub(tx.min_bytes) <= tx.len_span && is_source && tx.free() > 0;
-    if !is_ordinary || !is_sendable || usize::from(len) < MIN_FRAME_BYTES || u32::from(len) > rx.room_bytes() {
+    if words.high() & rx.tested & !RX_LENGTH != rx.ordinary || u32::from(len).wrapping_sub(tx.min_bytes) > tx.len_span {
+        return 0;
+    }
+    if usize::from(len) < MIN_FRAME_BYTES || u32::from(len) > rx.room_bytes() {
         return 0;
     }
     barrier::after_done();
     // Before the hook, whose verdict stands.
-    if batch.spares_of(pool).1 == 0 && !fetch(rx, tx, batch) {
-        return 0;
+    let (base, mut count) = batch.spares_of(pool);
+    if count == 0 {
+        count = fetch(rx, tx, batch);
+        if count == 0 {
+            return 0;
+        }
     }
     // SAFETY: the slot's buffer is done and of this pool; the length is within its room.
     let (filled, mut view) = unsafe {
@@ -68,26 +82,31 @@ pub(crate) fn judge_one<H: Hook>(
     };
     let code = hook.verdict(&mut view).code();
     let has_moved = view.has_moved();
-    if code == 0
-        && !has_moved
-        && let Some(buf) = batch.take_ready(pool)
-    {
+    if code == 0 && !has_moved {
+        // SAFETY: the batch is as it was before the hook, which cannot reach it.
+        let buf = unsafe {
+            batch.set_spares(pool, count - 1);
+            base.add(count - 1).read()
+        };
         let to = tx.tail;
-        tx.count_singles();
-        let last = Pair::new(filled.word().wrapping_add(rx.delta), tx.word(len.into()));
-        tx.unreported += 1;
-        let mut word = last;
-        if tx.unreported >= REPORT_EVERY {
-            tx.unreported = 0;
-            tx.push_report(to);
-            word = last.or(Pair::new(0, tx.rules.report));
-        }
-        tx.last = last;
+        let (iova, word) = (filled.word().wrapping_add(rx.delta), tx.word(len.into()));
+        let report = if ALLOWED {
+            // It is counted as unreported already.
+            tx.singles -= 1;
+            settled.by_allowance = true;
+            0
+        } else {
+            tx.last = Pair::new(iova, word);
+            count_one(tx, to)
+        };
         // SAFETY: the tail's slot and descriptor are free; the filled buffer and the empty one change places.
         unsafe {
             *tx.slots.get_unchecked_mut(to as usize) = filled;
             tx.owners.names_at(to as usize).write(tx.owners.sources.names() as u8);
-            words::store(tx.desc.at_unmasked(to), word);
+            // In two halves, which is less to do: the device looks behind the doorbell only.
+            let halves = tx.desc.at_unmasked(to).cast::<u64>();
+            halves.write_volatile(iova.to_le());
+            halves.add(1).write_volatile((word | report).to_le());
             slot.write(buf);
             words::store(desc, Pair::new(buf.word().wrapping_add(rx.delta), 0));
         }
@@ -122,13 +141,25 @@ pub(crate) fn judge_one<H: Hook>(
     1
 }
 
-/// Fetches empty buffers, those that were sent or else those of the pool, and says whether there are any.
+/// Counts a descriptor that is to be written at `to`, and returns the bits by which it asks for a report, where one is due.
+#[inline(always)]
+fn count_one(tx: &mut TxRing, to: u32) -> u64 {
+    tx.unreported += 1;
+    if tx.unreported < REPORT_EVERY {
+        return 0;
+    }
+    tx.unreported = 0;
+    tx.push_report(to);
+    tx.rules.report
+}
+
+/// Fetches empty buffers, those that were sent or else those of the pool, and says how many there are. The stack stays where it is.
 #[cold]
 #[inline(never)]
-fn fetch(rx: &RxRing, tx: &mut TxRing, batch: &mut Batch) -> bool {
+fn fetch(rx: &RxRing, tx: &mut TxRing, batch: &mut Batch) -> usize {
     tx.reclaim(batch);
     batch.refill(&rx.pool, 1);
-    batch.spares_of(rx.pool.as_ptr()).1 > 0
+    batch.spares_of(rx.pool.as_ptr()).1
 }
 
 /// Whether all frames that the transmit ring takes as they are lie within a receive buffer, and are no shorter than a frame on the wire.

@@ -134,8 +134,8 @@ impl<Q: TxQueue> TxQueue for AuditedTx<Q> {
     fn hook_begin(&mut self, batch: &mut Batch) -> TxHooked<'_> {
         self.below.hook_begin(batch)
     }
-    fn hook_end(&mut self, frames: u32, bytes: u64) {
-        self.watched(|below| below.hook_end(frames, bytes));
+    fn hook_end(&mut self, frames: u32, bytes: u64, by_allowance: bool) {
+        self.watched(|below| below.hook_end(frames, bytes, by_allowance));
         let counted = self.below.counters().packets;
         let mut line = lock(&self.line);
         line.taken += u64::from(frames);
