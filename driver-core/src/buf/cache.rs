@@ -177,11 +177,16 @@ impl BufCache {
     }
 
     /// Brings the stack of `pool` to hand, an empty one where there is none.
-    #[cold]
+    #[inline(always)]
     fn turn_to(&mut self, pool: NonNull<PoolInner>) {
-        if self.hot.pool == pool.as_ptr() {
-            return;
+        if self.hot.pool != pool.as_ptr() {
+            self.turn(pool);
         }
+    }
+
+    /// The same where that is not at hand.
+    #[cold]
+    fn turn(&mut self, pool: NonNull<PoolInner>) {
         let known = self.aside.iter().position(|stack| stack.holds(pool));
         if known.is_some() || self.hot.count > 0 {
             let empty = || self.aside.iter().position(|stack| stack.count == 0);
