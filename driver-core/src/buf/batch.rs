@@ -175,7 +175,7 @@ impl Batch {
         &mut self.cache
     }
 
-    /// Fills the batch with empty frames of `pool`, `count` at most, taking the pool's lock once a block. Returns how many came.
+    /// Fills the batch with empty frames of `pool`, `count` at most, going to the pool once a block. Returns how many came.
     pub fn fill(&mut self, pool: &BufPool, count: usize) -> usize {
         let count = count.min(self.room());
         let Some(places) = self.places(count) else { return 0 };

@@ -4,7 +4,7 @@
 //! and the buffer used next is the one that the processor's cache saw last.
 //!
 //! A cache has a stack for each of several pools. One of them, the pool that was used last, is at hand: the fast paths look at it alone. A cold path
-//! puts it aside and brings another to hand, so that a program with several pools pays for the turn and not for the pools' locks.
+//! puts it aside and brings another to hand, so that a program with several pools pays for the turn and not for visits to the pools.
 
 use alloc::boxed::Box;
 use core::fmt;
@@ -12,8 +12,8 @@ use core::mem::{self, MaybeUninit};
 use core::ptr::{self, NonNull};
 
 use crate::buf::frame::handle::Frame;
-use crate::buf::memory::{self, PoolInner, RawBuf};
-use crate::buf::pool::{BufPool, CHUNK};
+use crate::buf::memory::{self, CHUNK, PoolInner, RawBuf};
+use crate::buf::pool::BufPool;
 
 /// Buffers come back by blocks of so many.
 const BLOCK: usize = 8;
@@ -59,7 +59,7 @@ struct Stack {
     pool: *mut PoolInner,
 }
 
-// SAFETY: a cache owns its buffers, which any thread may own, and reaches their pools by what is behind a lock.
+// SAFETY: a cache owns its buffers, which any thread may own, and reaches their pools by atomics.
 unsafe impl Send for BufCache {}
 // SAFETY: `&BufCache` reads counts and addresses only.
 unsafe impl Sync for BufCache {}

@@ -3,7 +3,9 @@
 //! | file | what is in it, each above those before it |
 //! | --- | --- |
 //! | [`meta`] | what is known of a frame: the vocabulary, and the two words that a frame carries |
-//! | `memory` | a pool's region, its free list, private places; empty buffers as integers |
+//! | `raw` | empty buffers as integers, and where a pool's buffers lie |
+//! | `free` | the free list: a stack of blocks of buffers, without a lock |
+//! | `memory` | a pool's region, what keeps it, private places |
 //! | `frame/` | the sk_buff: [`Frame`] and its verbs |
 //! | `pool` | handles to pools: [`BufPool`] |
 //! | `copy` | bytes into frames |
@@ -17,16 +19,23 @@ pub(crate) mod batch;
 pub(crate) mod cache;
 pub(crate) mod copy;
 pub(crate) mod frame;
+mod free;
+#[cfg(all(test, loom))]
+mod free_loom_tests;
+#[cfg(all(test, not(loom)))]
+mod free_tests;
 pub(crate) mod memory;
 pub mod meta;
 pub(crate) mod pool;
 #[cfg(all(test, loom))]
 mod pool_loom_tests;
+mod raw;
 #[cfg(test)]
 mod tests;
 
 pub use batch::Batch;
 pub use cache::BufCache;
 pub use frame::{Frame, FrameError, Segments};
+pub use memory::CHUNK;
 pub use meta::{Checksum, FlowMatch, Rss, RssKind, Segmentation, SegmentationKind};
-pub use pool::{BufPool, CHUNK, PoolConfig, PoolError};
+pub use pool::{BufPool, PoolConfig, PoolError};

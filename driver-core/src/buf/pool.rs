@@ -7,9 +7,6 @@ use crate::buf::frame::handle::Frame;
 use crate::buf::memory::{self, PoolInner};
 use crate::host::dma::{DmaDomain, DmaError, Iova};
 
-/// How many buffers are moved at once between the pool and a holder.
-pub const CHUNK: usize = 64;
-
 /// What a pool is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -124,7 +121,7 @@ impl BufPool {
 
     /// Takes one empty frame: no data, all of its headroom. `None` where every buffer is lent out.
     ///
-    /// For many frames `Batch::fill` is cheaper: it takes the lock once a block.
+    /// For many frames `Batch::fill` is cheaper: it goes to the pool once a block.
     pub fn take(&self) -> Option<Frame> {
         let mut one = [core::mem::MaybeUninit::uninit()];
         if memory::take_block(self.inner(), &mut one) == 0 {
@@ -144,7 +141,8 @@ impl BufPool {
         false
     }
 
-    /// How many are in the free list now. Batches and rings hold others that are empty too.
+    /// How many are in the free list now. Batches and rings hold others that are empty too. While other threads take and give back, theirs may be counted
+    /// a moment late.
     pub fn available(&self) -> u32 {
         self.inner().available() as u32
     }
@@ -156,7 +154,7 @@ impl BufPool {
 
     /// Room before the data of an empty frame, in bytes.
     pub fn headroom_bytes(&self) -> u32 {
-        self.inner().headroom_bytes
+        self.inner().strides.headroom_bytes
     }
 
     /// The domain that the buffers are mapped in.

@@ -10,8 +10,9 @@ use proptest::prelude::*;
 use crate::buf::batch::Batch;
 use crate::buf::cache::BufCache;
 use crate::buf::frame::Frame;
+use crate::buf::memory::CHUNK;
 use crate::buf::meta::{Checksum, Segmentation, SegmentationKind};
-use crate::buf::pool::{BufPool, CHUNK, PoolConfig};
+use crate::buf::pool::{BufPool, PoolConfig};
 use crate::testing::{cases, domain};
 
 fn pool_of(buffers: u32) -> BufPool {

@@ -35,7 +35,7 @@ struct Source {
 impl Source {
     fn new(pool: NonNull<PoolInner>, inner: &PoolInner, name: u8) -> Self {
         let key = Pair::new(inner.delta, (pool.addr().get() as u64).wrapping_neg());
-        Self { key, pool, number: inner.number, delta: inner.delta, headroom_bytes: inner.headroom_bytes, names: eight(name) }
+        Self { key, pool, number: inner.number, delta: inner.delta, headroom_bytes: inner.strides.headroom_bytes, names: eight(name) }
     }
 }
 

@@ -187,7 +187,7 @@ impl<'a> FrameView<'a> {
 
     /// Room before the data, in bytes.
     pub fn headroom(&self) -> usize {
-        self.start.addr().get() - (self.home.word() as usize - self.pool().headroom_bytes as usize)
+        self.start.addr().get() - (self.home.word() as usize - self.pool().strides.headroom_bytes as usize)
     }
 
     /// Room behind the data, in bytes.

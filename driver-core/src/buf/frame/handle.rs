@@ -69,7 +69,7 @@ const _: () = assert!(core::mem::offset_of!(RawFrame, pool) == 8 && core::mem::o
 
 const _: () = assert!(TAG_VLAN.is_power_of_two() && TAG_VLAN > TAG_NEXT && TAG_VLAN <= TAGS);
 
-// SAFETY: a frame owns its buffers and their private metadata alone, and the pool's free list is behind a lock.
+// SAFETY: a frame owns its buffers and their private metadata alone, and the pool's free list is atomic.
 unsafe impl Send for Frame {}
 // SAFETY: `&Frame` gives shared access to bytes and metadata that only `&mut Frame` changes.
 unsafe impl Sync for Frame {}
@@ -218,7 +218,7 @@ impl Frame {
 
     /// Room before the data of the first segment, in bytes.
     pub fn headroom(&self) -> usize {
-        let start = self.raw().word() as usize - self.pool().headroom_bytes as usize;
+        let start = self.raw().word() as usize - self.pool().strides.headroom_bytes as usize;
         self.0.ptr.addr().get() - start
     }
 

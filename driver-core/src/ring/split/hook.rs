@@ -154,7 +154,7 @@ impl Undone {
 /// Whether the ends that a hook left lie in this buffer.
 fn is_within(pool: &PoolInner, buf: RawBuf, undone: &Undone) -> bool {
     let start = undone.start.addr().get();
-    let first = buf.word() as usize - pool.headroom_bytes as usize;
+    let first = buf.word() as usize - pool.strides.headroom_bytes as usize;
     let words_len = (undone.words[1] >> LEN_SHIFT) as u16;
     start >= first && start + undone.len <= pool.end(buf) && u32::from(words_len) <= pool.data_bytes
 }

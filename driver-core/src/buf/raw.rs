@@ -1,0 +1,102 @@
+//! Empty buffers as integers, and where a pool's buffers lie.
+//!
+//! Who owns an empty buffer holds a [`RawBuf`]: an integer, since blocks of them travel through SIMD registers, which keep no provenance. A pool
+//! exposes its region's provenance once, when it is made, and [`RawBuf::ptr`] alone takes it up again.
+
+use core::num::NonZero;
+use core::ptr::{self, NonNull};
+
+/// The unit of address tags and of all offsets in a buffer.
+pub(crate) const LINE_BYTES: u32 = 64;
+
+/// An empty buffer, by its home address: where its data begins when it is empty, as an integer. A linear token: it is copied only by code that
+/// accounts for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(transparent)]
+pub(crate) struct RawBuf(NonZero<u64>);
+
+impl RawBuf {
+    /// The buffer whose home address is that of `ptr`.
+    #[inline(always)]
+    pub(crate) fn at(ptr: NonNull<u8>) -> Self {
+        // SAFETY: the address of a pointer that is not null is not 0, and this crate is for 64-bit targets.
+        Self(unsafe { NonZero::new_unchecked(ptr.addr().get() as u64) })
+    }
+
+    /// The buffer whose home address is `word`.
+    ///
+    /// # Safety
+    /// It is such an address, which is not 0.
+    #[inline(always)]
+    pub(crate) unsafe fn of_word(word: u64) -> Self {
+        // SAFETY: the caller's.
+        Self(unsafe { NonZero::new_unchecked(word) })
+    }
+
+    /// What a ring's slot holds where it holds no buffer: an odd number, while home addresses are multiples of [`LINE_BYTES`].
+    pub(crate) const MARK: Self = Self(NonZero::<u64>::MIN);
+
+    /// The buffer with this home address.
+    #[inline(always)]
+    pub(crate) fn from_word(word: u64) -> Option<Self> {
+        NonZero::new(word).map(Self)
+    }
+
+    /// The home address.
+    #[inline(always)]
+    pub(crate) fn word(self) -> u64 {
+        self.0.get()
+    }
+
+    /// The pointer to the home address. Only the buffer's owner may use it, as long as it is that.
+    #[inline(always)]
+    pub(crate) fn ptr(self) -> NonNull<u8> {
+        // The pool exposed its region in `PoolInner::create`, so the pointer may reach all of it.
+        // SAFETY: the address is not 0.
+        unsafe { NonNull::new_unchecked(ptr::with_exposed_provenance_mut(self.0.get() as usize)) }
+    }
+}
+
+/// Where the buffers of a pool lie: equally far apart, in one region.
+pub(crate) struct Strides {
+    /// The address at which buffer 0's headroom begins.
+    start: usize,
+    stride_bytes: u32,
+    pub(crate) headroom_bytes: u32,
+    /// What a distance in lines is multiplied with to have the number of strides in its high word: 2^64 over the lines of a stride, rounded up.
+    per_stride: u64,
+}
+
+impl Strides {
+    /// How far apart buffers are that have room for `data_bytes` behind `headroom_bytes`, a multiple of [`LINE_BYTES`].
+    pub(crate) fn bytes(data_bytes: u32, headroom_bytes: u32) -> u32 {
+        // More than headroom and data, so that even the end of a buffer's data lies in its own stride: see `Strides::index`.
+        let lines = (headroom_bytes + data_bytes) / LINE_BYTES + 1;
+        (lines | 1) * LINE_BYTES
+    }
+
+    /// Buffers from the address `start` on, `stride_bytes` apart: [`Strides::bytes`] of it.
+    pub(crate) fn new(start: usize, stride_bytes: u32, headroom_bytes: u32) -> Self {
+        // Exact for less than 2^32 lines: rounding up adds less than one in 2^32 of a stride.
+        let per_stride = u64::MAX / u64::from(stride_bytes / LINE_BYTES) + 1;
+        Self { start, stride_bytes, headroom_bytes, per_stride }
+    }
+
+    /// The number of the buffer that the address `addr` points into: anywhere in it, headroom and the end of the data included, since
+    /// a stride is longer than both together.
+    #[inline]
+    pub(crate) fn index(&self, addr: usize) -> u32 {
+        let lines = (addr - self.start) as u64 / u64::from(LINE_BYTES);
+        let index = ((u128::from(lines) * u128::from(self.per_stride)) >> 64) as u32;
+        debug_assert_eq!(index as usize, (addr - self.start) / self.stride_bytes as usize);
+        index
+    }
+
+    /// The buffer with this number, which is one of the pool's.
+    #[inline]
+    pub(crate) fn buf(&self, index: u32) -> RawBuf {
+        let home = self.start + index as usize * self.stride_bytes as usize + self.headroom_bytes as usize;
+        // SAFETY: the address lies inside the region, so it is not 0.
+        RawBuf(unsafe { NonZero::new_unchecked(home as u64) })
+    }
+}
