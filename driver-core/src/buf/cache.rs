@@ -55,8 +55,8 @@ struct Stack {
     /// Those at `..count` are initialised, and this stack owns them.
     bufs: Box<[MaybeUninit<RawBuf>]>,
     count: usize,
-    /// Alive while `count` is not 0, since those buffers keep it so; else perhaps the address of a pool that is gone, or null.
-    pool: *mut PoolInner,
+    /// The address of their pool, which they keep alive; where there are none perhaps that of one that is gone, in whose place another may lie, or 0.
+    pool: usize,
 }
 
 // SAFETY: a cache owns its buffers, which any thread may own, and reaches their pools by atomics.
@@ -66,13 +66,13 @@ unsafe impl Sync for BufCache {}
 
 impl Stack {
     fn new(buffers: usize) -> Self {
-        Self { bufs: Box::new_uninit_slice(buffers), count: 0, pool: ptr::null_mut() }
+        Self { bufs: Box::new_uninit_slice(buffers), count: 0, pool: 0 }
     }
 
     /// Whether there are buffers of `pool`.
     #[inline(always)]
     fn holds(&self, pool: NonNull<PoolInner>) -> bool {
-        self.pool == pool.as_ptr() && self.count > 0
+        self.pool == pool.addr().get() && self.count > 0
     }
 
     #[inline(always)]
@@ -92,7 +92,7 @@ impl Stack {
     /// Returns the `count` oldest buffers to their pool.
     fn give_back(&mut self, count: usize) {
         let count = count.min(self.count);
-        let Some(pool) = NonNull::new(self.pool).filter(|_| count > 0) else { return };
+        let Some(pool) = NonNull::new(ptr::with_exposed_provenance_mut(self.pool)).filter(|_| count > 0) else { return };
         let rest = self.count - count;
         self.count = 0;
         // SAFETY: the buffers at `..count` are initialised, of this pool, and were this stack's until its count said otherwise.
@@ -179,7 +179,7 @@ impl BufCache {
     /// Brings the stack of `pool` to hand, an empty one where there is none.
     #[inline(always)]
     fn turn_to(&mut self, pool: NonNull<PoolInner>) {
-        if self.hot.pool != pool.as_ptr() {
+        if self.hot.pool != pool.addr().get() {
             self.turn(pool);
         }
     }
@@ -201,7 +201,7 @@ impl BufCache {
                 stacks.rotate_right(1);
             }
         }
-        self.hot.pool = pool.as_ptr();
+        self.hot.pool = pool.addr().get();
     }
 
     pub(super) fn hand_over_of(&mut self, to: &mut Self, pool: NonNull<PoolInner>, count: usize) -> usize {
@@ -226,13 +226,13 @@ impl BufCache {
     /// How many buffers of `pool` are at hand.
     #[inline(always)]
     pub(crate) fn ready(&self, pool: NonNull<PoolInner>) -> usize {
-        if self.hot.pool == pool.as_ptr() { self.hot.count } else { 0 }
+        if self.hot.pool == pool.addr().get() { self.hot.count } else { 0 }
     }
 
     /// How many more buffers of `pool` fit onto the stack at hand: none where that is another pool's.
     #[inline(always)]
     pub(crate) fn room(&self, pool: NonNull<PoolInner>) -> usize {
-        if self.hot.pool == pool.as_ptr() { self.hot.room() } else { 0 }
+        if self.hot.pool == pool.addr().get() { self.hot.room() } else { 0 }
     }
 
     /// How many more buffers of `pool` fit onto the stack at hand, which is that of `pool` now. Where only few fitted, the older half went to the pool.
@@ -257,7 +257,7 @@ impl BufCache {
     /// That is the stack of `pool`. It holds buffers of `pool` at `..count`, which the caller gives up or took off above.
     #[inline(always)]
     pub(crate) unsafe fn set_ready(&mut self, pool: NonNull<PoolInner>, count: usize) {
-        debug_assert!(self.hot.pool == pool.as_ptr());
+        debug_assert!(self.hot.pool == pool.addr().get());
         debug_assert!(count <= self.hot.bufs.len());
         self.hot.count = count;
     }
@@ -265,7 +265,7 @@ impl BufCache {
     /// Takes a buffer of `pool` that is at hand.
     #[inline(always)]
     pub(crate) fn take_ready(&mut self, pool: NonNull<PoolInner>) -> Option<RawBuf> {
-        if self.hot.pool == pool.as_ptr() { self.hot.pop() } else { None }
+        if self.hot.pool == pool.addr().get() { self.hot.pop() } else { None }
     }
 
     /// Takes a buffer of `pool`: from here, else from the pool, by the block.
@@ -330,7 +330,7 @@ impl BufCache {
             let top = self.base().add(have);
             while done + BLOCK <= count {
                 let block: [&Frame; BLOCK] = core::array::from_fn(|k| frames.add(done + k).as_ref());
-                let others = block.iter().fold(0, |others, frame| others | frame.pool_word().addr().get() ^ pool.addr());
+                let others = block.iter().fold(0, |others, frame| others | frame.pool_word().addr().get() ^ pool);
                 if others != 0 {
                     break;
                 }
@@ -341,7 +341,7 @@ impl BufCache {
             }
             while done < count {
                 let frame = frames.add(done).as_ref();
-                if frame.pool_word().as_ptr() != pool {
+                if frame.pool_word().addr().get() != pool {
                     break;
                 }
                 top.add(done).write(RawBuf::at(frame.ptr()));
@@ -355,7 +355,7 @@ impl BufCache {
     /// Drops a frame and keeps its buffers: [`BufCache::recycle`] with a short way for a plain one of the pool at hand.
     #[inline(always)]
     pub(crate) fn recycle_one(&mut self, frame: Frame) {
-        if frame.pool_word().as_ptr() == self.hot.pool && self.hot.count < self.hot.bufs.len() {
+        if frame.pool_word().addr().get() == self.hot.pool && self.hot.count < self.hot.bufs.len() {
             let frame = mem::ManuallyDrop::new(frame);
             // SAFETY: the count was just seen to be below the number of places. The frame is one buffer with its data at home, and is forgotten.
             unsafe { self.hot.bufs.get_unchecked_mut(self.hot.count).write(RawBuf::at(frame.ptr())) };

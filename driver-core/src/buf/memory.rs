@@ -116,7 +116,10 @@ impl PoolInner {
             shared: Shared { free, keeping: AtomicU64::new(1), handles: AtomicU64::new(1) },
         };
         inner.fill();
-        Ok(NonNull::from(Box::leak(Box::new(inner))))
+        let inner = NonNull::from(Box::leak(Box::new(inner)));
+        // Caches know their pools by address.
+        inner.as_ptr().expose_provenance();
+        Ok(inner)
     }
 
     /// Puts every buffer into the free list, the first one uppermost.
