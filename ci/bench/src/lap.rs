@@ -3,6 +3,7 @@
 use driver_core::buf::{Batch, BufPool, Frame};
 use driver_core::queue::{RxQueue, TxQueue, TxState};
 
+use crate::circle::{Station, circle};
 use crate::hook;
 use crate::swap::swap;
 use crate::workload::{Row, Workload};
@@ -52,13 +53,15 @@ pub(crate) struct Bench<R, T, C> {
     batch: Batch,
     /// For programs that have one for each direction.
     other: Batch,
+    /// The places of three threads.
+    stations: [Station; 3],
     /// What hooks have dropped until now.
     dropped: u64,
 }
 
 impl<R, T, C> Bench<R, T, C> {
     pub(crate) fn new(row: Row, ports: Vec<Port<R, T, C>>) -> Self {
-        Self { row, ports, batch: Batch::new(row.batch), other: Batch::new(row.batch), dropped: 0 }
+        Self { row, ports, batch: Batch::new(row.batch), other: Batch::new(row.batch), stations: circle(16, row.batch), dropped: 0 }
     }
 
     /// The ports that frames come from.
@@ -83,7 +86,7 @@ impl<R: RxQueue, T: TxQueue, C: Card> Lap for Bench<R, T, C> {
     }
 
     fn driver_part(&mut self) {
-        let Self { row, ports, batch, other, .. } = self;
+        let Self { row, ports, batch, other, stations, .. } = self;
         let budget = row.batch;
         for from in 0..if row.workload == Workload::BothWays { 2 } else { 1 } {
             let [rx, tx] = row.workload.way(from);
@@ -100,6 +103,7 @@ impl<R: RxQueue, T: TxQueue, C: Card> Lap for Bench<R, T, C> {
                 Workload::DropRetain => measured_part_retain(rx, batch, budget),
                 Workload::Send => measured_part_send(tx, pool, batch, budget),
                 Workload::TwoBatches => measured_part_two_batches(rx, tx, batch, other, budget),
+                Workload::Pipeline => measured_part_pipeline(rx, tx, [batch, other], stations, budget),
                 workload if workload.is_hook() => hook::measured(workload, rx, tx, batch, budget),
                 _ => measured_part(rx, tx, batch, budget),
             }
@@ -182,6 +186,31 @@ fn measured_part_two_batches(rx: &mut impl RxQueue, tx: &mut impl TxQueue, recei
         }
     }
     submit(tx, sent);
+}
+
+/// What `pipeline`'s threads do with one batch: receive, swap, transmit; the buffers of what was sent travel back with the batch.
+#[inline(never)]
+fn measured_part_pipeline(
+    rx: &mut impl RxQueue,
+    tx: &mut impl TxQueue,
+    [received, sent]: [&mut Batch; 2],
+    [receiver, worker, transmitter]: &mut [Station; 3],
+    budget: usize,
+) {
+    if let Some(mut batch) = receiver.take() {
+        rx.poll(received, budget);
+        batch.take_from(received);
+        receiver.pass(batch);
+    }
+    if let Some(mut batch) = worker.take() {
+        batch.frames_mut().iter_mut().for_each(swap_addresses);
+        worker.pass(batch);
+    }
+    if let Some(mut batch) = transmitter.take() {
+        sent.take_from(&mut batch);
+        transmitter.pass(batch);
+        submit(tx, sent);
+    }
 }
 
 #[inline(always)]

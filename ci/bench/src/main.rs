@@ -3,6 +3,9 @@
 //! The stub fills receive descriptors and completes the transmit ring in the same thread; what counts is the driver's part between: poll, swap the MAC
 //! addresses, submit. `ci/bench/run` counts its instructions under callgrind; `bench cycles` times it with the processor's time-stamp counter.
 
+#[path = "../../../examples/pipeline/circle.rs"]
+#[allow(dead_code, reason = "the example asks how its neighbours are, too")]
+mod circle;
 mod cycles;
 mod hook;
 mod host;

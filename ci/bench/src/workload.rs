@@ -30,6 +30,8 @@ pub(crate) enum Workload {
     Send,
     /// Forward with a batch for receive and one for transmit; buffers come back by the pool.
     TwoBatches,
+    /// Forward by the three stages of the example `pipeline`, which hand a batch from one to the next; in turn, by one thread.
+    Pipeline,
     /// A verdict in place: swap the addresses, transmit.
     Hook,
     /// The same out of another port of the same domain, each with a pool of its own.
