@@ -176,7 +176,20 @@ impl Batch {
     }
 
     /// Fills the batch with empty frames of `pool`, `count` at most, going to the pool once a block. Returns how many came.
+    #[inline]
     pub fn fill(&mut self, pool: &BufPool, count: usize) -> usize {
+        // SAFETY: the place is written at once.
+        if count == 1
+            && let Some((place, buf)) = unsafe { self.exchange_one(pool.as_ptr()) }
+        {
+            // SAFETY: the buffer was an empty one of `pool`, and is ours.
+            unsafe { place.write(Frame::fresh(buf, pool.as_ptr())) };
+            return 1;
+        }
+        self.fill_many(pool, count)
+    }
+
+    fn fill_many(&mut self, pool: &BufPool, count: usize) -> usize {
         let count = count.min(self.room());
         let Some(places) = self.places(count) else { return 0 };
         let mut done = 0;
@@ -194,7 +207,19 @@ impl Batch {
     }
 
     /// Drops every frame. Their buffers stay in the cache as far as there is room.
+    #[inline]
     pub fn clear(&mut self) {
+        // SAFETY: the only frame is there, and is forgotten where its buffer was kept.
+        if let Some(frame) = self.only().map(NonNull::from)
+            && unsafe { self.cache.recycle_one(frame) }
+        {
+            self.forget_all();
+        } else {
+            self.clear_many();
+        }
+    }
+
+    fn clear_many(&mut self) {
         while !self.is_empty() {
             let frames = NonNull::from(self.frames()).cast();
             // SAFETY: the frames at the front are initialised; those that go to the cache are forgotten.
@@ -210,10 +235,15 @@ impl Batch {
     /// and those behind it stay.
     #[inline]
     pub fn retain(&mut self, mut keep: impl FnMut(&mut Frame) -> bool) {
-        let mut rest = Retain { kept: self.head, next: self.head, batch: self };
-        while rest.next < rest.batch.tail {
+        // SAFETY: head and tail are inside the storage, whose pointer is never null.
+        let (head, end) = unsafe {
+            let base = NonNull::new_unchecked(self.frames.as_mut_ptr()).cast::<Frame>();
+            (base.add(self.head), base.add(self.tail))
+        };
+        let mut rest = Retain { kept: head, next: head, end, batch: self };
+        while rest.next != rest.end {
             // SAFETY: the frame at `next` is initialised, and borrowed for the call alone.
-            let kept = keep(unsafe { rest.batch.frames.get_unchecked_mut(rest.next).assume_init_mut() });
+            let kept = keep(unsafe { rest.next.as_mut() });
             rest.step(kept);
         }
     }
@@ -377,42 +407,43 @@ impl Batch {
 /// A walk over a batch that keeps some frames. Frames at `head..kept` stay, those at `next..tail` were not looked at, what is between was moved out.
 struct Retain<'a> {
     batch: &'a mut Batch,
-    kept: usize,
-    next: usize,
+    /// In the batch's storage, which nothing else reaches meanwhile: where the next frame goes that is kept, the next one to be looked at, and the tail.
+    kept: NonNull<Frame>,
+    next: NonNull<Frame>,
+    end: NonNull<Frame>,
 }
 
 impl Retain<'_> {
     /// Keeps the next frame or recycles it.
     #[inline(always)]
     fn step(&mut self, keep: bool) {
-        let (kept, next) = (self.kept, self.next);
-        self.next = next + 1;
-        let frames = &mut self.batch.frames;
-        // SAFETY: `kept <= next < tail`: the frame at `next` is initialised and was just counted out; it goes to the place at `kept`, which is its own or
+        let frame = self.next;
+        // SAFETY: `kept <= next < end`: the frame at `next` is initialised and is counted out here; it goes to the place at `kept`, which is its own or
         // was moved out, or into the cache.
         unsafe {
-            let frame = frames.get_unchecked(next).assume_init_read();
             if keep {
-                frames.get_unchecked_mut(kept).write(frame);
-                self.kept = kept + 1;
-            } else {
-                self.batch.cache.recycle_one(frame);
+                self.kept.copy_from(frame, 1);
+                self.kept = self.kept.add(1);
+            } else if !self.batch.cache.recycle_one(frame) {
+                self.next = frame.add(1);
+                self.batch.cache.recycle_other(frame.read());
+                return;
             }
+            self.next = frame.add(1);
         }
     }
 }
 
 impl Drop for Retain<'_> {
     fn drop(&mut self) {
-        let Self { kept, next, .. } = *self;
-        let left = self.batch.tail - next;
+        let Self { kept, next, end, .. } = *self;
         // Frames that were not looked at, because `keep` panicked, close the gap.
-        // SAFETY: `next..tail` are initialised frames inside the storage, and those at `kept..next` were moved out; the tail follows.
-        unsafe {
-            let base = self.batch.frames.as_mut_ptr();
-            base.add(kept).copy_from(base.add(next), left);
-        }
-        self.batch.tail = kept + left;
+        // SAFETY: `next..end` are initialised frames inside the storage, and those at `kept..next` were moved out; the tail follows.
+        let gone = unsafe {
+            kept.copy_from(next, end.offset_from_unsigned(next));
+            next.offset_from_unsigned(kept)
+        };
+        self.batch.tail -= gone;
         if self.batch.is_empty() {
             self.batch.forget_all();
         }

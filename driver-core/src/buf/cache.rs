@@ -352,22 +352,28 @@ impl BufCache {
         done
     }
 
-    /// Drops a frame and keeps its buffers: [`BufCache::recycle`] with a short way for a plain one of the pool at hand.
+    /// Keeps the buffer of a plain frame of the pool at hand, and says whether the frame was one.
+    ///
+    /// # Safety
+    /// There is a frame at `frame`, which the caller forgets where it was one.
     #[inline(always)]
-    pub(crate) fn recycle_one(&mut self, frame: Frame) {
-        if frame.pool_word().addr().get() == self.hot.pool && self.hot.count < self.hot.bufs.len() {
-            let frame = mem::ManuallyDrop::new(frame);
+    pub(crate) unsafe fn recycle_one(&mut self, frame: NonNull<Frame>) -> bool {
+        // SAFETY: the caller's.
+        let plain = unsafe { frame.as_ref() };
+        if plain.pool_word().addr().get() == self.hot.pool && self.hot.count < self.hot.bufs.len() {
             // SAFETY: the count was just seen to be below the number of places. The frame is one buffer with its data at home, and is forgotten.
-            unsafe { self.hot.bufs.get_unchecked_mut(self.hot.count).write(RawBuf::at(frame.ptr())) };
+            unsafe { self.hot.bufs.get_unchecked_mut(self.hot.count).write(RawBuf::at(plain.ptr())) };
             self.hot.count += 1;
+            true
         } else {
-            self.recycle_other(frame);
+            false
         }
     }
 
+    /// [`BufCache::recycle`], out of line.
     #[cold]
     #[inline(never)]
-    fn recycle_other(&mut self, frame: Frame) {
+    pub(crate) fn recycle_other(&mut self, frame: Frame) {
         self.recycle(frame);
     }
 
