@@ -18,7 +18,7 @@ const MAX_EXTENSIONS: usize = 8;
 /// IP protocols (IANA's numbers).
 const HOP_BY_HOP: u8 = 0;
 const ICMP: u8 = 1;
-const TCP: u8 = 6;
+pub(super) const TCP: u8 = 6;
 pub(super) const UDP: u8 = 17;
 const ROUTING: u8 = 43;
 const FRAGMENT: u8 = 44;
@@ -86,6 +86,18 @@ pub(super) fn ipv4_header(frame: &Frame) -> Result<Ipv4Header, OffloadError> {
         (IPV4, at) => ipv4_header_at(frame, at),
         _ => Err(OffloadError::NotIp),
     }
+}
+
+/// Source and destination address of an IP packet, one behind the other: 8 bytes or 32.
+pub(super) fn ip_addresses<'a>(frame: &Frame, into: &'a mut [u8; 32]) -> Option<&'a [u8]> {
+    let (from, len) = match network(frame).ok()? {
+        (IPV4, at) => (ipv4_header_at(frame, at).ok()?.at + 12, 8),
+        (IPV6, at) if bytes(frame, at).is_ok_and(|[first]| first >> 4 == 6) => (at + 8, 32),
+        _ => return None,
+    };
+    let into = into.get_mut(..len)?;
+    frame.load(from, into).ok()?;
+    Some(into)
 }
 
 fn ipv4_header_at(frame: &Frame, at: usize) -> Result<Ipv4Header, OffloadError> {
