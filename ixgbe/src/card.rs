@@ -1,7 +1,7 @@
 //! The hardware of one port, as the other modules of this crate work on it: its registers, its clock, its model.
 //!
 //! Each module adds its own part: [`reset`](crate::reset), [`eeprom`](crate::eeprom), [`semaphore`](crate::semaphore), [`init`](crate::init),
-//! [`filter`](crate::filter), [`link`](crate::link), [`phy`](crate::phy), [`irq`](crate::irq), [`queues`](crate::queues).
+//! [`filter`](crate::filter), [`link`](crate::link), [`phy`](crate::phy), [`irq`](crate::irq), [`queues`](crate::queues), [`rss`](crate::rss).
 
 use alloc::string::String;
 use alloc::sync::Arc;

@@ -7,8 +7,11 @@ use driver_core::ether::{FCS_BYTES, FrameLimits, HEADER_BYTES, STANDARD_MTU};
 use driver_core::host::DmaDomain;
 use driver_core::ring::REPORT_EVERY;
 
-/// Queues of each direction. The card has 128; RSS without virtualisation spreads over 16 (7.1.2.8).
-pub const MAX_QUEUES: u16 = 16;
+/// Queues of each direction. The card has 128 of each; without DCB and virtualisation 64 transmit queues are in use (QUEUES-64). How many receive queues RSS
+/// reaches of them says [`DeviceInfo::rss`](driver_core::device::DeviceInfo::rss).
+pub const MAX_QUEUES: u16 = 64;
+/// MSI-X vectors of a port (7.3.1.2).
+pub(crate) const MAX_VECTORS: u16 = 64;
 /// Descriptors of the smallest ring.
 pub const MIN_RING: u32 = 64;
 /// Descriptors of the largest ring. The card could do 8192 ("Validated Lengths up to 128K (8K descriptors)", 8.2.3.8.3).

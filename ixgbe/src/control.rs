@@ -1,7 +1,7 @@
 //! What the control handle of a started card does to it.
 
 use driver_core::device::control::{ControlCore, ControlKernel, TxPosition, why_all_ones};
-use driver_core::device::{ErrorKind, Link, RxMode, Settings, Stats};
+use driver_core::device::{ErrorKind, Link, RssConfig, RxMode, Settings, Stats};
 use driver_core::ether::MacAddr;
 use driver_core::host::PciFunction;
 use driver_core::queue::QueueFault;
@@ -22,12 +22,15 @@ pub struct Manage<F: PciFunction> {
     counters: Counters,
     /// How many receive queues count.
     rx_queues: u16,
+    /// How many queues of either direction were turned on.
+    queues: u16,
 }
 
 impl<F: PciFunction> Manage<F> {
     /// A card whose counters were read just now.
-    pub(crate) fn new(function: F, card: Card<F::Bar>, rx_queues: u16) -> Self {
-        Self { function, card, counters: Counters::default(), rx_queues }
+    pub(crate) fn new(function: F, card: Card<F::Bar>, settings: &Settings) -> Self {
+        let (rx_queues, tx_queues) = (settings.rx().queue_count(), settings.tx().queue_count());
+        Self { function, card, counters: Counters::default(), rx_queues, queues: rx_queues.max(tx_queues) }
     }
 }
 
@@ -53,6 +56,11 @@ impl<F: PciFunction> ControlKernel for Manage<F> {
 
     fn set_multicast(&mut self, addresses: &[MacAddr]) -> Result<(), ErrorKind> {
         self.card.set_multicast(addresses);
+        Ok(())
+    }
+
+    fn set_rss(&mut self, rss: &RssConfig) -> Result<(), ErrorKind> {
+        self.card.set_rss(rss);
         Ok(())
     }
 
@@ -97,6 +105,6 @@ impl<F: PciFunction> ControlKernel for Manage<F> {
     }
 
     fn stop(&mut self, left: &mut dyn FnMut(u16, u32)) -> Result<Silence, ErrorKind> {
-        silence(self.card.stop(&self.function, left))
+        silence(self.card.stop(&self.function, self.queues, left))
     }
 }

@@ -1,12 +1,11 @@
 //! Initialisation in the datasheet's order (4.6.3), for DCB off and virtualisation off (4.6.11.3.4). Queues are in [`queues`](crate::queues).
 
-use driver_core::device::{ErrorKind, RssConfig, Settings};
+use driver_core::device::{ErrorKind, Settings};
 use driver_core::ether::{STANDARD_MTU, VLAN_TAG_BYTES};
 use driver_core::host::Bar;
 
 use crate::card::Card;
 use crate::config::rx_limits;
-use crate::id::Family;
 use crate::regs::*;
 
 /// NO-LIMITS: how long the receive path may take to empty before it is turned on or off. The drivers in the field wait 40 ms.
@@ -51,7 +50,7 @@ impl<B: Bar> Card<B> {
         for (index, register) in RXPBSIZE.iter().enumerate() {
             register.write(bar, if index == 0 { self.model.rx_packet_buffer_kb() << PBSIZE_KB_SHIFT } else { 0 });
         }
-        self.init_rss(settings.rx().queue_count(), settings.rss());
+        self.init_rss(settings);
         self.init_frame_size(settings.mtu());
         Ok(())
     }
@@ -68,26 +67,6 @@ impl<B: Bar> Card<B> {
         // MFS-VLAN, 8.2.3.22.13: from destination address to check sequence; VLAN headers come on top by themselves.
         let mfs = rx_limits(mtu).wire_bytes() - VLAN_TAG_BYTES as u32;
         MAXFRS.modify(&self.bar, |v| v & 0xffff | mfs << 16);
-    }
-
-    /// 4.6.10.1.1: "In RSS mode, the RSS key (RSSRK) and redirection table (RETA) should be programmed."
-    fn init_rss(&self, rx_queues: u16, rss: &RssConfig) {
-        let bar = &self.bar;
-        if rx_queues <= 1 {
-            MRQC.modify(bar, |v| v - Mrqc::MRQE);
-            return;
-        }
-        for (register, word) in RSSRK.iter().zip(key_words(rss)) {
-            register.write(bar, word);
-        }
-        // The X550 looks at nine bits of the hash, the others at seven.
-        let further = if self.model.family == Family::X550 { ERETA.count() } else { 0 };
-        let table = RETA.iter().chain(ERETA.iter().take(further as usize));
-        for (first, register) in (0..).step_by(4).zip(table) {
-            register.write(bar, reta_word(first, rx_queues));
-        }
-        let fields = Mrqc::IPV4 | Mrqc::TCP_IPV4 | Mrqc::UDP_IPV4 | Mrqc::IPV6 | Mrqc::TCP_IPV6 | Mrqc::UDP_IPV6;
-        MRQC.write(bar, Mrqc::MRQE_RSS | fields);
     }
 
     /// 4.6.8, what comes before the queues.
@@ -132,36 +111,5 @@ impl<B: Bar> Card<B> {
         SECRXCTRL.modify(bar, |v| v - Secrxctrl::RX_DIS);
         self.flush();
         Ok(())
-    }
-}
-
-/// The hash key as RSSRK holds it (8.2.3.7.14): its first byte in the lowest bits of the first register.
-fn key_words(rss: &RssConfig) -> impl Iterator<Item = u32> {
-    rss.key_bytes().as_chunks().0.iter().map(|&bytes| u32::from_le_bytes(bytes))
-}
-
-/// Entries `first` to `first + 3` of RETA: the queues in turn.
-fn reta_word(first: u32, rx_queues: u16) -> u32 {
-    let queue = |entry: u32| (entry % u32::from(rx_queues)) as u8;
-    u32::from_le_bytes([queue(first), queue(first + 1), queue(first + 2), queue(first + 3)])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_spreading_table_names_every_queue_in_turn() {
-        assert_eq!(reta_word(0, 2), 0x0100_0100);
-        assert_eq!(reta_word(4, 3), 0x0100_0201);
-        assert_eq!(reta_word(12, 16), 0x0f0e_0d0c);
-    }
-
-    #[test]
-    fn the_key_is_in_wire_order() {
-        let words =
-            [0xda56_5a6d, 0xc20e_5b25, 0x3d25_6741, 0xb08f_a343, 0xcb2b_cad0, 0xb430_7bae, 0xa32d_cb77, 0x0cf2_3080, 0x3bb7_426a, 0xfa01_acbe];
-        assert!(key_words(&RssConfig::new()).eq(words));
-        assert!(key_words(&RssConfig::new().key(core::array::from_fn(|i| i as u8))).eq((0..10).map(|i| 0x0302_0100 + i * 0x0404_0404)));
     }
 }

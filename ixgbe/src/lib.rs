@@ -7,7 +7,7 @@
 //! | --- | --- |
 //! | [`start`], [`control`] | opening and starting; what the control handle does to the card |
 //! | `card`, `reset`, `eeprom`, `semaphore`, `init`, `queues`, `irq` | the card's life in the datasheet's order, section by section |
-//! | `filter`, `link`, `phy`, `stats` | one function of the card each |
+//! | `filter`, `link`, `phy`, `rss`, `stats` | one function of the card each |
 //! | [`rx`], [`tx`] | the data path |
 //! | [`regs`], [`desc`] | registers and descriptors, with the datasheet's names |
 //! | `silence` | where it is vouched for that the card uses lent memory no more |
@@ -38,6 +38,7 @@ mod phy;
 mod queues;
 pub mod regs;
 mod reset;
+mod rss;
 pub mod rx;
 mod semaphore;
 mod silence;

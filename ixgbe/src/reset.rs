@@ -8,7 +8,6 @@ use driver_core::reg::{Pace, Reg, Ro, look_until};
 use driver_core::reg_flags;
 
 use crate::card::Card;
-use crate::config::MAX_QUEUES;
 use crate::id::Family;
 use crate::queues;
 use crate::regs::*;
@@ -150,12 +149,12 @@ impl<B: Bar> Card<B> {
 
     /// Stops a running port: interrupts masked, receiver off, frames in flight sent where they go out in time, queues off, no request pending.
     ///
-    /// Tells `left` of each transmit queue that was on how many descriptors it left, unsent.
-    pub(crate) fn stop(&self, function: &impl PciFunction, mut left: impl FnMut(u16, u32)) -> Result<(), ErrorKind> {
+    /// `queues`: how many of either direction were turned on. Tells `left` of each transmit queue that was on how many descriptors it left, unsent.
+    pub(crate) fn stop(&self, function: &impl PciFunction, queues: u16, mut left: impl FnMut(u16, u32)) -> Result<(), ErrorKind> {
         self.mask_interrupts();
         // The receiver first, so that no more frames come in.
         RXCTRL.modify(&self.bar, |v| v - Rxctrl::RXEN);
-        for index in 0..MAX_QUEUES {
+        for index in 0..queues {
             // What is not confirmed here, Master Disable or the reset confirms.
             let rx = queues::stop_rx(&self.bar, &*self.clock, index);
             let tx = queues::stop_tx(&self.bar, &*self.clock, index).map(|unsent| unsent.into_iter().for_each(|unsent| left(index, unsent)));

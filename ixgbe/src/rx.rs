@@ -12,8 +12,9 @@ use driver_core::queue::{QueueFault, RxHooked};
 use driver_core::ring::{BLOCK, RxRing, RxTakeError};
 
 use crate::desc::rx as bits;
+use crate::irq::RxVector;
 use crate::queues::stop_rx;
-use crate::regs::{EIMS, Eicr, STATUS};
+use crate::regs::STATUS;
 use crate::silence::silence;
 
 /// One receive queue.
@@ -26,8 +27,8 @@ pub struct Receive<B: Bar> {
     bar: B,
     clock: Arc<dyn Clock>,
     index: u16,
-    /// Written to EIMS to let the queue's vector fire.
-    vector: Eicr,
+    /// Let through when the queue is armed.
+    vector: RxVector,
     /// Bits of a descriptor that no frame is to show.
     hidden: u64,
 }
@@ -35,7 +36,7 @@ pub struct Receive<B: Bar> {
 impl<B: Bar> Receive<B> {
     /// On a ring whose hardware queue may be running already. `hidden`: what frames do not show of what the card says of them.
     pub(crate) fn new(ring: RxRing, tail: B::Doorbell, bar: B, clock: Arc<dyn Clock>, index: u16, vector: Option<u16>, hidden: u64) -> Self {
-        let vector = Eicr::from_bits_retain(vector.map_or(0, |vector| 1 << vector));
+        let vector = RxVector::new(vector);
         // The card sets VP for every tagged frame; the tag is still in the frame, since stripping is off (section 7.4.3).
         Self { ring, tail, bar, clock, index, vector, hidden: hidden | bits::VP | 0xffff << VLAN_SHIFT }
     }
@@ -141,7 +142,7 @@ impl<B: Bar> RxKernel for Receive<B> {
     }
 
     fn arm(&mut self) {
-        EIMS.write(&self.bar, self.vector);
+        self.vector.let_through(&self.bar);
         // The write must have reached the card before the look at the ring: a frame that comes after that look fires the interrupt.
         let _flushed = STATUS.read(&self.bar);
     }

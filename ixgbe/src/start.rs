@@ -16,7 +16,7 @@ use driver_core::queue::core::RxLimits;
 use driver_core::ring::{DescRing, RingMemory, RxRing, TxRing};
 
 use crate::card::Card;
-use crate::config::{self, DRIVEN, MAX_MTU, MAX_QUEUES, MAX_RING, MIN_RING, NOT_DRIVEN, buffer_kb, rx_limits};
+use crate::config::{self, DRIVEN, MAX_MTU, MAX_QUEUES, MAX_RING, MAX_VECTORS, MIN_RING, NOT_DRIVEN, buffer_kb, rx_limits};
 use crate::control::{Control, Manage};
 use crate::desc::{rx, rx_rules, tx_rules};
 use crate::error::HardwareError;
@@ -24,6 +24,7 @@ use crate::id::{Model, VENDOR};
 use crate::irq::TxVector;
 use crate::queues::{RingAt, RxSetup};
 use crate::regs::{BAR_BYTES, RDT, TDT};
+use crate::rss;
 use crate::rx::{Receive, Rx};
 use crate::silence::silence;
 use crate::tx::{Transmit, Tx};
@@ -100,9 +101,10 @@ pub fn open<F: PciFunction>(mut function: F, clock: Arc<dyn Clock>) -> Result<Ix
     info.max_tx_queues = MAX_QUEUES;
     info.ring_limits = MIN_RING..=MAX_RING;
     info.max_mtu = MAX_MTU;
+    info.rss = rss::limits(model);
     info.caps = DRIVEN | NOT_DRIVEN;
-    // One for a receive queue, and one for the link; transmit queues can do without.
-    info.caps.set(Caps::INTERRUPTS, function.interrupt_count() > 1);
+    // One for a receive queue, which tells of the link as well where it is the only one; transmit queues can do without.
+    info.caps.set(Caps::INTERRUPTS, vectors(&function) > 0);
     info.used_caps = info.caps & DRIVEN;
     log::info!("{}: {} ({VENDOR:04x}:{:04x}), address {permanent_mac}", info.name, model.name, model.device);
     Ok(Ixgbe { function, card, info, unconfirmed: false })
@@ -123,6 +125,11 @@ fn registers<F: PciFunction>(function: &mut F) -> Result<(&'static Model, F::Bar
     if len_bytes < BAR_BYTES { Err(HardwareError::SmallBar { len_bytes }.into()) } else { Ok((model, bar)) }
 }
 
+/// How many interrupt vectors can be used.
+fn vectors(function: &impl PciFunction) -> u16 {
+    function.interrupt_count().min(MAX_VECTORS)
+}
+
 impl<F: PciFunction> Ixgbe<F> {
     /// What the card is and can do.
     pub fn info(&self) -> &DeviceInfo {
@@ -141,12 +148,7 @@ impl<F: PciFunction> Ixgbe<F> {
                 let interrupt = hand_out(vectors, plan, &mut rx, &mut tx);
                 let Self { function, card, mut info, .. } = self;
                 info.used_caps = config::used_caps(&settings);
-                Ok(Started::new(
-                    Control::new(Manage::new(function, card, settings.rx().queue_count()), info, settings, shared, interrupt),
-                    rx,
-                    tx,
-                    pool,
-                ))
+                Ok(Started::new(Control::new(Manage::new(function, card, &settings), info, settings, shared, interrupt), rx, tx, pool))
             }
             Err(kind) => Err(StartError::new(Error::new(&self.info.name, steps::STARTING, kind), self)),
         }
@@ -154,7 +156,8 @@ impl<F: PciFunction> Ixgbe<F> {
 
     /// Everything that touches memory and not the card: checks, pool, rings.
     fn prepare(&mut self, config: &Config, settings: &Settings) -> Result<Queues<F::Bar>, ErrorKind> {
-        config::check(config, settings, self.function.dma(), &Limits::of(&self.info, self.function.interrupt_count()))?;
+        config::check(config, settings, self.function.dma(), &Limits::of(&self.info, vectors(&self.function)))?;
+        config.rss_config().warn(&self.info.name, &self.info.rss, settings.rx().queue_count());
         let pool = match config.given_pool() {
             Some(pool) => pool.clone(),
             None => BufPool::new(self.function.dma(), config::own_pool(settings))?,
@@ -166,7 +169,7 @@ impl<F: PciFunction> Ixgbe<F> {
             tx: Vec::new(),
             tx_rings: Vec::new(),
             pool,
-            plan: settings.vectors().and_then(|plan| plan.within(self.function.interrupt_count())),
+            plan: settings.vectors().and_then(|plan| plan.within(vectors(&self.function))),
             shared: Shared::watched(self.card.clock.clone(), settings.tx().hang_us()),
         };
         for index in 0..settings.rx().queue_count() {

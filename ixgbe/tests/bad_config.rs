@@ -19,11 +19,11 @@ fn error_of(config: &Config) -> Error {
 
 #[test]
 fn numbers_of_queues() {
-    for asked in [0, 17] {
+    for asked in [0, 65] {
         let error = error_of(&Config::new().rx_queues(asked));
-        assert_eq!(error.to_string(), format!("sim:ixgbe: starting: {asked} receive queues asked for: take 1 to 16"));
+        assert_eq!(error.to_string(), format!("sim:ixgbe: starting: {asked} receive queues asked for: take 1 to 64"));
         let error = error_of(&Config::new().tx_queues(asked));
-        assert_eq!(error.to_string(), format!("sim:ixgbe: starting: {asked} transmit queues asked for: take 1 to 16"));
+        assert_eq!(error.to_string(), format!("sim:ixgbe: starting: {asked} transmit queues asked for: take 1 to 64"));
     }
 }
 
@@ -91,8 +91,8 @@ fn too_few_interrupt_vectors() {
     let (card, liar) = (Card::new(), Liar::default());
     liar.lies().vectors = Some(4);
     let device = ixgbe::open(card.lying(&liar), card.clock.clone()).unwrap();
-    let (error, device) = refused(device.start(&Config::new().rx_queues(4).interrupts(true)));
+    let (error, device) = refused(device.start(&Config::new().rx_queues(5).interrupts(true)));
     assert!(matches!(error.kind(), ErrorKind::Config(ConfigError::Vectors { available: 4, needed: 5 })), "{error}");
-    drop(device.start(&Config::new().rx_queues(3).interrupts(true)).unwrap());
+    drop(device.start(&Config::new().rx_queues(4).interrupts(true)).unwrap());
     card.assert_no_violations();
 }

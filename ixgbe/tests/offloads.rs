@@ -137,10 +137,15 @@ fn what_software_is_not_to_do_is_refused_by_name() {
     }
 }
 
+/// One vector is the receive queue's and the link's.
 #[test]
 fn a_card_without_vectors_offers_no_interrupts() {
-    let (card, liar) = (Card::new(), Liar::default());
-    liar.lies().vectors = Some(1);
-    let opened = ixgbe::open(card.lying(&liar), card.clock.clone()).unwrap();
-    assert!(!(opened.info().caps | opened.info().used_caps).contains(Caps::INTERRUPTS));
+    for (vectors, offers) in [(0, false), (1, true)] {
+        let (card, liar) = (Card::new(), Liar::default());
+        liar.lies().vectors = Some(vectors);
+        let opened = ixgbe::open(card.lying(&liar), card.clock.clone()).unwrap();
+        let info = opened.info();
+        assert_eq!([info.caps, info.used_caps].map(|caps| caps.contains(Caps::INTERRUPTS)), [offers; 2]);
+        assert_eq!(opened.start(&Config::new().interrupts(true)).is_ok(), offers);
+    }
 }

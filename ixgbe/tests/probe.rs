@@ -15,7 +15,7 @@ fn a_card_of_each_family_is_reset_and_identified() {
         let info = opened.info();
         assert_eq!((info.model.as_str(), info.driver, info.name.as_str()), (model, "ixgbe", "sim:ixgbe"));
         assert_eq!((info.permanent_mac, info.max_mtu, info.ring_limits.clone()), (MAC, 9710, 64..=4096));
-        assert_eq!((info.max_rx_queues, info.max_tx_queues), (16, 16));
+        assert_eq!((info.max_rx_queues, info.max_tx_queues), (64, 64));
         card.assert_no_violations();
     }
 }

@@ -160,8 +160,7 @@ impl<F: PciFunction> VirtioNet<F> {
 
     /// Rings may be longer than the device's, and are cut then.
     fn limits(&self) -> Limits {
-        // A device with one vector tells of the queue and of configuration changes by that one (4.1.5.1.2): it stands for two.
-        let mut limits = Limits::of(&self.info, if self.vectors == 1 { 2 } else { self.vectors });
+        let mut limits = Limits::of(&self.info, self.vectors);
         limits.ring = MIN_RING..=MAX_RING;
         limits
     }

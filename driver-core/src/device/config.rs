@@ -7,6 +7,7 @@ use crate::buf::pool::{BufPool, PoolConfig, PoolError};
 use crate::device::caps::Caps;
 use crate::device::info::{DeviceInfo, RxMode};
 use crate::device::offloads::Offloads;
+use crate::device::rss::{RssConfig, RssError, RssLimits};
 use crate::ether::MIN_MTU;
 use crate::host::dma::DmaDomain;
 use crate::host::vectors::VectorPlan;
@@ -275,43 +276,6 @@ impl TxConfig {
     }
 }
 
-/// How flows are spread over several receive queues, by a hash of their addresses and ports.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RssConfig {
-    key: [u8; RSS_KEY_BYTES],
-}
-
-/// Length of a hash key: enough for the addresses and ports of IPv6.
-pub const RSS_KEY_BYTES: usize = 40;
-
-impl Default for RssConfig {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl RssConfig {
-    /// The hash key that Microsoft's definition of RSS uses in its examples: any would do, this one makes hashes comparable with other systems'.
-    pub const fn new() -> Self {
-        Self {
-            key: [
-                0x6d, 0x5a, 0x56, 0xda, 0x25, 0x5b, 0x0e, 0xc2, 0x41, 0x67, 0x25, 0x3d, 0x43, 0xa3, 0x8f, 0xb0, 0xd0, 0xca, 0x2b, 0xcb, 0xae, 0x7b,
-                0x30, 0xb4, 0x77, 0xcb, 0x2d, 0xa3, 0x80, 0x30, 0xf2, 0x0c, 0x6a, 0x42, 0xb7, 0x3b, 0xbe, 0xac, 0x01, 0xfa,
-            ],
-        }
-    }
-    /// The hash key, its first byte first on the wire. A key that peers cannot guess keeps them from choosing the queue that their flows land on.
-    pub fn key(mut self, key: [u8; RSS_KEY_BYTES]) -> Self {
-        self.key = key;
-        self
-    }
-
-    /// The hash key.
-    pub fn key_bytes(&self) -> &[u8; RSS_KEY_BYTES] {
-        &self.key
-    }
-}
-
 /// A configuration that the device cannot be started with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -377,6 +341,8 @@ pub enum ConfigError {
         /// Buffers needed.
         needed: u32,
     },
+    /// The redirection table of receive side scaling.
+    Rss(RssError),
     /// The function has too few interrupt vectors.
     Vectors {
         /// Vectors it has.
@@ -410,10 +376,11 @@ impl fmt::Display for ConfigError {
                 write!(f, "the pool's buffers have {headroom_bytes} bytes of headroom: the device's header needs {min_bytes}")
             }
             Self::PoolCount { buffers, needed } => write!(f, "the pool has {buffers} buffers, the queues need {needed}: make it larger"),
+            Self::Rss(error) => error.fmt(f),
             Self::Vectors { available, needed } => {
-                write!(f, "interrupts need {needed} vectors (one a receive queue and one for the link), the function has {available}: ")?;
+                write!(f, "interrupts need {needed} vectors (one a receive queue), the function has {available}: ")?;
                 // One queue is the least.
-                match available.saturating_sub(1) {
+                match *available {
                     0 => f.write_str("start it without interrupts, and poll"),
                     queues => write!(f, "use at most {queues} receive queues, or start it without interrupts, and poll"),
                 }
@@ -437,13 +404,15 @@ pub struct Limits {
     pub mtu: RangeInclusive<u32>,
     /// Interrupt vectors that the function has.
     pub vectors: u16,
+    /// What it can do of receive side scaling.
+    pub rss: RssLimits,
 }
 
 impl Limits {
     /// Those that the device tells, and as many interrupt vectors as the function has.
     pub fn of(info: &DeviceInfo, vectors: u16) -> Self {
         let (ring, mtu) = (info.ring_limits.clone(), MIN_MTU..=info.max_mtu);
-        Self { rx_queues: info.max_rx_queues, tx_queues: info.max_tx_queues, ring, mtu, vectors }
+        Self { rx_queues: info.max_rx_queues, tx_queues: info.max_tx_queues, ring, mtu, vectors, rss: info.rss }
     }
 }
 
@@ -472,9 +441,9 @@ pub fn check(config: &Config, domain: &DmaDomain, limits: &Limits) -> Result<(),
     if config.pool.as_ref().is_some_and(|pool| !pool.domain().is_same(domain)) {
         return Err(ConfigError::PoolDomain);
     }
-    let needed = VectorPlan::new(rx.queues).count();
-    if config.interrupts && limits.vectors < needed {
-        return Err(ConfigError::Vectors { available: limits.vectors, needed });
+    config.rss.check(&limits.rss, rx.queues).map_err(ConfigError::Rss)?;
+    if config.interrupts && VectorPlan::new(rx.queues).within(limits.vectors).is_none() {
+        return Err(ConfigError::Vectors { available: limits.vectors, needed: rx.queues });
     }
     Ok(())
 }
@@ -488,9 +457,7 @@ mod tests {
     #[test]
     fn fewer_queues_are_advised_where_there_can_be_fewer() {
         let text = |available, needed| ConfigError::Vectors { available, needed }.to_string();
-        assert!(text(3, 5).ends_with("the function has 3: use at most 2 receive queues, or start it without interrupts, and poll"));
-        for available in [0, 1] {
-            assert!(text(available, 2).ends_with(&alloc::format!("the function has {available}: start it without interrupts, and poll")));
-        }
+        assert!(text(3, 5).ends_with("the function has 3: use at most 3 receive queues, or start it without interrupts, and poll"));
+        assert!(text(0, 1).ends_with("the function has 0: start it without interrupts, and poll"));
     }
 }

@@ -8,6 +8,7 @@ use crate::device::accounts::Accounts;
 use crate::device::config::Config;
 use crate::device::error::{Error, StartError};
 use crate::device::info::{DeviceInfo, Link, RxMode};
+use crate::device::rss::RssConfig;
 use crate::device::settings::Settings;
 use crate::device::state::DeviceState;
 use crate::device::stats::Stats;
@@ -115,6 +116,14 @@ pub trait NetDevice: Send {
     /// # Errors
     /// Where one is no multicast address, or there are more than the device filters.
     fn set_multicast_filters(&mut self, addresses: &[MacAddr]) -> Result<(), Error>;
+    /// Spreads flows otherwise over the receive queues that are open. Key, table and types all become as `rss` has them: who wants to change one of them begins
+    /// with a copy of `settings().rss()`. Of a flow whose frames come meanwhile some may be in the queue before and some in the one behind.
+    ///
+    /// What the device does of it is in [`settings`](NetDevice::settings) afterwards; types that it does not hash are named in the log.
+    ///
+    /// # Errors
+    /// Where the device was started with one receive queue or has no such function, or the table names queues that it does not reach, or is of another length.
+    fn set_rss(&mut self, rss: &RssConfig) -> Result<(), Error>;
     /// Counters since the start.
     fn stats(&mut self) -> Stats;
     /// What became of every frame since the start.

@@ -5,9 +5,12 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use crate::device::accounts::Accounts;
+use crate::device::caps::Caps;
+use crate::device::config::ConfigError;
 use crate::device::contract::NetDevice;
 use crate::device::error::{During, Error, ErrorKind, steps};
 use crate::device::info::{DeviceInfo, Link, RxMode};
+use crate::device::rss::RssConfig;
 use crate::device::settings::Settings;
 use crate::device::state::{DeviceState, Shared};
 use crate::device::stats::Stats;
@@ -36,6 +39,12 @@ pub struct TxPosition {
 pub fn why_all_ones(function: &impl PciFunction) -> QueueFault {
     if function.is_present() && !function.is_decoding() { QueueFault::Reset } else { QueueFault::Gone }
 }
+
+/// The device spreads nothing.
+const NO_RSS: ErrorKind = ErrorKind::Unsupported {
+    what: "spreading of flows (RSS) as it was started",
+    instead: "start it with more than one receive queue, where `DeviceInfo::rss` says that it spreads over several",
+};
 
 /// What a driver does to its device for a control handle. But for [`ControlKernel::stop`] and what reads no register, all of it is called while the device
 /// runs, and with addresses that were checked.
@@ -66,6 +75,13 @@ pub trait ControlKernel: Send + 'static {
     /// # Errors
     /// Where there are too many.
     fn set_multicast(&mut self, addresses: &[MacAddr]) -> Result<(), ErrorKind>;
+    /// Spreads flows so over the receive queues: the table is the device's whole, the types are such that it has. Called where [`Caps::RSS`] is in use alone.
+    ///
+    /// # Errors
+    /// Where the device cannot.
+    fn set_rss(&mut self, _: &RssConfig) -> Result<(), ErrorKind> {
+        Err(NO_RSS)
+    }
 
     /// Looks whether the device still is what the driver made it: [`QueueFault::Gone`], [`QueueFault::Reset`], [`QueueFault::NeedsReset`] if not.
     fn look(&mut self) -> Option<QueueFault> {
@@ -287,6 +303,16 @@ impl<K: ControlKernel> NetDevice for ControlCore<K> {
     fn set_multicast_filters(&mut self, addresses: &[MacAddr]) -> Result<(), Error> {
         let tell = |kernel: &mut K, _: &Settings| kernel.set_multicast(addresses);
         self.set(steps::SETTING_MULTICAST, multicast(addresses), tell, |settings| settings.set_multicast(addresses))
+    }
+
+    fn set_rss(&mut self, rss: &RssConfig) -> Result<(), Error> {
+        let (limits, queues) = (self.info.rss, self.settings.rx().queue_count());
+        let has = self.info.used_caps.contains(Caps::RSS);
+        let checked = if has { rss.check(&limits, queues).map_err(|error| ConfigError::Rss(error).into()) } else { Err(NO_RSS) };
+        let now = rss.on(&limits, queues);
+        self.set(steps::SETTING_RSS, checked, |kernel, _| kernel.set_rss(&now), |settings| settings.set_rss(now.clone()))?;
+        rss.warn(&self.info.name, &limits, queues);
+        Ok(())
     }
 
     fn stats(&mut self) -> Stats {

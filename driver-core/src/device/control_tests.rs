@@ -7,8 +7,10 @@ use std::sync::Mutex;
 
 use super::*;
 use crate::device::config::Config;
+use crate::device::rss::RssLimits;
 use crate::host::clock::Clock;
 use crate::host::pci::PciErrorKind;
+use crate::offload::RssTypes;
 use crate::testing::{FakeFunction, FunctionAct, Liar, Lying, PlainBar, SleepClock, Trigger, domain};
 
 /// What the device does, and what was done to it.
@@ -97,6 +99,10 @@ impl ControlKernel for Kernel {
     fn set_multicast(&mut self, _: &[MacAddr]) -> Result<(), ErrorKind> {
         self.stage.tell("multicast")
     }
+    fn set_rss(&mut self, rss: &RssConfig) -> Result<(), ErrorKind> {
+        assert_eq!(rss.table_entries().map(<[u16]>::len), Some(4), "the device's whole table");
+        self.stage.tell("rss")
+    }
     fn look(&mut self) -> Option<QueueFault> {
         self.stage.0.lock().unwrap().trouble
     }
@@ -137,14 +143,21 @@ fn control_of(stage: &Stage, shared: Shared) -> ControlCore<Kernel> {
     (0..7).for_each(|_| trigger.fire());
     let function = function(stage);
     let kernel = Kernel { stage: stage.clone(), function, counted: 0 };
-    let info = DeviceInfo::new("test", "test", "a test's", MAC);
-    let settings = Settings::new(&Config::new(), &info);
+    let mut info = DeviceInfo::new("test", "test", "a test's", MAC);
+    (info.rss, info.used_caps) = (RssLimits::new(2, 4, RssTypes::IPV4 | RssTypes::TCP_IPV4), Caps::RSS);
+    let settings = Settings::new(&Config::new().rx_queues(3), &info);
     ControlCore::new(kernel, info, settings, shared, Some(Box::new(trigger.interrupt())))
 }
 
 /// Every setter, with what a device takes.
-fn set_all(control: &mut ControlCore<Kernel>) -> [Result<(), Error>; 4] {
-    [control.set_mac(OTHER), control.set_rx_mode(RxMode::PROMISCUOUS), control.set_unicast_filters(&[MAC]), control.set_multicast_filters(&[GROUP])]
+fn set_all(control: &mut ControlCore<Kernel>) -> [Result<(), Error>; 5] {
+    [
+        control.set_mac(OTHER),
+        control.set_rx_mode(RxMode::PROMISCUOUS),
+        control.set_unicast_filters(&[MAC]),
+        control.set_multicast_filters(&[GROUP]),
+        control.set_rss(&RssConfig::new().key([7; 40]).table(&[1, 0])),
+    ]
 }
 
 #[test]
@@ -154,13 +167,32 @@ fn what_the_device_took_is_remembered_and_nothing_else() {
     let at_start = control.settings().clone();
     stage.act(|acts| acts.refuses = true);
     let steps = set_all(&mut control).map(|result| result.unwrap_err().step());
-    assert_eq!(steps, [steps::SETTING_MAC, steps::SETTING_RX_MODE, steps::SETTING_UNICAST, steps::SETTING_MULTICAST]);
-    assert_eq!((stage.told(), control.settings()), (["mac", "mode", "unicast", "multicast"].into(), &at_start));
+    assert_eq!(steps, [steps::SETTING_MAC, steps::SETTING_RX_MODE, steps::SETTING_UNICAST, steps::SETTING_MULTICAST, steps::SETTING_RSS]);
+    assert_eq!((stage.told(), control.settings()), (["mac", "mode", "unicast", "multicast", "rss"].into(), &at_start));
     stage.act(|acts| acts.refuses = false);
     set_all(&mut control).into_iter().for_each(Result::unwrap);
     let now = control.settings();
     assert_eq!((now.mac(), now.rx_mode(), now.unicast(), now.multicast()), (OTHER, RxMode::PROMISCUOUS, &[MAC][..], &[GROUP][..]));
+    assert_eq!((now.rss().key_bytes(), now.rss().table_entries()), (&[7; 40], Some(&[1, 0, 1, 0][..])));
     assert_eq!(control.mac(), OTHER);
+}
+
+#[test]
+fn a_spread_that_cannot_be_is_refused_and_no_device_sees_it() {
+    let stage = Stage::default();
+    let mut control = control(&stage);
+    for (table, what) in [(&[0, 1, 1][..], "take 4 or a number that divides it"), (&[2], "RSS reaches 0 to 1 of the 3 queues that are open")] {
+        let error = control.set_rss(&RssConfig::new().table(table)).unwrap_err();
+        assert!(error.to_string().starts_with("test: setting how it spreads flows: ") && error.to_string().ends_with(what), "{error}");
+    }
+    assert_eq!(stage.told(), [""; 0]);
+    // More types than it has are none of that.
+    control.set_rss(&RssConfig::new().types(RssTypes::all())).unwrap();
+    assert_eq!((control.settings().rss().hash_types(), stage.told()), (Some(RssTypes::IPV4 | RssTypes::TCP_IPV4), ["rss"].into()));
+    // Nor has a device that was started with one queue, or has no such function, anything to spread.
+    control.info.used_caps = Caps::empty();
+    let text = control.set_rss(&RssConfig::new()).unwrap_err().to_string();
+    assert!(text.contains("does not do spreading of flows (RSS) as it was started: start it with more than one receive queue"), "{text}");
 }
 
 #[test]

@@ -42,6 +42,8 @@ pub mod steps {
     pub const SETTING_UNICAST: &str = "setting its unicast filters";
     /// Multicast addresses.
     pub const SETTING_MULTICAST: &str = "setting its multicast filters";
+    /// Key, table and types of receive side scaling.
+    pub const SETTING_RSS: &str = "setting how it spreads flows";
 }
 
 /// Why an operation on a device failed.

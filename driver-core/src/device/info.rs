@@ -8,6 +8,7 @@ use core::ops::RangeInclusive;
 use bitflags::bitflags;
 
 use crate::device::caps::Caps;
+use crate::device::rss::RssLimits;
 use crate::ether::{MacAddr, STANDARD_MTU};
 
 /// The state of the link.
@@ -66,6 +67,8 @@ pub struct DeviceInfo {
     pub ring_limits: RangeInclusive<u32>,
     /// The largest MTU, in bytes.
     pub max_mtu: u32,
+    /// What it can do of receive side scaling; over one queue where it can do nothing.
+    pub rss: RssLimits,
     /// What the device offers.
     pub caps: Caps,
     /// What of it is in use; before the start, what is used where the configuration wants it.
@@ -91,6 +94,7 @@ impl DeviceInfo {
             max_tx_queues: 1,
             ring_limits: 64..=4096,
             max_mtu: STANDARD_MTU,
+            rss: RssLimits::default(),
             caps: Caps::empty(),
             used_caps: Caps::empty(),
             software: Caps::SOFTWARE,

@@ -3,9 +3,10 @@
 use alloc::vec::Vec;
 
 use crate::device::caps::Caps;
-use crate::device::config::{Config, RssConfig, RxConfig, TxConfig};
+use crate::device::config::{Config, RxConfig, TxConfig};
 use crate::device::info::{DeviceInfo, RxMode};
 use crate::device::offloads::Offloads;
+use crate::device::rss::RssConfig;
 use crate::ether::{FrameLimits, MacAddr, STANDARD_MTU};
 use crate::host::vectors::VectorPlan;
 use crate::offload::Work;
@@ -37,7 +38,7 @@ impl Settings {
             mtu: config.mtu_bytes().unwrap_or(STANDARD_MTU.min(info.max_mtu)),
             rx: config.rx_config().clone(),
             tx: config.tx_config().clone(),
-            rss: config.rss_config().clone(),
+            rss: config.rss_config().on(&info.rss, config.rx_config().queue_count()),
             offloads: config.wanted_offloads(),
             software: config.wanted_software(),
             interrupts: config.wants_interrupts(),
@@ -66,7 +67,7 @@ impl Settings {
     pub fn tx(&self) -> &TxConfig {
         &self.tx
     }
-    /// How flows are spread over several receive queues.
+    /// How flows are spread over several receive queues: where they are, with the device's whole table, and with no type that it does not hash.
     pub fn rss(&self) -> &RssConfig {
         &self.rss
     }
@@ -117,6 +118,10 @@ impl Settings {
     /// These multicast addresses come in now.
     pub fn set_multicast(&mut self, addresses: &[MacAddr]) {
         self.multicast = addresses.into();
+    }
+    /// Flows are spread so now.
+    pub fn set_rss(&mut self, rss: RssConfig) {
+        self.rss = rss;
     }
     /// Its rings have so many descriptors, which may be fewer than were asked for.
     pub fn set_ring_lens(&mut self, rx: u32, tx: u32) {

@@ -3,7 +3,7 @@
 use driver_core::reg::{Reg, RegArray, Ro, Rw};
 use driver_core::reg_flags;
 
-/// Queues of each direction that the registers below reach: the first bank of 64. This driver uses at most 16.
+/// Queues of each direction that the registers below reach: the first bank of 64.
 pub const QUEUES: u32 = 64;
 
 /// Filter control.
@@ -134,7 +134,7 @@ reg_flags! {
     pub struct Mrqc {
         /// The multiple receive queues mode, four bits; 0: one queue.
         const MRQE = 0xf;
-        /// 0001b: spread by hash over up to 16 queues.
+        /// 0001b: spread by hash.
         const MRQE_RSS = 1;
         /// Hash TCP over IPv4.
         const TCP_IPV4 = 1 << 16;

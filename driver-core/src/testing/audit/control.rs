@@ -9,6 +9,7 @@ use crate::device::accounts::Accounts;
 use crate::device::contract::NetDevice;
 use crate::device::error::Error;
 use crate::device::info::{DeviceInfo, Link, RxMode};
+use crate::device::rss::RssConfig;
 use crate::device::settings::Settings;
 use crate::device::state::DeviceState;
 use crate::device::stats::Stats;
@@ -70,6 +71,9 @@ impl<C: NetDevice + 'static> NetDevice for AuditedControl<C> {
     }
     fn set_multicast_filters(&mut self, addresses: &[MacAddr]) -> Result<(), Error> {
         (**self).set_multicast_filters(addresses)
+    }
+    fn set_rss(&mut self, rss: &RssConfig) -> Result<(), Error> {
+        (**self).set_rss(rss)
     }
     fn stats(&mut self) -> Stats {
         (**self).stats()

@@ -12,6 +12,7 @@ use crate::device::accounts::Accounts;
 use crate::device::contract::NetDevice;
 use crate::device::error::{Error, ErrorKind};
 use crate::device::info::{Link, RxMode};
+use crate::device::rss::RssConfig;
 use crate::device::settings::Settings;
 use crate::device::state::DeviceState;
 use crate::device::stats::Stats;
@@ -122,6 +123,9 @@ impl NetDevice for Card {
         Ok(())
     }
     fn set_multicast_filters(&mut self, _: &[MacAddr]) -> Result<(), Error> {
+        Ok(())
+    }
+    fn set_rss(&mut self, _: &RssConfig) -> Result<(), Error> {
         Ok(())
     }
     fn stats(&mut self) -> Stats {
