@@ -15,6 +15,9 @@ pub struct TrafficConfig {
     pub flow: u32,
     /// The MAC addresses of the two cards: what the wire at a card generates is addressed to that card, from the other.
     pub macs: [[u8; 6]; 2],
+    /// 0: frames of no protocol above Ethernet, all of them in one order. More: UDP over IPv4, of so many flows (64,511 at most) that take turns; each has an order of
+    /// its own, whatever a card with several queues does to the others.
+    pub udp_flows: u16,
     /// Frames a second in each direction; `None`: as fast as the card takes them.
     pub rate_pps: Option<u64>,
     /// Frames in each direction; `None`: until [`Flow::stop`](super::Flow::stop).
@@ -27,6 +30,6 @@ impl Default for TrafficConfig {
     /// Frames of 60 bytes as fast as the card takes them, until stopped, to cards that receive any address.
     fn default() -> Self {
         let macs = [[2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]];
-        Self { frame_bytes: MIN_BYTES, flow: 1, macs, rate_pps: None, count: None, flood: false }
+        Self { frame_bytes: MIN_BYTES, flow: 1, macs, udp_flows: 0, rate_pps: None, count: None, flood: false }
     }
 }

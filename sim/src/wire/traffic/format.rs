@@ -30,7 +30,7 @@ pub(super) struct Format {
     salt: u64,
 }
 
-fn word(bytes: &[u8]) -> u64 {
+pub(super) fn word(bytes: &[u8]) -> u64 {
     bytes.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
 }
 
@@ -65,14 +65,7 @@ impl Format {
         }
         header[24..32].copy_from_slice(&number.to_le_bytes());
         header[32..].copy_from_slice(&checksum.to_le_bytes());
-        let mut value = checksum;
-        let mut words = body.chunks_exact_mut(8);
-        for word in &mut words {
-            value = value.wrapping_add(GOLDEN);
-            word.copy_from_slice(&value.to_le_bytes());
-        }
-        let rest = words.into_remainder();
-        rest.copy_from_slice(&value.wrapping_add(GOLDEN).to_le_bytes()[..rest.len()]);
+        fill_words(body, checksum);
     }
 
     /// The number of a frame of this direction that arrived as it was made; `None` where a byte differs.
@@ -91,16 +84,32 @@ impl Format {
         let number = word(&header[24..32]);
         let checksum = mix(number ^ self.salt);
         // One test at the end instead of one a word: intact is what nearly all frames are.
-        let mut differing = word(&header[32..]) ^ checksum;
-        let mut value = checksum;
-        let mut words = body.chunks_exact(8);
-        for bytes in &mut words {
-            value = value.wrapping_add(GOLDEN);
-            differing |= word(bytes) ^ value;
-        }
-        let rest = words.remainder();
-        let rest_word = rest.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte));
-        differing |= (rest_word ^ value.wrapping_add(GOLDEN)) & !(u64::MAX << (8 * rest.len()));
+        let differing = word(&header[32..]) ^ checksum | differing_words(body, checksum);
         (differing == 0).then_some(number)
     }
+}
+
+/// Fills `bytes` with words that follow from `value`.
+#[inline]
+pub(super) fn fill_words(bytes: &mut [u8], mut value: u64) {
+    let mut words = bytes.chunks_exact_mut(8);
+    for word in &mut words {
+        value = value.wrapping_add(GOLDEN);
+        word.copy_from_slice(&value.to_le_bytes());
+    }
+    let rest = words.into_remainder();
+    rest.copy_from_slice(&value.wrapping_add(GOLDEN).to_le_bytes()[..rest.len()]);
+}
+
+/// Bits that are otherwise than [`fill_words`] leaves them in any word; 0: it made `bytes`.
+#[inline]
+pub(super) fn differing_words(bytes: &[u8], mut value: u64) -> u64 {
+    let (mut differing, mut words) = (0, bytes.chunks_exact(8));
+    for bytes in &mut words {
+        value = value.wrapping_add(GOLDEN);
+        differing |= word(bytes) ^ value;
+    }
+    let rest = words.remainder();
+    let rest_word = rest.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte));
+    differing | (rest_word ^ value.wrapping_add(GOLDEN)) & !(u64::MAX << (8 * rest.len()))
 }

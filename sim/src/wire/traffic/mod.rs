@@ -6,6 +6,7 @@
 mod config;
 mod format;
 mod sequence;
+mod udp;
 
 use std::fmt;
 use std::ops::Add;
@@ -17,6 +18,7 @@ use driver_core::host::Clock;
 use super::{Sent, Wire, WireError};
 use format::Format;
 use sequence::{Order, Sequence};
+use udp::{MAX_FLOWS, UdpFormat};
 
 pub use config::{MAX_BYTES, MIN_BYTES, TrafficConfig};
 
@@ -117,27 +119,62 @@ pub struct Traffic {
     clock: Arc<dyn Clock>,
     generates: Arc<Flow>,
     expects: Arc<Flow>,
-    made: Format,
-    awaited: Format,
-    sequence: Sequence,
+    made: Frames,
+    awaited: Frames,
+    /// Of each flow.
+    sequences: Vec<Sequence>,
     next: u64,
     started_us: Option<u64>,
+}
+
+/// The frames of one direction.
+#[derive(Debug, Clone)]
+enum Frames {
+    /// In one order, as the only flow.
+    Plain(Format),
+    OfFlows(UdpFormat),
+}
+
+impl Frames {
+    fn new(config: &TrafficConfig, direction: usize) -> Self {
+        if config.udp_flows == 0 { Self::Plain(Format::new(config, direction)) } else { Self::OfFlows(UdpFormat::new(config, direction)) }
+    }
+
+    #[inline]
+    fn fill(&self, number: u64, frame: &mut Vec<u8>) {
+        match self {
+            Self::Plain(format) => format.fill(number, frame),
+            Self::OfFlows(format) => format.fill(number, frame),
+        }
+    }
+
+    /// Flow and number of a frame that is intact.
+    #[inline]
+    fn check(&self, frame: &[u8]) -> Option<(u16, u64)> {
+        match self {
+            Self::Plain(format) => format.check(frame).map(|number| (0, number)),
+            Self::OfFlows(format) => format.check(frame),
+        }
+    }
 }
 
 /// Two wires for two cards, and the flows to read: `flows[0]` goes from the first wire into the first card and must come out of the
 /// second, `flows[1]` the other way.
 ///
 /// # Errors
-/// A frame length that is not [`MIN_BYTES`] to [`MAX_BYTES`], or a rate of 0.
+/// A frame length that is not [`MIN_BYTES`] to [`MAX_BYTES`], more flows than there are, or a rate of 0.
 pub fn pair(config: &TrafficConfig, clock: &Arc<dyn Clock>) -> Result<([Traffic; 2], [Arc<Flow>; 2]), WireError> {
     if !(MIN_BYTES..=MAX_BYTES).contains(&config.frame_bytes) {
         return Err(WireError::option(format!("frames of {} bytes: give a size from {MIN_BYTES} to {MAX_BYTES} bytes", config.frame_bytes)));
+    }
+    if config.udp_flows > MAX_FLOWS {
+        return Err(WireError::option(format!("{} flows: give at most {MAX_FLOWS}", config.udp_flows)));
     }
     if config.rate_pps == Some(0) {
         return Err(WireError::option("a rate of 0 frames a second: give at least 1, or none for as fast as possible"));
     }
     let flows = [Flow::new(), Flow::new()];
-    let formats = [Format::new(config, 0), Format::new(config, 1)];
+    let formats = [Frames::new(config, 0), Frames::new(config, 1)];
     let wire = |direction: usize| Traffic {
         config: config.clone(),
         clock: clock.clone(),
@@ -145,7 +182,7 @@ pub fn pair(config: &TrafficConfig, clock: &Arc<dyn Clock>) -> Result<([Traffic;
         expects: flows[1 - direction].clone(),
         made: formats[direction].clone(),
         awaited: formats[1 - direction].clone(),
-        sequence: Sequence::new(),
+        sequences: (0..config.udp_flows.max(1)).map(|_| Sequence::new()).collect(),
         next: 0,
         started_us: None,
     };
@@ -167,11 +204,13 @@ impl Traffic {
 impl Wire for Traffic {
     fn send(&mut self, frame: &[u8]) -> Sent {
         let checked = &self.expects.checker;
-        let Some(number) = self.awaited.check(frame) else {
+        let Some((sequence, number)) =
+            self.awaited.check(frame).and_then(|(flow, number)| Some((self.sequences.get_mut(usize::from(flow))?, number)))
+        else {
             count(&checked.corrupted, 1);
             return Sent::Taken;
         };
-        match self.sequence.arrived(number) {
+        match sequence.arrived(number) {
             Order::Next => count(&checked.intact, 1),
             Order::Ahead(skipped) => {
                 count(&checked.intact, 1);

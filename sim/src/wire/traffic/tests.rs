@@ -32,6 +32,59 @@ fn what_one_makes_the_other_finds_intact() {
     }
 }
 
+/// The flows' headers are right as others read them.
+#[test]
+fn frames_of_flows_are_udp_over_ipv4() {
+    let macs = [[2, 1, 1, 1, 1, 1], [2, 2, 2, 2, 2, 2]];
+    for frame_bytes in [60, 61, 1514, MAX_BYTES] {
+        let ([mut a, mut b], _) = make(&TrafficConfig { macs, frame_bytes, udp_flows: 3, ..Default::default() });
+        for (wire, to, addresses) in [(&mut a, macs[0], [198, 18, 0, 1, 198, 18, 0, 2]), (&mut b, macs[1], [198, 18, 0, 2, 198, 18, 0, 1])] {
+            let ports: Vec<_> = (0..7)
+                .map(|_| {
+                    let frame = next(wire);
+                    let be = |at: usize| u16::from_be_bytes([frame[at], frame[at + 1]]);
+                    assert_eq!((&frame[..6], be(12), frame[14], frame[23], &frame[26..34]), (&to[..], 0x0800, 0x45, 17, &addresses[..]));
+                    assert_eq!((usize::from(be(16)), usize::from(be(38)), be(40)), (frame_bytes - 14, frame_bytes - 34, 0));
+                    // RFC 791: the sum of a right header is all ones.
+                    let sum: u32 = (14..34).step_by(2).map(|at| u32::from(be(at))).sum();
+                    assert_eq!((sum & 0xffff) + (sum >> 16), 0xffff);
+                    be(34)
+                })
+                .collect();
+            assert_eq!(ports, [1024, 1025, 1026, 1024, 1025, 1026, 1024], "they take turns");
+        }
+    }
+}
+
+#[test]
+fn each_flow_has_an_order_of_its_own() {
+    let ([mut a, mut b], [there, _]) = make(&TrafficConfig { udp_flows: 3, ..Default::default() });
+    let frames: Vec<_> = (0..9).map(|_| next(&mut a)).collect();
+    // Flow by flow, as three queues may deliver them: none is out of order.
+    for number in [2, 5, 8, 0, 3, 6, 1, 4, 7] {
+        b.send(&frames[number]);
+    }
+    assert_eq!(there.totals(), FlowTotals { generated: 9, intact: 9, ..Default::default() });
+    let frames: Vec<_> = (0..6).map(|_| next(&mut a)).collect();
+    // Of flow 1 the second comes before the first; of flow 2 none.
+    for number in [0, 4, 3, 1] {
+        b.send(&frames[number]);
+    }
+    assert_eq!(there.totals(), FlowTotals { generated: 15, intact: 13, reordered: 1, ..Default::default() });
+    // Its second alone.
+    b.send(&frames[5]);
+    assert_eq!(there.totals(), FlowTotals { generated: 15, intact: 14, reordered: 1, skipped: 1, ..Default::default() });
+    b.send(&frames[5]);
+    assert_eq!((there.totals().duplicated, there.totals().lost(0)), (1, 1));
+}
+
+#[test]
+fn more_flows_than_there_are_ports_are_refused() {
+    let clock: Arc<dyn Clock> = ManualClock::new();
+    let Err(error) = pair(&TrafficConfig { udp_flows: 64_512, ..Default::default() }, &clock) else { panic!("taken") };
+    assert_eq!(error.to_string(), "64512 flows: give at most 64511");
+}
+
 #[test]
 fn frames_are_ethernet_addressed_to_the_card() {
     let macs = [[2, 1, 1, 1, 1, 1], [2, 2, 2, 2, 2, 2]];
@@ -43,8 +96,8 @@ fn frames_are_ethernet_addressed_to_the_card() {
 
 #[test]
 fn every_single_damaged_bit_is_seen() {
-    for frame_bytes in [60, 67, 128] {
-        let ([mut a, mut b], [there, _]) = make(&TrafficConfig { frame_bytes, ..Default::default() });
+    for (frame_bytes, udp_flows) in [(60, 0), (67, 0), (128, 0), (60, 1), (67, 5), (128, 5)] {
+        let ([mut a, mut b], [there, _]) = make(&TrafficConfig { frame_bytes, udp_flows, ..Default::default() });
         let frame = next(&mut a);
         for bit in 0..frame_bytes * 8 {
             let mut damaged = frame.clone();
