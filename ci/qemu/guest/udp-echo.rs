@@ -3,6 +3,7 @@
 //! `udp-echo serve ADDRESS:PORT` sends every datagram back to where it came from.
 //! `udp-echo ask ADDRESS:PORT COUNT` sends COUNT numbered datagrams of 0 to 1472 bytes, one after the other, and
 //! fails at the first that does not come back equal within ten seconds. A server that has just been started is asked again.
+//! `udp-echo send FROM ADDRESS:PORT COUNT` sends COUNT datagrams from port FROM, and asks for no answer.
 
 use std::io::{Error, ErrorKind};
 use std::net::UdpSocket;
@@ -23,7 +24,11 @@ fn main() -> ExitCode {
             Ok(count) => ask(address, count),
             Err(_) => Err(Error::other("COUNT is not a number")),
         },
-        _ => Err(Error::other("usage: udp-echo serve ADDRESS:PORT | ask ADDRESS:PORT COUNT")),
+        ["send", from, address, count] => match (from.parse(), count.parse()) {
+            (Ok(from), Ok(count)) => send(from, address, count),
+            _ => Err(Error::other("FROM or COUNT is not a number")),
+        },
+        _ => Err(Error::other("usage: udp-echo serve ADDRESS:PORT | ask ADDRESS:PORT COUNT | send FROM ADDRESS:PORT COUNT")),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -69,4 +74,10 @@ fn ask(address: &str, count: u32) -> Result<(), Error> {
     }
     println!("{count} datagrams of 0 to {MAX_PAYLOAD} bytes echoed");
     Ok(())
+}
+
+fn send(from: u16, address: &str, count: u32) -> Result<(), Error> {
+    // Not connected: a port where nobody listens is no error then.
+    let socket = UdpSocket::bind(("0.0.0.0", from))?;
+    (0..count).try_for_each(|number| socket.send_to(&number.to_be_bytes(), address).map(drop))
 }

@@ -3,7 +3,7 @@
 import re
 import time
 
-from harness.bench import CARDS, FAR, FAR6, MAC, NEAR, NEAR6, capability
+from harness.bench import FAR, FAR6, MAC, NEAR, NEAR6, capability
 from harness.lab import check
 
 
@@ -51,90 +51,6 @@ def ping_ipv6(b):
 def udp(b):
     """UDP echo through sockets, every datagram compared, with checksums by the card"""
     return b.echo()
-
-
-def toeplitz(key, data):
-    """The hash of RSS, bit by bit."""
-    value, bits = int.from_bytes(key, "big"), 8 * len(key)
-    result = 0
-    for number, byte in enumerate(data):
-        for bit in range(8):
-            if byte >> (7 - bit) & 1:
-                result ^= value >> (bits - 32 - 8 * number - bit) & 0xFFFFFFFF
-    return result
-
-
-def indirection(b, queues):
-    """RSS's indirection table, of so many queues, and key, as the driver has set them."""
-    text = b.near("ethtool -x $if")
-    table = [int(entry) for row in re.findall(r"^\s*\d+:((?:\s+\d+)+)$", text, re.MULTILINE) for entry in row.split()]
-    check(len(table) == (512 if b.card is CARDS["x550"] else 128) and len(set(table)) == queues, f"the indirection table uses {len(set(table))} queues")
-    return table, bytes.fromhex(re.search(r"((?:[0-9a-f]{2}:){39}[0-9a-f]{2})", text)[1].replace(":", ""))
-
-
-def packed(*addresses):
-    """IPv4 addresses as RSS hashes them."""
-    return b"".join(bytes(int(part) for part in address.split(".")) for address in addresses)
-
-
-def flows_for(table, key, candidates, each=8):
-    """For each queue of the indirection table, those of the candidates, pairs of a flow and what is hashed of it, that come to it.
-
-    The kernel draws the key anew at every boot. A few fixed flows that differ in few bits would now and then all come to one queue.
-    """
-    flows = {queue: [] for queue in sorted(set(table))}
-    for flow, hashed in candidates:
-        of_queue = flows[table[toeplitz(key, hashed) % len(table)]]
-        if len(of_queue) < each:
-            of_queue.append(flow)
-        if all(len(of_queue) == each for of_queue in flows.values()):
-            break
-    return flows
-
-
-def spread(b, flows, frames, script):
-    """Has the far end send `frames` frames of each flow, and compares what the queues received."""
-    before = b.statistics()
-    b.far("; ".join(script.format(flow) for of_queue in flows.values() for flow in of_queue), timeout=60)
-    grown = b.grown(before)
-    expected = {queue: frames * len(of_queue) for queue, of_queue in flows.items()}
-    seen = {queue: grown.get(f"rx_queue_{queue}_packets", 0) for queue in expected}
-    # ARP is not hashed and comes to queue 0.
-    wrong = [q for q in expected if seen[q] < expected[q] or q != 0 and seen[q] > expected[q] + 3]
-    check(not wrong, f"by the hash {expected}, seen {seen}")
-    return f"{sum(expected.values())} frames of {sum(map(len, flows.values()))} flows: by the hash {expected}, seen {seen}"
-
-
-@capability("rss", "x540", "x550")
-def rss(b):
-    """echo requests spread over the receive queues as the Toeplitz hash of their addresses says"""
-    addresses = (f"10.9.{upper}.{lower}" for upper in range(1, 255) for lower in range(1, 255))
-    flows = flows_for(*indirection(b, 2), ((address, packed(address, NEAR)) for address in addresses))
-    used = [address for of_queue in flows.values() for address in of_queue]
-    b.far("; ".join(f"ip addr add {address}/32 dev {b.far_name}" for address in used))
-    b.near("ip route add 10.9.0.0/16 dev $if")
-    try:
-        return spread(b, flows, 5, f"ping -q -c 5 -i 0.02 -I {{}} {NEAR}")
-    finally:
-        b.near("ip route del 10.9.0.0/16 dev $if")
-        b.far("; ".join(f"ip addr del {address}/32 dev {b.far_name}" for address in used))
-
-
-@capability("rss-tcp", "x540", "x550")
-def rss_tcp(b, queues=2):
-    """TCP's first segments spread over the receive queues as the Toeplitz hash of their addresses and ports says"""
-    # Of the two ports the kernel takes the lower where it is free.
-    source = 20000
-    both = packed(FAR, NEAR) + source.to_bytes(2, "big")
-    ports = ((port, both + port.to_bytes(2, "big")) for port in range(1024, 65536))
-    flows = flows_for(*indirection(b, queues), ports, each=16)
-    usual = b.far("cat /proc/sys/net/ipv4/ip_local_port_range").split()
-    b.far(f"echo {source} {source + 1} >/proc/sys/net/ipv4/ip_local_port_range")
-    try:
-        # Nothing listens at the near end: each flow is one segment, and one to refuse it.
-        return spread(b, flows, 1, f"nc -w 3 {NEAR} {{}} 2>/dev/null && exit 1; true")
-    finally:
-        b.far(f"echo {' '.join(usual)} >/proc/sys/net/ipv4/ip_local_port_range")
 
 
 def received(b, script, count=50, interval=0.01):

@@ -7,7 +7,7 @@ import time
 from harness.bench import CARDS, FAR, GROUP, MAC, NEAR, bench, capability
 from harness.lab import check, test
 
-from .linux_on_sim import rss_tcp
+from .linux_on_sim_rss import rss_tcp
 
 FIDELITY = pathlib.Path(__file__).resolve().parents[3] / "sim" / "FIDELITY.md"
 # A word that no section of the EEPROM holds, by its bytes.
