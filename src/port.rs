@@ -132,6 +132,11 @@ impl Port {
     /// Whether the device has sent all that `tx`, its only transmit queue that was used, took: by the device's own count where it has one, else by what
     /// it gave back. Of a device that failed it is never said.
     pub fn is_output_over(&mut self, tx: &mut dyn TxQueue) -> bool {
+        self.are_outputs_over(&mut [tx])
+    }
+
+    /// The same where several transmit queues were used: those of `queues`, and no others.
+    pub fn are_outputs_over(&mut self, queues: &mut [&mut dyn TxQueue]) -> bool {
         if self.control.state().is_failure() {
             return false;
         }
@@ -140,10 +145,12 @@ impl Port {
             stepper.turn();
         }
         if self.control.info().caps.contains(Caps::TX_COUNT) {
-            return self.control.stats().tx_packets >= tx.counters().packets;
+            return self.control.stats().tx_packets >= queues.iter().map(|tx| tx.counters().packets).sum();
         }
-        tx.reclaim();
-        tx.pending() == 0
+        queues.iter_mut().all(|tx| {
+            tx.reclaim();
+            tx.pending() == 0
+        })
     }
 
     /// Stops the device and says how it ended. Queues that were taken out and still live are dead from here on.

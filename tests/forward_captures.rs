@@ -94,6 +94,30 @@ fn checksums_that_arrive_to_be_filled_in_leave_filled_in() {
     }
 }
 
+/// With several queues each flow keeps its order, and the end is found although frames of one queue may wait for those of another.
+#[test]
+fn many_queues_keep_each_flows_order_and_find_the_end() {
+    let directory = Directory::new("forward-queues");
+    let (input, output) = (directory.file("in.pcap"), directory.file("out.pcap"));
+    let frames: Vec<_> = (0..6000u32).map(|number| datagram(number % 2 == 0, 17, 20 + number as usize % 900, number * 7 % 90)).collect();
+    captures::write(&input, &frames);
+    for card in ["sim:ixgbe", "sim:ixgbe,card=x550"] {
+        let outcome = run("forward", &["--queues", "6", &format!("{card},pcap-in={input}"), &format!("{card},pcap-out={output}")]);
+        assert_eq!(outcome.status, Some(0), "{outcome:?}");
+        assert!(outcome.stdout.contains("forwarded=6000 lost=0 refused=0 missed=0 "), "{outcome:?}");
+        let by_flow = |frames: Vec<Vec<u8>>| {
+            let mut flows = std::collections::BTreeMap::<_, Vec<_>>::new();
+            for frame in frames {
+                let addresses = if frame[12] == 0x86 { 22..54 } else { 26..34 };
+                flows.entry(frame[addresses].to_vec()).or_default().push(frame);
+            }
+            flows
+        };
+        let (found, wanted) = (by_flow(captures::read(&output)), by_flow(frames.iter().map(|frame| captures::padded(frame)).collect()));
+        assert!(found == wanted && found.len() > 50, "{card}: {} flows came, of {}", found.len(), wanted.len());
+    }
+}
+
 #[test]
 fn a_capture_without_frames() {
     let directory = Directory::new("forward-empty");
