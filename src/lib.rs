@@ -29,6 +29,7 @@
 
 #![warn(clippy::exhaustive_enums, clippy::exhaustive_structs)]
 
+mod affinity;
 mod clock;
 mod device;
 mod drivers;
@@ -44,6 +45,7 @@ pub mod spec;
 #[cfg(feature = "sim")]
 mod stepped;
 
+pub use affinity::Affinity;
 pub use device::Device;
 pub use drivers::{Driven, driver_for};
 pub use error::Error;

@@ -13,6 +13,7 @@ use driver_core::queue::{RxQueue, TxQueue};
 #[cfg(feature = "sim")]
 use sim::wire::WireError;
 
+use crate::affinity::{self, Affinity};
 use crate::error::Error;
 use crate::event::Event;
 use crate::origin::Origin;
@@ -66,6 +67,12 @@ impl Port {
     /// How the device was named.
     pub fn name(&self) -> &str {
         &self.control.info().name
+    }
+
+    /// On which processor each queue is best told of, and its thread best run; nothing where the device was started without interrupts. The processors are those that
+    /// this process may use, in turn.
+    pub fn affinity(&self) -> Vec<Affinity> {
+        affinity::of(&*self.control)
     }
 
     /// Takes out the first receive and the first transmit queue, `None` where they were taken out before: what a program with one worker needs.

@@ -23,6 +23,8 @@ fn info_tells_what_the_driver_reports() {
     assert_eq!((&info["driver"], &info["mac"], &info["mtu"]), (&json!("ixgbe"), &json!("02:00:00:00:00:42"), &json!(1500)));
     assert_eq!(info["link"], json!({ "up": true, "speed_mbps": 10000, "full_duplex": true }));
     assert_eq!((&info["max_mtu"], &info["ring_limits"]), (&json!(9710), &json!([64, 4096])));
+    let types = ["IPV4", "TCP_IPV4", "UDP_IPV4", "IPV6", "TCP_IPV6", "UDP_IPV6"];
+    assert_eq!((&info["max_rx_queues"], &info["rss"]), (&json!(64), &json!({ "queues": 64, "table_len": 512, "types": types })));
     let used = ["RX_CHECKSUM", "RX_SCATTER", "TX_GATHER", "RX_FILTERS", "SET_MAC", "LINK_STATE", "TX_COUNT"];
     assert_eq!(info["capabilities"], json!(used), "one queue, and no interrupts");
     let unused = info["unused_capabilities"].as_array().unwrap();
@@ -33,6 +35,7 @@ fn info_tells_what_the_driver_reports() {
     assert!(text.contains("\ndone in software    TX_CHECKSUM, TX_VLAN_INSERT\n"), "{text}");
     assert!(text.contains("\nfeatures in use     none\n"), "{text}");
     assert!(text.contains("\nlink                up, 10000 Mbit/s, full duplex\n"), "{text}");
+    assert!(text.contains("\nspreads flows       over 64 receive queues, by a table of 512 entries and a hash of IPV4, TCP_IPV4, "), "{text}");
     assert!(text.contains("\naddress             02:00:00:00:00:42\n"), "{text}");
 }
 
@@ -71,6 +74,7 @@ fn info_lists_what_a_virtio_card_offers_beyond_what_is_used() {
     let info = json_of(&["info", "sim:virtio-net", "--wait", "0", "--json"]);
     assert_eq!((&info["rx_ring"], &info["tx_ring"], &info["ring_limits"]), (&json!(256), &json!(256), &json!([8, 256])), "512 were asked for");
     let text = barewire(&["info", "sim:virtio-net", "--wait", "0"]).stdout;
+    assert!(text.contains("\nspreads flows       no\n"), "{text}");
     assert!(text.contains("\nrings               256 descriptors to receive, 256 to send; 8 to 256 can be asked for\n"), "{text}");
     assert_eq!((&info["driver"], &info["link"]["up"]), (&json!("virtio-net"), &json!(false)));
     assert!(info["features"].as_array().unwrap().contains(&json!("MRG_RXBUF")), "{info}");

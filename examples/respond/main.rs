@@ -52,6 +52,9 @@ fn run(args: &Args) -> Result<bool, Error> {
     let config = Config::new().interrupts(args.interrupts);
     let config = if let Some(mtu) = args.mtu { config.mtu(mtu) } else { config };
     let mut port = device.start(&config)?;
+    for suggested in port.affinity() {
+        log::info!("{suggested}");
+    }
     let Some((rx, tx)) = port.take_queues() else { unreachable!("a started port has queues") };
     let source = Source::new(rx);
     let hardware = EthernetAddress(port.control.mac().0);

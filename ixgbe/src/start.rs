@@ -141,7 +141,8 @@ impl<F: PciFunction> Ixgbe<F> {
     /// # Errors
     /// [`StartError`] with the reason and the card, stopped. Where the card does not even confirm that it stopped, the buffers it was lent leak.
     pub fn start(mut self, config: &Config) -> Result<Started<F>, StartError<F>> {
-        let settings = Settings::new(config, &self.info);
+        let mut settings = Settings::new(config, &self.info);
+        settings.set_available_vectors(vectors(&self.function));
         match self.prepare(config, &settings).and_then(|queues| self.bring_up(&settings, queues)) {
             Ok(Up { queues, vectors }) => {
                 let Queues { mut rx, mut tx, pool, shared, plan, .. } = queues;
@@ -169,7 +170,7 @@ impl<F: PciFunction> Ixgbe<F> {
             tx: Vec::new(),
             tx_rings: Vec::new(),
             pool,
-            plan: settings.vectors().and_then(|plan| plan.within(vectors(&self.function))),
+            plan: settings.vectors(),
             shared: Shared::watched(self.card.clock.clone(), settings.tx().hang_us()),
         };
         for index in 0..settings.rx().queue_count() {

@@ -11,7 +11,7 @@ use driver_core::device::config::Limits;
 use driver_core::device::control::{hand_out, take_back};
 use driver_core::device::error::steps;
 use driver_core::device::{Caps, Config, DeviceInfo, During, Error, ErrorKind, NetDriver, Settings, Shared};
-use driver_core::host::{Clock, DmaDomain, PciFunction, VectorPlan, Vectors};
+use driver_core::host::{Clock, DmaDomain, PciFunction, Vectors};
 use driver_core::queue::TxGate;
 use driver_core::queue::core::RxLimits;
 use driver_core::ring::RingMemory;
@@ -137,12 +137,13 @@ impl<F: PciFunction> VirtioNet<F> {
     /// [`StartError`] with the reason and the device, stopped. Where the device does not even confirm its reset, the buffers it was lent leak.
     pub fn start(self, config: &Config) -> Result<Started<F>, StartError<F>> {
         let mut settings = Settings::new(config, &self.info);
+        settings.set_available_vectors(self.vectors);
         let mut shared = Shared::watched(self.card.transport.clock.clone(), settings.tx().hang_us());
         match self.bring_up(config, &mut settings, &mut shared) {
             Ok(Running { rx, tx, tx_interrupts, used, pool, vectors, features }) => {
                 let (mut rx, mut tx) = (vec![rx], vec![tx]);
                 let told = if tx_interrupts { &mut tx[..] } else { &mut [] };
-                let interrupt = hand_out(vectors, self.vector_plan(&settings), &mut rx, told);
+                let interrupt = hand_out(vectors, settings.vectors(), &mut rx, told);
                 let Self { card, mut info, .. } = self;
                 tell_features(&mut info, &card, features, settings.vectors().is_some());
                 Ok(Started::new(Control::new(Manage::new(card, features, used), info, settings, shared, interrupt), rx, tx, pool))
@@ -165,11 +166,6 @@ impl<F: PciFunction> VirtioNet<F> {
         limits
     }
 
-    /// Which vector tells of what, with as many as the function has.
-    fn vector_plan(&self, settings: &Settings) -> Option<VectorPlan> {
-        settings.vectors().map(|plan| plan.within(self.vectors).unwrap_or(plan))
-    }
-
     /// 3.1.1 from the start to DRIVER_OK.
     fn bring_up(&self, config: &Config, settings: &mut Settings, shared: &mut Shared) -> Result<Running<F>, ErrorKind> {
         let card = &self.card;
@@ -188,7 +184,7 @@ impl<F: PciFunction> VirtioNet<F> {
         // queue is enabled, below, and then `Rx` and `Tx` hold them until the device was seen to stop.
         #[allow(unsafe_code, reason = "from here on the device accesses memory")]
         unsafe { card.function.lock().allow_dma() }?;
-        let plan = self.vector_plan(settings);
+        let plan = settings.vectors();
         let vectors = card.set_up_vectors(plan)?;
         let limits = settings.limits();
 

@@ -1,5 +1,6 @@
 """Interrupt mode: asleep when idle, awake at a frame, polling under load."""
 
+import re
 import time
 
 from harness import commands
@@ -30,8 +31,14 @@ def interrupts(lab):
     address = guest.ports["n0"].address
     guest.run(f"bind_driver {address} vfio-pci")
     peer, responder = lab.peer(guest, "n0"), lab.responder(guest, "n0")
-    program = guest.start("respond", commands.respond(address, interrupts=True))
+    program = guest.start("respond", commands.respond(address, interrupts=True), limits="export RUST_LOG=info")
     answering(program, peer, responder)
+    # Each queue's interrupt has a processor that it is best led to, and the words for it.
+    led = re.findall(r"(receive|transmit) queue 0 by processor (\d+): (echo \2 >(/proc/irq/\d+/smp_affinity_list))", program.output())
+    check(led and led[0][0] == "receive", f"respond suggests no processor: {program.output()[-400:]}")
+    for _, processor, command, file in led:
+        guest.run(command)
+        check(guest.run(f"cat {file}").strip() == processor, f"`{command}` changes nothing")
 
     def count():
         return int(guest.run(f"interrupt_count {address}"))

@@ -25,6 +25,8 @@ pub struct Settings {
     offloads: Offloads,
     software: Caps,
     interrupts: bool,
+    /// Interrupt vectors that the function has.
+    available_vectors: u16,
     unicast: Vec<MacAddr>,
     multicast: Vec<MacAddr>,
 }
@@ -42,6 +44,7 @@ impl Settings {
             offloads: config.wanted_offloads(),
             software: config.wanted_software(),
             interrupts: config.wants_interrupts(),
+            available_vectors: u16::MAX,
             unicast: Vec::new(),
             multicast: Vec::new(),
         }
@@ -86,9 +89,10 @@ impl Settings {
         work.set(Work::VLAN, self.software.contains(Caps::TX_VLAN_INSERT));
         work
     }
-    /// Which interrupt vector tells of what, of a function that has enough of them ([`VectorPlan::within`]); `None`: none is used.
+    /// Which interrupt vector tells of what, as far as the function has them ([`VectorPlan::within`]); `None`: none is used.
     pub fn vectors(&self) -> Option<VectorPlan> {
-        self.interrupts.then(|| VectorPlan::new(self.rx.queue_count()).with_tx(self.tx.queue_count()))
+        let plan = VectorPlan::new(self.rx.queue_count()).with_tx(self.tx.queue_count());
+        plan.within(self.available_vectors).filter(|_| self.interrupts)
     }
     /// Which frames come in beside those for the device.
     pub fn rx_mode(&self) -> RxMode {
@@ -118,6 +122,10 @@ impl Settings {
     /// These multicast addresses come in now.
     pub fn set_multicast(&mut self, addresses: &[MacAddr]) {
         self.multicast = addresses.into();
+    }
+    /// The function has so many interrupt vectors.
+    pub fn set_available_vectors(&mut self, available: u16) {
+        self.available_vectors = available;
     }
     /// Flows are spread so now.
     pub fn set_rss(&mut self, rss: RssConfig) {
@@ -157,6 +165,9 @@ mod tests {
         assert_eq!((start.software(), start.software_work()), (Caps::TX_VLAN_INSERT, Work::VLAN), "what software cannot do it is not to do");
         assert_eq!(Settings::new(&Config::new(), &info).software_work(), Work::SOFTWARE);
         assert!(start.unicast().is_empty() && start.multicast().is_empty());
+        let mut few = start.clone();
+        few.set_available_vectors(4);
+        assert_eq!(few.vectors(), Some(VectorPlan::new(3)), "transmit queues go without");
         assert_eq!(Settings::new(&Config::new(), &info).vectors(), None);
         let mut now = start.clone();
         now.set_mac(other);

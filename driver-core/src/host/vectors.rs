@@ -94,6 +94,19 @@ impl VectorPlan {
         0..self.rx_queues + self.tx_queues
     }
 
+    /// On which of `processors` a vector is best taken, by the number of its queue: the two of a pair on one, where the pair's thread runs. `None`: it is no
+    /// queue's, or there are no processors.
+    ///
+    /// ```
+    /// use driver_core::host::VectorPlan;
+    /// let plan = VectorPlan::new(3).with_tx(3);
+    /// assert_eq!([0, 1, 2, 3, 4, 5, 6].map(|vector| plan.processor(vector, 2)), [Some(0), Some(1), Some(0), Some(0), Some(1), Some(0), None]);
+    /// ```
+    pub const fn processor(self, vector: u16, processors: u16) -> Option<u16> {
+        let queue = if vector < self.rx_queues { vector } else { vector - self.rx_queues };
+        if processors > 0 && vector < self.rx_queues + self.tx_queues { Some(queue % processors) } else { None }
+    }
+
     /// The vector of everything that is no queue's.
     pub const fn control(self) -> u16 {
         self.count() - 1

@@ -3,7 +3,8 @@
 use std::fmt::Write;
 use std::time::{Duration, Instant};
 
-use barewire::{Batch, Config, Error, Port};
+use barewire::driver_core::device::RssLimits;
+use barewire::{Batch, Config, DeviceInfo, Error, Port};
 use serde_json::{Map, Value, json};
 
 use crate::output::Report;
@@ -42,6 +43,7 @@ pub(crate) fn info(spec: &str, wait_seconds: f64) -> Result<Report, Error> {
         ("MTU", format!("{mtu} bytes, at most {}", info.max_mtu)),
         ("receive queues", format!("at most {}", info.max_rx_queues)),
         ("transmit queues", format!("at most {}", info.max_tx_queues)),
+        ("spreads flows", spread(&info)),
         ("rings", format!("{rx_ring} descriptors to receive, {tx_ring} to send; {smallest} to {largest} can be asked for")),
         ("capabilities", joined(&caps)),
         ("done in software", joined(&software)),
@@ -60,6 +62,7 @@ pub(crate) fn info(spec: &str, wait_seconds: f64) -> Result<Report, Error> {
         "max_mtu": info.max_mtu,
         "max_rx_queues": info.max_rx_queues,
         "max_tx_queues": info.max_tx_queues,
+        "rss": { "queues": info.rss.queues, "table_len": info.rss.table_len, "types": info.rss.types.names().collect::<Vec<_>>() },
         "rx_ring": rx_ring,
         "tx_ring": tx_ring,
         "ring_limits": [smallest, largest],
@@ -70,6 +73,15 @@ pub(crate) fn info(spec: &str, wait_seconds: f64) -> Result<Report, Error> {
         "unused_features": info.unused_features,
     });
     Ok(Report::good(two_columns(lines), json))
+}
+
+/// How far it spreads flows over its receive queues.
+fn spread(info: &DeviceInfo) -> String {
+    let RssLimits { queues, table_len, types, .. } = info.rss;
+    match queues {
+        0 | 1 => "no".into(),
+        _ => format!("over {queues} receive queues, by a table of {table_len} entries and a hash of {}", joined(&types.names().collect::<Vec<_>>())),
+    }
 }
 
 /// The counters of a device that only receives.

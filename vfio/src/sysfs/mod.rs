@@ -7,10 +7,12 @@
 //! | `bind` | giving a function to vfio-pci and back |
 //! | `diagnose` | why something failed, found by looking |
 //! | `doctor` | all of these causes as a list of checks |
+//! | `irqs` | the host's interrupts that tell of a function's vectors |
 
 pub mod bind;
 pub mod diagnose;
 pub mod doctor;
+pub mod irqs;
 pub mod list;
 
 use std::fs;
