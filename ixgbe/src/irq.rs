@@ -1,5 +1,5 @@
-//! Interrupts by MSI-X: one vector a receive queue, one a transmit queue where the function has as many, and the control vector for the link and all else
-//! (4.6.6.2, 7.3.1).
+//! Interrupts by MSI-X: one vector a receive queue, one a transmit queue where the function has as many (31 pairs), and the control vector for the link and all
+//! else, which with 64 receive queues is the last queue's too (4.6.6.2, 7.3.1).
 
 use driver_core::barrier;
 use driver_core::device::ErrorKind;

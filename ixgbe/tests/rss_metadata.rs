@@ -23,6 +23,8 @@ struct Packet {
     /// The protocol number: TCP, UDP, or one without ports.
     protocol: u8,
     is_fragment: bool,
+    /// Of a fragment of IPv6: there are more, or it is the only one.
+    has_more: bool,
     is_tagged: bool,
 }
 
@@ -48,7 +50,8 @@ impl Packet {
         let payload = [&source[..], &destination, &[0, 24, 0, 0], &[0x50; 16]].concat();
         let tag: &[u8] = if self.is_tagged { &[0x81, 0, 0, 5] } else { &[] };
         let ip = if self.is_v6 {
-            let (next, extension) = if self.is_fragment { (44, vec![self.protocol, 0, 0, 1, 0, 0, 0, 1]) } else { (self.protocol, vec![]) };
+            let (next, extension) =
+                if self.is_fragment { (44, vec![self.protocol, 0, 0, self.has_more.into(), 0, 0, 0, 1]) } else { (self.protocol, vec![]) };
             let len = (extension.len() + payload.len()) as u16;
             [&[0x86, 0xdd, 0x60, 0, 0, 0][..], &len.to_be_bytes(), &[next, 64], &self.addresses, &extension].concat()
         } else {
@@ -60,12 +63,27 @@ impl Packet {
 }
 
 fn packet() -> impl Strategy<Value = Packet> {
-    (any::<bool>(), any::<[u8; 32]>(), any::<[u16; 2]>(), prop::sample::select(vec![6u8, 17, 17, 1, 50]), prop::bool::weighted(0.2), any::<bool>())
-        .prop_map(|(is_v6, addresses, ports, protocol, is_fragment, is_tagged)| Packet { is_v6, addresses, ports, protocol, is_fragment, is_tagged })
+    (
+        any::<bool>(),
+        any::<[u8; 32]>(),
+        any::<[u16; 2]>(),
+        prop::sample::select(vec![6u8, 17, 17, 1, 50]),
+        prop::bool::weighted(0.2),
+        any::<[bool; 2]>(),
+    )
+        .prop_map(|(is_v6, addresses, ports, protocol, is_fragment, [has_more, is_tagged])| Packet {
+            is_v6,
+            addresses,
+            ports,
+            protocol,
+            is_fragment,
+            has_more,
+            is_tagged,
+        })
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: if cfg!(miri) { 1 } else { 48 }, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases.min(48), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn a_frame_tells_the_hash_that_software_computes(

@@ -50,6 +50,8 @@ pub(super) enum Algorithm {
 pub(super) struct Transport {
     pub(super) protocol: u8,
     pub(super) is_ipv6: bool,
+    /// There is a fragment header before it, although it is whole (RFC 6946).
+    pub(super) is_atomic_fragment: bool,
     pub(super) algorithm: Algorithm,
     /// The pseudo header, where the protocol has one.
     pub(super) pseudo: Sum,
@@ -140,11 +142,12 @@ fn over_ipv6(frame: &Frame, at: usize) -> Result<Transport, OffloadError> {
     if fixed[0] >> 4 != 6 || end > frame.len() {
         return Err(OffloadError::Malformed);
     }
-    let mut next = fixed[6];
+    let (mut next, mut is_atomic_fragment) = (fixed[6], false);
     for _ in 0..MAX_EXTENSIONS {
         if !matches!(next, HOP_BY_HOP | ROUTING | FRAGMENT | DESTINATION) {
-            return located(frame, next, &fixed[8..40], from, end, true);
+            return located(frame, next, &fixed[8..40], from, end, true).map(|found| Transport { is_atomic_fragment, ..found });
         }
+        is_atomic_fragment |= next == FRAGMENT;
         let [after, len, high, low] = bytes(frame, from)?;
         let is_part = next == FRAGMENT && u16::from_be_bytes([high, low]) & 0xfff9 != 0;
         if is_part {
@@ -188,5 +191,5 @@ fn located(frame: &Frame, protocol: u8, addresses: &[u8], from: usize, end: usiz
         pseudo.add(&[0, protocol]);
     }
     let algorithm = if protocol == SCTP { Algorithm::Crc32c } else { Algorithm::Internet };
-    Ok(Transport { protocol, is_ipv6, algorithm, pseudo, from, to, place: from + place })
+    Ok(Transport { protocol, is_ipv6, is_atomic_fragment: false, algorithm, pseudo, from, to, place: from + place })
 }

@@ -9,7 +9,7 @@ use bitflags::bitflags;
 
 use crate::buf::frame::Frame;
 use crate::buf::meta::{Rss, RssKind};
-use crate::offload::packet::{TCP, UDP, bytes, ip_addresses, transport};
+use crate::offload::packet::{TCP, Transport, UDP, bytes, ip_addresses, transport};
 
 bitflags! {
     /// What of a frame is hashed: the first of these that is set and that the frame is, ports before addresses alone.
@@ -85,7 +85,7 @@ const INPUT_BYTES: usize = 36;
 pub struct FlowTuple {
     addresses: Addresses,
     /// The kind, and source and destination port.
-    ports: Option<(Transport, [u16; 2])>,
+    ports: Option<(Kind, [u16; 2])>,
 }
 
 /// Source and destination.
@@ -96,7 +96,7 @@ enum Addresses {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Transport {
+enum Kind {
     Tcp,
     Udp,
 }
@@ -112,15 +112,15 @@ impl FlowTuple {
     }
     /// With TCP ports.
     pub const fn tcp(self, source: u16, destination: u16) -> Self {
-        Self { ports: Some((Transport::Tcp, [source, destination])), ..self }
+        Self { ports: Some((Kind::Tcp, [source, destination])), ..self }
     }
     /// With UDP ports.
     pub const fn udp(self, source: u16, destination: u16) -> Self {
-        Self { ports: Some((Transport::Udp, [source, destination])), ..self }
+        Self { ports: Some((Kind::Udp, [source, destination])), ..self }
     }
 
-    /// Of a frame, behind up to two VLAN tags; `None` where it is no IP packet. A fragment has no ports, whichever of its packet it is, and neither has a packet
-    /// whose lengths make no sense.
+    /// Of a frame, behind up to two VLAN tags; `None` where it is no IP packet. A fragment has no ports, whichever of its packet it is and be it the only one, and
+    /// neither has a packet whose lengths make no sense.
     pub fn of(frame: &Frame) -> Option<Self> {
         let mut raw = [0; 32];
         let raw = ip_addresses(frame, &mut raw)?;
@@ -134,7 +134,8 @@ impl FlowTuple {
                 Self::v6(source.into(), destination.into())
             }
         };
-        let Some(found) = transport(frame).ok().filter(|found| matches!(found.protocol, TCP | UDP)) else { return Some(flow) };
+        let has_ports = |found: &Transport| matches!(found.protocol, TCP | UDP) && !found.is_atomic_fragment;
+        let Some(found) = transport(frame).ok().filter(has_ports) else { return Some(flow) };
         let [a, b, c, d] = bytes(frame, found.from).ok()?;
         let (source, destination) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
         Some(if found.protocol == TCP { flow.tcp(source, destination) } else { flow.udp(source, destination) })
@@ -148,8 +149,8 @@ impl FlowTuple {
         };
         let with_ports = self.ports.and_then(|(transport, ports)| {
             let (needed, kind) = match transport {
-                Transport::Tcp => (tcp, RssKind::Tcp),
-                Transport::Udp => (udp, RssKind::Udp),
+                Kind::Tcp => (tcp, RssKind::Tcp),
+                Kind::Udp => (udp, RssKind::Udp),
             };
             types.contains(needed).then_some((kind, Some(ports)))
         });
