@@ -90,7 +90,7 @@ impl Format {
 }
 
 /// Fills `bytes` with words that follow from `value`.
-#[inline]
+#[inline(always)]
 pub(super) fn fill_words(bytes: &mut [u8], mut value: u64) {
     let mut words = bytes.chunks_exact_mut(8);
     for word in &mut words {
@@ -102,7 +102,7 @@ pub(super) fn fill_words(bytes: &mut [u8], mut value: u64) {
 }
 
 /// Bits that are otherwise than [`fill_words`] leaves them in any word; 0: it made `bytes`.
-#[inline]
+#[inline(always)]
 pub(super) fn differing_words(bytes: &[u8], mut value: u64) -> u64 {
     let (mut differing, mut words) = (0, bytes.chunks_exact(8));
     for bytes in &mut words {

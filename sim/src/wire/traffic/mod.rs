@@ -120,9 +120,7 @@ pub struct Traffic {
     generates: Arc<Flow>,
     expects: Arc<Flow>,
     made: Frames,
-    awaited: Frames,
-    /// Of each flow.
-    sequences: Vec<Sequence>,
+    awaited: Awaited,
     next: u64,
     started_us: Option<u64>,
 }
@@ -147,13 +145,35 @@ impl Frames {
             Self::OfFlows(format) => format.fill(number, frame),
         }
     }
+}
 
-    /// Flow and number of a frame that is intact.
+/// The frames of the other direction, and which of them have arrived: of each flow by itself.
+#[derive(Debug)]
+enum Awaited {
+    Plain(Format, Sequence),
+    OfFlows(UdpFormat, Vec<Sequence>),
+}
+
+impl Awaited {
+    fn new(frames: Frames) -> Self {
+        match frames {
+            Frames::Plain(format) => Self::Plain(format, Sequence::new()),
+            Frames::OfFlows(format) => {
+                let sequences = (0..format.flows()).map(|_| Sequence::new()).collect();
+                Self::OfFlows(format, sequences)
+            }
+        }
+    }
+
+    /// What it means that a frame arrives; `None`: it is not intact.
     #[inline]
-    fn check(&self, frame: &[u8]) -> Option<(u16, u64)> {
+    fn arrived(&mut self, frame: &[u8]) -> Option<Order> {
         match self {
-            Self::Plain(format) => format.check(frame).map(|number| (0, number)),
-            Self::OfFlows(format) => format.check(frame),
+            Self::Plain(format, sequence) => format.check(frame).map(|number| sequence.arrived(number)),
+            Self::OfFlows(format, sequences) => {
+                let (flow, number) = format.check(frame)?;
+                Some(sequences.get_mut(usize::from(flow))?.arrived(number))
+            }
         }
     }
 }
@@ -181,8 +201,7 @@ pub fn pair(config: &TrafficConfig, clock: &Arc<dyn Clock>) -> Result<([Traffic;
         generates: flows[direction].clone(),
         expects: flows[1 - direction].clone(),
         made: formats[direction].clone(),
-        awaited: formats[1 - direction].clone(),
-        sequences: (0..config.udp_flows.max(1)).map(|_| Sequence::new()).collect(),
+        awaited: Awaited::new(formats[1 - direction].clone()),
         next: 0,
         started_us: None,
     };
@@ -204,13 +223,11 @@ impl Traffic {
 impl Wire for Traffic {
     fn send(&mut self, frame: &[u8]) -> Sent {
         let checked = &self.expects.checker;
-        let Some((sequence, number)) =
-            self.awaited.check(frame).and_then(|(flow, number)| Some((self.sequences.get_mut(usize::from(flow))?, number)))
-        else {
+        let Some(order) = self.awaited.arrived(frame) else {
             count(&checked.corrupted, 1);
             return Sent::Taken;
         };
-        match sequence.arrived(number) {
+        match order {
             Order::Next => count(&checked.intact, 1),
             Order::Ahead(skipped) => {
                 count(&checked.intact, 1);

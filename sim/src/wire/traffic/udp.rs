@@ -63,11 +63,17 @@ impl UdpFormat {
         }
     }
 
+    /// How many flows there are.
+    pub(super) fn flows(&self) -> u16 {
+        self.flows
+    }
+
     fn checksum(&self, flow: u16, number: u64) -> u64 {
         mix(number ^ mix(self.salt.wrapping_add(u64::from(flow))))
     }
 
     /// Makes frame number `number` of all: flows take turns.
+    #[inline(never)]
     pub(super) fn fill(&self, number: u64, frame: &mut Vec<u8>) {
         // Every byte is written below: what a used buffer holds needs no clearing.
         frame.resize(self.frame_bytes, 0);
@@ -83,6 +89,7 @@ impl UdpFormat {
     }
 
     /// The flow, and the number in it, of a frame of this direction that arrived as it was made; `None` where a byte differs.
+    #[inline(never)]
     pub(super) fn check(&self, frame: &[u8]) -> Option<(u16, u64)> {
         if frame.len() != self.frame_bytes {
             return None;
