@@ -18,6 +18,8 @@ const FLOWS: u16 = 512;
 const FRAMES_OF_A_FLOW: u32 = 4;
 /// Frames that each transmit queue's thread makes itself.
 const OWN: u32 = 20;
+/// Frames that are sent before one of them has come back.
+const IN_FLIGHT: usize = 48;
 /// How long it may take, in which Miri's time goes by as it likes.
 const LIMIT: Duration = Duration::from_secs(if cfg!(miri) { 86_400 } else { 60 });
 /// In place of a flow's number, with the queue's: a frame that was made here.
@@ -75,15 +77,19 @@ fn sixty_four_pairs_each_on_a_thread_of_its_own() {
             let threads: Vec<_> = (0..QUEUES).zip(pairs).map(spawn).collect();
             let wanted = usize::from(FLOWS) * FRAMES_OF_A_FLOW as usize + usize::from(QUEUES) * OWN as usize;
             let mut to_send = (0..FRAMES_OF_A_FLOW).flat_map(|number| (0..FLOWS).map(move |flow| (flow, number)));
-            let (mut count, begin) = (0, Instant::now());
+            let (mut count, mut on_the_way, begin) = (0, 0, Instant::now());
             while count < wanted && begin.elapsed() < LIMIT {
-                // Few at once: what finds no descriptor is dropped, lest it hold up the other queues.
-                to_send.by_ref().take(8).for_each(|(flow, number)| card.send_within(&udp(flow, number), 0));
+                // No more than one ring has descriptors for, however late its thread is: what finds none is dropped, lest it hold up the other queues.
+                for (flow, number) in to_send.by_ref().take(IN_FLIGHT - on_the_way) {
+                    card.send_within(&udp(flow, number), 0);
+                    on_the_way += 1;
+                }
                 card.run_us(5);
                 for bytes in card.arrived() {
                     let (flow, number) = read(&bytes);
                     came_back.entry(flow).or_default().push(number);
                     count += 1;
+                    on_the_way -= usize::from(flow & MADE_HERE == 0);
                 }
                 thread::yield_now();
             }
