@@ -15,6 +15,8 @@ const FDIRCMD_ADD_FLOW: u32 = 1;
 
 /// Queue statistics lie between the queues' registers.
 const QUEUE_COUNTER: u32 = 0x30;
+/// Sets of them.
+const COUNTED_QUEUES: u32 = 16;
 
 /// The queue whose block of registers holds `offset`, and whether it receives.
 fn queue_of(offset: u32) -> Option<(bool, usize)> {
@@ -99,7 +101,9 @@ impl Ixgbe {
     fn read_queue(&mut self, receives: bool, queue: usize, offset: u32) -> u32 {
         let at = offset % 0x40;
         if at == QUEUE_COUNTER {
-            return self.regs.take(offset);
+            // Linux and DPDK read QPTC here, and not where the datasheet has it.
+            let set = queue as u32;
+            return if receives || set >= COUNTED_QUEUES { self.regs.take(offset) } else { self.regs.take(QPTC + 4 * set) };
         }
         if receives && let Some(value) = self.stats.read(offset) {
             return value;

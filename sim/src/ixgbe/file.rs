@@ -57,11 +57,11 @@ impl RegFile {
         self.set(offset, if on { value | bits } else { value & !bits });
     }
 
-    /// Counts up. Counters stick at their highest value (8.2.3.23).
+    /// Counts `n` more. Counters stick at their highest value (8.2.3.23).
     #[inline]
-    pub(super) fn count(&mut self, offset: u32) {
+    pub(super) fn count(&mut self, offset: u32, n: u32) {
         if let Some(word) = self.words.get_mut(offset as usize / 4) {
-            *word = word.saturating_add(1);
+            *word = word.saturating_add(n);
         }
     }
 

@@ -70,11 +70,11 @@ impl Ixgbe {
         match control {
             Control::Other => return self.regs.has(MFLCN, MFLCN_PMCF),
             Control::Pause(0) => {
-                self.regs.count(LXONRXCNT);
+                self.regs.count(LXONRXCNT, 1);
                 self.flow.resume_us = u64::MAX;
             }
             Control::Pause(quanta) => {
-                self.regs.count(LXOFFRXCNT);
+                self.regs.count(LXOFFRXCNT, 1);
                 // The clock may be nearly a microsecond further than it says, and no pause may be shorter than asked.
                 self.flow.resume_us = now_us + 1 + (u64::from(quanta) * QUANTUM).div_ceil(TENTHS_PER_US);
                 self.timer_us = self.timer_us.min(self.flow.resume_us);
@@ -143,8 +143,8 @@ impl Ixgbe {
             return false;
         }
         self.flow.due = None;
-        self.stats.sent(&mut self.regs, frame.len(), Cast::Multicast);
-        self.regs.count(if quanta == 0 { LXONTXC } else { LXOFFTXC });
+        self.stats.sent(&mut self.regs, 1, frame.len(), Cast::Multicast);
+        self.regs.count(if quanta == 0 { LXONTXC } else { LXOFFTXC }, 1);
         if let Some(period_us) = self.refresh_period_us(quanta) {
             self.flow.refresh_us = now_us + period_us;
             self.timer_us = self.timer_us.min(self.flow.refresh_us);

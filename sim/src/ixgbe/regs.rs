@@ -193,7 +193,7 @@ pub(super) const TXDGBCL: u32 = 0x087A4;
 pub(super) const QPRC: u32 = 0x01030;
 pub(super) const QBRCL: u32 = 0x01034;
 pub(super) const QPRDC: u32 = 0x01430;
-pub(super) const QPTC: u32 = 0x06030;
+pub(super) const QPTC: u32 = 0x08680;
 pub(super) const QBTCL: u32 = 0x08700;
 
 /// Every register that the model knows: first offset, stride, count, name, section, value after reset, access.
@@ -329,7 +329,9 @@ pub(super) static MAP: &[Row] = &[
     one(0x051D8, "FCPARAM", "8.2.3.20", 0, Rw),
     many(0x04A94, 4, 2, "TEOFF/TSOFF", "8.2.3.20", 0, Rw),
     many(0x0ED00, 4, 12, "FCRECTL/FCRETA", "8.2.3.20", 0, Rw),
-    many(FDIRCTRL, 4, 31, "FDIR", "8.2.3.21", 0, Rw),
+    many(FDIRCTRL, 4, 20, "FDIR", "8.2.3.21", 0, Rw),
+    many(0x0EE50, 4, 4, "FDIRUSTAT/FDIRFSTAT/FDIRMATCH/FDIRMISS", "8.2.3.21", 0, Rc),
+    many(0x0EE60, 4, 7, "FDIR", "8.2.3.21", 0, Rw),
     many(0x04200, 4, 10, "PCS1G", "8.2.3.22.1", 0, Rw),
     one(HLREG0, "HLREG0", "8.2.3.22.8", 0x0801_2C0B, Rw),
     one(0x04244, "HLREG1", "8.2.3.22.9", 0, Ro),
@@ -385,6 +387,7 @@ pub(super) static MAP: &[Row] = &[
     one(0x02F40, "RXDSTATCTRL", "8.2.3.23", 0, Rw),
     many(RXDGPC, 4, 12, "RXDGPC/RXDGBC and others", "8.2.3.23", 0, Rc),
     many(TQSM, 4, 32, "TQSM", "8.2.3.23", 0, Rw),
+    many(QPTC, 4, 16, "QPTC", "8.2.3.23", 0, Rc),
     one(0x08780, "SSVPC", "8.2.3.23", 0, Rc),
     many(0x087A0, 4, 3, "TXDGPC/TXDGBC", "8.2.3.23", 0, Rc),
     many(QBTCL, 4, 32, "QBTC", "8.2.3.23", 0, Rc),
@@ -395,7 +398,8 @@ pub(super) static MAP: &[Row] = &[
     many(0x041C0, 4, 2, "B2OSPC/O2BGPTC", "8.2.3.23 (X540)", 0, Rc),
     one(0x087B0, "O2BSPC", "8.2.3.23 (X540)", 0, Rc),
     one(0x02F90, "B2OGPRC", "8.2.3.23 (X540)", 0, Rc),
-    many(0x04180, 4, 7, "BUPRC and others", "8.2.3.23 (X540)", 0, Rc),
+    many(0x04180, 4, 8, "BUPRC and others", "8.2.3.23 (X540)", 0, Rc),
+    many(0x041E0, 4, 3, "BXOFFRXC and others", "8.2.3.23 (X540)", 0, Rc),
     one(0x05800, "WUC", "8.2.3.24.1", 0, Rw),
     one(0x05808, "WUFC", "8.2.3.24.2", 0, Rw),
     one(0x05810, "WUS", "8.2.3.24.3", 0, Rw),

@@ -108,7 +108,7 @@ impl Ixgbe {
             self.abort_large(inbound.queue);
             return Placed::Lost;
         }
-        self.stats.delivered(&mut self.regs, inbound.queue, inbound.frame.len());
+        self.stats.delivered(&mut self.regs, inbound.queue, 1, inbound.frame.len());
         if segment.flags & PSH != 0 {
             self.end_large(dma, at, touched);
         }

@@ -96,7 +96,7 @@ impl Ixgbe {
     }
 
     fn count_missed(&mut self) {
-        self.regs.count(MPC);
+        self.regs.count(MPC, 1);
         self.interrupts.misc(CAUSE_RX_MISS);
     }
 
@@ -122,10 +122,10 @@ impl Ixgbe {
             // On a wire no frame is shorter: the far end padded it.
             frame.resize(PADDED_BYTES, 0);
         }
-        self.stats.arrived(&mut self.regs, frame.len());
+        self.stats.arrived(&mut self.regs, 1, frame.len());
         let headers = parse(frame, self.regs.at(VLNCTRL) as u16);
         if frame.len() > self.longest_frame(headers.vlan.is_some()) {
-            self.regs.count(ROC);
+            self.regs.count(ROC, 1);
             return false;
         }
         if control.is_some_and(|control| !self.obey(slot.now_us(), control)) {
@@ -134,15 +134,15 @@ impl Ixgbe {
         // Counters of good frames leave received pause frames out (8.2.3.23), TPR and TOR do not.
         let counts = !matches!(control, Some(Control::Pause(_)));
         if counts {
-            self.stats.well_formed(&mut self.regs, frame.len());
+            self.stats.well_formed(&mut self.regs, 1, frame.len());
         }
         let cast = Cast::of(frame);
         let Some(matched) = self.filter(frame, cast, &headers) else { return false };
         if counts {
-            self.stats.accepted(&mut self.regs, frame.len(), cast);
+            self.stats.accepted(&mut self.regs, 1, frame.len(), cast);
         }
         if headers.ip_checksum == Some(false) || headers.l4_checksum == Some(false) {
-            self.regs.count(XEC);
+            self.regs.count(XEC, 1);
         }
         let (to, hash) = self.spread(frame, &headers);
         *queue = to;
@@ -202,7 +202,7 @@ impl Ixgbe {
 
     fn count_queue_drop(&mut self, queue: u32) {
         let index = self.regs.at(RQSMR + (queue & !3)) >> (8 * (queue & 3)) & 0xF;
-        self.regs.count(QPRDC + 0x40 * index);
+        self.regs.count(QPRDC + 0x40 * index, 1);
     }
 
     /// Gives queues what waits in the packet buffer, in order.
@@ -258,7 +258,7 @@ impl Ixgbe {
             return placed;
         }
         *touched |= 1 << queue;
-        self.stats.delivered(&mut self.regs, queue, inbound.frame.len());
+        self.stats.delivered(&mut self.regs, queue, 1, inbound.frame.len());
         Placed::Done
     }
 }

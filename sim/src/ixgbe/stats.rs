@@ -1,5 +1,6 @@
 //! Statistics registers (8.2.3.23): counters that a read clears, and pairs of them that count octets.
 
+use super::card::Ixgbe;
 use super::file::RegFile;
 use super::regs::{
     BPRC, BPTC, GORCL, GOTCL, GPRC, GPTC, MPRC, MPTC, PRC64, PTC64, QBRCL, QBTCL, QPRC, QPTC, RQSMR, RXDGBCL, RXDGPC, RXNFGBCL, RXNFGPC, TORL, TPR,
@@ -7,11 +8,15 @@ use super::regs::{
 };
 
 /// Octet counters count the frame check sequence, too.
-const FCS_BYTES: u64 = 4;
+const FCS_BYTES: usize = 4;
+
+/// What 36 bits hold at most. There an octet counter stays until it is read.
+const OCTETS_FULL: u64 = (1 << 36) - 1;
 
 /// A 36-bit octet counter behind two registers.
 ///
-/// The upper register's read clears it. What arrived between the reads of the lower and the upper half is kept, so that a reader loses nothing.
+/// The upper register's read clears it. What arrived between the reads of the lower and the upper half is kept, so that a reader loses nothing. It is
+/// kept in more bits than the card has, and cut where it is read, so that counting costs no test.
 #[derive(Debug, Clone, Copy, Default)]
 struct Octets {
     count: u64,
@@ -25,13 +30,13 @@ impl Octets {
 
     fn read_low(&mut self) -> u32 {
         self.shown = Some(self.count);
-        self.count as u32
+        self.count.min(OCTETS_FULL) as u32
     }
 
     fn read_high(&mut self) -> u32 {
         let shown = self.shown.take().unwrap_or(self.count);
         self.count -= shown;
-        (shown >> 32) as u32 & 0xF
+        (shown.min(OCTETS_FULL) >> 32) as u32
     }
 }
 
@@ -110,64 +115,87 @@ impl Stats {
         Some(if high { octets.read_high() } else { octets.read_low() })
     }
 
-    /// A frame came from the wire, whatever becomes of it.
+    /// `n` frames came from the wire, whatever becomes of them.
     #[inline]
-    pub(super) fn arrived(&mut self, regs: &mut RegFile, len: usize) {
-        regs.count(TPR);
-        self.tor.add(len as u64 + FCS_BYTES);
+    pub(super) fn arrived(&mut self, regs: &mut RegFile, n: u32, len: usize) {
+        regs.count(TPR, n);
+        self.tor.add(octets(n, len + FCS_BYTES));
     }
 
-    /// It is well formed and of legal length.
+    /// They are well formed and of legal length.
     #[inline]
-    pub(super) fn well_formed(&mut self, regs: &mut RegFile, len: usize) {
-        regs.count(PRC64 + 4 * size_class(len + FCS_BYTES as usize));
-        regs.count(RXNFGPC);
-        self.rxnfgbc.add(len as u64 + FCS_BYTES);
+    pub(super) fn well_formed(&mut self, regs: &mut RegFile, n: u32, len: usize) {
+        regs.count(PRC64 + 4 * size_class(len + FCS_BYTES), n);
+        regs.count(RXNFGPC, n);
+        self.rxnfgbc.add(octets(n, len + FCS_BYTES));
     }
 
-    /// It passed the filters.
+    /// They passed the filters.
     #[inline]
-    pub(super) fn accepted(&mut self, regs: &mut RegFile, len: usize, cast: Cast) {
-        regs.count(GPRC);
-        self.gorc.add(len as u64 + FCS_BYTES);
+    pub(super) fn accepted(&mut self, regs: &mut RegFile, n: u32, len: usize, cast: Cast) {
+        regs.count(GPRC, n);
+        self.gorc.add(octets(n, len + FCS_BYTES));
         match cast {
             Cast::Unicast => {}
-            Cast::Multicast => regs.count(MPRC),
-            Cast::Broadcast => regs.count(BPRC),
+            Cast::Multicast => regs.count(MPRC, n),
+            Cast::Broadcast => regs.count(BPRC, n),
         }
     }
 
-    /// It lies in host memory.
+    /// They lie in host memory.
     #[inline]
-    pub(super) fn delivered(&mut self, regs: &mut RegFile, queue: u32, len: usize) {
-        regs.count(RXDGPC);
-        self.rxdgbc.add(len as u64);
+    pub(super) fn delivered(&mut self, regs: &mut RegFile, queue: u32, n: u32, len: usize) {
+        regs.count(RXDGPC, n);
+        self.rxdgbc.add(octets(n, len));
         let index = regs.at(RQSMR + (queue & !3)) >> (8 * (queue & 3)) & 0xF;
-        regs.count(QPRC + 0x40 * index);
-        self.qbrc[index as usize].add(len as u64);
+        regs.count(QPRC + 0x40 * index, n);
+        self.qbrc[index as usize].add(octets(n, len));
     }
 
-    /// A frame went out, whether the host or the MAC made it.
+    /// `n` frames went out, whether the host or the MAC made them.
     #[inline]
-    pub(super) fn sent(&mut self, regs: &mut RegFile, len: usize, cast: Cast) {
-        regs.count(TPT);
-        regs.count(GPTC);
-        regs.count(PTC64 + 4 * size_class(len + FCS_BYTES as usize));
-        self.gotc.add(len as u64 + FCS_BYTES);
+    pub(super) fn sent(&mut self, regs: &mut RegFile, n: u32, len: usize, cast: Cast) {
+        regs.count(TPT, n);
+        regs.count(GPTC, n);
+        regs.count(PTC64 + 4 * size_class(len + FCS_BYTES), n);
+        self.gotc.add(octets(n, len + FCS_BYTES));
         match cast {
             Cast::Unicast => {}
-            Cast::Multicast => regs.count(MPTC),
-            Cast::Broadcast => regs.count(BPTC),
+            Cast::Multicast => regs.count(MPTC, n),
+            Cast::Broadcast => regs.count(BPTC, n),
         }
     }
 
-    /// It came from host memory.
+    /// They came from host memory.
     #[inline]
-    pub(super) fn fetched(&mut self, regs: &mut RegFile, queue: u32, len: usize) {
-        regs.count(TXDGPC);
-        self.txdgbc.add(len as u64);
+    pub(super) fn fetched(&mut self, regs: &mut RegFile, queue: u32, n: u32, len: usize) {
+        regs.count(TXDGPC, n);
+        self.txdgbc.add(octets(n, len));
         let index = regs.at(TQSM + (queue & !3)) >> (8 * (queue & 3)) & 0xF;
-        regs.count(QPTC + 0x40 * index);
-        self.qbtc[index as usize].add(len as u64);
+        regs.count(QPTC + 4 * index, n);
+        self.qbtc[index as usize].add(octets(n, len));
+    }
+}
+
+fn octets(n: u32, len: usize) -> u64 {
+    u64::from(n) * len as u64
+}
+
+impl Ixgbe {
+    /// Counts `frames` good unicast frames of `len` bytes (without check sequence) as if they had come from the wire and gone to `queue`'s memory. For tests of
+    /// who reads the counters: minutes of traffic at 10 Gbit/s, in no time.
+    pub fn count_received(&mut self, queue: u32, frames: u32, len: usize) {
+        let Self { stats, regs, .. } = self;
+        stats.arrived(regs, frames, len);
+        stats.well_formed(regs, frames, len);
+        stats.accepted(regs, frames, len, Cast::Unicast);
+        stats.delivered(regs, queue, frames, len);
+    }
+
+    /// The same of frames that `queue` sent.
+    pub fn count_sent(&mut self, queue: u32, frames: u32, len: usize) {
+        let Self { stats, regs, .. } = self;
+        stats.fetched(regs, queue, frames, len);
+        stats.sent(regs, frames, len, Cast::Unicast);
     }
 }

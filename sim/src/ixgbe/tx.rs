@@ -143,8 +143,8 @@ impl Ixgbe {
         }
         let sent = self.send(wire, &frame) != Sent::Busy;
         if sent {
-            self.stats.fetched(&mut self.regs, queue, frame.len());
-            self.stats.sent(&mut self.regs, frame.len(), Cast::of(&frame));
+            self.stats.fetched(&mut self.regs, queue, 1, frame.len());
+            self.stats.sent(&mut self.regs, 1, frame.len(), Cast::of(&frame));
             self.faults.hang_tx_after = self.faults.hang_tx_after.map(|left| left - 1);
         }
         self.segment = frame;
