@@ -6,7 +6,7 @@ use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use driver_core::buf::BufPool;
-use driver_core::device::{Accounts, Caps, DeviceState, NetDevice, NetDriver, Started, Stats};
+use driver_core::device::{Accounts, Caps, DeviceState, NetDevice, NetDriver, Started, Stats, XStat};
 #[cfg(feature = "sim")]
 use driver_core::host::Clock;
 use driver_core::queue::{RxQueue, TxQueue};
@@ -81,6 +81,11 @@ impl Port {
             return None;
         }
         Some((self.rx.remove(0), self.tx.remove(0)))
+    }
+
+    /// Everything that the device and its driver count, by name and per queue: [`NetDevice::xstats`].
+    pub fn xstats(&mut self) -> Vec<XStat> {
+        self.control.xstats()
     }
 
     /// Whether all that will ever arrive has been written to the receive rings: then a poll that finds nothing was the last.

@@ -43,7 +43,7 @@ fn info_tells_what_the_driver_reports() {
 fn the_options_of_device_specs_are_listed() {
     for (arguments, wanted) in [
         (["info", "--help"], &["  way=iommufd|group|noiommu ", "  mac=XX:XX:XX:XX:XX:XX ", "  dgram=LOCAL:REMOTE "][..]),
-        (["stats", "--help"], &["  way=iommufd|group|noiommu ", "  hang-tx=after:N ", "  loss=P "][..]),
+        (["stats", "--help"], &["  way=iommufd|group|noiommu ", "  hang-tx=after:N ", "  loss=P ", "--all"][..]),
         (["sim", "--help"], &["  card=82599|x540|x550 ", "  pcap-in=FILE "][..]),
     ] {
         let help = barewire(&arguments).stdout;
@@ -104,6 +104,34 @@ fn stats_counts_what_arrives() {
 }
 
 #[test]
+fn stats_with_all_lists_every_counter_of_the_card_and_its_queues() {
+    let directory = Directory::new("cli-stats-all");
+    let frames: Vec<_> = (0..500u32).map(|n| [&[0xff; 6][..], &captures::frame(if n < 100 { 60 } else { 300 }, n)[6..]].concat()).collect();
+    captures::write(&directory.file("in.pcap"), &frames);
+    for (card, counters) in [
+        (
+            "sim:ixgbe",
+            &[("rx_broadcast_packets", 500), ("rx_size_64_packets", 100), ("rx_size_256_to_511_packets", 400), ("rx_q0_delivered", 500)][..],
+        ),
+        ("sim:virtio-net", &[("rx_q0_packets", 500), ("rx_q0_bytes", 126_000), ("rx_q0_delivered", 500)][..]),
+    ] {
+        let spec = format!("{card},pcap-in={}", directory.file("in.pcap"));
+        let stats = json_of(&["stats", &spec, "--all", "--seconds", "2", "--json"]);
+        assert_eq!(stats["stats"]["rx_packets"], json!(500), "{stats}");
+        for (name, value) in counters {
+            assert_eq!(stats["xstats"][name], json!(value), "{card}: {name}");
+        }
+        let brief = json_of(&["stats", &spec, "--seconds", "0", "--json"]);
+        assert_eq!(brief.get("xstats"), None);
+    }
+    let text = barewire(&["stats", "sim:ixgbe", "--all", "--seconds", "0"]).stdout;
+    let (usual, all) = text.split_once("\n\n").unwrap_or_else(|| panic!("{text}"));
+    assert!(usual.starts_with("rx_packets          0\n") && usual.lines().count() == 15, "{text}");
+    let columns: std::collections::BTreeSet<_> = all.lines().map(str::len).collect();
+    assert!(all.lines().count() > 100 && all.contains("\ntx_q0_taken ") && columns.len() == 1, "{text}");
+}
+
+#[test]
 fn a_device_that_cannot_be_had_is_told() {
     for command in ["info", "stats"] {
         let wrong = barewire(&[command, "sim:ixgbe,tpa=x"]);
@@ -122,7 +150,14 @@ fn it_explains_itself() {
     for word in ["list", "bind", "unbind", "doctor", "info", "stats", "--json", "Exit status"] {
         assert!(help.stdout.contains(word), "{word}: {}", help.stdout);
     }
-    for wrong in [&[][..], &["lst"], &["list", "0000:01:00.0"], &["stats", "sim:ixgbe", "--seconds", "-1"], &["info", "sim:ixgbe", "--wait", "inf"]] {
+    for wrong in [
+        &[][..],
+        &["lst"],
+        &["list", "0000:01:00.0"],
+        &["stats", "sim:ixgbe", "--seconds", "-1"],
+        &["info", "sim:ixgbe", "--wait", "inf"],
+        &["stats", "sim:ixgbe", "--all=no"],
+    ] {
         assert_eq!(barewire(wrong).status, Some(2), "{wrong:?}");
     }
 }

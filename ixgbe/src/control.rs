@@ -1,7 +1,10 @@
 //! What the control handle of a started card does to it.
 
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
 use driver_core::device::control::{ControlCore, ControlKernel, TxPosition, why_all_ones};
-use driver_core::device::{ErrorKind, Link, RssConfig, RxMode, Settings, Stats};
+use driver_core::device::{ErrorKind, Link, RssConfig, RxMode, Settings, Stats, XStat};
 use driver_core::ether::MacAddr;
 use driver_core::host::PciFunction;
 use driver_core::queue::QueueFault;
@@ -10,7 +13,7 @@ use driver_core::queue::core::{Silence, Totals};
 use crate::card::{Card, answers};
 use crate::regs::{CTRL_EXT, CtrlExt, RXCTRL, Rxctrl, TDH, TDT};
 use crate::silence::silence;
-use crate::stats::Counters;
+use crate::stats::{Counting, Look};
 
 /// Link, filters, statistics and stop. Dropping it stops the card.
 pub type Control<F> = ControlCore<Manage<F>>;
@@ -19,18 +22,16 @@ pub type Control<F> = ControlCore<Manage<F>>;
 pub struct Manage<F: PciFunction> {
     function: F,
     card: Card<F::Bar>,
-    counters: Counters,
-    /// How many receive queues count.
-    rx_queues: u16,
+    counting: Arc<Counting<F::Bar>>,
     /// How many queues of either direction were turned on.
     queues: u16,
 }
 
 impl<F: PciFunction> Manage<F> {
     /// A card whose counters were read just now.
-    pub(crate) fn new(function: F, card: Card<F::Bar>, settings: &Settings) -> Self {
+    pub(crate) fn new(function: F, card: Card<F::Bar>, settings: &Settings, counting: Arc<Counting<F::Bar>>) -> Self {
         let (rx_queues, tx_queues) = (settings.rx().queue_count(), settings.tx().queue_count());
-        Self { function, card, counters: Counters::default(), rx_queues, queues: rx_queues.max(tx_queues) }
+        Self { function, card, counting, queues: rx_queues.max(tx_queues) }
     }
 }
 
@@ -71,7 +72,11 @@ impl<F: PciFunction> ControlKernel for Manage<F> {
             return Some(why_all_ones(&self.function));
         }
         let is_set_up = RXCTRL.read(&card.bar).contains(Rxctrl::RXEN) && CTRL_EXT.read(&card.bar).contains(CtrlExt::DRV_LOAD);
-        (!is_set_up).then_some(QueueFault::Reset)
+        if !is_set_up {
+            return Some(QueueFault::Reset);
+        }
+        self.counting.read_if_due();
+        None
     }
 
     fn tx_position(&mut self, queue: u16, _: u64) -> Option<TxPosition> {
@@ -86,25 +91,29 @@ impl<F: PciFunction> ControlKernel for Manage<F> {
         Ok(self.card.link())
     }
 
-    /// Believes none of them where the card does not answer behind the last one.
     fn read_counters(&mut self) {
-        let mut counters = self.counters;
-        counters.update(&self.card.bar, self.rx_queues);
-        if answers(&self.card.bar) {
-            self.counters = counters;
-        }
+        self.counting.read(Look::Brief);
+    }
+
+    fn read_all_counters(&mut self) {
+        self.counting.read(Look::Whole);
     }
 
     fn stats(&self, _: &Totals, _: &Totals) -> Stats {
-        self.counters.stats()
+        self.counting.stats()
+    }
+
+    fn xstats(&self, rx: &[Totals], tx: &[Totals]) -> Vec<XStat> {
+        self.counting.xstats(rx, tx)
     }
 
     fn frames_counted(&self) -> (Option<u64>, Option<u64>) {
-        let stats = self.counters.stats();
-        (Some(stats.rx_packets), Some(stats.tx_packets))
+        let (received, sent) = self.counting.frames();
+        (Some(received), Some(sent))
     }
 
     fn stop(&mut self, left: &mut dyn FnMut(u16, u32)) -> Result<Silence, ErrorKind> {
+        self.counting.close();
         silence(self.card.stop(&self.function, self.queues, left))
     }
 }

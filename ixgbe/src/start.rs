@@ -27,6 +27,7 @@ use crate::regs::{BAR_BYTES, RDT, TDT};
 use crate::rss;
 use crate::rx::{Receive, Rx};
 use crate::silence::silence;
+use crate::stats::{self, Counting};
 use crate::tx::{Transmit, Tx};
 
 /// What [`Ixgbe::start`] gives.
@@ -145,11 +146,11 @@ impl<F: PciFunction> Ixgbe<F> {
         settings.set_available_vectors(vectors(&self.function));
         match self.prepare(config, &settings).and_then(|queues| self.bring_up(&settings, queues)) {
             Ok(Up { queues, vectors }) => {
-                let Queues { mut rx, mut tx, pool, shared, plan, .. } = queues;
+                let Queues { mut rx, mut tx, pool, shared, plan, counting, .. } = queues;
                 let interrupt = hand_out(vectors, plan, &mut rx, &mut tx);
                 let Self { function, card, mut info, .. } = self;
                 info.used_caps = config::used_caps(&settings);
-                Ok(Started::new(Control::new(Manage::new(function, card, &settings), info, settings, shared, interrupt), rx, tx, pool))
+                Ok(Started::new(Control::new(Manage::new(function, card, &settings, counting), info, settings, shared, interrupt), rx, tx, pool))
             }
             Err(kind) => Err(StartError::new(Error::new(&self.info.name, steps::STARTING, kind), self)),
         }
@@ -172,6 +173,7 @@ impl<F: PciFunction> Ixgbe<F> {
             pool,
             plan: settings.vectors(),
             shared: Shared::watched(self.card.clock.clone(), settings.tx().hang_us()),
+            counting: Arc::new(Counting::of(&self.card, counted(settings))),
         };
         for index in 0..settings.rx().queue_count() {
             queues.add_rx(&self.card, settings, index, &mut memory)?;
@@ -214,7 +216,7 @@ impl<F: PciFunction> Ixgbe<F> {
         // "Setup the PHY and the link (see Section 4.6.4)."
         card.start_link()?;
         // "Initialize all statistical counters (see Section 4.6.5)."
-        card.init_stats(settings.rx().queue_count())?;
+        card.init_stats(counted(settings))?;
         // "Initialize receive (see Section 4.6.7)."
         card.init_filters(settings)?;
         card.init_receive(settings)?;
@@ -282,6 +284,7 @@ struct Queues<B: Bar> {
     /// Which vector tells of what, as far as the function has them.
     plan: Option<VectorPlan>,
     shared: Shared,
+    counting: Arc<Counting<B>>,
 }
 
 impl<B: Bar> Queues<B> {
@@ -300,7 +303,7 @@ impl<B: Bar> Queues<B> {
         let max_frame_bytes = rx_limits(settings.mtu()).longest(true);
         let limits = RxLimits { max_frame_bytes, max_pieces: max_frame_bytes / self.pool.data_bytes() as usize + 1 };
         let vector = self.plan.and_then(|plan| plan.rx(index));
-        let kernel = Receive::new(ring, tail, card.bar.clone(), card.clock.clone(), index, vector, hidden);
+        let kernel = Receive::new(ring, tail, card.bar.clone(), card.clock.clone(), index, vector, hidden, self.counting.clone());
         self.rx.push(Rx::new(kernel, self.shared.rx_seat(), index, limits));
         Ok(())
     }
@@ -320,6 +323,11 @@ impl<B: Bar> Queues<B> {
         self.tx.push(Tx::new(kernel, self.shared.tx_seat(), index, gate, limits).software(settings.software_work()));
         Ok(())
     }
+}
+
+/// Which queues count.
+fn counted(settings: &Settings) -> stats::Queues {
+    stats::Queues { rx: settings.rx().queue_count(), tx: settings.tx().queue_count() }
 }
 
 /// How many bytes the rings of all queues take together.

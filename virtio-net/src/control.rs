@@ -1,7 +1,9 @@
 //! What the control handle of a started device does to it.
 
+use alloc::vec::Vec;
+
 use driver_core::device::control::{ControlCore, ControlKernel, TxPosition};
-use driver_core::device::{ErrorKind, Link, RxMode, Settings, Stats};
+use driver_core::device::{ErrorKind, Link, RxMode, Settings, Stats, XStat};
 use driver_core::ether::MacAddr;
 use driver_core::host::PciFunction;
 use driver_core::queue::QueueFault;
@@ -77,6 +79,10 @@ impl<F: PciFunction> ControlKernel for Manage<F> {
 
     fn stats(&self, rx: &Totals, tx: &Totals) -> Stats {
         crate::stats::stats(rx, tx)
+    }
+
+    fn xstats(&self, rx: &[Totals], tx: &[Totals]) -> Vec<XStat> {
+        crate::stats::xstats(rx, tx)
     }
 
     fn stop(&mut self, _: &mut dyn FnMut(u16, u32)) -> Result<Silence, ErrorKind> {

@@ -1,6 +1,8 @@
 //! Statistics. A virtio device has no counters of its own: the queues count.
 
-use driver_core::device::Stats;
+use alloc::vec::Vec;
+
+use driver_core::device::{Stats, XStat};
 use driver_core::queue::core::Totals;
 
 /// What a device alone could count, and does not tell without VIRTIO_NET_F_DEVICE_STATS (5.1.6.5.8).
@@ -19,4 +21,19 @@ pub(crate) fn stats(rx: &Totals, tx: &Totals) -> Stats {
     stats.tx_bytes = tx.bytes;
     stats.uncounted = UNCOUNTED;
     stats
+}
+
+/// The same of each queue by name; beside it, the names that all drivers' queues have.
+pub(crate) fn xstats(rx: &[Totals], tx: &[Totals]) -> Vec<XStat> {
+    let mut all = Vec::new();
+    for (queue, totals) in rx.iter().enumerate() {
+        let &Totals { packets, bytes, header_errors, length_errors, .. } = totals;
+        let counters = [("packets", packets), ("bytes", bytes), ("header_errors", header_errors), ("length_errors", length_errors)];
+        all.extend(counters.map(|(what, value)| XStat::of_queue("rx", queue, what, value)));
+    }
+    for (queue, totals) in tx.iter().enumerate() {
+        let counters = [("packets", totals.packets.saturating_sub(totals.lost)), ("bytes", totals.bytes)];
+        all.extend(counters.map(|(what, value)| XStat::of_queue("tx", queue, what, value)));
+    }
+    all
 }

@@ -39,6 +39,15 @@ fn an_echo_returns_every_frame_as_it_was() {
         let bytes = back.iter().map(|frame| frame.len() as u64).sum::<u64>();
         assert_eq!((stats.rx_packets, stats.tx_packets, stats.rx_bytes, stats.tx_bytes), (800, 800, bytes, bytes));
         assert_eq!((stats.rx_errors, parts.rx.counters().errors, parts.tx.counters().packets), (0, 0, 800));
+        let xstats = parts.control.xstats();
+        let of = |name: &str| xstats.iter().find(|xstat| xstat.name == name).map(|xstat| xstat.value);
+        let frames = ["rx_q0_packets", "rx_q0_delivered", "tx_q0_packets", "tx_q0_taken"].map(of);
+        assert_eq!((frames, ["rx_q0_bytes", "tx_q0_bytes"].map(of)), ([Some(800); 4], [Some(bytes); 2]));
+        assert_eq!(
+            (["rx_q0_errors", "rx_q0_header_errors", "rx_q0_length_errors", "tx_q0_lost"].map(of), of("rx_q0_dropped")),
+            ([Some(0); 4], None),
+            "nobody counts those"
+        );
         drop((parts, batch));
         assert_eq!(pool.available(), 512);
         rig.assert_clean();

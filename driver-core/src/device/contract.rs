@@ -12,6 +12,7 @@ use crate::device::rss::RssConfig;
 use crate::device::settings::Settings;
 use crate::device::state::DeviceState;
 use crate::device::stats::Stats;
+use crate::device::xstats::XStat;
 use crate::ether::MacAddr;
 use crate::host::pci::Interrupt;
 use crate::queue::contract::{RxQueue, TxQueue};
@@ -126,6 +127,12 @@ pub trait NetDevice: Send {
     fn set_rss(&mut self, rss: &RssConfig) -> Result<(), Error>;
     /// Counters since the start.
     fn stats(&mut self) -> Stats;
+    /// Everything that the device and its driver count, by name, since the start; the same names in the same order each time. Of a device that was stopped or failed
+    /// it is what was last known.
+    ///
+    /// Counters of a device that are narrow, or cleared by reading, are added up here. They are exact as long as this, [`watch`](NetDevice::watch) or any other call that
+    /// asks the device something comes at least every 25 s; or a receive queue is armed, or finds nothing, as often.
+    fn xstats(&mut self) -> Vec<XStat>;
     /// What became of every frame since the start.
     fn accounts(&self) -> Accounts;
     /// Stops the device and takes its queues back; when it returns, the device writes to no memory any more.

@@ -14,6 +14,7 @@ use crate::device::rss::RssConfig;
 use crate::device::settings::Settings;
 use crate::device::state::{DeviceState, Shared};
 use crate::device::stats::Stats;
+use crate::device::xstats::{self, XStat};
 use crate::ether::MacAddr;
 use crate::host::pci::{Interrupt, PciFunction};
 use crate::host::vectors::{VectorPlan, Vectors};
@@ -98,10 +99,19 @@ pub trait ControlKernel: Send + 'static {
     /// Where the device does not tell.
     fn link(&mut self, now: &Settings) -> Result<Link, ErrorKind>;
 
-    /// Adds up what the device has counted since the last call.
+    /// Adds up what the device has counted since the last call, as far as [`ControlKernel::stats`] is made of it.
     fn read_counters(&mut self) {}
+    /// The same of all that it counts.
+    fn read_all_counters(&mut self) {
+        self.read_counters();
+    }
     /// What was counted since the start: by the device as far as it was read, and by the queues.
     fn stats(&self, rx: &Totals, tx: &Totals) -> Stats;
+    /// Everything that the device itself counted since the start, by name, as far as it was read; or in its place the driver, where the device counts nothing.
+    /// `rx` and `tx`: what each queue counted by itself.
+    fn xstats(&self, _rx: &[Totals], _tx: &[Totals]) -> Vec<XStat> {
+        Vec::new()
+    }
 
     /// How many frames the device has put into memory, and how many it has sent, by its own count as far as it was read.
     fn frames_counted(&self) -> (Option<u64>, Option<u64>) {
@@ -192,12 +202,12 @@ impl<K: ControlKernel> ControlCore<K> {
             DeviceState::Gone => return Err(ErrorKind::NotRunning(state)),
             // Its memory decoding may be off, and its counters began anew.
             DeviceState::Reset => kernel.with_function(PciFunction::enable_registers)?,
-            _ => kernel.read_counters(),
+            _ => kernel.read_all_counters(),
         }
         let answer = kernel.stop(&mut |queue, descriptors| shared.set_left(queue, descriptors));
         if answer.is_ok() {
             // What went out while it stopped.
-            kernel.read_counters();
+            kernel.read_all_counters();
         }
         answer
     }
@@ -325,6 +335,16 @@ impl<K: ControlKernel> NetDevice for ControlCore<K> {
         stats.tx_dropped += tx.lost;
         stats.carrier_changes = self.carrier_changes;
         stats
+    }
+
+    fn xstats(&mut self) -> Vec<XStat> {
+        if self.runs().is_ok() {
+            self.kernel.read_all_counters();
+        }
+        let (rx, tx) = (self.shared.totals_of_rx_queues(), self.shared.totals_of_tx_queues());
+        let mut all = self.kernel.xstats(&rx, &tx);
+        all.extend(xstats::of_queues(&rx, &tx));
+        all
     }
 
     fn accounts(&self) -> Accounts {

@@ -118,6 +118,10 @@ impl ControlKernel for Kernel {
     fn stats(&self, _: &Totals, _: &Totals) -> Stats {
         Stats { rx_packets: self.counted, ..Stats::default() }
     }
+    fn xstats(&self, rx: &[Totals], tx: &[Totals]) -> Vec<XStat> {
+        assert!(rx.len() <= 2 && tx.len() <= 1);
+        [XStat::new("counted", self.counted)].into()
+    }
     fn stop(&mut self, left: &mut dyn FnMut(u16, u32)) -> Result<Silence, ErrorKind> {
         self.stage.tell("stop")?;
         if self.stage.0.lock().unwrap().never_stops {
@@ -207,6 +211,24 @@ fn a_wrong_address_is_named_and_no_device_sees_it() {
     let zero = MacAddr([0; 6]);
     assert!(matches!(control.set_mac(zero).unwrap_err().kind(), ErrorKind::Address { mac, wanted: "unicast" } if *mac == zero));
     assert_eq!((stage.told(), control.settings().mac()), (Vec::new(), MAC));
+}
+
+/// What the device counts by name comes first, then what each queue counts by itself; of a stopped device what was known last.
+#[test]
+fn xstats_are_the_devices_and_every_queues() {
+    let (stage, mut shared) = (Stage::default(), Shared::new());
+    let _rx = [shared.rx_seat(), shared.rx_seat()];
+    let _tx = shared.tx_seat();
+    let mut control = control_of(&stage, shared);
+    let text = |control: &mut ControlCore<Kernel>| control.xstats().iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+    let queue = |n: u16| std::format!("rx_q{n}_delivered=0 rx_q{n}_errors=0 rx_q{n}_stalls=0 rx_q{n}_doorbells=0 rx_q{n}_lost=0");
+    let queues = std::format!("{} {} tx_q0_taken=0 tx_q0_bounced=0 tx_q0_doorbells=0", queue(0), queue(1));
+    assert_eq!(text(&mut control), std::format!("counted=1 {queues} tx_q0_lost=0"));
+    assert_eq!(text(&mut control), std::format!("counted=2 {queues} tx_q0_lost=0"), "each look reads");
+    control.stop().unwrap();
+    for _ in 0..2 {
+        assert_eq!(text(&mut control), std::format!("counted=4 {queues} tx_q0_lost=3"), "read before and behind its stop, and no more");
+    }
 }
 
 #[test]

@@ -12,6 +12,7 @@ pub(crate) mod rss;
 pub(crate) mod settings;
 pub(crate) mod state;
 pub(crate) mod stats;
+pub(crate) mod xstats;
 
 pub use crate::queue::core::State;
 pub use accounts::{Accounts, Imbalance};
@@ -25,3 +26,4 @@ pub use rss::{RSS_KEY_BYTES, RssConfig, RssError, RssLimits};
 pub use settings::Settings;
 pub use state::{DeviceState, Shared};
 pub use stats::Stats;
+pub use xstats::XStat;

@@ -244,10 +244,20 @@ impl Shared {
         totals(&self.rx)
     }
 
+    /// The same of each of them.
+    pub fn totals_of_rx_queues(&self) -> Vec<Totals> {
+        self.rx.iter().map(|seat| totals_of(seat)).collect()
+    }
+
     /// What the transmit queues counted since the start, those that are gone included. Of queues that outlive their device, descriptors that it left unsent
     /// count as lost frames, until the queue goes and counts its frames.
     pub fn tx_totals(&self) -> Totals {
         totals(&self.tx)
+    }
+
+    /// The same of each of them.
+    pub fn totals_of_tx_queues(&self) -> Vec<Totals> {
+        self.tx.iter().map(|seat| totals_of(seat)).collect()
     }
 }
 
@@ -260,8 +270,13 @@ impl Default for Shared {
 fn totals(seats: &[Arc<Seat>]) -> Totals {
     let mut all = Totals::default();
     for seat in seats {
-        all += seat.tally().totals();
-        all.lost += u64::from(seat.left().unwrap_or(0));
+        all += totals_of(seat);
     }
+    all
+}
+
+fn totals_of(seat: &Seat) -> Totals {
+    let mut all = seat.tally().totals();
+    all.lost += u64::from(seat.left().unwrap_or(0));
     all
 }

@@ -11,6 +11,8 @@ use crate::output::Report;
 
 /// How often the link is looked at.
 const LINK_EVERY: Duration = Duration::from_millis(10);
+/// Names take at least so many columns, so that tables of one command look alike.
+const MIN_NAME_COLUMNS: usize = 18;
 /// Pause between two looks at an idle queue.
 const IDLE: Duration = Duration::from_micros(50);
 /// How often the device's own events are looked at.
@@ -85,14 +87,21 @@ fn spread(info: &DeviceInfo) -> String {
 }
 
 /// The counters of a device that only receives.
-pub(crate) fn stats(spec: &str, seconds: f64) -> Result<Report, Error> {
+pub(crate) fn stats(spec: &str, seconds: f64, all: bool) -> Result<Report, Error> {
     let mut port = barewire::open(spec)?.start(&Config::new())?;
     receive(&mut port, Duration::from_secs_f64(seconds))?;
     let (name, stats) = (port.name().to_owned(), port.control.stats());
+    let xstats = if all { port.xstats() } else { Vec::new() };
     port.finish().check()?;
     let counters: Map<String, Value> = stats.entries().map(|(counter, value)| (counter.into(), value.into())).collect();
-    let text = two_columns(stats.entries().map(|(counter, value)| (counter, value.map_or("unknown".into(), |value| value.to_string()))));
-    Ok(Report::good(text, json!({ "device": name, "seconds": seconds, "stats": counters })))
+    let mut text = two_columns(stats.entries().map(|(counter, value)| (counter, value.map_or("unknown".into(), |value| value.to_string()))));
+    let mut json = json!({ "device": name, "seconds": seconds, "stats": counters });
+    if all {
+        text.push('\n');
+        text += &two_columns(xstats.iter().map(|xstat| (&*xstat.name, xstat.value.to_string())));
+        json["xstats"] = xstats.into_iter().map(|xstat| (xstat.name.into_owned(), xstat.value.into())).collect::<Map<_, _>>().into();
+    }
+    Ok(Report::good(text, json))
 }
 
 /// Empties the receive queues, so that the device does not run out of buffers.
@@ -131,8 +140,10 @@ fn joined<S: AsRef<str>>(names: &[S]) -> String {
 }
 
 fn two_columns<'a>(lines: impl IntoIterator<Item = (&'a str, String)>) -> String {
+    let lines: Vec<_> = lines.into_iter().collect();
+    let width = lines.iter().map(|(name, _)| name.len()).fold(MIN_NAME_COLUMNS, usize::max);
     lines.into_iter().fold(String::new(), |mut text, (name, value)| {
-        let _ = writeln!(text, "{name:18}  {value}");
+        let _ = writeln!(text, "{name:width$}  {value}");
         text
     })
 }

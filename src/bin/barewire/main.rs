@@ -84,6 +84,9 @@ enum Command {
         /// How long
         #[arg(long, value_name = "SECONDS", default_value_t = 1.0, value_parser = output::seconds)]
         seconds: f64,
+        /// Print everything that the card and its driver count, by name and per queue, as `ethtool -S` does
+        #[arg(long)]
+        all: bool,
     },
     /// Serve a simulated card at a vfio-user socket, for QEMU and other clients, until the process is told to end
     ///
@@ -149,7 +152,7 @@ fn run(command: &Command, root: &Root, style: Style, json: bool) -> Result<Repor
         Command::Unbind { address } => binding::unbind(root, *address),
         Command::Doctor { address } => Ok(doctor::doctor(root, *address, style)),
         Command::Info { device, wait } => device::info(device, *wait),
-        Command::Stats { device, seconds } => device::stats(device, *seconds),
+        Command::Stats { device, seconds, all } => device::stats(device, *seconds, *all),
         Command::Sim { device, socket, wire } => sim::sim(device, socket, wire, json),
     }
 }

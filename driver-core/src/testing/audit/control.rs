@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::fmt;
 use core::ops::{Deref, DerefMut};
 
@@ -13,6 +14,7 @@ use crate::device::rss::RssConfig;
 use crate::device::settings::Settings;
 use crate::device::state::DeviceState;
 use crate::device::stats::Stats;
+use crate::device::xstats::XStat;
 use crate::ether::MacAddr;
 use crate::host::pci::Interrupt;
 use crate::testing::audit::book::{Book, End};
@@ -77,6 +79,9 @@ impl<C: NetDevice + 'static> NetDevice for AuditedControl<C> {
     }
     fn stats(&mut self) -> Stats {
         (**self).stats()
+    }
+    fn xstats(&mut self) -> Vec<XStat> {
+        (**self).xstats()
     }
     fn accounts(&self) -> Accounts {
         (**self).accounts()

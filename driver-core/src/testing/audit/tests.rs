@@ -16,6 +16,7 @@ use crate::device::rss::RssConfig;
 use crate::device::settings::Settings;
 use crate::device::state::DeviceState;
 use crate::device::stats::Stats;
+use crate::device::xstats::XStat;
 use crate::ether::MacAddr;
 use crate::host::pci::{Interrupt, PciError};
 use crate::queue::contract::{RxCounters, RxQueue, TxCounters, TxQueue, TxState, WakeFn};
@@ -130,6 +131,9 @@ impl NetDevice for Card {
     }
     fn stats(&mut self) -> Stats {
         Stats::default()
+    }
+    fn xstats(&mut self) -> Vec<XStat> {
+        Vec::new()
     }
     fn accounts(&self) -> Accounts {
         let Says { taken: tx_taken, sent: tx_sent, filled: rx_filled, tx_lost, rx_lost, rx_errors, is_final, .. } = self.says;
