@@ -11,6 +11,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::device::accounts::Accounts;
 use crate::device::contract::NetDevice;
+use crate::device::xstats::XStat;
+use crate::testing::audit::port;
 
 /// Of one receive queue.
 #[derive(Debug, Default)]
@@ -58,8 +60,10 @@ struct Device {
     rx_room: u64,
     /// When it was stopped first.
     pending_at_stop: Option<u64>,
-    /// When it was let go.
-    end: Option<(Accounts, End)>,
+    /// When it was let go: its accounts, and its counters by name.
+    end: Option<(Accounts, Vec<XStat>, End)>,
+    /// The most frames that one receive ring holds for the device.
+    rx_ring: u64,
 }
 
 struct Held(Box<dyn NetDevice>, End);
@@ -103,8 +107,9 @@ pub(super) struct Book {
 impl Book {
     pub(super) fn open(&self, control: &impl NetDevice, rx_queues: usize) {
         let info = control.info();
-        let rx_room = rx_queues as u64 * u64::from(control.settings().rx().ring_len());
-        let device = Device { name: info.name.clone(), rx_room, ..Device::default() };
+        let rx_ring = u64::from(control.settings().rx().ring_len());
+        let rx_room = rx_queues as u64 * rx_ring;
+        let device = Device { name: info.name.clone(), rx_room, rx_ring, ..Device::default() };
         *lock(&self.device) = Some(device);
     }
 
@@ -146,10 +151,10 @@ impl Book {
 
     /// Asks a control handle that was let go for its accounts, and drops it.
     fn close(&self) {
-        let Some(Held(control, end)) = lock(&self.held).take() else { return };
-        let accounts = control.accounts();
+        let Some(Held(mut control, end)) = lock(&self.held).take() else { return };
+        let (accounts, xstats) = (control.accounts(), control.xstats());
         if let Some(device) = &mut *lock(&self.device) {
-            device.end = Some((accounts, end));
+            device.end = Some((accounts, xstats, end));
         }
     }
 
@@ -160,13 +165,13 @@ impl Book {
         let device = lock(&self.device);
         let Some(device) = &*device else { return Vec::new() };
         let name = &device.name;
-        let Some((accounts, end)) = device.end else {
+        let Some((accounts, xstats, end)) = &device.end else {
             return Vec::from([format!("{name}: it was started, and its control handle is still there: drop it before the audit")]);
         };
         if excused {
             return Vec::new();
         }
-        let wrong = [self.wrong_tx(device, &accounts, end), self.wrong_rx(device, &accounts, end)];
+        let wrong = [self.wrong_tx(device, accounts, *end), self.wrong_rx(device, accounts, *end), wrong_port(device, accounts, xstats, *end)];
         wrong.into_iter().flatten().map(|what| format!("{name}: {what}")).collect()
     }
 
@@ -190,8 +195,8 @@ impl Book {
     fn on_wire(&self) -> Option<u64> {
         let device = lock(&self.device);
         let Some(device) = &*device else { return Some(0) };
-        let (accounts, end) = device.end?;
-        accounts.tx_sent.filter(|_| end == End::Stopped)
+        let (accounts, _, end) = device.end.as_ref()?;
+        accounts.tx_sent.filter(|_| *end == End::Stopped)
     }
 
     fn wrong_rx(&self, device: &Device, accounts: &Accounts, end: End) -> Option<String> {
@@ -216,6 +221,16 @@ impl Book {
         (end == End::Stopped && filled > told + room)
             .then(|| format!("{text}: {} frames are in no account, beyond the {room} in rings", filled - told - room))
     }
+}
+
+fn wrong_port(device: &Device, accounts: &Accounts, xstats: &[XStat], end: End) -> Option<String> {
+    if end != End::Stopped {
+        return None;
+    }
+    // A ring was full where the device put as many frames into it as it can hold, and nobody took them: the next ones waited.
+    let unpolled = accounts.rx_filled.map_or(0, |filled| filled.saturating_sub(accounts.rx_delivered + accounts.rx_errors));
+    let what = port::wrong(xstats, accounts, unpolled + 1 >= device.rx_ring)?;
+    Some(format!("{what} ({})", port::nonzero(xstats)))
 }
 
 /// What is wrong with `frames` on the wire, where all devices tell enough to say it.

@@ -7,6 +7,9 @@
 //! * **receive**: every frame that [`poll`](crate::queue::RxQueue::poll) handed up was counted; every frame that the device put into memory was handed up, found bad,
 //!   or given up.
 //!
+//! * **the port**: what the device counts by name ([`xstats`](crate::device::NetDevice::xstats)) adds up: frames that it let in went to a queue or were dropped, for one of two
+//!   reasons, or wait for a descriptor; frames that it sent came from a queue, or were pause frames; and each name of a queue says what the accounts say.
+//!
 //! What was sent it can compare with what the test [saw on the wire](Audit::saw_on_wire). Queues that outlive the audit have given up nothing yet: of their frames it
 //! knows that they are no more than were pending, or have room in a ring. Of a device that counts nothing (virtio), that is gone, or that did not confirm that it
 //! stopped, it knows what the queues did. So that the last queue's frames can be asked for, a control handle that was dropped is stopped at once, and goes with the
@@ -14,6 +17,7 @@
 
 mod book;
 mod control;
+mod port;
 mod queues;
 
 use alloc::format;

@@ -43,6 +43,11 @@ struct Says {
     /// What a poll says beyond what it does.
     poll_more: usize,
     stops: bool,
+    /// What the queues count by name beyond the accounts.
+    named_more: u64,
+    /// What the device counts at its port, where it does: good frames received, those without a descriptor, those without room; frames sent, pause frames among
+    /// them.
+    port: Option<[u64; 5]>,
 }
 
 const GOOD: Says = Says {
@@ -59,6 +64,8 @@ const GOOD: Says = Says {
     tx_more: 0,
     poll_more: 0,
     stops: true,
+    named_more: 0,
+    port: None,
 };
 
 thread_local! {
@@ -133,7 +140,28 @@ impl NetDevice for Card {
         Stats::default()
     }
     fn xstats(&mut self) -> Vec<XStat> {
-        Vec::new()
+        let Says { taken, filled, tx_lost, rx_lost, rx_errors, named_more, port, .. } = self.says;
+        let queues = [
+            ("rx_q0_delivered", 6),
+            ("rx_q0_errors", rx_errors),
+            ("rx_q0_lost", rx_lost),
+            ("tx_q0_taken", taken + named_more),
+            ("tx_q0_lost", tx_lost),
+        ];
+        let mut all: Vec<_> = queues.map(|(name, value)| XStat::new(name, value)).into();
+        if let Some([good, dropped, missed, sent, pauses]) = port {
+            let port = [
+                ("rx_good_packets", good),
+                ("rx_q0_dropped", dropped),
+                ("rx_priority0_dropped", missed),
+                ("tx_good_packets", sent),
+                ("tx_xoff_packets", pauses),
+                ("tx_xon_packets", 0),
+            ];
+            all.extend(port.map(|(name, value)| XStat::new(name, value)));
+            all.extend([XStat::new("rx_q0_packets", filled.unwrap_or(0)), XStat::new("tx_q0_packets", 7)]);
+        }
+        all
     }
     fn accounts(&self) -> Accounts {
         let Says { taken: tx_taken, sent: tx_sent, filled: rx_filled, tx_lost, rx_lost, rx_errors, is_final, .. } = self.says;
@@ -276,6 +304,29 @@ fn a_queue_that_counts_otherwise_than_it_does_is_stopped_at_the_call() {
     ] {
         assert_eq!(audited(says), text);
     }
+}
+
+#[test]
+fn what_the_port_counts_by_name_adds_up() {
+    let port = |says: Says, port: [u64; 5]| audited(Says { port: Some(port), ..says });
+    assert_eq!(port(GOOD, [8 + 3 + 1, 3, 1, 7, 0]), "");
+    for (counted, text) in [
+        ([12, 2, 1, 7, 0], "card: the port let 12 frames in: its queues got 8, 2 found no descriptor and 1 no room ("),
+        ([12, 4, 1, 7, 0], "card: the port let 12 frames in: its queues got 8, 4 found no descriptor and 1 no room ("),
+        ([8, 0, 0, 9, 1], "card: the port sent 9 frames: its queues 7, and it 1 pause frames itself ("),
+        ([8, 0, 0, 8, 1], "card: queues got 8 frames and 8 were sent by name, Some(8) and Some(7) by the accounts ("),
+    ] {
+        let said = port(GOOD, counted);
+        assert!(said.contains(text) && said.contains(" rx_q0_packets=8 "), "{counted:?}: {said}");
+    }
+    assert_eq!(port(Says { sent: Some(8), tx_lost: 1, ..GOOD }, [8, 0, 0, 8, 1]), "", "a device may count its own as sent");
+    // Of a device that did not confirm that it stopped, nobody knows what it counted last.
+    assert_eq!(port(Says { stops: false, ..GOOD }, [9, 0, 0, 7, 0]), "");
+    // Frames wait where the ring of 64 was full, which is to hold 63.
+    let waits = |filled: u64| port(Says { filled: Some(filled), rx_lost: filled - 6, ..GOOD }, [filled + 5, 0, 0, 7, 0]);
+    assert_eq!(waits(6 + 63), "");
+    assert!(waits(6 + 62).contains("the port let 73 frames in: its queues got 68, 0 found"), "{}", waits(6 + 62));
+    assert!(audited(Says { named_more: 1, ..GOOD }).contains("card: tx_q*_taken are 10, and the account says 9 ("));
 }
 
 #[test]
