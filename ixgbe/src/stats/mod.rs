@@ -231,12 +231,12 @@ fn name(row: &Row, at: usize) -> Cow<'static, str> {
 }
 
 impl<B: Bar> Card<B> {
-    /// 4.6.5: reads all counters, which clears them, and gives each queue that is used counters, of its own as far as there are any. COUNTERS-LEFT: where those
+    /// 4.6.5: reads all counters, which clears them, and gives each queue counters, of its own as far as there are any. COUNTERS-LEFT: where those
     /// that count every frame have seen none, the others have not either, and are left alone.
     pub(crate) fn init_stats(&self, queues: Queues) -> Result<(), ErrorKind> {
         // "the RQSMR and TQSM registers must be re-programmed following a device reset"
         for (map, queues) in [(RQSMR, queues.rx), (TQSM, queues.tx)] {
-            for first in (0..u32::from(queues)).step_by(4) {
+            for first in (0..COUNTED_QUEUES.max(queues.into())).step_by(4) {
                 let sets = [first, first + 1, first + 2, first + 3].map(|queue| (queue % COUNTED_QUEUES) as u8);
                 map.at(first / 4)?.write(&self.bar, u32::from_le_bytes(sets));
             }
