@@ -13,6 +13,23 @@
 //! | `silence` | where it is vouched for that the card uses lent memory no more |
 //! | [`id`], [`config`], [`error`] | which cards, which configurations, what can go wrong |
 //!
+//! # Counters
+//!
+//! [`xstats`](driver_core::device::NetDevice::xstats) has every statistics register of the card's family, and those of its queues, under DPDK's names or names made like them. Octets include
+//! check sequences, but for those of queues and of DMA, and so do sizes. Linux's `ethtool -S` calls some of them otherwise:
+//!
+//! | here | register | `ethtool -S` |
+//! | --- | --- | --- |
+//! | `rx_good_packets`, `rx_good_octets` | GPRC, GORC | `rx_pkts_nic` (less what was missed), `rx_bytes_nic` |
+//! | `tx_good_packets`, `tx_good_octets` | GPTC, GOTC | `tx_pkts_nic`, `tx_bytes_nic` (both less pause frames) |
+//! | `rx_broadcast_packets` | BPRC | `broadcast` |
+//! | `rx_length_field_errors`, `rx_oversize_errors`, `rx_undersize_errors` | RLEC, ROC, RUC | `rx_length_errors`, `rx_long_length_errors`, `rx_short_length_errors` |
+//! | `rx_q0_dropped` and its like | QPRDC | `rx_no_dma_resources` (all queues) |
+//! | `rx_priority0_dropped` and its like | RXMPC | `rx_missed_errors` (all packet buffers) |
+//! | `rx_xon_packets`, `rx_xoff_packets`, `tx_xon_packets`, `tx_xoff_packets` | LXONRXCNT, LXOFFRXCNT, LXONTXC, LXOFFTXC | `rx_flow_control_xon` and its like |
+//! | `flow_director_matched_filters`, `flow_director_missed_filters` | FDIRMATCH, FDIRMISS | `fdir_match`, `fdir_miss` |
+//! | `os2bmc_*` | O2BGPTC and others | the same |
+//!
 //! Section numbers are those of the Intel 82599 datasheet (331520). Where it contradicts itself or is silent, DATASHEET.md beside this crate names
 //! the reading that was taken, and the code cites it by that name in capitals.
 #![no_std]

@@ -3,6 +3,7 @@
 The same model that Linux's ixgbe judges, reached as a real card is: the guest's IOMMU maps what the driver lends, QEMU passes
 each mapping on to the process that simulates the card, and that process reaches nothing else."""
 
+import json
 import re
 
 from harness import commands
@@ -111,3 +112,60 @@ def detach(lab):
     stopped(program)
     _clean(guest, "near", linux)
     return "respond, then Linux's ixgbe (20 pings answered), then respond again (20 more)"
+
+
+# How Linux's `ethtool -S` calls what our `xstats` count. Of frames of 1,518 bytes and less both count all that the filter lets through.
+ETHTOOL = {
+    "rx_pkts_nic": "rx_good_packets",
+    "rx_bytes_nic": "rx_good_octets",
+    "broadcast": "rx_broadcast_packets",
+    "rx_long_length_errors": "rx_oversize_errors",
+    "rx_short_length_errors": "rx_undersize_errors",
+    "rx_length_errors": "rx_length_field_errors",
+    "rx_crc_errors": "rx_crc_errors",
+    "rx_no_dma_resources": "rx_q0_dropped",
+    "rx_flow_control_xon": "rx_xon_packets",
+    "rx_flow_control_xoff": "rx_xoff_packets",
+    "fdir_match": "flow_director_matched_filters",
+}
+
+
+@test(f"{GROUP}/xstats", needs=["barewire"])
+def xstats(lab):
+    """the same frames at the same card under Linux's ixgbe and under ours: `ethtool -S` and `barewire stats --all` count the same, name by name"""
+    guest = lab.guest("own")
+    address, mac = guest.ports["near"].address, guest.ports["near"].mac
+    far = guest.run(f"interface_of {guest.ports['far'].address}; true").strip()
+    holder = guest.run("new_namespace").strip()
+    guest.run(f"ip link set {far} netns {holder}")
+    inside = f"nsenter -t {holder} -n sh -c"
+    # Nothing but what is sent on purpose: no IPv6, no question for an address.
+    quiet = f"sysctl -qw net.ipv6.conf.{far}.disable_ipv6=1; ip link set {far} mtu 9000 up; ip addr add {FAR}/24 dev {far}; arp -i {far} -s {NEAR} {mac}"
+    guest.run(f"{inside} '{quiet}'")
+    sent = ((7, 18, NEAR), (11, 400, NEAR), (13, 1472, NEAR), (5, 3000, NEAR), (9, 100, "10.9.0.255"))
+    send = "; ".join(f"ping -q -c {count} -i 0.02 -W 1 -s {size} {to}" for count, size, to in sent)
+    try:
+        guest.run(f"modprobe ixgbe; bind_driver {address} ixgbe", timeout=60)
+        near = guest.run(f"interface_of {address}; true").strip()
+        counters = lambda: {name: int(value) for name, value in re.findall(r"^\s*(\S+): (\d+)$", guest.run(f"ethtool -S {near}"), re.MULTILINE)}  # noqa: E731
+        guest.run(f"sysctl -qw net.ipv6.conf.{near}.disable_ipv6=1; ip link set {near} up; until [ \"$(cat /sys/class/net/{near}/carrier)\" = 1 ]; do usleep 10000; done")
+        old = counters()
+        guest.run(f"{inside} '{send}' || true", timeout=60)
+        # Linux reads its counters every two seconds, and at each question.
+        linux = {ours: value - old[name] for name, value in counters().items() if (ours := ETHTOOL.get(name))}
+        guest.run(f"ip link set {near} down; bind_driver {address} vfio-pci")
+        before = guest.ports["near"].violations()
+        program = guest.start("stats", f"env RUST_LOG=info {commands.tool(f'stats {address} --all --json --seconds 15')}")
+        program.wait_output("Intel 82599")
+        guest.run(f"sleep 2; {inside} '{send}' || true", timeout=60)
+        text = program.wait_output(r"^\{[^\0]*^\}", timeout=40).group()
+    finally:
+        guest.run(f"end {holder}; until interface_of {guest.ports['far'].address} | grep -q .; do usleep 10000; done")
+    own = json.loads(text)
+    ours = {name: own["xstats"][name] for name in linux}
+    check(linux == ours, f"Linux counts {linux}, we count {ours}")
+    wanted = {"rx_good_packets": 7 + 11 + 13 + 9, "rx_broadcast_packets": 9, "rx_oversize_errors": 5}
+    check(all(linux[name] == count for name, count in wanted.items()), f"{linux}, where {wanted} were sent")
+    check(own["stats"]["rx_packets"] == own["xstats"]["rx_q0_packets"] == own["xstats"]["rx_q0_delivered"] == wanted["rx_good_packets"], f"{own}")
+    _clean(guest, "near", before)
+    return f"{len(linux)} names, {linux['rx_good_packets']} frames, {linux['rx_good_octets']} octets, {linux['rx_oversize_errors']} too long: the same"
