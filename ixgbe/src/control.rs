@@ -4,13 +4,14 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use driver_core::device::control::{ControlCore, ControlKernel, TxPosition, why_all_ones};
-use driver_core::device::{ErrorKind, Link, RssConfig, RxMode, Settings, Stats, XStat};
+use driver_core::device::{Eeprom, ErrorKind, Link, RegisterValue, RssConfig, RxMode, Settings, Stats, XStat};
 use driver_core::ether::MacAddr;
 use driver_core::host::PciFunction;
 use driver_core::queue::QueueFault;
 use driver_core::queue::core::{Silence, Totals};
 
 use crate::card::{Card, answers};
+use crate::health::registers;
 use crate::regs::{CTRL_EXT, CtrlExt, RXCTRL, Rxctrl, TDH, TDT};
 use crate::silence::silence;
 use crate::stats::{Counting, Look};
@@ -105,6 +106,14 @@ impl<F: PciFunction> ControlKernel for Manage<F> {
 
     fn xstats(&self, rx: &[Totals], tx: &[Totals]) -> Vec<XStat> {
         self.counting.xstats(rx, tx)
+    }
+
+    fn registers(&mut self) -> Result<Vec<RegisterValue>, ErrorKind> {
+        Ok(registers::read(&self.card.bar, self.card.model.family, self.counting.queues()))
+    }
+
+    fn eeprom(&mut self) -> Result<Eeprom, ErrorKind> {
+        self.card.read_eeprom()
     }
 
     fn frames_counted(&self) -> (Option<u64>, Option<u64>) {

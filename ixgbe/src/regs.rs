@@ -71,6 +71,8 @@ reg_flags! {
 
 /// EEPROM and flash control.
 pub const EEC: Reg<Eec, Rw> = Reg::new(0x1_0010, "EEC", "8.2.3.2.1");
+/// EEPROM read: the address in words in bits 15:2, the word in bits 31:16.
+pub const EERD: Reg<Eerd, Rw> = Reg::new(0x1_0014, "EERD", "8.2.3.2.2");
 /// Software semaphore.
 pub const SWSM: Reg<Swsm, Rw> = Reg::new(0x1_0140, "SWSM", "8.2.3.4.9");
 /// Firmware semaphore and state.
@@ -92,6 +94,22 @@ reg_flags! {
         const AUTO_RD = 1 << 9;
     }
 }
+/// Where [`EEC`] has the EEPROM's size, 4 bits.
+pub const EEC_EE_SIZE_SHIFT: u32 = 11;
+/// Where [`EERD`] has the address.
+pub const EERD_ADDRESS_SHIFT: u32 = 2;
+/// Where [`EERD`] has the word that was read.
+pub const EERD_DATA_SHIFT: u32 = 16;
+
+reg_flags! {
+    /// Bits of [`EERD`].
+    pub struct Eerd {
+        /// Starts a read.
+        const START = 1 << 0;
+        /// The word is there.
+        const DONE = 1 << 1;
+    }
+}
 reg_flags! {
     /// Bits of [`SWSM`].
     pub struct Swsm {
@@ -104,6 +122,8 @@ reg_flags! {
 reg_flags! {
     /// Bits of [`SW_FW_SYNC`]. The firmware's bit of a resource is five above the software's.
     pub struct SwFwSync {
+        /// Software holds the EEPROM.
+        const SW_EEP_SM = 1 << 0;
         /// Software holds the PHY of port 0.
         const SW_PHY_SM0 = 1 << 1;
         /// Software holds the PHY of port 1.

@@ -22,6 +22,8 @@ const ASKING: Pace = Pace::within(1_000_000).every(5_000);
 pub(crate) struct Resource(SwFwSync);
 
 impl Resource {
+    /// The EEPROM.
+    pub(crate) const EEPROM: Self = Self(SwFwSync::SW_EEP_SM);
     /// AUTOC and its kin.
     pub(crate) const MAC_CSR: Self = Self(SwFwSync::SW_MAC_CSR_SM);
 

@@ -85,11 +85,11 @@ def ping(lab):
 def detach(lab):
     """after our driver is gone, Linux's ixgbe takes the same card over, and gives it back"""
     guest = lab.guest("own")
-    address = guest.ports["near"].address
+    address, earlier = guest.ports["near"].address, guest.ports["near"].violations()
     program = _respond(guest, "near")
     program.wait_output("answering|10.9.0.2")
     stopped(program)
-    _clean(guest, "near")
+    _clean(guest, "near", earlier)
     far = guest.run(f"interface_of {guest.ports['far'].address}; true").strip()
     guest.run(f"modprobe ixgbe; bind_driver {address} ixgbe", timeout=60)
     near = guest.run(f"interface_of {address}; true").strip()

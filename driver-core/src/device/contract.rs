@@ -6,6 +6,8 @@ use core::fmt;
 use crate::buf::pool::{BufPool, PoolConfig};
 use crate::device::accounts::Accounts;
 use crate::device::config::Config;
+use crate::device::dump::RegisterValue;
+use crate::device::eeprom::Eeprom;
 use crate::device::error::{Error, StartError};
 use crate::device::info::{DeviceInfo, Link, RxMode};
 use crate::device::rss::RssConfig;
@@ -133,6 +135,16 @@ pub trait NetDevice: Send {
     /// Counters of a device that are narrow, or cleared by reading, are added up here. They are exact as long as this, [`watch`](NetDevice::watch) or any other call that
     /// asks the device something comes at least every 25 s; or a receive queue is armed, or finds nothing, as often.
     fn xstats(&mut self) -> Vec<XStat>;
+    /// What its registers hold now, by name and field: those that tell how it is set and what it does, and that a read leaves as they are.
+    ///
+    /// # Errors
+    /// Where the device does not run, or its driver has no list of them.
+    fn registers(&mut self) -> Result<Vec<RegisterValue>, Error>;
+    /// All words of its EEPROM, which takes some tenths of a second, and whether their checksum is right.
+    ///
+    /// # Errors
+    /// Where the device does not run, has none that its driver can read, or does not answer.
+    fn eeprom(&mut self) -> Result<Eeprom, Error>;
     /// What became of every frame since the start.
     fn accounts(&self) -> Accounts;
     /// Stops the device and takes its queues back; when it returns, the device writes to no memory any more.

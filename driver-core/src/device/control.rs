@@ -8,6 +8,8 @@ use crate::device::accounts::Accounts;
 use crate::device::caps::Caps;
 use crate::device::config::ConfigError;
 use crate::device::contract::NetDevice;
+use crate::device::dump::RegisterValue;
+use crate::device::eeprom::Eeprom;
 use crate::device::error::{During, Error, ErrorKind, steps};
 use crate::device::info::{DeviceInfo, Link, RxMode};
 use crate::device::rss::RssConfig;
@@ -111,6 +113,21 @@ pub trait ControlKernel: Send + 'static {
     /// `rx` and `tx`: what each queue counted by itself.
     fn xstats(&self, _rx: &[Totals], _tx: &[Totals]) -> Vec<XStat> {
         Vec::new()
+    }
+
+    /// What the device's registers hold.
+    ///
+    /// # Errors
+    /// Where there is no list of them.
+    fn registers(&mut self) -> Result<Vec<RegisterValue>, ErrorKind> {
+        Err(ErrorKind::Unsupported { what: "a dump of its registers", instead: "`barewire info` and `barewire stats` tell what it is and does" })
+    }
+    /// What the device keeps without power.
+    ///
+    /// # Errors
+    /// Where it has nothing of the kind, or does not answer.
+    fn eeprom(&mut self) -> Result<Eeprom, ErrorKind> {
+        Err(ErrorKind::Unsupported { what: "reads of an EEPROM, which it has not", instead: "what it is set to stands in its configuration space" })
     }
 
     /// How many frames the device has put into memory, and how many it has sent, by its own count as far as it was read.
@@ -345,6 +362,14 @@ impl<K: ControlKernel> NetDevice for ControlCore<K> {
         let mut all = self.kernel.xstats(&rx, &tx);
         all.extend(xstats::of_queues(&rx, &tx));
         all
+    }
+
+    fn registers(&mut self) -> Result<Vec<RegisterValue>, Error> {
+        self.runs().and_then(|()| self.kernel.registers()).during(&self.info.name, steps::READING_REGISTERS)
+    }
+
+    fn eeprom(&mut self) -> Result<Eeprom, Error> {
+        self.runs().and_then(|()| self.kernel.eeprom()).during(&self.info.name, steps::READING_EEPROM)
     }
 
     fn accounts(&self) -> Accounts {

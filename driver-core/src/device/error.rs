@@ -44,6 +44,10 @@ pub mod steps {
     pub const SETTING_MULTICAST: &str = "setting its multicast filters";
     /// Key, table and types of receive side scaling.
     pub const SETTING_RSS: &str = "setting how it spreads flows";
+    /// Reading registers for who asks what they hold.
+    pub const READING_REGISTERS: &str = "reading its registers";
+    /// Reading what it keeps without power.
+    pub const READING_EEPROM: &str = "reading its EEPROM";
 }
 
 /// Why an operation on a device failed.

@@ -47,6 +47,11 @@ impl<B: Bar> Counting<B> {
         Self { clock, family: card.model.family, queues, name: card.name.clone(), state: Mutex::new(state) }
     }
 
+    /// Which queues count: those that are used.
+    pub(crate) const fn queues(&self) -> Queues {
+        self.queues
+    }
+
     /// Adds up what the card has counted, as far as `look` sees, and all of it where that is due. Believes nothing where the card does not answer behind the last.
     pub(crate) fn read(&self, look: Look) {
         self.read_locked(&mut self.state.lock(), look);

@@ -4,6 +4,7 @@ mod binding;
 mod commands;
 mod device;
 mod doctor;
+mod health;
 mod list;
 mod output;
 mod sim;
@@ -31,7 +32,7 @@ struct Args {
     /// Print JSON
     #[arg(long, global = true)]
     json: bool,
-    /// Look for sys, proc, dev, run, etc and usr below this folder (for tests; `info` and `stats` know only this machine)
+    /// Look for sys, proc, dev, run, etc and usr below this folder (for tests; what starts a device knows only this machine)
     #[arg(long, global = true, value_name = "DIR", default_value = "/", hide_default_value = true)]
     root: PathBuf,
 }
@@ -87,6 +88,22 @@ enum Command {
         /// Print everything that the card and its driver count, by name and per queue, as `ethtool -S` does
         #[arg(long)]
         all: bool,
+    },
+    /// Start a device and print what its registers hold, by name and field
+    ///
+    /// A start resets the device: what is printed is how this family's driver sets it up. No register is read that a read changes.
+    #[command(after_long_help = options(&[("a PCI function", PCI_OPTIONS), ("a simulated card", SIM_OPTIONS), ("a simulated card's wire", WIRE_OPTIONS)]))]
+    Dump {
+        /// The device: 0000:01:00.0, or sim:ixgbe with ,key=value options
+        #[arg(value_name = "SPEC")]
+        device: String,
+    },
+    /// Start a device and print the words of its EEPROM; exit status 1 where their checksum is wrong
+    #[command(after_long_help = options(&[("a PCI function", PCI_OPTIONS), ("a simulated card", SIM_OPTIONS), ("a simulated card's wire", WIRE_OPTIONS)]))]
+    Eeprom {
+        /// The device: 0000:01:00.0, or sim:ixgbe with ,key=value options
+        #[arg(value_name = "SPEC")]
+        device: String,
     },
     /// Serve a simulated card at a vfio-user socket, for QEMU and other clients, until the process is told to end
     ///
@@ -153,6 +170,8 @@ fn run(command: &Command, root: &Root, style: Style, json: bool) -> Result<Repor
         Command::Doctor { address } => Ok(doctor::doctor(root, *address, style)),
         Command::Info { device, wait } => device::info(device, *wait),
         Command::Stats { device, seconds, all } => device::stats(device, *seconds, *all),
+        Command::Dump { device } => health::dump(device),
+        Command::Eeprom { device } => health::eeprom(device),
         Command::Sim { device, socket, wire } => sim::sim(device, socket, wire, json),
     }
 }

@@ -8,6 +8,8 @@ use core::ops::{Deref, DerefMut};
 
 use crate::device::accounts::Accounts;
 use crate::device::contract::NetDevice;
+use crate::device::dump::RegisterValue;
+use crate::device::eeprom::Eeprom;
 use crate::device::error::Error;
 use crate::device::info::{DeviceInfo, Link, RxMode};
 use crate::device::rss::RssConfig;
@@ -82,6 +84,12 @@ impl<C: NetDevice + 'static> NetDevice for AuditedControl<C> {
     }
     fn xstats(&mut self) -> Vec<XStat> {
         (**self).xstats()
+    }
+    fn registers(&mut self) -> Result<Vec<RegisterValue>, Error> {
+        (**self).registers()
+    }
+    fn eeprom(&mut self) -> Result<Eeprom, Error> {
+        (**self).eeprom()
     }
     fn accounts(&self) -> Accounts {
         (**self).accounts()

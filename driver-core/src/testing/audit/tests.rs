@@ -10,6 +10,8 @@ use crate::buf::batch::Batch;
 use crate::buf::pool::BufPool;
 use crate::device::accounts::Accounts;
 use crate::device::contract::NetDevice;
+use crate::device::dump::RegisterValue;
+use crate::device::eeprom::Eeprom;
 use crate::device::error::{Error, ErrorKind};
 use crate::device::info::{Link, RxMode};
 use crate::device::rss::RssConfig;
@@ -162,6 +164,12 @@ impl NetDevice for Card {
             all.extend([XStat::new("rx_q0_packets", filled.unwrap_or(0)), XStat::new("tx_q0_packets", 7)]);
         }
         all
+    }
+    fn registers(&mut self) -> Result<Vec<RegisterValue>, Error> {
+        Ok(Vec::new())
+    }
+    fn eeprom(&mut self) -> Result<Eeprom, Error> {
+        Err(Error::new("card", "reading", ErrorKind::NotRunning(DeviceState::Stopped)))
     }
     fn accounts(&self) -> Accounts {
         let Says { taken: tx_taken, sent: tx_sent, filled: rx_filled, tx_lost, rx_lost, rx_errors, is_final, .. } = self.says;
