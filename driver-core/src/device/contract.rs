@@ -133,7 +133,7 @@ pub trait NetDevice: Send {
     /// it is what was last known.
     ///
     /// Counters of a device that are narrow, or cleared by reading, are added up here. They are exact as long as this, [`watch`](NetDevice::watch) or any other call that
-    /// asks the device something comes at least every 25 s; or a receive queue is armed, or finds nothing, as often.
+    /// asks the device something comes at least every 25 s; or a receive queue is armed, or polled in vain, as often.
     fn xstats(&mut self) -> Vec<XStat>;
     /// What its registers hold now, by name and field: those that tell how it is set and what it does, and that a read leaves as they are.
     ///

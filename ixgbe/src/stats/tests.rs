@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::sync::Arc;
 
-use driver_core::testing::PlainBar;
+use driver_core::host::Clock;
+use driver_core::testing::{PlainBar, SleepClock};
 
 use super::*;
 
@@ -223,4 +225,22 @@ fn sets_that_several_queues_share_are_the_ports_alone() {
     assert_eq!(counters.stats().rx_packets, 10);
     let of = |rx: usize| counters.xstats(Family::I82599, &std::vec![Totals::default(); rx], &[Totals::default()]);
     assert!(of(16).iter().any(|xstat| xstat.name == "rx_q0_packets") && !of(17).iter().any(|xstat| xstat.name.starts_with("rx_q")));
+}
+
+/// A queue on another thread may be in the middle of its poll when the control handle begins to stop the card.
+#[test]
+fn a_card_that_is_being_stopped_is_read_by_its_control_handle_alone() {
+    let (bar, clock) = (PlainBar::new(BAR_BYTES), Arc::new(SleepClock::default()));
+    let model = &crate::id::MODELS[0];
+    let counting = Counting::of(&Card::new(bar.clone(), clock.clone(), model, "card"), ALL);
+    let mut reads = |act: &dyn Fn()| {
+        clock.sleep_us(20_000_000);
+        bar.forget();
+        act();
+        bar.accesses().len()
+    };
+    assert!(reads(&|| counting.read_if_due()) > 100);
+    counting.close();
+    assert_eq!(reads(&|| counting.read_if_due()), 0);
+    assert!(reads(&|| counting.read(Look::Brief)) > 100, "what was left for 20 s is read whole");
 }
