@@ -1,4 +1,4 @@
-//! `barewire dump` and `barewire eeprom` on simulated cards.
+//! `barewire dump`, `barewire eeprom` and `barewire module` on simulated cards.
 
 mod common;
 
@@ -37,17 +37,34 @@ fn eeprom_prints_words_and_whether_they_are_right() {
 }
 
 #[test]
+fn module_prints_what_sits_in_the_cage() {
+    let module = json_of(&["module", "sim:ixgbe", "--json"]);
+    assert_eq!((&module["kind"], &module["vendor"], &module["measures"]["millicelsius"]), (&json!("10GBASE-SR"), &json!("Barewire"), &json!(35_000)));
+    assert_eq!((module["identity"].as_array().unwrap().len(), &module["checksums_good"]), (256, &json!(true)));
+    let text = barewire(&["module", "sim:ixgbe"]).stdout;
+    assert!(text.starts_with("kind            10GBASE-SR\nvendor          Barewire\n"), "{text}");
+    assert!(
+        text.ends_with(
+            "temperature     35.000 C\nsupply          3.300 V\nlaser bias      6.000 mA\npower sent      0.500 mW\npower received  0.500 mW\n"
+        ),
+        "{text}"
+    );
+}
+
+#[test]
 fn what_a_card_has_not_is_told() {
     for (command, spec, wanted) in [
         ("dump", "sim:virtio-net", "sim:virtio-net: reading its registers: the device does not do a dump of its registers: "),
         ("eeprom", "sim:virtio-net", "sim:virtio-net: reading its EEPROM: the device does not do reads of an EEPROM, which it has not: "),
+        ("module", "sim:virtio-net", "sim:virtio-net: reading its module: the device does not do pluggable modules: "),
+        ("module", "sim:ixgbe,card=x540", "sim:ixgbe,card=x540: reading its module: the device does not do pluggable modules: "),
         ("eeprom", "sim:ixgbe,card=x550", "sim:ixgbe,card=x550: reading its EEPROM: the device does not do reads of its EEPROM by EERD: "),
     ] {
         let outcome = barewire(&[command, spec]);
         assert_eq!((outcome.status, outcome.stderr.lines().count()), (Some(1), 1), "{outcome:?}");
         assert!(outcome.stderr.starts_with(&format!("error: {wanted}")), "{outcome:?}");
     }
-    for command in ["dump", "eeprom"] {
+    for command in ["dump", "eeprom", "module"] {
         assert_eq!(barewire(&[command, "sim:ixgbe,tpa=x"]).status, Some(2));
         assert_eq!(barewire(&[command]).status, Some(2));
         let help = barewire(&[command, "--help"]).stdout;

@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use driver_core::device::control::{ControlCore, ControlKernel, TxPosition, why_all_ones};
-use driver_core::device::{Eeprom, ErrorKind, Link, RegisterValue, RssConfig, RxMode, Settings, Stats, XStat};
+use driver_core::device::{Eeprom, ErrorKind, Link, Module, RegisterValue, RssConfig, RxMode, Settings, Stats, XStat};
 use driver_core::ether::MacAddr;
 use driver_core::host::PciFunction;
 use driver_core::queue::QueueFault;
@@ -114,6 +114,10 @@ impl<F: PciFunction> ControlKernel for Manage<F> {
 
     fn eeprom(&mut self) -> Result<Eeprom, ErrorKind> {
         self.card.read_eeprom()
+    }
+
+    fn module(&mut self) -> Result<Module, ErrorKind> {
+        self.card.read_module()
     }
 
     fn frames_counted(&self) -> (Option<u64>, Option<u64>) {

@@ -36,6 +36,11 @@ pub enum HardwareError {
     },
     /// No PHY answered on MDIO.
     NoPhy,
+    /// No module answered on the cage's management bus.
+    NoModule {
+        /// At this address, or to what was asked of it.
+        address: u8,
+    },
 }
 
 impl fmt::Display for HardwareError {
@@ -58,6 +63,12 @@ impl fmt::Display for HardwareError {
                 wait.last
             ),
             Self::NoPhy => f.write_str("no PHY answers at any of the 32 MDIO addresses: power the machine off and on"),
+            Self::NoModule { address } => {
+                write!(
+                    f,
+                    "no module answers at address {address:#04x} of the cage's bus: look whether one is plugged in; cables without an EEPROM say nothing"
+                )
+            }
         }
     }
 }
@@ -66,7 +77,7 @@ impl core::error::Error for HardwareError {
     fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
         match self {
             Self::Semaphore { wait, .. } => Some(wait),
-            Self::SmallBar { .. } | Self::Eeprom { .. } | Self::PermanentMac { .. } | Self::NoPhy => None,
+            Self::SmallBar { .. } | Self::Eeprom { .. } | Self::PermanentMac { .. } | Self::NoPhy | Self::NoModule { .. } => None,
         }
     }
 }

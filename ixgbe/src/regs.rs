@@ -28,6 +28,22 @@ pub const CTRL_EXT: Reg<CtrlExt, Rw> = Reg::new(0x0_0018, "CTRL_EXT", "8.2.3.1.3
 /// The software definable pins.
 pub const ESDP: Reg<Esdp, Rw> = Reg::new(0x0_0020, "ESDP", "8.2.3.1.4");
 
+/// The two lines of the SFP+ cage's management bus.
+pub const I2CCTL: Reg<I2cctl, Rw> = Reg::new(0x0_0028, "I2CCTL", "8.2.3.1.5");
+
+reg_flags! {
+    /// Bits of [`I2CCTL`]. Lines are open drain.
+    pub struct I2cctl {
+        /// What the clock is.
+        const CLK_IN = 1 << 0;
+        /// Lets go of the clock.
+        const CLK_OUT = 1 << 1;
+        /// What the data line is.
+        const DATA_IN = 1 << 2;
+        /// Lets go of the data line.
+        const DATA_OUT = 1 << 3;
+    }
+}
 reg_flags! {
     /// Bits of [`CTRL`].
     pub struct Ctrl {

@@ -1,4 +1,4 @@
-//! What a card tells of its inside: registers by name and field, the EEPROM and its checksum.
+//! What a card tells of its inside: registers by name and field, the EEPROM and its checksum, the module in its cage.
 
 mod common;
 
@@ -134,11 +134,53 @@ fn an_eeprom_that_cannot_be_read_is_told() {
 }
 
 #[test]
+fn the_module_in_the_cage_says_what_it_is() {
+    let card = Card::new();
+    let mut started = card.start(&Config::new());
+    let module = started.control.module().unwrap();
+    assert_eq!((module.kind(), module.vendor(), module.part_number()), ("10GBASE-SR", "Barewire".into(), "SIM-10G-SR".into()));
+    assert!(module.is_identity_good());
+    let now = module.measures().unwrap();
+    assert_eq!(
+        (now.millicelsius, now.microvolts, now.bias_microamperes, now.tx_nanowatts, now.rx_nanowatts),
+        (35_000, 3_300_000, 6_000, 500_000, 500_000)
+    );
+    assert_eq!(started.control.module().unwrap(), module, "the bus was left free");
+    card.send(&frame(MAC, 300, 0));
+    assert_eq!(received(&mut started.rx[0]).len(), 1);
+    let bar = card.registers();
+    assert_eq!((bar.read32(0x1_0160) & 2, bar.read32(0x28) & 0xf), (0, 0xf), "SW_FW_SYNC.SW_PHY_SM0: given back; I2CCTL: nobody drives a line");
+    card.assert_no_violations();
+}
+
+#[test]
+fn a_module_that_does_not_answer_is_told() {
+    for device in [X540, X550] {
+        let card = Card::of(device);
+        let error = card.start(&Config::new()).control.module().unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::Unsupported { what: "pluggable modules", .. }), "{error}");
+    }
+    let (card, liar) = (Card::new(), Liar::default());
+    let mut started = ixgbe::open(card.lying(&liar), card.clock.clone()).unwrap().start(&Config::new()).unwrap();
+    // Nobody pulls the data line low: an empty cage.
+    liar.stick(0x28, 1 << 2);
+    let text = started.control.module().unwrap_err().to_string();
+    assert!(text.starts_with("sim:ixgbe: reading its module: no module answers at address 0xa0 of the cage's bus: "), "{text}");
+    // The clock is held low for ever.
+    liar.clear(0x28, 1);
+    let text = started.control.module().unwrap_err().to_string();
+    assert!(text.contains("I2CCTL (0x00028, section 8.2.3.1.5)"), "{text}");
+    liar.lies().registers.clear();
+    assert!(started.control.module().unwrap().is_identity_good(), "bus and semaphore were given back");
+    drop(started);
+}
+
+#[test]
 fn a_stopped_card_is_not_looked_into() {
     let card = Card::new();
     let mut started = card.start(&Config::new());
     started.control.stop().unwrap();
-    let errors = [started.control.registers().unwrap_err(), started.control.eeprom().unwrap_err()];
+    let errors = [started.control.registers().unwrap_err(), started.control.eeprom().unwrap_err(), started.control.module().unwrap_err()];
     for error in &errors {
         assert!(matches!(error.kind(), ErrorKind::NotRunning(DeviceState::Stopped)), "{error}");
     }

@@ -10,6 +10,7 @@ use crate::device::dump::RegisterValue;
 use crate::device::eeprom::Eeprom;
 use crate::device::error::{Error, StartError};
 use crate::device::info::{DeviceInfo, Link, RxMode};
+use crate::device::module::Module;
 use crate::device::rss::RssConfig;
 use crate::device::settings::Settings;
 use crate::device::state::DeviceState;
@@ -145,6 +146,11 @@ pub trait NetDevice: Send {
     /// # Errors
     /// Where the device does not run, has none that its driver can read, or does not answer.
     fn eeprom(&mut self) -> Result<Eeprom, Error>;
+    /// What the module in its cage says of itself, which takes some hundredths of a second.
+    ///
+    /// # Errors
+    /// Where the device does not run, has no cage, or no module answers.
+    fn module(&mut self) -> Result<Module, Error>;
     /// What became of every frame since the start.
     fn accounts(&self) -> Accounts;
     /// Stops the device and takes its queues back; when it returns, the device writes to no memory any more.

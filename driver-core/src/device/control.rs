@@ -12,6 +12,7 @@ use crate::device::dump::RegisterValue;
 use crate::device::eeprom::Eeprom;
 use crate::device::error::{During, Error, ErrorKind, steps};
 use crate::device::info::{DeviceInfo, Link, RxMode};
+use crate::device::module::Module;
 use crate::device::rss::RssConfig;
 use crate::device::settings::Settings;
 use crate::device::state::{DeviceState, Shared};
@@ -128,6 +129,14 @@ pub trait ControlKernel: Send + 'static {
     /// Where it has nothing of the kind, or does not answer.
     fn eeprom(&mut self) -> Result<Eeprom, ErrorKind> {
         Err(ErrorKind::Unsupported { what: "reads of an EEPROM, which it has not", instead: "what it is set to stands in its configuration space" })
+    }
+
+    /// What the module in the device's cage says of itself.
+    ///
+    /// # Errors
+    /// Where there is no cage, or no module answers.
+    fn module(&mut self) -> Result<Module, ErrorKind> {
+        Err(ErrorKind::Unsupported { what: "pluggable modules", instead: "`barewire info` tells what its port is" })
     }
 
     /// How many frames the device has put into memory, and how many it has sent, by its own count as far as it was read.
@@ -370,6 +379,10 @@ impl<K: ControlKernel> NetDevice for ControlCore<K> {
 
     fn eeprom(&mut self) -> Result<Eeprom, Error> {
         self.runs().and_then(|()| self.kernel.eeprom()).during(&self.info.name, steps::READING_EEPROM)
+    }
+
+    fn module(&mut self) -> Result<Module, Error> {
+        self.runs().and_then(|()| self.kernel.module()).during(&self.info.name, steps::READING_MODULE)
     }
 
     fn accounts(&self) -> Accounts {

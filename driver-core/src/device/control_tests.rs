@@ -221,7 +221,7 @@ fn xstats_are_the_devices_and_every_queues() {
     let _tx = shared.tx_seat();
     let mut control = control_of(&stage, shared);
     let text = |control: &mut ControlCore<Kernel>| control.xstats().iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
-    let queue = |n: u16| std::format!("rx_q{n}_delivered=0 rx_q{n}_errors=0 rx_q{n}_stalls=0 rx_q{n}_doorbells=0 rx_q{n}_lost=0");
+    let queue = |n: u16| std::format!("rx_q{n}_delivered=0 rx_q{n}_in_place=0 rx_q{n}_errors=0 rx_q{n}_stalls=0 rx_q{n}_doorbells=0 rx_q{n}_lost=0");
     let queues = std::format!("{} {} tx_q0_taken=0 tx_q0_bounced=0 tx_q0_doorbells=0", queue(0), queue(1));
     assert_eq!(text(&mut control), std::format!("counted=1 {queues} tx_q0_lost=0"));
     assert_eq!(text(&mut control), std::format!("counted=2 {queues} tx_q0_lost=0"), "each look reads");

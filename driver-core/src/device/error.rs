@@ -48,6 +48,8 @@ pub mod steps {
     pub const READING_REGISTERS: &str = "reading its registers";
     /// Reading what it keeps without power.
     pub const READING_EEPROM: &str = "reading its EEPROM";
+    /// Reading what sits in its cage.
+    pub const READING_MODULE: &str = "reading its module";
 }
 
 /// Why an operation on a device failed.

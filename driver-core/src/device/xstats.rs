@@ -42,8 +42,9 @@ impl fmt::Display for XStat {
 pub(crate) fn of_queues(rx: &[Totals], tx: &[Totals]) -> Vec<XStat> {
     let mut all = Vec::new();
     for (queue, totals) in rx.iter().enumerate() {
-        let &Totals { packets, errors, stalls, doorbells, lost, .. } = totals;
-        let counters = [("delivered", packets), ("errors", errors), ("stalls", stalls), ("doorbells", doorbells), ("lost", lost)];
+        let &Totals { packets, errors, stalls, doorbells, lost, in_place, .. } = totals;
+        let counters =
+            [("delivered", packets), ("in_place", in_place), ("errors", errors), ("stalls", stalls), ("doorbells", doorbells), ("lost", lost)];
         all.extend(counters.map(|(what, value)| XStat::of_queue("rx", queue, what, value)));
     }
     for (queue, totals) in tx.iter().enumerate() {
@@ -62,11 +63,11 @@ mod tests {
 
     #[test]
     fn each_queue_has_its_own_counters_by_name() {
-        let rx = Totals { packets: 1, errors: 2, stalls: 3, doorbells: 4, lost: 5, ..Totals::default() };
+        let rx = Totals { packets: 1, errors: 2, stalls: 3, doorbells: 4, lost: 5, in_place: 10, ..Totals::default() };
         let tx = Totals { packets: 6, bounced: 7, doorbells: 8, lost: 9, ..Totals::default() };
         let text: Vec<_> = of_queues(&[Totals::default(), rx], &[tx]).iter().map(ToString::to_string).collect();
-        let of_rx = ["rx_q1_delivered=1", "rx_q1_errors=2", "rx_q1_stalls=3", "rx_q1_doorbells=4", "rx_q1_lost=5"];
-        assert_eq!(text[5..], [&of_rx[..], &["tx_q0_taken=6", "tx_q0_bounced=7", "tx_q0_doorbells=8", "tx_q0_lost=9"]].concat());
-        assert!(text[..5].iter().all(|line| line.starts_with("rx_q0_") && line.ends_with("=0")));
+        let of_rx = ["rx_q1_delivered=1", "rx_q1_in_place=10", "rx_q1_errors=2", "rx_q1_stalls=3", "rx_q1_doorbells=4", "rx_q1_lost=5"];
+        assert_eq!(text[6..], [&of_rx[..], &["tx_q0_taken=6", "tx_q0_bounced=7", "tx_q0_doorbells=8", "tx_q0_lost=9"]].concat());
+        assert!(text[..6].iter().all(|line| line.starts_with("rx_q0_") && line.ends_with("=0")));
     }
 }

@@ -1,4 +1,5 @@
-//! How the card is: what its registers and its EEPROM hold.
+//! How the card is: what its registers, its EEPROM and the module in its cage say.
 
 mod eeprom;
+mod module;
 pub(crate) mod registers;

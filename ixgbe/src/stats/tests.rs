@@ -233,7 +233,7 @@ fn a_card_that_is_being_stopped_is_read_by_its_control_handle_alone() {
     let (bar, clock) = (PlainBar::new(BAR_BYTES), Arc::new(SleepClock::default()));
     let model = &crate::id::MODELS[0];
     let counting = Counting::of(&Card::new(bar.clone(), clock.clone(), model, "card"), ALL);
-    let mut reads = |act: &dyn Fn()| {
+    let reads = |act: &dyn Fn()| {
         clock.sleep_us(20_000_000);
         bar.forget();
         act();

@@ -1,4 +1,4 @@
-//! `barewire dump` and `barewire eeprom`: what a started device tells of its inside.
+//! `barewire dump`, `barewire eeprom` and `barewire module`: what a started device tells of its inside.
 
 use std::fmt::Write;
 
@@ -48,6 +48,38 @@ pub(crate) fn dump(spec: &str) -> Result<Report, Error> {
 pub(crate) fn eeprom(spec: &str) -> Result<Report, Error> {
     let (device, eeprom) = look_at(spec, |port| Ok(port.control.eeprom()?))?;
     Ok(report(&device, &eeprom.words, eeprom.checksum))
+}
+
+/// The module in its cage.
+pub(crate) fn module(spec: &str) -> Result<Report, Error> {
+    let (device, module) = look_at(spec, |port| Ok(port.control.module()?))?;
+    let mut lines = vec![
+        ("kind", module.kind().to_owned()),
+        ("vendor", module.vendor()),
+        ("part number", module.part_number()),
+        ("serial number", module.serial_number()),
+        ("checksums", if module.is_identity_good() { "good" } else { "wrong" }.into()),
+    ];
+    let thousandths = |value: u32| format!("{}.{:03}", value / 1000, value % 1000);
+    if let Some(now) = module.measures() {
+        let sign = if now.millicelsius < 0 { "-" } else { "" };
+        lines.extend([
+            ("temperature", format!("{sign}{} C", thousandths(now.millicelsius.unsigned_abs()))),
+            ("supply", format!("{} V", thousandths(now.microvolts / 1000))),
+            ("laser bias", format!("{} mA", thousandths(now.bias_microamperes))),
+            ("power sent", format!("{} mW", thousandths(now.tx_nanowatts / 1000))),
+            ("power received", format!("{} mW", thousandths(now.rx_nanowatts / 1000))),
+        ]);
+    }
+    let text = lines.into_iter().fold(String::new(), |text, (name, value)| text + &format!("{name:14}  {value}\n"));
+    let measures = module.measures().map(|now| {
+        json!({ "millicelsius": now.millicelsius, "microvolts": now.microvolts, "bias_microamperes": now.bias_microamperes, "tx_nanowatts": now.tx_nanowatts, "rx_nanowatts": now.rx_nanowatts })
+    });
+    let json = json!({
+        "device": device, "kind": module.kind(), "vendor": module.vendor(), "part_number": module.part_number(), "serial_number": module.serial_number(),
+        "checksums_good": module.is_identity_good(), "measures": measures, "identity": module.identity, "diagnostics": module.diagnostics,
+    });
+    Ok(Report { text, json, good: module.is_identity_good() })
 }
 
 fn report(device: &str, words: &[u16], checksum: Checksum) -> Report {

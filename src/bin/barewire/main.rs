@@ -105,6 +105,13 @@ enum Command {
         #[arg(value_name = "SPEC")]
         device: String,
     },
+    /// Start a device and print what the module in its cage says of itself: what it is, temperature, power
+    #[command(after_long_help = options(&[("a PCI function", PCI_OPTIONS), ("a simulated card", SIM_OPTIONS), ("a simulated card's wire", WIRE_OPTIONS)]))]
+    Module {
+        /// The device: 0000:01:00.0, or sim:ixgbe with ,key=value options
+        #[arg(value_name = "SPEC")]
+        device: String,
+    },
     /// Serve a simulated card at a vfio-user socket, for QEMU and other clients, until the process is told to end
     ///
     /// Clients come one after the other; the card is reset between them. Exit status 1 where a driver did what the datasheet forbids.
@@ -172,6 +179,7 @@ fn run(command: &Command, root: &Root, style: Style, json: bool) -> Result<Repor
         Command::Stats { device, seconds, all } => device::stats(device, *seconds, *all),
         Command::Dump { device } => health::dump(device),
         Command::Eeprom { device } => health::eeprom(device),
+        Command::Module { device } => health::module(device),
         Command::Sim { device, socket, wire } => sim::sim(device, socket, wire, json),
     }
 }

@@ -12,6 +12,7 @@ use crate::device::dump::RegisterValue;
 use crate::device::eeprom::Eeprom;
 use crate::device::error::Error;
 use crate::device::info::{DeviceInfo, Link, RxMode};
+use crate::device::module::Module;
 use crate::device::rss::RssConfig;
 use crate::device::settings::Settings;
 use crate::device::state::DeviceState;
@@ -90,6 +91,9 @@ impl<C: NetDevice + 'static> NetDevice for AuditedControl<C> {
     }
     fn eeprom(&mut self) -> Result<Eeprom, Error> {
         (**self).eeprom()
+    }
+    fn module(&mut self) -> Result<Module, Error> {
+        (**self).module()
     }
     fn accounts(&self) -> Accounts {
         (**self).accounts()

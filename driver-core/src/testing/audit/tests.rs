@@ -14,6 +14,7 @@ use crate::device::dump::RegisterValue;
 use crate::device::eeprom::Eeprom;
 use crate::device::error::{Error, ErrorKind};
 use crate::device::info::{Link, RxMode};
+use crate::device::module::Module;
 use crate::device::rss::RssConfig;
 use crate::device::settings::Settings;
 use crate::device::state::DeviceState;
@@ -169,6 +170,9 @@ impl NetDevice for Card {
         Ok(Vec::new())
     }
     fn eeprom(&mut self) -> Result<Eeprom, Error> {
+        Err(Error::new("card", "reading", ErrorKind::NotRunning(DeviceState::Stopped)))
+    }
+    fn module(&mut self) -> Result<Module, Error> {
         Err(Error::new("card", "reading", ErrorKind::NotRunning(DeviceState::Stopped)))
     }
     fn accounts(&self) -> Accounts {
