@@ -13,9 +13,10 @@ use driver_core::host::{Bar, Clock};
 use driver_core::queue::core::Totals;
 use spin::Mutex;
 
-use super::{Counters, Look, Queues};
 use crate::card::{Card, answers};
 use crate::id::Family;
+use crate::stats::counters::{Counters, Queues};
+use crate::stats::list::Look;
 
 /// Not all counters are left unread for longer, as long as somebody looks at the device meanwhile. Looks that are 25 s apart still leave room for 10 s more.
 const READ_EVERY_US: u64 = 20_000_000;

@@ -7,9 +7,14 @@ use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 
 use driver_core::host::Clock;
+use driver_core::queue::core::Totals;
 use driver_core::testing::{PlainBar, SleepClock};
 
-use super::*;
+use super::counters::{Counters, Queues};
+use super::{Counting, Look};
+use crate::card::Card;
+use crate::id::Family;
+use crate::regs::*;
 
 const ALL: Queues = Queues { rx: 16, tx: 16 };
 

@@ -34,6 +34,7 @@ mod state;
 mod stats;
 mod tables;
 mod tx;
+mod unmoved;
 mod writeback;
 
 use crate::dma::Dma;
