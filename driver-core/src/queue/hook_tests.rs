@@ -18,7 +18,7 @@ use world::{BUFFERS, DATA, HEADROOM, Places, RING, RX, World, follow, world_with
 /// How many verdicts are asked for: 10 million in the long form.
 fn verdicts() -> u64 {
     match std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse::<u64>().ok()) {
-        _ if cfg!(miri) => 600,
+        _ if cfg!(miri) => 100,
         Some(cases) => cases * 2000,
         None => 300_000,
     }

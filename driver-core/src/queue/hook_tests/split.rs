@@ -262,7 +262,7 @@ fn follow(frame: &mut FrameView<'_>) -> Verdict {
 #[test]
 fn every_buffer_has_one_owner_whatever_the_verdicts() {
     let wanted = match std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse::<u64>().ok()) {
-        _ if cfg!(miri) => 400,
+        _ if cfg!(miri) => 100,
         Some(cases) => cases * 2000,
         None => 200_000,
     };
