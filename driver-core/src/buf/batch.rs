@@ -178,8 +178,8 @@ impl Batch {
     /// Fills the batch with empty frames of `pool`, `count` at most, going to the pool once a block. Returns how many came.
     #[inline]
     pub fn fill(&mut self, pool: &BufPool, count: usize) -> usize {
-        // SAFETY: the place is written at once.
         if count == 1
+            // SAFETY: the place is written at once.
             && let Some((place, buf)) = unsafe { self.exchange_one(pool.as_ptr()) }
         {
             // SAFETY: the buffer was an empty one of `pool`, and is ours.
@@ -209,8 +209,8 @@ impl Batch {
     /// Drops every frame. Their buffers stay in the cache as far as there is room.
     #[inline]
     pub fn clear(&mut self) {
-        // SAFETY: the only frame is there, and is forgotten where its buffer was kept.
         if let Some(frame) = self.only().map(NonNull::from)
+            // SAFETY: the only frame is there, and is forgotten where its buffer was kept.
             && unsafe { self.cache.recycle_one(frame) }
         {
             self.forget_all();
