@@ -162,6 +162,19 @@ fn without_empty_buffers_frames_are_dropped_in_place_and_counted() {
     world.end();
 }
 
+/// The stack at hand is another one behind the look for empty buffers than before it.
+#[test]
+fn one_frame_is_judged_where_the_empty_buffers_at_hand_are_another_pools() {
+    let mut world = world_with(1, 3);
+    let other = world.pools[1].take().unwrap();
+    world.batch.recycle(other);
+    let [a, ..] = &mut world.tx;
+    assert_eq!(world.rx.poll_with(&mut follow, &mut [a], WhenFull::Drop, &mut world.batch, 1), 1);
+    assert_eq!(world.rx.settled.sent, 1);
+    world.check_owners();
+    world.end();
+}
+
 #[test]
 fn every_buffer_has_one_owner_whatever_the_verdicts() {
     let (mut judged, mut seed) = (0, 1);

@@ -178,20 +178,24 @@ impl Counters {
                 values.for_each(drop);
             }
         }
-        let is_alone = |queues: &[Totals]| queues.len() <= COUNTED_QUEUES as usize;
-        // Of more queues than sets, several count in one set, and which of them did it does not say.
-        let rx_sets = if is_alone(rx) { &self.rx[..rx.len()] } else { &[] };
-        for (queue, set) in rx_sets.iter().enumerate() {
+        for (at, set) in self.rx.iter().take(rx.len()).enumerate() {
             all.extend(
-                [("packets", set.packets), ("bytes", set.octets), ("dropped", set.dropped)]
-                    .map(|(what, value)| XStat::of_queue("rx", queue, what, value)),
+                [("packets", set.packets), ("bytes", set.octets), ("dropped", set.dropped)].map(|(what, value)| of_set("rx", at, rx, what, value)),
             );
         }
-        let tx_sets = if is_alone(tx) { &self.tx[..tx.len()] } else { &[] };
-        for (queue, set) in tx_sets.iter().enumerate() {
-            all.extend([("packets", set.packets), ("bytes", set.octets)].map(|(what, value)| XStat::of_queue("tx", queue, what, value)));
+        for (at, set) in self.tx.iter().take(tx.len()).enumerate() {
+            all.extend([("packets", set.packets), ("bytes", set.octets)].map(|(what, value)| of_set("tx", at, tx, what, value)));
         }
         all
+    }
+}
+
+/// A counter of a set. Of more queues than sets, several count in one, and which of them did it does not say: it has a name of its own then.
+fn of_set(direction: &str, at: usize, queues: &[Totals], what: &str, value: u64) -> XStat {
+    if queues.len() <= COUNTED_QUEUES as usize {
+        XStat::of_queue(direction, at, what, value)
+    } else {
+        XStat::new(alloc::format!("{direction}_set{at}_{what}"), value)
     }
 }
 

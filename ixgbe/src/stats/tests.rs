@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use driver_core::host::Clock;
 use driver_core::queue::core::Totals;
@@ -222,14 +223,19 @@ fn a_full_counter_is_named() {
 
 /// Queues beyond the sixteenth count in the sets of others: nobody's sum is wrong, and no set is taken for one queue's.
 #[test]
-fn sets_that_several_queues_share_are_the_ports_alone() {
+fn sets_that_several_queues_share_have_names_of_their_own() {
     let bar = PlainBar::new(BAR_BYTES);
     bar.set_clearing(0x1030, 10);
     let mut counters = Counters::default();
     counters.update(&bar, Family::I82599, Queues { rx: 17, tx: 1 }, Look::Whole);
     assert_eq!(counters.stats().rx_packets, 10);
     let of = |rx: usize| counters.xstats(Family::I82599, &std::vec![Totals::default(); rx], &[Totals::default()]);
-    assert!(of(16).iter().any(|xstat| xstat.name == "rx_q0_packets") && !of(17).iter().any(|xstat| xstat.name.starts_with("rx_q")));
+    let names =
+        |rx: usize, what: &str| of(rx).iter().filter(|xstat| xstat.name.starts_with(what)).map(|xstat| xstat.name.clone()).collect::<Vec<_>>();
+    assert_eq!((names(16, "rx_q0_"), names(16, "rx_set").len()), (["rx_q0_packets", "rx_q0_bytes", "rx_q0_dropped"].map(Into::into).to_vec(), 0));
+    assert_eq!((names(17, "rx_q").len(), names(17, "rx_set").len()), (0, 16 * 3));
+    assert!(of(17).iter().any(|xstat| xstat.name == "rx_set0_packets" && xstat.value == 10));
+    assert!(of(17).iter().any(|xstat| xstat.name == "tx_q0_packets"));
 }
 
 /// A queue on another thread may be in the middle of its poll when the control handle begins to stop the card.

@@ -5,6 +5,7 @@ use core::ptr::NonNull;
 
 use crate::barrier;
 use crate::buf::batch::Batch;
+use crate::buf::memory::RawBuf;
 use crate::buf::meta::LEN_SHIFT;
 use crate::ether::MIN_FRAME_BYTES;
 use crate::ring::desc::{self as words, BLOCK};
@@ -66,9 +67,9 @@ pub(crate) fn judge_one<H: Hook, const ALLOWED: bool>(
     }
     barrier::after_done();
     // Before the hook, whose verdict stands.
-    let (base, mut count) = batch.spares_of(pool);
+    let (mut base, mut count) = batch.spares_of(pool);
     if count == 0 {
-        count = fetch(rx, tx, batch);
+        (base, count) = fetch(rx, tx, batch);
         if count == 0 {
             return 0;
         }
@@ -153,13 +154,13 @@ fn count_one(tx: &mut TxRing, to: u32) -> u64 {
     tx.rules.report
 }
 
-/// Fetches empty buffers, those that were sent or else those of the pool, and says how many there are. The stack stays where it is.
+/// Fetches empty buffers, those that were sent or else those of the pool, and says where their stack begins and how many there are.
 #[cold]
 #[inline(never)]
-fn fetch(rx: &RxRing, tx: &mut TxRing, batch: &mut Batch) -> usize {
+fn fetch(rx: &RxRing, tx: &mut TxRing, batch: &mut Batch) -> (NonNull<RawBuf>, usize) {
     tx.reclaim(batch);
     batch.refill(&rx.pool, 1);
-    batch.spares_of(rx.pool.as_ptr()).1
+    batch.spares_of(rx.pool.as_ptr())
 }
 
 /// Whether all frames that the transmit ring takes as they are lie within a receive buffer, and are no shorter than a frame on the wire.

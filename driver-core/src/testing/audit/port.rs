@@ -16,6 +16,11 @@ impl Named<'_> {
         self.0.iter().find(|xstat| xstat.name == name).map(|xstat| xstat.value)
     }
 
+    /// Of all queues, and of all sets of counters that several queues share.
+    fn both(&self, direction: &str, after: &str) -> u64 {
+        ["q", "set"].map(|of| self.all(&format!("{direction}_{of}"), after)).iter().sum()
+    }
+
     /// Of all queues, or of all packet buffers.
     fn all(&self, before: &str, after: &str) -> u64 {
         let number =
@@ -39,14 +44,14 @@ pub(super) fn wrong(xstats: &[XStat], accounts: &Accounts, is_full: bool) -> Opt
         return Some(format!("{names} are {sum}, and the account says {account}"));
     }
     let good = named.one("rx_good_packets")?;
-    let (filled, dropped, missed) = (named.all("rx_q", "_packets"), named.all("rx_q", "_dropped"), named.all("rx_priority", "_dropped"));
+    let (filled, dropped, missed) = (named.both("rx", "_packets"), named.both("rx", "_dropped"), named.all("rx_priority", "_dropped"));
     let told = filled + dropped + missed;
     let text = format!("the port let {good} frames in: its queues got {filled}, {dropped} found no descriptor and {missed} no room");
     if told > good || told < good && !is_full {
         return Some(text);
     }
     let (sent, pauses) = (named.one("tx_good_packets")?, named.one("tx_xon_packets")? + named.one("tx_xoff_packets")?);
-    let queues = named.all("tx_q", "_packets");
+    let queues = named.both("tx", "_packets");
     if sent != queues + pauses {
         return Some(format!("the port sent {sent} frames: its queues {queues}, and it {pauses} pause frames itself"));
     }
