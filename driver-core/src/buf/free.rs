@@ -43,8 +43,22 @@ pub(super) struct Node {
 }
 
 impl Node {
-    fn new() -> Self {
-        Self { below: AtomicU64::new(0), others: core::array::from_fn(|_| AtomicU64::new(0)) }
+    /// Makes `count` nodes, all of zeros, in an empty vector.
+    #[cfg(not(all(test, loom)))]
+    fn fill(nodes: &mut Vec<Self>, count: usize) {
+        nodes.reserve_exact(count);
+        // At once: there are sixteen words for each buffer.
+        // SAFETY: the places are there, and a node of zeros is one.
+        unsafe {
+            nodes.as_mut_ptr().write_bytes(0, count);
+            nodes.set_len(count);
+        }
+    }
+
+    /// The same with the models' atomics, which are more than their values.
+    #[cfg(all(test, loom))]
+    fn fill(nodes: &mut Vec<Self>, count: usize) {
+        nodes.extend((0..count).map(|_| Self { below: AtomicU64::new(0), others: core::array::from_fn(|_| AtomicU64::new(0)) }));
     }
 }
 
@@ -59,7 +73,7 @@ pub(super) struct FreeList {
 impl FreeList {
     /// A list for `buffers` buffers with none of them in it. `nodes` is empty, with room for as many.
     pub(super) fn new(mut nodes: Vec<Node>, buffers: u32) -> Self {
-        nodes.extend((0..buffers).map(|_| Node::new()));
+        Node::fill(&mut nodes, buffers as usize);
         // The product, an even number, is more than every place, and the mask, an odd one, more than that.
         let mask = (u64::from(buffers) * BLOCK as u64 + 1).next_power_of_two() - 1;
         let list = Self { top: AtomicU64::new(0), mask, nodes };
