@@ -14,7 +14,7 @@ use crate::card::{Card, answers};
 use crate::health::registers;
 use crate::regs::{CTRL_EXT, CtrlExt, RXCTRL, Rxctrl, TDH, TDT};
 use crate::silence::silence;
-use crate::stats::{Counting, Look};
+use crate::stats::{Counting, Look, Queues};
 
 /// Link, filters, statistics and stop. Dropping it stops the card.
 pub type Control<F> = ControlCore<Manage<F>>;
@@ -24,15 +24,12 @@ pub struct Manage<F: PciFunction> {
     function: F,
     card: Card<F::Bar>,
     counting: Arc<Counting<F::Bar>>,
-    /// How many queues of either direction were turned on.
-    queues: u16,
 }
 
 impl<F: PciFunction> Manage<F> {
     /// A card whose counters were read just now.
-    pub(crate) fn new(function: F, card: Card<F::Bar>, settings: &Settings, counting: Arc<Counting<F::Bar>>) -> Self {
-        let (rx_queues, tx_queues) = (settings.rx().queue_count(), settings.tx().queue_count());
-        Self { function, card, counting, queues: rx_queues.max(tx_queues) }
+    pub(crate) fn new(function: F, card: Card<F::Bar>, counting: Arc<Counting<F::Bar>>) -> Self {
+        Self { function, card, counting }
     }
 }
 
@@ -127,6 +124,7 @@ impl<F: PciFunction> ControlKernel for Manage<F> {
 
     fn stop(&mut self, left: &mut dyn FnMut(u16, u32)) -> Result<Silence, ErrorKind> {
         self.counting.close();
-        silence(self.card.stop(&self.function, self.queues, left))
+        let Queues { rx, tx } = self.counting.queues();
+        silence(self.card.stop(&self.function, rx.max(tx), left))
     }
 }

@@ -150,7 +150,7 @@ impl<F: PciFunction> Ixgbe<F> {
                 let interrupt = hand_out(vectors, plan, &mut rx, &mut tx);
                 let Self { function, card, mut info, .. } = self;
                 info.used_caps = config::used_caps(&settings);
-                Ok(Started::new(Control::new(Manage::new(function, card, &settings, counting), info, settings, shared, interrupt), rx, tx, pool))
+                Ok(Started::new(Control::new(Manage::new(function, card, counting), info, settings, shared, interrupt), rx, tx, pool))
             }
             Err(kind) => Err(StartError::new(Error::new(&self.info.name, steps::STARTING, kind), self)),
         }
