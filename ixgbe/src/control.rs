@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use driver_core::device::control::{ControlCore, ControlKernel, TxPosition, why_all_ones};
-use driver_core::device::{Eeprom, ErrorKind, Link, Module, RegisterValue, RssConfig, RxMode, Settings, Stats, XStat};
+use driver_core::device::{Eeprom, ErrorKind, Link, Moderation, Module, RegisterValue, RssConfig, RxMode, Settings, Stats, XStat};
 use driver_core::ether::MacAddr;
 use driver_core::host::PciFunction;
 use driver_core::queue::QueueFault;
@@ -12,6 +12,7 @@ use driver_core::queue::core::{Silence, Totals};
 
 use crate::card::{Card, answers};
 use crate::health::registers;
+use crate::irq::Intervals;
 use crate::regs::{CTRL_EXT, CtrlExt, RXCTRL, Rxctrl, TDH, TDT};
 use crate::silence::silence;
 use crate::stats::{Counting, Look, Queues};
@@ -24,12 +25,13 @@ pub struct Manage<F: PciFunction> {
     function: F,
     card: Card<F::Bar>,
     counting: Arc<Counting<F::Bar>>,
+    intervals: Arc<Intervals>,
 }
 
 impl<F: PciFunction> Manage<F> {
     /// A card whose counters were read just now.
-    pub(crate) fn new(function: F, card: Card<F::Bar>, counting: Arc<Counting<F::Bar>>) -> Self {
-        Self { function, card, counting }
+    pub(crate) fn new(function: F, card: Card<F::Bar>, counting: Arc<Counting<F::Bar>>, intervals: Arc<Intervals>) -> Self {
+        Self { function, card, counting, intervals }
     }
 }
 
@@ -61,6 +63,11 @@ impl<F: PciFunction> ControlKernel for Manage<F> {
     fn set_rss(&mut self, rss: &RssConfig) -> Result<(), ErrorKind> {
         self.card.set_rss(rss);
         Ok(())
+    }
+
+    fn set_moderation(&mut self, moderation: Moderation, now: &Settings) -> Result<(), ErrorKind> {
+        self.intervals.set(moderation);
+        now.vectors().map_or(Ok(()), |plan| self.card.moderate_transmit(plan, moderation))
     }
 
     /// After a reset RXEN is off, and so is DRV_LOAD, which firmware and other drivers look at.

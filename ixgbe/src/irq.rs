@@ -1,23 +1,28 @@
 //! Interrupts by MSI-X: one vector a receive queue, one a transmit queue where the function has as many (31 pairs), and the control vector for the link and all
 //! else, which with 64 receive queues is the last queue's too (4.6.6.2, 7.3.1).
 
+use alloc::sync::Arc;
+use core::sync::atomic::{AtomicU32, Ordering};
+
 use driver_core::barrier;
-use driver_core::device::ErrorKind;
+use driver_core::device::{ErrorKind, Moderation, Pace};
 use driver_core::host::{Bar, VectorPlan};
 use driver_core::reg::NoSuchRegister;
 
 use crate::card::Card;
 use crate::regs::*;
 
-/// EITR.ITR_INTERVAL of the queues' vectors, bits 11:3 in units of 2 us at 10 Gbit/s: at most one interrupt in 10 us. A receive queue that is busy is polled
-/// and fires none, and neither does a transmit queue that has room.
-const QUEUE_INTERVAL: u32 = 5 << 3;
+/// EITR.ITR_INTERVAL (8.2.3.5.12): nine bits from bit 3 on. ITR-UNIT: of 2 us at 10 and 1 Gbit/s, and of 20 us at 100 Mbit/s.
+const ITR_SHIFT: u32 = 3;
+const ITR_UNIT_US: u32 = 2;
+/// The longest interval that EITR counts.
+pub(crate) const MAX_MODERATION_US: u32 = 511 * ITR_UNIT_US;
 /// OTHER-VECTOR: what the control vector tells of.
 const OTHER_CAUSES: Eicr = Eicr::LSC;
 
 impl<B: Bar> Card<B> {
     /// 4.6.6.2, "Operating with MSI-X". The queues' vectors stay masked until their queues are armed; the control vector is let through at once.
-    pub(crate) fn init_interrupts(&self, plan: VectorPlan) -> Result<(), ErrorKind> {
+    pub(crate) fn init_interrupts(&self, plan: VectorPlan, moderation: Moderation) -> Result<(), ErrorKind> {
         let bar = &self.bar;
         // "The software driver associates between interrupt causes and MSI-X vectors [...] by programming the IVAR[n] and IVAR_MISC registers"
         for (pair, ivar) in (0..).zip(IVAR.iter()) {
@@ -39,7 +44,7 @@ impl<B: Bar> Card<B> {
         EIAM_EX.at(1)?.write(bar, (queues >> 32) as u32);
         // "Set the interrupt throttling in EITR[n] and GPIE"
         for vector in plan.all_queues() {
-            set_interval(bar, vector, QUEUE_INTERVAL)?;
+            set_interval(bar, vector, moderation.first_us())?;
         }
         if plan.all_queues().all(|vector| vector != plan.control()) {
             set_interval(bar, plan.control(), 0)?;
@@ -50,6 +55,14 @@ impl<B: Bar> Card<B> {
         // "Software enables the required interrupt causes by setting the EIMS[n] registers."
         EIMS.write(bar, OTHER_CAUSES);
         self.flush();
+        Ok(())
+    }
+
+    /// 7.3.2: how far apart the transmit queues' interrupts are from now on. The receive queues do it for themselves, when they are armed ([`RxVector::keep_apart`]).
+    pub(crate) fn moderate_transmit(&self, plan: VectorPlan, moderation: Moderation) -> Result<(), ErrorKind> {
+        for vector in plan.all_queues().skip(plan.all_rx().count()) {
+            set_interval(&self.bar, vector, moderation.first_us())?;
+        }
         Ok(())
     }
 
@@ -70,7 +83,8 @@ fn let_through(bar: &impl Bar, vector: u16) {
     }
 }
 
-fn set_interval(bar: &impl Bar, vector: u16, interval: u32) -> Result<(), NoSuchRegister> {
+fn set_interval(bar: &impl Bar, vector: u16, interval_us: u32) -> Result<(), NoSuchRegister> {
+    let interval = interval_us.min(MAX_MODERATION_US).div_ceil(ITR_UNIT_US) << ITR_SHIFT;
     let eitr = match vector.checked_sub(24) {
         Some(behind) => EITR_FROM_24.at(behind.into()),
         None => EITR.at(vector.into()),
@@ -93,11 +107,66 @@ impl RxVector {
         Self(number.map_or(Self::NONE, u32::from))
     }
 
+    /// Keeps its interrupts as far apart as is best at the rate at which `frames` came so far, or as was set.
+    pub(crate) fn keep_apart(self, bar: &impl Bar, paced: &mut Paced, frames: u64, now_us: u64) {
+        if self.0 != Self::NONE
+            && let Some(interval_us) = paced.change(frames, now_us)
+            && let Err(missing) = set_interval(bar, self.0 as u16, interval_us)
+        {
+            log::error!("{missing}");
+        }
+    }
+
     /// Lets it fire: once, since it masks itself.
     pub(crate) fn let_through(self, bar: &impl Bar) {
         if self.0 != Self::NONE {
             let_through(bar, self.0 as u16);
         }
+    }
+}
+
+/// How far apart the interrupts of receive queues are, as it was set last: what the control handle writes and the queues read when they are armed.
+#[derive(Debug)]
+pub(crate) struct Intervals(AtomicU32);
+
+impl Intervals {
+    /// No interval: as the queues find it.
+    const ADAPTIVE: u32 = u32::MAX;
+
+    pub(crate) fn new(moderation: Moderation) -> Self {
+        let intervals = Self(AtomicU32::new(Self::ADAPTIVE));
+        intervals.set(moderation);
+        intervals
+    }
+
+    pub(crate) fn set(&self, moderation: Moderation) {
+        let interval_us = if let Moderation::Fixed { us } = moderation { us.min(MAX_MODERATION_US) } else { Self::ADAPTIVE };
+        self.0.store(interval_us, Ordering::Relaxed);
+    }
+}
+
+/// A receive queue's interval: found by its frames' rate, or as it was set. Only the queue writes its vector's EITR once it runs, so that no two threads do.
+#[derive(Debug)]
+pub(crate) struct Paced {
+    wanted: Arc<Intervals>,
+    pace: Pace,
+    /// What EITR was written with.
+    written_us: u32,
+}
+
+impl Paced {
+    /// Of a queue with a ring of so many descriptors, before it runs.
+    pub(crate) fn new(wanted: Arc<Intervals>, ring: u32) -> Self {
+        Self { wanted, pace: Pace::new(ring), written_us: u32::MAX }
+    }
+
+    /// The interval that is to be written, where it is another than is there: `frames` came so far, and it is `now_us`.
+    fn change(&mut self, frames: u64, now_us: u64) -> Option<u32> {
+        let interval_us = match self.wanted.0.load(Ordering::Relaxed) {
+            Intervals::ADAPTIVE => self.pace.interval_us(frames, now_us),
+            fixed_us => fixed_us,
+        };
+        (core::mem::replace(&mut self.written_us, interval_us) != interval_us).then_some(interval_us)
     }
 }
 

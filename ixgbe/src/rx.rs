@@ -12,7 +12,7 @@ use driver_core::queue::{QueueFault, RxHooked};
 use driver_core::ring::{BLOCK, RxRing, RxTakeError};
 
 use crate::desc::rx as bits;
-use crate::irq::RxVector;
+use crate::irq::{Paced, RxVector};
 use crate::queues::stop_rx;
 use crate::regs::STATUS;
 use crate::silence::silence;
@@ -30,6 +30,8 @@ pub struct Receive<B: Bar> {
     index: u16,
     /// Let through when the queue is armed.
     vector: RxVector,
+    /// How far apart its interrupts are.
+    paced: Paced,
     /// Bits of a descriptor that no frame is to show.
     hidden: u64,
     counting: Arc<Counting<B>>,
@@ -52,10 +54,11 @@ impl<B: Bar> Receive<B> {
         vector: Option<u16>,
         hidden: u64,
         counting: Arc<Counting<B>>,
+        paced: Paced,
     ) -> Self {
         let vector = RxVector::new(vector);
         // The card sets VP for every tagged frame; the tag is still in the frame, since stripping is off (section 7.4.3).
-        Self { ring, tail, bar, clock, index, vector, hidden: hidden | bits::VP | 0xffff << VLAN_SHIFT, counting, idle_looks: IDLE_LOOKS }
+        Self { ring, tail, bar, clock, index, vector, paced, hidden: hidden | bits::VP | 0xffff << VLAN_SHIFT, counting, idle_looks: IDLE_LOOKS }
     }
 
     /// The queue found nothing, and has time: without a control handle that is looked at, nobody else reads the card's counters before they are full.
@@ -170,6 +173,10 @@ impl<B: Bar> RxKernel for Receive<B> {
         let tail = self.ring.tail();
         barrier::before_doorbell();
         self.tail.ring(tail);
+    }
+
+    fn pace(&mut self, frames: u64) {
+        self.vector.keep_apart(&self.bar, &mut self.paced, frames, self.clock.now_us());
     }
 
     fn arm(&mut self) {

@@ -21,7 +21,7 @@ use crate::control::{Control, Manage};
 use crate::desc::{rx, rx_rules, tx_rules};
 use crate::error::HardwareError;
 use crate::id::{Model, VENDOR};
-use crate::irq::TxVector;
+use crate::irq::{Intervals, MAX_MODERATION_US, Paced, TxVector};
 use crate::queues::{RingAt, RxSetup};
 use crate::regs::{BAR_BYTES, RDT, TDT};
 use crate::rss;
@@ -103,6 +103,7 @@ pub fn open<F: PciFunction>(mut function: F, clock: Arc<dyn Clock>) -> Result<Ix
     info.ring_limits = MIN_RING..=MAX_RING;
     info.max_mtu = MAX_MTU;
     info.rss = rss::limits(model);
+    info.max_moderation_us = MAX_MODERATION_US;
     info.caps = DRIVEN | NOT_DRIVEN;
     // One for a receive queue, which tells of the link as well where it is the only one; transmit queues can do without.
     info.caps.set(Caps::INTERRUPTS, vectors(&function) > 0);
@@ -146,11 +147,11 @@ impl<F: PciFunction> Ixgbe<F> {
         settings.set_available_vectors(vectors(&self.function));
         match self.prepare(config, &settings).and_then(|queues| self.bring_up(&settings, queues)) {
             Ok(Up { queues, vectors }) => {
-                let Queues { mut rx, mut tx, pool, shared, plan, counting, .. } = queues;
+                let Queues { mut rx, mut tx, pool, shared, plan, counting, intervals, .. } = queues;
                 let interrupt = hand_out(vectors, plan, &mut rx, &mut tx);
                 let Self { function, card, mut info, .. } = self;
                 info.used_caps = config::used_caps(&settings);
-                Ok(Started::new(Control::new(Manage::new(function, card, counting), info, settings, shared, interrupt), rx, tx, pool))
+                Ok(Started::new(Control::new(Manage::new(function, card, counting, intervals), info, settings, shared, interrupt), rx, tx, pool))
             }
             Err(kind) => Err(StartError::new(Error::new(&self.info.name, steps::STARTING, kind), self)),
         }
@@ -174,6 +175,7 @@ impl<F: PciFunction> Ixgbe<F> {
             plan: settings.vectors(),
             shared: Shared::watched(self.card.clock.clone(), settings.tx().hang_us()),
             counting: Arc::new(Counting::of(&self.card, counted(settings))),
+            intervals: Arc::new(Intervals::new(settings.moderation())),
         };
         for index in 0..settings.rx().queue_count() {
             queues.add_rx(&self.card, settings, index, &mut memory)?;
@@ -239,7 +241,7 @@ impl<F: PciFunction> Ixgbe<F> {
         // "Enable interrupts (see Section 4.6.3.1)."
         let Some(plan) = queues.plan else { return Ok(Vectors::default()) };
         let vectors = self.function.enable_interrupts(plan.count())?;
-        self.card.init_interrupts(plan)?;
+        self.card.init_interrupts(plan, settings.moderation())?;
         Ok(vectors)
     }
 }
@@ -285,6 +287,7 @@ struct Queues<B: Bar> {
     plan: Option<VectorPlan>,
     shared: Shared,
     counting: Arc<Counting<B>>,
+    intervals: Arc<Intervals>,
 }
 
 impl<B: Bar> Queues<B> {
@@ -303,7 +306,8 @@ impl<B: Bar> Queues<B> {
         let max_frame_bytes = rx_limits(settings.mtu()).longest(true);
         let limits = RxLimits { max_frame_bytes, max_pieces: max_frame_bytes / self.pool.data_bytes() as usize + 1 };
         let vector = self.plan.and_then(|plan| plan.rx(index));
-        let kernel = Receive::new(ring, tail, card.bar.clone(), card.clock.clone(), index, vector, hidden, self.counting.clone());
+        let paced = Paced::new(self.intervals.clone(), len);
+        let kernel = Receive::new(ring, tail, card.bar.clone(), card.clock.clone(), index, vector, hidden, self.counting.clone(), paced);
         self.rx.push(Rx::new(kernel, self.shared.rx_seat(), index, limits));
         Ok(())
     }

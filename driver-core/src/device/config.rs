@@ -6,6 +6,7 @@ use core::ops::RangeInclusive;
 use crate::buf::pool::{BufPool, PoolConfig, PoolError};
 use crate::device::caps::Caps;
 use crate::device::info::{DeviceInfo, RxMode};
+use crate::device::moderation::Moderation;
 use crate::device::offloads::Offloads;
 use crate::device::rss::{RssConfig, RssError, RssLimits};
 use crate::ether::MIN_MTU;
@@ -40,6 +41,7 @@ pub struct Config {
     software: Caps,
     pool: Option<BufPool>,
     interrupts: bool,
+    moderation: Moderation,
 }
 
 impl Default for Config {
@@ -61,6 +63,7 @@ impl Config {
             software: Caps::SOFTWARE,
             pool: None,
             interrupts: false,
+            moderation: Moderation::default(),
         }
     }
 
@@ -107,6 +110,12 @@ impl Config {
     /// get one as well, for who waits for room, where the function has as many vectors.
     pub fn interrupts(self, wanted: bool) -> Self {
         Self { interrupts: wanted, ..self }
+    }
+
+    /// How far apart a queue's interrupts are at least. A device that cannot tell them apart by itself ([`DeviceInfo::max_moderation_us`] is 0) sends them as they come,
+    /// and the log says so where a fixed interval was asked for.
+    pub fn moderation(self, moderation: Moderation) -> Self {
+        Self { moderation, ..self }
     }
 
     /// As [`RxConfig::queues`].
@@ -171,6 +180,10 @@ impl Config {
     /// See [`Config::interrupts`].
     pub fn wants_interrupts(&self) -> bool {
         self.interrupts
+    }
+    /// See [`Config::moderation`].
+    pub fn wanted_moderation(&self) -> Moderation {
+        self.moderation
     }
 }
 
@@ -343,6 +356,13 @@ pub enum ConfigError {
     },
     /// The redirection table of receive side scaling.
     Rss(RssError),
+    /// How far apart interrupts are.
+    Moderation {
+        /// In microseconds.
+        asked_us: u32,
+        /// The most that the device counts.
+        max_us: u32,
+    },
     /// The function has too few interrupt vectors.
     Vectors {
         /// Vectors it has.
@@ -377,6 +397,9 @@ impl fmt::Display for ConfigError {
             }
             Self::PoolCount { buffers, needed } => write!(f, "the pool has {buffers} buffers, the queues need {needed}: make it larger"),
             Self::Rss(error) => error.fmt(f),
+            Self::Moderation { asked_us, max_us } => {
+                write!(f, "interrupts {asked_us} us apart asked for: take 0 to {max_us}, or `Moderation::Adaptive`")
+            }
             Self::Vectors { available, needed } => {
                 write!(f, "interrupts need {needed} vectors (one a receive queue), the function has {available}: ")?;
                 // One queue is the least.
@@ -406,13 +429,23 @@ pub struct Limits {
     pub vectors: u16,
     /// What it can do of receive side scaling.
     pub rss: RssLimits,
+    /// The longest interval between interrupts in microseconds; 0: it keeps none.
+    pub moderation_us: u32,
 }
 
 impl Limits {
     /// Those that the device tells, and as many interrupt vectors as the function has.
     pub fn of(info: &DeviceInfo, vectors: u16) -> Self {
         let (ring, mtu) = (info.ring_limits.clone(), MIN_MTU..=info.max_mtu);
-        Self { rx_queues: info.max_rx_queues, tx_queues: info.max_tx_queues, ring, mtu, vectors, rss: info.rss }
+        Self {
+            rx_queues: info.max_rx_queues,
+            tx_queues: info.max_tx_queues,
+            ring,
+            mtu,
+            vectors,
+            rss: info.rss,
+            moderation_us: info.max_moderation_us,
+        }
     }
 }
 
@@ -442,10 +475,19 @@ pub fn check(config: &Config, domain: &DmaDomain, limits: &Limits) -> Result<(),
         return Err(ConfigError::PoolDomain);
     }
     config.rss.check(&limits.rss, rx.queues).map_err(ConfigError::Rss)?;
+    check_moderation(config.moderation, limits.moderation_us)?;
     if config.interrupts && VectorPlan::new(rx.queues).within(limits.vectors).is_none() {
         return Err(ConfigError::Vectors { available: limits.vectors, needed: rx.queues });
     }
     Ok(())
+}
+
+/// That a device which keeps intervals of up to `max_us` keeps this one.
+pub(crate) fn check_moderation(asked: Moderation, max_us: u32) -> Result<(), ConfigError> {
+    match asked {
+        Moderation::Fixed { us: asked_us } if max_us > 0 && asked_us > max_us => Err(ConfigError::Moderation { asked_us, max_us }),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]

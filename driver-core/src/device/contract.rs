@@ -10,6 +10,7 @@ use crate::device::dump::RegisterValue;
 use crate::device::eeprom::Eeprom;
 use crate::device::error::{Error, StartError};
 use crate::device::info::{DeviceInfo, Link, RxMode};
+use crate::device::moderation::Moderation;
 use crate::device::module::Module;
 use crate::device::rss::RssConfig;
 use crate::device::settings::Settings;
@@ -128,6 +129,11 @@ pub trait NetDevice: Send {
     /// # Errors
     /// Where the device was started with one receive queue or has no such function, or the table names queues that it does not reach, or is of another length.
     fn set_rss(&mut self, rss: &RssConfig) -> Result<(), Error>;
+    /// Sets how far apart a queue's interrupts are at least; of a receive queue from the next time that it is armed.
+    ///
+    /// # Errors
+    /// Where the device was started without interrupts, cannot tell them apart by itself, or counts no interval as long.
+    fn set_moderation(&mut self, moderation: Moderation) -> Result<(), Error>;
     /// Counters since the start.
     fn stats(&mut self) -> Stats;
     /// Everything that the device and its driver count, by name, since the start; the same names in the same order each time. Of a device that was stopped or failed

@@ -6,12 +6,13 @@ use core::fmt;
 
 use crate::device::accounts::Accounts;
 use crate::device::caps::Caps;
-use crate::device::config::ConfigError;
+use crate::device::config::{ConfigError, check_moderation};
 use crate::device::contract::NetDevice;
 use crate::device::dump::RegisterValue;
 use crate::device::eeprom::Eeprom;
 use crate::device::error::{During, Error, ErrorKind, steps};
 use crate::device::info::{DeviceInfo, Link, RxMode};
+use crate::device::moderation::Moderation;
 use crate::device::module::Module;
 use crate::device::rss::RssConfig;
 use crate::device::settings::Settings;
@@ -50,6 +51,12 @@ const NO_RSS: ErrorKind = ErrorKind::Unsupported {
     instead: "start it with more than one receive queue, where `DeviceInfo::rss` says that it spreads over several",
 };
 
+/// The device sends interrupts as they come, or none.
+const NO_MODERATION: ErrorKind = ErrorKind::Unsupported {
+    what: "interrupts at intervals as it was started",
+    instead: "start it with interrupts, where `DeviceInfo::max_moderation_us` says that it keeps intervals; or poll, and sleep by the clock",
+};
+
 /// What a driver does to its device for a control handle. But for [`ControlKernel::stop`] and what reads no register, all of it is called while the device
 /// runs, and with addresses that were checked.
 pub trait ControlKernel: Send + 'static {
@@ -85,6 +92,14 @@ pub trait ControlKernel: Send + 'static {
     /// Where the device cannot.
     fn set_rss(&mut self, _: &RssConfig) -> Result<(), ErrorKind> {
         Err(NO_RSS)
+    }
+
+    /// Sets how far apart interrupts are, no farther than the device counts. Called where it keeps intervals and has interrupts alone.
+    ///
+    /// # Errors
+    /// Where the device cannot.
+    fn set_moderation(&mut self, _: Moderation, _now: &Settings) -> Result<(), ErrorKind> {
+        Err(NO_MODERATION)
     }
 
     /// Looks whether the device still is what the driver made it: [`QueueFault::Gone`], [`QueueFault::Reset`], [`QueueFault::NeedsReset`] if not.
@@ -170,6 +185,12 @@ impl<K: ControlKernel> ControlCore<K> {
     /// The handle of a device that has just come up, set as `settings` says.
     pub fn new(kernel: K, mut info: DeviceInfo, settings: Settings, shared: Shared, interrupt: Option<Box<dyn Interrupt>>) -> Self {
         info.software = settings.software();
+        if let Moderation::Fixed { us: 1.. } = settings.moderation()
+            && info.max_moderation_us == 0
+            && settings.vectors().is_some()
+        {
+            log::warn!("{}: it sends interrupts as they come: the interval that was asked for is not kept", info.name);
+        }
         Self { kernel, info, settings, shared, interrupt, link: Link::down(), carrier_changes: 0, positions: Vec::new() }
     }
 
@@ -349,6 +370,14 @@ impl<K: ControlKernel> NetDevice for ControlCore<K> {
         self.set(steps::SETTING_RSS, checked, |kernel, _| kernel.set_rss(&now), |settings| settings.set_rss(now.clone()))?;
         rss.warn(&self.info.name, &limits, queues);
         Ok(())
+    }
+
+    fn set_moderation(&mut self, moderation: Moderation) -> Result<(), Error> {
+        let max_us = self.info.max_moderation_us;
+        let has = max_us > 0 && self.settings.vectors().is_some();
+        let checked = if has { check_moderation(moderation, max_us).map_err(Into::into) } else { Err(NO_MODERATION) };
+        let remember = |settings: &mut Settings| settings.set_moderation(moderation);
+        self.set(steps::SETTING_MODERATION, checked, |kernel, now| kernel.set_moderation(moderation, now), remember)
     }
 
     fn stats(&mut self) -> Stats {

@@ -44,6 +44,8 @@ pub mod steps {
     pub const SETTING_MULTICAST: &str = "setting its multicast filters";
     /// Key, table and types of receive side scaling.
     pub const SETTING_RSS: &str = "setting how it spreads flows";
+    /// How far apart its interrupts are.
+    pub const SETTING_MODERATION: &str = "setting how far apart its interrupts are";
     /// Reading registers for who asks what they hold.
     pub const READING_REGISTERS: &str = "reading its registers";
     /// Reading what it keeps without power.

@@ -69,6 +69,9 @@ pub struct DeviceInfo {
     pub max_mtu: u32,
     /// What it can do of receive side scaling; over one queue where it can do nothing.
     pub rss: RssLimits,
+    /// The longest interval in microseconds that it keeps between a queue's interrupts by itself ([`Moderation`](crate::device::Moderation)); 0: it sends them as
+    /// they come.
+    pub max_moderation_us: u32,
     /// What the device offers.
     pub caps: Caps,
     /// What of it is in use; before the start, what is used where the configuration wants it.
@@ -95,6 +98,7 @@ impl DeviceInfo {
             ring_limits: 64..=4096,
             max_mtu: STANDARD_MTU,
             rss: RssLimits::default(),
+            max_moderation_us: 0,
             caps: Caps::empty(),
             used_caps: Caps::empty(),
             software: Caps::SOFTWARE,

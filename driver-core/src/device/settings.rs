@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use crate::device::caps::Caps;
 use crate::device::config::{Config, RxConfig, TxConfig};
 use crate::device::info::{DeviceInfo, RxMode};
+use crate::device::moderation::Moderation;
 use crate::device::offloads::Offloads;
 use crate::device::rss::RssConfig;
 use crate::ether::{FrameLimits, MacAddr, STANDARD_MTU};
@@ -25,6 +26,7 @@ pub struct Settings {
     offloads: Offloads,
     software: Caps,
     interrupts: bool,
+    moderation: Moderation,
     /// Interrupt vectors that the function has.
     available_vectors: u16,
     unicast: Vec<MacAddr>,
@@ -44,6 +46,7 @@ impl Settings {
             offloads: config.wanted_offloads(),
             software: config.wanted_software(),
             interrupts: config.wants_interrupts(),
+            moderation: config.wanted_moderation(),
             available_vectors: u16::MAX,
             unicast: Vec::new(),
             multicast: Vec::new(),
@@ -94,6 +97,10 @@ impl Settings {
         let plan = VectorPlan::new(self.rx.queue_count()).with_tx(self.tx.queue_count());
         plan.within(self.available_vectors).filter(|_| self.interrupts)
     }
+    /// How far apart a queue's interrupts are at least.
+    pub fn moderation(&self) -> Moderation {
+        self.moderation
+    }
     /// Which frames come in beside those for the device.
     pub fn rx_mode(&self) -> RxMode {
         self.rx.rx_mode()
@@ -126,6 +133,10 @@ impl Settings {
     /// The function has so many interrupt vectors.
     pub fn set_available_vectors(&mut self, available: u16) {
         self.available_vectors = available;
+    }
+    /// Interrupts are so far apart now.
+    pub fn set_moderation(&mut self, moderation: Moderation) {
+        self.moderation = moderation;
     }
     /// Flows are spread so now.
     pub fn set_rss(&mut self, rss: RssConfig) {

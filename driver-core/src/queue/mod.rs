@@ -13,6 +13,7 @@ pub(crate) mod poller;
 #[cfg(test)]
 mod poller_tests;
 pub(crate) mod refusal;
+mod spin;
 
 pub use crate::ring::{FrameView, Hook, QueueFault, RxHooked, Settled, SettledRest, TxHooked, Verdict, WhenFull};
 pub use cancel::Canceller;
@@ -21,3 +22,4 @@ pub use gate::{GateConfig, GateError, TxGate};
 pub use hook::PollWith;
 pub use poller::{NoInterrupt, PollError, Poller};
 pub use refusal::{Refusal, TxDrops};
+pub use spin::Spin;

@@ -6,6 +6,7 @@ use crate::buf::batch::Batch;
 use crate::host::pci::{Interrupt, PciError, PciErrorKind};
 use crate::queue::cancel::Canceller;
 use crate::queue::contract::{DEFAULT_BUDGET, RxQueue};
+use crate::queue::spin::{Spin, Spinning};
 use crate::ring::fault::QueueFault;
 
 /// How long a stalled queue sleeps before it looks for buffers again, in microseconds.
@@ -55,6 +56,7 @@ pub struct Poller<Q> {
     waits: u64,
     polls: u64,
     canceller: Option<Canceller>,
+    spinning: Spinning,
 }
 
 impl<Q: RxQueue> Poller<Q> {
@@ -66,13 +68,20 @@ impl<Q: RxQueue> Poller<Q> {
         if queue.interrupt().is_none() {
             return Err(NoInterrupt { queue });
         }
-        Ok(Self { queue, budget: DEFAULT_BUDGET, waits: 0, polls: 0, canceller: None })
+        Ok(Self { queue, budget: DEFAULT_BUDGET, waits: 0, polls: 0, canceller: None, spinning: Spinning::default() })
     }
 
     /// The same with another budget (at least 1).
     #[must_use]
     pub fn with_budget(mut self, budget: usize) -> Self {
         self.budget = budget.max(1);
+        self
+    }
+
+    /// The same that polls on for a while before it sleeps; without this it sleeps at once.
+    #[must_use]
+    pub fn with_spin(mut self, spin: Spin) -> Self {
+        self.spinning = Spinning::new(spin);
         self
     }
 
@@ -93,6 +102,10 @@ impl<Q: RxQueue> Poller<Q> {
         if received > 0 || batch.room() == 0 {
             return Ok(received);
         }
+        let received = self.spin(batch)?;
+        if received > 0 {
+            return Ok(received);
+        }
         // A frame that came between the poll and the arming fires no interrupt: `arm` looks once more.
         if self.queue.arm() {
             let received = self.poll(batch)?;
@@ -105,6 +118,21 @@ impl<Q: RxQueue> Poller<Q> {
             self.wait(timeout_us)?;
         }
         self.poll(batch)
+    }
+
+    /// Polls on, as long as it is to.
+    fn spin(&mut self, batch: &mut Batch) -> Result<usize, PollError> {
+        for _ in 0..self.spinning.polls() {
+            core::hint::spin_loop();
+            self.look_for_cancel()?;
+            let received = self.poll(batch)?;
+            if received > 0 {
+                self.spinning.found();
+                return Ok(received);
+            }
+        }
+        self.spinning.in_vain();
+        Ok(0)
     }
 
     /// What ends [`Poller::next`] from elsewhere, also one that waits without a limit. All of one poller's are the same.
@@ -245,3 +273,7 @@ impl<Q> fmt::Display for NoInterrupt<Q> {
 }
 
 impl<Q> core::error::Error for NoInterrupt<Q> {}
+
+#[cfg(all(test, loom))]
+#[path = "poller_loom_tests.rs"]
+mod loom_tests;

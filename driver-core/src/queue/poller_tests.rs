@@ -11,6 +11,7 @@ use crate::buf::pool::{BufPool, PoolConfig};
 use crate::host::pci::{Interrupt, PciError, WaitWaker};
 use crate::queue::contract::{RxCounters, RxQueue};
 use crate::queue::poller::{CANCEL_LOOK_US, PollError, Poller, STALL_US};
+use crate::queue::spin::Spin;
 use crate::ring::fault::QueueFault;
 use crate::testing::{FakeInterrupt, Trigger, domain};
 
@@ -82,6 +83,26 @@ fn frames_that_are_there_cost_no_wait() {
     assert_eq!(next(vec![3], vec![], None, 64), (3, vec![]));
     assert_eq!(next(vec![100], vec![], None, 64), (8, vec![]), "no more than the budget");
     assert_eq!(next(vec![0], vec![], None, 0), (0, vec![]), "a full batch is no reason to sleep");
+}
+
+#[test]
+fn a_queue_is_polled_on_for_a_while_before_anybody_sleeps() {
+    let run = |spin, polls: Vec<usize>, arms| {
+        let mut poller = Poller::new(script(polls, arms)).unwrap().with_spin(spin);
+        let received = poller.next(&mut Batch::new(8), None).unwrap();
+        (received, poller.counts())
+    };
+    assert_eq!(run(Spin::Polls(5), vec![0, 0, 0, 2], vec![]), (2, (4, 0)), "found in the third of five");
+    assert_eq!(run(Spin::Polls(2), vec![0, 0, 0, 2], vec![false]), (2, (4, 1)), "and where it was not, it slept");
+    assert_eq!(run(Spin::Adaptive { most: 100 }, vec![0, 0, 0, 2], vec![]), (2, (4, 0)));
+    let mut poller = Poller::new(script(vec![], vec![])).unwrap().with_spin(Spin::Polls(u32::MAX));
+    let canceller = poller.canceller().unwrap();
+    let cancels = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(if cfg!(miri) { 0 } else { 5 }));
+        canceller.cancel();
+    });
+    assert_eq!(poller.next(&mut Batch::new(8), None), Err(PollError::Cancelled), "who spins is cancelled too");
+    cancels.join().unwrap();
 }
 
 #[test]

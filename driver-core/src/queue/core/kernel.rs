@@ -161,6 +161,9 @@ pub trait RxKernel: fmt::Debug + Send {
     /// Rings the doorbell.
     fn ring_doorbell(&mut self);
 
+    /// Before the queue is armed: `frames` came since the start. A device that keeps its interrupts apart may find a better interval by that.
+    fn pace(&mut self, _frames: u64) {}
+
     /// Lets the queue's interrupt fire at the next frame.
     fn arm(&mut self);
 

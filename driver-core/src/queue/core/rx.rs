@@ -11,7 +11,7 @@ use crate::host::pci::Interrupt;
 use crate::queue::contract::{RxCounters, RxQueue};
 use crate::queue::core::kernel::{NotTaken, Piece, RxError, RxKernel, Taken};
 use crate::queue::core::lent::Stop;
-use crate::queue::core::seat::Seat;
+use crate::queue::core::seat::{Seat, Totals};
 use crate::ring::fault::QueueFault;
 use crate::ring::hook::RxHooked;
 use crate::ring::verdict::Settled;
@@ -310,6 +310,8 @@ impl<K: RxKernel> RxQueue for RxCore<K> {
             return false;
         }
         if self.interrupt.is_some() {
+            let Totals { packets, in_place, .. } = self.seat.tally().totals();
+            self.kernel.pace(packets + in_place);
             self.kernel.arm();
         }
         self.kernel.has_frames()

@@ -12,6 +12,7 @@ use crate::device::dump::RegisterValue;
 use crate::device::eeprom::Eeprom;
 use crate::device::error::Error;
 use crate::device::info::{DeviceInfo, Link, RxMode};
+use crate::device::moderation::Moderation;
 use crate::device::module::Module;
 use crate::device::rss::RssConfig;
 use crate::device::settings::Settings;
@@ -76,6 +77,9 @@ impl<C: NetDevice + 'static> NetDevice for AuditedControl<C> {
     }
     fn set_multicast_filters(&mut self, addresses: &[MacAddr]) -> Result<(), Error> {
         (**self).set_multicast_filters(addresses)
+    }
+    fn set_moderation(&mut self, moderation: Moderation) -> Result<(), Error> {
+        (**self).set_moderation(moderation)
     }
     fn set_rss(&mut self, rss: &RssConfig) -> Result<(), Error> {
         (**self).set_rss(rss)

@@ -14,6 +14,7 @@ use crate::device::dump::RegisterValue;
 use crate::device::eeprom::Eeprom;
 use crate::device::error::{Error, ErrorKind};
 use crate::device::info::{Link, RxMode};
+use crate::device::moderation::Moderation;
 use crate::device::module::Module;
 use crate::device::rss::RssConfig;
 use crate::device::settings::Settings;
@@ -134,6 +135,9 @@ impl NetDevice for Card {
         Ok(())
     }
     fn set_multicast_filters(&mut self, _: &[MacAddr]) -> Result<(), Error> {
+        Ok(())
+    }
+    fn set_moderation(&mut self, _: Moderation) -> Result<(), Error> {
         Ok(())
     }
     fn set_rss(&mut self, _: &RssConfig) -> Result<(), Error> {
