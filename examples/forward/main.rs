@@ -2,6 +2,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod modes;
 mod turns;
 mod way;
 
@@ -11,8 +12,9 @@ use std::time::Duration;
 
 use barewire::sim::wire::traffic::{Flow, FlowTotals, TrafficConfig, pair};
 use barewire::{Config, Device, Error, Host, RxMode, SpecError, Stats};
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use common::{Run, finish, longest_mtu, say, warn};
+use modes::{Mode, Used};
 use way::{Way, received};
 
 /// Flows for each queue that the generators make unless told otherwise.
@@ -53,6 +55,12 @@ struct Args {
     /// How many flows the generators make, of UDP over IPv4, each with an order of its own; without it 32 a queue, or frames of no protocol with one queue
     #[arg(long, value_name = "N", conflicts_with = "devices", value_parser = clap::value_parser!(u16).range(1..=64_511))]
     flows: Option<u16>,
+    /// How each queue's thread waits for frames; reports the processors' time, and with generators the frames' latency
+    #[arg(long, value_enum)]
+    mode: Option<Mode>,
+    /// How many frames a second each generator makes; without it as fast as the card takes them
+    #[arg(long, value_name = "N", conflicts_with = "devices", value_parser = clap::value_parser!(u64).range(1..))]
+    rate: Option<u64>,
     /// The longest payload of a frame; without it up to 9710, as both devices take it
     #[arg(long, value_name = "BYTES")]
     mtu: Option<u32>,
@@ -63,7 +71,7 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<bool, Error> {
-    let is_stepped = args.devices.is_empty() && !args.threads && args.queues == 1;
+    let is_stepped = args.devices.is_empty() && !args.threads && args.queues == 1 && args.mode.is_none();
     let mut host = if is_stepped { Host::stepped() } else { Host::new() };
     let ([a, b], flows) = match args.devices.as_slice() {
         [a, b] => ([host.open(a)?, host.open(b)?], None),
@@ -71,15 +79,18 @@ fn run(args: &Args) -> Result<bool, Error> {
     };
     let mtu = args.mtu.unwrap_or_else(|| longest_mtu(&[&a, &b]));
     let config = Config::new().mtu(mtu).rx_mode(RxMode::all()).rx_queues(args.queues).tx_queues(args.queues);
+    let config = config.interrupts(args.mode.is_some_and(|mode| mode != Mode::Poll));
     // Both are open by now, so that they share a pool: each sends what the other received as it would its own.
     let (mut a, mut b) = (a.start(&config)?, b.start(&config)?);
     let mut run = Run::new(args.seconds.or((flows.is_some() && args.count.is_none()).then_some(Duration::from_secs(5))));
     run.wait_for_links(&mut [&mut a, &mut b]);
 
     let mut pairs = Way::pairs(&mut a, &mut b, args.batch.into());
-    let mut outcome = match &mut pairs[..] {
-        [ways] => turns::alone(&mut run, ways, &mut a, &mut b, flows.as_ref()),
-        pairs => turns::on_threads(&mut run, pairs, &mut a, &mut b, flows.as_ref()),
+    let mut used = None;
+    let mut outcome = match (&mut pairs[..], args.mode) {
+        (pairs, Some(mode)) => turns::by_mode(&mut run, pairs, mode, &mut a, &mut b, flows.as_ref()).map(|threads| used = Some((mode, threads))),
+        ([ways], None) => turns::alone(&mut run, ways, &mut a, &mut b, flows.as_ref()),
+        (pairs, None) => turns::on_threads(&mut run, pairs, &mut a, &mut b, flows.as_ref()),
     };
     // What comes from here on is not this run's.
     let end = [a.control.stats(), b.control.stats()];
@@ -93,6 +104,9 @@ fn run(args: &Args) -> Result<bool, Error> {
     // The same for the same frames and the same seed; the machine's time is not.
     let simulated_us = is_stepped.then(|| host.clock().now_us());
     print_queues(&pairs, &names);
+    if let Some((mode, used)) = used {
+        print_mode(mode, used, seconds, flows.as_ref());
+    }
     let is_whole = print_result(&pairs, flows.as_ref(), &totals, seconds, simulated_us);
     ended.map(|()| is_whole)
 }
@@ -100,7 +114,8 @@ fn run(args: &Args) -> Result<bool, Error> {
 /// Two simulated cards: what the wire of one generates, the wire of the other expects.
 fn with_traffic(host: &mut Host, args: &Args) -> Result<([Device; 2], [Arc<Flow>; 2]), Error> {
     let mut config = TrafficConfig::default();
-    (config.frame_bytes, config.count) = (args.size, args.count);
+    (config.frame_bytes, config.count, config.rate_pps) = (args.size, args.count, args.rate);
+    config.latency = args.mode.is_some();
     let many = if args.queues > 1 { args.queues * FLOWS_A_QUEUE } else { 0 };
     config.udp_flows = args.flows.unwrap_or(many);
     let wrong_size = |error| SpecError::new("--size", format!("{error}"));
@@ -122,12 +137,27 @@ fn print_queues(pairs: &[[Way; 2]], [a, b]: &[String; 2]) {
     }
 }
 
+/// Prints what the threads took, and how long the generators' frames: from one wire to the other, so that the cards' part is in it.
+fn print_mode(mode: Mode, used: Used, seconds: f64, flows: Option<&[Arc<Flow>; 2]>) {
+    let name = mode.to_possible_value().map_or(String::new(), |value| value.get_name().to_owned());
+    let Used { cpu, polls, sleeps } = used;
+    let both = flows.and_then(|[there, back]| Some(there.latency()?.and(&back.latency()?)));
+    let us = |time: Option<u64>| time.map_or("unknown".into(), |us| us.to_string());
+    let [min, p50, p99, max] = match &both {
+        Some(latency) => [latency.min_us(), latency.quantile_us(0.5), latency.quantile_us(0.99), latency.max_us()],
+        None => [None; 4],
+    }
+    .map(us);
+    let cpu = cpu.as_secs_f64() / seconds;
+    say(format_args!("mode={name} cpu={cpu:.3} polls={polls} sleeps={sleeps} latency_us min={min} p50={p50} p99={p99} max={max}"));
+}
+
 /// Prints the last line, and says whether nothing was lost, corrupted or reordered.
 fn print_result(pairs: &[[Way; 2]], flows: Option<&[Arc<Flow>; 2]>, [a, b]: &[Stats; 2], seconds: f64, simulated_us: Option<u64>) -> bool {
     // What a queue took and the card did not send has not been forwarded.
     let sent = |direction: usize| pairs.iter().map(|ways| ways[direction].sent()).sum::<u64>();
     let forwarded = sent(0).min(b.tx_packets) + sent(1).min(a.tx_packets);
-    let refused: u64 = pairs.iter().flatten().map(|way| way.refused.frames()).sum();
+    let refused: u64 = pairs.iter().flatten().map(|way| way.out.refused.frames()).sum();
     let missed = a.rx_missed().zip(b.rx_missed()).map_or("unknown".into(), |(a, b)| (a + b).to_string());
     let mpps = forwarded as f64 / seconds / 1e6;
     let Some([into_a, into_b]) = flows.map(|flows| flows.each_ref().map(|flow| flow.totals())) else {

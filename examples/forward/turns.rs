@@ -9,6 +9,7 @@ use barewire::sim::wire::traffic::Flow;
 use barewire::{Error, Port, Stats, TxQueue};
 
 use crate::common::{DRAIN_LIMIT, Drained, Rest, Run};
+use crate::modes::{self, Mode, Used};
 use crate::way::{Way, received};
 
 /// How often the thread that looks after the ports does so, where others forward.
@@ -54,24 +55,61 @@ fn is_idle(ways: &[Way; 2], moved: usize) -> bool {
 /// What the thread of a pair tells. Each in cache lines of its own.
 #[derive(Default)]
 #[repr(align(128))]
-struct Sign {
+pub(crate) struct Sign {
     /// Frames that came or went.
     moved: AtomicU64,
     /// The last question that it has answered: since it was asked, there was nothing to do once.
     idle: AtomicU64,
 }
 
+impl Sign {
+    /// So many frames came or went so far.
+    pub(crate) fn moved(&self, all: u64) {
+        self.moved.store(all, Ordering::Release);
+    }
+
+    /// There was nothing to do, since the question was `asked`.
+    pub(crate) fn idle(&self, asked: u64) {
+        self.idle.store(asked, Ordering::Release);
+    }
+}
+
 /// The same with a thread for each pair of queues.
 pub(crate) fn on_threads(run: &mut Run, pairs: &mut [[Way; 2]], a: &mut Port, b: &mut Port, flows: Option<&[Arc<Flow>; 2]>) -> Result<(), Error> {
-    let signs: Vec<_> = pairs.iter().map(|_| Sign::default()).collect();
+    watched(run, pairs.iter_mut().collect(), work, a, b, flows).map(|_| ())
+}
+
+/// The same with a thread for each direction of each pair, which waits as `mode` says. Returns what the threads took.
+pub(crate) fn by_mode(
+    run: &mut Run,
+    pairs: &mut [[Way; 2]],
+    mode: Mode,
+    a: &mut Port,
+    b: &mut Port,
+    flows: Option<&[Arc<Flow>; 2]>,
+) -> Result<Used, Error> {
+    let work = move |way: &mut Way, sign: &Sign, stop: &AtomicBool, question: &AtomicU64| modes::work(way, mode, sign, stop, question);
+    let used = watched(run, pairs.iter_mut().flatten().collect(), work, a, b, flows)?;
+    Ok(used.into_iter().fold(Used::default(), Used::and))
+}
+
+/// A thread that does `work` for each of `items`, while this one looks after the ports.
+fn watched<T: Send, R: Send>(
+    run: &mut Run,
+    items: Vec<&mut T>,
+    work: impl Fn(&mut T, &Sign, &AtomicBool, &AtomicU64) -> Result<R, Error> + Copy + Send,
+    a: &mut Port,
+    b: &mut Port,
+    flows: Option<&[Arc<Flow>; 2]>,
+) -> Result<Vec<R>, Error> {
+    let signs: Vec<_> = items.iter().map(|_| Sign::default()).collect();
     let (stop, question) = (AtomicBool::new(false), AtomicU64::new(0));
     thread::scope(|scope| {
         let (stop, question) = (&stop, &question);
-        let spawn = |(ways, sign)| scope.spawn(move || work(ways, sign, stop, question));
-        let threads: Vec<_> = pairs.iter_mut().zip(&signs).map(spawn).collect();
+        let threads: Vec<_> = items.into_iter().zip(&signs).map(|(item, sign)| scope.spawn(move || work(item, sign, stop, question))).collect();
         watch(run, a, b, flows, &signs, question, || threads.iter().any(ScopedJoinHandle::is_finished));
         stop.store(true, Ordering::Relaxed);
-        threads.into_iter().try_for_each(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
     })
 }
 
@@ -83,10 +121,10 @@ fn work(ways: &mut [Way; 2], sign: &Sign, stop: &AtomicBool, question: &AtomicU6
         let moved = turn(ways)?;
         if moved > 0 {
             all += moved as u64;
-            sign.moved.store(all, Ordering::Release);
+            sign.moved(all);
         }
         if is_idle(ways, moved) {
-            sign.idle.store(asked, Ordering::Release);
+            sign.idle(asked);
         }
         rest.unless(moved > 0);
     }
@@ -149,6 +187,6 @@ pub(crate) fn drain(run: &mut Run, pairs: &mut [[Way; 2]], a: &mut Port, b: &mut
 /// Whether all that was received has left the port at the other end.
 fn are_sent(pairs: &mut [[Way; 2]], direction: usize, to: &mut Port) -> bool {
     let is_empty = pairs.iter().all(|ways| ways[direction].batch.is_empty());
-    let mut queues: Vec<&mut dyn TxQueue> = pairs.iter_mut().map(|ways| &mut *ways[direction].tx as _).collect();
+    let mut queues: Vec<&mut dyn TxQueue> = pairs.iter_mut().map(|ways| &mut *ways[direction].out.tx as _).collect();
     is_empty && to.are_outputs_over(&mut queues)
 }

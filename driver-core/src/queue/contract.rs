@@ -100,29 +100,37 @@ pub trait RxQueue: Send {
     fn hook_end(&mut self, _settled: &Settled, _batch: &mut Batch) {}
 }
 
-impl<Q: RxQueue + ?Sized> RxQueue for Box<Q> {
-    fn poll(&mut self, batch: &mut Batch, budget: usize) -> usize {
-        (**self).poll(batch, budget)
-    }
-    fn arm(&mut self) -> bool {
-        (**self).arm()
-    }
-    fn interrupt(&mut self) -> Option<&mut dyn Interrupt> {
-        (**self).interrupt()
-    }
-    fn fault(&self) -> Option<QueueFault> {
-        (**self).fault()
-    }
-    fn counters(&self) -> RxCounters {
-        (**self).counters()
-    }
-    fn hook_begin(&mut self) -> RxHooked<'_> {
-        (**self).hook_begin()
-    }
-    fn hook_end(&mut self, settled: &Settled, batch: &mut Batch) {
-        (**self).hook_end(settled, batch);
-    }
+/// A queue that is lent, or that is somewhere else, is one.
+macro_rules! held {
+    ($($holder:ty),*) => {
+        $(
+            impl<Q: RxQueue + ?Sized> RxQueue for $holder {
+                fn poll(&mut self, batch: &mut Batch, budget: usize) -> usize {
+                    (**self).poll(batch, budget)
+                }
+                fn arm(&mut self) -> bool {
+                    (**self).arm()
+                }
+                fn interrupt(&mut self) -> Option<&mut dyn Interrupt> {
+                    (**self).interrupt()
+                }
+                fn fault(&self) -> Option<QueueFault> {
+                    (**self).fault()
+                }
+                fn counters(&self) -> RxCounters {
+                    (**self).counters()
+                }
+                fn hook_begin(&mut self) -> RxHooked<'_> {
+                    (**self).hook_begin()
+                }
+                fn hook_end(&mut self, settled: &Settled, batch: &mut Batch) {
+                    (**self).hook_end(settled, batch);
+                }
+            }
+        )*
+    };
 }
+held!(Box<Q>, &mut Q);
 
 /// One transmit queue, owned by the thread that submits to it.
 pub trait TxQueue: Send {

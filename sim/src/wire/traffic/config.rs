@@ -24,12 +24,14 @@ pub struct TrafficConfig {
     pub count: Option<u64>,
     /// Generate whether the card has a free descriptor or not. The card counts what it drops ("missed"); hand that number to [`FlowTotals::lost`](super::FlowTotals::lost).
     pub flood: bool,
+    /// Time each frame from its generator to its checker: [`Flow::latency`](super::Flow::latency).
+    pub latency: bool,
 }
 
 impl Default for TrafficConfig {
     /// Frames of 60 bytes as fast as the card takes them, until stopped, to cards that receive any address.
     fn default() -> Self {
         let macs = [[2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]];
-        Self { frame_bytes: MIN_BYTES, flow: 1, macs, udp_flows: 0, rate_pps: None, count: None, flood: false }
+        Self { frame_bytes: MIN_BYTES, flow: 1, macs, udp_flows: 0, rate_pps: None, count: None, flood: false, latency: false }
     }
 }

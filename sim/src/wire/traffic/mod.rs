@@ -5,6 +5,7 @@
 
 mod config;
 mod format;
+mod latency;
 mod sequence;
 mod udp;
 
@@ -17,16 +18,19 @@ use driver_core::host::Clock;
 
 use super::{Sent, Wire, WireError};
 use format::Format;
+use latency::Stamps;
 use sequence::{Order, Sequence};
 use udp::{MAX_FLOWS, UdpFormat};
 
 pub use config::{MAX_BYTES, MIN_BYTES, TrafficConfig};
+pub use latency::Latency;
 
 /// One direction of a [`pair`]: written by its generator and its checker, read by the application at any time.
 #[derive(Debug)]
 pub struct Flow {
     generator: Generated,
     checker: Checked,
+    stamps: Option<Stamps>,
 }
 
 /// What the generator writes. In a cache line of its own, since the checker runs on another card's thread.
@@ -89,13 +93,19 @@ impl Add for FlowTotals {
 }
 
 impl Flow {
-    fn new() -> Arc<Self> {
-        Arc::new(Self { generator: Generated { running: AtomicBool::new(true), frames: AtomicU64::new(0) }, checker: Checked::default() })
+    fn new(config: &TrafficConfig) -> Arc<Self> {
+        let generator = Generated { running: AtomicBool::new(true), frames: AtomicU64::new(0) };
+        Arc::new(Self { generator, checker: Checked::default(), stamps: config.latency.then(Stamps::new) })
     }
 
     /// Generates no further frame; what is on the way still arrives.
     pub fn stop(&self) {
         self.generator.running.store(false, Ordering::Relaxed);
+    }
+
+    /// How long the frames took that have arrived; `None` where they were not to be timed ([`TrafficConfig::latency`]).
+    pub fn latency(&self) -> Option<Latency> {
+        self.stamps.as_ref().map(Stamps::latency)
     }
 
     /// The counters now.
@@ -165,14 +175,15 @@ impl Awaited {
         }
     }
 
-    /// What it means that a frame arrives; `None`: it is not intact.
+    /// What it means that a frame arrives, and its number among all; `None`: it is not intact.
     #[inline]
-    fn arrived(&mut self, frame: &[u8]) -> Option<Order> {
+    fn arrived(&mut self, frame: &[u8]) -> Option<(Order, u64)> {
         match self {
-            Self::Plain(format, sequence) => format.check(frame).map(|number| sequence.arrived(number)),
+            Self::Plain(format, sequence) => format.check(frame).map(|number| (sequence.arrived(number), number)),
             Self::OfFlows(format, sequences) => {
                 let (flow, number) = format.check(frame)?;
-                Some(sequences.get_mut(usize::from(flow))?.arrived(number))
+                let order = sequences.get_mut(usize::from(flow))?.arrived(number);
+                Some((order, number * u64::from(format.flows()) + u64::from(flow)))
             }
         }
     }
@@ -193,7 +204,7 @@ pub fn pair(config: &TrafficConfig, clock: &Arc<dyn Clock>) -> Result<([Traffic;
     if config.rate_pps == Some(0) {
         return Err(WireError::option("a rate of 0 frames a second: give at least 1, or none for as fast as possible"));
     }
-    let flows = [Flow::new(), Flow::new()];
+    let flows = [Flow::new(config), Flow::new(config)];
     let formats = [Frames::new(config, 0), Frames::new(config, 1)];
     let wire = |direction: usize| Traffic {
         config: config.clone(),
@@ -223,10 +234,15 @@ impl Traffic {
 impl Wire for Traffic {
     fn send(&mut self, frame: &[u8]) -> Sent {
         let checked = &self.expects.checker;
-        let Some(order) = self.awaited.arrived(frame) else {
+        let Some((order, number)) = self.awaited.arrived(frame) else {
             count(&checked.corrupted, 1);
             return Sent::Taken;
         };
+        if let Some(stamps) = &self.expects.stamps
+            && !matches!(order, Order::Again)
+        {
+            stamps.arrived(number, self.clock.now_us());
+        }
         match order {
             Order::Next => count(&checked.intact, 1),
             Order::Ahead(skipped) => {
@@ -249,6 +265,9 @@ impl Wire for Traffic {
         }
         // Counted before the frame is out, so that it never arrives before it was generated.
         count(&self.generates.generator.frames, 1);
+        if let Some(stamps) = &self.generates.stamps {
+            stamps.made(self.next, self.clock.now_us());
+        }
         self.made.fill(self.next, frame);
         self.next += 1;
         true
