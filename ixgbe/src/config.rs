@@ -27,6 +27,7 @@ pub(crate) const DRIVEN: Caps = Caps::RX_CHECKSUM
     .union(Caps::RX_FILTERS)
     .union(Caps::SET_MAC)
     .union(Caps::LINK_STATE)
+    .union(Caps::FLOW_CONTROL)
     .union(Caps::TX_COUNT);
 /// What the card can do beside it.
 pub(crate) const NOT_DRIVEN: Caps = Caps::TX_CHECKSUM
@@ -36,7 +37,6 @@ pub(crate) const NOT_DRIVEN: Caps = Caps::TX_CHECKSUM
     .union(Caps::TX_SEGMENTATION)
     .union(Caps::RX_COALESCING)
     .union(Caps::FLOW_STEERING)
-    .union(Caps::FLOW_CONTROL)
     .union(Caps::SR_IOV);
 /// Buffers of a pool of the device's own beside those that the queues hold: for batches and for frames in the application's hands.
 const SPARE_BUFFERS: u32 = 1024;
@@ -71,6 +71,7 @@ pub(crate) fn used_caps(settings: &Settings) -> Caps {
     caps.set(Caps::RX_CHECKSUM, settings.offloads().contains(Offloads::RX_CHECKSUM));
     caps.set(Caps::RX_SCATTER, settings.offloads().contains(Offloads::RX_SCATTER));
     caps.set(Caps::RSS, settings.rx().queue_count() > 1);
+    caps.set(Caps::FLOW_CONTROL, !settings.flow_control().is_empty());
     caps.set(Caps::INTERRUPTS, settings.vectors().is_some());
     caps
 }

@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use driver_core::device::control::{ControlCore, ControlKernel, TxPosition, why_all_ones};
-use driver_core::device::{Eeprom, ErrorKind, Link, Moderation, Module, RegisterValue, RssConfig, RxMode, Settings, Stats, XStat};
+use driver_core::device::{Eeprom, ErrorKind, FlowControl, Link, Moderation, Module, RegisterValue, RssConfig, RxMode, Settings, Stats, XStat};
 use driver_core::ether::MacAddr;
 use driver_core::host::PciFunction;
 use driver_core::queue::QueueFault;
@@ -63,6 +63,10 @@ impl<F: PciFunction> ControlKernel for Manage<F> {
     fn set_rss(&mut self, rss: &RssConfig) -> Result<(), ErrorKind> {
         self.card.set_rss(rss);
         Ok(())
+    }
+
+    fn set_flow_control(&mut self, flow_control: FlowControl) -> Result<(), ErrorKind> {
+        self.card.set_flow_control(flow_control)
     }
 
     fn set_moderation(&mut self, moderation: Moderation, now: &Settings) -> Result<(), ErrorKind> {

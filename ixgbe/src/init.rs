@@ -14,24 +14,13 @@ const SECRX_US: u64 = 100_000;
 const TXPB_KB: u32 = 0xa0;
 /// TXPBTHRESH: what stays free for one frame of the largest size, in KB.
 const TX_FRAME_KB: u32 = 10;
-/// 4.6.3.2: "Typically, `FCRTH[n]` default value should be equal to `RXPBSIZE[n]`-0x6000."
-const FCRTH_BELOW_BYTES: u32 = 0x6000;
 
 impl<B: Bar> Card<B> {
-    /// 4.6.3.2, general configuration. NO-PAUSE: no flow control in either direction.
-    pub(crate) fn init_general(&self) -> Result<(), ErrorKind> {
-        let bar = &self.bar;
-        // "If flow control is not enabled, these registers should be written with 0x0."
-        for register in FCTTV.iter().chain(FCRTL.iter()) {
-            register.write(bar, 0);
-        }
-        FCRTV.write(bar, 0);
-        FCCFG.write(bar, 0);
-        // "FCRTH[n].RTH fields must be set by default regardless if flow control is enabled or not." FCRTH-BYTES: the field holds bytes.
-        FCRTH.at(0)?.write(bar, self.model.rx_packet_buffer_kb() * 1024 - FCRTH_BELOW_BYTES);
-        MFLCN.modify(bar, |v| (v - (Mflcn::RPFCE | Mflcn::RFCE)) | Mflcn::DPF);
+    /// 4.6.3.2, general configuration. NO-PAUSE: no flow control unless it is asked for.
+    pub(crate) fn init_general(&self, settings: &Settings) -> Result<(), ErrorKind> {
+        self.set_flow_control(settings.flow_control())?;
         // "Set bit 16 of the CTRL_EXT register" (4.6.7).
-        CTRL_EXT.modify(bar, |v| v | CtrlExt::NS_DIS);
+        CTRL_EXT.modify(&self.bar, |v| v | CtrlExt::NS_DIS);
         Ok(())
     }
 

@@ -53,6 +53,7 @@ pub mod id;
 mod init;
 mod irq;
 mod link;
+mod pause;
 mod phy;
 mod queues;
 pub mod regs;

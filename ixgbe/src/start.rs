@@ -9,7 +9,7 @@ use driver_core::buf::{BufPool, PoolConfig};
 use driver_core::device::config::Limits;
 use driver_core::device::control::{hand_out, take_back};
 use driver_core::device::error::steps;
-use driver_core::device::{Caps, Config, DeviceInfo, During, Error, ErrorKind, NetDriver, Offloads, Settings, Shared};
+use driver_core::device::{Caps, Config, DeviceInfo, During, Error, ErrorKind, NetDriver, Offloads, Settings, Shared, warn};
 use driver_core::host::{Bar, Clock, PciFunction, RegSpace, VectorPlan, Vectors};
 use driver_core::queue::TxGate;
 use driver_core::queue::core::RxLimits;
@@ -160,7 +160,7 @@ impl<F: PciFunction> Ixgbe<F> {
     /// Everything that touches memory and not the card: checks, pool, rings.
     fn prepare(&mut self, config: &Config, settings: &Settings) -> Result<Queues<F::Bar>, ErrorKind> {
         config::check(config, settings, self.function.dma(), &Limits::of(&self.info, vectors(&self.function)))?;
-        config.rss_config().warn(&self.info.name, &self.info.rss, settings.rx().queue_count());
+        warn(config, &self.info);
         let pool = match config.given_pool() {
             Some(pool) => pool.clone(),
             None => BufPool::new(self.function.dma(), config::own_pool(settings))?,
@@ -214,7 +214,7 @@ impl<F: PciFunction> Ixgbe<F> {
         unsafe { self.function.allow_dma() }?;
         card.allow_master();
         // 4.6.3.2
-        card.init_general()?;
+        card.init_general(settings)?;
         // "Setup the PHY and the link (see Section 4.6.4)."
         card.start_link()?;
         // "Initialize all statistical counters (see Section 4.6.5)."
@@ -299,8 +299,8 @@ impl<B: Bar> Queues<B> {
             ring: RingAt { iova: ring.iova(), len: ring.len() },
             tail: ring.tail(),
             buffer_kb: buffer_kb(self.pool.data_bytes())?,
-            // DROP: with several queues a full one must not hold up the others; alone, it may use the packet buffer.
-            drop: settings.rx().queue_count() > 1,
+            // DROP
+            drop: settings.drops(index),
         });
         let tail = card.bar.doorbell(RDT.at(index.into())?.offset())?;
         let max_frame_bytes = rx_limits(settings.mtu()).longest(true);

@@ -4,7 +4,7 @@ mod common;
 
 use common::{Card, Liar, MAC, frame, received, refused};
 use driver_core::buf::{Batch, Checksum, PoolConfig};
-use driver_core::device::{Caps, Config, ConfigError, ErrorKind, NetDevice, Offloads};
+use driver_core::device::{Caps, Config, ConfigError, ErrorKind, FlowControl, NetDevice, Offloads};
 use driver_core::offload::Work;
 use driver_core::queue::{Refusal, RxQueue, TxQueue, TxState};
 
@@ -80,12 +80,16 @@ fn what_is_in_use_is_told() {
         | Caps::RX_FILTERS
         | Caps::SET_MAC
         | Caps::LINK_STATE
+        | Caps::FLOW_CONTROL
         | Caps::TX_COUNT;
     assert_eq!((opened.info().used_caps, opened.info().caps.contains(driven)), (driven, true));
     let started = opened.start(&Config::new().offloads(Offloads::empty())).unwrap();
-    assert_eq!(started.control.info().unused_caps() & driven, Caps::RX_CHECKSUM | Caps::RX_SCATTER | Caps::RSS | Caps::INTERRUPTS);
+    assert_eq!(
+        started.control.info().unused_caps() & driven,
+        Caps::RX_CHECKSUM | Caps::RX_SCATTER | Caps::RSS | Caps::INTERRUPTS | Caps::FLOW_CONTROL
+    );
     drop(started);
-    let started = card.start(&Config::new().rx_queues(2).interrupts(true));
+    let started = card.start(&Config::new().rx_queues(2).interrupts(true).flow_control(FlowControl::OBEY));
     assert_eq!(started.control.info().used_caps, driven);
 }
 

@@ -10,7 +10,7 @@ use driver_core::buf::{BufPool, PoolConfig};
 use driver_core::device::config::Limits;
 use driver_core::device::control::{hand_out, take_back};
 use driver_core::device::error::steps;
-use driver_core::device::{Caps, Config, DeviceInfo, During, Error, ErrorKind, NetDriver, Settings, Shared};
+use driver_core::device::{Caps, Config, DeviceInfo, During, Error, ErrorKind, NetDriver, Settings, Shared, warn};
 use driver_core::host::{Clock, DmaDomain, PciFunction, Vectors};
 use driver_core::queue::TxGate;
 use driver_core::queue::core::RxLimits;
@@ -171,6 +171,7 @@ impl<F: PciFunction> VirtioNet<F> {
         let card = &self.card;
         let mrg_rxbuf = config::spreads(self.info.used_caps, settings.offloads());
         config::check(config, settings, &card.domain, &self.limits(), mrg_rxbuf)?;
+        warn(config, &self.info);
         if !card.takes().contains(Features::ACCESS_PLATFORM) && !self.physical {
             return Err(HardwareError::NoAccessPlatform.into());
         }

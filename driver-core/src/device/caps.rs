@@ -13,6 +13,7 @@ bitflags! {
     /// | `TX_CHECKSUM`, `TX_VLAN_INSERT` in software | [`Config::software`](crate::device::config::Config::software) without it |
     /// | `RSS` | [`Config::rx_queues`](crate::device::config::Config::rx_queues): off with one, as it is unless more are asked for |
     /// | `INTERRUPTS` | [`Config::interrupts`](crate::device::config::Config::interrupts): off unless asked for |
+    /// | `FLOW_CONTROL` | [`Config::flow_control`](crate::device::config::Config::flow_control): off unless asked for |
     /// | `RX_FILTERS` | [`RxMode::PROMISCUOUS`](crate::device::RxMode::PROMISCUOUS), which lets everything through them |
     ///
     /// `TX_GATHER` and `SET_MAC` do nothing until a frame of several segments is sent or an address set, and `LINK_STATE` and `TX_COUNT` only tell.

@@ -1,10 +1,12 @@
 //! How a device is started, and what every driver checks of that first.
 
+use alloc::vec::Vec;
 use core::fmt;
 use core::ops::RangeInclusive;
 
 use crate::buf::pool::{BufPool, PoolConfig, PoolError};
 use crate::device::caps::Caps;
+use crate::device::flow_control::{FlowControl, Overflow};
 use crate::device::info::{DeviceInfo, RxMode};
 use crate::device::moderation::Moderation;
 use crate::device::offloads::Offloads;
@@ -42,6 +44,7 @@ pub struct Config {
     pool: Option<BufPool>,
     interrupts: bool,
     moderation: Moderation,
+    flow_control: FlowControl,
 }
 
 impl Default for Config {
@@ -64,6 +67,7 @@ impl Config {
             pool: None,
             interrupts: false,
             moderation: Moderation::default(),
+            flow_control: FlowControl::empty(),
         }
     }
 
@@ -116,6 +120,11 @@ impl Config {
     /// and the log says so where a fixed interval was asked for.
     pub fn moderation(self, moderation: Moderation) -> Self {
         Self { moderation, ..self }
+    }
+
+    /// Which pause frames are obeyed and sent; none, unless this is called. A device that cannot goes without ([`Caps::FLOW_CONTROL`]), and the log says so.
+    pub fn flow_control(self, flow_control: FlowControl) -> Self {
+        Self { flow_control, ..self }
     }
 
     /// As [`RxConfig::queues`].
@@ -181,6 +190,10 @@ impl Config {
     pub fn wants_interrupts(&self) -> bool {
         self.interrupts
     }
+    /// See [`Config::flow_control`].
+    pub fn wanted_flow_control(&self) -> FlowControl {
+        self.flow_control
+    }
     /// See [`Config::moderation`].
     pub fn wanted_moderation(&self) -> Moderation {
         self.moderation
@@ -193,6 +206,9 @@ pub struct RxConfig {
     queues: u16,
     ring: u32,
     mode: RxMode,
+    overflow: Overflow,
+    /// Queues that are otherwise.
+    overflow_of: Vec<(u16, Overflow)>,
 }
 
 impl Default for RxConfig {
@@ -204,7 +220,7 @@ impl Default for RxConfig {
 impl RxConfig {
     /// One queue of 512 descriptors, and no further frames than those for the device.
     pub const fn new() -> Self {
-        Self { queues: 1, ring: 512, mode: RxMode::empty() }
+        Self { queues: 1, ring: 512, mode: RxMode::empty(), overflow: Overflow::Auto, overflow_of: Vec::new() }
     }
     /// How many queues.
     pub fn queues(self, count: u16) -> Self {
@@ -218,6 +234,16 @@ impl RxConfig {
     pub fn mode(self, mode: RxMode) -> Self {
         Self { mode, ..self }
     }
+    /// What becomes of frames for a queue that has no buffers.
+    pub fn overflow(self, overflow: Overflow) -> Self {
+        Self { overflow, ..self }
+    }
+    /// The same of queue `queue` alone: a slow one that drops need not stop a port whose others wait.
+    pub fn overflow_of(mut self, queue: u16, overflow: Overflow) -> Self {
+        self.overflow_of.retain(|&(other, _)| other != queue);
+        self.overflow_of.push((queue, overflow));
+        self
+    }
 
     /// How many queues.
     pub fn queue_count(&self) -> u16 {
@@ -230,6 +256,10 @@ impl RxConfig {
     /// Which frames come in beside those for the device.
     pub fn rx_mode(&self) -> RxMode {
         self.mode
+    }
+    /// What becomes of frames for queue `queue` where it has no buffers.
+    pub fn when_full(&self, queue: u16) -> Overflow {
+        self.overflow_of.iter().find(|&&(other, _)| other == queue).map_or(self.overflow, |&(_, overflow)| overflow)
     }
 }
 

@@ -9,6 +9,7 @@ use crate::device::config::Config;
 use crate::device::dump::RegisterValue;
 use crate::device::eeprom::Eeprom;
 use crate::device::error::{Error, StartError};
+use crate::device::flow_control::FlowControl;
 use crate::device::info::{DeviceInfo, Link, RxMode};
 use crate::device::moderation::Moderation;
 use crate::device::module::Module;
@@ -129,6 +130,12 @@ pub trait NetDevice: Send {
     /// # Errors
     /// Where the device was started with one receive queue or has no such function, or the table names queues that it does not reach, or is of another length.
     fn set_rss(&mut self, rss: &RssConfig) -> Result<(), Error>;
+    /// Sets which pause frames are obeyed and sent. Whether a receive queue drops was decided at the start ([`Overflow`](crate::device::Overflow)), and stays: where several queues
+    /// drop, they drop before the device's buffer fills, and few pause frames are sent.
+    ///
+    /// # Errors
+    /// Where the device has no flow control.
+    fn set_flow_control(&mut self, flow_control: FlowControl) -> Result<(), Error>;
     /// Sets how far apart a queue's interrupts are at least; of a receive queue from the next time that it is armed.
     ///
     /// # Errors

@@ -11,6 +11,7 @@ use crate::device::contract::NetDevice;
 use crate::device::dump::RegisterValue;
 use crate::device::eeprom::Eeprom;
 use crate::device::error::{During, Error, ErrorKind, steps};
+use crate::device::flow_control::FlowControl;
 use crate::device::info::{DeviceInfo, Link, RxMode};
 use crate::device::moderation::Moderation;
 use crate::device::module::Module;
@@ -57,6 +58,12 @@ const NO_MODERATION: ErrorKind = ErrorKind::Unsupported {
     instead: "start it with interrupts, where `DeviceInfo::max_moderation_us` says that it keeps intervals; or poll, and sleep by the clock",
 };
 
+/// It has no pause frames.
+const NO_FLOW_CONTROL: ErrorKind = ErrorKind::Unsupported {
+    what: "flow control by pause frames",
+    instead: "see that its receive queues are polled in time: what finds no room is dropped and counted",
+};
+
 /// What a driver does to its device for a control handle. But for [`ControlKernel::stop`] and what reads no register, all of it is called while the device
 /// runs, and with addresses that were checked.
 pub trait ControlKernel: Send + 'static {
@@ -92,6 +99,14 @@ pub trait ControlKernel: Send + 'static {
     /// Where the device cannot.
     fn set_rss(&mut self, _: &RssConfig) -> Result<(), ErrorKind> {
         Err(NO_RSS)
+    }
+
+    /// Sets which pause frames are obeyed and sent. Called where [`Caps::FLOW_CONTROL`] is offered alone.
+    ///
+    /// # Errors
+    /// Where the device cannot.
+    fn set_flow_control(&mut self, _: FlowControl) -> Result<(), ErrorKind> {
+        Err(NO_FLOW_CONTROL)
     }
 
     /// Sets how far apart interrupts are, no farther than the device counts. Called where it keeps intervals and has interrupts alone.
@@ -185,12 +200,6 @@ impl<K: ControlKernel> ControlCore<K> {
     /// The handle of a device that has just come up, set as `settings` says.
     pub fn new(kernel: K, mut info: DeviceInfo, settings: Settings, shared: Shared, interrupt: Option<Box<dyn Interrupt>>) -> Self {
         info.software = settings.software();
-        if let Moderation::Fixed { us: 1.. } = settings.moderation()
-            && info.max_moderation_us == 0
-            && settings.vectors().is_some()
-        {
-            log::warn!("{}: it sends interrupts as they come: the interval that was asked for is not kept", info.name);
-        }
         Self { kernel, info, settings, shared, interrupt, link: Link::down(), carrier_changes: 0, positions: Vec::new() }
     }
 
@@ -370,6 +379,13 @@ impl<K: ControlKernel> NetDevice for ControlCore<K> {
         self.set(steps::SETTING_RSS, checked, |kernel, _| kernel.set_rss(&now), |settings| settings.set_rss(now.clone()))?;
         rss.warn(&self.info.name, &limits, queues);
         Ok(())
+    }
+
+    fn set_flow_control(&mut self, flow_control: FlowControl) -> Result<(), Error> {
+        let has = self.info.caps.contains(Caps::FLOW_CONTROL);
+        let checked = if has { Ok(()) } else { Err(NO_FLOW_CONTROL) };
+        let remember = |settings: &mut Settings| settings.set_flow_control(flow_control);
+        self.set(steps::SETTING_FLOW_CONTROL, checked, |kernel, _| kernel.set_flow_control(flow_control), remember)
     }
 
     fn set_moderation(&mut self, moderation: Moderation) -> Result<(), Error> {

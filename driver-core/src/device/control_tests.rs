@@ -103,6 +103,9 @@ impl ControlKernel for Kernel {
         assert_eq!(rss.table_entries().map(<[u16]>::len), Some(4), "the device's whole table");
         self.stage.tell("rss")
     }
+    fn set_flow_control(&mut self, _: FlowControl) -> Result<(), ErrorKind> {
+        self.stage.tell("pause")
+    }
     fn set_moderation(&mut self, _: Moderation, _: &Settings) -> Result<(), ErrorKind> {
         self.stage.tell("moderation")
     }
@@ -151,14 +154,14 @@ fn control_of(stage: &Stage, shared: Shared) -> ControlCore<Kernel> {
     let function = function(stage);
     let kernel = Kernel { stage: stage.clone(), function, counted: 0 };
     let mut info = DeviceInfo::new("test", "test", "a test's", MAC);
-    (info.rss, info.used_caps) = (RssLimits::new(2, 4, RssTypes::IPV4 | RssTypes::TCP_IPV4), Caps::RSS);
+    (info.rss, info.caps, info.used_caps) = (RssLimits::new(2, 4, RssTypes::IPV4 | RssTypes::TCP_IPV4), Caps::RSS | Caps::FLOW_CONTROL, Caps::RSS);
     info.max_moderation_us = 100;
     let settings = Settings::new(&Config::new().rx_queues(3).interrupts(true), &info);
     ControlCore::new(kernel, info, settings, shared, Some(Box::new(trigger.interrupt())))
 }
 
 /// Every setter, with what a device takes.
-fn set_all(control: &mut ControlCore<Kernel>) -> [Result<(), Error>; 6] {
+fn set_all(control: &mut ControlCore<Kernel>) -> [Result<(), Error>; 7] {
     [
         control.set_mac(OTHER),
         control.set_rx_mode(RxMode::PROMISCUOUS),
@@ -166,6 +169,7 @@ fn set_all(control: &mut ControlCore<Kernel>) -> [Result<(), Error>; 6] {
         control.set_multicast_filters(&[GROUP]),
         control.set_rss(&RssConfig::new().key([7; 40]).table(&[1, 0])),
         control.set_moderation(Moderation::Fixed { us: 100 }),
+        control.set_flow_control(FlowControl::all()),
     ]
 }
 
@@ -177,14 +181,15 @@ fn what_the_device_took_is_remembered_and_nothing_else() {
     stage.act(|acts| acts.refuses = true);
     let steps = set_all(&mut control).map(|result| result.unwrap_err().step());
     use steps::{SETTING_MAC, SETTING_MODERATION, SETTING_MULTICAST, SETTING_RSS, SETTING_RX_MODE, SETTING_UNICAST};
-    assert_eq!(steps, [SETTING_MAC, SETTING_RX_MODE, SETTING_UNICAST, SETTING_MULTICAST, SETTING_RSS, SETTING_MODERATION]);
-    assert_eq!((stage.told(), control.settings()), (["mac", "mode", "unicast", "multicast", "rss", "moderation"].into(), &at_start));
+    assert_eq!(steps[..5], [SETTING_MAC, SETTING_RX_MODE, SETTING_UNICAST, SETTING_MULTICAST, SETTING_RSS]);
+    assert_eq!(steps[5..], [SETTING_MODERATION, steps::SETTING_FLOW_CONTROL]);
+    assert_eq!((stage.told(), control.settings()), (["mac", "mode", "unicast", "multicast", "rss", "moderation", "pause"].into(), &at_start));
     stage.act(|acts| acts.refuses = false);
     set_all(&mut control).into_iter().for_each(Result::unwrap);
     let now = control.settings();
     assert_eq!((now.mac(), now.rx_mode(), now.unicast(), now.multicast()), (OTHER, RxMode::PROMISCUOUS, &[MAC][..], &[GROUP][..]));
     assert_eq!((now.rss().key_bytes(), now.rss().table_entries()), (&[7; 40], Some(&[1, 0, 1, 0][..])));
-    assert_eq!((control.mac(), now.moderation()), (OTHER, Moderation::Fixed { us: 100 }));
+    assert_eq!((control.mac(), now.moderation(), now.flow_control()), (OTHER, Moderation::Fixed { us: 100 }, FlowControl::all()));
 }
 
 #[test]
@@ -193,6 +198,9 @@ fn an_interval_that_is_not_kept_is_refused_and_no_device_sees_it() {
     let mut control = control(&stage);
     let text = control.set_moderation(Moderation::Fixed { us: 101 }).unwrap_err().to_string();
     assert!(text.ends_with("interrupts 101 us apart asked for: take 0 to 100, or `Moderation::Adaptive`"), "{text}");
+    control.info.caps = Caps::empty();
+    let text = control.set_flow_control(FlowControl::OBEY).unwrap_err().to_string();
+    assert!(text.contains("does not do flow control by pause frames: see that"), "{text}");
     control.info.max_moderation_us = 0;
     let text = control.set_moderation(Moderation::Adaptive).unwrap_err().to_string();
     assert!(text.contains("does not do interrupts at intervals as it was started"), "{text}");

@@ -44,6 +44,8 @@ pub mod steps {
     pub const SETTING_MULTICAST: &str = "setting its multicast filters";
     /// Key, table and types of receive side scaling.
     pub const SETTING_RSS: &str = "setting how it spreads flows";
+    /// Which pause frames it obeys and sends.
+    pub const SETTING_FLOW_CONTROL: &str = "setting its flow control";
     /// How far apart its interrupts are.
     pub const SETTING_MODERATION: &str = "setting how far apart its interrupts are";
     /// Reading registers for who asks what they hold.

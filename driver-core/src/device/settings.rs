@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use crate::device::caps::Caps;
 use crate::device::config::{Config, RxConfig, TxConfig};
+use crate::device::flow_control::FlowControl;
 use crate::device::info::{DeviceInfo, RxMode};
 use crate::device::moderation::Moderation;
 use crate::device::offloads::Offloads;
@@ -27,6 +28,7 @@ pub struct Settings {
     software: Caps,
     interrupts: bool,
     moderation: Moderation,
+    flow_control: FlowControl,
     /// Interrupt vectors that the function has.
     available_vectors: u16,
     unicast: Vec<MacAddr>,
@@ -47,6 +49,7 @@ impl Settings {
             software: config.wanted_software(),
             interrupts: config.wants_interrupts(),
             moderation: config.wanted_moderation(),
+            flow_control: if info.caps.contains(Caps::FLOW_CONTROL) { config.wanted_flow_control() } else { FlowControl::empty() },
             available_vectors: u16::MAX,
             unicast: Vec::new(),
             multicast: Vec::new(),
@@ -97,6 +100,14 @@ impl Settings {
         let plan = VectorPlan::new(self.rx.queue_count()).with_tx(self.tx.queue_count());
         plan.within(self.available_vectors).filter(|_| self.interrupts)
     }
+    /// Which pause frames are obeyed and sent.
+    pub fn flow_control(&self) -> FlowControl {
+        self.flow_control
+    }
+    /// Whether receive queue `queue` drops frames for which it has no buffers, from its start on.
+    pub fn drops(&self, queue: u16) -> bool {
+        self.rx.when_full(queue).drops(self.rx.queue_count(), self.flow_control)
+    }
     /// How far apart a queue's interrupts are at least.
     pub fn moderation(&self) -> Moderation {
         self.moderation
@@ -133,6 +144,10 @@ impl Settings {
     /// The function has so many interrupt vectors.
     pub fn set_available_vectors(&mut self, available: u16) {
         self.available_vectors = available;
+    }
+    /// These pause frames are obeyed and sent now.
+    pub fn set_flow_control(&mut self, flow_control: FlowControl) {
+        self.flow_control = flow_control;
     }
     /// Interrupts are so far apart now.
     pub fn set_moderation(&mut self, moderation: Moderation) {

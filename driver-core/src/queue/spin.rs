@@ -66,9 +66,9 @@ mod tests {
         let mut spin = Spinning::new(Spin::Adaptive { most: 100 });
         let mut polls = |found: bool| {
             if found {
-                spin.found()
+                spin.found();
             } else {
-                spin.in_vain()
+                spin.in_vain();
             }
             spin.polls()
         };
@@ -82,7 +82,11 @@ mod tests {
             let mut spin = Spinning::new(spin);
             for found in [true, false, false, true] {
                 assert_eq!(spin.polls(), polls);
-                if found { spin.found() } else { spin.in_vain() }
+                if found {
+                    spin.found();
+                } else {
+                    spin.in_vain();
+                }
             }
         }
     }

@@ -4,7 +4,7 @@ use alloc::borrow::Cow;
 use alloc::vec::Vec;
 
 use driver_core::device::{ErrorKind, Stats, XStat};
-use driver_core::ether::FCS_BYTES;
+use driver_core::ether::{FCS_BYTES, MIN_FRAME_BYTES};
 use driver_core::host::Bar;
 use driver_core::queue::core::Totals;
 use driver_core::reg::{ReadToClear, Reg};
@@ -139,9 +139,14 @@ impl Counters {
         self.rx.iter().map(|set| set.packets).sum()
     }
 
-    /// Good frames sent.
+    /// Pause frames sent.
+    fn pauses(&self) -> u64 {
+        self.of(LXONTXC.offset()) + self.of(LXOFFTXC.offset())
+    }
+
+    /// Good frames sent. PAUSE-COUNTED: those that the card made itself are not of any queue.
     pub(crate) fn sent(&self) -> u64 {
-        self.of(GPTC.offset())
+        self.of(GPTC.offset()).saturating_sub(self.pauses())
     }
 
     /// Under Linux's names.
@@ -153,8 +158,9 @@ impl Counters {
         // QBRC-NO-FCS: without the check sequence where it is stripped.
         stats.rx_bytes = self.rx.iter().map(|set| set.octets).sum();
         stats.tx_packets = self.sent();
-        // GOTC counts "from the <Destination Address> field through the <CRC> field".
-        stats.tx_bytes = of(GOTCL).saturating_sub(self.sent() * FCS_BYTES as u64);
+        // GOTC counts "from the <Destination Address> field through the <CRC> field", of pause frames too.
+        let pauses = self.pauses() * (MIN_FRAME_BYTES + FCS_BYTES) as u64;
+        stats.tx_bytes = of(GOTCL).saturating_sub(self.sent() * FCS_BYTES as u64).saturating_sub(pauses);
         stats.multicast = of(MPRC);
         // Length fields that lie, frames shorter and longer than allowed.
         stats.rx_length_errors = [RLEC, RUC, RFC, ROC, RJC].map(of).iter().sum();

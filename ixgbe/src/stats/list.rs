@@ -167,8 +167,8 @@ pub(crate) const LIST: &[Row] = &[
     // Flow control.
     brief("rx_xon_packets", LXONRXCNT),
     brief("rx_xoff_packets", LXOFFRXCNT),
-    one("tx_xon_packets", LXONTXC),
-    one("tx_xoff_packets", LXOFFTXC),
+    brief("tx_xon_packets", LXONTXC),
+    brief("tx_xoff_packets", LXOFFTXC),
     each("rx_priority#_xon_packets", PXONRXCNT),
     each("rx_priority#_xoff_packets", PXOFFRXCNT),
     each("tx_priority#_xon_packets", PXONTXC),

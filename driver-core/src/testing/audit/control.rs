@@ -11,6 +11,7 @@ use crate::device::contract::NetDevice;
 use crate::device::dump::RegisterValue;
 use crate::device::eeprom::Eeprom;
 use crate::device::error::Error;
+use crate::device::flow_control::FlowControl;
 use crate::device::info::{DeviceInfo, Link, RxMode};
 use crate::device::moderation::Moderation;
 use crate::device::module::Module;
@@ -77,6 +78,9 @@ impl<C: NetDevice + 'static> NetDevice for AuditedControl<C> {
     }
     fn set_multicast_filters(&mut self, addresses: &[MacAddr]) -> Result<(), Error> {
         (**self).set_multicast_filters(addresses)
+    }
+    fn set_flow_control(&mut self, flow_control: FlowControl) -> Result<(), Error> {
+        (**self).set_flow_control(flow_control)
     }
     fn set_moderation(&mut self, moderation: Moderation) -> Result<(), Error> {
         (**self).set_moderation(moderation)

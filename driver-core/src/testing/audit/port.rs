@@ -56,8 +56,9 @@ pub(super) fn wrong(xstats: &[XStat], accounts: &Accounts, is_full: bool) -> Opt
         return Some(format!("the port sent {sent} frames: its queues {queues}, and it {pauses} pause frames itself"));
     }
     let differs = |account: Option<u64>, sum: u64| account.is_some_and(|account| account != sum);
-    (differs(rx_filled, filled) || differs(tx_sent, sent))
-        .then(|| format!("queues got {filled} frames and {sent} were sent by name, {rx_filled:?} and {tx_sent:?} by the accounts"))
+    // Pause frames are no queue's, and in no account.
+    (differs(rx_filled, filled) || differs(tx_sent, queues))
+        .then(|| format!("queues got {filled} frames and {queues} of theirs were sent by name, {rx_filled:?} and {tx_sent:?} by the accounts"))
 }
 
 /// Counters whose sum over a device's life an identity is made of, as `name=value`, for who reads a failure.

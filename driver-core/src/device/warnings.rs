@@ -1,0 +1,19 @@
+//! What of a configuration a device goes without, told in the log: it is started all the same.
+
+use crate::device::caps::Caps;
+use crate::device::config::Config;
+use crate::device::info::DeviceInfo;
+use crate::device::moderation::Moderation;
+
+/// Warns of each thing that `config` asks for and the device that `info` tells of cannot do. Whether the device is started or not is another matter: what cannot be gone
+/// without is a [`ConfigError`](crate::device::ConfigError).
+pub fn warn(config: &Config, info: &DeviceInfo) {
+    let name = &info.name;
+    config.rss_config().warn(name, &info.rss, config.rx_config().queue_count());
+    if config.wants_interrupts() && info.max_moderation_us == 0 && matches!(config.wanted_moderation(), Moderation::Fixed { us: 1.. }) {
+        log::warn!("{name}: it sends interrupts as they come: the interval that was asked for is not kept");
+    }
+    if !config.wanted_flow_control().is_empty() && !info.caps.contains(Caps::FLOW_CONTROL) {
+        log::warn!("{name}: it has no flow control: it neither obeys nor sends pause frames");
+    }
+}
