@@ -14,11 +14,22 @@ pub enum Mishap {
     Lie,
     /// It is off its bus: registers and configuration space read all ones, for good.
     Vanish,
+    /// A memory of the card has an error that it cannot correct, and says so; it sends nothing any more (82599: EICR.ECC).
+    MemoryError,
+    /// An access of the card over its bus was aborted, and it says so; it sends nothing any more (82599: EICR's PCI exception).
+    BusError,
 }
 
 impl Mishap {
     /// All of them, with the words for them.
-    pub const ALL: [(&str, Self); 4] = [("hang", Self::Hang), ("needs-reset", Self::NeedsReset), ("lie", Self::Lie), ("vanish", Self::Vanish)];
+    pub const ALL: [(&str, Self); 6] = [
+        ("hang", Self::Hang),
+        ("needs-reset", Self::NeedsReset),
+        ("lie", Self::Lie),
+        ("vanish", Self::Vanish),
+        ("memory-error", Self::MemoryError),
+        ("bus-error", Self::BusError),
+    ];
 
     /// The mishap of that word.
     pub fn of(word: &str) -> Option<Self> {

@@ -109,8 +109,7 @@ impl Ixgbe {
             return value;
         }
         let ring = if receives { &self.rx[queue] } else { &self.tx[queue] };
-        let value = ring.read(at).unwrap_or(0);
-        if at == DCTL && self.faults.queue_enable_stuck { value & !ENABLE } else { value }
+        ring.read(at).unwrap_or(0)
     }
 
     /// Writes a register of BAR0.
@@ -132,6 +131,7 @@ impl Ixgbe {
             AUTOC => self.write_autoc(value),
             MSCA => self.write_msca(slot, value),
             I2CCTL => self.write_i2cctl(value),
+            PICAUSE => self.write_picause(value),
             HICR => self.write_hicr(slot, value),
             // The upper half of an address has 16 bits and AV (8.2.3.7.9).
             RAL..0x0A600 if offset % 8 == 4 => self.write_plain(slot, offset, value & 0x8000_FFFF),

@@ -7,6 +7,10 @@ use crate::slot::Slot;
 
 /// EICR: a receive packet buffer overran.
 pub(super) const CAUSE_RX_MISS: u32 = 1 << 17;
+/// EICR: an access over PCI Express failed.
+pub(super) const CAUSE_PCI: u32 = 1 << 18;
+/// EICR: a memory has an error that cannot be corrected.
+pub(super) const CAUSE_ECC: u32 = 1 << 28;
 /// EICR: the link changed.
 pub(super) const CAUSE_LSC: u32 = 1 << 20;
 /// EICR bits 0 to 15: queue vectors.

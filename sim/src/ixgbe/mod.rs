@@ -6,6 +6,7 @@ mod absent;
 mod access;
 mod card;
 mod eeprom;
+mod errors;
 mod file;
 mod filter;
 mod flow;
@@ -141,6 +142,8 @@ unsafe impl Model for Ixgbe {
             Mishap::NeedsReset => return false,
             Mishap::Lie => self.lies = true,
             Mishap::Vanish => self.faults.gone = true,
+            Mishap::MemoryError => self.fail_memory(),
+            Mishap::BusError => self.fail_on_bus(),
         }
         true
     }

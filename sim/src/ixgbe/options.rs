@@ -55,7 +55,7 @@ impl IxgbeOptions {
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct Faults {
-    /// CTRL.RST never clears itself.
+    /// CTRL.RST does not clear itself while this is set.
     pub reset_stuck: bool,
     /// STATUS says for ever that the card may master the bus.
     pub master_stuck: bool,
@@ -69,7 +69,7 @@ pub struct Faults {
     pub semaphore_stuck: bool,
     /// SECRXSTAT.SECRX_RDY never comes.
     pub secrx_never_ready: bool,
-    /// RXDCTL.ENABLE and TXDCTL.ENABLE read zero for ever.
+    /// Queues that are turned on do not get there: their RXDCTL.ENABLE and TXDCTL.ENABLE read zero.
     pub queue_enable_stuck: bool,
     /// RXDCTL.ENABLE and TXDCTL.ENABLE stay set when they are cleared.
     pub queue_disable_stuck: bool,

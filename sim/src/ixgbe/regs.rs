@@ -67,6 +67,8 @@ pub(super) const EIAM: u32 = 0x00890;
 pub(super) const GPIE: u32 = 0x00898;
 pub(super) const IVAR: u32 = 0x00900;
 pub(super) const IVAR_MISC: u32 = 0x00A00;
+pub(super) const PICAUSE: u32 = 0x110B0;
+pub(super) const PIENA: u32 = 0x110B8;
 pub(super) const EICS_EX: u32 = 0x00A90;
 pub(super) const EIMS_EX: u32 = 0x00AA0;
 pub(super) const EIMC_EX: u32 = 0x00AB0;
@@ -234,7 +236,7 @@ pub(super) static MAP: &[Row] = &[
     one(0x11070, "DCA_ID", "8.2.3.11.3", 0, Ro),
     one(0x11074, "DCA_CTRL", "8.2.3.11.4", 1, Rw),
     many(0x11088, 4, 2, "CIAA/CIAD", "8.2.3.4.15", 0, Rw),
-    many(0x110B0, 4, 4, "PICAUSE/PIENA", "8.2.3.4.14", 0, Rw),
+    many(PICAUSE, 4, 4, "PICAUSE/PIENA", "8.2.3.4.14", 0, Rw),
     one(0x11068, "PBACL", "8.2.3.6.5", 0, Rw),
     many(0x110C0, 4, 8, "PBACL", "8.2.3.6.5", 0, Rw),
     one(EICR, "EICR", "8.2.3.5.1", 0, Rw),

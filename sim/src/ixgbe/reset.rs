@@ -13,6 +13,8 @@ use crate::slot::Slot;
 
 /// How long CTRL.RST takes to clear itself, in microseconds.
 const RESET_US: u64 = 2;
+/// How often a reset that is stuck looks whether it still is, in microseconds.
+const STUCK_LOOK_US: u64 = 1_000;
 /// How long after a reset the EEPROM has been read.
 const AUTO_READ_US: u64 = 20;
 /// How long after a reset the DMA block is initialized.
@@ -79,7 +81,7 @@ impl Ixgbe {
 
     fn expire_due(&mut self, now_us: u64) {
         if now_us >= self.reset_done_us {
-            self.reset_done_us = u64::MAX;
+            self.reset_done_us = if self.faults.reset_stuck { now_us + STUCK_LOOK_US } else { u64::MAX };
             if !self.faults.reset_stuck {
                 self.regs.change(CTRL, CTRL_RST | CTRL_LRST, false);
             }
@@ -100,11 +102,11 @@ impl Ixgbe {
     /// Brings queues up and down.
     pub(super) fn move_queues(&mut self) -> bool {
         let mut moved = false;
-        let stuck = self.faults.queue_disable_stuck;
+        let (stuck, stuck_off) = (self.faults.queue_disable_stuck, self.faults.queue_enable_stuck);
         let (rx, tx, running, large) = (&mut self.rx, &mut self.tx, &mut self.tx_running, &mut self.large);
         self.moving.retain(|&Moving { receives, queue }| {
             let ring = if receives { &mut rx[queue] } else { &mut tx[queue] };
-            if ring.state == State::Disabling && stuck {
+            if ring.state == State::Disabling && stuck || ring.state == State::Enabling && stuck_off {
                 return true;
             }
             let up = ring.state == State::Enabling;

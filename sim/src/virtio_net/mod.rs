@@ -291,6 +291,8 @@ unsafe impl Model for VirtioNet {
             Mishap::NeedsReset => self.lose_its_way(),
             Mishap::Lie => self.lies = true,
             Mishap::Vanish => self.faults.gone = true,
+            // It has no word for them.
+            Mishap::MemoryError | Mishap::BusError => return false,
         }
         true
     }
