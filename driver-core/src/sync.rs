@@ -5,14 +5,14 @@
 
 #[cfg(not(all(test, loom)))]
 mod chosen {
-    pub(crate) use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64};
+    pub(crate) use core::sync::atomic::{AtomicU8, AtomicU64};
     pub(crate) use spin::Mutex;
 }
 
 #[cfg(all(test, loom))]
 mod chosen {
     use loom::sync::MutexGuard;
-    pub(crate) use loom::sync::atomic::{AtomicU8, AtomicU32, AtomicU64};
+    pub(crate) use loom::sync::atomic::{AtomicU8, AtomicU64};
 
     /// loom's lock with the verbs of `spin`'s. No test of a model panics with a lock held, so none is ever poisoned.
     pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);
@@ -30,4 +30,4 @@ mod chosen {
 
 pub(crate) use core::sync::atomic::Ordering;
 
-pub(crate) use chosen::{AtomicU8, AtomicU32, AtomicU64, Mutex};
+pub(crate) use chosen::{AtomicU8, AtomicU64, Mutex};

@@ -2,7 +2,7 @@
 
 use driver_core::buf::{CHUNK, PoolConfig};
 use driver_core::device::config::{self, Limits};
-use driver_core::device::{Caps, Config, ConfigError, Offloads, Settings};
+use driver_core::device::{Caps, Config, ConfigError, Offloads, Recovery, Settings};
 use driver_core::ether::{FCS_BYTES, FrameLimits, HEADER_BYTES, STANDARD_MTU};
 use driver_core::host::DmaDomain;
 use driver_core::ring::REPORT_EVERY;
@@ -28,6 +28,7 @@ pub(crate) const DRIVEN: Caps = Caps::RX_CHECKSUM
     .union(Caps::SET_MAC)
     .union(Caps::LINK_STATE)
     .union(Caps::FLOW_CONTROL)
+    .union(Caps::RECOVERY)
     .union(Caps::TX_COUNT);
 /// What the card can do beside it.
 pub(crate) const NOT_DRIVEN: Caps = Caps::TX_CHECKSUM
@@ -73,6 +74,7 @@ pub(crate) fn used_caps(settings: &Settings) -> Caps {
     caps.set(Caps::RSS, settings.rx().queue_count() > 1);
     caps.set(Caps::FLOW_CONTROL, !settings.flow_control().is_empty());
     caps.set(Caps::INTERRUPTS, settings.vectors().is_some());
+    caps.set(Caps::RECOVERY, settings.recovery() != Recovery::Off);
     caps
 }
 

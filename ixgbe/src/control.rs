@@ -6,14 +6,16 @@ use alloc::vec::Vec;
 use driver_core::device::control::{ControlCore, ControlKernel, TxPosition, why_all_ones};
 use driver_core::device::{Eeprom, ErrorKind, FlowControl, Link, Moderation, Module, RegisterValue, RssConfig, RxMode, Settings, Stats, XStat};
 use driver_core::ether::MacAddr;
-use driver_core::host::PciFunction;
+use driver_core::host::{PciFunction, VectorPlan};
 use driver_core::queue::QueueFault;
-use driver_core::queue::core::{Silence, Totals};
+use driver_core::queue::core::{Left, Silence, Totals};
 
 use crate::card::{Card, answers};
 use crate::health::registers;
-use crate::irq::Intervals;
-use crate::regs::{CTRL_EXT, CtrlExt, RXCTRL, Rxctrl, TDH, TDT};
+use crate::irq::{Intervals, fire};
+use crate::queues::{RingAt, RxSetup};
+use crate::recover::{OWN_ERRORS, describe};
+use crate::regs::{CTRL_EXT, CtrlExt, Eicr, RXCTRL, Rxctrl, TDH, TDT};
 use crate::silence::silence;
 use crate::stats::{Counting, Look, Queues};
 
@@ -26,12 +28,31 @@ pub struct Manage<F: PciFunction> {
     card: Card<F::Bar>,
     counting: Arc<Counting<F::Bar>>,
     intervals: Arc<Intervals>,
+    /// Where the queues' rings are, and what the queues are set up with: the same after each reset.
+    rx: Vec<RxSetup>,
+    tx: Vec<RingAt>,
+    /// Errors that the card reported and nobody was told of yet.
+    errors: Eicr,
 }
 
 impl<F: PciFunction> Manage<F> {
     /// A card whose counters were read just now.
-    pub(crate) fn new(function: F, card: Card<F::Bar>, counting: Arc<Counting<F::Bar>>, intervals: Arc<Intervals>) -> Self {
-        Self { function, card, counting, intervals }
+    pub(crate) fn new(
+        function: F,
+        card: Card<F::Bar>,
+        counting: Arc<Counting<F::Bar>>,
+        intervals: Arc<Intervals>,
+        rx: Vec<RxSetup>,
+        tx: Vec<RingAt>,
+    ) -> Self {
+        Self { function, card, counting, intervals, rx, tx, errors: Eicr::empty() }
+    }
+
+    /// Lets a vector fire, where its queue has one.
+    fn wake(&self, vector: Option<u16>) {
+        if let Some(vector) = vector {
+            fire(&self.card.bar, vector);
+        }
     }
 }
 
@@ -85,7 +106,8 @@ impl<F: PciFunction> ControlKernel for Manage<F> {
             return Some(QueueFault::Reset);
         }
         self.counting.read_if_due();
-        None
+        let errors = core::mem::replace(&mut self.errors, Eicr::empty()) | card.take_own_errors();
+        describe(errors).map(QueueFault::Hardware)
     }
 
     fn tx_position(&mut self, queue: u16, _: u64) -> Option<TxPosition> {
@@ -95,7 +117,7 @@ impl<F: PciFunction> ControlKernel for Manage<F> {
 
     fn link(&mut self, now: &Settings) -> Result<Link, ErrorKind> {
         if now.vectors().is_some() {
-            self.card.take_other_causes();
+            self.errors |= self.card.take_other_causes() & OWN_ERRORS;
         }
         Ok(self.card.link())
     }
@@ -133,9 +155,44 @@ impl<F: PciFunction> ControlKernel for Manage<F> {
         (Some(received), Some(sent))
     }
 
-    fn stop(&mut self, left: &mut dyn FnMut(u16, u32)) -> Result<Silence, ErrorKind> {
+    fn stop(&mut self, left: &mut dyn FnMut(u16, Left)) -> Result<Silence, ErrorKind> {
         self.counting.close();
         let Queues { rx, tx } = self.counting.queues();
         silence(self.card.stop(&self.function, rx.max(tx), left))
+    }
+
+    const RECOVERS: bool = true;
+
+    fn restart(&mut self, settings: &Settings) -> Result<Silence, ErrorKind> {
+        let Self { function, card, .. } = self;
+        let silence = silence(card.silence(function))?;
+        self.errors = Eicr::empty();
+        // No queue is on yet.
+        card.bring_up(settings, &[], &[])?;
+        if let Some(plan) = settings.vectors() {
+            card.init_interrupts(plan, settings.moderation())?;
+        }
+        self.counting.open();
+        Ok(silence)
+    }
+
+    fn start_rx(&mut self, queue: u16, settings: &Settings) -> Result<(), ErrorKind> {
+        let Some(setup) = self.rx.get(usize::from(queue)) else { return Ok(()) };
+        self.card.join_rx(queue, &RxSetup { drop: settings.drops(queue), ..*setup })?;
+        self.wake(settings.vectors().and_then(|plan| plan.rx(queue)));
+        Ok(())
+    }
+
+    fn start_tx(&mut self, queue: u16, settings: &Settings) -> Result<(), ErrorKind> {
+        let Some(&ring) = self.tx.get(usize::from(queue)) else { return Ok(()) };
+        self.card.join_tx(queue, ring)?;
+        self.wake(settings.vectors().and_then(|plan| plan.tx(queue)));
+        Ok(())
+    }
+
+    fn wake_queues(&mut self, settings: &Settings) {
+        for vector in settings.vectors().into_iter().flat_map(VectorPlan::all_queues) {
+            fire(&self.card.bar, vector);
+        }
     }
 }

@@ -10,6 +10,7 @@ use driver_core::host::{Bar, VectorPlan};
 use driver_core::reg::NoSuchRegister;
 
 use crate::card::Card;
+use crate::recover::OWN_ERRORS;
 use crate::regs::*;
 
 /// EITR.ITR_INTERVAL (8.2.3.5.12): nine bits from bit 3 on. ITR-UNIT: of 2 us at 10 and 1 Gbit/s, and of 20 us at 100 Mbit/s.
@@ -18,7 +19,7 @@ const ITR_UNIT_US: u32 = 2;
 /// The longest interval that EITR counts.
 pub(crate) const MAX_MODERATION_US: u32 = 511 * ITR_UNIT_US;
 /// OTHER-VECTOR: what the control vector tells of.
-const OTHER_CAUSES: Eicr = Eicr::LSC;
+const OTHER_CAUSES: Eicr = Eicr::LSC.union(OWN_ERRORS);
 
 impl<B: Bar> Card<B> {
     /// 4.6.6.2, "Operating with MSI-X". The queues' vectors stay masked until their queues are armed; the control vector is let through at once.
@@ -80,6 +81,14 @@ fn let_through(bar: &impl Bar, vector: u16) {
     // 8.2.3.5.8: EIMS has bits of the vectors 0 to 15 alone.
     if let Ok(mask) = EIMS_EX.at(u32::from(vector) / 32) {
         mask.write(bar, 1 << (vector % 32));
+    }
+}
+
+/// Fires a queue's vector, so that who sleeps on it comes by.
+pub(crate) fn fire(bar: &impl Bar, vector: u16) {
+    let_through(bar, vector);
+    if let Ok(cause) = EICS_EX.at(u32::from(vector) / 32) {
+        cause.write(bar, 1 << (vector % 32));
     }
 }
 
@@ -160,6 +169,11 @@ impl Paced {
         Self { wanted, pace: Pace::new(ring), written_us: u32::MAX }
     }
 
+    /// The card was reset, and EITR with it.
+    pub(crate) fn forget(&mut self) {
+        self.written_us = u32::MAX;
+    }
+
     /// The interval that is to be written, where it is another than is there: `frames` came so far, and it is `now_us`.
     fn change(&mut self, frames: u64, now_us: u64) -> Option<u32> {
         let interval_us = match self.wanted.0.load(Ordering::Relaxed) {
@@ -197,6 +211,11 @@ impl TxVector {
         let _flushed = STATUS.read(bar);
         barrier::store_then_load();
         self.is_armed = true;
+    }
+
+    /// It is masked, and not by the queue.
+    pub(crate) fn forget(&mut self) {
+        self.is_armed = false;
     }
 
     /// Masks the vector, where it was armed.

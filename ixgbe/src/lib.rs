@@ -41,6 +41,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod bring_up;
 mod card;
 pub mod config;
 pub mod control;
@@ -56,6 +57,7 @@ mod link;
 mod pause;
 mod phy;
 mod queues;
+mod recover;
 pub mod regs;
 mod reset;
 mod rss;

@@ -2,6 +2,7 @@
 
 use driver_core::device::ErrorKind;
 use driver_core::host::{Bar, Clock, Iova};
+use driver_core::queue::core::Left;
 use driver_core::reg::wait_until;
 use driver_core::ring::DESC_BYTES;
 
@@ -13,8 +14,10 @@ use crate::regs::*;
 const ENABLE_US: u64 = 100_000;
 /// 4.6.7.1.2: "Once the RXDCTL.ENABLE bit is cleared the driver should wait additional amount of time (~100 us) before releasing the memory".
 const RX_SETTLE_US: u64 = 100;
-/// How long frames that were handed over may take to go out before their queue is turned off.
+/// How long frames that were handed over may take to go out before their queues are turned off.
 const DRAIN_US: u64 = 20_000;
+/// How long a queue is waited for after another did not turn off: what it is for is Master Disable, and the reset.
+const NO_MORE_US: u64 = 1_000;
 /// 7.2.3.4.1: fetch descriptors ahead while fewer than 32 are on the card, four (a cache line of them) at a time. 8.2.3.9.10: "HTHRESH should be
 /// given a non-zero value each time PTHRESH is used". WTHRESH-0: it stays 0.
 const THRESHOLDS: Txdctl = Txdctl::from_bits_retain(32 | 4 << 8);
@@ -116,8 +119,28 @@ impl<B: Bar> Card<B> {
     }
 }
 
+/// How long queues that are turned off one behind the other are waited for.
+#[derive(Debug)]
+pub(crate) struct Patience {
+    /// For what is on the way, in microseconds: of all of them together.
+    drain_us: u64,
+    /// For ENABLE to clear, in microseconds.
+    turn_off_us: u64,
+}
+
+impl Patience {
+    pub(crate) const fn new() -> Self {
+        Self { drain_us: DRAIN_US, turn_off_us: ENABLE_US }
+    }
+
+    /// A queue did not turn off. The others have no better reason to.
+    pub(crate) fn lose(&mut self) {
+        self.turn_off_us = NO_MORE_US;
+    }
+}
+
 /// 4.6.7.1.2: turns a receive queue off. When it returns without error the card writes to neither the ring nor its buffers any more.
-pub(crate) fn stop_rx(bar: &impl Bar, clock: &dyn Clock, index: u16) -> Result<(), ErrorKind> {
+pub(crate) fn stop_rx(bar: &impl Bar, clock: &dyn Clock, index: u16, patience: &Patience) -> Result<(), ErrorKind> {
     let control = RXDCTL.at(index.into())?;
     if !control.read(bar).contains(Rxdctl::ENABLE) {
         // Whoever cleared it, on another thread perhaps, may not have waited yet.
@@ -127,34 +150,42 @@ pub(crate) fn stop_rx(bar: &impl Bar, clock: &dyn Clock, index: u16) -> Result<(
     // "Disable the queue by clearing the RXDCTL.ENABLE bit."
     control.modify(bar, |v| v - Rxdctl::ENABLE);
     // "The 82599 clears the RXDCTL.ENABLE bit only after all pending memory accesses to the descriptor ring are done."
-    wait_until(bar, control, "a receive queue to turn off (ENABLE clear)", clock, ENABLE_US, |v| !v.contains(Rxdctl::ENABLE))?;
+    wait_until(bar, control, "a receive queue to turn off (ENABLE clear)", clock, patience.turn_off_us, |v| !v.contains(Rxdctl::ENABLE))?;
     clock.sleep_us(RX_SETTLE_US);
     Ok(())
 }
 
 /// 4.6.8.1.2: lets what was handed over go out, within limits, and turns a transmit queue off. When it returns without error the card reads
-/// neither the ring nor its buffers any more. Returns how many descriptors are left, unsent; `None` where the queue was off already.
-pub(crate) fn stop_tx(bar: &impl Bar, clock: &dyn Clock, index: u16) -> Result<Option<u32>, ErrorKind> {
+/// neither the ring nor its buffers any more. Returns what is left, unsent; `None` where the queue was off already.
+pub(crate) fn stop_tx(bar: &impl Bar, clock: &dyn Clock, index: u16, patience: &mut Patience) -> Result<Option<Left>, ErrorKind> {
     let control = TXDCTL.at(index.into())?;
     if !control.read(bar).contains(Txdctl::ENABLE) {
         return Ok(None);
     }
-    let mut left = 0;
-    let tail = TDT.at(index.into())?.read(bar);
+    let mut left = None;
+    let (tail, begun_us) = (TDT.at(index.into())?.read(bar), clock.now_us());
     let head = TDH.at(index.into())?;
     // Without a link nothing goes out: what is left then is given up with the queue.
-    if let Err(wait) = wait_until(bar, head, "a transmit queue to drain (TDH = TDT)", clock, DRAIN_US, |head: u32| head == tail) {
+    if let Err(wait) = wait_until(bar, head, "a transmit queue to drain (TDH = TDT)", clock, patience.drain_us, |head: u32| head == tail) {
         if wait.is_all_ones() {
             return Err(wait.into());
         }
-        // A length that is none, or longer than any ring, is a lie, and what comes of it no more than a number.
-        let len = (TDLEN.at(index.into())?.read(bar) / DESC_BYTES as u32).clamp(1, MAX_RING);
-        left = tail.wrapping_sub(wait.last as u32) % len;
-        log::warn!("{left} descriptors were not sent before their queue stopped: {wait}");
+        let unsent = unsent(bar, index)?;
+        log::warn!("{} descriptors were not sent before their queue stopped: {wait}", unsent.descriptors);
+        left = Some(unsent);
     }
+    patience.drain_us = patience.drain_us.saturating_sub(clock.now_us().saturating_sub(begun_us));
     control.modify(bar, |v| v - Txdctl::ENABLE);
-    wait_until(bar, control, "a transmit queue to turn off (ENABLE clear)", clock, ENABLE_US, |v| !v.contains(Txdctl::ENABLE))?;
-    Ok(Some(left))
+    wait_until(bar, control, "a transmit queue to turn off (ENABLE clear)", clock, patience.turn_off_us, |v| !v.contains(Txdctl::ENABLE))?;
+    Ok(Some(left.unwrap_or(Left { descriptors: 0, tail })))
+}
+
+/// What a transmit queue has not sent of what it was given.
+pub(crate) fn unsent(bar: &impl Bar, index: u16) -> Result<Left, ErrorKind> {
+    let (head, tail) = (TDH.at(index.into())?.read(bar), TDT.at(index.into())?.read(bar));
+    // A length that is none, or longer than any ring, is a lie, and what comes of it no more than a number.
+    let len = (TDLEN.at(index.into())?.read(bar) / DESC_BYTES as u32).clamp(1, MAX_RING);
+    Ok(Left { descriptors: tail.wrapping_sub(head) % len, tail })
 }
 
 #[cfg(test)]
@@ -168,7 +199,7 @@ mod tests {
 
     #[test]
     fn a_queue_that_the_card_does_not_have_is_a_fault_of_the_driver() {
-        let error = stop_tx(&PlainBar::new(BAR_BYTES), &FakeClock::new(), 500).unwrap_err();
+        let error = stop_tx(&PlainBar::new(BAR_BYTES), &FakeClock::new(), 500, &mut Patience::new()).unwrap_err();
         assert!(matches!(error, ErrorKind::Bug(Bug::Register(missing)) if (missing.name, missing.index) == ("TXDCTL", 500)), "{error:?}");
         let wanted = "TXDCTL[500] does not exist: the card has 64 of them; this is a fault of the driver and not of the device: please report it with this line";
         assert_eq!(format!("{error}"), wanted);

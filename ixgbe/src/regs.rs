@@ -95,12 +95,33 @@ pub const SWSM: Reg<Swsm, Rw> = Reg::new(0x1_0140, "SWSM", "8.2.3.4.9");
 pub const FWSM: Reg<u32, Ro> = Reg::new(0x1_0148, "FWSM", "8.2.3.4.10");
 /// Which resources software and firmware hold.
 pub const SW_FW_SYNC: Reg<SwFwSync, Rw> = Reg::new(0x1_0160, "SW_FW_SYNC", "8.2.3.4.11");
+/// What went wrong on the bus: writing 1 clears a bit.
+pub const PICAUSE: Reg<PiCause, Rw> = Reg::new(0x1_10b0, "PICAUSE", "8.2.3.4.14");
+/// Which of that sets EICR's PCI exception.
+pub const PIENA: Reg<PiCause, Rw> = Reg::new(0x1_10b8, "PIENA", "8.2.3.4.14");
 /// PCIe control extended.
 pub const GCR_EXT: Reg<GcrExt, Rw> = Reg::new(0x1_1050, "GCR_EXT", "8.2.3.4.12");
 
 /// FWSM.EXT_ERR_IND, bits 24:19: why the EEPROM's content was rejected, 0 where it was not.
 pub const FWSM_EXT_ERR_IND: u32 = 0x3f << 19;
 
+reg_flags! {
+    /// Causes of a PCI exception.
+    pub struct PiCause {
+        /// A completion was aborted.
+        const CA = 1 << 0;
+        /// An address is unsupported.
+        const UA = 1 << 1;
+        /// Byte enables are wrong.
+        const BE = 1 << 2;
+        /// A completion did not come in time.
+        const TO = 1 << 3;
+        /// Bus mastering was switched off ("BMEF").
+        const BMEF = 1 << 4;
+        /// The completer aborted ("ABR").
+        const ABR = 1 << 5;
+    }
+}
 reg_flags! {
     /// Bits of [`EEC`].
     pub struct Eec {
@@ -168,6 +189,8 @@ pub const EICS: Reg<Eicr, Wo> = Reg::new(0x0_0808, "EICS", "8.2.3.5.2");
 pub const EIMS: Reg<Eicr, Rw> = Reg::new(0x0_0880, "EIMS", "8.2.3.5.3");
 /// Interrupts masked: writing 1 clears a bit of EIMS.
 pub const EIMC: Reg<Eicr, Wo> = Reg::new(0x0_0888, "EIMC", "8.2.3.5.4");
+/// The same of the vectors 0 to 63.
+pub const EICS_EX: RegArray<u32, Wo> = RegArray::new(0x0_0a90, 4, 2, "EICS", "8.2.3.5.7");
 /// Eicr that clear themselves when their message is sent.
 pub const EIAC: Reg<Eicr, Rw> = Reg::new(0x0_0810, "EIAC", "8.2.3.5.5");
 /// Eicr that mask themselves when their message is sent (registers 1 and 2: the MSI-X vectors 0 to 63).
@@ -199,6 +222,8 @@ reg_flags! {
         const RTXQ = 0xffff;
         /// A frame was lost for want of room ("Rx Miss").
         const RX_MISS = 1 << 17;
+        /// An access over PCI Express failed ([`PICAUSE`]: "PCI Exception").
+        const PCI = 1 << 18;
         /// The link came or went.
         const LSC = 1 << 20;
         /// A memory of the card was corrupted beyond repair.

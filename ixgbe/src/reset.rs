@@ -4,12 +4,13 @@ use core::ops::ControlFlow;
 
 use driver_core::device::ErrorKind;
 use driver_core::host::{Bar, ConfigSpace, PciError, PciFunction};
+use driver_core::queue::core::Left;
 use driver_core::reg::{Pace, Reg, Ro, look_until};
 use driver_core::reg_flags;
 
 use crate::card::Card;
 use crate::id::Family;
-use crate::queues;
+use crate::queues::{self, Patience};
 use crate::regs::*;
 use crate::semaphore::Resource;
 
@@ -87,10 +88,12 @@ impl<B: Bar> Card<B> {
                 register.write(&self.bar, Txdctl::SWFLSH);
             }
         }
+        let mut patience = Patience::new();
         for (index, register) in RXDCTL.iter().enumerate() {
             if register.read(&self.bar).contains(Rxdctl::ENABLE) {
                 // What it may still write is covered by Master Disable; the timeout only costs time.
-                if let Err(error) = queues::stop_rx(&self.bar, &*self.clock, index as u16) {
+                if let Err(error) = queues::stop_rx(&self.bar, &*self.clock, index as u16, &patience) {
+                    patience.lose();
                     log::warn!("{}: {error}", self.name);
                     if error.is_gone() {
                         // All ones: the card is gone, and each further queue would be waited for in vain.
@@ -139,6 +142,7 @@ impl<B: Bar> Card<B> {
 
     /// Brings a port in any state to silence: Master Disable, then reset. After it the port reads and writes no memory.
     pub(crate) fn silence(&self, function: &impl PciFunction) -> Result<(), ErrorKind> {
+        self.wait_for_reset()?;
         let quiet = self.master_disable()?;
         if quiet == Quiet::DoubleReset {
             log::warn!("{}: Master Disable was not confirmed; flushing, and resetting twice", self.name);
@@ -149,17 +153,22 @@ impl<B: Bar> Card<B> {
 
     /// Stops a running port: interrupts masked, receiver off, frames in flight sent where they go out in time, queues off, no request pending.
     ///
-    /// `queues`: how many of either direction were turned on. Tells `left` of each transmit queue that was on how many descriptors it left, unsent.
-    pub(crate) fn stop(&self, function: &impl PciFunction, queues: u16, mut left: impl FnMut(u16, u32)) -> Result<(), ErrorKind> {
+    /// `queues`: how many of either direction were turned on. Tells `left` of each transmit queue that was on what it left, unsent.
+    pub(crate) fn stop(&self, function: &impl PciFunction, queues: u16, mut left: impl FnMut(u16, Left)) -> Result<(), ErrorKind> {
+        self.wait_for_reset()?;
         self.mask_interrupts();
         // The receiver first, so that no more frames come in.
         RXCTRL.modify(&self.bar, |v| v - Rxctrl::RXEN);
+        let mut patience = Patience::new();
         for index in 0..queues {
             // What is not confirmed here, Master Disable or the reset confirms.
-            let rx = queues::stop_rx(&self.bar, &*self.clock, index);
-            let tx = queues::stop_tx(&self.bar, &*self.clock, index).map(|unsent| unsent.into_iter().for_each(|unsent| left(index, unsent)));
-            for error in [rx, tx].into_iter().filter_map(Result::err) {
+            let rx = queues::stop_rx(&self.bar, &*self.clock, index, &patience);
+            let tx = queues::stop_tx(&self.bar, &*self.clock, index, &mut patience);
+            let unsent = tx.as_ref().map_or_else(|_| queues::unsent(&self.bar, index).ok(), |unsent| *unsent);
+            unsent.into_iter().for_each(|unsent| left(index, unsent));
+            for error in [rx, tx.map(drop)].into_iter().filter_map(Result::err) {
                 log::warn!("{}: {error}", self.name);
+                patience.lose();
                 if error.is_gone() {
                     return Err(error);
                 }
@@ -216,13 +225,19 @@ impl<B: Bar> Card<B> {
                 })?;
             }
         }
-        self.wait(CTRL, "the reset to end (RST and LRST clear)", RESET_US, |v| !v.intersects(Ctrl::RST | Ctrl::LRST))?;
+        self.wait_for_reset()?;
         self.clock.sleep_us(match self.model.family {
             // 4.6.3.2: "Following a Global Reset the Software driver should wait at least 10msec".
             Family::I82599 => 10_000,
             // NO-LIMITS: the time that the drivers in the field give the PHY's firmware.
             Family::X540 | Family::X550 => 100_000,
         });
+        Ok(())
+    }
+
+    /// 8.2.3.1.1: until its reset has ended nothing else of the card is to be accessed.
+    fn wait_for_reset(&self) -> Result<(), ErrorKind> {
+        self.wait(CTRL, "the reset to end (RST and LRST clear)", RESET_US, |v| !v.intersects(Ctrl::RST | Ctrl::LRST))?;
         Ok(())
     }
 

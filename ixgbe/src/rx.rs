@@ -7,13 +7,13 @@ use driver_core::barrier;
 use driver_core::buf::Batch;
 use driver_core::buf::meta::VLAN_SHIFT;
 use driver_core::host::{Bar, Clock, Doorbell};
-use driver_core::queue::core::{NotTaken, Piece, RxCore, RxKernel, Stop, Taken};
+use driver_core::queue::core::{NotTaken, Piece, RxCore, RxKernel, Silence, Stop, Taken};
 use driver_core::queue::{QueueFault, RxHooked};
 use driver_core::ring::{BLOCK, RxRing, RxTakeError};
 
 use crate::desc::rx as bits;
 use crate::irq::{Paced, RxVector};
-use crate::queues::stop_rx;
+use crate::queues::{Patience, stop_rx};
 use crate::regs::STATUS;
 use crate::silence::silence;
 use crate::stats::Counting;
@@ -192,7 +192,12 @@ impl<B: Bar> RxKernel for Receive<B> {
     }
 
     fn stop(&mut self) -> Stop {
-        silence(stop_rx(&self.bar, &*self.clock, self.index)).map_or(Stop::Unconfirmed, Stop::Silent)
+        silence(stop_rx(&self.bar, &*self.clock, self.index, &Patience::new())).map_or(Stop::Unconfirmed, Stop::Silent)
+    }
+
+    fn rewind(&mut self, silence: &Silence) -> u64 {
+        self.paced.forget();
+        silence.rewind_rx(&mut self.ring)
     }
 
     fn into_lent(self) -> RxRing {

@@ -15,6 +15,7 @@ use driver_core::queue::TxGate;
 use driver_core::queue::core::RxLimits;
 use driver_core::ring::{DescRing, RingMemory, RxRing, TxRing};
 
+use crate::bring_up::counted;
 use crate::card::Card;
 use crate::config::{self, DRIVEN, MAX_MTU, MAX_QUEUES, MAX_RING, MAX_VECTORS, MIN_RING, NOT_DRIVEN, buffer_kb, rx_limits};
 use crate::control::{Control, Manage};
@@ -27,7 +28,7 @@ use crate::regs::{BAR_BYTES, RDT, TDT};
 use crate::rss;
 use crate::rx::{Receive, Rx};
 use crate::silence::silence;
-use crate::stats::{self, Counting};
+use crate::stats::Counting;
 use crate::tx::{Transmit, Tx};
 
 /// What [`Ixgbe::start`] gives.
@@ -147,11 +148,16 @@ impl<F: PciFunction> Ixgbe<F> {
         settings.set_available_vectors(vectors(&self.function));
         match self.prepare(config, &settings).and_then(|queues| self.bring_up(&settings, queues)) {
             Ok(Up { queues, vectors }) => {
-                let Queues { mut rx, mut tx, pool, shared, plan, counting, intervals, .. } = queues;
+                let Queues { mut rx, rx_setup, mut tx, tx_rings, pool, shared, plan, counting, intervals } = queues;
                 let interrupt = hand_out(vectors, plan, &mut rx, &mut tx);
                 let Self { function, card, mut info, .. } = self;
                 info.used_caps = config::used_caps(&settings);
-                Ok(Started::new(Control::new(Manage::new(function, card, counting, intervals), info, settings, shared, interrupt), rx, tx, pool))
+                Ok(Started::new(
+                    Control::new(Manage::new(function, card, counting, intervals, rx_setup, tx_rings), info, settings, shared, interrupt),
+                    rx,
+                    tx,
+                    pool,
+                ))
             }
             Err(kind) => Err(StartError::new(Error::new(&self.info.name, steps::STARTING, kind), self)),
         }
@@ -173,7 +179,7 @@ impl<F: PciFunction> Ixgbe<F> {
             tx_rings: Vec::new(),
             pool,
             plan: settings.vectors(),
-            shared: Shared::watched(self.card.clock.clone(), settings.tx().hang_us()),
+            shared: Shared::watched(self.card.clock.clone(), settings.tx().hang_us()).recovering(settings.recovery()),
             counting: Arc::new(Counting::of(&self.card, counted(settings))),
             intervals: Arc::new(Intervals::new(settings.moderation())),
         };
@@ -212,32 +218,7 @@ impl<F: PciFunction> Ixgbe<F> {
         // SAFETY: being reset, it knows of no memory; what it is told from here on are the rings of `queues`.
         #[allow(unsafe_code, reason = "from here on the card accesses memory")]
         unsafe { self.function.allow_dma() }?;
-        card.allow_master();
-        // 4.6.3.2
-        card.init_general(settings)?;
-        // "Setup the PHY and the link (see Section 4.6.4)."
-        card.start_link()?;
-        // "Initialize all statistical counters (see Section 4.6.5)."
-        card.init_stats(counted(settings))?;
-        // "Initialize receive (see Section 4.6.7)."
-        card.init_filters(settings)?;
-        card.init_receive(settings)?;
-        for (index, setup) in (0..).zip(&queues.rx_setup) {
-            card.setup_rx(index, setup)?;
-        }
-        // "Initialize transmit (see Section 4.6.8)."
-        card.init_transmit(settings.tx().queue_count());
-        for (index, &ring) in (0..).zip(&queues.tx_rings) {
-            card.setup_tx(index, ring)?;
-        }
-        card.enable_transmit();
-        for (index, _) in (0..).zip(&queues.tx_rings) {
-            card.start_tx(index)?;
-        }
-        for (index, setup) in (0..).zip(&queues.rx_setup) {
-            card.start_rx(index, setup)?;
-        }
-        card.enable_receive()?;
+        card.bring_up(settings, &queues.rx_setup, &queues.tx_rings)?;
         // "Enable interrupts (see Section 4.6.3.1)."
         let Some(plan) = queues.plan else { return Ok(Vectors::default()) };
         let vectors = self.function.enable_interrupts(plan.count())?;
@@ -327,11 +308,6 @@ impl<B: Bar> Queues<B> {
         self.tx.push(Tx::new(kernel, self.shared.tx_seat(), index, gate, limits).software(settings.software_work()));
         Ok(())
     }
-}
-
-/// Which queues count.
-fn counted(settings: &Settings) -> stats::Queues {
-    stats::Queues { rx: settings.rx().queue_count(), tx: settings.tx().queue_count() }
 }
 
 /// How many bytes the rings of all queues take together.

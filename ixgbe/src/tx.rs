@@ -6,14 +6,14 @@ use core::fmt;
 use driver_core::barrier;
 use driver_core::buf::{Batch, BufPool, Frame};
 use driver_core::host::{Bar, Clock, Doorbell};
-use driver_core::queue::core::{Put, Silence, Stop, TxCore, TxKernel, WhyStuck};
+use driver_core::queue::core::{Left, Put, Silence, Stop, TxCore, TxKernel, WhyStuck};
 use driver_core::queue::{QueueFault, TxHooked};
 use driver_core::ring::{BLOCK, Reclaimed, TxRing};
 
 use crate::card::answers;
 use crate::desc::tx as bits;
 use crate::irq::TxVector;
-use crate::queues::stop_tx;
+use crate::queues::{Patience, stop_tx};
 use crate::regs::{LINKS, Links};
 use crate::silence::silence;
 
@@ -167,7 +167,7 @@ impl<B: Bar> TxKernel for Transmit<B> {
 
     fn stop(&mut self) -> Stop {
         let mut left = None;
-        match silence(stop_tx(&self.bar, &*self.clock, self.index).map(|told| left = told)) {
+        match silence(stop_tx(&self.bar, &*self.clock, self.index, &mut Patience::new()).map(|told| left = told)) {
             Ok(silence) => {
                 if let Some(left) = left {
                     silence.retire(&mut self.ring, left);
@@ -181,8 +181,16 @@ impl<B: Bar> TxKernel for Transmit<B> {
         }
     }
 
-    fn retire(&mut self, left: u32, silence: &Silence) {
+    fn retire(&mut self, left: Left, silence: &Silence) {
         silence.retire(&mut self.ring, left);
+    }
+
+    fn rewind(&mut self, silence: &Silence, batch: &mut Batch) -> (u64, Reclaimed) {
+        if let Some(vector) = &mut self.vector {
+            // The reset has masked it.
+            vector.forget();
+        }
+        silence.rewind_tx(&mut self.ring, batch)
     }
 
     fn into_lent(self) -> TxRing {

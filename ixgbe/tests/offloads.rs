@@ -81,7 +81,8 @@ fn what_is_in_use_is_told() {
         | Caps::SET_MAC
         | Caps::LINK_STATE
         | Caps::FLOW_CONTROL
-        | Caps::TX_COUNT;
+        | Caps::TX_COUNT
+        | Caps::RECOVERY;
     assert_eq!((opened.info().used_caps, opened.info().caps.contains(driven)), (driven, true));
     let started = opened.start(&Config::new().offloads(Offloads::empty())).unwrap();
     assert_eq!(

@@ -5,7 +5,7 @@ mod common;
 
 use common::{Card, Liar, PEER, Started, frame, received, transmit};
 use driver_core::buf::Batch;
-use driver_core::device::{Config, DeviceState, Link, NetDevice, TxConfig};
+use driver_core::device::{Config, DeviceState, Link, NetDevice, Recovery, TxConfig};
 use driver_core::ether::MacAddr;
 use driver_core::host::{Clock, PciFunction};
 use driver_core::queue::{QueueFault, RxQueue, TxQueue, TxState};
@@ -104,7 +104,7 @@ fn a_full_transmit_queue_finds_out_by_itself_that_its_card_is_gone() {
 fn a_hung_transmitter_is_seen_by_whoever_looks_first() {
     for by_queue in [true, false] {
         let card = Card::new();
-        let mut started = busy(&card, &Config::new().tx(TxConfig::new().timeout_us(300_000)));
+        let mut started = busy(&card, &Config::new().tx(TxConfig::new().timeout_us(300_000)).recovery(Recovery::Off));
         card.faults(|faults| faults.hang_tx = true);
         let mut batch = fill(&mut started);
         let begun_us = card.clock.now_us();

@@ -7,7 +7,7 @@ use driver_core::device::{ErrorKind, Link, RxMode, Settings, Stats, XStat};
 use driver_core::ether::MacAddr;
 use driver_core::host::PciFunction;
 use driver_core::queue::QueueFault;
-use driver_core::queue::core::{Silence, Totals};
+use driver_core::queue::core::{Left, Silence, Totals};
 use driver_core::ring::split::UsedIndex;
 
 use crate::card::Card;
@@ -85,7 +85,7 @@ impl<F: PciFunction> ControlKernel for Manage<F> {
         crate::stats::xstats(rx, tx)
     }
 
-    fn stop(&mut self, _: &mut dyn FnMut(u16, u32)) -> Result<Silence, ErrorKind> {
+    fn stop(&mut self, _: &mut dyn FnMut(u16, Left)) -> Result<Silence, ErrorKind> {
         self.used = None;
         silence(self.card.transport.reset())
     }

@@ -14,6 +14,7 @@ bitflags! {
     /// | `RSS` | [`Config::rx_queues`](crate::device::config::Config::rx_queues): off with one, as it is unless more are asked for |
     /// | `INTERRUPTS` | [`Config::interrupts`](crate::device::config::Config::interrupts): off unless asked for |
     /// | `FLOW_CONTROL` | [`Config::flow_control`](crate::device::config::Config::flow_control): off unless asked for |
+    /// | `RECOVERY` | [`Config::recovery`](crate::device::config::Config::recovery): [`Recovery::Off`](crate::device::Recovery::Off) |
     /// | `RX_FILTERS` | [`RxMode::PROMISCUOUS`](crate::device::RxMode::PROMISCUOUS), which lets everything through them |
     ///
     /// `TX_GATHER` and `SET_MAC` do nothing until a frame of several segments is sent or an address set, and `LINK_STATE` and `TX_COUNT` only tell.
@@ -55,6 +56,8 @@ bitflags! {
         const SR_IOV = 1 << 16;
         /// It counts the frames that have left it in [`tx_packets`](crate::device::stats::Stats::tx_packets). Else the driver counts what the queues took.
         const TX_COUNT = 1 << 17;
+        /// Its driver resets it where it fails, and sets it up as it was.
+        const RECOVERY = 1 << 18;
     }
 }
 

@@ -10,6 +10,7 @@ use crate::device::flow_control::{FlowControl, Overflow};
 use crate::device::info::{DeviceInfo, RxMode};
 use crate::device::moderation::Moderation;
 use crate::device::offloads::Offloads;
+use crate::device::recovery::Recovery;
 use crate::device::rss::{RssConfig, RssError, RssLimits};
 use crate::ether::MIN_MTU;
 use crate::host::dma::DmaDomain;
@@ -45,6 +46,7 @@ pub struct Config {
     interrupts: bool,
     moderation: Moderation,
     flow_control: FlowControl,
+    recovery: Recovery,
 }
 
 impl Default for Config {
@@ -55,7 +57,7 @@ impl Default for Config {
 
 impl Config {
     /// An MTU of 1500 bytes or the device's where that is smaller, one receive and one transmit queue of 512 descriptors, no further frames than those for
-    /// the device, every offload, what the device does not do of [`Caps::SOFTWARE`] in software, no interrupts, and no pool.
+    /// the device, every offload, what the device does not do of [`Caps::SOFTWARE`] in software, no interrupts, no pool, and recovery of a device that fails.
     pub fn new() -> Self {
         Self {
             mtu: None,
@@ -68,6 +70,7 @@ impl Config {
             interrupts: false,
             moderation: Moderation::default(),
             flow_control: FlowControl::empty(),
+            recovery: Recovery::default(),
         }
     }
 
@@ -114,6 +117,10 @@ impl Config {
     /// get one as well, for who waits for room, where the function has as many vectors.
     pub fn interrupts(self, wanted: bool) -> Self {
         Self { interrupts: wanted, ..self }
+    }
+    /// What becomes of a device that fails. It is recovered unless this is called, where its driver can ([`Caps::RECOVERY`]).
+    pub fn recovery(self, recovery: Recovery) -> Self {
+        Self { recovery, ..self }
     }
 
     /// How far apart a queue's interrupts are at least. A device that cannot tell them apart by itself ([`DeviceInfo::max_moderation_us`] is 0) sends them as they come,
@@ -197,6 +204,10 @@ impl Config {
     /// See [`Config::moderation`].
     pub fn wanted_moderation(&self) -> Moderation {
         self.moderation
+    }
+    /// See [`Config::recovery`].
+    pub fn wanted_recovery(&self) -> Recovery {
+        self.recovery
     }
 }
 
@@ -296,7 +307,8 @@ impl TxConfig {
         Self { gate, ..self }
     }
     /// For how long, in microseconds, a queue with work may stand still on a device with a link before it counts as hung (Linux: `watchdog_timeo`, for its
-    /// `ndo_tx_timeout`). `u64::MAX`: for ever.
+    /// `ndo_tx_timeout`). `u64::MAX`: for ever. Where the device is recovered ([`Config::recovery`]) the control handle sees to that, and a queue that nobody recovers gives
+    /// itself up after twice as long.
     pub fn timeout_us(self, timeout_us: u64) -> Self {
         Self { timeout_us, ..self }
     }

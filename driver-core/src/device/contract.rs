@@ -13,6 +13,7 @@ use crate::device::flow_control::FlowControl;
 use crate::device::info::{DeviceInfo, Link, RxMode};
 use crate::device::moderation::Moderation;
 use crate::device::module::Module;
+use crate::device::recovery::Recovered;
 use crate::device::rss::RssConfig;
 use crate::device::settings::Settings;
 use crate::device::state::DeviceState;
@@ -82,7 +83,14 @@ pub trait NetDevice: Send {
     fn state(&self) -> DeviceState;
     /// Looks how it is, in a few register reads: whether it answers, was reset by somebody else, asks for a reset, or hangs. To be called a few times a second;
     /// without it, a device that went away is found out by a transmit queue that does not move, or by nobody.
+    ///
+    /// This is also what recovers a device that failed, where [`Config::recovery`] says so and the driver can ([`Caps::RECOVERY`](crate::device::Caps::RECOVERY)): such
+    /// a call takes as long as a reset, tenths of a second. Tries that follow one that failed are made by later calls.
     fn watch(&mut self) -> DeviceState;
+    /// The last recovery that ended well, once.
+    fn recovered(&mut self) -> Option<Recovered> {
+        None
+    }
     /// That it runs and works: [`watch`](NetDevice::watch) as a result.
     ///
     /// # Errors

@@ -15,6 +15,7 @@ use crate::device::flow_control::FlowControl;
 use crate::device::info::{DeviceInfo, Link, RxMode};
 use crate::device::moderation::Moderation;
 use crate::device::module::Module;
+use crate::device::recovery::{Recovered, Recoveries, Recovery};
 use crate::device::rss::RssConfig;
 use crate::device::settings::Settings;
 use crate::device::state::{DeviceState, Shared};
@@ -22,13 +23,14 @@ use crate::device::stats::Stats;
 use crate::device::xstats::{self, XStat};
 use crate::ether::MacAddr;
 use crate::host::pci::{Interrupt, PciFunction};
-use crate::host::vectors::{VectorPlan, Vectors};
-use crate::queue::core::kernel::{RxKernel, TxKernel};
-use crate::queue::core::lent::Silence;
-use crate::queue::core::rx::RxCore;
+use crate::queue::core::lent::{Left, Silence};
 use crate::queue::core::seat::Totals;
-use crate::queue::core::tx::TxCore;
 use crate::ring::fault::QueueFault;
+
+mod lending;
+mod recovering;
+
+pub use lending::{hand_out, take_back};
 
 /// How far a device is in one of its transmit rings: they are the same where it has no work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,7 +66,10 @@ const NO_FLOW_CONTROL: ErrorKind = ErrorKind::Unsupported {
     instead: "see that its receive queues are polled in time: what finds no room is dropped and counted",
 };
 
-/// What a driver does to its device for a control handle. But for [`ControlKernel::stop`] and what reads no register, all of it is called while the device
+/// The driver sets no device up anew.
+const NO_RECOVERY: ErrorKind = ErrorKind::Unsupported { what: "recovery by its driver", instead: "stop it and open it again" };
+
+/// What a driver does to its device for a control handle. But for [`ControlKernel::stop`], [`ControlKernel::restart`] and what reads no register, all of it is called while the device
 /// runs, and with addresses that were checked.
 pub trait ControlKernel: Send + 'static {
     /// The PCI function that the device is.
@@ -179,7 +184,35 @@ pub trait ControlKernel: Send + 'static {
     ///
     /// # Errors
     /// Where the device does not confirm that it is silent.
-    fn stop(&mut self, left: &mut dyn FnMut(u16, u32)) -> Result<Silence, ErrorKind>;
+    fn stop(&mut self, left: &mut dyn FnMut(u16, Left)) -> Result<Silence, ErrorKind>;
+
+    /// Whether the driver sets its device up anew: then it has the following three, and its queues' kernels `rewind`.
+    const RECOVERS: bool = false;
+
+    /// Resets a device that was stopped, or did not confirm it, and sets it up by `settings`, as a start does, but for its queues: all of them are off. Gives the
+    /// device's word that since its reset it knows of no memory.
+    ///
+    /// # Errors
+    /// Where it does not come up. It may be called again.
+    fn restart(&mut self, _settings: &Settings) -> Result<Silence, ErrorKind> {
+        Err(NO_RECOVERY)
+    }
+    /// Turns a receive queue on whose ring is as when it was new, and lets its interrupt fire once. The receiver may be on.
+    ///
+    /// # Errors
+    /// Where it does not turn on.
+    fn start_rx(&mut self, _queue: u16, _settings: &Settings) -> Result<(), ErrorKind> {
+        Err(NO_RECOVERY)
+    }
+    /// The same of a transmit queue.
+    ///
+    /// # Errors
+    /// Where it does not turn on.
+    fn start_tx(&mut self, _queue: u16, _settings: &Settings) -> Result<(), ErrorKind> {
+        Err(NO_RECOVERY)
+    }
+    /// Lets every queue's interrupt fire once.
+    fn wake_queues(&mut self, _settings: &Settings) {}
 }
 
 /// The control handle of a started device, over what one driver brings. Dropping it stops the device.
@@ -194,13 +227,15 @@ pub struct ControlCore<K: ControlKernel> {
     carrier_changes: u64,
     /// Where transmit queues with work stood when they were looked at, and since when they stand there.
     positions: Vec<(u16, TxPosition, u64)>,
+    recoveries: Recoveries,
 }
 
 impl<K: ControlKernel> ControlCore<K> {
     /// The handle of a device that has just come up, set as `settings` says.
     pub fn new(kernel: K, mut info: DeviceInfo, settings: Settings, shared: Shared, interrupt: Option<Box<dyn Interrupt>>) -> Self {
         info.software = settings.software();
-        Self { kernel, info, settings, shared, interrupt, link: Link::down(), carrier_changes: 0, positions: Vec::new() }
+        let recoveries = Recoveries::new(if K::RECOVERS { settings.recovery() } else { Recovery::Off });
+        Self { kernel, info, settings, shared, interrupt, link: Link::down(), carrier_changes: 0, positions: Vec::new(), recoveries }
     }
 
     /// What is the driver's own.
@@ -215,8 +250,12 @@ impl<K: ControlKernel> ControlCore<K> {
 
     /// That the device answers and works, but for what one of its queues may have: setters go on then.
     fn runs(&mut self) -> Result<(), ErrorKind> {
-        match self.watch() {
-            DeviceState::Running | DeviceState::Hung { .. } | DeviceState::Broken { .. } if self.shared.is_running() => Ok(()),
+        match self.look() {
+            DeviceState::Running | DeviceState::Hung { .. } | DeviceState::Broken { .. } | DeviceState::Recovering { .. }
+                if self.shared.is_running() =>
+            {
+                Ok(())
+            }
             state => Err(ErrorKind::NotRunning(state)),
         }
     }
@@ -242,15 +281,26 @@ impl<K: ControlKernel> ControlCore<K> {
             // Without a link nothing moves, and none of it is the device's fault: with one, the time begins anew.
             positions.clear();
         } else if let Some((queue, since_us)) = hung {
-            let fault = QueueFault::Hung { queue, since_us };
-            log::error!("{}: {fault}", self.info.name);
-            shared.set_tx_failed(queue, fault);
+            self.fails(QueueFault::Hung { queue, since_us });
         }
+    }
+
+    /// Looks at the device, and does nothing about what it sees.
+    fn look(&mut self) -> DeviceState {
+        if self.shared.is_running() {
+            match self.kernel.look() {
+                Some(fault) => self.fails(fault),
+                None => self.look_for_hang(),
+            }
+        }
+        self.state()
     }
 
     /// Of a device that is known not to answer, what its host knows; else its own word.
     fn end(&mut self) -> Result<Silence, ErrorKind> {
-        let state = self.watch();
+        // A card that did not come up has counted nothing, and may not be asked.
+        let is_up = self.abandon_recovery();
+        let state = self.look();
         // The queues hand the device nothing from here on.
         self.shared.set_stopping();
         let Self { kernel, shared, .. } = self;
@@ -258,10 +308,11 @@ impl<K: ControlKernel> ControlCore<K> {
             DeviceState::Gone => return Err(ErrorKind::NotRunning(state)),
             // Its memory decoding may be off, and its counters began anew.
             DeviceState::Reset => kernel.with_function(PciFunction::enable_registers)?,
-            _ => kernel.read_all_counters(),
+            _ if is_up => kernel.read_all_counters(),
+            _ => {}
         }
-        let answer = kernel.stop(&mut |queue, descriptors| shared.set_left(queue, descriptors));
-        if answer.is_ok() {
+        let answer = kernel.stop(&mut |queue, left| shared.set_left(queue, left));
+        if answer.is_ok() && is_up {
             // What went out while it stopped.
             kernel.read_all_counters();
         }
@@ -308,20 +359,17 @@ impl<K: ControlKernel> NetDevice for ControlCore<K> {
     }
 
     fn state(&self) -> DeviceState {
-        self.shared.device_state()
+        Self::told(&self.recoveries, &self.shared)
     }
 
     fn watch(&mut self) -> DeviceState {
-        if self.shared.is_running() {
-            match self.kernel.look() {
-                Some(fault) => {
-                    log::error!("{}: {fault}", self.info.name);
-                    self.shared.set_failed(fault);
-                }
-                None => self.look_for_hang(),
-            }
-        }
+        self.look();
+        self.recover();
         self.state()
+    }
+
+    fn recovered(&mut self) -> Option<Recovered> {
+        self.recoveries.untold.take()
     }
 
     fn check(&mut self) -> Result<(), Error> {
@@ -415,6 +463,10 @@ impl<K: ControlKernel> NetDevice for ControlCore<K> {
         let (rx, tx) = (self.shared.totals_of_rx_queues(), self.shared.totals_of_tx_queues());
         let mut all = self.kernel.xstats(&rx, &tx);
         all.extend(xstats::of_queues(&rx, &tx));
+        if K::RECOVERS {
+            let Recoveries { resets, recoveries, .. } = self.recoveries;
+            all.extend([XStat::new("resets", resets), XStat::new("recoveries", recoveries)]);
+        }
         all
     }
 
@@ -469,63 +521,6 @@ impl<K: ControlKernel> Drop for ControlCore<K> {
 impl<K: ControlKernel> fmt::Debug for ControlCore<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Control").field("info", &self.info).field("settings", &self.settings).field("link", &self.link).finish_non_exhaustive()
-    }
-}
-
-/// Gives each queue its interrupt and returns that of the control handle, all of them as `plan` has them.
-pub fn hand_out<R: RxKernel, T: TxKernel>(
-    mut vectors: Vectors<impl Interrupt>,
-    plan: Option<VectorPlan>,
-    rx: &mut [RxCore<R>],
-    tx: &mut [TxCore<T>],
-) -> Option<Box<dyn Interrupt>> {
-    let plan = plan?;
-    for queue in rx {
-        if let Some(interrupt) = plan.rx(queue.index()).and_then(|vector| vectors.take(vector)) {
-            queue.set_interrupt(Box::new(interrupt));
-        }
-    }
-    for queue in tx {
-        if let Some(interrupt) = plan.tx(queue.index()).and_then(|vector| vectors.take(vector)) {
-            queue.set_interrupt(Box::new(interrupt));
-        }
-    }
-    vectors.take(plan.control()).map(|interrupt| Box::new(interrupt) as _)
-}
-
-/// Takes back what a device was lent, after its `answer` to being stopped: for its word that it is silent or, where it does not give it, after a reset of the
-/// whole function. Without either the memory leaks, since the device may still use it.
-///
-/// A function that was removed from its bus keeps nothing. Of any other DMA is forbidden in any case: with that, what a device may still do that did not confirm is behind the IOMMU and the bridge.
-///
-/// # Errors
-/// What the device failed to confirm, where the function cannot be reset; what the host said, where DMA cannot be forbidden.
-pub fn take_back(function: &mut impl PciFunction, shared: &mut Shared, answer: Result<Silence, ErrorKind>) -> Result<(), ErrorKind> {
-    shared.set_stopping();
-    if function.is_removed() {
-        log::warn!("{}: it is not on its bus any more, and keeps nothing of what it was lent", function.name());
-        // SAFETY: what is not on the bus reaches no memory, and what comes there later was reset: whoever implements `PciFunction` vouches for that.
-        shared.set_stopped(unsafe { Silence::confirmed() });
-        return Ok(());
-    }
-    let forbidden = function.forbid_dma();
-    let silence = answer.or_else(|unconfirmed| force_silence(function, unconfirmed))?;
-    shared.set_stopped(silence);
-    Ok(forbidden?)
-}
-
-fn force_silence(function: &mut impl PciFunction, unconfirmed: ErrorKind) -> Result<Silence, ErrorKind> {
-    match function.reset() {
-        Ok(()) => {
-            log::warn!("{}: {unconfirmed}; the function was reset instead", function.name());
-            // SAFETY: after a reset of the whole function no access to memory is under way, and it remembers nothing of what it was lent: whoever implements
-            // `PciFunction` vouches for that.
-            Ok(unsafe { Silence::confirmed() })
-        }
-        Err(error) => {
-            log::error!("{error}");
-            Err(unconfirmed)
-        }
     }
 }
 

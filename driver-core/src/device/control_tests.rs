@@ -128,12 +128,12 @@ impl ControlKernel for Kernel {
         assert!(rx.len() <= 2 && tx.len() <= 1);
         [XStat::new("counted", self.counted)].into()
     }
-    fn stop(&mut self, left: &mut dyn FnMut(u16, u32)) -> Result<Silence, ErrorKind> {
+    fn stop(&mut self, left: &mut dyn FnMut(u16, Left)) -> Result<Silence, ErrorKind> {
         self.stage.tell("stop")?;
         if self.stage.0.lock().unwrap().never_stops {
             return Err(ErrorKind::TooManyAddresses { asked: 1, room: 0 });
         }
-        left(0, 3);
+        left(0, Left { descriptors: 3, tail: 0 });
         // SAFETY: there is no device.
         Ok(unsafe { Silence::confirmed() })
     }

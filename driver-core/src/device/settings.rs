@@ -8,6 +8,7 @@ use crate::device::flow_control::FlowControl;
 use crate::device::info::{DeviceInfo, RxMode};
 use crate::device::moderation::Moderation;
 use crate::device::offloads::Offloads;
+use crate::device::recovery::Recovery;
 use crate::device::rss::RssConfig;
 use crate::ether::{FrameLimits, MacAddr, STANDARD_MTU};
 use crate::host::vectors::VectorPlan;
@@ -29,6 +30,7 @@ pub struct Settings {
     interrupts: bool,
     moderation: Moderation,
     flow_control: FlowControl,
+    recovery: Recovery,
     /// Interrupt vectors that the function has.
     available_vectors: u16,
     unicast: Vec<MacAddr>,
@@ -50,6 +52,7 @@ impl Settings {
             interrupts: config.wants_interrupts(),
             moderation: config.wanted_moderation(),
             flow_control: if info.caps.contains(Caps::FLOW_CONTROL) { config.wanted_flow_control() } else { FlowControl::empty() },
+            recovery: if info.caps.contains(Caps::RECOVERY) { config.wanted_recovery() } else { Recovery::Off },
             available_vectors: u16::MAX,
             unicast: Vec::new(),
             multicast: Vec::new(),
@@ -111,6 +114,10 @@ impl Settings {
     /// How far apart a queue's interrupts are at least.
     pub fn moderation(&self) -> Moderation {
         self.moderation
+    }
+    /// What becomes of the device where it fails: [`Recovery::Off`] where its driver cannot recover it.
+    pub fn recovery(&self) -> Recovery {
+        self.recovery
     }
     /// Which frames come in beside those for the device.
     pub fn rx_mode(&self) -> RxMode {

@@ -4,10 +4,13 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
+use crate::device::recovery::Cause;
 use crate::host::clock::Clock;
-use crate::queue::core::lent::Silence;
+use crate::queue::core::lent::{Left, Silence};
 use crate::queue::core::seat::{Seat, State, Totals, Watch};
 use crate::ring::fault::QueueFault;
+
+pub(crate) mod pausing;
 
 /// How a started device is, in the same words whatever its driver: its control handle, its queues, the facade's port and the tools all tell this.
 ///
@@ -32,6 +35,18 @@ pub enum DeviceState {
     Reset,
     /// It asks for a reset.
     NeedsReset,
+    /// It reports that something in itself failed.
+    Hardware {
+        /// What it reports.
+        what: &'static str,
+    },
+    /// It failed, and is being reset and set up as it was ([`Recovery`](crate::device::Recovery)): its queues pause, and go on by themselves.
+    Recovering {
+        /// What failed.
+        cause: QueueFault,
+        /// When that was seen, on the host's clock, in microseconds.
+        since_us: u64,
+    },
     /// It did on one of its queues what it must not do. The others work on.
     Broken {
         /// `receive` or `transmit`.
@@ -49,12 +64,12 @@ impl DeviceState {
         matches!(self, Self::Running)
     }
 
-    /// Whether something happened to it that its program did not ask for.
+    /// Whether something happened to it that its program did not ask for, and that does not pass by itself.
     pub const fn is_failure(&self) -> bool {
-        !matches!(self, Self::Running | Self::Stopped)
+        !matches!(self, Self::Running | Self::Stopped | Self::Recovering { .. })
     }
 
-    /// In one word, for tables and scripts: `running`, `stopped`, `hung`, `gone`, `reset`, `needs-reset`, `broken`.
+    /// In one word, for tables and scripts: `running`, `stopped`, `hung`, `gone`, `reset`, `needs-reset`, `hardware`, `recovering`, `broken`.
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Running => "running",
@@ -63,6 +78,8 @@ impl DeviceState {
             Self::Gone => "gone",
             Self::Reset => "reset",
             Self::NeedsReset => "needs-reset",
+            Self::Hardware { .. } => "hardware",
+            Self::Recovering { .. } => "recovering",
             Self::Broken { .. } => "broken",
         }
     }
@@ -80,6 +97,7 @@ impl DeviceState {
             QueueFault::Gone => Self::Gone,
             QueueFault::Reset => Self::Reset,
             QueueFault::NeedsReset => Self::NeedsReset,
+            QueueFault::Hardware(what) => Self::Hardware { what },
             fault => Self::Broken { direction, queue, fault },
         }
     }
@@ -94,6 +112,10 @@ impl fmt::Display for DeviceState {
             Self::Gone => QueueFault::Gone.fmt(f),
             Self::Reset => QueueFault::Reset.fmt(f),
             Self::NeedsReset => QueueFault::NeedsReset.fmt(f),
+            Self::Hardware { what } => QueueFault::Hardware(what).fmt(f),
+            Self::Recovering { cause, since_us } => {
+                write!(f, "the device is being reset and set up as it was, since {since_us} us of the host's clock: {}", Cause(cause))
+            }
             Self::Broken { direction, queue, fault } => write!(f, "{direction} queue {queue} is broken: {fault}"),
         }
     }
@@ -124,7 +146,7 @@ impl Shared {
 
     /// The same, of a device whose transmit queues hang when they have work and stand still for `limit_us` microseconds of `clock`.
     pub fn watched(clock: Arc<dyn Clock>, limit_us: u64) -> Self {
-        Self { watch: Some(Watch { clock, limit_us }), ..Self::new() }
+        Self { watch: Some(Watch { clock, limit_us, recovers: false }), ..Self::new() }
     }
 
     /// A seat for one more receive queue.
@@ -162,6 +184,11 @@ impl Shared {
     /// Whether the queues may hand it anything.
     pub fn is_running(&self) -> bool {
         self.state() == State::Running
+    }
+
+    /// Whether it was told to stop.
+    pub(crate) fn is_stopping(&self) -> bool {
+        matches!(self.state(), State::Stopping | State::Stopped)
     }
 
     /// Whether the device confirmed that it reads and writes no memory any more.
@@ -226,11 +253,11 @@ impl Shared {
         self.rx.iter().chain(&self.tx)
     }
 
-    /// A transmit queue of the device that stopped has so many descriptors left, unsent. Called before [`Shared::set_stopped`].
-    pub fn set_left(&mut self, queue: u16, descriptors: u32) {
+    /// A transmit queue of the device that stopped has these descriptors left, unsent. Called before [`Shared::set_stopped`].
+    pub fn set_left(&mut self, queue: u16, left: Left) {
         // A queue that is gone has counted for itself.
         if let Some(seat) = self.tx.get(usize::from(queue)).filter(|seat| Arc::strong_count(seat) > 1) {
-            seat.set_left(descriptors);
+            seat.set_left(left);
         }
     }
 
@@ -277,6 +304,6 @@ fn totals(seats: &[Arc<Seat>]) -> Totals {
 
 fn totals_of(seat: &Seat) -> Totals {
     let mut all = seat.tally().totals();
-    all.lost += u64::from(seat.left().unwrap_or(0));
+    all.lost += seat.left().map_or(0, |left| left.descriptors.into());
     all
 }

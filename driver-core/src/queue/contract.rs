@@ -73,7 +73,8 @@ pub trait RxQueue: Send {
     /// Never blocks and never panics. Each slot it empties it fills with an empty buffer: one that `batch` holds from completed transmits if there
     /// is one, else from the pool. Where no buffer is to be had it takes no more frames; they stay on the device until buffers return.
     ///
-    /// Of a queue that is broken or whose device is stopped nothing is taken: see [`RxQueue::fault`].
+    /// Of a queue that is broken or whose device is stopped nothing is taken: see [`RxQueue::fault`]. While the device is being recovered nothing comes either, and a call
+    /// of this is what lets the queue go on behind it.
     fn poll(&mut self, batch: &mut Batch, budget: usize) -> usize;
 
     /// Lets the queue's interrupt fire at the next frame, where it has one. Returns `true` where frames are waiting already, and then the caller polls
@@ -188,7 +189,7 @@ pub trait TxQueue: Send {
     }
 
     /// Returns the buffers of frames that were sent to their pools, wakes the queue where enough descriptors are free again, and says how many descriptors came
-    /// back. Of a queue that is broken or whose device is stopped none come back before it is dropped.
+    /// back. Of a queue that is broken or whose device is stopped none come back before it is dropped; when a device is recovered, all do.
     fn reclaim(&mut self) -> usize;
 
     /// How many descriptors are not given back yet. A card is asked to report once in 32 descriptors, so the last 31 may stay until more are sent
@@ -320,7 +321,7 @@ pub enum TxState {
     /// All frames were taken, and there is room for more.
     Running,
     /// The queue is stopped: what is left in the batch waits until [`TxQueue::reclaim`] or `submit` finds enough descriptors free;
-    /// [`TxQueue::wait_for_room`] sleeps until then.
+    /// [`TxQueue::wait_for_room`] sleeps until then. While the device is being recovered ([`Recovery`](crate::device::Recovery)) every queue is.
     Stopped,
     /// The frame at the front of the batch cannot be sent as it is. It stays there, and holds up those behind it, until the caller mends it or takes it out, as
     /// [`TxQueue::submit_or_drop`] does. Those before it were taken.
@@ -341,6 +342,8 @@ pub struct RxCounters {
     pub stalls: u64,
     /// Doorbells that were rung.
     pub doorbells: u64,
+    /// Frames that lay in the ring when the device was reset.
+    pub lost: u64,
     /// What hooks did with frames, by verdict.
     pub hook: HookCounters,
 }
@@ -379,4 +382,6 @@ pub struct TxCounters {
     pub wakes: u64,
     /// Doorbells that were rung.
     pub doorbells: u64,
+    /// Frames that were taken from the caller and not sent when the device was reset: their buffers went back.
+    pub lost: u64,
 }

@@ -39,6 +39,17 @@ pub enum QueueFault {
     Reset,
     /// The device asks for a reset (virtio's DEVICE_NEEDS_RESET).
     NeedsReset,
+    /// The device reports that something in itself failed, which its reset mends (82599: EICR.ECC, or EICR's PCI exception).
+    Hardware(&'static str),
+    /// The device was reset and set up anew, and this queue did not come up.
+    NotRestarted,
+}
+
+impl QueueFault {
+    /// Whether it is over with a reset of the device that the driver does itself: not what the device should not have written, nor what somebody else did.
+    pub const fn is_mended_by_reset(&self) -> bool {
+        matches!(self, Self::Hung { .. } | Self::NeedsReset | Self::Hardware(_) | Self::NotRestarted)
+    }
 }
 
 impl fmt::Display for QueueFault {
@@ -58,6 +69,8 @@ impl fmt::Display for QueueFault {
             }
             Self::Gone => f.write_str("the device does not answer any more: it was unplugged or powered down, or its server has gone"),
             Self::Reset => f.write_str("the device was reset by somebody else, or its memory decoding switched off: stop it and open it again"),
+            Self::Hardware(what) => write!(f, "the device reports {what}, and has to be reset: stop it and open it again"),
+            Self::NotRestarted => f.write_str("the device was reset, and this queue of it does not turn on again: stop the device and open it again"),
             Self::NeedsReset => f.write_str("the device asks for a reset (virtio's DEVICE_NEEDS_RESET): stop it and open it again"),
         }
     }

@@ -74,6 +74,11 @@ impl<B: Bar> Counting<B> {
         self.state.lock().is_closed = true;
     }
 
+    /// The card was set up anew: queues may read again.
+    pub(crate) fn open(&self) {
+        self.state.lock().is_closed = false;
+    }
+
     fn is_due(&self, state: &State<B>) -> bool {
         self.clock.now_us().saturating_sub(state.read_us) >= READ_EVERY_US
     }

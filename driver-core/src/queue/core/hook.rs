@@ -13,6 +13,7 @@ impl<K: RxKernel> RxCore<K> {
     #[inline(always)]
     pub(super) fn begin_hook(&mut self) -> RxHooked<'_> {
         if !self.seat.is_running() {
+            self.pause();
             return RxHooked::nothing();
         }
         match self.kernel.ready() {

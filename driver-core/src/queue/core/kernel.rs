@@ -6,7 +6,7 @@ use crate::buf::batch::Batch;
 use crate::buf::frame::Frame;
 use crate::buf::pool::BufPool;
 use crate::offload::Work;
-use crate::queue::core::lent::{Lent, Silence, Stop};
+use crate::queue::core::lent::{Left, Lent, Silence, Stop};
 use crate::ring::fault::QueueFault;
 use crate::ring::hook::{RxHooked, TxHooked};
 use crate::ring::tx::Reclaimed;
@@ -173,6 +173,12 @@ pub trait RxKernel: fmt::Debug + Send {
     /// Stops the hardware queue.
     fn stop(&mut self) -> Stop;
 
+    /// The device was reset and knows of no memory: the ring becomes what it was when it was new. Returns how many frames are lost by it. Never called where the
+    /// driver's [`ControlKernel::RECOVERS`](crate::device::control::ControlKernel::RECOVERS) is not set.
+    fn rewind(&mut self, _: &Silence) -> u64 {
+        0
+    }
+
     /// The ring.
     fn into_lent(self) -> Self::Lent;
 }
@@ -294,8 +300,13 @@ pub trait TxKernel: fmt::Debug + Send {
     /// Stops the hardware queue. Buffers of frames that were sent before it stopped are not in the ring any more.
     fn stop(&mut self) -> Stop;
 
-    /// Of what is in flight, the device has sent all but the last `left` descriptors before it fell silent.
-    fn retire(&mut self, _left: u32, _silence: &Silence) {}
+    /// Of what is in flight, the device has sent all but what is `left` before it fell silent.
+    fn retire(&mut self, _left: Left, _silence: &Silence) {}
+
+    /// As [`RxKernel::rewind`]; buffers go to `batch`, or back to their pools. Also returns what came back.
+    fn rewind(&mut self, _: &Silence, _batch: &mut Batch) -> (u64, Reclaimed) {
+        (0, Reclaimed::default())
+    }
 
     /// The ring.
     fn into_lent(self) -> Self::Lent;

@@ -3,9 +3,10 @@
 use alloc::boxed::Box;
 use core::fmt;
 
+use crate::buf::batch::Batch;
 use crate::ring::rx::RxRing;
 use crate::ring::split::{SplitRx, SplitTx};
-use crate::ring::tx::TxRing;
+use crate::ring::tx::{Reclaimed, TxRing};
 
 /// The word of somebody who saw the hardware fall silent: it reads and writes the memory in question no more. Lent memory goes back for this word alone.
 ///
@@ -23,12 +24,39 @@ impl Silence {
         Self(())
     }
 
-    /// Gives back the buffers of what a transmit queue's hardware has sent: all that is in flight but for the last `left` descriptors. The ring is one that this
-    /// word speaks of.
-    pub fn retire(&self, ring: &mut TxRing, left: u32) {
+    /// Gives back the buffers of what a transmit queue's hardware has sent: all that is in flight but for what is `left`. The ring is one that this word speaks of.
+    pub fn retire(&self, ring: &mut TxRing, left: Left) {
+        // What was queued behind the tail that the device was asked at has not been sent either.
+        let behind = ring.tail().wrapping_sub(left.tail) & (ring.len() - 1);
         // SAFETY: the hardware reads no buffer of the ring any more.
-        unsafe { ring.retire(left) }
+        unsafe { ring.retire(left.descriptors.saturating_add(behind)) }
     }
+
+    /// Makes a receive ring what it was when it was new. Returns how many frames are lost by it: received, and not taken. The ring is one that this word speaks of.
+    pub fn rewind_rx(&self, ring: &mut RxRing) -> u64 {
+        let lost = ring.ready_frames();
+        // SAFETY: the hardware writes to nothing of the ring any more.
+        unsafe { ring.rewind() };
+        lost.into()
+    }
+
+    /// Makes a transmit ring what it was when it was new; its buffers go to `batch`, or back to their pools. Returns how many frames are lost by it, and what came
+    /// back. The ring is one that this word speaks of.
+    pub fn rewind_tx(&self, ring: &mut TxRing, batch: &mut Batch) -> (u64, Reclaimed) {
+        let lost = ring.pending_frames();
+        // SAFETY: the hardware reads nothing of the ring any more.
+        (lost.into(), unsafe { ring.rewind(batch) })
+    }
+}
+
+/// What a transmit queue's hardware has not sent when it fell silent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(clippy::exhaustive_structs, reason = "plain data: every driver makes it")]
+pub struct Left {
+    /// How many descriptors, up to the tail.
+    pub descriptors: u32,
+    /// Where its tail was: a queue on another thread may have been about to move it.
+    pub tail: u32,
 }
 
 /// What became of the wish to stop one hardware queue.

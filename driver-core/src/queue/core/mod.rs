@@ -10,6 +10,7 @@
 //! | `kernel` | what a driver brings |
 //! | `rx`, `tx` | the queues |
 //! | `hook` | what they do for hooks |
+//! | `pause` | what they do while their device is reset |
 //! | `check` | what every transmit queue asks of a frame |
 //! | `seat` | what queue and control handle know of one another |
 //! | `lent` | memory that a device was lent, and the word for which it comes back |
@@ -18,6 +19,9 @@ pub(crate) mod check;
 pub(crate) mod hook;
 pub(crate) mod kernel;
 pub(crate) mod lent;
+pub(crate) mod pause;
+#[cfg(all(test, loom))]
+mod pause_loom_tests;
 pub(crate) mod rx;
 pub(crate) mod seat;
 #[cfg(all(test, loom))]
@@ -28,7 +32,7 @@ pub(crate) mod tx;
 mod tests;
 
 pub use kernel::{NotTaken, Piece, Put, RxError, RxKernel, Taken, TxKernel, WhyStuck};
-pub use lent::{Lent, Silence, Stop};
+pub use lent::{Left, Lent, Silence, Stop};
 pub use rx::{RxCore, RxLimits};
 pub use seat::{Seat, State, Tally, Totals};
 pub use tx::TxCore;

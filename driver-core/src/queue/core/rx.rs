@@ -10,7 +10,6 @@ use crate::buf::frame::{Frame, Growing};
 use crate::host::pci::Interrupt;
 use crate::queue::contract::{RxCounters, RxQueue};
 use crate::queue::core::kernel::{NotTaken, Piece, RxError, RxKernel, Taken};
-use crate::queue::core::lent::Stop;
 use crate::queue::core::seat::{Seat, Totals};
 use crate::ring::fault::QueueFault;
 use crate::ring::hook::RxHooked;
@@ -34,14 +33,14 @@ pub struct RxCore<K: RxKernel> {
     pub(super) kernel: ManuallyDrop<K>,
     pub(super) seat: Arc<Seat>,
     /// The first buffers of a frame of which not all have come yet.
-    partial: Option<Partial>,
+    pub(super) partial: Option<Partial>,
     limits: RxLimits,
     interrupt: Option<Box<dyn Interrupt>>,
     index: u16,
 }
 
 /// A frame in pieces.
-struct Partial {
+pub(super) struct Partial {
     chain: Growing,
     /// It is beyond the limits: what comes of it is not kept, and it is counted when it is complete.
     too_long: bool,
@@ -91,6 +90,7 @@ impl<K: RxKernel> RxCore<K> {
     #[inline(never)]
     fn poll_many(&mut self, batch: &mut Batch, budget: usize) -> usize {
         if !self.seat.is_running() {
+            self.pause();
             return 0;
         }
         let ready = match self.kernel.ready() {
@@ -307,6 +307,7 @@ impl<K: RxKernel> RxQueue for RxCore<K> {
 
     fn arm(&mut self) -> bool {
         if !self.seat.is_running() {
+            self.pause();
             return false;
         }
         if self.interrupt.is_some() {
@@ -328,7 +329,7 @@ impl<K: RxKernel> RxQueue for RxCore<K> {
     fn counters(&self) -> RxCounters {
         let all = self.seat.tally().totals();
         let hook = self.seat.tally().hook_counters();
-        RxCounters { packets: all.packets, errors: all.errors, stalls: all.stalls, doorbells: all.doorbells, hook }
+        RxCounters { packets: all.packets, errors: all.errors, stalls: all.stalls, doorbells: all.doorbells, lost: all.lost, hook }
     }
 
     #[inline(always)]
@@ -349,12 +350,7 @@ impl<K: RxKernel> Drop for RxCore<K> {
         if self.partial.take().is_some() {
             self.seat.tally().lost.add(1);
         }
-        let stop = match self.seat.silence() {
-            Some(silence) => Stop::Silent(silence),
-            // A device that does not answer confirms nothing: what it was lent waits for what its host knows.
-            None if self.seat.cause() == Some(QueueFault::Gone) => Stop::WithDevice,
-            None => kernel.stop(),
-        };
+        let stop = self.seat.leave().unwrap_or_else(|| kernel.stop());
         self.seat.give_back(stop, kernel.into_lent(), format_args!("{} receive queue {}", K::DRIVER, self.index));
     }
 }

@@ -6,9 +6,11 @@ use core::fmt;
 use core::ops::AddAssign;
 
 use crate::host::clock::Clock;
-use crate::queue::core::lent::{Lent, Parked, Silence, Stop};
+use crate::queue::core::lent::{Left, Lent, Parked, Silence, Stop};
 use crate::ring::fault::QueueFault;
-use crate::sync::{AtomicU8, AtomicU32, AtomicU64, Mutex, Ordering};
+use crate::sync::{AtomicU8, AtomicU64, Mutex, Ordering};
+
+pub(crate) mod pause;
 
 /// How far a device is from writing to memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,10 +25,20 @@ pub enum State {
     Stopped = 2,
     /// It works no more, for a reason that is told beside, and may still read and write memory.
     Failed = 3,
+    /// It is to be reset and set up anew: its queues hand it nothing, and the queue in question has not said yet that it knows.
+    Pausing = 4,
+    /// The same, and the queue has said so.
+    Paused = 5,
+    /// It was reset, and uses nothing of what the queue lent it: the queue may empty its ring.
+    Rewinding = 6,
+    /// The queue's ring is as when it was new, and waits to be turned on.
+    Rewound = 7,
+    /// It is being turned on.
+    Joining = 8,
 }
 
 /// Nothing was said of descriptors left over.
-const NOT_TOLD: u32 = u32::MAX;
+const NOT_TOLD: u64 = u64::MAX;
 
 /// By which clock a transmit queue is seen to hang, and when.
 #[derive(Clone)]
@@ -34,6 +46,15 @@ pub(crate) struct Watch {
     pub(crate) clock: Arc<dyn Clock>,
     /// For how long a queue with work may stand still, in microseconds.
     pub(crate) limit_us: u64,
+    /// Whether the control handle resets a device that hangs.
+    pub(crate) recovers: bool,
+}
+
+impl Watch {
+    /// For how long a queue waits for its control handle to see that it hangs, and to do something about it, before it gives itself up.
+    pub(crate) fn patience_us(&self) -> u64 {
+        if self.recovers { self.limit_us.saturating_mul(2) } else { self.limit_us }
+    }
 }
 
 /// A queue's own part of what its device's queues and control handle share: the state of the device, where the queue looks at it, and what the queue
@@ -47,8 +68,8 @@ pub struct Seat {
     /// Why the queue works no more, where it is not because it was stopped: the first reason. Set before the state that shows it.
     cause: Mutex<Option<QueueFault>>,
     watch: Option<Watch>,
-    /// Descriptors that the device had not sent when it stopped, for the queue to count as frames when it goes; [`NOT_TOLD`].
-    left: AtomicU32,
+    /// The [`Left`] of a device that stopped, for the queue to count as frames when it goes or begins anew: its tail above its descriptors; [`NOT_TOLD`].
+    left: AtomicU64,
     /// What the queue had lent when it was dropped, until the device is silent.
     parked: Mutex<Option<Box<dyn Parked>>>,
 }
@@ -67,7 +88,7 @@ impl Seat {
             tally: Tally::default(),
             cause: Mutex::new(None),
             watch,
-            left: AtomicU32::new(NOT_TOLD),
+            left: AtomicU64::new(NOT_TOLD),
             parked: Mutex::new(None),
         }
     }
@@ -78,9 +99,14 @@ impl Seat {
         self.state.load(Ordering::Relaxed) == State::Running as u8
     }
 
-    /// What keeps the queue from working, if anything does: what failed first, or that it was stopped.
+    /// What keeps the queue from working for good, if anything does: what failed first, or that it was stopped. A pause does not.
     pub fn fault(&self) -> Option<QueueFault> {
-        if self.is_running() { None } else { Some(self.cause().unwrap_or(QueueFault::Stopped)) }
+        if self.is_running() { None } else { self.why_still() }
+    }
+
+    #[cold]
+    fn why_still(&self) -> Option<QueueFault> {
+        if self.is_paused() { None } else { Some(self.cause().unwrap_or(QueueFault::Stopped)) }
     }
 
     /// What failed, if anything did.
@@ -89,13 +115,14 @@ impl Seat {
     }
 
     /// The device has stopped with so many transmit descriptors unsent.
-    pub(crate) fn set_left(&self, descriptors: u32) {
-        self.left.store(descriptors, Ordering::Relaxed);
+    pub(crate) fn set_left(&self, Left { descriptors, tail }: Left) {
+        self.left.store(u64::from(tail) << 32 | u64::from(descriptors), Ordering::Relaxed);
     }
 
     /// The transmit descriptors that the device left unsent, where it said so and the queue has not counted them yet.
-    pub(crate) fn left(&self) -> Option<u32> {
-        Some(self.left.load(Ordering::Relaxed)).filter(|&left| left != NOT_TOLD)
+    pub(crate) fn left(&self) -> Option<Left> {
+        let told = Some(self.left.load(Ordering::Relaxed)).filter(|&left| left != NOT_TOLD);
+        told.map(|left| Left { descriptors: left as u32, tail: (left >> 32) as u32 })
     }
 
     /// By which clock the queue is watched, where it is.
@@ -111,9 +138,11 @@ impl Seat {
 
     /// The device's word that it is silent, once it gave it.
     pub(super) fn silence(&self) -> Option<Silence> {
-        // Acquire: who sees Stopped also sees all that the device wrote before it confirmed.
-        // SAFETY: only `set_stopped` stores this state, and it was shown the device's own word.
-        (self.state.load(Ordering::Acquire) == State::Stopped as u8).then(|| unsafe { Silence::confirmed() })
+        // Acquire: who sees one of these also sees all that the device wrote before it confirmed.
+        let state = self.state.load(Ordering::Acquire);
+        let is_silent = state == State::Stopped as u8 || state == State::Rewinding as u8;
+        // SAFETY: only `set_stopped` and `let_rewind` store these states, and they were shown the device's own word. What is told to rewind stays off until it says that it has.
+        is_silent.then(|| unsafe { Silence::confirmed() })
     }
 
     /// The queue is used no more, whatever its device does. What failed before, or that it was stopped before, stays.
@@ -123,8 +152,8 @@ impl Seat {
         if cause.is_none() && self.is_running() {
             *cause = Some(fault);
         }
-        drop(cause);
-        // The exchange fails where the device does not run any more, which keeps the queue from working as well. Release, for who reads the cause.
+        // The exchange fails where the device does not run any more, which keeps the queue from working as well. Release, for who reads the cause. Under the lock,
+        // since a pause takes a cause back that it mends.
         let _ = self.state.compare_exchange(State::Running as u8, State::Failed as u8, Ordering::AcqRel, Ordering::Relaxed);
     }
 

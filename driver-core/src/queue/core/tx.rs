@@ -39,15 +39,15 @@ pub struct TxCore<K: TxKernel> {
     wake: Option<WakeFn>,
     interrupt: Option<Box<dyn Interrupt>>,
     /// Where the queue stood when it was seen not to move, and since when.
-    stuck: Option<Stuck>,
+    pub(super) stuck: Option<Stuck>,
     /// Where buffers go when the caller brings no batch.
-    home: Batch,
+    pub(super) home: Batch,
     index: u16,
 }
 
 /// A queue with work that stood still when it was looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stuck {
+pub(super) struct Stuck {
     /// Descriptors in flight, and frames taken so far: one of them changes with everything that moves.
     at: (u32, u64),
     since_us: u64,
@@ -145,7 +145,7 @@ impl<K: TxKernel> TxCore<K> {
     #[inline(never)]
     fn submit_rest(&mut self, batch: &mut Batch, reclaimed: Reclaimed, had: usize) -> TxState {
         self.count_reclaimed(reclaimed);
-        if self.gate.is_stopped() {
+        if self.gate.is_stopped() && !self.opens_empty() {
             return self.still_stopped();
         }
         let refusal = self.fill(batch);
@@ -210,7 +210,7 @@ impl<K: TxKernel> TxCore<K> {
     /// Called where the device has work: a queue that has not moved since the first look is broken when its time is over, unless its device has a reason to wait.
     #[cold]
     #[inline(never)]
-    fn look_for_hang(&mut self) {
+    pub(super) fn look_for_hang(&mut self) {
         let Some(watch) = self.seat.watch() else { return };
         let now_us = watch.clock.now_us();
         let at = (self.kernel.pending(), self.seat.tally().totals().packets);
@@ -221,7 +221,7 @@ impl<K: TxKernel> TxCore<K> {
         if now_us < stuck.ask_us {
             return;
         }
-        let (stood_us, limit_us) = (now_us.saturating_sub(stuck.since_us), watch.limit_us);
+        let (stood_us, limit_us) = (now_us.saturating_sub(stuck.since_us), watch.patience_us());
         match self.kernel.why_stuck() {
             WhyStuck::NoLink => self.stuck = None,
             WhyStuck::Unknown if stood_us < limit_us => {
@@ -236,7 +236,7 @@ impl<K: TxKernel> TxCore<K> {
     /// The gate has just opened. All is as it should be when this is called: the waker is the caller's code, and may panic.
     #[cold]
     #[inline(never)]
-    fn wake(&mut self) {
+    pub(super) fn wake(&mut self) {
         self.kernel.disarm();
         if let Some(wake) = &mut self.wake {
             wake();
@@ -254,7 +254,7 @@ impl<K: TxKernel> TxCore<K> {
     #[cold]
     #[inline(never)]
     pub(super) fn broken(&mut self) -> TxState {
-        let fault = self.fault().unwrap_or(QueueFault::Stopped);
+        let Some(fault) = self.pause() else { return TxState::Stopped };
         if self.gate.open() {
             self.wake();
         }
@@ -263,7 +263,7 @@ impl<K: TxKernel> TxCore<K> {
 
     /// Whether who submits learns something new: the gate is open, or the queue has failed.
     fn is_worth_a_submit(&self) -> bool {
-        !self.gate.is_stopped() || !self.seat.is_running()
+        !self.gate.is_stopped() || self.seat.fault().is_some()
     }
 
     /// One sleep of who waits for room: until the interrupt fires, though no longer than until a hang is to be looked for; without one, `pause_us` by the clock.
@@ -389,8 +389,8 @@ impl<K: TxKernel> TxQueue for TxCore<K> {
         match reclaimed {
             Ok(reclaimed) => {
                 self.count_reclaimed(reclaimed);
-                if reclaimed.descriptors == 0 && self.kernel.pending() > 0 {
-                    self.look_for_hang();
+                if reclaimed.descriptors == 0 {
+                    self.nothing_came_back();
                 }
                 reclaimed.descriptors as usize
             }
@@ -410,7 +410,7 @@ impl<K: TxKernel> TxQueue for TxCore<K> {
         if self.is_worth_a_submit() {
             return true;
         }
-        if self.interrupt.is_some() {
+        if self.interrupt.is_some() && self.seat.is_running() {
             let missing = self.gate.missing(self.kernel.free());
             self.kernel.arm(missing);
         }
@@ -454,7 +454,7 @@ impl<K: TxKernel> TxQueue for TxCore<K> {
     fn counters(&self) -> TxCounters {
         let all = self.seat.tally().totals();
         let (stops, wakes) = self.gate.transitions();
-        TxCounters { packets: all.packets, bounced: all.bounced, stops, wakes, doorbells: all.doorbells }
+        TxCounters { packets: all.packets, bounced: all.bounced, stops, wakes, doorbells: all.doorbells, lost: all.lost }
     }
 
     #[inline(always)]
@@ -472,12 +472,7 @@ impl<K: TxKernel> Drop for TxCore<K> {
     fn drop(&mut self) {
         // SAFETY: it is taken out once, here, and not used again.
         let mut kernel = unsafe { ManuallyDrop::take(&mut self.kernel) };
-        let stop = match self.seat.silence() {
-            Some(silence) => Stop::Silent(silence),
-            // A device that does not answer confirms nothing: what it was lent waits for what its host knows.
-            None if self.seat.cause() == Some(QueueFault::Gone) => Stop::WithDevice,
-            None => kernel.stop(),
-        };
+        let stop = self.seat.leave().unwrap_or_else(|| kernel.stop());
         if let (Stop::Silent(silence), Some(left)) = (&stop, self.seat.left()) {
             kernel.retire(left, silence);
         }

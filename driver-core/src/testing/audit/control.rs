@@ -15,6 +15,7 @@ use crate::device::flow_control::FlowControl;
 use crate::device::info::{DeviceInfo, Link, RxMode};
 use crate::device::moderation::Moderation;
 use crate::device::module::Module;
+use crate::device::recovery::Recovered;
 use crate::device::rss::RssConfig;
 use crate::device::settings::Settings;
 use crate::device::state::DeviceState;
@@ -51,6 +52,9 @@ impl<C: NetDevice + 'static> NetDevice for AuditedControl<C> {
     }
     fn watch(&mut self) -> DeviceState {
         (**self).watch()
+    }
+    fn recovered(&mut self) -> Option<Recovered> {
+        (**self).recovered()
     }
     fn check(&mut self) -> Result<(), Error> {
         (**self).check()

@@ -6,7 +6,7 @@ use std::vec::Vec;
 
 use super::{Fate, LOST, Ring};
 use crate::device::state::{DeviceState, Shared};
-use crate::queue::core::lent::{Silence, Stop};
+use crate::queue::core::lent::{Left, Silence, Stop};
 use crate::queue::core::seat::{Seat, State};
 use crate::ring::fault::QueueFault;
 
@@ -118,7 +118,7 @@ fn totals_are_those_of_all_queues_of_one_direction() {
     assert!(!shared.are_queues_gone());
     // Of queues that live, what their stopped device left counts in their place.
     for queue in [0, 1, 1, 7] {
-        shared.set_left(queue, 40);
+        shared.set_left(queue, Left { descriptors: 40, tail: 0 });
     }
     assert_eq!(shared.tx_totals().lost, 300 + 2 * 40);
     let fate = give_back(&seats[1], Stop::Silent(silence()));
@@ -127,7 +127,7 @@ fn totals_are_those_of_all_queues_of_one_direction() {
     drop(seats);
     let totals = shared.tx_totals();
     assert_eq!((totals.packets, totals.doorbells, totals.lost), (66, 60, 340 + LOST));
-    shared.set_left(0, 1000);
+    shared.set_left(0, Left { descriptors: 1000, tail: 0 });
     assert_eq!(shared.tx_totals().lost, 340 + LOST, "a queue that is gone has counted for itself");
     assert!(shared.are_queues_gone());
     assert_eq!(shared.rx_totals().packets, 1000);

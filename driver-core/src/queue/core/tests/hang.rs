@@ -8,7 +8,7 @@ use crate::device::state::Shared;
 use crate::host::clock::Clock;
 use crate::queue::contract::{TxQueue, TxState};
 use crate::queue::core::kernel::WhyStuck;
-use crate::queue::core::lent::Silence;
+use crate::queue::core::lent::{Left, Silence};
 use crate::ring::fault::QueueFault;
 use crate::testing::SleepClock;
 
@@ -122,7 +122,7 @@ fn what_the_device_left_is_told_to_the_queue_when_it_goes() {
     let (rig, _, _batch) = full();
     let Rig { tx, script, mut shared, .. } = rig;
     shared.set_stopping();
-    shared.set_left(0, 4);
+    shared.set_left(0, Left { descriptors: 4, tail: 0 });
     // SAFETY: there is no device.
     shared.set_stopped(unsafe { Silence::confirmed() });
     assert_eq!((shared.tx_totals().lost, script.state().left), (4, None));

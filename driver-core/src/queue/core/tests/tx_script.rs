@@ -16,7 +16,7 @@ use crate::ether::{FrameLimits, MIN_FRAME_BYTES};
 use crate::offload::Work;
 use crate::queue::contract::TxQueue;
 use crate::queue::core::kernel::{Put, TxKernel, WhyStuck};
-use crate::queue::core::lent::{Silence, Stop};
+use crate::queue::core::lent::{Left, Silence, Stop};
 use crate::queue::core::tx::TxCore;
 use crate::queue::gate::{GateConfig, TxGate};
 use crate::ring::fault::QueueFault;
@@ -246,8 +246,8 @@ impl<const COUNTS: bool> TxKernel for Kernel<COUNTS> {
         self.script.state().stops += 1;
         Stop::Unconfirmed
     }
-    fn retire(&mut self, left: u32, _: &Silence) {
-        self.script.state().left = Some(left);
+    fn retire(&mut self, left: Left, _: &Silence) {
+        self.script.state().left = Some(left.descriptors);
     }
     fn into_lent(self) -> Ring {
         Ring::default()
