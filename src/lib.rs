@@ -57,7 +57,9 @@ pub use port::{Port, Report};
 pub use spec::{Spec, SpecError};
 
 pub use driver_core::buf::{Batch, BufPool, Frame, PoolConfig};
-pub use driver_core::device::{Config, DeviceInfo, DeviceState, Error as DeviceError, Link, Moderation, NetDevice, RxMode, Stats, XStat};
+pub use driver_core::device::{
+    Config, DeviceInfo, DeviceState, Error as DeviceError, Link, Moderation, NetDevice, Recovered, Recovery, RecoveryLimits, RxMode, Stats, XStat,
+};
 pub use driver_core::ether::MacAddr;
 pub use driver_core::queue::{Canceller, DEFAULT_BUDGET, PollError, Poller, QueueFault, Refusal, RxQueue, Spin, TxDrops, TxQueue, TxState};
 pub use driver_core::queue::{FrameView, Hook, HookCounters, PollWith, Verdict, WhenFull};

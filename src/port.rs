@@ -113,20 +113,27 @@ impl Port {
         self.origin.wire_error()
     }
 
-    /// What happened to the device that its program did not ask for: it does not run any more, or the host wants it back. It stays until the port is gone.
+    /// What happened to the device that its program did not ask for: it does not run any more, or the host wants it back, which stays until the port is gone; or it had
+    /// failed and was recovered ([`Config::recovery`](driver_core::device::Config::recovery)), which is told once.
     ///
     /// To be called a few times a second: it looks at the device ([`NetDevice::watch`]), so that one that hangs, is gone or was reset is found out, and its queues
-    /// say so. A program that is asked for its device should let the port go soon: the host waits for it. Asking costs register reads, and system calls on a real
+    /// say so; and it is what recovers one. While that lasts there is nothing to tell, and queues are stopped. A program that is asked for its device should let the port go soon: the host waits for it. Asking costs register reads, and system calls on a real
     /// device.
     pub fn event(&mut self) -> Option<Event> {
+        let failure = self.look();
+        failure.or_else(|| self.control.recovered().map(Event::Recovered))
+    }
+
+    /// What does not pass.
+    fn look(&mut self) -> Option<Event> {
         let state = self.control.watch();
         if state.is_failure() { Some(Event::State(state)) } else { self.origin.event() }
     }
 
-    /// The same as an [`Error`] of this device: what happened to it that its program did not ask for. Where a simulated card's wire took the card with it
+    /// The same as an [`Error`] of this device, recoveries apart: what happened to it that its program did not ask for. Where a simulated card's wire took the card with it
     /// ([`sim::wire::Wire::is_gone`], a tap device that was deleted), it is the wire's word.
     pub fn failure(&mut self) -> Option<Error> {
-        let event = self.event()?;
+        let event = self.look()?;
         #[cfg(feature = "sim")]
         if let Some(error) = self.wire_error().filter(WireError::is_gone) {
             return Some(Error::Wire { device: self.name().into(), error });
@@ -157,7 +164,8 @@ impl Port {
             stepper.turn();
         }
         if self.control.info().caps.contains(Caps::TX_COUNT) {
-            return self.control.stats().tx_packets >= queues.iter().map(|tx| tx.counters().packets).sum();
+            let wanted = |tx: &&mut dyn TxQueue| tx.counters().packets.saturating_sub(tx.counters().lost);
+            return self.control.stats().tx_packets >= queues.iter().map(wanted).sum();
         }
         queues.iter_mut().all(|tx| {
             tx.reclaim();

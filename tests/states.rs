@@ -11,8 +11,8 @@ use barewire::driver_core::device::TxConfig;
 use barewire::sim::ixgbe::{Ixgbe, IxgbeOptions};
 use barewire::sim::virtio_net::{VirtioNet, VirtioNetOptions};
 use barewire::sim::wire::{Wire, peer};
-use barewire::sim::{Dma, Legacy, Model, Slot, msix::Msix};
-use barewire::{Batch, Config, DeviceState, Event, Port, QueueFault, TxState};
+use barewire::sim::{Dma, Legacy, Mishap, Model, Slot, msix::Msix};
+use barewire::{Batch, Config, DeviceState, Event, Port, QueueFault, Recovery, RecoveryLimits, TxState};
 use common::Directory;
 use common::ports::until;
 use common::served::Served;
@@ -180,7 +180,7 @@ fn asks_for_a_reset() {
 
 /// Of one queue: it is told by the event, that queue and the report; the receiver and the link are well.
 fn hangs<M: Model>(card: M, name: &str, hang: impl FnOnce(&mut M, &Slot<'_>) + Send + 'static) {
-    let mut scene = Scene::new(card, name, &Config::new().tx(TxConfig::new().timeout_us(100_000)));
+    let mut scene = Scene::new(card, name, &Config::new().tx(TxConfig::new().timeout_us(100_000)).recovery(Recovery::Off));
     scene.act(hang);
     let mut batch = Batch::new(1);
     until("a hung queue", || {
@@ -205,6 +205,46 @@ fn hung() {
         unsafe { card.faults() }.hang_tx = true;
     });
     hangs(virtio(), "hung-virtio", |card, _| card.hold_tx = true);
+}
+
+/// The card is reset over the socket, and the program goes on.
+#[test]
+fn hung_and_recovered() {
+    // The second failure is one of its own, however soon it comes.
+    let limits = RecoveryLimits::new().settle_us(0);
+    let config = Config::new().tx(TxConfig::new().timeout_us(100_000)).recovery(Recovery::Auto(limits));
+    let mut scene = Scene::new(ixgbe(), "recovered-ixgbe", &config);
+    for mishap in [Mishap::Hang, Mishap::MemoryError] {
+        scene.act(move |card, _| assert!(card.suffer(mishap)));
+        let (mut batch, mut told) = (Batch::new(1), None);
+        until("a recovery", || {
+            if batch.is_empty() {
+                batch.push(scene.port.pool.frame_from(&[2; 60]).unwrap()).unwrap();
+            }
+            assert!(matches!(scene.port.tx[0].submit(&mut batch), TxState::Running | TxState::Stopped));
+            scene.port.rx[0].poll(&mut Batch::new(1), 1);
+            std::thread::sleep(Duration::from_millis(5));
+            told = scene.port.event();
+            told.is_some()
+        });
+        let Some(event @ Event::Recovered(recovered)) = told else { panic!("{told:?}") };
+        assert!(!event.is_failure() && recovered.attempts == 1, "{recovered}");
+        assert_eq!((scene.port.event(), scene.port.control.state()), (None, DeviceState::Running));
+        assert!(scene.port.failure().is_none());
+        until("a link", || scene.port.control.link().up);
+        let mut frame = Vec::new();
+        while scene.far.receive(&mut frame) {}
+        drop(batch);
+        let mut batch = Batch::new(1);
+        batch.push(scene.port.pool.frame_from(&[3; 60]).unwrap()).unwrap();
+        assert_eq!(scene.port.tx[0].submit(&mut batch), TxState::Running);
+        until("a frame behind it", || scene.far.receive(&mut frame) && frame == [3; 60]);
+    }
+    let lost = scene.port.tx[0].counters().lost;
+    let report = scene.port.finish();
+    assert_eq!((report.state, report.stats.tx_dropped), (DeviceState::Stopped, lost));
+    report.check().unwrap();
+    drop((scene.far, scene.served));
 }
 
 /// Of one queue as well.

@@ -94,7 +94,7 @@ impl Run {
     pub(crate) fn wait_for_links(&mut self, ports: &mut [&mut Port]) {
         let began = Instant::now();
         for port in ports {
-            while !port.control.link().up && port.event().is_none() && !self.stop.load(Ordering::Relaxed) {
+            while !port.control.link().up && port.failure().is_none() && !self.stop.load(Ordering::Relaxed) {
                 if began.elapsed() >= LINK_LIMIT {
                     let name = port.name();
                     warn(format_args!("warning: {name}: no link: plug it in (a simulated card: tap=, dgram=, pcap-in= or pcap-out=)"));
@@ -130,7 +130,11 @@ impl Run {
             if known.replace(link.up) != Some(link.up) {
                 self.meter.say(&format!("link {} {link}", port.name()));
             }
-            self.lost |= port.event().is_some();
+            match port.event() {
+                Some(event) if event.is_failure() => self.lost = true,
+                Some(event) => self.meter.say(&format!("{}: {event}", port.name())),
+                None => {}
+            }
             self.cut |= match port.wire_error() {
                 // A damaged input ends by itself, after the frames before the damage.
                 None | Some(WireError::Broken { .. } | WireError::LinkType { .. } | WireError::FrameSize { .. }) => false,

@@ -107,16 +107,16 @@ impl Counters {
         for ((((set, packets), low), high), dropped) in
             self.rx.iter_mut().zip(QPRC.iter()).zip(QBRC_L.iter()).zip(QBRC_H.iter()).zip(QPRDC.iter()).take(Queues::sets(queues.rx))
         {
-            set.packets += reader.one(packets);
-            set.octets += reader.pair(low, high);
-            set.dropped += reader.one(dropped);
+            set.packets = set.packets.wrapping_add(reader.one(packets));
+            set.octets = set.octets.wrapping_add(reader.pair(low, high));
+            set.dropped = set.dropped.wrapping_add(reader.one(dropped));
         }
         if look == Look::Whole {
             for (((set, packets), low), high) in
                 self.tx.iter_mut().zip(QPTC.iter()).zip(QBTC_L.iter()).zip(QBTC_H.iter()).take(Queues::sets(queues.tx))
             {
-                set.packets += reader.one(packets);
-                set.octets += reader.pair(low, high);
+                set.packets = set.packets.wrapping_add(reader.one(packets));
+                set.octets = set.octets.wrapping_add(reader.pair(low, high));
             }
         }
         reader.full
@@ -209,7 +209,8 @@ fn of_set(direction: &str, at: usize, queues: &[Totals], what: &str, value: u64)
 fn add<'a>(mut values: impl Iterator<Item = &'a mut u64>, row: &Row, reader: &mut Reader<'_, impl Bar>) {
     let mut to_next = |counted: u64| {
         if let Some(value) = values.next() {
-            *value += counted;
+            // A card that vanishes meanwhile reads all ones: nothing of it is believed then.
+            *value = value.wrapping_add(counted);
         }
     };
     match row.place {
