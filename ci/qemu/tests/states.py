@@ -91,15 +91,38 @@ def _told(lab, port, what, words):
     return f"'{lines[-1]}'; opened again, it answers"
 
 
+def _recovered(lab, port, what, words):
+    """respond runs on, says once what it was, and answers."""
+    guest, program = _mishap(lab, port, what)
+    peer, responder = lab.peer(guest, port), lab.responder(guest, port)
+    deadline = time.monotonic() + 30
+    while not [line for line in program.output().splitlines() if "was recovered" in line]:
+        check(program.status() is None, f"respond ended with status {program.status()}: {program.output()[-600:]}")
+        check(time.monotonic() < deadline, f"no recovery: {program.output()[-600:]}")
+        peer.send(responder.arp_request(peer))
+        time.sleep(0.1)
+    answering(program, peer, responder)
+    status, output = program.stop()
+    lines = [line for line in output.splitlines() if "was recovered" in line and words in line]
+    check(status == 0 and 1 <= len(lines) <= 2, f"respond ended with status {status} and says it {len(lines)} times: {output[-900:]}")
+    return f"'{lines[-1]}', and it answers on"
+
+
 @test("hang-ixgbe", needs=["barewire", "respond"])
 def hang_ixgbe(lab):
-    """a simulated 82599 behind the kernel's VFIO whose transmitter hangs: respond says which queue, ends with status 1, and starts again"""
-    return _told(lab, "ixgbe", "hang", "transmit queue 0 hangs")
+    """a simulated 82599 behind the kernel's VFIO whose transmitter hangs: it is reset and set up as it was, respond says so and answers on"""
+    return _recovered(lab, "ixgbe", "hang", "transmit queue 0 hung")
+
+
+@test("memory-error-ixgbe", needs=["barewire", "respond"])
+def memory_error_ixgbe(lab):
+    """the same with one that reports an uncorrectable error of its memory"""
+    return _recovered(lab, "ixgbe", "memory-error", "EICR.ECC")
 
 
 @test("hang-virtio", needs=["barewire", "respond"])
 def hang_virtio(lab):
-    """the same with a simulated virtio card"""
+    """a simulated virtio card whose transmitter hangs: respond says which queue, ends with status 1, and starts again"""
     return _told(lab, "virtio", "hang", "transmit queue 0 hangs")
 
 

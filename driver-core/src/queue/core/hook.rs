@@ -12,11 +12,7 @@ use crate::ring::verdict::{Settled, SettledRest};
 impl<K: RxKernel> RxCore<K> {
     #[inline(always)]
     pub(super) fn begin_hook(&mut self) -> RxHooked<'_> {
-        if !self.seat.is_running() {
-            self.pause();
-            return RxHooked::nothing();
-        }
-        match self.kernel.ready() {
+        match if self.seat.is_running() { self.kernel.ready() } else { self.nothing_ready() } {
             Ok(0) => RxHooked::nothing(),
             Ok(_) => self.kernel.hooked(),
             Err(fault) => {

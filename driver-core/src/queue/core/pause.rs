@@ -18,6 +18,14 @@ impl<K: RxKernel> RxCore<K> {
         }
     }
 
+    /// The same, of a call with a hook: nothing is there for it.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn nothing_ready(&mut self) -> Result<usize, QueueFault> {
+        self.pause();
+        Ok(0)
+    }
+
     fn rewind(&mut self, silence: &Silence) {
         let begun = u64::from(self.partial.take().is_some());
         let lost = begun + self.kernel.rewind(silence);
