@@ -152,8 +152,8 @@ impl Seat {
         if cause.is_none() && self.is_running() {
             *cause = Some(fault);
         }
-        // The exchange fails where the device does not run any more, which keeps the queue from working as well. Release, for who reads the cause. Under the lock,
-        // since a pause takes a cause back that it mends.
+        drop(cause);
+        // The exchange fails where the device does not run any more, which keeps the queue from working as well. Release, for who reads the cause.
         let _ = self.state.compare_exchange(State::Running as u8, State::Failed as u8, Ordering::AcqRel, Ordering::Relaxed);
     }
 
