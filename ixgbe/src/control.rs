@@ -107,6 +107,10 @@ impl<F: PciFunction> ControlKernel for Manage<F> {
         }
         self.counting.read_if_due();
         let errors = core::mem::replace(&mut self.errors, Eicr::empty()) | card.take_own_errors();
+        if !errors.is_empty() && !answers(&card.bar) {
+            // It went meanwhile, and all causes read as ones.
+            return Some(why_all_ones(&self.function));
+        }
         describe(errors).map(QueueFault::Hardware)
     }
 
