@@ -252,10 +252,12 @@ fn what_is_not_modelled_says_so() {
     let cases = [
         (0x5818, 2, "virtual machine queues and traffic classes are not modelled"),
         (0x51B0, 1, "virtualization is not modelled"),
-        (0xEE00, 1, "flow director is not modelled"),
-        (0xE7FC, 1 << 31, "5-tuple filters are not modelled"),
-        (0x5144, 1 << 31, "EtherType filters are not modelled"),
-        (0xEC30, 1, "the SYN filter is not modelled"),
+        (0x5144, 1 << 31 | 1 << 27, "FCoE is not modelled"),
+        (0x5144, 1 << 31 | 1 << 30, "time stamps are not modelled"),
+        (0x5144, 1 << 31 | 1 << 26, "virtual machine queues and traffic classes are not modelled"),
+        (0x5144, 1 << 31 | 1 << 19, "EtherType filters by user priority are not modelled"),
+        (0xE9FC, 1 << 20, "low-latency interrupts are not modelled"),
+        (0xEC1C, 1 << 29, "low-latency interrupts are not modelled"),
         (0xF5FC, 1, "the unicast table is not modelled"),
         (0x0018, 1 << 26, "a second VLAN tag is not modelled"),
         (0x4A80, 1 << 3, "a second VLAN tag is not modelled"),
@@ -417,13 +419,13 @@ fn a_module_sits_in_the_cage() {
 fn tables_of_the_flow_director_are_ready() {
     let card = Card::up();
     assert_eq!(card.r(0xEE00) & 1 << 3, 1 << 3, "FDIRCTRL.INIT_DONE");
-    card.w(0xEE2C, 1);
-    assert_eq!(card.r(0xEE2C) & 3, 0, "a filter by hash, which nobody asked for, is taken");
-    for (command, then) in [(1, 1), (2, 0), (3, 0)] {
-        card.w(0xEE00, 1 << 4 | 1);
+    card.w(0x3C00, (512 - 64) << 10);
+    for (mode, command) in [0, 1 << 4].into_iter().flat_map(|mode| [1, 2, 3].map(|command| (mode, command))) {
+        card.w(0xEE00, mode | 1 | 10 << 24);
         card.w(0xEE2C, command);
-        assert_eq!(card.r(0xEE2C) & 3, then, "command {command} of perfect-match filters: none can be added, removed or found");
+        assert_eq!((card.r(0xEE00) & 1 << 3, card.r(0xEE2C) & 3), (1 << 3, 0), "command {command} in mode {mode} is done at once");
     }
+    card.expect_violations(&[]);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::card::Ixgbe;
 use super::file::name_of;
-use super::regs::{DMATXCTL, FCCFG, FDIRCTRL, HLREG0, MRQC, MTQC, RTTDCS, RXCSUM, RXCSUM_PCSD, VLNCTRL};
+use super::regs::{DMATXCTL, ETQF, FCCFG, HLREG0, L34TIMIR, MRQC, MTQC, RTTDCS, RXCSUM, RXCSUM_PCSD, VLNCTRL};
 use crate::slot::Slot;
 
 const TSAUXC: u32 = 0x08C20;
@@ -12,6 +12,7 @@ const DISABLE_SYSTIME: u32 = 1 << 31;
 const PRIORITY_FLOW: &str = "priority flow control is not modelled";
 const POOLS: &str = "virtual machine queues and traffic classes are not modelled";
 const WAKE_UP: &str = "wake-up is not modelled";
+const LOW_LATENCY: &str = "low-latency interrupts are not modelled";
 const FCOE: &str = "FCoE is not modelled";
 const MACSEC: &str = "MACsec is not modelled";
 const IPSEC: &str = "IPsec is not modelled";
@@ -24,13 +25,15 @@ fn not_modelled(offset: u32, value: u32, is_x550: bool) -> Option<(&'static str,
     let any = |bits: u32| value & bits != 0;
     match offset {
         // Receive filters and steering.
-        FDIRCTRL if any(3) => Some(("flow director is not modelled", "8.2.3.21.1")),
-        0x0E600..0x0E800 if any(1 << 31) => Some(("5-tuple filters are not modelled", "8.2.3.7.19")),
-        0x05128..0x05148 if any(1 << 31) => Some(("EtherType filters are not modelled", "8.2.3.7.21")),
-        0x0EC30 if any(1) => Some(("the SYN filter is not modelled", "8.2.3.7.20")),
+        ETQF..0x05148 if any(1 << 27) => Some((FCOE, "8.2.3.7.21")),
+        ETQF..0x05148 if any(1 << 30) => Some((STAMPS, "8.2.3.7.21")),
+        ETQF..0x05148 if any(1 << 26) => Some((POOLS, "8.2.3.7.21")),
+        ETQF..0x05148 if any(1 << 19) => Some(("EtherType filters by user priority are not modelled", "8.2.3.7.21")),
+        L34TIMIR..0x0EA00 if any(1 << 20) => Some((LOW_LATENCY, "8.2.3.5.13")),
+        0x0EC00..0x0EC20 if any(1 << 29) => Some((LOW_LATENCY, "8.2.3.7.22")),
         0x0F400..0x0F600 if value != 0 => Some(("the unicast table is not modelled", "8.2.3.27.12")),
         VLNCTRL if any(1 << 29) => Some(("filtering by a VLAN tag's CFI is not modelled", "8.2.3.7.2")),
-        0x05AC0 if any(1 << 3) => Some(("low-latency interrupts are not modelled", "8.2.3.5.15")),
+        0x05AC0 if any(1 << 3) => Some((LOW_LATENCY, "8.2.3.5.15")),
         // A sum of the payload stands where the hash would (7.1.5).
         RXCSUM if any(1 << 12) && !any(RXCSUM_PCSD) => Some(("the fragment checksum is not modelled", "8.2.3.7.5")),
         HLREG0 if any(1 << 28) => Some(("stripping of padding is not modelled", "8.2.3.22.8")),
@@ -86,7 +89,8 @@ mod tests {
     /// The model does what these ask for, as far as FIDELITY.md says.
     const MODELLED: &str = "CTRL ESDP I2CCTL EEC EERD EEWR SWSM SW_FW_SYNC HICR FLEX_MNG FCTTV FCRTL FCRTH FCRTV EICR EIMS EIAC EIAM EIMS_EX EIAM_EX EITR IVAR \
         IVAR_MISC GPIE FCTRL MCSTCTRL PSRTYPE RFCTL MTA RAL/RAH VFTA RSSRK RETA ERETA SRRCTL RDRXCTL RXPBSIZE RXCTRL QDE DTXTCPFLGL \
-        DTXTCPFLGH SECTXCTRL SECRXCTRL MSCA MSRWD MAXFRS MFLCN AUTOC AUTOC2 PICAUSE/PIENA RQSMR TQSM LEDCTL FDIR";
+        DTXTCPFLGH SECTXCTRL SECRXCTRL MSCA MSRWD MAXFRS MFLCN AUTOC AUTOC2 PICAUSE/PIENA RQSMR TQSM LEDCTL SAQF DAQF SDPQF FTQF L34TIMIR ETQF ETQS SYNQF FDIRCTRL FDIRSIPV6 FDIRIPSA \
+        FDIRIPDA FDIRPORT FDIRVLAN FDIRHASH FDIRCMD FDIRDIP4M FDIRSIP4M FDIRTCPM FDIRUDPM FDIRHKEY FDIRSKEY FDIRM FDIRIP6M FDIRSCTPM";
 
     /// Parameters of a function, and the register that turns it on.
     const PARAMETERS: &[(&str, &str)] = &[
@@ -96,8 +100,7 @@ mod tests {
         ("RTTUP2TC TXLLQ RTTDQSEL/RTTDT1C/RTTDT1S RTTDT2C/S", "RTTDCS"),
         ("RTTPT2C/S", "RTTPCS"),
         ("RTTBCNTG RTTBCN", "RTTBCNRM/RC/RS/RD/TECC"),
-        ("L34TIMIR LLITHRESH", "SAQF/DAQF/SDPQF/FTQF"),
-        ("ETQS", "ETQF"),
+        ("LLITHRESH", "L34TIMIR"),
         ("FCDMARW FCPARAM TEOFF/TSOFF", "FCPTR/FCBUFF"),
         ("RXMTRL", "TSYNCRXCTL"),
         ("TSSDP", "TSYNCTXCTL and others"),

@@ -7,12 +7,6 @@ use super::ring::{DCA, DCTL, ENABLE, SRRCTL, State};
 use super::writeback::SWFLSH;
 use crate::slot::Slot;
 
-/// FDIRCTRL.INIT_DONE and PERFECT_MATCH, FDIRCMD.CMD and its value 'add flow' (8.2.3.21).
-const FDIRCTRL_INIT_DONE: u32 = 1 << 3;
-const FDIRCTRL_PERFECT_MATCH: u32 = 1 << 4;
-const FDIRCMD_CMD: u32 = 3;
-const FDIRCMD_ADD_FLOW: u32 = 1;
-
 /// Queue statistics lie between the queues' registers.
 const QUEUE_COUNTER: u32 = 0x30;
 /// Sets of them.
@@ -65,9 +59,8 @@ impl Ixgbe {
             HICR => self.read_hicr(slot),
             ESDP => self.read_esdp(),
             TFCS => u32::from(!self.is_paused()),
-            // The tables are initialized at once (8.2.3.21.1).
-            FDIRCTRL => self.regs.at(FDIRCTRL) | FDIRCTRL_INIT_DONE,
-            FDIRCMD => self.read_fdircmd(),
+            FDIRCTRL => self.read_fdirctrl(),
+            FDIRFREE => self.read_fdirfree(),
             SECRXSTAT => SEC_OFF | (u32::from(self.regs.has(SECRXCTRL, SECRXCTRL_RX_DIS) && !self.faults.secrx_never_ready) * SEC_RDY),
             SECTXSTAT => SEC_OFF | (u32::from(self.regs.has(SECTXCTRL, SECTXCTRL_TX_DIS)) * SEC_RDY),
             _ => self.read_plain(slot, offset),
@@ -88,14 +81,6 @@ impl Ixgbe {
     fn read_status(&self) -> u32 {
         let disabled = self.regs.has(CTRL, CTRL_GIO_DIS) && !self.faults.master_stuck;
         self.regs.at(STATUS) & !STATUS_GIO_ENABLE | if disabled { 0 } else { STATUS_GIO_ENABLE }
-    }
-
-    /// Commands are done at once (8.2.3.21.11), but for a filter that somebody asks for: no filter steers here, and a command that never ends is the one answer
-    /// by which a driver learns that it was not taken. Of filters by hash, with which a driver samples its own flows, none expects anything.
-    fn read_fdircmd(&self) -> u32 {
-        let command = self.regs.at(FDIRCMD);
-        let is_asked_for = command & FDIRCMD_CMD == FDIRCMD_ADD_FLOW && self.regs.has(FDIRCTRL, FDIRCTRL_PERFECT_MATCH);
-        if is_asked_for { command } else { command & !FDIRCMD_CMD }
     }
 
     fn read_queue(&mut self, receives: bool, queue: usize, offset: u32) -> u32 {
@@ -141,6 +126,9 @@ impl Ixgbe {
             QDE => self.write_qde(value),
             MAXFRS => self.write_maxfrs(slot, value),
             MFLCN => self.write_mflcn(slot, value),
+            FDIRCTRL => self.write_fdirctrl(slot, value),
+            FDIRCMD => self.write_fdircmd(slot, value),
+            FDIRDIP4M..=FDIRUDPM | FDIRM..=FDIRSCTPM | FDIRHKEY | FDIRSKEY => self.write_director_rule(slot, offset, value),
             // A card without the security engine keeps it off, whatever is written.
             SECRXCTRL | SECTXCTRL => self.regs.set(offset, value | SEC_DIS),
             _ => self.write_plain(slot, offset, value),
@@ -164,6 +152,7 @@ impl Ixgbe {
         match offset {
             0x0A200..0x0A600 => self.load_addresses(),
             RSSRK..0x05CA8 => self.toeplitz = None,
+            SAQF..0x0EA00 | ETQF..0x05148 | ETQS..0x0EC20 | SYNQF => self.note_steering(slot, offset),
             MCSTCTRL | VLNCTRL | MRQC => self.tables.check(slot, &self.regs, self.is_x550(), offset),
             _ => {}
         }
@@ -192,6 +181,7 @@ impl Ixgbe {
             if self.regs.at(MAXFRS) >> 16 > 1518 && !self.regs.has(HLREG0, HLREG0_JUMBOEN) {
                 forbid("RXEN was set with MAXFRS above 1518 and without HLREG0.JUMBOEN", "8.2.3.22.13");
             }
+            self.check_director_memory(slot);
         }
         self.regs.set(RXCTRL, value);
         self.tables.check(slot, &self.regs, self.is_x550(), RXCTRL);

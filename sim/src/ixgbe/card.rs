@@ -17,6 +17,7 @@ use super::space;
 use super::spi::Spi;
 use super::state::{FlowControl, Link};
 use super::stats::Stats;
+use super::steering::state::Steering;
 use super::tables::Written;
 use crate::config::ConfigSpace;
 use crate::msix::Msix;
@@ -67,6 +68,8 @@ pub struct Ixgbe {
     pub(super) drop_queues: u128,
     /// Exact addresses of the filter, as in RAL and RAH.
     pub(super) addresses: Vec<u64>,
+    /// Filters that choose a queue.
+    pub(super) steering: Steering,
     /// Made from RSSRK when it is first needed.
     pub(super) toeplitz: Option<Toeplitz>,
     /// The receive packet buffer: frames that wait for descriptors.
@@ -122,6 +125,7 @@ impl Ixgbe {
             contexts: vec![Default::default(); QUEUES],
             drop_queues: 0,
             addresses: Vec::new(),
+            steering: Steering::default(),
             toeplitz: None,
             held: VecDeque::new(),
             held_bytes: 0,

@@ -1,4 +1,4 @@
-//! Packet filtering: destination addresses and VLAN tags (7.1.1), and the choice of a queue (7.1.2).
+//! Packet filtering: destination addresses and VLAN tags (7.1.1), and spreading over queues by hash (7.1.2.8).
 
 use super::card::Ixgbe;
 use super::parse::Headers;
@@ -81,7 +81,7 @@ impl Ixgbe {
         self.regs.at(MTA + 4 * (vector / 32)) >> (vector % 32) & 1 != 0
     }
 
-    /// The receive queue of a frame, and its hash.
+    /// The queue that its hash gives a frame, and the hash.
     #[inline]
     pub(super) fn spread(&mut self, frame: &[u8], headers: &Headers) -> (u32, Hash) {
         let control = self.regs.at(MRQC);

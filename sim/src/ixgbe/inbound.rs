@@ -8,6 +8,7 @@ use super::parse::{Headers, TcpSegment};
 pub(super) mod status {
     pub(in crate::ixgbe) const DD: u32 = 1;
     pub(in crate::ixgbe) const EOP: u32 = 1 << 1;
+    pub(in crate::ixgbe) const FLM: u32 = 1 << 2;
     pub(in crate::ixgbe) const VP: u32 = 1 << 3;
     pub(in crate::ixgbe) const UDPCS: u32 = 1 << 4;
     pub(in crate::ixgbe) const L4I: u32 = 1 << 5;

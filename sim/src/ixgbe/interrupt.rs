@@ -7,6 +7,7 @@ use crate::slot::Slot;
 
 /// EICR: a receive packet buffer overran.
 pub(super) const CAUSE_RX_MISS: u32 = 1 << 17;
+pub(super) const CAUSE_FLOW_DIRECTOR: u32 = 1 << 16;
 /// EICR: an access over PCI Express failed.
 pub(super) const CAUSE_PCI: u32 = 1 << 18;
 /// EICR: a memory has an error that cannot be corrected.

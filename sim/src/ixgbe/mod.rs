@@ -33,6 +33,7 @@ mod space;
 mod spi;
 mod state;
 mod stats;
+mod steering;
 mod tables;
 mod tx;
 mod unmoved;

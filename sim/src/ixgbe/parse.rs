@@ -30,6 +30,12 @@ pub(super) struct Headers {
     pub packet_type: u32,
     /// Where source and destination address lie, one behind the other.
     pub addresses: Option<Range<usize>>,
+    /// The type behind the tag, or 802.3's length.
+    pub ethertype: Option<u16>,
+    /// What is in an IP packet, by its number, where it is no fragment.
+    pub protocol: Option<u8>,
+    /// Where that begins.
+    pub l4_at: usize,
     /// Where source and destination port lie, of a TCP or UDP packet that is not a fragment.
     pub ports: Option<Range<usize>>,
     /// Whether the IPv4 header's checksum is right.
@@ -80,6 +86,12 @@ impl Headers {
         fits.then_some(TcpSegment { ip_at, tcp_at, payload, seq: u32::from_be_bytes(*tcp.get(4..)?.first_chunk()?), flags })
     }
 
+    /// Source and destination port of TCP, UDP or SCTP, in the order of the wire.
+    pub(super) fn l4_ports(&self, frame: &[u8]) -> Option<[u8; 4]> {
+        let has_ports = self.has(packet_type::TCP | packet_type::UDP | packet_type::SCTP);
+        frame.get(self.l4_at..)?.first_chunk().copied().filter(|_| has_ports)
+    }
+
     pub(super) fn has(&self, bits: u32) -> bool {
         self.packet_type & bits != 0
     }
@@ -107,6 +119,7 @@ fn parse_into(frame: &[u8], vlan_type: u16, headers: &mut Headers) -> Option<()>
         ethertype = be16(frame, at)?;
     }
     at += 2;
+    headers.ethertype = Some(ethertype);
     match ethertype {
         ETHERTYPE_IPV4 => parse_ipv4(frame, at, headers),
         ETHERTYPE_IPV6 => parse_ipv6(frame, at, headers),
@@ -160,6 +173,7 @@ fn parse_ipv6(frame: &[u8], at: usize, headers: &mut Headers) -> Option<()> {
 }
 
 fn parse_l4(payload: &[u8], at: usize, protocol: u8, addresses: u64, checksum_optional: bool, headers: &mut Headers) -> Option<()> {
+    (headers.protocol, headers.l4_at) = (Some(protocol), at);
     // The pseudo header's length and protocol, in the byte order that `sum` uses.
     let pseudo = addresses + u64::from((payload.len() as u16).to_be()) + u64::from(u16::from(protocol).to_be());
     match protocol {

@@ -123,8 +123,38 @@ pub(super) const RSSRK_ALIAS: u32 = 0x0EB80;
 pub(super) const RETA_ALIAS: u32 = 0x0EB00;
 pub(super) const PSRTYPE_ALIAS: u32 = 0x05480;
 pub(super) const MRQC_ALIAS: u32 = 0x0EC80;
+pub(super) const SAQF: u32 = 0x0E000;
+pub(super) const DAQF: u32 = 0x0E200;
+pub(super) const SDPQF: u32 = 0x0E400;
+pub(super) const FTQF: u32 = 0x0E600;
+pub(super) const L34TIMIR: u32 = 0x0E800;
+pub(super) const ETQF: u32 = 0x05128;
+pub(super) const ETQS: u32 = 0x0EC00;
+pub(super) const SYNQF: u32 = 0x0EC30;
+
 pub(super) const FDIRCTRL: u32 = 0x0EE00;
+pub(super) const FDIRSIPV6: u32 = 0x0EE0C;
+pub(super) const FDIRIPSA: u32 = 0x0EE18;
+pub(super) const FDIRIPDA: u32 = 0x0EE1C;
+pub(super) const FDIRPORT: u32 = 0x0EE20;
+pub(super) const FDIRVLAN: u32 = 0x0EE24;
+pub(super) const FDIRHASH: u32 = 0x0EE28;
 pub(super) const FDIRCMD: u32 = 0x0EE2C;
+pub(super) const FDIRFREE: u32 = 0x0EE38;
+pub(super) const FDIRDIP4M: u32 = 0x0EE3C;
+pub(super) const FDIRSIP4M: u32 = 0x0EE40;
+pub(super) const FDIRTCPM: u32 = 0x0EE44;
+pub(super) const FDIRUDPM: u32 = 0x0EE48;
+pub(super) const FDIRLEN: u32 = 0x0EE4C;
+pub(super) const FDIRUSTAT: u32 = 0x0EE50;
+pub(super) const FDIRFSTAT: u32 = 0x0EE54;
+pub(super) const FDIRMATCH: u32 = 0x0EE58;
+pub(super) const FDIRMISS: u32 = 0x0EE5C;
+pub(super) const FDIRHKEY: u32 = 0x0EE68;
+pub(super) const FDIRSKEY: u32 = 0x0EE6C;
+pub(super) const FDIRM: u32 = 0x0EE70;
+pub(super) const FDIRIP6M: u32 = 0x0EE74;
+pub(super) const FDIRSCTPM: u32 = 0x0EE78;
 
 pub(super) const DMATXCTL: u32 = 0x04A80;
 pub(super) const DMATXCTL_TE: u32 = 1;
@@ -252,7 +282,7 @@ pub(super) static MAP: &[Row] = &[
     one(0x00894, "EITRSEL", "8.2.3.5.11", 0, Rw),
     many(EITR_LOW, 4, 24, "EITR", "8.2.3.5.12", 0, Rw),
     many(EITR_HIGH, 4, 105, "EITR", "8.2.3.5.12", 0, Rw),
-    many(0x0E800, 4, 128, "L34TIMIR", "8.2.3.5.13", 0, Rw),
+    many(L34TIMIR, 4, 128, "L34TIMIR", "8.2.3.5.13", 0, Rw),
     one(0x0EC90, "LLITHRESH", "8.2.3.5.14", 0, Rw),
     one(0x05AC0, "IMIRVP", "8.2.3.5.15", 0, Rw),
     many(IVAR, 4, 64, "IVAR", "8.2.3.5.16", 0, Rw),
@@ -278,10 +308,13 @@ pub(super) static MAP: &[Row] = &[
     many(RSSRK_ALIAS, 4, 10, "RSSRK", "8.2.3.7.14", 0, Rw),
     many(RETA_ALIAS, 4, 32, "RETA", "8.2.3.7.15", 0, Rw),
     many(ERETA, 4, 96, "ERETA", "8.2.3.7.15 (X550)", 0, Rw),
-    many(0x0E000, 4, 512, "SAQF/DAQF/SDPQF/FTQF", "8.2.3.7.16", 0, Rw),
-    many(0x05128, 4, 8, "ETQF", "8.2.3.7.21", 0, Rw),
-    many(0x0EC00, 4, 8, "ETQS", "8.2.3.7.22", 0, Rw),
-    one(0x0EC30, "SYNQF", "8.2.3.7.20", 0, Rw),
+    many(SAQF, 4, 128, "SAQF", "8.2.3.7.16", 0, Rw),
+    many(DAQF, 4, 128, "DAQF", "8.2.3.7.17", 0, Rw),
+    many(SDPQF, 4, 128, "SDPQF", "8.2.3.7.18", 0, Rw),
+    many(FTQF, 4, 128, "FTQF", "8.2.3.7.19", 0, Rw),
+    many(ETQF, 4, 8, "ETQF", "8.2.3.7.21", 0, Rw),
+    many(ETQS, 4, 8, "ETQS", "8.2.3.7.22", 0, Rw),
+    one(SYNQF, "SYNQF", "8.2.3.7.20", 0, Rw),
     one(0x0507C, "VXLANCTRL", "(X550)", 0, Rw),
     one(0x05084, "ETAG_ETYPE", "(X550)", 0, Rw),
     many(SRRCTL_ALIAS, 4, 16, "SRRCTL", "8.2.3.8.7", 0x402, Rw),
@@ -331,9 +364,29 @@ pub(super) static MAP: &[Row] = &[
     one(0x051D8, "FCPARAM", "8.2.3.20", 0, Rw),
     many(0x04A94, 4, 2, "TEOFF/TSOFF", "8.2.3.20", 0, Rw),
     many(0x0ED00, 4, 12, "FCRECTL/FCRETA", "8.2.3.20", 0, Rw),
-    many(FDIRCTRL, 4, 20, "FDIR", "8.2.3.21", 0, Rw),
-    many(0x0EE50, 4, 4, "FDIRUSTAT/FDIRFSTAT/FDIRMATCH/FDIRMISS", "8.2.3.21", 0, Rc),
-    many(0x0EE60, 4, 7, "FDIR", "8.2.3.21", 0, Rw),
+    one(FDIRCTRL, "FDIRCTRL", "8.2.3.21.1", 0, Rw),
+    many(FDIRSIPV6, 4, 3, "FDIRSIPV6", "8.2.3.21", 0, Rw),
+    one(FDIRIPSA, "FDIRIPSA", "8.2.3.21", 0, Rw),
+    one(FDIRIPDA, "FDIRIPDA", "8.2.3.21", 0, Rw),
+    one(FDIRPORT, "FDIRPORT", "8.2.3.21", 0, Rw),
+    one(FDIRVLAN, "FDIRVLAN", "8.2.3.21", 0, Rw),
+    one(FDIRHASH, "FDIRHASH", "8.2.3.21", 0, Rw),
+    one(FDIRCMD, "FDIRCMD", "8.2.3.21", 0, Rw),
+    one(FDIRFREE, "FDIRFREE", "8.2.3.21", 0, Ro),
+    one(FDIRDIP4M, "FDIRDIP4M", "8.2.3.21", 0, Rw),
+    one(FDIRSIP4M, "FDIRSIP4M", "8.2.3.21", 0, Rw),
+    one(FDIRTCPM, "FDIRTCPM", "8.2.3.21", 0, Rw),
+    one(FDIRUDPM, "FDIRUDPM", "8.2.3.21", 0, Rw),
+    one(FDIRLEN, "FDIRLEN", "8.2.3.21", 0, Rc),
+    one(FDIRUSTAT, "FDIRUSTAT", "8.2.3.21", 0, Rc),
+    one(FDIRFSTAT, "FDIRFSTAT", "8.2.3.21", 0, Rc),
+    one(FDIRMATCH, "FDIRMATCH", "8.2.3.21", 0, Rc),
+    one(FDIRMISS, "FDIRMISS", "8.2.3.21", 0, Rc),
+    one(FDIRHKEY, "FDIRHKEY", "8.2.3.21", 0, Rw),
+    one(FDIRSKEY, "FDIRSKEY", "8.2.3.21", 0, Rw),
+    one(FDIRM, "FDIRM", "8.2.3.21", 0, Rw),
+    one(FDIRIP6M, "FDIRIP6M", "8.2.3.21", 0, Rw),
+    one(FDIRSCTPM, "FDIRSCTPM", "8.2.3.21 (X550)", 0, Rw),
     many(0x04200, 4, 10, "PCS1G", "8.2.3.22.1", 0, Rw),
     one(HLREG0, "HLREG0", "8.2.3.22.8", 0x0801_2C0B, Rw),
     one(0x04244, "HLREG1", "8.2.3.22.9", 0, Ro),

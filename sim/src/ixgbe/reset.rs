@@ -8,6 +8,7 @@ use super::ring::{Ring, State};
 use super::spi;
 use super::state::{FlowControl, Link};
 use super::stats::Stats;
+use super::steering::state::Steering;
 use super::tables::Written;
 use crate::slot::Slot;
 
@@ -63,6 +64,7 @@ impl Ixgbe {
         self.looped.clear();
         self.looped_bytes = 0;
         self.toeplitz = None;
+        self.steering = Steering::default();
         self.load_addresses();
         self.auto_read_us = now_us + AUTO_READ_US;
         self.dma_init_us = now_us + DMA_INIT_US;

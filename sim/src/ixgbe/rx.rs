@@ -13,8 +13,8 @@ use super::regs::{
     SECRXCTRL_RX_DIS, VLNCTRL, XEC,
 };
 use super::ring::{DescType, Ring, State};
-use super::rss::Hash;
 use super::stats::Cast;
+use super::steering::Route;
 use crate::dma::Dma;
 use crate::memory::DmaFault;
 use crate::slot::Slot;
@@ -144,10 +144,11 @@ impl Ixgbe {
         if headers.ip_checksum == Some(false) || headers.l4_checksum == Some(false) {
             self.regs.count(XEC, 1);
         }
-        let (to, hash) = self.spread(frame, &headers);
+        let route = self.route(slot, frame, &headers);
+        let to = route.queue;
         *queue = to;
-        *lower = self.lower_word(&headers, hash);
-        *status = status_word(&headers, matched);
+        *lower = self.lower_word(&headers, &route);
+        *status = status_word(&headers, matched) | if route.is_flow { status::FLM } else { 0 };
         *vlan = 0;
         if !self.regs.has(HLREG0, HLREG0_RXCRCSTRP) {
             let fcs = crc32fast::hash(frame);
@@ -172,10 +173,10 @@ impl Ixgbe {
         Some((Connection::of(frame, &headers, vlan)?, headers.segment(frame)))
     }
 
-    fn lower_word(&self, headers: &Headers, hash: Hash) -> u64 {
+    fn lower_word(&self, headers: &Headers, route: &Route) -> u64 {
         // RXCSUM.PCSD chooses between the hash and a fragment's checksum, which is not modelled and reads zero.
-        let value = if self.regs.has(RXCSUM, RXCSUM_PCSD) { hash.value } else { 0 };
-        u64::from(value) << 32 | u64::from(headers.packet_type | hash.rss_type)
+        let value = if self.regs.has(RXCSUM, RXCSUM_PCSD) { route.hash.value } else { 0 };
+        u64::from(value) << 32 | u64::from(route.packet_type.unwrap_or(headers.packet_type) | route.hash.rss_type)
     }
 
     /// Gives a frame to its queue, or keeps or drops it where there are no descriptors.
