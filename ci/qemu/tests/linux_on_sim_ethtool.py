@@ -43,25 +43,6 @@ def self_test_offline(b):
     return self_test(b, "offline")
 
 
-@capability("steering-refused", "x550")
-def steering_refused(b):
-    """`ethtool -N`: a filter that would have no effect is refused, none is listed, and the card works on"""
-    b.near("ethtool -K $if ntuple on", timeout=60)
-    try:
-        b.wait_carrier(1)
-        # ethtool's status does not tell: it is 0 where the kernel says no.
-        _, text = b.near("ethtool -N $if flow-type udp4 dst-port 9 action 0", check=False)
-        check("Cannot insert" in text and "Added" not in text, f"the filter was taken: {text}")
-        listed = b.near("ethtool -n $if")
-        check("Total 0 rules" in listed, f"`ethtool -n` lists {listed}")
-        b.ping(56)
-    finally:
-        b.near("ethtool -K $if ntuple off", timeout=60)
-        b.wait_carrier(1)
-    b.ping(56)
-    return f"{' '.join(text.split())}; no rule is listed"
-
-
 @capability("rings", "x540")
 def rings(b):
     """`ethtool -g` and `-G`: other ring sizes, with traffic"""
