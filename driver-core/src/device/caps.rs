@@ -17,7 +17,7 @@ bitflags! {
     /// | `RECOVERY` | [`Config::recovery`](crate::device::config::Config::recovery): [`Recovery::Off`](crate::device::Recovery::Off) |
     /// | `RX_FILTERS` | [`RxMode::PROMISCUOUS`](crate::device::RxMode::PROMISCUOUS), which lets everything through them |
     ///
-    /// `TX_GATHER` and `SET_MAC` do nothing until a frame of several segments is sent or an address set, and `LINK_STATE` and `TX_COUNT` only tell.
+    /// `TX_GATHER`, `SET_MAC`, `VLAN_FILTERS` and `FLOW_STEERING` do nothing until a frame of several segments is sent, an address, VLANs or a rule set, and `LINK_STATE` and `TX_COUNT` only tell.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
     pub struct Caps: u64 {
         /// It checks the checksums of received frames.

@@ -12,6 +12,7 @@ use crate::device::moderation::Moderation;
 use crate::device::offloads::Offloads;
 use crate::device::recovery::Recovery;
 use crate::device::rss::{RssConfig, RssError, RssLimits};
+use crate::device::rule::{FlowTable, Rule};
 use crate::ether::MIN_MTU;
 use crate::host::dma::DmaDomain;
 use crate::host::vectors::VectorPlan;
@@ -47,6 +48,9 @@ pub struct Config {
     moderation: Moderation,
     flow_control: FlowControl,
     recovery: Recovery,
+    flow_table: FlowTable,
+    rules: Vec<Rule>,
+    vlans: Option<Vec<u16>>,
 }
 
 impl Default for Config {
@@ -71,6 +75,9 @@ impl Config {
             moderation: Moderation::default(),
             flow_control: FlowControl::empty(),
             recovery: Recovery::default(),
+            flow_table: FlowTable::Off,
+            rules: Vec::new(),
+            vlans: None,
         }
     }
 
@@ -134,6 +141,19 @@ impl Config {
         Self { flow_control, ..self }
     }
 
+    /// A table of flows in the device's memory, where it has one, for more rules than its filters hold.
+    pub fn flow_table(self, table: FlowTable) -> Self {
+        Self { flow_table: table, ..self }
+    }
+    /// Rules for received frames that hold from the start; more can be added while the device runs ([`NetDevice::add_rule`](crate::device::NetDevice::add_rule)).
+    pub fn rules(self, rules: &[Rule]) -> Self {
+        Self { rules: rules.into(), ..self }
+    }
+    /// Of frames with a VLAN tag only those of these VLANs come in, where the device filters; without a call those of every VLAN.
+    pub fn vlan_filter(self, ids: &[u16]) -> Self {
+        Self { vlans: Some(ids.into()), ..self }
+    }
+
     /// As [`RxConfig::queues`].
     pub fn rx_queues(mut self, count: u16) -> Self {
         self.rx.queues = count;
@@ -192,6 +212,18 @@ impl Config {
     /// The pool that was given.
     pub fn given_pool(&self) -> Option<&BufPool> {
         self.pool.as_ref()
+    }
+    /// See [`Config::flow_table`].
+    pub fn wanted_flow_table(&self) -> FlowTable {
+        self.flow_table
+    }
+    /// See [`Config::rules`].
+    pub fn wanted_rules(&self) -> &[Rule] {
+        &self.rules
+    }
+    /// See [`Config::vlan_filter`].
+    pub fn wanted_vlans(&self) -> Option<&[u16]> {
+        self.vlans.as_deref()
     }
     /// See [`Config::interrupts`].
     pub fn wants_interrupts(&self) -> bool {

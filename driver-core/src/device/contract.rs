@@ -15,6 +15,7 @@ use crate::device::moderation::Moderation;
 use crate::device::module::Module;
 use crate::device::recovery::Recovered;
 use crate::device::rss::RssConfig;
+use crate::device::rule::{Rule, RuleId, RuleInForce};
 use crate::device::settings::Settings;
 use crate::device::state::DeviceState;
 use crate::device::stats::Stats;
@@ -149,6 +150,27 @@ pub trait NetDevice: Send {
     /// # Errors
     /// Where the device was started without interrupts, cannot tell them apart by itself, or counts no interval as long.
     fn set_moderation(&mut self, moderation: Moderation) -> Result<(), Error>;
+    /// Adds a rule for received frames, which holds until it is removed or the device stops. The device chooses the table that fits best; what became of it says
+    /// [`rules`](NetDevice::rules). What a rule is for the device counts in all and not by rule: see the names of flow filters in [`xstats`](NetDevice::xstats).
+    ///
+    /// # Errors
+    /// [`ErrorKind::Rule`](crate::device::error::ErrorKind::Rule) where the device cannot do what the rule says: which field it is, what it can do, and how many places
+    /// are free. Nothing has changed then.
+    fn add_rule(&mut self, rule: &Rule) -> Result<RuleId, Error>;
+    /// Removes a rule.
+    ///
+    /// # Errors
+    /// Where there is no such rule.
+    fn remove_rule(&mut self, id: RuleId) -> Result<(), Error>;
+    /// The rules that hold, in the order in which they were added.
+    fn rules(&self) -> &[RuleInForce] {
+        self.settings().rules()
+    }
+    /// Of frames with a VLAN tag lets only those of these VLANs in, in promiscuous mode as well; `None`: those of every VLAN.
+    ///
+    /// # Errors
+    /// Where the device filters no VLANs, or an id is not between 0 and 4095.
+    fn set_vlan_filter(&mut self, ids: Option<&[u16]>) -> Result<(), Error>;
     /// Counters since the start.
     fn stats(&mut self) -> Stats;
     /// Everything that the device and its driver count, by name, since the start; the same names in the same order each time. Of a device that was stopped or failed

@@ -6,7 +6,7 @@ use core::fmt;
 
 use crate::device::accounts::Accounts;
 use crate::device::caps::Caps;
-use crate::device::config::{ConfigError, check_moderation};
+use crate::device::config::{Config, ConfigError, check_moderation};
 use crate::device::contract::NetDevice;
 use crate::device::dump::RegisterValue;
 use crate::device::eeprom::Eeprom;
@@ -17,6 +17,7 @@ use crate::device::moderation::Moderation;
 use crate::device::module::Module;
 use crate::device::recovery::{Recovered, Recoveries, Recovery};
 use crate::device::rss::RssConfig;
+use crate::device::rule::{Rule, RuleError, RuleId, RuleInForce, RulePlace};
 use crate::device::settings::Settings;
 use crate::device::state::{DeviceState, Shared};
 use crate::device::stats::Stats;
@@ -68,6 +69,26 @@ const NO_FLOW_CONTROL: ErrorKind = ErrorKind::Unsupported {
 
 /// The driver sets no device up anew.
 const NO_RECOVERY: ErrorKind = ErrorKind::Unsupported { what: "recovery by its driver", instead: "stop it and open it again" };
+/// The device has no filters that choose a queue.
+const NO_RULES: ErrorKind = ErrorKind::Unsupported {
+    what: "rules for received frames: it looks at no field of a frame, neither EtherType nor address, protocol, port, VLAN or SYN",
+    instead: "look at them in software, behind `RxQueue::poll`",
+};
+/// The device lets every VLAN in.
+const NO_VLAN_FILTER: ErrorKind =
+    ErrorKind::Unsupported { what: "a filter of VLANs, or its driver does not use it", instead: "look at the tag in software" };
+
+/// That a device which has no filters of flows and of VLANs is not started with any.
+///
+/// # Errors
+/// What it does not do.
+pub fn refuse_filters(config: &Config) -> Result<(), ErrorKind> {
+    match (config.wanted_rules(), config.wanted_vlans()) {
+        ([_, ..], _) => Err(NO_RULES),
+        (_, Some(_)) => Err(NO_VLAN_FILTER),
+        _ => Ok(()),
+    }
+}
 
 /// What a driver does to its device for a control handle. But for [`ControlKernel::stop`], [`ControlKernel::restart`] and what reads no register, all of it is called while the device
 /// runs, and with addresses that were checked.
@@ -120,6 +141,28 @@ pub trait ControlKernel: Send + 'static {
     /// Where the device cannot.
     fn set_moderation(&mut self, _: Moderation, _now: &Settings) -> Result<(), ErrorKind> {
         Err(NO_MODERATION)
+    }
+
+    /// Finds a place for a rule beside those that hold, and puts it there: the rule makes sense, and its queue is open.
+    ///
+    /// # Errors
+    /// Where the device cannot do it.
+    fn add_rule(&mut self, _: &Rule, _now: &Settings) -> Result<RulePlace, ErrorKind> {
+        Err(NO_RULES)
+    }
+    /// Takes a rule out of its place.
+    ///
+    /// # Errors
+    /// Where the device does not confirm it.
+    fn remove_rule(&mut self, _: &RuleInForce, _now: &Settings) -> Result<(), ErrorKind> {
+        Err(NO_RULES)
+    }
+    /// Lets frames of these VLANs in, or of every one.
+    ///
+    /// # Errors
+    /// Where the device has no such filter.
+    fn set_vlans(&mut self, ids: Option<&[u16]>) -> Result<(), ErrorKind> {
+        if ids.is_none() { Ok(()) } else { Err(NO_VLAN_FILTER) }
     }
 
     /// Looks whether the device still is what the driver made it: [`QueueFault::Gone`], [`QueueFault::Reset`], [`QueueFault::NeedsReset`] if not.
@@ -349,6 +392,9 @@ fn multicast(addresses: &[MacAddr]) -> Result<(), ErrorKind> {
     check(addresses, MacAddr::is_multicast, "multicast")
 }
 
+/// The largest id of a VLAN tag: 12 bits.
+const MAX_VLAN_ID: u16 = 4095;
+
 impl<K: ControlKernel> NetDevice for ControlCore<K> {
     fn info(&self) -> &DeviceInfo {
         &self.info
@@ -442,6 +488,26 @@ impl<K: ControlKernel> NetDevice for ControlCore<K> {
         let checked = if has { check_moderation(moderation, max_us).map_err(Into::into) } else { Err(NO_MODERATION) };
         let remember = |settings: &mut Settings| settings.set_moderation(moderation);
         self.set(steps::SETTING_MODERATION, checked, |kernel, now| kernel.set_moderation(moderation, now), remember)
+    }
+
+    fn add_rule(&mut self, rule: &Rule) -> Result<RuleId, Error> {
+        let open = self.settings.rx().queue_count();
+        let step = steps::ADDING_A_RULE;
+        rule.check_with(open).map_err(ErrorKind::from).and_then(|()| self.runs()).during(&self.info.name, step)?;
+        let place = self.kernel.add_rule(rule, &self.settings).during(&self.info.name, step)?;
+        Ok(self.settings.add_rule(rule.clone(), place))
+    }
+
+    fn remove_rule(&mut self, id: RuleId) -> Result<(), Error> {
+        let known = self.settings.rules().iter().find(|rule| rule.id == id).cloned();
+        let Some(rule) = known else { return Err(RuleError::Unknown { id }).during(&self.info.name, steps::REMOVING_A_RULE) };
+        self.set(steps::REMOVING_A_RULE, Ok(()), |kernel, now| kernel.remove_rule(&rule, now), |settings| settings.remove_rule(id))
+    }
+
+    fn set_vlan_filter(&mut self, ids: Option<&[u16]>) -> Result<(), Error> {
+        let wrong = ids.unwrap_or_default().iter().any(|&id| id > MAX_VLAN_ID);
+        let checked = if wrong { Err(RuleError::Senseless { why: "a VLAN id is between 0 and 4095" }.into()) } else { Ok(()) };
+        self.set(steps::SETTING_VLANS, checked, |kernel, _| kernel.set_vlans(ids), |settings| settings.set_vlans(ids))
     }
 
     fn stats(&mut self) -> Stats {

@@ -6,7 +6,6 @@ use alloc::vec::Vec;
 use std::sync::Mutex;
 
 use super::*;
-use crate::device::config::Config;
 use crate::device::rss::RssLimits;
 use crate::host::clock::Clock;
 use crate::host::pci::PciErrorKind;
@@ -108,6 +107,17 @@ impl ControlKernel for Kernel {
     }
     fn set_moderation(&mut self, _: Moderation, _: &Settings) -> Result<(), ErrorKind> {
         self.stage.tell("moderation")
+    }
+    fn add_rule(&mut self, _: &Rule, now: &Settings) -> Result<RulePlace, ErrorKind> {
+        self.stage.tell("rule")?;
+        Ok(RulePlace { table: "test's", number: now.rules().len() as u32 })
+    }
+    fn remove_rule(&mut self, rule: &RuleInForce, _: &Settings) -> Result<(), ErrorKind> {
+        assert_eq!(rule.place.table, "test's");
+        self.stage.tell("no rule")
+    }
+    fn set_vlans(&mut self, _: Option<&[u16]>) -> Result<(), ErrorKind> {
+        self.stage.tell("vlans")
     }
     fn look(&mut self) -> Option<QueueFault> {
         self.stage.0.lock().unwrap().trouble
@@ -223,6 +233,40 @@ fn a_spread_that_cannot_be_is_refused_and_no_device_sees_it() {
     control.info.used_caps = Caps::empty();
     let text = control.set_rss(&RssConfig::new()).unwrap_err().to_string();
     assert!(text.contains("does not do spreading of flows (RSS) as it was started: start it with more than one receive queue"), "{text}");
+}
+
+#[test]
+fn rules_that_the_device_took_are_remembered_by_numbers_that_never_come_again() {
+    let stage = Stage::default();
+    let mut control = control(&stage);
+    let rule = |port| Rule::to_queue(1).udp().destination_port(port);
+    for (rule, what) in
+        [(Rule::to_queue(3).syn(), "names receive queue 3: 3 are open"), (Rule::drop(), "makes no sense"), (rule(1).priority(9), "priority")]
+    {
+        let text = control.add_rule(&rule).unwrap_err().to_string();
+        assert!(text.starts_with("test: adding a rule: ") && text.contains(what), "{text}");
+    }
+    assert_eq!(stage.told(), [""; 0]);
+    stage.act(|acts| acts.refuses = true);
+    control.add_rule(&rule(1)).unwrap_err();
+    control.set_vlan_filter(Some(&[7])).unwrap_err();
+    assert_eq!((control.rules().len(), control.settings().vlans()), (0, None), "refused by the device");
+    stage.act(|acts| acts.refuses = false);
+    let ids = [1, 2].map(|port| control.add_rule(&rule(port)).unwrap());
+    stage.act(|acts| acts.refuses = true);
+    control.remove_rule(ids[0]).unwrap_err();
+    stage.act(|acts| acts.refuses = false);
+    assert_eq!(control.rules().iter().map(|entry| (entry.id, &entry.rule)).collect::<Vec<_>>(), [(ids[0], &rule(1)), (ids[1], &rule(2))]);
+    control.remove_rule(ids[1]).unwrap();
+    let text = control.remove_rule(ids[1]).unwrap_err().to_string();
+    assert_eq!(text, "test: removing a rule: there is no rule 1: `rules` has those that there are");
+    let third = control.add_rule(&rule(3)).unwrap();
+    assert!(third > ids[1], "{third} is a new one");
+    control.set_vlan_filter(Some(&[7])).unwrap();
+    assert_eq!(control.settings().vlans(), Some(&[7][..]));
+    control.set_vlan_filter(Some(&[4096])).unwrap_err();
+    let told = ["rule", "vlans", "rule", "rule", "no rule", "no rule", "rule", "vlans"];
+    assert_eq!(stage.told(), told, "by one call each, and none for what makes no sense");
 }
 
 #[test]

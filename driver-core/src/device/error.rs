@@ -8,6 +8,7 @@ use core::fmt;
 
 use crate::buf::pool::PoolError;
 use crate::device::config::ConfigError;
+use crate::device::rule::RuleError;
 use crate::device::state::DeviceState;
 use crate::ether::MacAddr;
 use crate::host::bar::BarError;
@@ -48,6 +49,12 @@ pub mod steps {
     pub const SETTING_FLOW_CONTROL: &str = "setting its flow control";
     /// How far apart its interrupts are.
     pub const SETTING_MODERATION: &str = "setting how far apart its interrupts are";
+    /// Giving it a rule for received frames.
+    pub const ADDING_A_RULE: &str = "adding a rule";
+    /// Taking one away.
+    pub const REMOVING_A_RULE: &str = "removing a rule";
+    /// Which VLANs come in.
+    pub const SETTING_VLANS: &str = "setting its VLAN filter";
     /// Reading registers for who asks what they hold.
     pub const READING_REGISTERS: &str = "reading its registers";
     /// Reading what it keeps without power.
@@ -164,6 +171,8 @@ pub enum ErrorKind {
         /// What to do in its place.
         instead: &'static str,
     },
+    /// A rule for received frames that the device does not take, or does not have.
+    Rule(RuleError),
     /// A fault of the driver's.
     Bug(Bug),
     /// Something that only one driver's hardware can do: see [`Error::hardware`].
@@ -207,6 +216,7 @@ impl fmt::Display for ErrorKind {
             Self::Pci(error) => error.fmt(f),
             Self::Dma(error) => error.fmt(f),
             Self::Unsupported { what, instead } => write!(f, "the device does not do {what}: {instead}"),
+            Self::Rule(error) => error.fmt(f),
             Self::Bug(bug) => bug.fmt(f),
             Self::Hardware(error) => error.fmt(f),
         }
@@ -220,6 +230,7 @@ impl StdError for ErrorKind {
             Self::Config(error) => Some(error),
             Self::Pci(error) => Some(error),
             Self::Dma(error) => Some(error),
+            Self::Rule(error) => Some(error),
             Self::Bug(bug) => Some(bug),
             Self::Hardware(error) => Some(&**error),
             Self::UnknownId { .. } | Self::Address { .. } | Self::TooManyAddresses { .. } | Self::NotRunning(_) | Self::Unsupported { .. } => None,
@@ -235,6 +246,11 @@ impl From<WaitError> for ErrorKind {
 impl From<ConfigError> for ErrorKind {
     fn from(error: ConfigError) -> Self {
         Self::Config(error)
+    }
+}
+impl From<RuleError> for ErrorKind {
+    fn from(error: RuleError) -> Self {
+        Self::Rule(error)
     }
 }
 impl From<GateError> for ErrorKind {

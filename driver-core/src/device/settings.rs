@@ -10,6 +10,7 @@ use crate::device::moderation::Moderation;
 use crate::device::offloads::Offloads;
 use crate::device::recovery::Recovery;
 use crate::device::rss::RssConfig;
+use crate::device::rule::{FlowTable, Rule, RuleId, RuleInForce, RulePlace};
 use crate::ether::{FrameLimits, MacAddr, STANDARD_MTU};
 use crate::host::vectors::VectorPlan;
 use crate::offload::Work;
@@ -35,6 +36,10 @@ pub struct Settings {
     available_vectors: u16,
     unicast: Vec<MacAddr>,
     multicast: Vec<MacAddr>,
+    flow_table: FlowTable,
+    vlans: Option<Vec<u16>>,
+    rules: Vec<RuleInForce>,
+    next_rule: u32,
 }
 
 impl Settings {
@@ -56,6 +61,10 @@ impl Settings {
             available_vectors: u16::MAX,
             unicast: Vec::new(),
             multicast: Vec::new(),
+            flow_table: config.wanted_flow_table(),
+            vlans: config.wanted_vlans().map(Vec::from),
+            rules: Vec::new(),
+            next_rule: 0,
         }
     }
 
@@ -131,6 +140,18 @@ impl Settings {
     pub fn multicast(&self) -> &[MacAddr] {
         &self.multicast
     }
+    /// The table of flows that it was started with.
+    pub fn flow_table(&self) -> FlowTable {
+        self.flow_table
+    }
+    /// The VLANs that come in; `None`: every one.
+    pub fn vlans(&self) -> Option<&[u16]> {
+        self.vlans.as_deref()
+    }
+    /// The rules that hold, in the order in which they were added.
+    pub fn rules(&self) -> &[RuleInForce] {
+        &self.rules
+    }
 
     /// The device has this address now.
     pub fn set_mac(&mut self, mac: MacAddr) {
@@ -147,6 +168,21 @@ impl Settings {
     /// These multicast addresses come in now.
     pub fn set_multicast(&mut self, addresses: &[MacAddr]) {
         self.multicast = addresses.into();
+    }
+    /// These VLANs come in now; `None`: every one.
+    pub fn set_vlans(&mut self, ids: Option<&[u16]>) {
+        self.vlans = ids.map(Vec::from);
+    }
+    /// The device has this rule now. Returns its number.
+    pub fn add_rule(&mut self, rule: Rule, place: RulePlace) -> RuleId {
+        let id = RuleId(self.next_rule);
+        self.next_rule += 1;
+        self.rules.push(RuleInForce::new(id, rule, place));
+        id
+    }
+    /// It has not any more.
+    pub fn remove_rule(&mut self, id: RuleId) {
+        self.rules.retain(|rule| rule.id != id);
     }
     /// The function has so many interrupt vectors.
     pub fn set_available_vectors(&mut self, available: u16) {

@@ -17,6 +17,7 @@ use crate::device::moderation::Moderation;
 use crate::device::module::Module;
 use crate::device::recovery::Recovered;
 use crate::device::rss::RssConfig;
+use crate::device::rule::{Rule, RuleId};
 use crate::device::settings::Settings;
 use crate::device::state::DeviceState;
 use crate::device::stats::Stats;
@@ -91,6 +92,15 @@ impl<C: NetDevice + 'static> NetDevice for AuditedControl<C> {
     }
     fn set_rss(&mut self, rss: &RssConfig) -> Result<(), Error> {
         (**self).set_rss(rss)
+    }
+    fn add_rule(&mut self, rule: &Rule) -> Result<RuleId, Error> {
+        (**self).add_rule(rule)
+    }
+    fn remove_rule(&mut self, id: RuleId) -> Result<(), Error> {
+        (**self).remove_rule(id)
+    }
+    fn set_vlan_filter(&mut self, ids: Option<&[u16]>) -> Result<(), Error> {
+        (**self).set_vlan_filter(ids)
     }
     fn stats(&mut self) -> Stats {
         (**self).stats()

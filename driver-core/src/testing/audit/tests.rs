@@ -12,12 +12,13 @@ use crate::device::accounts::Accounts;
 use crate::device::contract::NetDevice;
 use crate::device::dump::RegisterValue;
 use crate::device::eeprom::Eeprom;
-use crate::device::error::{Error, ErrorKind};
+use crate::device::error::{During, Error, ErrorKind};
 use crate::device::flow_control::FlowControl;
 use crate::device::info::{Link, RxMode};
 use crate::device::moderation::Moderation;
 use crate::device::module::Module;
 use crate::device::rss::RssConfig;
+use crate::device::rule::{Rule, RuleError, RuleId};
 use crate::device::settings::Settings;
 use crate::device::state::DeviceState;
 use crate::device::stats::Stats;
@@ -145,6 +146,15 @@ impl NetDevice for Card {
         Ok(())
     }
     fn set_rss(&mut self, _: &RssConfig) -> Result<(), Error> {
+        Ok(())
+    }
+    fn add_rule(&mut self, _: &Rule) -> Result<RuleId, Error> {
+        Err(RuleError::NoTable(Vec::new())).during("card", "ruling")
+    }
+    fn remove_rule(&mut self, id: RuleId) -> Result<(), Error> {
+        Err(RuleError::Unknown { id }).during("card", "ruling")
+    }
+    fn set_vlan_filter(&mut self, _: Option<&[u16]>) -> Result<(), Error> {
         Ok(())
     }
     fn stats(&mut self) -> Stats {
