@@ -8,7 +8,7 @@ use core::fmt;
 
 use driver_core::buf::{BufPool, PoolConfig};
 use driver_core::device::config::Limits;
-use driver_core::device::control::{hand_out, take_back};
+use driver_core::device::control::{hand_out, refuse_filters, take_back};
 use driver_core::device::error::steps;
 use driver_core::device::{Caps, Config, DeviceInfo, During, Error, ErrorKind, NetDriver, Settings, Shared, warn};
 use driver_core::host::{Clock, DmaDomain, PciFunction, Vectors};
@@ -172,6 +172,7 @@ impl<F: PciFunction> VirtioNet<F> {
         let mrg_rxbuf = config::spreads(self.info.used_caps, settings.offloads());
         config::check(config, settings, &card.domain, &self.limits(), mrg_rxbuf)?;
         warn(config, &self.info);
+        refuse_filters(config)?;
         if !card.takes().contains(Features::ACCESS_PLATFORM) && !self.physical {
             return Err(HardwareError::NoAccessPlatform.into());
         }
