@@ -25,7 +25,7 @@ fn info_tells_what_the_driver_reports() {
     assert_eq!((&info["max_mtu"], &info["ring_limits"]), (&json!(9710), &json!([64, 4096])));
     let types = ["IPV4", "TCP_IPV4", "UDP_IPV4", "IPV6", "TCP_IPV6", "UDP_IPV6"];
     assert_eq!((&info["max_rx_queues"], &info["rss"]), (&json!(64), &json!({ "queues": 64, "table_len": 512, "types": types })));
-    let used = ["RX_CHECKSUM", "RX_SCATTER", "TX_GATHER", "RX_FILTERS", "SET_MAC", "LINK_STATE", "TX_COUNT"];
+    let used = ["RX_CHECKSUM", "RX_SCATTER", "TX_GATHER", "RX_FILTERS", "SET_MAC", "LINK_STATE", "VLAN_FILTERS", "FLOW_STEERING", "TX_COUNT"];
     assert_eq!(info["capabilities"], json!(used), "one queue, and no interrupts");
     let unused = info["unused_capabilities"].as_array().unwrap();
     assert_eq!(info["software_capabilities"], json!(["TX_CHECKSUM", "TX_VLAN_INSERT"]));

@@ -29,15 +29,15 @@ pub(crate) const DRIVEN: Caps = Caps::RX_CHECKSUM
     .union(Caps::LINK_STATE)
     .union(Caps::FLOW_CONTROL)
     .union(Caps::RECOVERY)
+    .union(Caps::VLAN_FILTERS)
+    .union(Caps::FLOW_STEERING)
     .union(Caps::TX_COUNT);
 /// What the card can do beside it.
 pub(crate) const NOT_DRIVEN: Caps = Caps::TX_CHECKSUM
-    .union(Caps::VLAN_FILTERS)
     .union(Caps::RX_VLAN_STRIP)
     .union(Caps::TX_VLAN_INSERT)
     .union(Caps::TX_SEGMENTATION)
     .union(Caps::RX_COALESCING)
-    .union(Caps::FLOW_STEERING)
     .union(Caps::SR_IOV);
 /// Buffers of a pool of the device's own beside those that the queues hold: for batches and for frames in the application's hands.
 const SPARE_BUFFERS: u32 = 1024;

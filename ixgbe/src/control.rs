@@ -4,13 +4,16 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use driver_core::device::control::{ControlCore, ControlKernel, TxPosition, why_all_ones};
-use driver_core::device::{Eeprom, ErrorKind, FlowControl, Link, Moderation, Module, RegisterValue, RssConfig, RxMode, Settings, Stats, XStat};
+use driver_core::device::{
+    Eeprom, ErrorKind, FlowControl, Link, Moderation, Module, RegisterValue, RssConfig, Rule, RuleInForce, RulePlace, RxMode, Settings, Stats, XStat,
+};
 use driver_core::ether::MacAddr;
 use driver_core::host::{PciFunction, VectorPlan};
 use driver_core::queue::QueueFault;
 use driver_core::queue::core::{Left, Silence, Totals};
 
 use crate::card::{Card, answers};
+use crate::filter;
 use crate::health::registers;
 use crate::irq::{Intervals, fire};
 use crate::queues::{RingAt, RxSetup};
@@ -87,12 +90,27 @@ impl<F: PciFunction> ControlKernel for Manage<F> {
     }
 
     fn set_flow_control(&mut self, flow_control: FlowControl) -> Result<(), ErrorKind> {
-        self.card.set_flow_control(flow_control)
+        self.card.set_flow_control(flow_control, self.card.rx_buffer_now_kb()?)
     }
 
     fn set_moderation(&mut self, moderation: Moderation, now: &Settings) -> Result<(), ErrorKind> {
         self.intervals.set(moderation);
         now.vectors().map_or(Ok(()), |plan| self.card.moderate_transmit(plan, moderation))
+    }
+
+    fn add_rule(&mut self, rule: &Rule, now: &Settings) -> Result<RulePlace, ErrorKind> {
+        let place = filter::place(rule, now)?;
+        self.card.write_rule(rule, place, now.rules(), now.flow_table())?;
+        Ok(place)
+    }
+
+    fn remove_rule(&mut self, rule: &RuleInForce, now: &Settings) -> Result<(), ErrorKind> {
+        self.card.clear_rule(rule, now.flow_table())
+    }
+
+    fn set_vlans(&mut self, ids: Option<&[u16]>) -> Result<(), ErrorKind> {
+        self.card.set_vlans(ids);
+        Ok(())
     }
 
     /// After a reset RXEN is off, and so is DRV_LOAD, which firmware and other drivers look at.

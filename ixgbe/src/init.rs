@@ -6,6 +6,7 @@ use driver_core::host::Bar;
 
 use crate::card::Card;
 use crate::config::rx_limits;
+use crate::filter::memory_kb;
 use crate::regs::*;
 
 /// NO-LIMITS: how long the receive path may take to empty before it is turned on or off. The drivers in the field wait 40 ms.
@@ -16,9 +17,19 @@ const TXPB_KB: u32 = 0xa0;
 const TX_FRAME_KB: u32 = 10;
 
 impl<B: Bar> Card<B> {
+    /// Size of the packet buffer for frames in KB: the whole, but for what flow director takes.
+    fn rx_buffer_kb(&self, settings: &Settings) -> u32 {
+        self.model.rx_packet_buffer_kb() - memory_kb(settings.flow_table())
+    }
+
+    /// The same of a card that was set up, as it says itself.
+    pub(crate) fn rx_buffer_now_kb(&self) -> Result<u32, ErrorKind> {
+        Ok(RXPBSIZE.at(0)?.read(&self.bar) >> PBSIZE_KB_SHIFT)
+    }
+
     /// 4.6.3.2, general configuration. NO-PAUSE: no flow control unless it is asked for.
     pub(crate) fn init_general(&self, settings: &Settings) -> Result<(), ErrorKind> {
-        self.set_flow_control(settings.flow_control())?;
+        self.set_flow_control(settings.flow_control(), self.rx_buffer_kb(settings))?;
         // "Set bit 16 of the CTRL_EXT register" (4.6.7).
         CTRL_EXT.modify(&self.bar, |v| v | CtrlExt::NS_DIS);
         Ok(())
@@ -37,7 +48,7 @@ impl<B: Bar> Card<B> {
         RDRXCTL.modify(bar, |v| (v - Rdrxctl::RSCFRSTSIZE) | Rdrxctl::CRCSTRIP | Rdrxctl::RSCACKC | Rdrxctl::FCOE_WRFIX);
         // PB-1-7: 4.6.11.3.4, "RXPBSIZE[0].SIZE=0x200, RXPBSIZE[1-7].SIZE=0x0" (0x180 on X540 and X550)
         for (index, register) in RXPBSIZE.iter().enumerate() {
-            register.write(bar, if index == 0 { self.model.rx_packet_buffer_kb() << PBSIZE_KB_SHIFT } else { 0 });
+            register.write(bar, if index == 0 { self.rx_buffer_kb(settings) << PBSIZE_KB_SHIFT } else { 0 });
         }
         self.init_rss(settings);
         self.init_frame_size(settings.mtu());

@@ -21,11 +21,11 @@ const FCEN: u32 = 1 << 31;
 const XONE: u32 = 1 << 31;
 
 impl<B: Bar> Card<B> {
-    /// Sets which pause frames are obeyed and sent; while the card runs as well (FC-LIVE).
-    pub(crate) fn set_flow_control(&self, flow_control: FlowControl) -> Result<(), ErrorKind> {
+    /// Sets which pause frames are obeyed and sent; while the card runs as well (FC-LIVE). `buffer_kb`: RXPBSIZE 0, of which flow director may have taken a part.
+    pub(crate) fn set_flow_control(&self, flow_control: FlowControl, buffer_kb: u32) -> Result<(), ErrorKind> {
         let bar = &self.bar;
         // FCRTH-BYTES: the field holds bytes, in steps of 32.
-        let high = self.model.rx_packet_buffer_kb() * 1024 - FCRTH_BELOW_BYTES;
+        let high = buffer_kb * 1024 - FCRTH_BELOW_BYTES;
         if flow_control.contains(FlowControl::SEND) {
             FCTTV.at(0)?.write(bar, PAUSE_QUANTA);
             FCRTV.write(bar, REFRESH_QUANTA);

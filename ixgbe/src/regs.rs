@@ -8,10 +8,12 @@ use driver_core::reg_flags;
 
 mod receive;
 mod stats;
+mod steering;
 mod transmit;
 
 pub use receive::*;
 pub use stats::*;
+pub use steering::*;
 pub use transmit::*;
 
 /// How much of BAR0 the registers take (8.1, "Internal registers memories and Flash": 128 KB and the flash behind them).

@@ -21,6 +21,7 @@ use crate::config::{self, DRIVEN, MAX_MTU, MAX_QUEUES, MAX_RING, MAX_VECTORS, MI
 use crate::control::{Control, Manage};
 use crate::desc::{rx, rx_rules, tx_rules};
 use crate::error::HardwareError;
+use crate::filter;
 use crate::id::{Model, VENDOR};
 use crate::irq::{Intervals, MAX_MODERATION_US, Paced, TxVector};
 use crate::queues::{RingAt, RxSetup};
@@ -146,7 +147,8 @@ impl<F: PciFunction> Ixgbe<F> {
     pub fn start(mut self, config: &Config) -> Result<Started<F>, StartError<F>> {
         let mut settings = Settings::new(config, &self.info);
         settings.set_available_vectors(vectors(&self.function));
-        match self.prepare(config, &settings).and_then(|queues| self.bring_up(&settings, queues)) {
+        let placed = filter::place_all(config.wanted_rules(), &mut settings).map_err(ErrorKind::from);
+        match placed.and_then(|()| self.prepare(config, &settings)).and_then(|queues| self.bring_up(&settings, queues)) {
             Ok(Up { queues, vectors }) => {
                 let Queues { mut rx, rx_setup, mut tx, tx_rings, pool, shared, plan, counting, intervals } = queues;
                 let interrupt = hand_out(vectors, plan, &mut rx, &mut tx);

@@ -81,6 +81,8 @@ fn what_is_in_use_is_told() {
         | Caps::SET_MAC
         | Caps::LINK_STATE
         | Caps::FLOW_CONTROL
+        | Caps::VLAN_FILTERS
+        | Caps::FLOW_STEERING
         | Caps::TX_COUNT
         | Caps::RECOVERY;
     assert_eq!((opened.info().used_caps, opened.info().caps.contains(driven)), (driven, true));

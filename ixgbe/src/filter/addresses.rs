@@ -54,9 +54,9 @@ impl<B: Bar> Card<B> {
         for register in RAH.iter().skip(1 + unicast.len()) {
             register.write(&self.bar, Rah::empty());
         }
-        // TABLES-UNREAD: "VLAN Filter Table Array (VFTA[n])" is read by VFE alone; "Unicast Table Array (PFUTA)", "VLAN Pool Filter (PFVLVF[n])" and "VLAN Pool
+        // TABLES-UNREAD: "VLAN Filter Table Array (VFTA[n])" is read by VFE alone, which goes on behind it; "Unicast Table Array (PFUTA)", "VLAN Pool Filter (PFVLVF[n])" and "VLAN Pool
         // Filter Bitmap (PFVLVFB[n])" by VT_Ena.
-        VLNCTRL.modify(&self.bar, |v| v - Vlnctrl::VFE);
+        self.set_vlans(settings.vlans());
         PFVTCTL.modify(&self.bar, |v| v - Pfvtctl::VT_ENA);
         self.set_multicast(settings.multicast());
         // FILTERS-OFF: five-tuple and Ethertype filters have no specified value after reset.
