@@ -1,6 +1,6 @@
 //! A card that was reset becomes one that works (4.6.3): the same by a start and by a recovery.
 
-use driver_core::device::{ErrorKind, Settings};
+use driver_core::device::{ErrorKind, FlowTable, Settings};
 use driver_core::host::Bar;
 
 use crate::card::Card;
@@ -56,5 +56,6 @@ impl<B: Bar> Card<B> {
 
 /// Which queues count.
 pub(crate) fn counted(settings: &Settings) -> Queues {
-    Queues { rx: settings.rx().queue_count(), tx: settings.tx().queue_count() }
+    let has_drops = matches!(settings.flow_table(), FlowTable::Exact(_));
+    Queues { rx: settings.rx().queue_count(), tx: settings.tx().queue_count(), has_drops }
 }

@@ -10,6 +10,8 @@ use driver_core::ring::REPORT_EVERY;
 /// Queues of each direction. The card has 128 of each; without DCB and virtualisation 64 transmit queues are in use (QUEUES-64). How many receive queues RSS
 /// reaches of them says [`DeviceInfo::rss`](driver_core::device::DeviceInfo::rss).
 pub const MAX_QUEUES: u16 = 64;
+/// The queue to which rules send what they drop: none of this driver's, and never enabled (DROP-QUEUE).
+pub(crate) const DROP_QUEUE: u32 = 127;
 /// MSI-X vectors of a port (7.3.1.2).
 pub(crate) const MAX_VECTORS: u16 = 64;
 /// Descriptors of the smallest ring.

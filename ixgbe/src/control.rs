@@ -179,7 +179,7 @@ impl<F: PciFunction> ControlKernel for Manage<F> {
 
     fn stop(&mut self, left: &mut dyn FnMut(u16, Left)) -> Result<Silence, ErrorKind> {
         self.counting.close();
-        let Queues { rx, tx } = self.counting.queues();
+        let Queues { rx, tx, .. } = self.counting.queues();
         silence(self.card.stop(&self.function, rx.max(tx), left))
     }
 

@@ -90,6 +90,26 @@ fn a_frame_in_a_rule_says_so() {
     card.assert_no_violations();
 }
 
+/// What a rule drops is no loss: it has a name of its own, as long as there is a set of counters for it.
+#[test]
+fn what_rules_drop_is_counted_apart_from_what_is_lost() {
+    for (queues, apart) in [(1, true), (4, true), (15, true), (16, false), (20, false)] {
+        let card = Card::new();
+        let mut started = card.start(&config().rx_queues(queues).flow_table(EXACT).rules(&[Rule::drop().ipv4().udp()]));
+        for flow in world().iter().cycle().take(40) {
+            card.send(&flow.bytes());
+        }
+        let udp = world().iter().cycle().take(40).filter(|flow| flow.is_in(&Rule::drop().ipv4().udp())).count() as u64;
+        let xstats = started.control.xstats();
+        let sum =
+            |after: &str| xstats.iter().filter(|stat| stat.name.starts_with("rx_") && stat.name.ends_with(after)).map(|stat| stat.value).sum::<u64>();
+        assert_eq!((sum("_dropped"), started.control.stats().rx_missed_errors), (udp, if apart { 0 } else { udp }), "{queues} queues");
+        assert_eq!(xstats.iter().find(|stat| stat.name == "rx_rule_dropped").map(|stat| stat.value), apart.then_some(udp));
+        started.rx.iter_mut().for_each(|rx| drop(common::received(rx)));
+        card.assert_no_violations();
+    }
+}
+
 #[test]
 fn one_mask_for_all_and_the_first_rule_sets_it() {
     let card = Card::new();

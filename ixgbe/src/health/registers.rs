@@ -278,7 +278,7 @@ mod tests {
     #[test]
     fn none_is_changed_by_a_read() {
         let bar = driver_core::testing::PlainBar::new(crate::regs::BAR_BYTES);
-        let read = read(&bar, Family::I82599, Queues { rx: 16, tx: 16 });
+        let read = read(&bar, Family::I82599, Queues { rx: 16, tx: 16, has_drops: false });
         let is_counter = |offset: u32| {
             matches!(offset, 0x3f00..0x4238 | 0xcf00..0xd000 | 0x2f50..0x2fa0 | 0x8680..0x87c0 | 0xee50..0xee60)
                 || (0x1030..0x1040).contains(&(offset & !0xfc0))

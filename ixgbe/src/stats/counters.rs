@@ -10,6 +10,7 @@ use driver_core::queue::core::Totals;
 use driver_core::reg::{ReadToClear, Reg};
 
 use crate::card::Card;
+use crate::config::DROP_QUEUE;
 use crate::id::Family;
 use crate::regs::*;
 use crate::stats::list::{COUNTERS, LIST, Look, Place, Row};
@@ -36,12 +37,22 @@ struct TxSet {
 pub(crate) struct Queues {
     pub(crate) rx: u16,
     pub(crate) tx: u16,
+    /// Rules may drop frames: those count in a set that is no queue's, where there is one (DROP-COUNT).
+    pub(crate) has_drops: bool,
 }
+
+/// The set of the queue to which rules send what they drop.
+const DROPS: u32 = DROP_QUEUE % COUNTED_QUEUES;
 
 impl Queues {
     /// How many sets of counters `queues` queues count in: each has its own where they are no more than the sets.
     fn sets(queues: u16) -> usize {
         usize::from(queues).min(COUNTED_QUEUES as usize)
+    }
+
+    /// Whether what rules drop has a set to itself.
+    fn tells_drops(self) -> bool {
+        self.has_drops && u32::from(self.rx) <= DROPS
     }
 }
 
@@ -52,11 +63,13 @@ pub(crate) struct Counters {
     port: [u64; COUNTERS],
     rx: [RxSet; COUNTED_QUEUES as usize],
     tx: [TxSet; COUNTED_QUEUES as usize],
+    /// Frames that rules dropped.
+    rule_dropped: u64,
 }
 
 impl Default for Counters {
     fn default() -> Self {
-        Self { port: [0; COUNTERS], rx: Default::default(), tx: Default::default() }
+        Self { port: [0; COUNTERS], rx: Default::default(), tx: Default::default(), rule_dropped: 0 }
     }
 }
 
@@ -110,6 +123,11 @@ impl Counters {
             set.packets = set.packets.wrapping_add(reader.one(packets));
             set.octets = set.octets.wrapping_add(reader.pair(low, high));
             set.dropped = set.dropped.wrapping_add(reader.one(dropped));
+        }
+        if queues.tells_drops()
+            && let Ok(dropped) = QPRDC.at(DROPS)
+        {
+            self.rule_dropped += reader.one(dropped);
         }
         if look == Look::Whole {
             for (((set, packets), low), high) in
@@ -173,7 +191,7 @@ impl Counters {
     }
 
     /// All of them by name. `rx` and `tx` are what each queue counted by itself.
-    pub(crate) fn xstats(&self, family: Family, rx: &[Totals], tx: &[Totals]) -> Vec<XStat> {
+    pub(crate) fn xstats(&self, family: Family, queues: Queues, rx: &[Totals], tx: &[Totals]) -> Vec<XStat> {
         let mut all = Vec::new();
         let mut values = self.port.iter();
         for row in LIST {
@@ -183,6 +201,9 @@ impl Counters {
             } else {
                 values.for_each(drop);
             }
+        }
+        if queues.tells_drops() {
+            all.push(XStat::new("rx_rule_dropped", self.rule_dropped));
         }
         for (at, set) in self.rx.iter().take(rx.len()).enumerate() {
             all.extend(
@@ -244,6 +265,10 @@ impl<B: Bar> Card<B> {
                 let sets = [first, first + 1, first + 2, first + 3].map(|queue| (queue % COUNTED_QUEUES) as u8);
                 map.at(first / 4)?.write(&self.bar, u32::from_le_bytes(sets));
             }
+        }
+        if queues.has_drops {
+            // RQSMR has four queues a register.
+            RQSMR.at(DROP_QUEUE / 4)?.write(&self.bar, DROPS << (8 * (DROP_QUEUE % 4)));
         }
         let mut before = Counters::default();
         before.update(&self.bar, self.model.family, queues, Look::Brief);

@@ -116,6 +116,6 @@ impl<B: Bar> Counting<B> {
 
     /// All by name, as far as the card was read.
     pub(crate) fn xstats(&self, rx: &[Totals], tx: &[Totals]) -> Vec<XStat> {
-        self.state.lock().counters.xstats(self.family, rx, tx)
+        self.state.lock().counters.xstats(self.family, self.queues, rx, tx)
     }
 }

@@ -17,7 +17,7 @@ use crate::card::Card;
 use crate::id::Family;
 use crate::regs::*;
 
-const ALL: Queues = Queues { rx: 16, tx: 16 };
+const ALL: Queues = Queues { rx: 16, tx: 16, has_drops: false };
 
 #[test]
 fn counters_add_up_over_reads_that_clear() {
@@ -184,18 +184,18 @@ fn each_name_is_the_register_that_others_know_by_it() {
     }
     let mut counters = Counters::default();
     assert_eq!(counters.update(&bar, Family::X540, ALL, Look::Whole), None);
-    let all = counters.xstats(Family::X540, &[Totals::default(); 16], &[Totals::default(); 16]);
+    let all = counters.xstats(Family::X540, ALL, &[Totals::default(); 16], &[Totals::default(); 16]);
     let counted: BTreeMap<String, u64> = all.iter().map(|xstat| (xstat.name.to_string(), xstat.value)).collect();
     assert_eq!((&counted, counted.len()), (&wanted, all.len()));
     assert_eq!(counters.update(&bar, Family::X540, ALL, Look::Whole), None);
-    assert_eq!(counters.xstats(Family::X540, &[], &[]), all[..counted.len() - 16 * 5], "reading cleared all");
+    assert_eq!(counters.xstats(Family::X540, ALL, &[], &[]), all[..counted.len() - 16 * 5], "reading cleared all");
 }
 
 #[test]
 fn registers_that_a_card_has_not_are_not_read() {
     let read = |family: Family, look: Look| {
         let bar = PlainBar::new(BAR_BYTES);
-        Counters::default().update(&bar, family, Queues { rx: 1, tx: 1 }, look);
+        Counters::default().update(&bar, family, Queues { rx: 1, tx: 1, has_drops: false }, look);
         bar.accesses().iter().map(|access| format!("{access:?}")).collect::<BTreeSet<_>>()
     };
     let [i82599, x540, x550] = [Family::I82599, Family::X540, Family::X550].map(|family| read(family, Look::Whole));
@@ -227,9 +227,9 @@ fn sets_that_several_queues_share_have_names_of_their_own() {
     let bar = PlainBar::new(BAR_BYTES);
     bar.set_clearing(0x1030, 10);
     let mut counters = Counters::default();
-    counters.update(&bar, Family::I82599, Queues { rx: 17, tx: 1 }, Look::Whole);
+    counters.update(&bar, Family::I82599, Queues { rx: 17, tx: 1, has_drops: false }, Look::Whole);
     assert_eq!(counters.stats().rx_packets, 10);
-    let of = |rx: usize| counters.xstats(Family::I82599, &std::vec![Totals::default(); rx], &[Totals::default()]);
+    let of = |rx: usize| counters.xstats(Family::I82599, ALL, &std::vec![Totals::default(); rx], &[Totals::default()]);
     let names =
         |rx: usize, what: &str| of(rx).iter().filter(|xstat| xstat.name.starts_with(what)).map(|xstat| xstat.name.clone()).collect::<Vec<_>>();
     assert_eq!((names(16, "rx_q0_"), names(16, "rx_set").len()), (["rx_q0_packets", "rx_q0_bytes", "rx_q0_dropped"].map(Into::into).to_vec(), 0));

@@ -45,8 +45,11 @@ pub(super) fn wrong(xstats: &[XStat], accounts: &Accounts, is_full: bool) -> Opt
     }
     let good = named.one("rx_good_packets")?;
     let (filled, dropped, missed) = (named.both("rx", "_packets"), named.both("rx", "_dropped"), named.all("rx_priority", "_dropped"));
-    let told = filled + dropped + missed;
+    // What rules drop, where they do.
+    let ruled = named.one("rx_rule_dropped").unwrap_or(0);
+    let told = filled + dropped + missed + ruled;
     let text = format!("the port let {good} frames in: its queues got {filled}, {dropped} found no descriptor and {missed} no room");
+    let text = if ruled > 0 { format!("{text}, and rules dropped {ruled}") } else { text };
     if told > good || told < good && !is_full {
         return Some(text);
     }

@@ -10,6 +10,7 @@ use driver_core::device::{ErrorKind, FlowRoom, FlowTable, Rule, RuleAction, Rule
 use driver_core::host::Bar;
 
 use crate::card::Card;
+use crate::config::DROP_QUEUE;
 use crate::filter::place::{FLOW_DIRECTOR, Place, queue_of, refuse};
 use crate::id::Family;
 use crate::regs::*;
@@ -17,8 +18,6 @@ use crate::regs::*;
 use fields::{Fields, Mask, unfit_for_hash, unfit_for_match};
 use hash::{BUCKET_KEY, SIGNATURE_KEY, hash};
 
-/// No queue of this driver's: frames that are sent there are dropped, since it is never enabled (DROP-QUEUE).
-const DROP_QUEUE: u32 = 127;
 /// Half of the longest list of filters with one hash: what the drivers in the field take.
 const MAX_LENGTH: u32 = 10;
 /// NO-LIMITS: a command takes microseconds, the table's initialization 60 us at 10 Gbit/s and 6 ms at 100 Mbit/s.
