@@ -14,6 +14,32 @@
 //! | `silence` | where it is vouched for that the card uses lent memory no more |
 //! | [`id`], [`config`], [`error`] | which cards, which configurations, what can go wrong |
 //!
+//! # Rules
+//!
+//! A [`Rule`](driver_core::device::Rule) goes to the table of the card that fits it: EtherType filters (8), the SYN filter (1), five-tuple filters (128), and flow director where
+//! [`Config::flow_table`](driver_core::device::Config::flow_table) gives it a part of the packet buffer. The card looks at them in this order. Rules with priorities that would want another
+//! order are refused, as is what no table compares, by the name of the field.
+//!
+//! ```
+//! use driver_core::device::{Config, FlowRoom, FlowTable, NetDevice, Rule};
+//!
+//! # fn main() -> Result<(), ixgbe::Error> {
+//! # let (near, _far) = sim::wire::peer::pair(8);
+//! # let model = sim::ixgbe::Ixgbe::new(sim::ixgbe::IxgbeOptions::new());
+//! # let card = sim::SimDevice::new("sim", Box::new(model), Box::new(near), sim::Iommu::new());
+//! # let clock = std::sync::Arc::new(sim::SimClock::new([card.clone()]));
+//! # let device = ixgbe::open(card.function(), clock)?;
+//! let mut control = device.start(&Config::new().rx_queues(4).flow_table(FlowTable::Exact(FlowRoom::Small)))?.control;
+//! let dns = control.add_rule(&Rule::to_queue(3).destination([10, 0, 0, 1]).udp().destination_port(53))?;
+//! control.add_rule(&Rule::drop().source_within([192, 0, 2, 0], [255, 255, 255, 0]))?;
+//! let refused = control.add_rule(&Rule::drop().source([10, 0, 0, 9])).unwrap_err();
+//! assert!(refused.to_string().contains("has one mask for all, which rule 1 set (source 255.255.255.0)"));
+//! control.remove_rule(dns)?;
+//! assert_eq!(control.rules().len(), 1);
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Counters
 //!
 //! [`xstats`](driver_core::device::NetDevice::xstats) has every statistics register of the card's family, and those of its queues, under DPDK's names or names made like them. Octets include

@@ -85,6 +85,23 @@ fn all_128_are_used_and_the_next_is_told_so() {
     card.assert_no_violations();
 }
 
+/// Queues that RSS does not reach are open for rules.
+#[test]
+fn queues_beyond_those_of_rss() {
+    for device in [I82599, X540, X550] {
+        let card = Card::of(device);
+        let mut started = card.start(&config().rx_queues(64));
+        for (queue, port) in [(15, 1), (16, 2), (40, 3), (63, 4)] {
+            started.control.add_rule(&Rule::to_queue(queue).ipv4().udp().destination_port(port)).unwrap();
+            assert_eq!(landed(&card, &mut started, &ip(v4(1), v4(2), UDP, (9, port))), Some(queue));
+        }
+        started.control.add_rule(&Rule::to_queue(63).ethertype(0x88cc)).unwrap();
+        started.control.add_rule(&Rule::to_queue(62).syn()).unwrap();
+        steers(&card, &mut started, &[other(0x88cc), ip(v4(1), v4(2), TCP, (1, 1)).flags(SYN), ip(v4(1), v4(2), UDP, (9, 5))]);
+        card.assert_no_violations();
+    }
+}
+
 fn rules() -> impl Strategy<Value = Rule> {
     let field = |n: u8| proptest::option::of(0..n);
     (0..4u16, 1..=7u8, field(2), field(2), field(3), field(2), field(2)).prop_map(|(queue, priority, source, destination, protocol, from, to)| {
