@@ -6,15 +6,16 @@ mod flows;
 use std::net::{IpAddr, Ipv4Addr};
 
 use common::{Card, I82599, X540, X550};
-use driver_core::device::{FlowRoom, FlowTable, NetDevice, Rule, RuleAction};
+use driver_core::device::{FlowControl, FlowRoom, FlowTable, NetDevice, Rule, RuleAction};
 use driver_core::host::RegSpace;
 use flows::{Flow, TCP, UDP, config, ip, landed, other, steers, v4, v6};
 use proptest::prelude::*;
 
-/// RXPBSIZE 0, FDIRCTRL, FDIRFREE.
+/// RXPBSIZE 0, FDIRCTRL, FDIRFREE, FCRTH 0.
 const RXPBSIZE: u32 = 0x3c00;
 const FDIRCTRL: u32 = 0xee00;
 const FDIRFREE: u32 = 0xee38;
+const FCRTH: u32 = 0x3260;
 
 const EXACT: FlowTable = FlowTable::Exact(FlowRoom::Small);
 
@@ -144,8 +145,12 @@ fn its_memory_is_taken_where_it_is_asked_for_and_only_there() {
             (FlowTable::Hashed(FlowRoom::Large), 256, 32767),
         ] {
             let card = Card::of(device);
-            let started = card.start(&config().flow_table(table));
+            let mut started = card.start(&config().flow_table(table));
+            for flow_control in [FlowControl::empty(), FlowControl::SEND] {
+                started.control.set_flow_control(flow_control).unwrap();
+            }
             let bar = card.registers();
+            assert_eq!(bar.read32(FCRTH) & 0x7_ffe0, (whole - kb) * 1024 - 0x6000, "the mark of pause frames is below what is left");
             assert_eq!((bar.read32(RXPBSIZE) >> 10, bar.read32(FDIRFREE)), (whole - kb, free), "{device:04x} {table:?}");
             assert_eq!(bar.read32(FDIRCTRL) & 3 != 0, table != FlowTable::Off);
             drop(started);
