@@ -3,6 +3,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod modes;
+mod sign;
 mod turns;
 mod way;
 

@@ -7,7 +7,7 @@ use barewire::{Batch, DeviceError, Error, PollError, Poller, RxQueue, Spin};
 use clap::ValueEnum;
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::turns::Sign;
+use crate::sign::Sign;
 use crate::way::Way;
 
 /// How long a thread sleeps at most before it looks whether the run is over, in microseconds.

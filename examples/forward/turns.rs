@@ -10,6 +10,7 @@ use barewire::{Error, Port, Stats, TxQueue};
 
 use crate::common::{DRAIN_LIMIT, Drained, Rest, Run};
 use crate::modes::{self, Mode, Used};
+use crate::sign::Sign;
 use crate::way::{Way, received};
 
 /// How often the thread that looks after the ports does so, where others forward.
@@ -50,28 +51,6 @@ fn turn(ways: &mut [Way; 2]) -> Result<usize, Error> {
 /// Whether there was nothing to do. With frames that wait for the other port in its hands, a way had no room to look for more.
 fn is_idle(ways: &[Way; 2], moved: usize) -> bool {
     moved == 0 && ways.iter().all(|way| way.batch.is_empty())
-}
-
-/// What the thread of a pair tells. Each in cache lines of its own.
-#[derive(Default)]
-#[repr(align(128))]
-pub(crate) struct Sign {
-    /// Frames that came or went.
-    moved: AtomicU64,
-    /// The last question that it has answered: since it was asked, there was nothing to do once.
-    idle: AtomicU64,
-}
-
-impl Sign {
-    /// So many frames came or went so far.
-    pub(crate) fn moved(&self, all: u64) {
-        self.moved.store(all, Ordering::Release);
-    }
-
-    /// There was nothing to do, since the question was `asked`.
-    pub(crate) fn idle(&self, asked: u64) {
-        self.idle.store(asked, Ordering::Release);
-    }
 }
 
 /// The same with a thread for each pair of queues.
@@ -141,7 +120,7 @@ fn watch(
     question: &AtomicU64,
     has_ended: impl Fn() -> bool,
 ) {
-    let all_moved = || signs.iter().map(|sign| sign.moved.load(Ordering::Acquire)).sum::<u64>();
+    let all_moved = || signs.iter().map(|sign| sign.all_moved()).sum::<u64>();
     let (mut seen, mut progress) = (0, Instant::now());
     // How many frames had moved before the inputs were found to be over.
     let mut over_at = None;
@@ -150,7 +129,7 @@ fn watch(
             progress = Instant::now();
         }
         let asked = question.load(Ordering::Relaxed);
-        let is_answered = signs.iter().all(|sign| sign.idle.load(Ordering::Acquire) >= asked);
+        let is_answered = signs.iter().all(|sign| sign.was_idle_since(asked));
         match over_at {
             // A card that had no descriptors for one queue holds frames of others back: only where none of them has moved a frame meanwhile is there none left.
             Some(moved) if is_answered && moved == all_moved() => break,

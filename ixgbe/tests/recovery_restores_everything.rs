@@ -6,7 +6,7 @@ mod rescue;
 use std::ops::Range;
 
 use common::{I82599, MAC, X540, X550, frame, received};
-use driver_core::device::{NetDevice, RssConfig, RxMode};
+use driver_core::device::{FlowControl, Moderation, NetDevice, RssConfig, Rule, RxMode};
 use driver_core::ether::MacAddr;
 use driver_core::host::RegSpace;
 use driver_core::offload::RssTypes;
@@ -77,6 +77,12 @@ fn set_otherwise(device: u16) -> Ward {
     control.set_multicast_filters(&[GROUP]).unwrap();
     control.set_rx_mode(RxMode::empty()).unwrap();
     control.set_rss(&RssConfig::new().key([0x5a; 40]).table(&[3, 1, 2, 0]).types(RssTypes::IPV4 | RssTypes::TCP_IPV6)).unwrap();
+    control.set_moderation(Moderation::Fixed { us: 40 }).unwrap();
+    control.set_flow_control(FlowControl::all()).unwrap();
+    control.set_vlan_filter(Some(&[7, 4000])).unwrap();
+    control.add_rule(&Rule::to_queue(2).ethertype(0x88f7)).unwrap();
+    // A receive queue's interval is written when it is armed.
+    ward.port.rx.iter_mut().for_each(|rx| assert!(!rx.arm()));
     ward
 }
 

@@ -6,10 +6,14 @@ use alloc::vec::Vec;
 use std::sync::Mutex;
 
 use super::*;
+use crate::device::config::Config;
 use crate::device::rss::RssLimits;
+use crate::device::rule::{RuleInForce, RulePlace};
 use crate::host::clock::Clock;
 use crate::host::pci::PciErrorKind;
 use crate::offload::RssTypes;
+use crate::queue::core::lent::Left;
+use crate::queue::core::seat::Totals;
 use crate::testing::{FakeFunction, FunctionAct, Liar, Lying, PlainBar, SleepClock, Trigger, domain};
 
 /// What the device does, and what was done to it.

@@ -3,7 +3,8 @@
 //! One try takes as long as the device's reset does, within one call of [`watch`](crate::device::NetDevice::watch). Between tries time passes between calls. Queues
 //! on other threads answer meanwhile; a queue on the caller's own thread can answer behind the call alone, so its hardware is turned on in the next one.
 
-use super::{ControlCore, ControlKernel, NO_RECOVERY};
+use super::kernel::NO_RECOVERY;
+use super::{ControlCore, ControlKernel};
 use crate::device::error::ErrorKind;
 use crate::device::recovery::{Cause, Next, Recoveries};
 use crate::device::state::pausing::Way;

@@ -1,0 +1,144 @@
+//! Why a device cannot be started as it is asked to.
+
+use crate::buf::pool::{PoolConfig, PoolError};
+use crate::device::rss::RssError;
+use crate::queue::gate::GateError;
+use core::fmt;
+
+/// A configuration that the device cannot be started with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// A number of queues.
+    Queues {
+        /// `receive` or `transmit`.
+        direction: &'static str,
+        /// How many.
+        asked: u16,
+        /// The most there are.
+        max: u16,
+    },
+    /// A ring size.
+    Ring {
+        /// `receive` or `transmit`.
+        direction: &'static str,
+        /// How many descriptors.
+        asked: u32,
+        /// Smallest.
+        min: u32,
+        /// Largest.
+        max: u32,
+    },
+    /// The MTU.
+    Mtu {
+        /// In bytes.
+        asked: u32,
+        /// Smallest.
+        min: u32,
+        /// Largest.
+        max: u32,
+    },
+    /// The gate's thresholds.
+    Gate(GateError),
+    /// The pool that the configuration asks for cannot be made.
+    Pool(PoolConfig),
+    /// The pool lies in memory that the device does not reach.
+    PoolDomain,
+    /// The pool's buffers are not of a size that the device can be told.
+    PoolSteps {
+        /// Their size in bytes.
+        buffer_bytes: u32,
+    },
+    /// The pool's buffers are smaller than a frame, and the device does not spread frames over several.
+    PoolBuffers {
+        /// Their size in bytes.
+        buffer_bytes: u32,
+        /// What is needed.
+        min_bytes: u32,
+    },
+    /// The pool's buffers have no room for the device's header.
+    PoolHeadroom {
+        /// Their headroom in bytes.
+        headroom_bytes: u32,
+        /// What is needed.
+        min_bytes: u32,
+    },
+    /// The pool has too few buffers for the queues.
+    PoolCount {
+        /// Buffers it has.
+        buffers: u32,
+        /// Buffers needed.
+        needed: u32,
+    },
+    /// The redirection table of receive side scaling.
+    Rss(RssError),
+    /// How far apart interrupts are.
+    Moderation {
+        /// In microseconds.
+        asked_us: u32,
+        /// The most that the device counts.
+        max_us: u32,
+    },
+    /// The function has too few interrupt vectors.
+    Vectors {
+        /// Vectors it has.
+        available: u16,
+        /// Vectors needed.
+        needed: u16,
+    },
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Queues { direction, asked, max } => write!(f, "{asked} {direction} queues asked for: take 1 to {max}"),
+            Self::Ring { direction, asked, min, max } => {
+                write!(f, "a {direction} ring of {asked} descriptors asked for: take a power of two from {min} to {max}")
+            }
+            Self::Mtu { asked, min, max } => write!(f, "an MTU of {asked} bytes asked for: take {min} to {max}"),
+            Self::Gate(error) => write!(f, "transmit gate: {error}"),
+            Self::Pool(config) => PoolError::Config(*config).fmt(f),
+            Self::PoolDomain => f.write_str("the pool's memory is not mapped for this device: make the pool in the device's own DMA domain"),
+            Self::PoolSteps { buffer_bytes } => {
+                write!(f, "the pool's buffers hold {buffer_bytes} bytes: the card takes 1024 to 16384, in steps of 1024")
+            }
+            Self::PoolBuffers { buffer_bytes, min_bytes } => {
+                write!(
+                    f,
+                    "the pool's buffers hold {buffer_bytes} bytes and this device needs {min_bytes} for its MTU: make them larger or the MTU smaller"
+                )
+            }
+            Self::PoolHeadroom { headroom_bytes, min_bytes } => {
+                write!(f, "the pool's buffers have {headroom_bytes} bytes of headroom: the device's header needs {min_bytes}")
+            }
+            Self::PoolCount { buffers, needed } => write!(f, "the pool has {buffers} buffers, the queues need {needed}: make it larger"),
+            Self::Rss(error) => error.fmt(f),
+            Self::Moderation { asked_us, max_us } => {
+                write!(f, "interrupts {asked_us} us apart asked for: take 0 to {max_us}, or `Moderation::Adaptive`")
+            }
+            Self::Vectors { available, needed } => {
+                write!(f, "interrupts need {needed} vectors (one a receive queue), the function has {available}: ")?;
+                // One queue is the least.
+                match *available {
+                    0 => f.write_str("start it without interrupts, and poll"),
+                    queues => write!(f, "use at most {queues} receive queues, or start it without interrupts, and poll"),
+                }
+            }
+        }
+    }
+}
+impl core::error::Error for ConfigError {}
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+
+    use super::*;
+
+    #[test]
+    fn fewer_queues_are_advised_where_there_can_be_fewer() {
+        let text = |available, needed| ConfigError::Vectors { available, needed }.to_string();
+        assert!(text(3, 5).ends_with("the function has 3: use at most 3 receive queues, or start it without interrupts, and poll"));
+        assert!(text(0, 1).ends_with("the function has 0: start it without interrupts, and poll"));
+    }
+}
