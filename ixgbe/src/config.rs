@@ -5,6 +5,7 @@ use driver_core::device::config::{self, Limits};
 use driver_core::device::{Caps, Config, ConfigError, Offloads, Recovery, Settings};
 use driver_core::ether::{FCS_BYTES, FrameLimits, HEADER_BYTES, STANDARD_MTU};
 use driver_core::host::DmaDomain;
+use driver_core::offload::Work;
 use driver_core::ring::REPORT_EVERY;
 
 /// Queues of each direction. The card has 128 of each; without DCB and virtualisation 64 transmit queues are in use (QUEUES-64). How many receive queues RSS
@@ -22,6 +23,8 @@ pub const MAX_RING: u32 = 4096;
 pub const MAX_MTU: u32 = 9728 - HEADER_BYTES as u32 - FCS_BYTES as u32;
 /// What the card can do and this driver lets it do.
 pub(crate) const DRIVEN: Caps = Caps::RX_CHECKSUM
+    .union(Caps::TX_CHECKSUM)
+    .union(Caps::TX_VLAN_INSERT)
     .union(Caps::RX_SCATTER)
     .union(Caps::TX_GATHER)
     .union(Caps::RSS)
@@ -35,9 +38,7 @@ pub(crate) const DRIVEN: Caps = Caps::RX_CHECKSUM
     .union(Caps::FLOW_STEERING)
     .union(Caps::TX_COUNT);
 /// What the card can do beside it.
-pub(crate) const NOT_DRIVEN: Caps = Caps::TX_CHECKSUM
-    .union(Caps::RX_VLAN_STRIP)
-    .union(Caps::TX_VLAN_INSERT)
+pub(crate) const NOT_DRIVEN: Caps = Caps::RX_VLAN_STRIP
     .union(Caps::TX_SEGMENTATION)
     .union(Caps::RX_COALESCING)
     .union(Caps::SR_IOV);
@@ -71,13 +72,28 @@ pub(crate) fn check(config: &Config, settings: &Settings, domain: &DmaDomain, li
 /// What is in use of what this driver lets the card do.
 pub(crate) fn used_caps(settings: &Settings) -> Caps {
     let mut caps = DRIVEN;
-    caps.set(Caps::RX_CHECKSUM, settings.offloads().contains(Offloads::RX_CHECKSUM));
-    caps.set(Caps::RX_SCATTER, settings.offloads().contains(Offloads::RX_SCATTER));
+    let switches = [
+        (Offloads::RX_CHECKSUM, Caps::RX_CHECKSUM),
+        (Offloads::TX_CHECKSUM, Caps::TX_CHECKSUM),
+        (Offloads::TX_VLAN_INSERT, Caps::TX_VLAN_INSERT),
+        (Offloads::RX_SCATTER, Caps::RX_SCATTER),
+    ];
+    for (switch, cap) in switches {
+        caps.set(cap, settings.offloads().contains(switch));
+    }
     caps.set(Caps::RSS, settings.rx().queue_count() > 1);
     caps.set(Caps::FLOW_CONTROL, !settings.flow_control().is_empty());
     caps.set(Caps::INTERRUPTS, settings.vectors().is_some());
     caps.set(Caps::RECOVERY, settings.recovery() != Recovery::Off);
     caps
+}
+
+/// What transmit queues leave to the card of what frames ask for.
+pub(crate) fn card_work(settings: &Settings) -> Work {
+    let mut work = Work::empty();
+    work.set(Work::CHECKSUM, settings.offloads().contains(Offloads::TX_CHECKSUM));
+    work.set(Work::VLAN, settings.offloads().contains(Offloads::TX_VLAN_INSERT));
+    work
 }
 
 /// The fewest buffers that a pool must have. Each receive queue fills its slots and takes fresh ones by the block; each transmit queue keeps up to

@@ -113,8 +113,14 @@ pub mod tx {
     pub const RS: u64 = 1 << 27;
     /// Descriptor extension: this is an advanced descriptor.
     pub const DEXT: u64 = 1 << 29;
+    /// VLAN insertion enable: the context's tag goes between addresses and type.
+    pub const VLE: u64 = 1 << 30;
     /// Write-back: done. Only where RS asked for it.
     pub const DD: u64 = 1 << 32;
+    /// IDX: the context that the frame, or this context descriptor, means is the second.
+    pub const IDX_1: u64 = 1 << 36;
+    /// POPTS.TXSM: insert the checksum of the transport that the context names.
+    pub const TXSM: u64 = 1 << 41;
     /// Where PAYLEN is.
     pub const PAYLEN_SHIFT: u32 = 46;
     /// The largest PAYLEN, 18 bits.
@@ -133,6 +139,31 @@ pub mod tx {
     }
 }
 
+/// Transmit context descriptor (7.2.3.2.3). Word 0: IPLEN in 8:0, MACLEN in 15:9, VLAN in 31:16. Word 1: TUCMD in 19:9, DTYP in 23:20, IDX in 38:36, L4LEN in
+/// 47:40, MSS in 63:48.
+pub mod context {
+    use driver_core::ring::TxContext;
+
+    /// DTYP 0010b: advanced context descriptor.
+    pub const DTYP_CONTEXT: u64 = 2 << 20;
+    /// Where MACLEN is.
+    pub const MACLEN_SHIFT: u32 = 9;
+    /// The largest IPLEN, 9 bits.
+    pub const IPLEN_MAX: u16 = 0x1ff;
+    /// Where VLAN is.
+    pub const VLAN_SHIFT: u32 = 16;
+    /// TUCMD.L4T 00b: UDP.
+    pub const L4T_UDP: u64 = 0;
+    /// TUCMD.L4T 01b: TCP.
+    pub const L4T_TCP: u64 = 1 << 11;
+
+    /// A context without anything but where the network header and the transport begin: `mac_bytes` and `mac_bytes + ip_bytes` from the frame's start.
+    pub const fn new(mac_bytes: u16, ip_bytes: u16) -> TxContext {
+        let places = (mac_bytes as u64) << MACLEN_SHIFT | ip_bytes as u64;
+        TxContext { words: [places, DTYP_CONTEXT | super::tx::DEXT], more: 0, min_bytes: 0 }
+    }
+}
+
 /// What [`TxRing`](driver_core::ring::TxRing) sends in blocks: whole frames of one buffer, up to `max_bytes` bytes.
 pub const fn tx_rules(max_bytes: u16) -> TxRules {
     TxRules::new(tx::DATA | tx::EOP)
@@ -140,6 +171,7 @@ pub const fn tx_rules(max_bytes: u16) -> TxRules {
         .with_done(tx::DD)
         .with_end(tx::EOP)
         .with_payload_shift(tx::PAYLEN_SHIFT)
+        .with_contexts(tx::IDX_1)
         .with_lengths(MIN_FRAME_BYTES as u16..=max_bytes)
 }
 

@@ -306,7 +306,8 @@ impl<B: Bar> Queues<B> {
         self.tx_rings.push(RingAt { iova: ring.iova(), len: ring.len() });
         let tail = card.bar.doorbell(TDT.at(index.into())?.offset())?;
         let vector = self.plan.and_then(|plan| plan.tx(index)).map(TxVector::new);
-        let kernel = Transmit { ring, tail, bar: card.bar.clone(), clock: card.clock.clone(), index, vector };
+        let work = config::card_work(settings);
+        let kernel = Transmit { ring, tail, bar: card.bar.clone(), clock: card.clock.clone(), index, work, vector };
         self.tx.push(Tx::new(kernel, self.shared.tx_seat(), index, gate, limits).software(settings.software_work()));
         Ok(())
     }

@@ -6,6 +6,7 @@ use core::fmt;
 use driver_core::barrier;
 use driver_core::buf::{Batch, BufPool, Frame};
 use driver_core::host::{Bar, Clock, Doorbell};
+use driver_core::offload::Work;
 use driver_core::queue::core::{Left, Put, Silence, Stop, TxCore, TxKernel, WhyStuck};
 use driver_core::queue::{QueueFault, TxHooked};
 use driver_core::ring::{BLOCK, Reclaimed, TxRing};
@@ -17,6 +18,8 @@ use crate::queues::{Patience, stop_tx};
 use crate::regs::{LINKS, Links};
 use crate::silence::silence;
 
+mod context;
+
 /// One transmit queue.
 pub type Tx<B> = TxCore<Transmit<B>>;
 
@@ -27,6 +30,8 @@ pub struct Transmit<B: Bar> {
     pub(crate) bar: B,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) index: u16,
+    /// What the card does of what frames ask for, where it can.
+    pub(crate) work: Work,
     /// What fires for the queue where it is armed.
     pub(crate) vector: Option<TxVector>,
 }
@@ -39,6 +44,8 @@ impl<B: Bar> TxKernel for Transmit<B> {
     const ALWAYS_RINGS: bool = true;
     const TRY_AGAIN_AFTER: usize = BLOCK;
     const MAX_SEGMENTS: usize = bits::MAX_SEGMENTS;
+    /// The context.
+    const MORE_DESCRIPTORS: usize = 1;
 
     #[inline(always)]
     fn capacity(&self) -> u32 {
@@ -97,12 +104,25 @@ impl<B: Bar> TxKernel for Transmit<B> {
         self.ring.put_chain(batch, bits::MAX_SEGMENTS, max_bytes)
     }
 
-    fn descriptors(&self, _frame: &Frame, filled: usize) -> usize {
-        filled
+    fn put_asking(&mut self, batch: &mut Batch) -> bool {
+        self.ring.put_asking(batch)
     }
 
-    /// One descriptor for each segment that has bytes.
+    fn offload(&self, frame: &Frame) -> Work {
+        context::done_by_card(frame, self.work)
+    }
+
+    fn descriptors(&self, frame: &Frame, filled: usize) -> usize {
+        filled + usize::from(context::of(frame).is_some_and(|context| !self.ring.knows(&context)))
+    }
+
+    /// A context where the card knows none that fits, then one descriptor for each segment that has bytes.
     fn put_unusual(&mut self, frame: Frame, bytes: usize) {
+        let more = context::of(&frame).map_or(Some(0), |context| self.ring.set_context(&context, &frame));
+        let more = more.unwrap_or_else(|| {
+            log::error!("ixgbe transmit queue {}: the counted descriptor of a context was not free", self.index);
+            0
+        });
         let frame_bytes = bytes as u32;
         let mut first_bytes = frame_bytes;
         let mut left = bytes;
@@ -115,7 +135,7 @@ impl<B: Bar> TxKernel for Transmit<B> {
             }
             left -= len;
             let last = left == 0;
-            if self.ring.put_segment(segment, bits::data_word(len as u16, frame_bytes, last), last, first_bytes).is_err() {
+            if self.ring.put_segment(segment, bits::data_word(len as u16, frame_bytes, last) | more, last, first_bytes).is_err() {
                 // `descriptors` were free, and `split_rest` leaves no next segment.
                 log::error!("ixgbe transmit queue {}: a counted descriptor was not free", self.index);
             }

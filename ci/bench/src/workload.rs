@@ -14,7 +14,9 @@ pub(crate) enum Driver {
 pub(crate) enum Workload {
     /// Receive, swap the addresses, transmit: one port.
     Forward,
-    /// The same from one port to another of the same domain, each with a pool of its own.
+    /// The same, with the checksum of TCP left to the card.
+    ForwardChecksums,
+    /// Forward from one port to another of the same domain, each with a pool of its own.
     TwoPools,
     /// The same between two such ports both ways, with one batch.
     BothWays,

@@ -19,11 +19,13 @@
 //! | 1 | 6 | [`IP_CHECKED`] | the device checked the IPv4 header checksum |
 //! | 1 | 30 | [`L4_BAD`] | the L4 checksum is wrong |
 //! | 1 | 31 | [`IP_BAD`] | the IPv4 header checksum is wrong |
+//! | 1 | 31:16 | `REQUEST_SHIFT` | instead, of a frame whose tags say that it asks for a checksum: where that is to be filled in |
 //! | 1 | 47:32 | [`LEN_SHIFT`] | length of this segment in bytes |
 //! | 1 | 63:48 | [`VLAN_SHIFT`] | VLAN tag |
 //!
-//! What has no place here lies in the pool's private memory once somebody sets it: checksums to be filled in, segmentation, a time stamp, the
-//! length of a header that the device split off, more than 14 coalesced segments.
+//! What has no place here lies in the pool's private memory once somebody sets it: segmentation, a time stamp, the length of a header that the device
+//! split off, more than 14 coalesced segments, a checksum to be filled in farther from the frame's start than [`Checksum::Partial`] is as a rule. A frame's
+//! tags are in its pool's address: no word that a device writes asks for anything.
 
 /// See the [module](self).
 pub type Words = [u64; 2];
@@ -48,6 +50,8 @@ pub const VLAN_VALID: u64 = 1 << 3;
 pub const L4_CHECKED: u64 = 1 << 5;
 /// Word 1: the IPv4 header checksum was checked.
 pub const IP_CHECKED: u64 = 1 << 6;
+/// Where word 1 has the place of a checksum to be filled in, which leaves no verdict: 10 bits of [`Checksum::Partial`]'s `start`, below 6 of its `offset`.
+pub(crate) const REQUEST_SHIFT: u32 = 16;
 /// Word 1: the L4 checksum is wrong.
 pub const L4_BAD: u64 = 1 << 30;
 /// Word 1: the IPv4 header checksum is wrong.
@@ -184,6 +188,18 @@ pub(crate) fn checksum(words: &Words) -> Checksum {
         (true, false) if coalesced(words).is_some() => Checksum::GoodButUnsure,
         (true, false) => Checksum::Good,
     }
+}
+
+/// A checksum to be filled in as the words have it, where its place is near enough to the frame's start.
+#[inline(always)]
+pub(crate) const fn request(start: u16, offset: u16) -> Option<u16> {
+    if start < 1 << 10 && offset < 1 << 6 { Some(offset << 10 | start) } else { None }
+}
+
+/// What [`request`] made of it, where the frame asks for a checksum.
+pub(crate) fn requested([_, w1]: &Words) -> Checksum {
+    let request = (w1 >> REQUEST_SHIFT) as u16;
+    Checksum::Partial { start: request & 0x3ff, offset: request >> 10 }
 }
 
 pub(crate) fn vlan([_, w1]: &Words) -> Option<u16> {

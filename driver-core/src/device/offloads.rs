@@ -16,5 +16,7 @@ bitflags! {
         /// A received frame may lie in several buffers. Without it each lies in one: buffers of the device's own pool are as large as the longest frame, and
         /// those of a pool that it is given have to be.
         const RX_SCATTER = 1 << 2;
+        /// The device puts VLAN tags into frames that ask for it. Without it software does, as for checksums.
+        const TX_VLAN_INSERT = 1 << 3;
     }
 }

@@ -144,6 +144,11 @@ impl LengthLanes {
         imp::all_within(lens, self.min, self.span)
     }
 
+    /// For whether eight numbers are `number`, by [`LengthLanes::all_within`].
+    pub(crate) fn all(number: u16) -> Self {
+        Self::new(0, None, number, number)
+    }
+
     /// For each of eight lengths the word `command + len + (len << shift)`.
     #[inline(always)]
     pub(crate) fn words(&self, lens: [u16; 8]) -> [Pair; 4] {

@@ -61,6 +61,6 @@ pub use lane::Pair;
 pub use memory::{RingMemory, RingPart};
 pub use rules::{RxRules, TxRules};
 pub use rx::{RxRing, RxTakeError};
-pub use tx::{REPORT_EVERY, Reclaimed, TxRing};
+pub use tx::{REPORT_EVERY, Reclaimed, TxContext, TxRing};
 pub use verdict::{FrameView, Hook, Settled, SettledRest, Verdict, WhenFull};
 pub use words::{DmaWords, Word};

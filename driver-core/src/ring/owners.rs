@@ -18,6 +18,9 @@ const NAMED: usize = 8;
 /// The slot's buffer is of a pool without a name: it is told for the slot alone.
 const UNNAMED: u8 = u8::MAX;
 
+/// The slot holds no buffer: its descriptor is none of a frame's.
+const NOTHING: u8 = u8::MAX - 1;
+
 /// A pool that frames come from.
 struct Source {
     /// What makes of a plain frame's {pointer, pool} {IOVA, 0}: {IOVA minus pointer, minus pool}.
@@ -204,7 +207,14 @@ impl Owners {
         }
     }
 
-    /// The pool of the buffer in slot `at`, which is in flight.
+    /// Says that the slot `at` holds no buffer.
+    pub(crate) fn set_nothing(&mut self, at: usize) {
+        if let Some(place) = self.names.get_mut(at) {
+            *place = NOTHING;
+        }
+    }
+
+    /// The pool of the buffer in slot `at`, which is in flight; `None` where it holds none.
     pub(crate) fn of(&self, at: usize) -> Option<NonNull<PoolInner>> {
         let name = *self.names.get(at)?;
         if name == UNNAMED { self.unnamed.get(at).and_then(|&pool| NonNull::new(pool)) } else { self.sources.named(name) }

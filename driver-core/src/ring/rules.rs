@@ -92,6 +92,9 @@ pub struct TxRules {
     pub end: u64,
     /// Where the word has the length of the whole frame once more, if it has: that field's lowest bit, 32 to 48.
     pub payload_shift: Option<u32>,
+    /// Where a device remembers two contexts, what frames ask of it beside being sent: the bit by which a context descriptor, and those of frames, name the
+    /// second; 0 where there are none.
+    pub second_context: u64,
     /// The shortest frame that needs no padding, in bytes.
     pub min_bytes: u16,
     /// The longest frame, in bytes.
@@ -101,7 +104,7 @@ pub struct TxRules {
 impl TxRules {
     /// Rules by which `command` is the second word of a frame, but for its length. Report and done bit are still to be said.
     pub const fn new(command: u64) -> Self {
-        Self { command, report: 0, done: 0, end: 0, payload_shift: None, min_bytes: 0, max_bytes: u16::MAX }
+        Self { command, report: 0, done: 0, end: 0, payload_shift: None, second_context: 0, min_bytes: 0, max_bytes: u16::MAX }
     }
     /// Sets [`TxRules::report`].
     #[must_use]
@@ -125,6 +128,12 @@ impl TxRules {
     #[must_use]
     pub const fn with_payload_shift(mut self, shift: u32) -> Self {
         self.payload_shift = Some(shift);
+        self
+    }
+    /// Sets [`TxRules::second_context`].
+    #[must_use]
+    pub const fn with_contexts(mut self, second: u64) -> Self {
+        self.second_context = second;
         self
     }
     /// Sets [`TxRules::min_bytes`] and [`TxRules::max_bytes`].

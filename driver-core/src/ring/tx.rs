@@ -9,7 +9,7 @@ use core::fmt;
 use core::ptr::NonNull;
 
 use crate::buf::batch::Batch;
-use crate::buf::frame::Frame;
+use crate::buf::frame::{Frame, may_ask};
 use crate::buf::memory::RawBuf;
 use crate::buf::pool::BufPool;
 use crate::host::dma::Iova;
@@ -19,9 +19,13 @@ use crate::ring::lane::{LengthLanes, Pair};
 use crate::ring::memory::RingPart;
 use crate::ring::owners::Owners;
 use crate::ring::rules::{TX_LENGTH, TxRules};
+use context::{Asking, Contexts};
 
 mod chain;
+mod context;
 mod sent;
+
+pub use context::TxContext;
 
 /// Descriptors between two reports.
 pub const REPORT_EVERY: u32 = 32;
@@ -58,6 +62,8 @@ pub struct TxRing {
     pub(super) length_factor: u64,
     /// What was last written for a descriptor: memory that the device can write is not read back.
     pub(super) last: Pair,
+    /// What the device was told of frames that ask for more than to be sent.
+    contexts: Option<Box<Contexts>>,
 }
 
 // SAFETY: the raw pointers name pools whose buffers this ring owns; both may be owned by any thread.
@@ -116,6 +122,7 @@ impl TxRing {
             unreported: 0,
             singles: 0,
             last: Pair::new(0, 0),
+            contexts: Contexts::of(rules),
             min_bytes: rules.min_bytes.into(),
             len_span: (rules.max_bytes - rules.min_bytes).into(),
             length_factor: rules.length_factor(),
@@ -173,29 +180,33 @@ impl TxRing {
         // SAFETY: `blocks` blocks of frames are in the batch, the first of which is alive, and as many free descriptors and slots follow `at` before the
         // ring's end.
         let taken = unsafe {
-            if !self.owners.turn_to(frames.as_ref().pool_word(), (self.head, at)) {
-                return 0;
+            let word = frames.as_ref().pool_word();
+            if !self.owners.turn_to(word, (self.head, at)) {
+                return if may_ask(word) { self.put_asking_blocks(batch, blocks) } else { 0 };
             }
-            let slots = NonNull::new_unchecked(self.slots.as_mut_ptr()).add(at as usize);
-            let names = self.owners.names_at(at as usize);
-            self.run_blocks(frames, self.desc.at_unmasked(at), (slots, names), blocks)
+            self.run_blocks(frames, blocks, None)
         };
         batch.advance(taken);
         self.tail = (at + taken as u32) & self.desc.mask();
         taken
     }
 
+    /// `asking`: what the frames ask for, where they do.
+    ///
     /// # Safety
-    /// `blocks` blocks are at `frames`, and as many free ones at `desc`, the slots and their names. The caller forgets the frames that were taken.
+    /// `blocks` blocks are at `frames`, and as many free slots and descriptors from the tail on, before the ring's end. The caller forgets the frames that were
+    /// taken.
     #[inline(always)]
-    unsafe fn run_blocks(
-        &mut self,
-        mut frames: NonNull<Frame>,
-        mut desc: NonNull<Pair>,
-        (mut slots, mut names): (NonNull<RawBuf>, NonNull<u8>),
-        blocks: usize,
-    ) -> usize {
-        let (key, name) = (self.owners.sources.key(), self.owners.sources.names());
+    unsafe fn run_blocks(&mut self, mut frames: NonNull<Frame>, blocks: usize, asking: Option<&Asking>) -> usize {
+        let at = self.tail as usize;
+        // SAFETY: the tail is below the number of slots and descriptors.
+        let (mut desc, mut slots, mut names) = unsafe {
+            let slots = NonNull::new_unchecked(self.slots.as_mut_ptr()).add(at);
+            (self.desc.at_unmasked(self.tail), slots, self.owners.names_at(at))
+        };
+        let key = self.owners.sources.key();
+        let key = asking.map_or(key, |asking| asking.key(key));
+        let name = self.owners.sources.names();
         self.count_singles();
         let mut last = self.last;
         // Blocks until one asks for a report: the first, where segments without an end (`put_segment`) made it overdue.
@@ -214,10 +225,11 @@ impl TxRing {
                 });
                 let others = sums[1..].iter().fold(sums[0], |a, &b| a.or(b));
                 let lens = core::array::from_fn(|k| frames.add(k).cast::<u16>().add(14).read());
-                if others.high() != 0 || !self.lengths.all_within(lens) {
+                let lengths = if let Some(asking) = asking { &asking.lengths } else { &self.lengths };
+                if others.high() != 0 || !lengths.all_within(lens) || asking.is_some_and(|asking| !asking.is_asked_by(frames)) {
                     break;
                 }
-                let words = self.lengths.words(lens);
+                let words = lengths.words(lens);
                 for k in 0..BLOCK / 2 - 1 {
                     words::store(desc.add(2 * k), sums[2 * k].low_low(words[k]));
                     words::store(desc.add(2 * k + 1), sums[2 * k + 1].low_high(words[k]));
@@ -396,6 +408,7 @@ impl TxRing {
         }
         (self.head, self.tail, self.unreported, self.singles) = (0, 0, 0, 0);
         (self.report_head, self.report_tail) = (0, 0);
+        self.forget_contexts();
         Reclaimed { descriptors, bytes }
     }
 

@@ -4,7 +4,7 @@ use core::mem::ManuallyDrop;
 use core::ptr::NonNull;
 
 use crate::buf::memory::{self, PoolInner, RawBuf, RawFrame, TAGS};
-use crate::buf::meta::{LEN_SHIFT, Meta, VLAN_VALID, Words};
+use crate::buf::meta::{LEN_SHIFT, Meta, REQUEST_SHIFT, VLAN_VALID, Words};
 use crate::host::dma::{DmaDomain, Iova};
 
 /// The frame's metadata is in its pool's private place for its buffer; the words hold the length alone.
@@ -14,10 +14,15 @@ const TAG_MOVED: usize = 2;
 /// Another segment is linked behind it, in its pool's private place for its buffer.
 pub(crate) const TAG_NEXT: usize = 4;
 /// The words carry a VLAN tag, which a transmit ring has to see: the bit by which they say so themselves.
-const TAG_VLAN: usize = VLAN_VALID as usize;
+pub(super) const TAG_VLAN: usize = VLAN_VALID as usize;
+/// The words say where a checksum is to be filled in ([`requested`](crate::buf::meta::requested)), also where all else is in private memory. That a frame asks for
+/// one is said here alone, where no device writes.
+pub(super) const TAG_SUM: usize = 16;
 
 /// What the words say of the length.
 const LEN_MASK: u64 = 0xffff << LEN_SHIFT;
+/// What they say of the checksum that is asked for.
+pub(super) const REQUEST_MASK: u64 = 0xffff << REQUEST_SHIFT;
 
 /// An owned frame. `Send`; dropping it returns its buffers to their pool from any thread.
 ///
@@ -67,7 +72,7 @@ pub struct Frame(RawFrame);
 const _: () = assert!(size_of::<Frame>() == 32 && align_of::<Frame>() == 16);
 const _: () = assert!(core::mem::offset_of!(RawFrame, pool) == 8 && core::mem::offset_of!(RawFrame, words) == 16);
 
-const _: () = assert!(TAG_VLAN.is_power_of_two() && TAG_VLAN > TAG_NEXT && TAG_VLAN <= TAGS);
+const _: () = assert!(TAG_VLAN.is_power_of_two() && TAG_VLAN > TAG_NEXT && TAG_SUM > TAG_VLAN && TAG_SUM <= TAGS);
 
 // SAFETY: a frame owns its buffers and their private metadata alone, and the pool's free list is atomic.
 unsafe impl Send for Frame {}
@@ -153,13 +158,13 @@ impl Frame {
     }
 
     #[inline(always)]
-    fn has(&self, tag: usize) -> bool {
+    pub(super) fn has(&self, tag: usize) -> bool {
         self.0.pool.addr().get() & tag != 0
     }
 
     /// Sets the bits of `tags` as they are in `to`.
     #[inline(always)]
-    fn set(&mut self, tags: usize, to: usize) {
+    pub(super) fn set(&mut self, tags: usize, to: usize) {
         // SAFETY: a pool's address is aligned and not null, so whatever its tags are it is not null.
         self.0.pool = unsafe { NonNull::new_unchecked(self.0.pool.as_ptr().map_addr(|addr| addr & !tags | to & tags)) };
     }
@@ -270,13 +275,19 @@ impl Frame {
 
 /// The words, and the private metadata.
 impl Frame {
-    /// The words as they are; where [`Frame::private_meta`] is something, they hold the length alone.
+    /// The words as they are; where [`Frame::private_meta`] is something, they hold the length alone, and the place of a checksum that is asked for.
     #[inline(always)]
     pub(super) fn words(&self) -> &Words {
         &self.0.words
     }
 
-    /// Sets the words of a frame without private metadata.
+    /// The second word, to say in it what is asked for: its length stays.
+    #[inline(always)]
+    pub(super) fn asking_word(&mut self) -> &mut u64 {
+        &mut self.0.words[1]
+    }
+
+    /// Sets the words of a frame without private metadata, which asks for no checksum.
     ///
     /// # Safety
     /// Their length is within the buffer's room.
@@ -308,10 +319,10 @@ impl Frame {
         self.has(TAG_META)
     }
 
-    /// Whether it asks for nothing but to be sent, as its tags say: no metadata of its own, and no VLAN tag.
+    /// Whether it asks for nothing but to be sent, as its tags say: no metadata of its own, no VLAN tag, no checksum.
     #[inline(always)]
     pub(crate) fn asks_for_nothing(&self) -> bool {
-        !self.has(TAG_META | TAG_VLAN)
+        !self.has(TAG_META | TAG_VLAN | TAG_SUM)
     }
 
     /// The private metadata, if the frame uses it.
@@ -328,7 +339,7 @@ impl Frame {
     /// Gives up the private metadata, and the segments behind the first.
     pub(super) fn drop_private(&mut self) {
         drop(self.take_next());
-        self.set(TAG_META, 0);
+        self.set(TAG_META | TAG_SUM, 0);
     }
 
     /// The private metadata, filled from the words at the first use.
@@ -338,7 +349,7 @@ impl Frame {
         if !self.has_meta() {
             // SAFETY: as above; what an earlier frame left there needs no drop.
             unsafe { place.write(Meta::from_words(&self.0.words)) };
-            self.0.words = [0, self.0.words[1] & LEN_MASK];
+            self.0.words = [0, self.0.words[1] & (LEN_MASK | REQUEST_MASK)];
             self.set(TAG_META | TAG_VLAN, TAG_META);
         }
         // SAFETY: as above, and written before the tag was set; `&mut self` makes the reference the only one.

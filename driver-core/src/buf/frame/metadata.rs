@@ -17,7 +17,7 @@ impl Frame {
 
     /// What is known about the checksum.
     pub fn checksum(&self) -> Checksum {
-        self.meta(meta::checksum, |m| m.checksum)
+        if self.has_request() { meta::requested(self.words()) } else { self.meta(meta::checksum, |m| m.checksum) }
     }
     /// Says what is known about the checksum, or asks the device to fill it in.
     ///
@@ -38,7 +38,20 @@ impl Frame {
     /// # Ok(())
     /// # }
     /// ```
+    #[inline]
     pub fn set_checksum(&mut self, checksum: Checksum) {
+        // What is asked for of each frame that is sent stays in its words, as a rule.
+        if let Checksum::Partial { start, offset } = checksum
+            && let Some(request) = meta::request(start, offset)
+        {
+            return self.set_request(request);
+        }
+        self.set_checksum_apart(checksum);
+    }
+
+    #[inline(never)]
+    fn set_checksum_apart(&mut self, checksum: Checksum) {
+        self.clear_request();
         self.meta_mut().checksum = checksum;
     }
 
@@ -56,8 +69,9 @@ impl Frame {
         self.meta(meta::vlan, |m| m.vlan)
     }
     /// Asks for a VLAN tag.
+    #[inline]
     pub fn set_vlan(&mut self, tag: Option<u16>) {
-        self.meta_mut().vlan = tag;
+        if self.has_meta() { self.meta_mut().vlan = tag } else { self.set_tag(tag) }
     }
 
     /// The flow hash.
@@ -135,6 +149,7 @@ impl Frame {
             None if self.has_meta() => *self.meta_mut() = Meta::from_words(from.words()),
             None => self.set_words_without_len(*from.words()),
         }
+        self.set_request_as(from);
     }
 }
 

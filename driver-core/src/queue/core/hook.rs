@@ -76,7 +76,7 @@ impl<K: TxKernel> TxCore<K> {
         if !by_allowance {
             let free = self.kernel.free();
             stops = self.gate.after_submit(free);
-            if stops || (free as usize) < K::MAX_SEGMENTS {
+            if stops || (free as usize) < K::MAX_SEGMENTS + K::MORE_DESCRIPTORS {
                 self.kernel.report();
             }
         }

@@ -204,6 +204,8 @@ pub trait TxKernel: fmt::Debug + Send {
     const TRY_AGAIN_AFTER: usize = 1;
     /// The most segments with bytes that the device gathers.
     const MAX_SEGMENTS: usize;
+    /// The most descriptors that a frame takes beside those of its segments, for what it asks.
+    const MORE_DESCRIPTORS: usize = 0;
 
     /// The most descriptors that can be in flight.
     fn capacity(&self) -> u32;
@@ -262,6 +264,11 @@ pub trait TxKernel: fmt::Debug + Send {
     /// free. Returns its bytes.
     fn put_chain(&mut self, _batch: &mut Batch, _max_bytes: usize) -> Option<usize> {
         None
+    }
+
+    /// Takes the frame at the front of `batch` where all that it asks for is what the device was told for frames before it, and a descriptor is free.
+    fn put_asking(&mut self, _batch: &mut Batch) -> bool {
+        false
     }
 
     /// What the device does of all that `frame` may ask for. Software does the rest, as far as it can.

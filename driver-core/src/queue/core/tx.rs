@@ -76,7 +76,7 @@ impl<K: TxKernel> TxCore<K> {
         Self {
             kernel: ManuallyDrop::new(kernel),
             seat,
-            never_stops_above: gate.never_stops_above().max(K::MAX_SEGMENTS as u32),
+            never_stops_above: gate.never_stops_above().max((K::MAX_SEGMENTS + K::MORE_DESCRIPTORS) as u32),
             gate,
             limits,
             software: Work::SOFTWARE,
@@ -153,7 +153,7 @@ impl<K: TxKernel> TxCore<K> {
         let stops = self.gate.after_submit(free);
         let taken = had - batch.len();
         if taken > 0 {
-            if stops || (free as usize) < K::MAX_SEGMENTS {
+            if stops || (free as usize) < K::MAX_SEGMENTS + K::MORE_DESCRIPTORS {
                 self.kernel.report();
             }
             self.publish(taken);
@@ -316,6 +316,10 @@ impl<K: TxKernel> TxCore<K> {
     fn put_unusual(&mut self, batch: &mut Batch) -> Step {
         let Some(frame) = batch.frames_mut().first_mut() else { return Step::Taken };
         let work = Work::of(frame);
+        if !work.is_empty() && self.kernel.put_asking(batch) {
+            return Step::Taken;
+        }
+        let Some(frame) = batch.frames_mut().first_mut() else { return Step::Taken };
         let left = if work.is_empty() { work } else { work - self.kernel.offload(frame) };
         let mut extent = frame.extent(self.kernel.pool());
         let checked = check(frame, extent, self.limits, K::MAX_SEGMENTS);

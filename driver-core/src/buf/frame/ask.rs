@@ -1,0 +1,114 @@
+//! What a frame asks of its device, as far as its words and tags say it.
+
+use core::ptr::NonNull;
+
+use crate::buf::frame::handle::{Frame, REQUEST_MASK, TAG_SUM, TAG_VLAN};
+use crate::buf::memory::{PoolInner, TAGS};
+use crate::buf::meta::{self, Checksum, REQUEST_SHIFT, VLAN_SHIFT, VLAN_VALID};
+
+/// What a frame asks of its device that its words say whole: a checksum, a VLAN tag, or both. Frames that ask for the same have the same number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ask(u64);
+
+impl Ask {
+    /// Nothing.
+    pub(crate) const NONE: Self = Self(0);
+
+    /// Of a frame with these tags and this second word.
+    #[inline(always)]
+    const fn of(tags: usize, word: u64) -> Self {
+        let tags = tags & (TAG_VLAN | TAG_SUM);
+        Self(word & Self(tags as u64).mask() | tags as u64)
+    }
+
+    /// What is set where `start` and `offset` name a checksum's place, and for a VLAN tag; [`Ask::NONE`] where the words have no room for it.
+    pub(crate) fn new(checksum: Option<(u16, u16)>, vlan: Option<u16>) -> Self {
+        let request = match checksum {
+            None => 0,
+            Some((start, offset)) => match meta::request(start, offset) {
+                None => return Self::NONE,
+                Some(request) => u64::from(request) << REQUEST_SHIFT | TAG_SUM as u64,
+            },
+        };
+        Self(request | vlan.map_or(0, |tag| u64::from(tag) << VLAN_SHIFT | TAG_VLAN as u64))
+    }
+
+    /// Which bits of a frame's second word say so.
+    const fn mask(self) -> u64 {
+        let vlan = if self.0 & TAG_VLAN as u64 != 0 { 0xffff << VLAN_SHIFT } else { 0 };
+        let sum = if self.0 & TAG_SUM as u64 != 0 { REQUEST_MASK } else { 0 };
+        vlan | sum
+    }
+
+    /// The bits at [`REQUEST_SHIFT`], where it asks for a checksum.
+    pub(crate) fn request(self) -> Option<u16> {
+        (self.0 & TAG_SUM as u64 != 0).then_some((self.0 >> REQUEST_SHIFT) as u16)
+    }
+
+    /// The tag, where it asks for one.
+    pub(crate) fn vlan(self) -> Option<u16> {
+        (self.0 & TAG_VLAN as u64 != 0).then_some((self.0 >> VLAN_SHIFT) as u16)
+    }
+
+    /// The tags of such a frame.
+    #[inline(always)]
+    pub(crate) const fn tags(self) -> u64 {
+        self.0 & (TAG_VLAN | TAG_SUM) as u64
+    }
+}
+
+/// Whether a frame with this pool word asks for something that its words say.
+#[inline(always)]
+pub(crate) fn may_ask(word: NonNull<PoolInner>) -> bool {
+    word.addr().get() & (TAG_VLAN | TAG_SUM) != 0
+}
+
+impl Frame {
+    /// Whether the words say where a checksum is to be filled in.
+    #[inline(always)]
+    pub(super) fn has_request(&self) -> bool {
+        self.has(TAG_SUM)
+    }
+
+    /// Asks for a checksum by [`meta::request`].
+    #[inline(always)]
+    pub(super) fn set_request(&mut self, request: u16) {
+        if cfg!(target_endian = "little") {
+            let word: *mut u64 = self.asking_word();
+            // SAFETY: the 16 bits that `REQUEST_SHIFT` names are the bytes 2 and 3 of the word.
+            unsafe { word.cast::<u16>().add(REQUEST_SHIFT as usize / 16).write(request) };
+        } else {
+            let word = self.asking_word();
+            *word = *word & !REQUEST_MASK | u64::from(request) << REQUEST_SHIFT;
+        }
+        self.set(TAG_SUM, TAG_SUM);
+    }
+
+    /// Asks for a VLAN tag, or for none, in a frame without private metadata.
+    #[inline(always)]
+    pub(super) fn set_tag(&mut self, tag: Option<u16>) {
+        let word = self.asking_word();
+        *word = *word & !(0xffff << VLAN_SHIFT | VLAN_VALID) | tag.map_or(0, |tag| u64::from(tag) << VLAN_SHIFT | VLAN_VALID);
+        self.set(TAG_VLAN, if tag.is_some() { TAG_VLAN } else { 0 });
+    }
+
+    /// Asks for no checksum any more.
+    pub(super) fn clear_request(&mut self) {
+        self.set(TAG_SUM, 0);
+    }
+
+    /// Asks for a checksum where `from` does.
+    pub(super) fn set_request_as(&mut self, from: &Self) {
+        match from.checksum() {
+            Checksum::Partial { start, offset } if from.has(TAG_SUM) => self.set_checksum(Checksum::Partial { start, offset }),
+            _ => self.clear_request(),
+        }
+    }
+
+    /// What a frame of one buffer at home asks for, as far as its words say it all: [`Ask::NONE`] where it asks for nothing, or for more.
+    #[inline]
+    pub(crate) fn ask(&self) -> Ask {
+        let tags = self.pool_word().addr().get() & TAGS;
+        if tags & !(TAG_VLAN | TAG_SUM) != 0 { Ask::NONE } else { Ask::of(tags, self.words()[1]) }
+    }
+}

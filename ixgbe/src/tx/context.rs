@@ -1,0 +1,73 @@
+//! What frames ask of the card beside being sent, as context descriptors say it (7.2.3.2.3, 7.2.5).
+
+use driver_core::buf::{Checksum, Frame};
+use driver_core::ether::{HEADER_BYTES, VLAN_TAG_BYTES};
+use driver_core::offload::Work;
+use driver_core::ring::TxContext;
+
+use crate::desc::{context as bits, tx};
+
+/// Of a transport that the card has checksums for.
+struct Transport {
+    /// TUCMD.L4T.
+    kind: u64,
+    /// The shortest header, in bytes.
+    header_bytes: u16,
+}
+
+/// The transport whose checksum goes `offset` bytes behind its start. To the card it is a matter of that place alone, and of the zero that UDP does not send.
+const fn transport(offset: u16) -> Option<Transport> {
+    match offset {
+        6 => Some(Transport { kind: bits::L4T_UDP, header_bytes: 8 }),
+        16 => Some(Transport { kind: bits::L4T_TCP, header_bytes: 20 }),
+        _ => None,
+    }
+}
+
+/// The shortest IPv4 header; lengths of all IP headers are multiples of 4.
+const MIN_IP_BYTES: u16 = 20;
+
+/// The bytes before the network header.
+fn mac_bytes(frame: &Frame) -> u16 {
+    (HEADER_BYTES + if frame.has_vlan_header() { VLAN_TAG_BYTES } else { 0 }) as u16
+}
+
+/// The context for a checksum from byte `start` on, stored `offset` bytes behind it; `None`: the card has none that would fit.
+fn checksum(frame: &Frame, start: u16, offset: u16) -> Option<TxContext> {
+    let Transport { kind, header_bytes } = transport(offset)?;
+    let mac_bytes = mac_bytes(frame);
+    // A tag that software puts in before the card sees the frame must not make it too long.
+    let room = MIN_IP_BYTES..=bits::IPLEN_MAX - VLAN_TAG_BYTES as u16;
+    let ip_bytes = start.checked_sub(mac_bytes).filter(|bytes| room.contains(bytes) && bytes.is_multiple_of(4))?;
+    let min_bytes = start + header_bytes;
+    let mut context = bits::new(mac_bytes, ip_bytes);
+    // CONTEXT-SPLIT: without IXSM and TSE the card does not look whether the packet is IPv4, nor where its header begins.
+    context.words[1] |= kind;
+    (context.more, context.min_bytes) = (tx::TXSM, min_bytes);
+    (frame.len() >= min_bytes.into()).then_some(context)
+}
+
+/// What the card does of `driven` for this frame.
+pub(super) fn done_by_card(frame: &Frame, driven: Work) -> Work {
+    let mut work = driven;
+    if let Checksum::Partial { start, offset } = frame.checksum()
+        && checksum(frame, start, offset).is_none()
+    {
+        work -= Work::CHECKSUM;
+    }
+    work
+}
+
+/// The context of a frame that asks for nothing that the card does not do; `None` where it asks for nothing.
+pub(super) fn of(frame: &Frame) -> Option<TxContext> {
+    let mut context = match frame.checksum() {
+        Checksum::Partial { start, offset } => checksum(frame, start, offset),
+        _ => None,
+    };
+    if let Some(tag) = frame.vlan() {
+        let context = context.get_or_insert_with(|| bits::new(mac_bytes(frame), 0));
+        context.words[0] |= u64::from(tag) << bits::VLAN_SHIFT;
+        context.more |= tx::VLE;
+    }
+    context
+}
