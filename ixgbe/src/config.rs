@@ -25,6 +25,7 @@ pub const MAX_MTU: u32 = 9728 - HEADER_BYTES as u32 - FCS_BYTES as u32;
 pub(crate) const DRIVEN: Caps = Caps::RX_CHECKSUM
     .union(Caps::TX_CHECKSUM)
     .union(Caps::TX_VLAN_INSERT)
+    .union(Caps::RX_VLAN_STRIP)
     .union(Caps::RX_SCATTER)
     .union(Caps::TX_GATHER)
     .union(Caps::RSS)
@@ -38,8 +39,7 @@ pub(crate) const DRIVEN: Caps = Caps::RX_CHECKSUM
     .union(Caps::FLOW_STEERING)
     .union(Caps::TX_COUNT);
 /// What the card can do beside it.
-pub(crate) const NOT_DRIVEN: Caps = Caps::RX_VLAN_STRIP
-    .union(Caps::TX_SEGMENTATION)
+pub(crate) const NOT_DRIVEN: Caps = Caps::TX_SEGMENTATION
     .union(Caps::RX_COALESCING)
     .union(Caps::SR_IOV);
 /// Buffers of a pool of the device's own beside those that the queues hold: for batches and for frames in the application's hands.
@@ -81,6 +81,7 @@ pub(crate) fn used_caps(settings: &Settings) -> Caps {
     for (switch, cap) in switches {
         caps.set(cap, settings.offloads().contains(switch));
     }
+    caps.set(Caps::RX_VLAN_STRIP, settings.strips_vlan());
     caps.set(Caps::RSS, settings.rx().queue_count() > 1);
     caps.set(Caps::FLOW_CONTROL, !settings.flow_control().is_empty());
     caps.set(Caps::INTERRUPTS, settings.vectors().is_some());

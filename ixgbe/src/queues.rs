@@ -53,6 +53,8 @@ pub(crate) struct RxSetup {
     pub(crate) buffer_kb: u32,
     /// Drop frames for which no descriptor is free, rather than hold up the other queues.
     pub(crate) drop: bool,
+    /// Take VLAN tags out of frames (7.4.1).
+    pub(crate) strip: bool,
 }
 
 impl<B: Bar> Card<B> {
@@ -82,8 +84,12 @@ impl<B: Bar> Card<B> {
     /// 4.6.7: the queue on, then its buffers to the card.
     pub(crate) fn start_rx(&self, index: u16, setup: &RxSetup) -> Result<(), ErrorKind> {
         let control = RXDCTL.at(index.into())?;
-        // "Program RXDCTL with appropriate values including the queue Enable bit". Tags stay in the frames.
-        control.modify(&self.bar, |v| (v | Rxdctl::ENABLE) - Rxdctl::VME);
+        // "Program RXDCTL with appropriate values including the queue Enable bit"
+        control.modify(&self.bar, |v| {
+            let mut v = v | Rxdctl::ENABLE;
+            v.set(Rxdctl::VME, setup.strip);
+            v
+        });
         // "Poll the RXDCTL register until the Enable bit is set. The tail should not be bumped before this bit was read as 1b."
         self.wait(control, "a receive queue to turn on (ENABLE)", ENABLE_US, |v| v.contains(Rxdctl::ENABLE))?;
         // "Bump the tail pointer (RDT) to enable descriptors fetching by setting it to the ring length minus one."

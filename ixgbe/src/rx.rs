@@ -5,7 +5,6 @@ use core::fmt;
 
 use driver_core::barrier;
 use driver_core::buf::Batch;
-use driver_core::buf::meta::VLAN_SHIFT;
 use driver_core::host::{Bar, Clock, Doorbell};
 use driver_core::queue::core::{NotTaken, Piece, RxCore, RxKernel, Silence, Stop, Taken};
 use driver_core::queue::{QueueFault, RxHooked};
@@ -57,8 +56,7 @@ impl<B: Bar> Receive<B> {
         paced: Paced,
     ) -> Self {
         let vector = RxVector::new(vector);
-        // The card sets VP for every tagged frame; the tag is still in the frame, since stripping is off (section 7.4.3).
-        Self { ring, tail, bar, clock, index, vector, paced, hidden: hidden | bits::VP | 0xffff << VLAN_SHIFT, counting, idle_looks: IDLE_LOOKS }
+        Self { ring, tail, bar, clock, index, vector, paced, hidden, counting, idle_looks: IDLE_LOOKS }
     }
 
     /// The queue found nothing, and has time: without a control handle that is looked at, nobody else reads the card's counters before they are full.
@@ -77,6 +75,8 @@ impl<B: Bar> RxKernel for Receive<B> {
     /// Each has a done bit of its own.
     const COUNTS_READY: bool = false;
     const HAS_TAKE_ONLY: bool = true;
+    /// 7.1.6.2: all but the length and DD is valid in the descriptor with EOP.
+    const LAST_SAYS: bool = true;
     const ALWAYS_RINGS: bool = true;
     const TOO_LONG: Option<QueueFault> = Some(QueueFault::Protocol("the device reports a frame longer, or in more pieces, than MAXFRS lets through"));
 

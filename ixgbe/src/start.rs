@@ -275,15 +275,18 @@ struct Queues<B: Bar> {
 
 impl<B: Bar> Queues<B> {
     fn add_rx(&mut self, card: &Card<B>, settings: &Settings, index: u16, memory: &mut RingMemory) -> Result<(), ErrorKind> {
-        let hidden = if settings.offloads().contains(Offloads::RX_CHECKSUM) { 0 } else { rx::VERDICTS };
+        let verdicts = if settings.offloads().contains(Offloads::RX_CHECKSUM) { 0 } else { rx::VERDICTS };
+        // The card sets VP for every tagged frame, also where the tag is still in it (VP-UNSTRIPPED).
+        let hidden = verdicts | if settings.strips_vlan() { 0 } else { rx::VP | rx::VLAN_TAG };
         let len = settings.rx().ring_len();
-        let ring = RxRing::in_part(memory.take(DescRing::part_bytes(len), RING_ALIGN_BYTES)?, &self.pool, len, index, rx_rules(hidden))?;
+        let ring = RxRing::in_part(memory.take(DescRing::part_bytes(len), RING_ALIGN_BYTES)?, &self.pool, len, index, rx_rules(verdicts))?;
         self.rx_setup.push(RxSetup {
             ring: RingAt { iova: ring.iova(), len: ring.len() },
             tail: ring.tail(),
             buffer_kb: buffer_kb(self.pool.data_bytes())?,
             // DROP
             drop: settings.drops(index),
+            strip: settings.strips_vlan(),
         });
         let tail = card.bar.doorbell(RDT.at(index.into())?.offset())?;
         let max_frame_bytes = rx_limits(settings.mtu()).longest(true);

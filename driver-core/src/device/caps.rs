@@ -12,6 +12,7 @@ bitflags! {
     /// | `RX_CHECKSUM`, `TX_CHECKSUM`, `TX_VLAN_INSERT`, `RX_SCATTER` | [`Config::offloads`](crate::device::config::Config::offloads) without it |
     /// | `TX_CHECKSUM`, `TX_VLAN_INSERT` in software | [`Config::software`](crate::device::config::Config::software) without it |
     /// | `RSS` | [`Config::rx_queues`](crate::device::config::Config::rx_queues): off with one, as it is unless more are asked for |
+    /// | `RX_VLAN_STRIP` | [`Config::rx_vlan_strip`](crate::device::config::Config::rx_vlan_strip): off unless asked for |
     /// | `INTERRUPTS` | [`Config::interrupts`](crate::device::config::Config::interrupts): off unless asked for |
     /// | `FLOW_CONTROL` | [`Config::flow_control`](crate::device::config::Config::flow_control): off unless asked for |
     /// | `RECOVERY` | [`Config::recovery`](crate::device::config::Config::recovery): [`Recovery::Off`](crate::device::Recovery::Off) |

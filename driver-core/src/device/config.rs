@@ -45,6 +45,7 @@ pub struct Config {
     tx: TxConfig,
     rss: RssConfig,
     offloads: Offloads,
+    strips_vlan: bool,
     software: Caps,
     pool: Option<BufPool>,
     interrupts: bool,
@@ -72,6 +73,7 @@ impl Config {
             tx: TxConfig::new(),
             rss: RssConfig::new(),
             offloads: Offloads::all(),
+            strips_vlan: false,
             software: Caps::SOFTWARE,
             pool: None,
             interrupts: false,
@@ -103,6 +105,11 @@ impl Config {
     /// What the device may do in the stack's place, where it can.
     pub fn offloads(self, offloads: Offloads) -> Self {
         Self { offloads, ..self }
+    }
+    /// Whether the device takes the VLAN tags of received frames out, into their metadata ([`Frame::vlan`](crate::buf::Frame::vlan)); not unless asked for. A frame
+    /// that is sent on has its tag put back. Of a device that cannot, tags stay in the frames, and a warning says so.
+    pub fn rx_vlan_strip(self, wanted: bool) -> Self {
+        Self { strips_vlan: wanted, ..self }
     }
     /// What transmit queues may do in software where the device does not, or is not to: of [`Caps::SOFTWARE`], which it is unless this is called. A frame
     /// that asks for what neither does is refused by name ([`Refusal::SwitchedOff`](crate::queue::Refusal::SwitchedOff)) and not touched: who counts on the
@@ -207,6 +214,10 @@ impl Config {
     /// See [`Config::offloads`].
     pub fn wanted_offloads(&self) -> Offloads {
         self.offloads
+    }
+    /// See [`Config::rx_vlan_strip`].
+    pub fn wants_rx_vlan_strip(&self) -> bool {
+        self.strips_vlan
     }
     /// See [`Config::software`].
     pub fn wanted_software(&self) -> Caps {

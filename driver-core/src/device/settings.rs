@@ -27,6 +27,7 @@ pub struct Settings {
     tx: TxConfig,
     rss: RssConfig,
     offloads: Offloads,
+    strips_vlan: bool,
     software: Caps,
     interrupts: bool,
     moderation: Moderation,
@@ -53,6 +54,7 @@ impl Settings {
             tx: config.tx_config().clone(),
             rss: config.rss_config().on(&info.rss, config.rx_config().queue_count()),
             offloads: config.wanted_offloads(),
+            strips_vlan: config.wants_rx_vlan_strip() && info.caps.contains(Caps::RX_VLAN_STRIP),
             software: config.wanted_software(),
             interrupts: config.wants_interrupts(),
             moderation: config.wanted_moderation(),
@@ -95,6 +97,10 @@ impl Settings {
     /// What the device may do in the stack's place.
     pub fn offloads(&self) -> Offloads {
         self.offloads
+    }
+    /// Whether VLAN tags are taken out of received frames, which the device can.
+    pub fn strips_vlan(&self) -> bool {
+        self.strips_vlan
     }
     /// What transmit queues may do in software, in the words of devices.
     pub fn software(&self) -> Caps {
@@ -220,6 +226,7 @@ mod tests {
             .rx_mode(RxMode::PROMISCUOUS)
             .interrupts(true)
             .offloads(Offloads::TX_CHECKSUM)
+            .rx_vlan_strip(true)
             .software(Caps::all() - Caps::TX_CHECKSUM);
         let [mac, other, group] = [2, 4, 1].map(|first| MacAddr([first, 0, 0, 0, 0, 1]));
         let mut info = DeviceInfo::new("test", "test", "a test's", mac);
@@ -231,6 +238,7 @@ mod tests {
         );
         assert_eq!((start.rx(), start.tx(), start.rss()), (config.rx_config(), config.tx_config(), config.rss_config()));
         assert_eq!((start.rx_mode(), start.offloads()), (RxMode::PROMISCUOUS, Offloads::TX_CHECKSUM));
+        assert!(!start.strips_vlan(), "this device does not");
         assert_eq!((start.software(), start.software_work()), (Caps::TX_VLAN_INSERT, Work::VLAN), "what software cannot do it is not to do");
         assert_eq!(Settings::new(&Config::new(), &info).software_work(), Work::SOFTWARE);
         assert!(start.unicast().is_empty() && start.multicast().is_empty());

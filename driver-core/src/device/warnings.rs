@@ -16,4 +16,7 @@ pub fn warn(config: &Config, info: &DeviceInfo) {
     if !config.wanted_flow_control().is_empty() && !info.caps.contains(Caps::FLOW_CONTROL) {
         log::warn!("{name}: it has no flow control: it neither obeys nor sends pause frames");
     }
+    if config.wants_rx_vlan_strip() && !info.caps.contains(Caps::RX_VLAN_STRIP) {
+        log::warn!("{name}: it does not take VLAN tags out of received frames: they stay in the frames' bytes");
+    }
 }

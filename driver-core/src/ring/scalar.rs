@@ -76,6 +76,7 @@ impl ScalarRing {
                 frame.set_received([word0, word1 & !self.hidden]).expect("the length was looked at");
                 let frame = match self.partial.take() {
                     Some(mut first) => {
+                        first.copy_meta(&frame); // 7.1.6.2: status, errors, hash and tag are those of the last.
                         first.append(frame); // The next segment of a frame that began in another descriptor (7.1.5: EOP).
                         first
                     }

@@ -170,6 +170,11 @@ impl<'a> FrameView<'a> {
         self.words
     }
 
+    /// The VLAN tag that the device took out of the frame that came.
+    pub fn vlan(&self) -> Option<u16> {
+        meta::vlan(&self.words)
+    }
+
     /// What is known of the transport checksum of the frame that came.
     pub fn checksum(&self) -> Checksum {
         meta::checksum(&self.words)

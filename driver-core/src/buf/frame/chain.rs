@@ -248,6 +248,11 @@ impl Growing {
         Self { frame, last: None, bytes, segments: 1 }
     }
 
+    /// Says of the frame what the words of `segment` say.
+    pub(crate) fn say(&mut self, segment: &Frame) {
+        self.frame.set_words_without_len(*segment.words());
+    }
+
     /// Puts a segment of `bytes` bytes behind the last.
     #[inline(always)]
     pub(crate) fn append(&mut self, segment: Frame, bytes: usize) {

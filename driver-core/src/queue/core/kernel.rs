@@ -94,6 +94,8 @@ pub trait RxKernel: fmt::Debug + Send {
     const HAS_TAKE_ONLY: bool = false;
     /// Whether the doorbell rings whenever something is published.
     const ALWAYS_RINGS: bool = false;
+    /// Whether what is known of a frame of several buffers is said with the last of them, and not with the first.
+    const LAST_SAYS: bool = false;
     /// What a frame is that goes beyond the queue's [`RxLimits`](super::RxLimits): the fault of a device that promised to hold such frames back; `None`: a frame
     /// that is counted and dropped.
     const TOO_LONG: Option<QueueFault>;

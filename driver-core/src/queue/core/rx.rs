@@ -245,6 +245,9 @@ impl<K: RxKernel> RxCore<K> {
             partial.too_long = true;
             batch.recycle(piece);
         } else {
+            if K::LAST_SAYS {
+                chain.say(&piece);
+            }
             chain.append(piece, bytes);
         }
         partial.too_long

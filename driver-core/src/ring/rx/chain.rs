@@ -22,7 +22,7 @@ type Words = [MaybeUninit<Pair>; MAX_SEGMENTS];
 impl RxRing {
     /// Moves the next frame to `batch` if the device is done with all of it, it lies in several buffers, `max_segments` at most, and has no more than `max_bytes`
     /// bytes, none of its descriptors has any of the `bad` bits, a VLAN tag that is not hidden or a length beyond its buffer, and there is room and as many empty
-    /// buffers lie at hand. Returns its bytes. `bad` and `hide` are as for [`RxRing::take`], and what is known of the frame is what its first descriptor says.
+    /// buffers lie at hand. Returns its bytes. `bad` and `hide` are as for [`RxRing::take`], and what is known of the frame is what its last descriptor says.
     ///
     /// In the middle of a frame ([`RxRing::allow_ordinary`]) it takes none.
     #[inline(always)]
@@ -88,17 +88,20 @@ impl RxRing {
         let (kept, queue, shown) = (self.kept, self.queue, !hide | RX_LENGTH);
         let mut at = self.next;
         let mut place = place;
+        // SAFETY: the caller's; there is one.
+        let [says0, says1] = unsafe { words.get_unchecked(words.len() - 1).assume_init() }.words();
+        let (says0, says1) = (says0 & kept | queue, says1 & shown & !RX_LENGTH);
         for (k, word) in words.iter().enumerate() {
             // SAFETY: the caller's; `at` is below the number of slots and descriptors. Each filled buffer leaves its slot for an empty one and becomes a segment,
             // written where its predecessor links to.
             unsafe {
-                let [w0, w1] = word.assume_init().words();
+                let len = word.assume_init().high() & RX_LENGTH;
                 let empty: RawBuf = empties.read();
                 empties = empties.add(1);
                 let filled = core::mem::replace(self.slots.get_unchecked_mut(at as usize), empty);
                 crate::ring::desc::store(self.desc.at_unmasked(at), Pair::new(empty.word().wrapping_add(delta), 0));
                 let more = k + 1 < words.len();
-                let next = Frame::write_segment(place, filled, pool, [w0 & kept | queue, w1 & shown], more);
+                let next = Frame::write_segment(place, filled, pool, [says0, says1 | len], more);
                 place = next;
             }
             at = (at + 1) & mask;

@@ -130,6 +130,7 @@ impl Driver {
                     Ok((frame, ended)) => {
                         let frame = match self.partial.take() {
                             Some(mut first) => {
+                                first.copy_meta(&frame);
                                 first.append(frame);
                                 first
                             }
