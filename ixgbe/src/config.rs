@@ -26,6 +26,7 @@ pub(crate) const DRIVEN: Caps = Caps::RX_CHECKSUM
     .union(Caps::TX_CHECKSUM)
     .union(Caps::TX_VLAN_INSERT)
     .union(Caps::RX_VLAN_STRIP)
+    .union(Caps::TX_SEGMENTATION)
     .union(Caps::RX_SCATTER)
     .union(Caps::TX_GATHER)
     .union(Caps::RSS)
@@ -39,9 +40,7 @@ pub(crate) const DRIVEN: Caps = Caps::RX_CHECKSUM
     .union(Caps::FLOW_STEERING)
     .union(Caps::TX_COUNT);
 /// What the card can do beside it.
-pub(crate) const NOT_DRIVEN: Caps = Caps::TX_SEGMENTATION
-    .union(Caps::RX_COALESCING)
-    .union(Caps::SR_IOV);
+pub(crate) const NOT_DRIVEN: Caps = Caps::RX_COALESCING.union(Caps::SR_IOV);
 /// Buffers of a pool of the device's own beside those that the queues hold: for batches and for frames in the application's hands.
 const SPARE_BUFFERS: u32 = 1024;
 /// SRRCTL.BSIZEPACKET counts KB, from 1 to 16.
@@ -76,6 +75,7 @@ pub(crate) fn used_caps(settings: &Settings) -> Caps {
         (Offloads::RX_CHECKSUM, Caps::RX_CHECKSUM),
         (Offloads::TX_CHECKSUM, Caps::TX_CHECKSUM),
         (Offloads::TX_VLAN_INSERT, Caps::TX_VLAN_INSERT),
+        (Offloads::TX_SEGMENTATION, Caps::TX_SEGMENTATION),
         (Offloads::RX_SCATTER, Caps::RX_SCATTER),
     ];
     for (switch, cap) in switches {
@@ -93,6 +93,7 @@ pub(crate) fn used_caps(settings: &Settings) -> Caps {
 pub(crate) fn card_work(settings: &Settings) -> Work {
     let mut work = Work::empty();
     work.set(Work::CHECKSUM, settings.offloads().contains(Offloads::TX_CHECKSUM));
+    work.set(Work::SEGMENTATION, settings.offloads().contains(Offloads::TX_SEGMENTATION));
     work.set(Work::VLAN, settings.offloads().contains(Offloads::TX_VLAN_INSERT));
     work
 }

@@ -115,10 +115,14 @@ pub mod tx {
     pub const DEXT: u64 = 1 << 29;
     /// VLAN insertion enable: the context's tag goes between addresses and type.
     pub const VLE: u64 = 1 << 30;
+    /// Transmit segmentation enable: the frame is cut as the context says.
+    pub const TSE: u64 = 1 << 31;
     /// Write-back: done. Only where RS asked for it.
     pub const DD: u64 = 1 << 32;
     /// IDX: the context that the frame, or this context descriptor, means is the second.
     pub const IDX_1: u64 = 1 << 36;
+    /// POPTS.IXSM: insert the IPv4 header's checksum.
+    pub const IXSM: u64 = 1 << 40;
     /// POPTS.TXSM: insert the checksum of the transport that the context names.
     pub const TXSM: u64 = 1 << 41;
     /// Where PAYLEN is.
@@ -156,6 +160,12 @@ pub mod context {
     pub const L4T_UDP: u64 = 0;
     /// TUCMD.L4T 01b: TCP.
     pub const L4T_TCP: u64 = 1 << 11;
+    /// TUCMD.IPV4: the packet is IPv4, and not IPv6.
+    pub const IPV4: u64 = 1 << 10;
+    /// Where L4LEN is: the bytes of the transport's header.
+    pub const L4LEN_SHIFT: u32 = 40;
+    /// Where MSS is: the bytes of payload in each segment.
+    pub const MSS_SHIFT: u32 = 48;
 
     /// A context without anything but where the network header and the transport begin: `mac_bytes` and `mac_bytes + ip_bytes` from the frame's start.
     pub const fn new(mac_bytes: u16, ip_bytes: u16) -> TxContext {

@@ -46,6 +46,7 @@ impl<B: Bar> TxKernel for Transmit<B> {
     const MAX_SEGMENTS: usize = bits::MAX_SEGMENTS;
     /// The context.
     const MORE_DESCRIPTORS: usize = 1;
+    const MAX_CUT_BYTES: usize = bits::PAYLEN_MAX as usize;
 
     #[inline(always)]
     fn capacity(&self) -> u32 {
@@ -113,18 +114,24 @@ impl<B: Bar> TxKernel for Transmit<B> {
     }
 
     fn descriptors(&self, frame: &Frame, filled: usize) -> usize {
-        filled + usize::from(context::of(frame).is_some_and(|context| !self.ring.knows(&context)))
+        let headers = context::headers(frame);
+        filled + usize::from(context::of(frame, headers.as_ref()).is_some_and(|context| !self.ring.knows(&context)))
     }
 
     /// A context where the card knows none that fits, then one descriptor for each segment that has bytes.
-    fn put_unusual(&mut self, frame: Frame, bytes: usize) {
-        let more = context::of(&frame).map_or(Some(0), |context| self.ring.set_context(&context, &frame));
+    fn put_unusual(&mut self, mut frame: Frame, bytes: usize) {
+        let headers = context::headers(&frame);
+        if let Some(headers) = &headers {
+            headers.prime(&mut frame);
+        }
+        let more = context::of(&frame, headers.as_ref()).map_or(Some(0), |context| self.ring.set_context(&context, &frame));
         let more = more.unwrap_or_else(|| {
             log::error!("ixgbe transmit queue {}: the counted descriptor of a context was not free", self.index);
             0
         });
-        let frame_bytes = bytes as u32;
-        let mut first_bytes = frame_bytes;
+        let mut first_bytes = bytes as u32;
+        // 7.2.3.2.4: PAYLEN is the frame's length, and of one that is cut that of what is behind its headers.
+        let payload_bytes = headers.map_or(bytes, |headers| headers.payload_bytes) as u32;
         let mut left = bytes;
         let mut next = Some(frame);
         while let Some(mut segment) = next {
@@ -135,11 +142,14 @@ impl<B: Bar> TxKernel for Transmit<B> {
             }
             left -= len;
             let last = left == 0;
-            if self.ring.put_segment(segment, bits::data_word(len as u16, frame_bytes, last) | more, last, first_bytes).is_err() {
+            if self.ring.put_segment(segment, bits::data_word(len as u16, payload_bytes, last) | more, last, first_bytes).is_err() {
                 // `descriptors` were free, and `split_rest` leaves no next segment.
                 log::error!("ixgbe transmit queue {}: a counted descriptor was not free", self.index);
             }
             first_bytes = 0;
+        }
+        if let Some(headers) = headers {
+            self.ring.note_cut(headers.segments() as u32 - 1);
         }
     }
 

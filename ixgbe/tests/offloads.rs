@@ -72,7 +72,7 @@ fn a_frame_of_several_buffers_shows_no_verdict_either() {
 fn what_is_in_use_is_told() {
     let card = Card::new();
     let opened = card.open().unwrap();
-    let switched = Caps::RX_CHECKSUM | Caps::TX_CHECKSUM | Caps::TX_VLAN_INSERT | Caps::RX_SCATTER;
+    let switched = Caps::RX_CHECKSUM | Caps::TX_CHECKSUM | Caps::TX_VLAN_INSERT | Caps::TX_SEGMENTATION | Caps::RX_SCATTER;
     let asked_for = Caps::FLOW_CONTROL | Caps::RX_VLAN_STRIP;
     let driven = asked_for
         | switched

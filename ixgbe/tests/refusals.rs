@@ -3,8 +3,8 @@
 mod rig;
 
 use driver_core::buf::{Batch, BufPool, Checksum, Frame, PoolConfig, Segmentation, SegmentationKind, meta};
-use driver_core::device::{Config, NetDevice};
-use driver_core::offload::OffloadError;
+use driver_core::device::{Config, NetDevice, Offloads};
+use driver_core::offload::{OffloadError, SegmentationError};
 use driver_core::queue::{QueueFault, Refusal, TxQueue, TxState};
 use rig::{Rig, number_in, numbered, queue};
 use sim::Iommu;
@@ -40,7 +40,7 @@ fn a_frame_that_cannot_be_sent_stays_at_the_front_with_a_reason() {
         (whole(1515), Refusal::TooLong { len_bytes: 1515, max_bytes: 1514 }),
         (with_header(1519), Refusal::TooLong { len_bytes: 1519, max_bytes: 1518 }),
         (checksummed, Refusal::Checksum(place)),
-        (long, Refusal::Offload("segmentation")),
+        (long, Refusal::Segmentation(SegmentationError::Headers(SegmentationKind::Tcp4))),
         (tagged, Refusal::TooLong { len_bytes: 1519, max_bytes: 1518 }),
         (scattered, Refusal::TooManySegments { segments: 46, max: 40 }),
     ];
@@ -111,12 +111,22 @@ fn sum(bytes: &[u8]) -> u16 {
     }
 }
 
-/// What the driver does not let the card do, software does: a checksum, a tag, both, of frames in one piece, in several, in memory of another domain, and
-/// without headroom.
+/// What the card is not to do, software does: a checksum, a tag, both, of frames in one piece, in several, in memory of another domain, and without headroom.
 #[test]
 fn checksums_and_tags_are_put_in_by_software() {
+    // Nine from abroad; six of each kind that has no room for a tag where it has to be.
+    put_in(Offloads::empty(), 9 + 6 + 6);
+}
+
+/// The card needs no room for a tag.
+#[test]
+fn checksums_and_tags_are_put_in_by_the_card() {
+    put_in(Offloads::all(), 9);
+}
+
+fn put_in(offloads: Offloads, copied: u64) {
     let mut rig = Rig::new();
-    let mut port = rig.start(&Config::new());
+    let mut port = rig.start(&Config::new().offloads(offloads));
     let stranger = BufPool::new(&Rig::new().domain(), PoolConfig::new(64)).unwrap();
     let tight = BufPool::new(&rig.domain(), PoolConfig::new(64).headroom_bytes(0)).unwrap();
     let mut batch = Batch::new(64);
@@ -148,8 +158,7 @@ fn checksums_and_tags_are_put_in_by_software() {
     assert_eq!(port.tx[0].submit(&mut batch), TxState::Running);
     rig.run_us(1_000);
     assert_eq!(rig.arrived(), wanted);
-    // Nine from abroad; six of each kind that has no room for a tag where it has to be.
-    assert_eq!((port.tx[0].counters().bounced, rig.violations()), (9 + 6 + 6, String::new()));
+    assert_eq!((port.tx[0].counters().bounced, rig.violations()), (copied, String::new()));
 }
 
 #[test]

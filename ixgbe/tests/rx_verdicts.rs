@@ -4,7 +4,7 @@ mod common;
 mod packets;
 
 use common::{Card, I82599, X540, X550};
-use driver_core::buf::{Batch, Checksum};
+use driver_core::buf::{Batch, Checksum, Frame};
 use driver_core::device::{Config, RxMode};
 use driver_core::offload::fill_transport;
 use driver_core::queue::RxQueue;
@@ -46,7 +46,7 @@ fn said(device: u16, config: Config, frames: &[Vec<u8>]) -> Vec<Checksum> {
     let counters = started.rx[0].counters();
     assert_eq!((counters.packets, counters.errors), (frames.len() as u64, 0), "a wrong checksum is no error of the frame");
     card.assert_no_violations();
-    batch.frames().iter().map(|frame| frame.checksum()).collect()
+    batch.frames().iter().map(Frame::checksum).collect()
 }
 
 #[test]

@@ -4,7 +4,7 @@ mod common;
 mod packets;
 
 use common::{Card, I82599, MAC, PEER, X540, X550, frame};
-use driver_core::buf::{Batch, Checksum};
+use driver_core::buf::{Batch, Checksum, Frame};
 use driver_core::device::{Caps, Config, NetDevice, Offloads, RxMode};
 use driver_core::host::RegSpace;
 use driver_core::queue::{FrameView, PollWith, RxQueue, TxQueue, TxState, Verdict, WhenFull};
@@ -80,7 +80,7 @@ fn a_tag_that_was_taken_out_is_told_with_the_checksums_verdict() {
         }
         let mut batch = Batch::new(64);
         while started.rx[0].poll(&mut batch, 64) > 0 {}
-        let seen: Vec<_> = batch.frames().iter().map(|frame| frame.vlan()).collect();
+        let seen: Vec<_> = batch.frames().iter().map(Frame::vlan).collect();
         assert_eq!(seen, tags);
         assert!(batch.frames().iter().all(|frame| frame.data() == whole && frame.checksum() == Checksum::Good));
         card.assert_no_violations();

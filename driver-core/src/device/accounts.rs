@@ -11,8 +11,10 @@ use core::fmt;
 pub struct Accounts {
     /// Frames that the transmit queues took.
     pub tx_taken: u64,
-    /// Those that the device sent, by its own count; `None` where it has none.
+    /// Frames that the device sent, by its own count; `None` where it has none.
     pub tx_sent: Option<u64>,
+    /// What the device makes of frames that it cuts, beyond these: all of them are to be sent.
+    pub tx_cut: u64,
     /// Those that were given up with their queue.
     pub tx_lost: u64,
     /// Frames that the device put into memory, by its own count; `None` where it has none.
@@ -49,7 +51,7 @@ impl Accounts {
     pub fn check(&self) -> Result<(), Imbalance> {
         let balanced = |is_tx, taken, told| if !self.is_final || taken == told { Ok(()) } else { Err(Imbalance { is_tx, taken, told }) };
         if let Some(sent) = self.tx_sent {
-            balanced(true, self.tx_taken, sent + self.tx_lost)?;
+            balanced(true, self.tx_taken + self.tx_cut, sent + self.tx_lost)?;
         }
         match self.rx_filled {
             Some(filled) => balanced(false, filled, self.rx_delivered + self.rx_in_place + self.rx_errors + self.rx_lost),
@@ -80,6 +82,7 @@ mod tests {
         let good = Accounts {
             tx_taken: 10,
             tx_sent: Some(7),
+            tx_cut: 0,
             tx_lost: 3,
             rx_filled: Some(9),
             rx_delivered: 4,
@@ -95,6 +98,7 @@ mod tests {
             text(Accounts { rx_delivered: 5, ..good }),
             "the device put 9 frames into memory, and 10 were handed up, settled by a hook, bad or given up"
         );
+        assert_eq!(Accounts { tx_cut: 4, tx_sent: Some(11), ..good }.check(), Ok(()), "of some the device makes many");
         assert_eq!(Accounts { tx_lost: 2, is_final: false, ..good }.check(), Ok(()), "some may be pending");
         assert_eq!(Accounts { tx_sent: None, rx_filled: None, tx_lost: 2, rx_lost: 7, ..good }.check(), Ok(()), "nobody counts");
     }

@@ -9,7 +9,7 @@ bitflags! {
     ///
     /// | capability | its switch |
     /// | --- | --- |
-    /// | `RX_CHECKSUM`, `TX_CHECKSUM`, `TX_VLAN_INSERT`, `RX_SCATTER` | [`Config::offloads`](crate::device::config::Config::offloads) without it |
+    /// | `RX_CHECKSUM`, `TX_CHECKSUM`, `TX_VLAN_INSERT`, `TX_SEGMENTATION`, `RX_SCATTER` | [`Config::offloads`](crate::device::config::Config::offloads) without it |
     /// | `TX_CHECKSUM`, `TX_VLAN_INSERT` in software | [`Config::software`](crate::device::config::Config::software) without it |
     /// | `RSS` | [`Config::rx_queues`](crate::device::config::Config::rx_queues): off with one, as it is unless more are asked for |
     /// | `RX_VLAN_STRIP` | [`Config::rx_vlan_strip`](crate::device::config::Config::rx_vlan_strip): off unless asked for |

@@ -333,6 +333,7 @@ impl<K: ControlKernel> NetDevice for ControlCore<K> {
         Accounts {
             tx_taken: tx.packets,
             tx_sent,
+            tx_cut: tx.cut,
             tx_lost: tx.lost,
             rx_filled,
             rx_delivered: rx.packets,

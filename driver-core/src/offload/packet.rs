@@ -6,24 +6,24 @@ use crate::offload::error::OffloadError;
 use crate::offload::sum::Sum;
 
 /// EtherTypes (IEEE 802 numbers).
-const IPV4: u16 = 0x0800;
-const IPV6: u16 = 0x86dd;
+pub(super) const IPV4: u16 = 0x0800;
+pub(super) const IPV6: u16 = 0x86dd;
 const VLAN: u16 = 0x8100;
 const SERVICE_VLAN: u16 = 0x88a8;
 /// VLAN tags that are looked behind.
-const MAX_TAGS: usize = 2;
+pub(super) const MAX_TAGS: usize = 2;
 /// Extension headers that are looked behind.
-const MAX_EXTENSIONS: usize = 8;
+pub(super) const MAX_EXTENSIONS: usize = 8;
 
 /// IP protocols (IANA's numbers).
-const HOP_BY_HOP: u8 = 0;
+pub(super) const HOP_BY_HOP: u8 = 0;
 const ICMP: u8 = 1;
 pub(super) const TCP: u8 = 6;
 pub(super) const UDP: u8 = 17;
-const ROUTING: u8 = 43;
+pub(super) const ROUTING: u8 = 43;
 const FRAGMENT: u8 = 44;
 const ICMPV6: u8 = 58;
-const DESTINATION: u8 = 60;
+pub(super) const DESTINATION: u8 = 60;
 const SCTP: u8 = 132;
 
 const IPV4_MIN_BYTES: usize = 20;
@@ -61,6 +61,11 @@ pub(super) struct Transport {
     pub(super) to: usize,
     /// Where it is, from the frame's start.
     pub(super) place: usize,
+}
+
+/// Whether an EtherType is that of a VLAN tag.
+pub(super) const fn is_tag(kind: u16) -> bool {
+    matches!(kind, VLAN | SERVICE_VLAN)
 }
 
 /// `N` bytes at `at`.

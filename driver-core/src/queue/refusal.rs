@@ -5,7 +5,7 @@ use core::fmt;
 use core::mem::discriminant;
 use core::ops::AddAssign;
 
-use crate::offload::{OffloadError, Work};
+use crate::offload::{OffloadError, SegmentationError, Work};
 
 /// Why a frame cannot be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +37,8 @@ pub enum Refusal {
     SwitchedOff(Work),
     /// The frame asks for a checksum that cannot be filled in.
     Checksum(OffloadError),
+    /// The frame asks to be cut, and cannot be.
+    Segmentation(SegmentationError),
     /// The frame has to be copied, since it lies in memory that the device cannot reach or has no room for what is to be put in, and no buffer is free just
     /// now: buffers that return make it possible.
     NoBounceBuffer,
@@ -52,7 +54,7 @@ impl fmt::Display for Refusal {
             Self::TooManySegments { segments, max } => {
                 write!(f, "a frame of {segments} segments is more than the device gathers ({max}): call linearize first")
             }
-            Self::Offload(what) => write!(f, "this queue does not do {what}: do it in software first"),
+            Self::Offload(what) => write!(f, "this queue does not do {what}: do it in software first (Frame::cut)"),
             Self::SwitchedOff(work) => {
                 let (asked, mend) = if !work.contains(Work::VLAN) {
                     ("its checksum to be filled in (TX_CHECKSUM)", "call Frame::fill_in_checksum")
@@ -67,6 +69,7 @@ impl fmt::Display for Refusal {
                 )
             }
             Self::Checksum(why) => why.fmt(f),
+            Self::Segmentation(why) => why.fmt(f),
             Self::NoBounceBuffer => f.write_str(
                 "the frame lies in memory of another DMA domain, or has no room for padding or a VLAN tag, and the pool has no buffer to copy it to: \
                  give the pool more buffers, put both devices in one domain, or leave headroom in frames",
@@ -81,6 +84,7 @@ impl Refusal {
         match (self, other) {
             (Self::Offload(one), Self::Offload(another)) => one == another,
             (Self::SwitchedOff(one), Self::SwitchedOff(another)) => one == another,
+            (Self::Segmentation(one), Self::Segmentation(another)) => discriminant(one) == discriminant(another),
             _ => discriminant(self) == discriminant(other),
         }
     }

@@ -5,6 +5,7 @@
 //! [`Batch`] as empty buffers. A report is asked for once in [`REPORT_EVERY`] descriptors, and one look at it completes them all.
 
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 use core::fmt;
 use core::ptr::NonNull;
 
@@ -64,6 +65,8 @@ pub struct TxRing {
     pub(super) last: Pair,
     /// What the device was told of frames that ask for more than to be sent.
     contexts: Option<Box<Contexts>>,
+    /// Where frames end that the device cuts, and how many more it makes of each.
+    cuts: Vec<(u32, u32)>,
 }
 
 // SAFETY: the raw pointers name pools whose buffers this ring owns; both may be owned by any thread.
@@ -123,6 +126,7 @@ impl TxRing {
             singles: 0,
             last: Pair::new(0, 0),
             contexts: Contexts::of(rules),
+            cuts: Vec::new(),
             min_bytes: rules.min_bytes.into(),
             len_span: (rules.max_bytes - rules.min_bytes).into(),
             length_factor: rules.length_factor(),
@@ -412,10 +416,20 @@ impl TxRing {
         Reclaimed { descriptors, bytes }
     }
 
-    /// How many frames are in flight, from what is in the descriptors: for a hardware queue that stopped, since the device can write there too.
+    /// Says that the device makes `more` frames of the last one that was queued, beyond itself.
+    pub fn note_cut(&mut self, more: u32) {
+        let (head, mask, pending) = (self.head, self.desc.mask(), self.pending());
+        self.cuts.retain(|(at, _)| at.wrapping_sub(head) & mask < pending.saturating_sub(1));
+        self.cuts.push((self.tail.wrapping_sub(1) & mask, more));
+    }
+
+    /// How many frames are in flight, from what is in the descriptors: for a hardware queue that stopped, since the device can write there too. One that the device
+    /// cuts counts as all that it makes of it.
     pub fn pending_frames(&self) -> u32 {
-        let (mask, end) = (self.desc.mask(), self.rules.end);
-        (0..self.pending()).map(|k| u32::from(self.desc.load((self.head + k) & mask).high() & end == end)).sum()
+        let (head, mask, end, pending) = (self.head, self.desc.mask(), self.rules.end, self.pending());
+        let cut: u32 = self.cuts.iter().filter(|(at, _)| at.wrapping_sub(head) & mask < pending).map(|(_, more)| more).sum();
+        let frames: u32 = (0..pending).map(|k| u32::from(self.desc.load((self.head + k) & mask).high() & end == end)).sum();
+        cut + frames
     }
 
     /// Of what is in flight, all but the last `left` descriptors were sent: their buffers go back. For a device that says where it stopped, and reports no more.

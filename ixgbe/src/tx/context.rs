@@ -2,7 +2,7 @@
 
 use driver_core::buf::{Checksum, Frame};
 use driver_core::ether::{HEADER_BYTES, VLAN_TAG_BYTES};
-use driver_core::offload::Work;
+use driver_core::offload::{Headers, Work};
 use driver_core::ring::TxContext;
 
 use crate::desc::{context as bits, tx};
@@ -47,9 +47,31 @@ fn checksum(frame: &Frame, start: u16, offset: u16) -> Option<TxContext> {
     (frame.len() >= min_bytes.into()).then_some(context)
 }
 
+/// Where the headers are of a frame that the card cuts.
+pub(super) fn headers(frame: &Frame) -> Option<Headers> {
+    Headers::of(frame, frame.segmentation()?).ok()
+}
+
+/// The context of a frame that is cut: 7.2.4, with all checksums inserted.
+fn segmentation(headers: &Headers) -> TxContext {
+    let mut context = bits::new(headers.mac_bytes, headers.ip_bytes);
+    let (kind, more) = if headers.is_ipv6 { (0, 0) } else { (bits::IPV4, tx::IXSM) };
+    let transport = if headers.is_tcp { bits::L4T_TCP } else { bits::L4T_UDP };
+    let lengths = u64::from(headers.l4_bytes) << bits::L4LEN_SHIFT | u64::from(headers.mss_bytes) << bits::MSS_SHIFT;
+    context.words[1] |= kind | transport | lengths;
+    context.more = tx::TSE | tx::TXSM | more;
+    context
+}
+
 /// What the card does of `driven` for this frame.
 pub(super) fn done_by_card(frame: &Frame, driven: Work) -> Work {
     let mut work = driven;
+    if let Some(cut) = frame.segmentation() {
+        // Headers that are none are refused by name, and not here.
+        let is_beyond = Headers::of(frame, cut).is_ok_and(|headers| headers.ip_bytes > bits::IPLEN_MAX);
+        work.set(Work::CHECKSUM | Work::SEGMENTATION, driven.contains(Work::SEGMENTATION) && !is_beyond);
+        return work;
+    }
     if let Checksum::Partial { start, offset } = frame.checksum()
         && checksum(frame, start, offset).is_none()
     {
@@ -59,9 +81,10 @@ pub(super) fn done_by_card(frame: &Frame, driven: Work) -> Work {
 }
 
 /// The context of a frame that asks for nothing that the card does not do; `None` where it asks for nothing.
-pub(super) fn of(frame: &Frame) -> Option<TxContext> {
-    let mut context = match frame.checksum() {
-        Checksum::Partial { start, offset } => checksum(frame, start, offset),
+pub(super) fn of(frame: &Frame, headers: Option<&Headers>) -> Option<TxContext> {
+    let mut context = match (headers, frame.checksum()) {
+        (Some(headers), _) => Some(segmentation(headers)),
+        (None, Checksum::Partial { start, offset }) => checksum(frame, start, offset),
         _ => None,
     };
     if let Some(tag) = frame.vlan() {

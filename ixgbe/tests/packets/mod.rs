@@ -2,7 +2,7 @@
 // Each test binary uses a part of it.
 #![allow(dead_code, unreachable_pub)]
 
-use driver_core::buf::{BufPool, Checksum, Frame, PoolConfig};
+use driver_core::buf::{BufPool, Checksum, Frame, PoolConfig, Segmentation, SegmentationKind};
 use driver_core::ether::MIN_FRAME_BYTES;
 use driver_core::offload::{Sum, fill_ipv4};
 use proptest::prelude::*;
@@ -67,6 +67,25 @@ impl Packet {
         Checksum::Partial { start: self.l4_at() as u16, offset: self.sum_offset() as u16 }
     }
 
+    /// What asks for its segmentation.
+    pub fn cut(&self, mss_bytes: u16) -> Segmentation {
+        let kind = match (self.is_tcp(), self.is_ipv6) {
+            (true, false) => SegmentationKind::Tcp4,
+            (true, true) => SegmentationKind::Tcp6,
+            (false, _) => SegmentationKind::Udp,
+        };
+        Segmentation { kind, mss_bytes, header_bytes: self.header_bytes() as u16 }
+    }
+
+    /// As [`Packet::bytes`], in buffers of `pool` that take `first` bytes and then `each`, at most.
+    pub fn in_pieces(&self, pool: &BufPool, first: usize, each: usize) -> Frame {
+        let bytes = self.bytes();
+        let (head, rest) = bytes.split_at(first.min(bytes.len()));
+        let mut frame = pool.frame_from(head).unwrap();
+        rest.chunks(each).for_each(|piece| frame.append(pool.frame_from(piece).unwrap()));
+        frame
+    }
+
     /// The frame as a stack hands it over that leaves the transport's checksum to its device: with the pseudo header's sum in its place. The IPv4 header has its
     /// checksum.
     pub fn bytes(&self) -> Vec<u8> {
@@ -75,6 +94,7 @@ impl Packet {
             bytes.extend([0x81, 0x00]);
             bytes.extend(tag.to_be_bytes());
         }
+        // What is to be cut may be longer than any packet.
         let l4_len = self.l4_bytes() + self.payload.len();
         if self.is_ipv6 {
             let extension = if self.options > 0 { 60 } else { self.protocol };
@@ -113,9 +133,10 @@ impl Packet {
         let place = l4_at + self.sum_offset();
         bytes[place..place + 2].copy_from_slice(&pseudo.value().to_be_bytes());
         if !self.is_ipv6 {
-            let mut frame = pool().frame_from(&bytes).unwrap();
+            let (head, _) = bytes.split_at_mut(l4_at);
+            let mut frame = pool().frame_from(head).unwrap();
             fill_ipv4(&mut frame).unwrap();
-            bytes = of(&frame);
+            head.copy_from_slice(frame.data());
         }
         bytes
     }
@@ -130,6 +151,19 @@ pub fn pool() -> BufPool {
 /// The frame's bytes.
 pub fn of(frame: &Frame) -> Vec<u8> {
     frame.segments().flatten().copied().collect()
+}
+
+/// What the wire has to carry of a frame that asks to be cut: by software.
+pub fn cut_by_software(frame: &Frame) -> Vec<Vec<u8>> {
+    let (domain, _) = driver_core::testing::domain();
+    let pool = BufPool::new(&domain, PoolConfig::new(8192)).unwrap();
+    let segments = frame.cut(&pool).unwrap();
+    let whole = |segment: Frame| {
+        let mut bytes = of(&segment.copy_with_vlan(&pool).unwrap());
+        bytes.resize(bytes.len().max(MIN_FRAME_BYTES), 0);
+        bytes
+    };
+    segments.into_iter().map(whole).collect()
 }
 
 /// What the wire has to carry of a frame that asks for a checksum, or a tag, or both: by software.

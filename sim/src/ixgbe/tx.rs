@@ -16,9 +16,9 @@ const BUDGET: usize = 32;
 const MAX_PARTS: u32 = 40;
 /// The shortest packet that software may hand over (7.2.1.1).
 const SHORTEST: usize = 17;
-/// The longest packet that is sent at all, before and after it is cut into frames: TSO ends at 256 KB (7.2.4), and no frame is longer than 64 KiB on any
-/// wire. A frame that is longer than this card may send is a violation further down.
-const LONGEST_SEGMENTED: usize = 256 * 1024;
+/// The longest packet that is sent at all, before and after it is cut into frames: PAYLEN's 18 bits (7.2.3.2.4) behind headers as long as a context can
+/// say (7.2.3.2.3), and no frame is longer than 64 KiB on any wire. A frame that is longer than this card may send is a violation further down.
+const LONGEST_SEGMENTED: usize = (1 << 18) - 1 + 0x7F + 0x1FF + 0xFF;
 const LONGEST_WHOLE: usize = 64 * 1024;
 /// The longest buffer of one descriptor: 15.5 KB is the longest packet (7.2.1.1); of one that is segmented, Linux puts 16 KiB into a descriptor.
 const LONGEST_PART: u64 = 15 * 1024 + 512;

@@ -3,13 +3,21 @@
 use crate::buf::frame::{Extent, Frame, FrameError};
 use crate::buf::pool::BufPool;
 use crate::ether::{FrameLimits, HEADER_BYTES, VLAN_TAG_BYTES, padding_bytes};
-use crate::offload::Work;
 use crate::offload::checksum::checksum_place;
+use crate::offload::{Headers, SegmentationError, Work};
 use crate::queue::refusal::Refusal;
 
-/// Whether a frame of this extent has a length that can be sent, and its bytes lie in no more than `max_segments` places.
-pub(super) fn check(frame: &Frame, extent: Extent, limits: FrameLimits, max_segments: usize) -> Result<(), Refusal> {
-    let len_bytes = extent.bytes;
+/// Into what the device cuts a frame that asks for it.
+pub(super) fn cut(frame: &Frame, work: Work, max: usize) -> Result<Option<Headers>, Refusal> {
+    let Some(cut) = work.contains(Work::SEGMENTATION).then(|| frame.segmentation()).flatten() else { return Ok(None) };
+    let headers = Headers::of(frame, cut).map_err(Refusal::Segmentation)?;
+    let bytes = headers.payload_bytes;
+    if bytes > max { Err(Refusal::Segmentation(SegmentationError::Payload { bytes, max })) } else { Ok(Some(headers)) }
+}
+
+/// Whether a frame of this extent, or what it is cut into, has a length that can be sent, and its bytes lie in no more than `max_segments` places.
+pub(super) fn check(frame: &Frame, extent: Extent, cut: Option<&Headers>, limits: FrameLimits, max_segments: usize) -> Result<(), Refusal> {
+    let len_bytes = cut.map_or(extent.bytes, Headers::longest);
     if len_bytes < HEADER_BYTES {
         return Err(Refusal::TooShort { len_bytes });
     }
@@ -20,7 +28,7 @@ pub(super) fn check(frame: &Frame, extent: Extent, limits: FrameLimits, max_segm
         }
     }
     // Padding goes behind the last segment, which may have been empty until then.
-    let gets_bytes = padding_bytes(len_bytes) > 0 && extent.ends_empty;
+    let gets_bytes = cut.is_none() && padding_bytes(len_bytes) > 0 && extent.ends_empty;
     let segments = extent.filled + usize::from(gets_bytes);
     if segments > max_segments {
         return Err(Refusal::TooManySegments { segments, max: max_segments });
@@ -28,16 +36,23 @@ pub(super) fn check(frame: &Frame, extent: Extent, limits: FrameLimits, max_segm
     Ok(())
 }
 
-/// Zeros behind a frame that is shorter than the wire demands.
+/// Zeros behind a frame that is shorter than the wire demands. One that is to be cut has none: they would be payload.
 fn pad(frame: &mut Frame) -> Result<(), FrameError> {
     match padding_bytes(frame.len()) {
         0 => Ok(()),
+        _ if frame.segmentation().is_some() => Ok(()),
         missing => frame.put(missing).map(|zeros| zeros.fill(0)),
     }
 }
 
-/// Whether what a frame asks for can be done: `left` by `software`, the rest by the device.
-pub(super) fn check_work(frame: &Frame, left: Work, software: Work, limits: FrameLimits) -> Result<(), Refusal> {
+/// Whether the work that a frame asks for can be done: `left` of it by `software`, the rest by the device.
+pub(super) fn check_work(
+    frame: &Frame,
+    cut: Option<&Headers>,
+    (work, left): (Work, Work),
+    software: Work,
+    limits: FrameLimits,
+) -> Result<(), Refusal> {
     if !Work::SOFTWARE.contains(left) {
         return Err(Refusal::Offload("segmentation"));
     }
@@ -45,8 +60,9 @@ pub(super) fn check_work(frame: &Frame, left: Work, software: Work, limits: Fram
         return Err(Refusal::SwitchedOff(left - software));
     }
     checksum_place(frame).map_err(Refusal::Checksum)?;
-    let (len_bytes, max_bytes) = (frame.len() + VLAN_TAG_BYTES, limits.longest(true));
-    if left.contains(Work::VLAN) && len_bytes > max_bytes {
+    let (len_bytes, max_bytes) = (cut.map_or_else(|| frame.len(), Headers::longest) + VLAN_TAG_BYTES, limits.longest(true));
+    // Whoever puts it in.
+    if work.contains(Work::VLAN) && len_bytes > max_bytes {
         return Err(Refusal::TooLong { len_bytes, max_bytes });
     }
     Ok(())

@@ -200,6 +200,8 @@ pub trait TxKernel: fmt::Debug + Send {
     const COUNTS_BYTES: bool;
     /// Whether [`TxKernel::put_only`] is there.
     const HAS_PUT_ONLY: bool = false;
+    /// The most bytes behind the headers of a frame that the device cuts ([`Work::SEGMENTATION`]).
+    const MAX_CUT_BYTES: usize = 0;
     /// Whether the doorbell rings whenever something is published.
     const ALWAYS_RINGS: bool = false;
     /// After how many frames one at a time [`TxKernel::put_ordinary`] is tried again.

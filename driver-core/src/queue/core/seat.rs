@@ -249,6 +249,7 @@ pub struct Tally {
     pub(super) stalls: Count,
     pub(super) bounced: Count,
     pub(super) lost: Count,
+    pub(super) cut: Count,
     pub(super) hook: HookTally,
 }
 
@@ -281,6 +282,7 @@ impl Tally {
             stalls: self.stalls.value(),
             bounced: self.bounced.value(),
             lost: self.lost.value(),
+            cut: self.cut.value(),
             in_place: self.settled_in_place(),
         }
     }
@@ -308,6 +310,8 @@ pub struct Totals {
     pub bounced: u64,
     /// Frames that were given up with their queue: taken from the caller and not sent, or received and not handed up.
     pub lost: u64,
+    /// Frames on the wire beyond those of `packets`: what the device cuts goes out as many.
+    pub cut: u64,
     /// Received frames that a hook dropped or sent where they lay: not among `packets`.
     pub in_place: u64,
 }
@@ -323,6 +327,7 @@ impl AddAssign for Totals {
         self.stalls += other.stalls;
         self.bounced += other.bounced;
         self.lost += other.lost;
+        self.cut += other.cut;
         self.in_place += other.in_place;
     }
 }

@@ -10,7 +10,7 @@ use crate::ether::{FrameLimits, padding_bytes};
 use crate::host::pci::{Interrupt, PciError, PciErrorKind};
 use crate::offload::Work;
 use crate::queue::contract::{TX_PAUSE_US, TxCounters, TxQueue, TxState, WakeFn};
-use crate::queue::core::check::{Prepared, check, check_work, prepare};
+use crate::queue::core::check::{Prepared, check, check_work, cut, prepare};
 use crate::queue::core::kernel::{Put, TxKernel, WhyStuck};
 use crate::queue::core::lent::Stop;
 use crate::queue::core::seat::{Seat, Watch};
@@ -322,8 +322,13 @@ impl<K: TxKernel> TxCore<K> {
         let Some(frame) = batch.frames_mut().first_mut() else { return Step::Taken };
         let left = if work.is_empty() { work } else { work - self.kernel.offload(frame) };
         let mut extent = frame.extent(self.kernel.pool());
-        let checked = check(frame, extent, self.limits, K::MAX_SEGMENTS);
-        if let Err(why) = checked.and_then(|()| if work.is_empty() { Ok(()) } else { check_work(frame, left, self.software, self.limits) }) {
+        let headers = match cut(frame, work - left, K::MAX_CUT_BYTES) {
+            Ok(headers) => headers,
+            Err(why) => return Step::Refused(why),
+        };
+        let checked = check(frame, extent, headers.as_ref(), self.limits, K::MAX_SEGMENTS);
+        let checked_work = || check_work(frame, headers.as_ref(), (work, left), self.software, self.limits);
+        if let Err(why) = checked.and_then(|()| if work.is_empty() { Ok(()) } else { checked_work() }) {
             return Step::Refused(why);
         }
         // Before the frame is touched: a full ring leaves it as it is.
@@ -335,7 +340,7 @@ impl<K: TxKernel> TxCore<K> {
                 Ok(Prepared { extent, is_copied: false }) => extent,
                 Ok(Prepared { extent, is_copied: true }) => {
                     self.seat.tally().bounced.add(1);
-                    if let Err(why) = check(frame, extent, self.limits, K::MAX_SEGMENTS) {
+                    if let Err(why) = check(frame, extent, headers.as_ref(), self.limits, K::MAX_SEGMENTS) {
                         return Step::Refused(why);
                     }
                     extent
@@ -353,6 +358,9 @@ impl<K: TxKernel> TxCore<K> {
         let bytes = extent.bytes as u64;
         if let Some(frame) = batch.pop() {
             self.kernel.put_unusual(frame, extent.bytes);
+        }
+        if let Some(headers) = &headers {
+            self.seat.tally().cut.add(headers.segments() as u64 - 1);
         }
         if self.gate.counts_bytes() {
             self.gate.sent(bytes);

@@ -176,15 +176,19 @@ impl Book {
     }
 
     fn wrong_tx(&self, device: &Device, accounts: &Accounts, end: End) -> Option<String> {
-        let &Accounts { tx_taken, tx_sent, tx_lost, is_final, .. } = accounts;
+        let &Accounts { tx_taken, tx_cut, tx_sent, tx_lost, is_final, .. } = accounts;
         let taken = self.tx_sum(|line| line.taken);
         if taken != tx_taken {
             return Some(format!("submit took {taken} frames, and tx_taken is {tx_taken}"));
         }
         let told = tx_sent.filter(|_| end != End::Untold)? + tx_lost;
+        // What the device cuts leaves it as many.
+        let taken = taken + tx_cut;
         // Queues that are still there have not given up yet what they hold.
         let pending = if is_final { 0 } else { device.pending_at_stop.unwrap_or(0) };
-        let text = format!("submit took {taken} frames: tx_sent and tx_lost are {told}, and {pending} descriptors were pending at the stop");
+        let text = format!(
+            "submit took {taken} frames, {tx_cut} that come of cutting among them: tx_sent and tx_lost are {told}, and {pending} descriptors were pending at the stop"
+        );
         if told > taken {
             return Some(format!("{text}: {} frames too many are accounted for", told - taken));
         }
