@@ -8,6 +8,7 @@ use driver_core::host::{DmaRegion, PciFunction};
 const IXSM: u64 = 1 << 40;
 const TXSM: u64 = 1 << 41;
 const TSE: u64 = 1 << 31;
+const VLE: u64 = 1 << 30;
 const UDP: u64 = 0;
 const TCP: u64 = 1 << 11;
 const SCTP: u64 = 2 << 11;
@@ -192,6 +193,7 @@ fn what_cannot_be_done() {
     let cases = [
         (context(20, 20, 0, TCP | V4), 450, TSE | TXSM | IXSM, "segmentation was asked for with MSS 0"),
         (context(20, 20, 100, SCTP | V4), 450, TSE | TXSM | IXSM, "segmentation was asked for of neither TCP nor UDP"),
+        (context(20, 19, 100, TCP | V4), 450, TSE | TXSM | IXSM, "segmentation was asked for with headers too short"),
         (context(20, 20, 100, TCP | V4), 450, TSE, "segmentation was asked for without its checksums"),
         (context(20, 20, 100, TCP | V4), 490, TSE | TXSM | IXSM, "PAYLEN is not the length of the packet"),
         (context(20, 20, 0, TCP), 504, IXSM, "an IPv4 checksum was asked for without an IPv4 header"),
@@ -203,6 +205,29 @@ fn what_cannot_be_done() {
         bench.send(context, &packet, payload, asks);
         bench.card.expect_violations(&[what]);
     }
+}
+
+#[test]
+fn a_context_that_says_too_little() {
+    let packet = ipv4(6, &tcp(0x10, 450));
+    let short = |mac: u64, ip: u64| [mac << 9 | ip, TCP | V4 | 1 << 29 | 2 << 20];
+    let cases = [
+        (short(13, 21), TXSM, "a context's MACLEN is shorter than an Ethernet header"),
+        (short(0, 0), VLE, "a context's MACLEN is shorter than an Ethernet header"),
+        (short(14, 19), TXSM, "a context's IPLEN is shorter than an IP header"),
+        // The other of the queue's two, which nobody has given.
+        (context(20, 20, 0, TCP | V4), TXSM | 1 << 36, "a packet asks for what no context describes"),
+        (context(20, 20, 0, TCP | V4), VLE | 1 << 36, "a packet asks for what no context describes"),
+    ];
+    for (context, asks, what) in cases {
+        let mut bench = Bench::new();
+        bench.send(context, &packet, packet.len(), asks);
+        bench.card.expect_violations(&[what]);
+    }
+    // For a tag alone the network header is no matter.
+    let mut bench = Bench::new();
+    bench.send(short(14, 0), &packet, packet.len(), VLE);
+    bench.card.expect_violations(&[]);
 }
 
 #[test]

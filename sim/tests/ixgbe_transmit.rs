@@ -178,7 +178,7 @@ fn what_is_forbidden() {
         (good | 1 << 32, "a descriptor was handed over with its status set"),
         (data_word(60, 61, true, true), "PAYLEN is not the length of the packet"),
         (good & !(3 << 20), "a descriptor's DTYP is neither context nor data"),
-        (good | 1 << 31, "segmentation was asked for with headers too short"),
+        (good | 1 << 31, "a packet asks for what no context describes"),
         (data_word(16, 16, true, true), "a packet is shorter than 17 bytes"),
     ];
     for (i, (word, what)) in cases.into_iter().enumerate() {

@@ -161,6 +161,15 @@ class Bench:
         finally:
             self.guest.run("end $(cat /run/stream.pid)", check=False)
 
+    def segments(self, address, count, size):
+        """Datagrams that the kernel or the card cuts out of larger sends, every one compared."""
+        host = f"[{address}]" if ":" in address else address
+        self.far(f"udp-echo serve {host}:7 >/dev/null 2>&1 & echo $! >/run/udp.pid")
+        try:
+            return self.near(f"udp-echo segments {host}:7 {count} {size}", timeout=60).strip()
+        finally:
+            self.guest.run("end $(cat /run/udp.pid)", check=False)
+
     def echo(self):
         """UDP echo through sockets, every datagram compared."""
         self.far(f"udp-echo serve {FAR}:7 >/dev/null 2>&1 & echo $! >/run/udp.pid")

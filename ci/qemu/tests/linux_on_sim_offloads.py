@@ -21,6 +21,24 @@ def tcp_out(b):
     return f"{b.stream('out')}; {frames_cut} frames from {cut} descriptors, {frames_plain} from {plain} without TSO"
 
 
+@capability("uso", "x540", "x550")
+def uso(b):
+    """datagrams that the card cuts out of one send, over IPv4 and IPv6, every one compared"""
+    used = {}
+    try:
+        for state in ("off", "on"):
+            has = b.offloads(f"tx-udp-segmentation {state}")
+            check(has["tx-udp-segmentation"] == state, f"tx-udp-segmentation is not {state}: {has}")
+            before, tails = b.statistics(), b.tails()
+            seen = [b.segments(address, 5, size) for address, size in ((FAR, 1000), (FAR6, 777))]
+            used[state] = (b.used(tails), b.grown(before)["tx_packets"])
+    finally:
+        b.offloads("tx-udp-segmentation on")
+    (plain, frames_plain), (cut, frames_cut) = used["off"], used["on"]
+    check(frames_cut >= 110 and cut < plain * 2 // 3, f"descriptors and frames: without {used['off']}, with {used['on']}")
+    return f"{seen[0]}; {frames_cut} frames from {cut} descriptors, {frames_plain} from {plain} without"
+
+
 @capability("tcp-in", "x540")
 def tcp_in(b):
     """TCP to the card, with checksums checked by it"""

@@ -26,6 +26,8 @@ pub(crate) mod crc32c;
 pub(crate) mod error;
 pub(crate) mod packet;
 pub(crate) mod segment;
+#[cfg(test)]
+mod segment_tests;
 pub(crate) mod sum;
 #[cfg(test)]
 mod tests;

@@ -6,6 +6,8 @@ use std::ops::Range;
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Context {
     words: [u64; 2],
+    /// Whether it was given since the queue began anew.
+    given: bool,
 }
 
 /// TUCMD.L4T.
@@ -19,12 +21,29 @@ enum L4 {
 /// POPTS of a data descriptor: insert the IPv4 header's checksum, and the transport's.
 pub(super) const IXSM: u64 = 1 << 40;
 pub(super) const TXSM: u64 = 1 << 41;
+/// The shortest headers that MACLEN and IPLEN can mean.
+const ETHERNET_BYTES: usize = 14;
+const SHORTEST_IP: usize = 20;
 /// TUCMD.IPV4.
 const IPV4: u64 = 1 << 10;
 
 impl Context {
     pub(super) fn new(words: [u64; 2]) -> Self {
-        Self { words }
+        Self { words, given: true }
+    }
+
+    /// What is wrong with it for a packet whose first data descriptor is `first`, which asks for something that a context says.
+    pub(super) fn problem(&self, first: u64) -> Option<&'static str> {
+        let Range { start, end } = self.ip();
+        if !self.given {
+            Some("a packet asks for what no context describes")
+        } else if start < ETHERNET_BYTES {
+            Some("a context's MACLEN is shorter than an Ethernet header")
+        } else if first & (TXSM | IXSM) != 0 && end - start < SHORTEST_IP {
+            Some("a context's IPLEN is shorter than an IP header")
+        } else {
+            None
+        }
     }
 
     pub(super) fn vlan(&self) -> u16 {

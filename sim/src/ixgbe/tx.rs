@@ -240,6 +240,9 @@ impl Ixgbe {
         let context = self.contexts[queue as usize][(first >> desc::IDX_SHIFT & 1) as usize];
         let mut found = |problem: Option<&'static str>| outbound.problem = outbound.problem.or(problem);
         found((len < SHORTEST).then_some("a packet is shorter than 17 bytes"));
+        if is_advanced && first & (desc::TSE | desc::VLE | IXSM | TXSM) != 0 {
+            found(context.problem(first));
+        }
         if !is_advanced {
             found((first & desc::IC != 0).then_some("a legacy checksum was asked for, which is not modelled"));
         } else if first & desc::TSE != 0 {

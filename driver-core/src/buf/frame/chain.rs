@@ -249,6 +249,8 @@ impl Growing {
     }
 
     /// Says of the frame what the words of `segment` say.
+    #[cold]
+    #[inline(never)]
     pub(crate) fn say(&mut self, segment: &Frame) {
         self.frame.set_words_without_len(*segment.words());
     }

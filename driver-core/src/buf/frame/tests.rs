@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use crate::buf::batch::Batch;
 use crate::buf::frame::{Frame, FrameError};
-use crate::buf::meta::{self, Checksum, FlowMatch, LEN_SHIFT, Rss, RssKind};
+use crate::buf::meta::{self, Checksum, FlowMatch, LEN_SHIFT, Rss, RssKind, VLAN_VALID};
 use crate::buf::pool::{BufPool, PoolConfig};
 use crate::testing::domain;
 
@@ -357,4 +357,32 @@ fn a_pool_without_buffers_or_bytes_is_refused() {
         let error = BufPool::new(&domain().0, PoolConfig { buffers, data_bytes, headroom_bytes }).unwrap_err();
         assert!(alloc::format!("{error}").contains("cannot be made"));
     }
+}
+
+/// What a frame asks for is in its words, and a device's words ask for nothing, whatever they are.
+#[test]
+fn what_is_asked_for_is_said_by_tags() {
+    let pool = BufPool::new(&domain().0, PoolConfig::new(8)).unwrap();
+    let partial = Checksum::Partial { start: 1023, offset: 63 };
+    let mut frame = pool.frame_from(&[0; 60]).unwrap();
+    frame.set_received([0, 60 << LEN_SHIFT | !(0xffff << LEN_SHIFT) & !VLAN_VALID]).unwrap();
+    assert!(!frame.wants_offload() && frame.checksum() == Checksum::Bad);
+    frame.set_checksum(partial);
+    assert_eq!((frame.checksum(), frame.wants_offload(), frame.vlan(), frame.len()), (partial, true, None, 60));
+    frame.set_vlan(Some(0xabcd));
+    assert_eq!((frame.checksum(), frame.vlan()), (partial, Some(0xabcd)));
+    // Metadata of its own leaves both as they are, and so does a copy.
+    frame.set_timestamp_ns(Some(7));
+    assert_eq!((frame.checksum(), frame.vlan()), (partial, Some(0xabcd)));
+    let mut copy = frame.copy(&pool).unwrap();
+    assert_eq!((copy.checksum(), copy.vlan(), copy.timestamp_ns()), (partial, Some(0xabcd), Some(7)));
+    copy.set_vlan(None);
+    copy.set_checksum(Checksum::Good);
+    assert_eq!((copy.checksum(), copy.vlan(), copy.wants_offload()), (Checksum::Good, None, false));
+    // What the words have no room for lies apart.
+    let far = Checksum::Partial { start: 1024, offset: 64 };
+    frame.set_checksum(far);
+    assert_eq!(frame.checksum(), far);
+    frame.set_received([0, 60 << LEN_SHIFT]).unwrap();
+    assert_eq!((frame.checksum(), frame.wants_offload()), (Checksum::Unknown, false));
 }

@@ -164,7 +164,7 @@ impl TxRing {
     }
 
     /// Takes frames from the front of `batch` that all ask for what the device was told, as [`TxRing::put_blocks`] takes those that ask for nothing; `blocks` at
-    /// most.
+    /// most, and where they reach the ring's end as many more as there is room for.
     ///
     /// # Safety
     /// So many blocks are in the batch, and as many descriptors are free from the tail to the ring's end.
@@ -179,11 +179,17 @@ impl TxRing {
             // SAFETY: the frame is alive.
             && unsafe { self.owners.turn_to(first.pool_ptr(), (self.head, self.tail)) }
         {
-            let frames = NonNull::from(batch.frames_mut()).cast::<Frame>();
-            // SAFETY: the caller's.
-            taken = unsafe { self.run_blocks(frames, blocks, Some(asking)) };
-            batch.advance(taken);
-            self.tail = (self.tail + taken as u32) & self.desc.mask();
+            let mut blocks = blocks;
+            // Up to the ring's end, and on from its start.
+            while blocks > 0 {
+                let frames = NonNull::from(batch.frames_mut()).cast::<Frame>();
+                // SAFETY: the caller's, and below.
+                let now = unsafe { self.run_blocks(frames, blocks, Some(asking)) };
+                batch.advance(now);
+                taken += now;
+                self.tail = (self.tail + now as u32) & self.desc.mask();
+                blocks = if self.tail == 0 && now > 0 { batch.len().min(self.free() as usize) / BLOCK } else { 0 };
+            }
         }
         self.contexts = Some(contexts);
         taken

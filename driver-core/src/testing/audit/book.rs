@@ -183,12 +183,12 @@ impl Book {
         }
         let told = tx_sent.filter(|_| end != End::Untold)? + tx_lost;
         // What the device cuts leaves it as many.
+        let of_cutting = if tx_cut > 0 { format!(", {tx_cut} that come of cutting among them") } else { String::new() };
         let taken = taken + tx_cut;
         // Queues that are still there have not given up yet what they hold.
         let pending = if is_final { 0 } else { device.pending_at_stop.unwrap_or(0) };
-        let text = format!(
-            "submit took {taken} frames, {tx_cut} that come of cutting among them: tx_sent and tx_lost are {told}, and {pending} descriptors were pending at the stop"
-        );
+        let text =
+            format!("submit took {taken} frames{of_cutting}: tx_sent and tx_lost are {told}, and {pending} descriptors were pending at the stop");
         if told > taken {
             return Some(format!("{text}: {} frames too many are accounted for", told - taken));
         }
