@@ -1,6 +1,6 @@
 """The simulated card under Linux's own ixgbe: checksums, segmentation, coalescing, VLAN tags, long frames."""
 
-from harness.bench import FAR6, capability
+from harness.bench import FAR, FAR6, capability
 from harness.lab import check
 
 

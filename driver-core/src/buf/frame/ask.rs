@@ -6,54 +6,55 @@ use crate::buf::frame::handle::{Frame, REQUEST_MASK, TAG_SUM, TAG_VLAN};
 use crate::buf::memory::{PoolInner, TAGS};
 use crate::buf::meta::{self, Checksum, REQUEST_SHIFT, VLAN_SHIFT, VLAN_VALID};
 
-/// What a frame asks of its device that its words say whole: a checksum, a VLAN tag, or both. Frames that ask for the same have the same number.
+/// What a frame asks of its device that its words say whole: a checksum, a VLAN tag, or both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Ask(u64);
+pub(crate) struct Ask {
+    /// The tags of a frame that asks for it.
+    tags: u64,
+    /// The bits of its second word that say what for, and what they are.
+    mask: u64,
+    wanted: u64,
+}
 
 impl Ask {
-    /// Nothing.
-    pub(crate) const NONE: Self = Self(0);
-
-    /// Of a frame with these tags and this second word.
-    #[inline(always)]
-    const fn of(tags: usize, word: u64) -> Self {
-        let tags = tags & (TAG_VLAN | TAG_SUM);
-        Self(word & Self(tags as u64).mask() | tags as u64)
-    }
+    /// What no frame asks for: no frame has such tags.
+    pub(crate) const NONE: Self = Self { tags: u64::MAX, mask: 0, wanted: 0 };
 
     /// What is set where `start` and `offset` name a checksum's place, and for a VLAN tag; [`Ask::NONE`] where the words have no room for it.
     pub(crate) fn new(checksum: Option<(u16, u16)>, vlan: Option<u16>) -> Self {
-        let request = match checksum {
-            None => 0,
-            Some((start, offset)) => match meta::request(start, offset) {
-                None => return Self::NONE,
-                Some(request) => u64::from(request) << REQUEST_SHIFT | TAG_SUM as u64,
-            },
-        };
-        Self(request | vlan.map_or(0, |tag| u64::from(tag) << VLAN_SHIFT | TAG_VLAN as u64))
-    }
-
-    /// Which bits of a frame's second word say so.
-    const fn mask(self) -> u64 {
-        let vlan = if self.0 & TAG_VLAN as u64 != 0 { 0xffff << VLAN_SHIFT } else { 0 };
-        let sum = if self.0 & TAG_SUM as u64 != 0 { REQUEST_MASK } else { 0 };
-        vlan | sum
+        let mut ask = Self { tags: 0, mask: 0, wanted: 0 };
+        if let Some((start, offset)) = checksum {
+            let Some(request) = meta::request(start, offset) else { return Self::NONE };
+            ask = Self { tags: TAG_SUM as u64, mask: REQUEST_MASK, wanted: u64::from(request) << REQUEST_SHIFT };
+        }
+        if let Some(tag) = vlan {
+            ask.tags |= TAG_VLAN as u64;
+            ask.mask |= 0xffff << VLAN_SHIFT;
+            ask.wanted |= u64::from(tag) << VLAN_SHIFT;
+        }
+        if ask.tags == 0 { Self::NONE } else { ask }
     }
 
     /// The bits at [`REQUEST_SHIFT`], where it asks for a checksum.
     pub(crate) fn request(self) -> Option<u16> {
-        (self.0 & TAG_SUM as u64 != 0).then_some((self.0 >> REQUEST_SHIFT) as u16)
+        (self.mask & REQUEST_MASK != 0).then_some((self.wanted >> REQUEST_SHIFT) as u16)
     }
 
     /// The tag, where it asks for one.
     pub(crate) fn vlan(self) -> Option<u16> {
-        (self.0 & TAG_VLAN as u64 != 0).then_some((self.0 >> VLAN_SHIFT) as u16)
+        (self.mask >> VLAN_SHIFT != 0).then_some((self.wanted >> VLAN_SHIFT) as u16)
     }
 
     /// The tags of such a frame.
     #[inline(always)]
-    pub(crate) const fn tags(self) -> u64 {
-        self.0 & (TAG_VLAN | TAG_SUM) as u64
+    pub(crate) const fn tags(&self) -> u64 {
+        self.tags
+    }
+
+    /// Whether a frame of one buffer at home asks for this and nothing else.
+    #[inline(always)]
+    pub(crate) fn is_of(&self, frame: &Frame) -> bool {
+        (frame.pool_word().addr().get() & TAGS) as u64 == self.tags && frame.words()[1] & self.mask == self.wanted
     }
 }
 
@@ -103,12 +104,5 @@ impl Frame {
             Checksum::Partial { start, offset } if from.has(TAG_SUM) => self.set_checksum(Checksum::Partial { start, offset }),
             _ => self.clear_request(),
         }
-    }
-
-    /// What a frame of one buffer at home asks for, as far as its words say it all: [`Ask::NONE`] where it asks for nothing, or for more.
-    #[inline]
-    pub(crate) fn ask(&self) -> Ask {
-        let tags = self.pool_word().addr().get() & TAGS;
-        if tags & !(TAG_VLAN | TAG_SUM) != 0 { Ask::NONE } else { Ask::of(tags, self.words()[1]) }
     }
 }

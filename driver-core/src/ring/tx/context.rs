@@ -56,15 +56,18 @@ impl Contexts {
         (rules.second_context != 0).then(|| Box::new(Self::new()))
     }
 
-    /// How frames go that ask for this and nothing else.
-    #[inline]
-    fn asked_for(&mut self, ask: Ask) -> Option<&Asking> {
-        if ask == Ask::NONE {
-            return None;
+    /// How the frame goes, where it asks for what was told and nothing else.
+    #[inline(always)]
+    fn asked_for(&mut self, frame: &Frame) -> Option<&Asking> {
+        let is_asked = |at: usize| self.told.get(at).is_some_and(|told| told.as_ref().is_some_and(|told| told.asking.ask.is_of(frame)));
+        if !is_asked(self.last) {
+            let other = CONTEXTS - 1 - self.last;
+            if !is_asked(other) {
+                return None;
+            }
+            self.last = other;
         }
-        let (at, told) = self.told.iter().enumerate().find_map(|(at, told)| Some((at, told.as_ref().filter(|told| told.asking.ask == ask)?)))?;
-        self.last = at;
-        Some(&told.asking)
+        self.told.get(self.last).and_then(|told| told.as_ref()).map(|told| &told.asking)
     }
 
     fn position(&self, words: [u64; 2]) -> Option<usize> {
@@ -175,7 +178,7 @@ impl TxRing {
         let Some(mut contexts) = self.contexts.take() else { return 0 };
         let mut taken = 0;
         if let Some(first) = batch.frames().first()
-            && let Some(asking) = contexts.asked_for(first.ask())
+            && let Some(asking) = contexts.asked_for(first)
             // SAFETY: the frame is alive.
             && unsafe { self.owners.turn_to(first.pool_ptr(), (self.head, self.tail)) }
         {
@@ -191,7 +194,8 @@ impl TxRing {
                 blocks = if self.tail == 0 && now > 0 { batch.len().min(self.free() as usize) / BLOCK } else { 0 };
             }
         }
-        self.contexts = Some(contexts);
+        // Nothing was put in its place meanwhile, so that there is nothing to drop.
+        core::mem::forget(self.contexts.replace(contexts));
         taken
     }
 
@@ -200,7 +204,7 @@ impl TxRing {
     pub fn put_asking(&mut self, batch: &mut Batch) -> bool {
         let Some(frame) = batch.frames().first() else { return false };
         let (pool, len, buf) = (frame.pool_ptr(), frame.linear_len(), RawBuf::at(frame.ptr()));
-        let Some(asking) = self.contexts.as_mut().and_then(|contexts| contexts.asked_for(frame.ask())) else { return false };
+        let Some(asking) = self.contexts.as_mut().and_then(|contexts| contexts.asked_for(frame)) else { return false };
         let (more, min_bytes) = (asking.more, asking.min_bytes);
         let fits = (min_bytes.into()..=self.rules.max_bytes.into()).contains(&len) && self.free() > 0;
         // SAFETY: the frame is alive.
