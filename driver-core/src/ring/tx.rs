@@ -22,6 +22,7 @@ use crate::ring::owners::Owners;
 use crate::ring::rules::{TX_LENGTH, TxRules};
 use context::{Asking, Contexts};
 
+mod asking;
 mod chain;
 mod context;
 mod sent;
