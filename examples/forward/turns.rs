@@ -120,7 +120,7 @@ fn watch(
     question: &AtomicU64,
     has_ended: impl Fn() -> bool,
 ) {
-    let all_moved = || signs.iter().map(|sign| sign.all_moved()).sum::<u64>();
+    let all_moved = || signs.iter().map(Sign::all_moved).sum::<u64>();
     let (mut seen, mut progress) = (0, Instant::now());
     // How many frames had moved before the inputs were found to be over.
     let mut over_at = None;

@@ -10,6 +10,7 @@ use driver_core::device::{FlowControl, Moderation, NetDevice, RssConfig, Rule, R
 use driver_core::ether::MacAddr;
 use driver_core::host::RegSpace;
 use driver_core::offload::RssTypes;
+use driver_core::queue::RxQueue;
 use rescue::{Ward, config};
 use sim::Mishap;
 
