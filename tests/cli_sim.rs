@@ -129,8 +129,8 @@ fn the_cable_is_pulled_by_a_line_of_input() {
     let help = output.recv_timeout(LIMIT).unwrap();
     assert_eq!(
         help,
-        "commands on standard input: `link down` pulls the card's cable, `link up` plugs it in, `mishap hang|needs-reset|lie|vanish` lets that happen to the \
-         card, `help` lists the commands"
+        "commands on standard input: `link down` pulls the card's cable, `link up` plugs it in, `mishap \
+         hang|needs-reset|lie|vanish|memory-error|bus-error` lets that happen to the card, `help` lists the commands"
     );
     input.write_all(b"link down now \xff\x1b\n").unwrap();
     let complaint = errors.recv_timeout(LIMIT).unwrap();

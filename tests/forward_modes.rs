@@ -36,11 +36,12 @@ fn every_mode_forwards_all_and_tells_what_it_took() {
 }
 
 #[test]
-fn who_sleeps_takes_a_small_part_of_what_polling_takes() {
+fn who_sleeps_polls_less_and_leaves_most_of_a_processor() {
     let [polled, slept, adapted] = ["poll", "interrupt", "adaptive"].map(|mode| forward(mode, &["--rate", "500"])[0].clone());
     assert_eq!(number::<u64>(&polled, "sleeps"), 0);
-    let [polled_cpu, slept_cpu, adapted_cpu] = [&polled, &slept, &adapted].map(|took| number::<f64>(took, "cpu"));
-    assert!(slept_cpu < polled_cpu / 2.0 && adapted_cpu < polled_cpu / 2.0, "{polled:?} {slept:?} {adapted:?}");
+    // Of a processor; how much of one a polling thread gets depends on who else wants it.
+    assert!(number::<f64>(&slept, "cpu") < 0.5 && number::<f64>(&adapted, "cpu") < 0.5, "{slept:?} {adapted:?}");
+    assert!(number::<u64>(&polled, "polls") > number::<u64>(&slept, "polls"), "{polled:?} {slept:?}");
     // Two directions of 500 frames: each is slept for, or came with another.
     assert!((100..4_000).contains(&number::<u64>(&slept, "sleeps")), "{slept:?}");
     assert!(number::<u64>(&adapted, "polls") > number::<u64>(&slept, "polls"), "{adapted:?}");
