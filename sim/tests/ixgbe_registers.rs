@@ -210,7 +210,11 @@ fn queues_go_up_and_down_with_a_handshake() {
     card.settle();
     assert_eq!(card.r(0xD028), 1 << 25);
     card.faults(|faults| faults.queue_enable_stuck = true);
-    assert_eq!(card.r(0xD028), 0);
+    assert_eq!(card.r(0xD028), 1 << 25, "a queue that is on stays on");
+    card.ring(0xD040, 64);
+    card.w(0xD068, 1 << 25);
+    card.settle();
+    assert_eq!(card.r(0xD068), 0, "and no other comes on");
 }
 
 #[test]

@@ -35,7 +35,9 @@ fn main() -> ExitCode {
             (Ok(from), Ok(count)) => send(from, address, count),
             _ => Err(Error::other("FROM or COUNT is not a number")),
         },
-        _ => Err(Error::other("usage: udp-echo serve ADDRESS:PORT | ask ADDRESS:PORT COUNT | segments ADDRESS:PORT COUNT SIZE | send FROM ADDRESS:PORT COUNT")),
+        _ => Err(Error::other(
+            "usage: udp-echo serve ADDRESS:PORT | ask ADDRESS:PORT COUNT | segments ADDRESS:PORT COUNT SIZE | send FROM ADDRESS:PORT COUNT",
+        )),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

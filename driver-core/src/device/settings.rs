@@ -32,6 +32,8 @@ pub struct Settings {
     interrupts: bool,
     moderation: Moderation,
     flow_control: FlowControl,
+    /// As it was at the start, when it was decided which queues drop.
+    first_flow_control: FlowControl,
     recovery: Recovery,
     /// Interrupt vectors that the function has.
     available_vectors: u16,
@@ -47,6 +49,7 @@ impl Settings {
     /// What `config` asks for, of a device that starts with its permanent address and without further ones. Where no MTU was asked for it is the
     /// standard's 1500 bytes, or the device's where that is smaller.
     pub fn new(config: &Config, info: &DeviceInfo) -> Self {
+        let flow_control = if info.caps.contains(Caps::FLOW_CONTROL) { config.wanted_flow_control() } else { FlowControl::empty() };
         Self {
             mac: info.permanent_mac,
             mtu: config.mtu_bytes().unwrap_or(STANDARD_MTU.min(info.max_mtu)),
@@ -58,7 +61,8 @@ impl Settings {
             software: config.wanted_software(),
             interrupts: config.wants_interrupts(),
             moderation: config.wanted_moderation(),
-            flow_control: if info.caps.contains(Caps::FLOW_CONTROL) { config.wanted_flow_control() } else { FlowControl::empty() },
+            flow_control,
+            first_flow_control: flow_control,
             recovery: if info.caps.contains(Caps::RECOVERY) { config.wanted_recovery() } else { Recovery::Off },
             available_vectors: u16::MAX,
             unicast: Vec::new(),
@@ -124,7 +128,7 @@ impl Settings {
     }
     /// Whether receive queue `queue` drops frames for which it has no buffers, from its start on.
     pub fn drops(&self, queue: u16) -> bool {
-        self.rx.when_full(queue).drops(self.rx.queue_count(), self.flow_control)
+        self.rx.when_full(queue).drops(self.rx.queue_count(), self.first_flow_control)
     }
     /// How far apart a queue's interrupts are at least.
     pub fn moderation(&self) -> Moderation {
