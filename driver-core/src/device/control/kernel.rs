@@ -107,7 +107,7 @@ pub trait ControlKernel: Send + 'static {
     /// # Errors
     /// Where there are too many.
     fn set_multicast(&mut self, addresses: &[MacAddr]) -> Result<(), ErrorKind>;
-    /// Spreads flows so over the receive queues: the table is the device's whole, the types are such that it has. Called where [`Caps::RSS`] is in use alone.
+    /// Spreads flows so over the receive queues: the table is the device's whole, the types are such that it has. Called where [`Caps::RSS`](crate::device::Caps::RSS) is in use alone.
     ///
     /// # Errors
     /// Where the device cannot.
@@ -115,7 +115,7 @@ pub trait ControlKernel: Send + 'static {
         Err(NO_RSS)
     }
 
-    /// Sets which pause frames are obeyed and sent. Called where [`Caps::FLOW_CONTROL`] is offered alone.
+    /// Sets which pause frames are obeyed and sent. Called where [`Caps::FLOW_CONTROL`](crate::device::Caps::FLOW_CONTROL) is offered alone.
     ///
     /// # Errors
     /// Where the device cannot.
