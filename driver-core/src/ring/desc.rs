@@ -132,12 +132,12 @@ impl DescRing {
 /// `at` points to a descriptor of a live ring.
 #[inline(always)]
 pub(crate) unsafe fn load(at: NonNull<Pair>) -> Pair {
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
     // SAFETY: the caller's; descriptors are 16-byte aligned: see `DescRing::in_part`.
     unsafe {
         at.read_volatile()
     }
-    #[cfg(not(target_arch = "x86_64"))]
+    #[cfg(not(all(target_arch = "x86_64", target_feature = "sse2")))]
     // SAFETY: the caller's; both words are 8-byte aligned.
     unsafe {
         let words = at.cast::<u64>();
@@ -153,12 +153,12 @@ pub(crate) unsafe fn load(at: NonNull<Pair>) -> Pair {
 /// `at` points to a descriptor of a live ring.
 #[inline(always)]
 pub(crate) unsafe fn store(at: NonNull<Pair>, value: Pair) {
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
     // SAFETY: the caller's; descriptors are 16-byte aligned: see `DescRing::in_part`.
     unsafe {
         at.write_volatile(value);
     }
-    #[cfg(not(target_arch = "x86_64"))]
+    #[cfg(not(all(target_arch = "x86_64", target_feature = "sse2")))]
     // SAFETY: the caller's; both words are 8-byte aligned.
     unsafe {
         let words = at.cast::<u64>();

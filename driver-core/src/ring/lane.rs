@@ -1,16 +1,16 @@
 //! Two 64-bit words at a time: a descriptor, or half a [`Frame`](crate::buf::frame::Frame).
 //!
-//! On x86-64 a [`Pair`] is an SSE2 register, elsewhere two integers. The two are twins: the tests compare them.
+//! On x86-64 with SSE2, which all but programs without an operating system may use, a [`Pair`] is an SSE2 register, elsewhere two integers. The two are twins: the tests compare them.
 
 /// Two 64-bit words, low address first.
 #[derive(Clone, Copy)]
 #[repr(transparent)]
 pub struct Pair(imp::Repr);
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
 use simd as imp;
 
-#[cfg(not(target_arch = "x86_64"))]
+#[cfg(not(all(target_arch = "x86_64", target_feature = "sse2")))]
 use scalar as imp;
 
 impl core::fmt::Debug for Pair {
@@ -97,7 +97,7 @@ impl Pair {
     }
 }
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
 impl Pair {
     /// The register.
     #[inline(always)]
@@ -156,7 +156,7 @@ impl LengthLanes {
     }
 }
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
 mod simd {
     use core::arch::x86_64 as x86;
 
@@ -165,7 +165,7 @@ mod simd {
     /// Calls register-only intrinsics of SSE2.
     macro_rules! sse2 {
         ($call:expr) => {
-            // SAFETY: SSE2 is part of the x86-64 baseline, and no pointer is involved.
+            // SAFETY: this is compiled where SSE2 may be used, and no pointer is involved.
             unsafe { $call }
         };
     }
@@ -252,7 +252,7 @@ mod simd {
 }
 
 /// The twin without SIMD.
-#[cfg(any(test, not(target_arch = "x86_64")))]
+#[cfg(any(test, not(all(target_arch = "x86_64", target_feature = "sse2"))))]
 mod scalar {
     /// As wide and as aligned as the SIMD register.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,7 +2,6 @@
 //!
 //! Two twins, by two words and, where the target has AVX2, by four; the tests compare them.
 
-use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 
 use crate::buf::memory::RawBuf;
@@ -94,7 +93,7 @@ impl Eight {
     ///
     /// # Safety
     /// As for [`Eight::exchange`]; the processor has AVX2.
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
     #[cfg_attr(not(target_feature = "avx2"), allow(dead_code, reason = "its twin's judge in tests"))]
     #[inline]
     #[target_feature(enable = "avx2")]
@@ -104,7 +103,7 @@ impl Eight {
         let both = |pair: x86::__m256i| (Pair::of(x86::_mm256_castsi256_si128(pair)), Pair::of(x86::_mm256_extracti128_si256::<1>(pair)));
         let delta = x86::_mm256_broadcastsi128_si256(delta.repr());
         let mask = x86::_mm_movemask_epi8(x86::_mm_cvtsi64_si128(goes.cast_signed())) as usize;
-        let mut sorted = [const { MaybeUninit::<u64>::uninit() }; BLOCK];
+        let mut sorted = [const { core::mem::MaybeUninit::<u64>::uninit() }; BLOCK];
         let mut at = 0;
         for half in 0..2 {
             let bits = mask >> (4 * half) & 15;
@@ -145,20 +144,20 @@ impl Eight {
 }
 
 /// Four 64-bit words by the numbers of their halves.
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
 #[derive(Clone, Copy)]
 #[repr(align(32))]
 struct Order([i32; 8]);
 
 /// For each choice of four words those that are chosen, in order, from the first place on.
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
 static GATHER: [Order; 16] = orders(true);
 
 /// For each choice of four words the first ones in the places of those that are chosen, in order.
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
 static SPREAD: [Order; 16] = orders(false);
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
 const fn orders(gathers: bool) -> [Order; 16] {
     let mut all = [Order([0; 8]); 16];
     let mut bits = 0;
