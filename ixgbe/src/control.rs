@@ -198,9 +198,10 @@ impl<F: PciFunction> ControlKernel for Manage<F> {
         Ok(silence)
     }
 
+    /// As it was started, whether it drops included: what was set since does not change that.
     fn start_rx(&mut self, queue: u16, settings: &Settings) -> Result<(), ErrorKind> {
         let Some(setup) = self.rx.get(usize::from(queue)) else { return Ok(()) };
-        self.card.join_rx(queue, &RxSetup { drop: settings.drops(queue), ..*setup })?;
+        self.card.join_rx(queue, setup)?;
         self.wake(settings.vectors().and_then(|plan| plan.rx(queue)));
         Ok(())
     }

@@ -32,8 +32,6 @@ pub struct Settings {
     interrupts: bool,
     moderation: Moderation,
     flow_control: FlowControl,
-    /// As it was at the start, when it was decided which queues drop.
-    first_flow_control: FlowControl,
     recovery: Recovery,
     /// Interrupt vectors that the function has.
     available_vectors: u16,
@@ -62,7 +60,6 @@ impl Settings {
             interrupts: config.wants_interrupts(),
             moderation: config.wanted_moderation(),
             flow_control,
-            first_flow_control: flow_control,
             recovery: if info.caps.contains(Caps::RECOVERY) { config.wanted_recovery() } else { Recovery::Off },
             available_vectors: u16::MAX,
             unicast: Vec::new(),
@@ -126,9 +123,9 @@ impl Settings {
     pub fn flow_control(&self) -> FlowControl {
         self.flow_control
     }
-    /// Whether receive queue `queue` drops frames for which it has no buffers, from its start on.
+    /// Whether receive queue `queue`, started as the device is set now, drops frames for which it has no buffers.
     pub fn drops(&self, queue: u16) -> bool {
-        self.rx.when_full(queue).drops(self.rx.queue_count(), self.first_flow_control)
+        self.rx.when_full(queue).drops(self.rx.queue_count(), self.flow_control)
     }
     /// How far apart a queue's interrupts are at least.
     pub fn moderation(&self) -> Moderation {

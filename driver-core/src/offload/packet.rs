@@ -11,7 +11,7 @@ pub(super) const IPV6: u16 = 0x86dd;
 const VLAN: u16 = 0x8100;
 const SERVICE_VLAN: u16 = 0x88a8;
 /// VLAN tags that are looked behind.
-pub(super) const MAX_TAGS: usize = 2;
+const MAX_TAGS: usize = 2;
 /// Extension headers that are looked behind.
 pub(super) const MAX_EXTENSIONS: usize = 8;
 
@@ -63,11 +63,6 @@ pub(super) struct Transport {
     pub(super) place: usize,
 }
 
-/// Whether an EtherType is that of a VLAN tag.
-pub(super) const fn is_tag(kind: u16) -> bool {
-    matches!(kind, VLAN | SERVICE_VLAN)
-}
-
 /// `N` bytes at `at`.
 pub(super) fn bytes<const N: usize>(frame: &Frame, at: usize) -> Result<[u8; N], OffloadError> {
     let mut bytes = [0; N];
@@ -76,7 +71,7 @@ pub(super) fn bytes<const N: usize>(frame: &Frame, at: usize) -> Result<[u8; N],
 }
 
 /// The EtherType behind the VLAN tags, and where what it names begins.
-fn network(frame: &Frame) -> Result<(u16, usize), OffloadError> {
+pub(super) fn network(frame: &Frame) -> Result<(u16, usize), OffloadError> {
     let mut at = HEADER_BYTES;
     for _ in 0..=MAX_TAGS {
         match u16::from_be_bytes(bytes(frame, at - 2).map_err(|_| OffloadError::NotIp)?) {

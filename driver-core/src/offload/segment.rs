@@ -6,9 +6,8 @@ use core::fmt;
 use crate::buf::frame::Frame;
 use crate::buf::meta::{Checksum, Segmentation, SegmentationKind};
 use crate::buf::pool::BufPool;
-use crate::ether::{HEADER_BYTES, VLAN_TAG_BYTES};
 use crate::offload::checksum::{fill_ipv4, fill_transport};
-use crate::offload::packet::{DESTINATION, HOP_BY_HOP, IPV4, IPV4_CHECKSUM, IPV6, MAX_EXTENSIONS, MAX_TAGS, ROUTING, TCP, UDP, is_tag};
+use crate::offload::packet::{DESTINATION, HOP_BY_HOP, IPV4, IPV4_CHECKSUM, IPV6, MAX_EXTENSIONS, ROUTING, TCP, UDP, network};
 use crate::offload::sum::{Sum, pieces};
 
 /// TCP's flags that the first of several segments keeps alone, and those of the last.
@@ -93,7 +92,7 @@ impl Headers {
     /// # Errors
     /// [`SegmentationError`]
     pub fn of(frame: &Frame, cut: Segmentation) -> Result<Self, SegmentationError> {
-        let (mac_bytes, ip_bytes, l4_bytes, is_ipv6, is_tcp) = find(frame.data()).ok_or(SegmentationError::Headers(cut.kind))?;
+        let (mac_bytes, ip_bytes, l4_bytes, is_ipv6, is_tcp) = find(frame).ok_or(SegmentationError::Headers(cut.kind))?;
         let is_kind = match cut.kind {
             SegmentationKind::Tcp4 => is_tcp && !is_ipv6,
             SegmentationKind::Tcp6 => is_tcp && is_ipv6,
@@ -195,16 +194,11 @@ fn put<const N: usize>(data: &mut [u8], at: usize, bytes: [u8; N]) {
 }
 
 /// The bytes of Ethernet's, IP's and the transport's headers, and whether these are IPv6 and TCP; `None` where they are none that can be cut.
-fn find(data: &[u8]) -> Option<(usize, usize, usize, bool, bool)> {
-    let byte = |at: usize| data.get(at).copied();
-    let kind = |at: usize| Some(u16::from_be_bytes([byte(at - 2)?, byte(at - 1)?]));
-    let mut ip = HEADER_BYTES;
-    for _ in 0..MAX_TAGS {
-        if is_tag(kind(ip)?) {
-            ip += VLAN_TAG_BYTES;
-        }
-    }
-    let (protocol, l4, is_ipv6) = match (kind(ip)?, byte(ip)? >> 4) {
+fn find(frame: &Frame) -> Option<(usize, usize, usize, bool, bool)> {
+    // Of the first buffer, where all headers are.
+    let byte = |at: usize| frame.data().get(at).copied();
+    let (kind, ip) = network(frame).ok()?;
+    let (protocol, l4, is_ipv6) = match (kind, byte(ip)? >> 4) {
         (IPV4, 4) => {
             let is_fragment = u16::from_be_bytes([byte(ip + 6)?, byte(ip + 7)?]) & 0x3fff != 0;
             let len = usize::from(byte(ip)? & 0xf) * 4;

@@ -1,9 +1,10 @@
 //! Why a device cannot be started as it is asked to.
 
+use core::fmt;
+
 use crate::buf::pool::{PoolConfig, PoolError};
 use crate::device::rss::RssError;
 use crate::queue::gate::GateError;
-use core::fmt;
 
 /// A configuration that the device cannot be started with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
