@@ -8,6 +8,8 @@ use driver_core::host::DmaDomain;
 use driver_core::offload::Work;
 use driver_core::ring::REPORT_EVERY;
 
+use crate::whole;
+
 /// Queues of each direction. The card has 128 of each; without DCB and virtualisation 64 transmit queues are in use (QUEUES-64). How many receive queues RSS
 /// reaches of them says [`DeviceInfo::rss`](driver_core::device::DeviceInfo::rss).
 pub const MAX_QUEUES: u16 = 64;
@@ -38,9 +40,11 @@ pub(crate) const DRIVEN: Caps = Caps::RX_CHECKSUM
     .union(Caps::RECOVERY)
     .union(Caps::VLAN_FILTERS)
     .union(Caps::FLOW_STEERING)
+    .union(Caps::RX_COALESCING)
+    .union(Caps::HEADER_SPLIT)
     .union(Caps::TX_COUNT);
 /// What the card can do beside it.
-pub(crate) const NOT_DRIVEN: Caps = Caps::RX_COALESCING.union(Caps::SR_IOV);
+pub(crate) const NOT_DRIVEN: Caps = Caps::SR_IOV;
 /// Buffers of a pool of the device's own beside those that the queues hold: for batches and for frames in the application's hands.
 const SPARE_BUFFERS: u32 = 1024;
 /// SRRCTL.BSIZEPACKET counts KB, from 1 to 16.
@@ -82,6 +86,8 @@ pub(crate) fn used_caps(settings: &Settings) -> Caps {
         caps.set(cap, settings.offloads().contains(switch));
     }
     caps.set(Caps::RX_VLAN_STRIP, settings.strips_vlan());
+    caps.set(Caps::RX_COALESCING, settings.coalesces());
+    caps.set(Caps::HEADER_SPLIT, settings.splits_headers());
     caps.set(Caps::RSS, settings.rx().queue_count() > 1);
     caps.set(Caps::FLOW_CONTROL, !settings.flow_control().is_empty());
     caps.set(Caps::INTERRUPTS, settings.vectors().is_some());
@@ -102,14 +108,23 @@ pub(crate) fn card_work(settings: &Settings) -> Work {
 /// [`REPORT_EVERY`] frames whose report was not asked for yet.
 pub(crate) fn min_buffers(settings: &Settings) -> u32 {
     let (rx, tx) = (settings.rx(), settings.tx());
-    let received = u32::from(rx.queue_count()).saturating_mul(rx.ring_len().saturating_add(CHUNK as u32));
+    let more = if settings.coalesces() {
+        whole::HELD
+    } else if settings.splits_headers() {
+        rx.ring_len()
+    } else {
+        0
+    };
+    let received = u32::from(rx.queue_count()).saturating_mul(rx.ring_len().saturating_add(CHUNK as u32).saturating_add(more));
     received.saturating_add(u32::from(tx.queue_count()) * REPORT_EVERY)
 }
 
 /// The fewest bytes that a pool's buffers must have, in the card's steps: a whole frame's where it is not to be spread over several.
 fn min_buffer_bytes(settings: &Settings) -> u32 {
     let spreads = settings.offloads().contains(Offloads::RX_SCATTER);
-    if spreads { 1024 } else { (rx_limits(settings.mtu()).longest(true) as u32).next_multiple_of(1024) }
+    // 7.11.1: a queue that puts segments together has no buffers below 2 KiB.
+    let least = if settings.coalesces() { 2048 } else { 1024 };
+    if spreads { least } else { (rx_limits(settings.mtu()).longest(true) as u32).next_multiple_of(1024).max(least) }
 }
 
 /// A pool for a device that was given none: buffers of the usual size, or of a frame's where a frame must lie in one.

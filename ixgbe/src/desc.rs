@@ -31,6 +31,12 @@ pub mod rx {
     pub const RSS_HASH: u64 = !0 << 32;
     /// Word 0, HDR_LEN: how many bytes went to a header buffer, which this driver never gives.
     pub const HDR_LEN: u64 = 0x3ff << 21;
+    /// Word 0, SPH: the card found headers.
+    pub const SPH: u64 = 1 << 31;
+    /// Where word 1 has the next descriptor of a large receive, in one that is not its last (NEXTP).
+    pub const NEXTP_SHIFT: u32 = 4;
+    /// Word 1, HBO: the headers are longer than their buffer.
+    pub const HBO: u64 = 1 << 23;
     /// Descriptor done.
     pub const DD: u64 = 1 << 0;
     /// End of packet: the frame's last descriptor.

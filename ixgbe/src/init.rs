@@ -42,7 +42,7 @@ impl<B: Bar> Card<B> {
         RXCTRL.modify(bar, |v| v - Rxctrl::RXEN);
         // RXCSUM: PCSD puts the hash into the write-back; the checksum status comes in any case (CHECKSUM-STATUS).
         RXCSUM.modify(bar, |v| v | Rxcsum::PCSD);
-        RFCTL.modify(bar, |v| v | Rfctl::RSC_DIS);
+        self.init_whole(settings)?;
         // "RDRXCTL.CRCStrip and HLREG0.RXCRCSTRP must be set to the same value. At the same time the RDRXCTL.RSCFRSTSIZE should be set to 0x0 as
         // opposed to its hardware default." RSC-BITS: the table of RDRXCTL asks for the other two.
         RDRXCTL.modify(bar, |v| (v - Rdrxctl::RSCFRSTSIZE) | Rdrxctl::CRCSTRIP | Rdrxctl::RSCACKC | Rdrxctl::FCOE_WRFIX);

@@ -92,7 +92,7 @@ pub(crate) fn fire(bar: &impl Bar, vector: u16) {
     }
 }
 
-fn set_interval(bar: &impl Bar, vector: u16, interval_us: u32) -> Result<(), NoSuchRegister> {
+pub(crate) fn set_interval(bar: &impl Bar, vector: u16, interval_us: u32) -> Result<(), NoSuchRegister> {
     let interval = interval_us.min(MAX_MODERATION_US).div_ceil(ITR_UNIT_US) << ITR_SHIFT;
     let eitr = match vector.checked_sub(24) {
         Some(behind) => EITR_FROM_24.at(behind.into()),

@@ -93,6 +93,7 @@ mod silence;
 pub mod start;
 mod stats;
 pub mod tx;
+mod whole;
 
 pub use control::Control;
 pub use driver_core::device::{ConfigError, Error, ErrorKind};

@@ -9,6 +9,7 @@ use driver_core::ring::DESC_BYTES;
 use crate::card::Card;
 use crate::config::MAX_RING;
 use crate::regs::*;
+use crate::whole::Manner;
 
 /// NO-LIMITS: how long a queue may take to turn on or off. The drivers in the field wait 10 ms.
 const ENABLE_US: u64 = 100_000;
@@ -55,6 +56,8 @@ pub(crate) struct RxSetup {
     pub(crate) drop: bool,
     /// Take VLAN tags out of frames (7.4.1).
     pub(crate) strip: bool,
+    /// What it does with frames.
+    pub(crate) manner: Manner,
 }
 
 impl<B: Bar> Card<B> {
@@ -70,11 +73,11 @@ impl<B: Bar> Card<B> {
         RDH.at(queue)?.write(bar, 0);
         RDT.at(queue)?.write(bar, 0);
         // "Program SRRCTL associated with this queue according to the size of the buffers and the required header control"
-        let mut srrctl = Srrctl::DESCTYPE_ADVANCED_ONE_BUFFER | Srrctl::from_bits_retain(setup.buffer_kb & Srrctl::BSIZEPACKET.bits());
+        let mut srrctl = setup.manner.srrctl() | Srrctl::from_bits_retain(setup.buffer_kb & Srrctl::BSIZEPACKET.bits());
         srrctl.set(Srrctl::DROP_EN, setup.drop);
         SRRCTL.at(queue)?.write(bar, srrctl);
         // "Program RSC mode for the queue via the RSCCTL register"
-        RSCCTL.at(queue)?.write(bar, Rscctl::empty());
+        RSCCTL.at(queue)?.write(bar, setup.manner.rscctl(setup.buffer_kb));
         // "clear bit 12 of the DCA_RXCTRL[n] register"; IN-ORDER: no relaxed ordering, since the done bit vouches for the frame's bytes.
         let unwanted = DcaRxctrl::RESERVED_12 | DcaRxctrl::DATA_WRITE_RO_EN | DcaRxctrl::HEAD_WRITE_RO_EN;
         DCA_RXCTRL.at(queue)?.modify(bar, |v| v - unwanted);

@@ -216,6 +216,8 @@ pub const GPIE: Reg<Gpie, Rw> = Reg::new(0x0_0898, "GPIE", "8.2.3.5.18");
 pub const EITR_CNT_WDIS: u32 = 1 << 31;
 /// IVAR: the entry is valid.
 pub const IVAR_VALID: u32 = 1 << 7;
+/// Queues' causes in EICR: as many an entry of [`IVAR`] may name without MSI-X (8.2.3.5.1).
+pub const QUEUE_CAUSES: u32 = 16;
 
 reg_flags! {
     /// Interrupt causes, as [`EICR`], [`EIMS`] and their kin have them. Bits 0 to 15 belong to the queues.

@@ -4,11 +4,11 @@ use alloc::sync::Arc;
 use core::fmt;
 
 use driver_core::barrier;
-use driver_core::buf::Batch;
+use driver_core::buf::{Batch, Frame, Segmentation};
 use driver_core::host::{Bar, Clock, Doorbell};
 use driver_core::queue::core::{NotTaken, Piece, RxCore, RxKernel, Silence, Stop, Taken};
 use driver_core::queue::{QueueFault, RxHooked};
-use driver_core::ring::{BLOCK, RxRing, RxTakeError};
+use driver_core::ring::{BLOCK, RxRing, RxTakeError, WholeError, WholeLimits};
 
 use crate::desc::rx as bits;
 use crate::irq::{Paced, RxVector};
@@ -36,8 +36,12 @@ pub struct Receive<B: Bar> {
     counting: Arc<Counting<B>>,
     /// How often the queue finds nothing until it looks whether the card's counters are to be read.
     idle_looks: u32,
+    /// How large a frame may be that the ring puts together.
+    limits: WholeLimits,
 }
 
+const TOO_LONG: QueueFault = QueueFault::Protocol("the device reports a frame longer, or in more pieces, than MAXFRS, or RSCCTL, lets through");
+const NEXT: QueueFault = QueueFault::Protocol("the device goes on with a large receive in a descriptor where none of it can be (NEXTP)");
 /// A queue that is polled without a pause finds nothing so often in less than a millisecond, and one that is polled ten times a second in 25 s.
 const IDLE_LOOKS: u32 = 250;
 
@@ -54,9 +58,23 @@ impl<B: Bar> Receive<B> {
         hidden: u64,
         counting: Arc<Counting<B>>,
         paced: Paced,
+        limits: WholeLimits,
     ) -> Self {
         let vector = RxVector::new(vector);
-        Self { ring, tail, bar, clock, index, vector, paced, hidden, counting, idle_looks: IDLE_LOOKS }
+        Self { ring, tail, bar, clock, index, vector, paced, hidden, counting, idle_looks: IDLE_LOOKS, limits }
+    }
+
+    #[inline(always)]
+    fn found_nothing(&mut self) {
+        self.idle_looks -= 1;
+        if self.idle_looks == 0 {
+            self.look_at_counters();
+        }
+    }
+
+    #[cold]
+    fn too_many_bytes(&self, len_bytes: u32) -> QueueFault {
+        QueueFault::Length { slot: self.ring.next(), len_bytes, max_bytes: self.ring.pool().data_bytes() }
     }
 
     /// The queue found nothing, and has time: without a control handle that is looked at, nobody else reads the card's counters before they are full.
@@ -78,7 +96,7 @@ impl<B: Bar> RxKernel for Receive<B> {
     /// 7.1.6.2: all but the length and DD is valid in the descriptor with EOP.
     const LAST_SAYS: bool = true;
     const ALWAYS_RINGS: bool = true;
-    const TOO_LONG: Option<QueueFault> = Some(QueueFault::Protocol("the device reports a frame longer, or in more pieces, than MAXFRS lets through"));
+    const TOO_LONG: Option<QueueFault> = Some(TOO_LONG);
 
     fn capacity(&self) -> u32 {
         self.ring.len()
@@ -130,6 +148,33 @@ impl<B: Bar> RxKernel for Receive<B> {
     #[inline]
     fn take_chain(&mut self, batch: &mut Batch, max_segments: usize, max_bytes: usize) -> Option<usize> {
         self.ring.take_chain(batch, max_segments, max_bytes, bits::ERRORS, self.hidden)
+    }
+
+    #[inline(always)]
+    fn is_apart(&self) -> bool {
+        self.ring.is_apart()
+    }
+
+    fn take_whole(&mut self, batch: &mut Batch) -> Result<Option<Frame>, NotTaken> {
+        match self.ring.take_whole(batch, bits::ERRORS, self.hidden, self.limits) {
+            Ok(mut frame) => {
+                if let Some(frame) = &mut frame
+                    && let Some(segments) = frame.coalesced()
+                {
+                    frame.set_segmentation(Segmentation::of_coalesced(frame, segments));
+                }
+                Ok(frame)
+            }
+            Err(WholeError::Take(RxTakeError::NotDone)) => {
+                self.found_nothing();
+                Err(NotTaken::NotDone)
+            }
+            Err(WholeError::Take(RxTakeError::NoBuffer)) => Err(NotTaken::NoBuffer),
+            Err(WholeError::Take(RxTakeError::Bad)) => Err(NotTaken::Bad),
+            Err(WholeError::Take(RxTakeError::Length { len_bytes })) => Err(NotTaken::Fault(self.too_many_bytes(len_bytes))),
+            Err(WholeError::TooLong) => Err(NotTaken::Fault(TOO_LONG)),
+            Err(WholeError::Next { .. }) => Err(NotTaken::Fault(NEXT)),
+        }
     }
 
     fn take_unusual(&mut self, batch: &mut Batch) -> Result<Piece, NotTaken> {

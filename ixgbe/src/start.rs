@@ -31,6 +31,7 @@ use crate::rx::{Receive, Rx};
 use crate::silence::silence;
 use crate::stats::Counting;
 use crate::tx::{Transmit, Tx};
+use crate::whole::Manner;
 
 /// What [`Ixgbe::start`] gives.
 pub type Started<F> = driver_core::device::Started<Ixgbe<F>>;
@@ -279,21 +280,25 @@ impl<B: Bar> Queues<B> {
         // The card sets VP for every tagged frame, also where the tag is still in it (VP-UNSTRIPPED).
         let hidden = verdicts | if settings.strips_vlan() { 0 } else { rx::VP | rx::VLAN_TAG };
         let len = settings.rx().ring_len();
-        let ring = RxRing::in_part(memory.take(DescRing::part_bytes(len), RING_ALIGN_BYTES)?, &self.pool, len, index, rx_rules(verdicts))?;
+        let manner = Manner::of(settings);
+        let mut ring = RxRing::in_part(memory.take(DescRing::part_bytes(len), RING_ALIGN_BYTES)?, &self.pool, len, index, rx_rules(verdicts))?;
+        manner.prepare(&mut ring)?;
+        let buffer_kb = buffer_kb(self.pool.data_bytes())?;
         self.rx_setup.push(RxSetup {
             ring: RingAt { iova: ring.iova(), len: ring.len() },
             tail: ring.tail(),
-            buffer_kb: buffer_kb(self.pool.data_bytes())?,
+            buffer_kb,
             // DROP
             drop: settings.drops(index),
             strip: settings.strips_vlan(),
+            manner,
         });
         let tail = card.bar.doorbell(RDT.at(index.into())?.offset())?;
-        let max_frame_bytes = rx_limits(settings.mtu()).longest(true);
-        let limits = RxLimits { max_frame_bytes, max_pieces: max_frame_bytes / self.pool.data_bytes() as usize + 1 };
+        let whole = manner.limits(rx_limits(settings.mtu()).longest(true), buffer_kb);
+        let limits = RxLimits { max_frame_bytes: whole.max_bytes, max_pieces: whole.max_segments };
         let vector = self.plan.and_then(|plan| plan.rx(index));
         let paced = Paced::new(self.intervals.clone(), len);
-        let kernel = Receive::new(ring, tail, card.bar.clone(), card.clock.clone(), index, vector, hidden, self.counting.clone(), paced);
+        let kernel = Receive::new(ring, tail, card.bar.clone(), card.clock.clone(), index, vector, hidden, self.counting.clone(), paced, whole);
         self.rx.push(Rx::new(kernel, self.shared.rx_seat(), index, limits));
         Ok(())
     }

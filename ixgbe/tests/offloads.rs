@@ -73,7 +73,7 @@ fn what_is_in_use_is_told() {
     let card = Card::new();
     let opened = card.open().unwrap();
     let switched = Caps::RX_CHECKSUM | Caps::TX_CHECKSUM | Caps::TX_VLAN_INSERT | Caps::TX_SEGMENTATION | Caps::RX_SCATTER;
-    let asked_for = Caps::FLOW_CONTROL | Caps::RX_VLAN_STRIP;
+    let asked_for = Caps::FLOW_CONTROL | Caps::RX_VLAN_STRIP | Caps::RX_COALESCING | Caps::HEADER_SPLIT;
     let driven = asked_for
         | switched
         | Caps::TX_GATHER
@@ -91,8 +91,11 @@ fn what_is_in_use_is_told() {
     assert_eq!(started.control.info().unused_caps() & driven, asked_for | switched | Caps::RSS | Caps::INTERRUPTS);
     assert_eq!(started.control.info().software_caps(), Caps::SOFTWARE, "what the card is not to do, software does");
     drop(started);
-    let started = card.start(&Config::new().rx_queues(2).interrupts(true).flow_control(FlowControl::OBEY).rx_vlan_strip(true));
-    assert_eq!(started.control.info().used_caps, driven);
+    let config = || Config::new().rx_queues(2).interrupts(true).flow_control(FlowControl::OBEY).rx_vlan_strip(true);
+    // Of these two a queue does one.
+    for (config, without) in [(config().rx_coalescing(true), Caps::HEADER_SPLIT), (config().header_split(true), Caps::RX_COALESCING)] {
+        assert_eq!(Card::new().start(&config).control.info().used_caps, driven - without);
+    }
 }
 
 #[test]

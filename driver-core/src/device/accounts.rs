@@ -21,6 +21,8 @@ pub struct Accounts {
     pub rx_filled: Option<u64>,
     /// Those that were handed up.
     pub rx_delivered: u64,
+    /// What the device put together into others of these: segments beyond the first of each frame.
+    pub rx_coalesced: u64,
     /// Those that a hook dropped or sent where they lay ([`PollWith`](crate::queue::PollWith)), and were not.
     pub rx_in_place: u64,
     /// Those that had an error, and were not.
@@ -54,7 +56,7 @@ impl Accounts {
             balanced(true, self.tx_taken + self.tx_cut, sent + self.tx_lost)?;
         }
         match self.rx_filled {
-            Some(filled) => balanced(false, filled, self.rx_delivered + self.rx_in_place + self.rx_errors + self.rx_lost),
+            Some(filled) => balanced(false, filled, self.rx_delivered + self.rx_coalesced + self.rx_in_place + self.rx_errors + self.rx_lost),
             None => Ok(()),
         }
     }
@@ -86,6 +88,7 @@ mod tests {
             tx_lost: 3,
             rx_filled: Some(9),
             rx_delivered: 4,
+            rx_coalesced: 0,
             rx_in_place: 1,
             rx_errors: 3,
             rx_lost: 1,
@@ -99,6 +102,7 @@ mod tests {
             "the device put 9 frames into memory, and 10 were handed up, settled by a hook, bad or given up"
         );
         assert_eq!(Accounts { tx_cut: 4, tx_sent: Some(11), ..good }.check(), Ok(()), "of some the device makes many");
+        assert_eq!(Accounts { rx_coalesced: 5, rx_filled: Some(14), ..good }.check(), Ok(()), "many it put into some");
         assert_eq!(Accounts { tx_lost: 2, is_final: false, ..good }.check(), Ok(()), "some may be pending");
         assert_eq!(Accounts { tx_sent: None, rx_filled: None, tx_lost: 2, rx_lost: 7, ..good }.check(), Ok(()), "nobody counts");
     }

@@ -13,6 +13,8 @@ bitflags! {
     /// | `TX_CHECKSUM`, `TX_VLAN_INSERT` in software | [`Config::software`](crate::device::config::Config::software) without it |
     /// | `RSS` | [`Config::rx_queues`](crate::device::config::Config::rx_queues): off with one, as it is unless more are asked for |
     /// | `RX_VLAN_STRIP` | [`Config::rx_vlan_strip`](crate::device::config::Config::rx_vlan_strip): off unless asked for |
+    /// | `RX_COALESCING` | [`Config::rx_coalescing`](crate::device::config::Config::rx_coalescing): off unless asked for |
+    /// | `HEADER_SPLIT` | [`Config::header_split`](crate::device::config::Config::header_split): off unless asked for |
     /// | `INTERRUPTS` | [`Config::interrupts`](crate::device::config::Config::interrupts): off unless asked for |
     /// | `FLOW_CONTROL` | [`Config::flow_control`](crate::device::config::Config::flow_control): off unless asked for |
     /// | `RECOVERY` | [`Config::recovery`](crate::device::config::Config::recovery): [`Recovery::Off`](crate::device::Recovery::Off) |
@@ -59,6 +61,8 @@ bitflags! {
         const TX_COUNT = 1 << 17;
         /// Its driver resets it where it fails, and sets it up as it was.
         const RECOVERY = 1 << 18;
+        /// It puts the headers of received frames into buffers of their own.
+        const HEADER_SPLIT = 1 << 19;
     }
 }
 

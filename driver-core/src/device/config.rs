@@ -46,6 +46,8 @@ pub struct Config {
     rss: RssConfig,
     offloads: Offloads,
     strips_vlan: bool,
+    coalesces: bool,
+    splits_headers: bool,
     software: Caps,
     pool: Option<BufPool>,
     interrupts: bool,
@@ -74,6 +76,8 @@ impl Config {
             rss: RssConfig::new(),
             offloads: Offloads::all(),
             strips_vlan: false,
+            coalesces: false,
+            splits_headers: false,
             software: Caps::SOFTWARE,
             pool: None,
             interrupts: false,
@@ -110,6 +114,22 @@ impl Config {
     /// that is sent on has its tag put back. Of a device that cannot, tags stay in the frames, and a warning says so.
     pub fn rx_vlan_strip(self, wanted: bool) -> Self {
         Self { strips_vlan: wanted, ..self }
+    }
+    /// Whether the device puts received segments of a TCP connection together into frames of up to 64 KiB (Linux: `large-receive-offload`); not unless asked for. Such
+    /// a frame says of how many segments it is ([`Frame::coalesced`](crate::buf::Frame::coalesced)) and how it would be cut again
+    /// ([`Frame::segmentation`](crate::buf::Frame::segmentation)), so that it can be sent on by a device that cuts. It comes up later than its first segment did:
+    /// as late as an interrupt would. Of a device that cannot, segments come one by one, and a warning says so.
+    ///
+    /// All frames of such a device take a longer way through the driver, for which segments that come together are to make up.
+    pub fn rx_coalescing(self, wanted: bool) -> Self {
+        Self { coalesces: wanted, ..self }
+    }
+    /// Whether the device puts the headers of received frames into buffers of their own, the first of each frame, which says how long they are
+    /// ([`Frame::split_header_bytes`](crate::buf::Frame::split_header_bytes)): so that payload begins where a buffer begins. Not unless asked for. Each descriptor has two
+    /// buffers then, and frames take a longer way through the driver. Of a device that cannot, or that puts segments together ([`Config::rx_coalescing`]), frames
+    /// come in one piece, and a warning says so.
+    pub fn header_split(self, wanted: bool) -> Self {
+        Self { splits_headers: wanted, ..self }
     }
     /// What transmit queues may do in software where the device does not, or is not to: of [`Caps::SOFTWARE`], which it is unless this is called. A frame
     /// that asks for what neither does is refused by name ([`Refusal::SwitchedOff`](crate::queue::Refusal::SwitchedOff)) and not touched: who counts on the
@@ -218,6 +238,14 @@ impl Config {
     /// See [`Config::rx_vlan_strip`].
     pub fn wants_rx_vlan_strip(&self) -> bool {
         self.strips_vlan
+    }
+    /// See [`Config::rx_coalescing`].
+    pub fn wants_rx_coalescing(&self) -> bool {
+        self.coalesces
+    }
+    /// See [`Config::header_split`].
+    pub fn wants_header_split(&self) -> bool {
+        self.splits_headers
     }
     /// See [`Config::software`].
     pub fn wanted_software(&self) -> Caps {

@@ -337,6 +337,7 @@ impl<K: ControlKernel> NetDevice for ControlCore<K> {
             tx_lost: tx.lost,
             rx_filled,
             rx_delivered: rx.packets,
+            rx_coalesced: rx.cut,
             rx_in_place: rx.in_place,
             rx_errors: rx.errors,
             rx_lost: rx.lost,

@@ -28,6 +28,8 @@ pub struct Settings {
     rss: RssConfig,
     offloads: Offloads,
     strips_vlan: bool,
+    coalesces: bool,
+    splits_headers: bool,
     software: Caps,
     interrupts: bool,
     moderation: Moderation,
@@ -47,6 +49,7 @@ impl Settings {
     /// What `config` asks for, of a device that starts with its permanent address and without further ones. Where no MTU was asked for it is the
     /// standard's 1500 bytes, or the device's where that is smaller.
     pub fn new(config: &Config, info: &DeviceInfo) -> Self {
+        let coalesces = config.wants_rx_coalescing() && info.caps.contains(Caps::RX_COALESCING);
         let flow_control = if info.caps.contains(Caps::FLOW_CONTROL) { config.wanted_flow_control() } else { FlowControl::empty() };
         Self {
             mac: info.permanent_mac,
@@ -56,6 +59,8 @@ impl Settings {
             rss: config.rss_config().on(&info.rss, config.rx_config().queue_count()),
             offloads: config.wanted_offloads(),
             strips_vlan: config.wants_rx_vlan_strip() && info.caps.contains(Caps::RX_VLAN_STRIP),
+            coalesces,
+            splits_headers: config.wants_header_split() && info.caps.contains(Caps::HEADER_SPLIT) && !coalesces,
             software: config.wanted_software(),
             interrupts: config.wants_interrupts(),
             moderation: config.wanted_moderation(),
@@ -102,6 +107,14 @@ impl Settings {
     /// Whether VLAN tags are taken out of received frames, which the device can.
     pub fn strips_vlan(&self) -> bool {
         self.strips_vlan
+    }
+    /// Whether received segments are put together, which the device can.
+    pub fn coalesces(&self) -> bool {
+        self.coalesces
+    }
+    /// Whether headers of received frames go to buffers of their own, which the device can.
+    pub fn splits_headers(&self) -> bool {
+        self.splits_headers
     }
     /// What transmit queues may do in software, in the words of devices.
     pub fn software(&self) -> Caps {

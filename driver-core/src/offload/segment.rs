@@ -86,6 +86,22 @@ pub struct Headers {
     pub payload_bytes: usize,
 }
 
+impl Segmentation {
+    /// How a frame would be cut again that a device put together from so many TCP segments; `None` where it does not begin with headers of TCP, or has fewer bytes
+    /// behind them than there were segments. All but the last count as equally long, which is as long as they were where none was short.
+    pub fn of_coalesced(frame: &Frame, segments: u16) -> Option<Self> {
+        let (mac_bytes, ip_bytes, l4_bytes, is_ipv6, is_tcp) = find(frame)?;
+        let header_bytes = mac_bytes + ip_bytes + l4_bytes;
+        let payload_bytes = frame.len().checked_sub(header_bytes)?;
+        if !is_tcp || segments == 0 || payload_bytes < usize::from(segments) {
+            return None;
+        }
+        let kind = if is_ipv6 { SegmentationKind::Tcp6 } else { SegmentationKind::Tcp4 };
+        let mss_bytes = payload_bytes.div_ceil(segments.into()).try_into().ok()?;
+        Some(Self { kind, mss_bytes, header_bytes: header_bytes.try_into().ok()? })
+    }
+}
+
 impl Headers {
     /// Of a frame that is to be cut by `cut`.
     ///

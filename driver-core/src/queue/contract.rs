@@ -344,6 +344,8 @@ pub struct RxCounters {
     pub doorbells: u64,
     /// Frames that lay in the ring when the device was reset.
     pub lost: u64,
+    /// Received segments that were put together into frames with others before them: so many more frames came over the wire (Linux: `hw_rsc_aggregated` counts those and the first).
+    pub coalesced: u64,
     /// What hooks did with frames, by verdict.
     pub hook: HookCounters,
 }

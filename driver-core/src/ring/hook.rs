@@ -218,7 +218,8 @@ impl<'a, H: Hook, O: Outlets<TxRing>> Judge<'a, H, O> {
         for _ in 0..budget {
             let words = rx.peek();
             if words.high() & rx.done == 0 {
-                return Some(Judged::All);
+                // Of a ring whose frames are apart the descriptors look so at all times.
+                return Some(if rx.is_apart() { Judged::Unusual } else { Judged::All });
             }
             if !rx.is_ordinary(words) {
                 return Some(Judged::Unusual);

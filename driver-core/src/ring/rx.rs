@@ -22,6 +22,10 @@ use crate::ring::memory::RingPart;
 use crate::ring::rules::{RX_LENGTH, RxRules};
 
 mod chain;
+mod whole;
+
+pub use whole::{LargeRules, SplitRules, WholeError, WholeLimits};
+use whole::{Manner, lent_high};
 
 /// Where the first word of a frame has the queue's number.
 const QUEUE_MASK: u64 = 0x3ff << QUEUE_SHIFT;
@@ -44,7 +48,10 @@ pub struct RxRing {
     pub(super) ordinary: u64,
     /// The bits that a frame in one buffer has: done and end.
     pub(super) whole: u64,
+    /// Where frames do not lie one behind the other, 0: other ways find no descriptor that is done.
     pub(super) done: u64,
+    /// There, the bit that says it.
+    pub(super) done_apart: u64,
     pub(super) end: u64,
     /// Those of `RxRules`, and every length that has a bit outside of the buffer's size.
     pub(super) unusual: u64,
@@ -57,6 +64,10 @@ pub struct RxRing {
     pub(super) queue: u64,
     /// IOVA minus pointer, of the pool.
     pub(super) delta: u64,
+    /// Where descriptors are not frames one behind the other; `ordinary` has [`NEVER`] then.
+    ///
+    /// What is in it the device may still write to, as to the slots' buffers: of frames that are not complete it corrects the headers.
+    manner: core::mem::ManuallyDrop<Option<Box<Manner>>>,
 }
 
 /// Why [`RxRing::take`] took nothing.
@@ -139,6 +150,7 @@ impl RxRing {
             ordinary: whole,
             whole,
             done: rules.done,
+            done_apart: 0,
             end: rules.end,
             unusual,
             tested: whole | unusual,
@@ -146,6 +158,7 @@ impl RxRing {
             kept: !(rules.dropped | QUEUE_MASK),
             queue: u64::from(queue & 0x3ff) << QUEUE_SHIFT,
             delta: pool.inner().delta,
+            manner: core::mem::ManuallyDrop::new(None),
         };
         ring.lend_all();
         Ok(ring)
@@ -195,11 +208,15 @@ impl RxRing {
     /// Whether the device is done with the next descriptor.
     #[inline(always)]
     pub fn is_ready(&self) -> bool {
-        self.peek().high() & self.done != 0
+        self.peek().high() & (self.done | self.done_apart) != 0
     }
 
-    /// How many whole frames the device is done with that were not taken, but for the rest of one that was taken in part.
+    /// How many whole frames the device is done with that were not taken, but for the rest of one that was taken in part. Where frames come up by
+    /// [`RxRing::take_whole`], those that were begun count as well, and a large receive as many as it has segments.
     pub fn ready_frames(&self) -> u32 {
+        if let Some(manner) = self.manner.as_deref() {
+            return self.ready_or_begun(manner);
+        }
         let (mask, len) = (self.desc.mask(), self.desc.len());
         let words = (0..len).map(|k| self.desc.load((self.next + k) & mask).high()).take_while(|word| word & self.done != 0);
         let ends: u32 = words.map(|word| u32::from(word & self.whole == self.whole)).sum();
@@ -209,7 +226,7 @@ impl RxRing {
     /// While `false`, no frame counts as ordinary: [`RxRing::take_plain`] and [`RxRing::take_blocks`] take nothing. For a driver that is
     /// in the middle of a frame of several descriptors.
     pub fn allow_ordinary(&mut self, allow: bool) {
-        self.ordinary = if allow { self.whole } else { self.whole | NEVER };
+        self.ordinary = if allow && self.manner.is_none() { self.whole } else { self.whole | NEVER };
     }
 
     /// Whether completion words are those of an ordinary whole frame.
@@ -390,6 +407,9 @@ impl RxRing {
     /// Gives the next descriptor's buffer back to the device as it is: its frame is not wanted.
     #[inline]
     pub fn skip(&mut self) {
+        if self.manner.is_some() {
+            return self.lend_next();
+        }
         // SAFETY: `next` is always below the number of slots.
         let same = unsafe { *self.slots.get_unchecked(self.next as usize) };
         self.rearm(same);
@@ -408,6 +428,7 @@ impl RxRing {
     /// # Safety
     /// As for [`RxRing::release`].
     pub unsafe fn rewind(&mut self) {
+        self.forget_begun();
         self.lend_all();
         self.next = 0;
         self.allow_ordinary(true);
@@ -415,8 +436,9 @@ impl RxRing {
 
     /// Writes every descriptor.
     fn lend_all(&mut self) {
-        for (index, buf) in (0..).zip(&self.slots) {
-            self.desc.store(index, Pair::new(buf.word().wrapping_add(self.delta), 0));
+        for (index, &buf) in (0..).zip(&self.slots) {
+            let high = lent_high(self.manner.as_deref(), index, self.delta);
+            self.desc.store(index, Pair::new(buf.word().wrapping_add(self.delta), high));
         }
     }
 
@@ -428,6 +450,7 @@ impl RxRing {
         // SAFETY: the slots' buffers are of this pool and the ring's; `self` is consumed, and `RxRing` has no `Drop` of its own.
         unsafe {
             memory::give_back(self.pool.as_ptr(), &self.slots);
+            self.release_manner();
             core::mem::ManuallyDrop::drop(&mut self.desc);
         }
     }

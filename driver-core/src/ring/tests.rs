@@ -6,6 +6,7 @@ mod pools;
 mod restart;
 mod safe;
 mod split;
+mod whole;
 
 use std::collections::VecDeque;
 use std::vec::Vec;

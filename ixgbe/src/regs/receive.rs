@@ -14,6 +14,8 @@ pub const VLNCTRL: Reg<Vlnctrl, Rw> = Reg::new(0x0_5088, "VLNCTRL", "8.2.3.7.2")
 pub const MCSTCTRL: Reg<Mcstctrl, Rw> = Reg::new(0x0_5090, "MCSTCTRL", "8.2.3.7.3");
 /// Receive checksum control.
 pub const RXCSUM: Reg<Rxcsum, Rw> = Reg::new(0x0_5000, "RXCSUM", "8.2.3.7.5");
+/// Which headers are told apart, by pool.
+pub const PSRTYPE: RegArray<Psrtype, Rw> = RegArray::new(0x0_ea00, 4, 64, "PSRTYPE", "8.2.3.7.4");
 /// Receive filter control.
 pub const RFCTL: Reg<Rfctl, Rw> = Reg::new(0x0_5008, "RFCTL", "8.2.3.7.6");
 /// The multicast hash table: 4096 bits.
@@ -173,6 +175,10 @@ reg_flags! {
         const BSIZEPACKET = 0x1f;
         /// Descriptor type, three bits.
         const DESCTYPE = 7 << 25;
+        /// The size of a header's buffer in units of 64 bytes, six bits.
+        const BSIZEHEADER = 0x3f << 8;
+        /// 010b: advanced, with the headers in a buffer of their own.
+        const DESCTYPE_HEADER_SPLIT = 2 << 25;
         /// 001b: advanced, one buffer.
         const DESCTYPE_ADVANCED_ONE_BUFFER = 1 << 25;
         /// Drop frames for which no descriptor is free.
@@ -206,6 +212,23 @@ reg_flags! {
     pub struct Rscctl {
         /// Coalesce on this queue.
         const RSCEN = 1 << 0;
+        /// How many descriptors a large receive may have: 1, 4, 8, 16.
+        const MAXDESC = 3 << 2;
+    }
+}
+reg_flags! {
+    /// Bits of [`PSRTYPE`]: behind which headers the payload begins, the innermost that is found of those that are set.
+    pub struct Psrtype {
+        /// TCP.
+        const TCPHDR = 1 << 4;
+        /// UDP.
+        const UDPHDR = 1 << 5;
+        /// IPv4.
+        const IPV4HDR = 1 << 8;
+        /// IPv6.
+        const IPV6HDR = 1 << 9;
+        /// Ethernet's, with a VLAN tag.
+        const L2HDR = 1 << 12;
     }
 }
 reg_flags! {

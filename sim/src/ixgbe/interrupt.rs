@@ -101,9 +101,9 @@ impl Interrupts {
         self.moderation.start(vector, now_us);
     }
 
-    /// Whether a vector's message would go out now, were there a cause.
-    pub(super) fn is_open(&self, vector: usize) -> bool {
-        !self.is_msix() || self.mask >> vector & 1 != 0
+    /// Whether a queue's cause would be told now: its vector's bit, or without MSI-X that of the cause itself.
+    pub(super) fn is_open(&self, receives: bool, queue: u32) -> bool {
+        self.cause_of(receives, queue).is_some_and(|cause| self.mask >> cause & 1 != 0)
     }
 
     fn set_queues(&mut self, vectors: u64) {

@@ -53,6 +53,8 @@ pub(super) struct Large {
     descs: u32,
     starts: u32,
     segments: u32,
+    /// The bytes of each frame that a segment came in.
+    frames: Vec<usize>,
     /// What the last descriptor will say: of the segment that came last.
     lower: u64,
     status: u32,
@@ -86,12 +88,18 @@ impl Large {
             descs: 1,
             starts: 1,
             segments: 1,
+            frames: vec![inbound.frame.len()],
             lower: inbound.lower,
             status: inbound.status,
             vlan: inbound.vlan,
         };
         large.put(ring, dma, &mut buffers, &inbound.frame[..segment.payload.end])?;
         Ok(large)
+    }
+
+    /// The bytes of each frame that a segment came in.
+    pub(super) fn frames(&self) -> &[usize] {
+        &self.frames
     }
 
     /// How many more descriptors so many bytes take.
@@ -128,6 +136,7 @@ impl Large {
         }
         self.starts += 1;
         self.segments += 1;
+        self.frames.push(inbound.frame.len());
         self.packet_bytes += segment.payload.len();
         self.next_seq = segment.seq.wrapping_add(segment.payload.len() as u32);
         (self.lower, self.status, self.vlan) = (inbound.lower, inbound.status, inbound.vlan);
@@ -169,7 +178,7 @@ impl Large {
     }
 
     /// Writes the header and the last descriptor.
-    pub(super) fn finish(mut self, ring: &Ring, dma: &Dma<'_>) -> Result<(), DmaFault> {
+    pub(super) fn finish(&mut self, ring: &Ring, dma: &Dma<'_>) -> Result<(), DmaFault> {
         if self.segments > 1 {
             self.update_ip();
             dma.write(self.first, &self.header)?;

@@ -31,6 +31,7 @@ mod rx;
 mod sfp;
 mod space;
 mod spi;
+mod split;
 mod state;
 mod stats;
 mod steering;

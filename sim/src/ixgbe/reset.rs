@@ -105,7 +105,8 @@ impl Ixgbe {
     pub(super) fn move_queues(&mut self) -> bool {
         let mut moved = false;
         let (stuck, stuck_off) = (self.faults.queue_disable_stuck, self.faults.queue_enable_stuck);
-        let (rx, tx, running, large) = (&mut self.rx, &mut self.tx, &mut self.tx_running, &mut self.large);
+        let mut down: u128 = 0;
+        let (rx, tx, running) = (&mut self.rx, &mut self.tx, &mut self.tx_running);
         self.moving.retain(|&Moving { receives, queue }| {
             let ring = if receives { &mut rx[queue] } else { &mut tx[queue] };
             if ring.state == State::Disabling && stuck || ring.state == State::Enabling && stuck_off {
@@ -119,13 +120,17 @@ impl Ixgbe {
             }
             (ring.faulted, ring.segments_sent, ring.unreported) = (up && !ring.fits(), 0, Default::default());
             if receives {
-                large.retain(|large| large.queue as usize != queue);
+                down |= 1 << queue;
             } else {
                 *running = if ring.state == State::Enabled { *running | 1 << queue } else { *running & !(1 << queue) };
             }
             moved = true;
             false
         });
+        while down != 0 {
+            self.abort_large(down.trailing_zeros());
+            down &= down - 1;
+        }
         moved
     }
 }

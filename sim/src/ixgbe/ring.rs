@@ -47,7 +47,9 @@ pub(super) enum DescType {
     Legacy,
     /// Advanced, with one buffer.
     Advanced,
-    /// With header split, or reserved.
+    /// Advanced, with headers in a buffer of their own.
+    Split,
+    /// Reserved, or headers split off always.
     Other,
 }
 
@@ -120,10 +122,16 @@ impl Ring {
         (self.srrctl & BSIZEPACKET_MASK) as usize * 1024
     }
 
+    /// The size of a header's buffer: SRRCTL.BSIZEHEADER, in units of 64 bytes.
+    pub(super) fn header_room(&self) -> usize {
+        (self.srrctl >> 8 & 0x3F) as usize * 64
+    }
+
     pub(super) fn desc_type(&self) -> DescType {
         match self.srrctl >> 25 & 7 {
             0 => DescType::Legacy,
             1 => DescType::Advanced,
+            2 => DescType::Split,
             _ => DescType::Other,
         }
     }

@@ -108,7 +108,6 @@ impl Ixgbe {
             self.abort_large(inbound.queue);
             return Placed::Lost;
         }
-        self.stats.delivered(&mut self.regs, inbound.queue, 1, inbound.frame.len());
         if segment.flags & PSH != 0 {
             self.end_large(dma, at, touched);
         }
@@ -116,18 +115,24 @@ impl Ixgbe {
     }
 
     fn end_large(&mut self, dma: &Dma<'_>, at: usize, touched: &mut u128) {
-        let large = self.large.remove(at);
+        let mut large = self.large.remove(at);
         let queue = large.queue;
         if large.finish(&self.rx[queue as usize], dma).is_err() {
             self.rx[queue as usize].faulted = true;
             self.abort_large(queue);
+        } else {
+            // What a driver never learns of is not counted as received.
+            large.frames().iter().for_each(|&len| self.stats.delivered(&mut self.regs, queue, 1, len));
         }
         *touched |= 1 << queue;
     }
 
-    /// A queue that goes down, or faults, does not complete its large receives.
+    /// A queue that goes down, or faults, does not complete its large receives: their frames count as the queue's drops.
     pub(super) fn abort_large(&mut self, queue: u32) {
+        let of_queue = self.large.iter().filter(|large| large.queue == queue);
+        let dropped: usize = of_queue.map(|large| large.frames().len()).sum();
         self.large.retain(|large| large.queue != queue);
+        (0..dropped).for_each(|_| self.count_queue_drop(queue));
     }
 
     /// Ends the large receives whose queue's interrupt is due. Returns whether there was one.

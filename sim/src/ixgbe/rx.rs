@@ -201,7 +201,7 @@ impl Ixgbe {
         self.rx[queue as usize].srrctl & DROP_EN != 0 || self.drop_queues >> queue & 1 != 0
     }
 
-    fn count_queue_drop(&mut self, queue: u32) {
+    pub(super) fn count_queue_drop(&mut self, queue: u32) {
         let index = self.regs.at(RQSMR + (queue & !3)) >> (8 * (queue & 3)) & 0xF;
         self.regs.count(QPRDC + 0x40 * index, 1);
     }
@@ -243,6 +243,14 @@ impl Ixgbe {
             slot.violation(what, format_args!("SRRCTL[{queue}]"), ring.srrctl.into(), "8.2.3.8.7");
             ring.faulted = true;
             return Placed::Lost;
+        }
+        if desc_type == DescType::Split {
+            let placed = self.place_split(slot, dma, inbound);
+            if placed == Placed::Done {
+                *touched |= 1 << queue;
+                self.stats.delivered(&mut self.regs, queue, 1, inbound.frame.len());
+            }
+            return placed;
         }
         if inbound.tcp.is_some()
             && desc_type == DescType::Advanced
@@ -325,7 +333,7 @@ impl Writer<'_> {
 
 /// What becomes of a frame whose descriptors cannot be read.
 #[cold]
-fn unread(ring: &mut Ring, fault: DmaFault) -> Placed {
+pub(super) fn unread(ring: &mut Ring, fault: DmaFault) -> Placed {
     if fault.is_passing() { Placed::Later } else { ring.stopped_by(fault, Placed::Lost) }
 }
 

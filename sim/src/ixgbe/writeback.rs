@@ -67,7 +67,7 @@ impl Ixgbe {
 
     /// The counter of a vector that cannot fire is started anew by the write-back that it timed; that of another, by its interrupt.
     pub(super) fn restart_moderation(&mut self, slot: &Slot<'_>, receives: bool, queue: u32) {
-        if let Some(vector) = self.interrupts.vector_of(receives, queue).filter(|&vector| !self.interrupts.is_open(vector)) {
+        if let Some(vector) = self.interrupts.vector_of(receives, queue).filter(|_| !self.interrupts.is_open(receives, queue)) {
             self.interrupts.restart(vector, slot.now_us());
         }
     }

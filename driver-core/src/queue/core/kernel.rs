@@ -134,6 +134,20 @@ pub trait RxKernel: fmt::Debug + Send {
         None
     }
 
+    /// Whether frames of this ring do not lie one behind the other, so that [`RxKernel::take_whole`] is in place of all other ways, which find nothing.
+    fn is_apart(&self) -> bool {
+        false
+    }
+
+    /// Takes the next descriptor of a ring that puts frames together by itself, and returns the frame that is complete with it, if one is. Called
+    /// where [`RxKernel::is_apart`].
+    ///
+    /// # Errors
+    /// [`NotTaken`]
+    fn take_whole(&mut self, _batch: &mut Batch) -> Result<Option<Frame>, NotTaken> {
+        Err(NotTaken::NotDone)
+    }
+
     /// Takes the buffer of the next descriptor out, whatever it is like. It is ready where they are counted.
     ///
     /// # Errors

@@ -170,6 +170,42 @@ impl<K: RxKernel> RxCore<K> {
         }
         if taken + without_frame > 0 {
             self.finish(batch, taken);
+        } else if self.kernel.is_apart() {
+            return self.poll_whole(batch, budget);
+        }
+        taken
+    }
+
+    /// The poll of a ring that puts frames together by itself.
+    #[cold]
+    #[inline(never)]
+    fn poll_whole(&mut self, batch: &mut Batch, budget: usize) -> usize {
+        let (mut taken, mut descriptors) = (0, 0);
+        // Descriptors without a frame do not count against the budget; a device that fills them as fast as they are emptied must not keep us here.
+        while taken < budget && descriptors < budget + self.kernel.capacity() as usize {
+            match self.kernel.take_whole(batch) {
+                Ok(frame) => {
+                    descriptors += 1;
+                    let Some(frame) = frame else { continue };
+                    self.count_bytes(frame.len() as u64);
+                    if let Some(segments) = frame.coalesced() {
+                        self.seat.tally().cut.add(u64::from(segments) - 1);
+                    }
+                    // The budget is within the batch's room, so the push cannot fail; if it did, the frame would go back to the pool.
+                    taken += usize::from(batch.push(frame).is_ok());
+                }
+                Err(why) => match self.not_taken(why) {
+                    Step::NoFrame | Step::Frame => descriptors += 1,
+                    Step::Stays => break,
+                    Step::Broke => {
+                        self.seat.tally().packets.add(taken as u64);
+                        return taken;
+                    }
+                },
+            }
+        }
+        if descriptors > 0 {
+            self.finish(batch, taken);
         }
         taken
     }
@@ -332,7 +368,8 @@ impl<K: RxKernel> RxQueue for RxCore<K> {
     fn counters(&self) -> RxCounters {
         let all = self.seat.tally().totals();
         let hook = self.seat.tally().hook_counters();
-        RxCounters { packets: all.packets, errors: all.errors, stalls: all.stalls, doorbells: all.doorbells, lost: all.lost, hook }
+        let Totals { packets, errors, stalls, doorbells, lost, cut: coalesced, .. } = all;
+        RxCounters { packets, errors, stalls, doorbells, lost, coalesced, hook }
     }
 
     #[inline(always)]

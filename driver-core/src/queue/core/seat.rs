@@ -310,7 +310,7 @@ pub struct Totals {
     pub bounced: u64,
     /// Frames that were given up with their queue: taken from the caller and not sent, or received and not handed up.
     pub lost: u64,
-    /// Frames on the wire beyond those of `packets`: what the device cuts goes out as many.
+    /// Frames on the wire beyond those of `packets`: what the device cuts goes out as many, and what it put together came as many.
     pub cut: u64,
     /// Received frames that a hook dropped or sent where they lay: not among `packets`.
     pub in_place: u64,

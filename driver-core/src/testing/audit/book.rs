@@ -204,7 +204,7 @@ impl Book {
     }
 
     fn wrong_rx(&self, device: &Device, accounts: &Accounts, end: End) -> Option<String> {
-        let &Accounts { rx_filled, rx_delivered, rx_in_place, rx_errors, rx_lost, is_final, .. } = accounts;
+        let &Accounts { rx_filled, rx_delivered, rx_coalesced, rx_in_place, rx_errors, rx_lost, is_final, .. } = accounts;
         let (delivered, errors) = (self.rx_sum(|line| line.delivered), self.rx_sum(|line| line.errors));
         if (delivered, errors) != (rx_delivered, rx_errors) {
             return Some(format!(
@@ -215,10 +215,10 @@ impl Book {
         if in_place != rx_in_place {
             return Some(format!("hooks settled {in_place} frames in place, and rx_in_place is {rx_in_place}"));
         }
-        let (filled, told) = (rx_filled.filter(|_| end != End::Untold)?, delivered + in_place + errors + rx_lost);
+        let (filled, told) = (rx_filled.filter(|_| end != End::Untold)?, delivered + rx_coalesced + in_place + errors + rx_lost);
         // Queues that are still there have not given up yet what lies in their rings.
         let room = if is_final { 0 } else { device.rx_room };
-        let text = format!("the device put {filled} frames into memory: rx_delivered, rx_in_place, rx_errors and rx_lost are {told}");
+        let text = format!("the device put {filled} frames into memory: rx_delivered, rx_coalesced, rx_in_place, rx_errors and rx_lost are {told}");
         if told > filled {
             return Some(format!("{text}: {} frames too many are accounted for", told - filled));
         }
@@ -232,7 +232,7 @@ fn wrong_port(device: &Device, accounts: &Accounts, xstats: &[XStat], end: End) 
         return None;
     }
     // A ring was full where the device put as many frames into it as it can hold, and nobody took them: the next ones waited.
-    let unpolled = accounts.rx_filled.map_or(0, |filled| filled.saturating_sub(accounts.rx_delivered + accounts.rx_errors));
+    let unpolled = accounts.rx_filled.map_or(0, |filled| filled.saturating_sub(accounts.rx_delivered + accounts.rx_coalesced + accounts.rx_errors));
     let what = port::wrong(xstats, accounts, unpolled + 1 >= device.rx_ring)?;
     Some(format!("{what} ({})", port::nonzero(xstats)))
 }

@@ -195,7 +195,7 @@ impl NetDevice for Card {
     }
     fn accounts(&self) -> Accounts {
         let Says { taken: tx_taken, sent: tx_sent, filled: rx_filled, tx_lost, rx_lost, rx_errors, is_final, .. } = self.says;
-        Accounts { tx_taken, tx_cut: 0, tx_sent, tx_lost, rx_filled, rx_delivered: 6, rx_in_place: 0, rx_errors, rx_lost, is_final }
+        Accounts { tx_taken, tx_cut: 0, tx_sent, tx_lost, rx_filled, rx_delivered: 6, rx_coalesced: 0, rx_in_place: 0, rx_errors, rx_lost, is_final }
     }
     fn stop(&mut self) -> Result<(), Error> {
         STOPS.set(STOPS.get() + 1);
