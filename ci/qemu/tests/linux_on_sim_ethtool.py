@@ -108,10 +108,15 @@ def eeprom(b):
     """`ethtool -e`: the words add up to BABA, and hold the address"""
     data = bytes(int(byte, 16) for row in re.findall(r"^0x[0-9a-f]+:\s+(.*)$", b.near("ethtool -e $if"), re.MULTILINE) for byte in row.split())
     words = [int.from_bytes(data[at : at + 2], "little") for at in range(0, len(data), 2)]
-    total = sum(words[:0x40])
-    for pointer in words[0x03:0x0F]:
-        if pointer not in (0, 0xFFFF):
-            total += sum(words[pointer + 1 : pointer + 1 + words[pointer]])
+    # What counts is more from family to family; the X550 has sections whose length is not told.
+    x550, later = b.card.device == "1563", b.card.device != "10fb"
+    total = sum(words[:0x42] if x550 else words[:0x40])
+    for at in range(0x02 if x550 else 0x03, 0x0F):
+        pointer = words[at]
+        if pointer in (0, 0xFFFF) or later and at in (0x04, 0x05):
+            continue
+        fixed = {0x06: 0x24, 0x07: 8, 0x08: 8}.get(at) if x550 else None
+        total += sum(words[pointer : pointer + fixed] if fixed else words[pointer + 1 : pointer + 1 + words[pointer]])
     check(total & 0xFFFF == 0xBABA, f"the sum is {total & 0xFFFF:#06x}")
     check(bytes.fromhex(MAC.replace(":", "")) in data, "the address is not in it")
     return f"{len(data)} bytes, sum 0xBABA"

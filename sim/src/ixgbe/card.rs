@@ -101,7 +101,7 @@ impl Ixgbe {
     /// A card as after power-on.
     pub fn new(options: IxgbeOptions) -> Self {
         let mut card = Self {
-            faults: Faults { hang_tx_after: options.hang_tx_after, ..Faults::default() },
+            faults: Faults::of(&options),
             config: space::config_space(&options),
             msix: Msix::new(space::VECTORS),
             regs: RegFile::new(),
@@ -159,6 +159,11 @@ impl Ixgbe {
     /// Whether the PHY is copper, behind MDIO, and semaphores follow the X540's rules.
     pub(super) fn is_copper(&self) -> bool {
         matches!(self.options.device, 0x1528 | 0x1563)
+    }
+
+    /// Whether a link is forced, which the loop inside the MAC wants where there is none: by AUTOC, or from the X540 on by MACC.
+    pub(super) fn is_forced_up(&self) -> bool {
+        if self.is_copper() { self.regs.has(MACC, MACC_FLU) } else { self.regs.has(AUTOC, AUTOC_FLU) }
     }
 
     pub(super) fn is_x550(&self) -> bool {

@@ -37,13 +37,16 @@ impl Ixgbe {
         if slot.now_us() >= self.eerd_done_us {
             self.eerd_done_us = u64::MAX;
             let asked = self.regs.at(EERD) & 0xFFFC;
-            let mut word = self.eeprom.get(asked as usize >> 2).copied().unwrap_or(0xFFFF);
-            if self.faults.eeprom_corrupt && asked >> 2 == CHECKSUM_WORD as u32 {
-                word ^= 0x0100;
-            }
+            let word = self.eeprom_word(asked as usize >> 2);
             self.regs.set(EERD, u32::from(word) << 16 | asked | EERD_DONE);
         }
         self.regs.at(EERD)
+    }
+
+    /// A word as it is read, whichever way.
+    pub(super) fn eeprom_word(&self, address: usize) -> u16 {
+        let word = self.eeprom.get(address).copied().unwrap_or(0xFFFF);
+        if self.faults.eeprom_corrupt && address == CHECKSUM_WORD { word ^ 0x0100 } else { word }
     }
 
     /// Writes a word. What was written lasts as long as the card: no reset undoes it.

@@ -76,8 +76,8 @@ impl Ixgbe {
         let mut status = SUCCESS;
         match ram[0] {
             command::READ_SHADOW_RAM => {
-                let words = self.eeprom.get(address / 2..).unwrap_or_default().iter().flat_map(|word| word.to_le_bytes());
-                ram[DATA_AT..].iter_mut().zip(words.chain(std::iter::repeat(0xFF))).take(len_bytes).for_each(|(byte, from)| *byte = from);
+                let words = (address / 2..).flat_map(|at| self.eeprom_word(at).to_le_bytes());
+                ram[DATA_AT..].iter_mut().zip(words).take(len_bytes).for_each(|(byte, from)| *byte = from);
             }
             command::WRITE_SHADOW_RAM => match self.eeprom.get_mut(address / 2) {
                 Some(word) => *word = u16::from_le_bytes([ram[DATA_AT], ram[DATA_AT + 1]]),

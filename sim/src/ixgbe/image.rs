@@ -11,6 +11,14 @@ const FIRMWARE: usize = 0x120;
 const PATCH: usize = 0x130;
 const PHY_INIT: usize = 0x140;
 const PHY_INIT_WORDS: usize = 0x150;
+/// A section of the X550's that has no length: word 6 points to it.
+const PCIE_GENERAL: usize = 0x160;
+/// The PHY's image of the X540 and the X550, to which word 4 points. No checksum of the firmware's covers it.
+const PHY_IMAGE: usize = 0x190;
+
+/// PCI device IDs.
+const X540: u16 = 0x1528;
+const X550: u16 = 0x1563;
 
 /// The address in the section of core 0; zeros where there is no such section.
 pub(super) fn address(words: &[u16]) -> [u8; 6] {
@@ -56,18 +64,41 @@ pub(super) fn image(device: u16, mac: [u8; 6]) -> Vec<u16> {
         *pair = [kind, PHY_INIT_WORDS as u16];
     }
     (words[PHY_INIT_WORDS], words[PHY_INIT_WORDS + 1]) = (1, 0x0001);
-    words[CHECKSUM_WORD] = checksum(&words);
+    if matches!(device, X540 | X550) {
+        words[0x04] = PHY_IMAGE as u16;
+        words[PHY_IMAGE..PHY_IMAGE + 3].copy_from_slice(&[2, 0x1111, 0x2222]);
+    }
+    if device == X550 {
+        (words[0x06], words[0x41]) = (PCIE_GENERAL as u16, 0x0550);
+        words[PCIE_GENERAL..PCIE_GENERAL + general_words(0x06)].fill(0x0101);
+    }
+    words[CHECKSUM_WORD] = checksum(device, &words);
     words
 }
 
-/// The checksum word: with it, words 0 to 0x3F and the sections that words 3 to 0xE point to add up to 0xBABA.
-fn checksum(words: &[u16]) -> u16 {
-    let header = words[..CHECKSUM_WORD].iter();
-    let sections = words[0x03..0x0F].iter().filter(|pointer| !matches!(**pointer, 0 | 0xFFFF)).flat_map(|&pointer| {
-        let at = usize::from(pointer);
-        words[at + 1..].iter().take(words[at].into())
+/// How long the X550's sections without a length are, 0 where a section begins with its length.
+fn general_words(pointer: usize) -> usize {
+    match pointer {
+        0x06 => 0x24,
+        0x07 | 0x08 => 8,
+        _ => 0,
+    }
+}
+
+/// The checksum word: with it, the words that count add up to 0xBABA. These are words 0 to 0x3E (the X550: to 0x41, but for this one) and the sections that words 3 to
+/// 0xE point to (the X550: 2 to 0xE; from the X540 on without words 4 and 5).
+fn checksum(device: u16, words: &[u16]) -> u16 {
+    let (last, first_pointer) = if device == X550 { (0x41, 0x02) } else { (0x3E, 0x03) };
+    let header = (0..=last).filter(|&at| at != CHECKSUM_WORD).map(|at| words[at]);
+    let counts = |pointer: &usize| !(matches!(device, X540 | X550) && matches!(pointer, 0x04 | 0x05));
+    let sections = (first_pointer..0x0F).filter(counts).filter(|&pointer| !matches!(words[pointer], 0 | 0xFFFF)).flat_map(|pointer| {
+        let at = usize::from(words[pointer]);
+        match if device == X550 { general_words(pointer) } else { 0 } {
+            0 => &words[at + 1..at + 1 + usize::from(words[at])],
+            len => &words[at..at + len],
+        }
     });
-    SUM.wrapping_sub(header.chain(sections).fold(0, |sum, &word| sum.wrapping_add(word)))
+    SUM.wrapping_sub(header.chain(sections.copied()).fold(0, u16::wrapping_add))
 }
 
 #[cfg(test)]
@@ -85,5 +116,16 @@ mod tests {
             sum = sum.wrapping_add(*word);
         }
         assert_eq!(sum, 0xBABA);
+    }
+
+    /// Linux's driver, which checks the sum when it is loaded, says that these are right.
+    #[test]
+    fn the_later_cards_add_up_otherwise() {
+        let sum = |words: &[u16]| words.iter().fold(0u16, |sum, &word| sum.wrapping_add(word));
+        let x540 = image(X540, [2; 6]);
+        assert_eq!(sum(&x540[..=0x3F]).wrapping_add(sum(&x540[CORE0 + 1..=CORE0 + 4])), 0xBABA, "without the PHY's image");
+        let x550 = image(X550, [2; 6]);
+        let sections = sum(&x550[CORE0 + 1..=CORE0 + 4]).wrapping_add(sum(&x550[PCIE_GENERAL..PCIE_GENERAL + 0x24]));
+        assert_eq!(sum(&x550[..=0x41]).wrapping_add(sections), 0xBABA);
     }
 }

@@ -1,6 +1,7 @@
 //! Interrupt causes, masks, automatic clearing and masking, and moderation (7.3, 8.2.3.5).
 
 use super::moderation::Moderation;
+use super::options::Faults;
 use super::regs::{EIAC, EIAM, EIAM_EX, EICR, EICS, EICS_EX, EIMC, EIMC_EX, EIMS, EIMS_EX, EITR_HIGH, EITR_LOW, GPIE, IVAR, IVAR_MISC};
 use crate::msix::Msix;
 use crate::slot::Slot;
@@ -141,8 +142,8 @@ impl Interrupts {
 
     /// Signals what is due and not throttled. Returns whether it signalled something.
     #[inline]
-    pub(super) fn signal(&mut self, slot: &Slot<'_>, msix: &mut Msix) -> bool {
-        if self.due == 0 { false } else { self.signal_due(slot, msix) }
+    pub(super) fn signal(&mut self, slot: &Slot<'_>, msix: &mut Msix, faults: &Faults) -> bool {
+        if self.due == 0 { false } else { self.signal_due(slot, msix, faults) }
     }
 
     /// Whether INTA# is asserted, or an MSI message is due: a cause was signalled without MSI-X, and is still there and enabled.
@@ -155,8 +156,9 @@ impl Interrupts {
         self.signalled = false;
     }
 
-    fn signal_due(&mut self, slot: &Slot<'_>, msix: &mut Msix) -> bool {
-        let mut left = self.due & self.asserted();
+    fn signal_due(&mut self, slot: &Slot<'_>, msix: &mut Msix, faults: &Faults) -> bool {
+        let open = faults.open_vector.map_or(0, |vector| 1 << (vector & 0x3F));
+        let mut left = self.due & (self.asserted() | self.queues & open);
         let mut signalled = false;
         while left != 0 {
             let cause = left.trailing_zeros();
@@ -169,7 +171,9 @@ impl Interrupts {
             self.due &= !(1 << cause);
             (signalled, self.signalled) = (true, !self.is_msix());
             self.after_signal(cause);
-            msix.raise(slot, vector as u16);
+            if faults.lost_vector != Some(vector as u16) {
+                msix.raise(slot, vector as u16);
+            }
         }
         signalled
     }

@@ -2,9 +2,7 @@
 
 use super::card::Ixgbe;
 use super::interrupt::CAUSE_LSC;
-use super::regs::{
-    AUTOC, AUTOC_FLU, AUTOC_RESTART_AN, AUTOC2, AUTOC2_FORCE_LINK_DOWN, ESDP, HLREG0, HLREG0_LPBK, LINKS, MSCA, MSRWD, STATUS, STATUS_LINK_UP,
-};
+use super::regs::{AUTOC, AUTOC_RESTART_AN, AUTOC2, AUTOC2_FORCE_LINK_DOWN, ESDP, HLREG0, HLREG0_LPBK, LINKS, MSCA, MSRWD, STATUS, STATUS_LINK_UP};
 use super::state::FlowControl;
 use crate::slot::Slot;
 
@@ -43,7 +41,7 @@ impl Ixgbe {
     /// Whether frames can move.
     #[inline]
     pub(super) fn port_is_up(&self) -> bool {
-        self.link.up || self.is_looped() && self.regs.has(AUTOC, AUTOC_FLU)
+        self.link.up || self.is_looped() && self.is_forced_up()
     }
 
     /// Follows the carrier and the forced states. Returns whether something changed.

@@ -50,7 +50,7 @@ use file::CSR_BYTES;
 use regs::{SW_FW_SYNC, SWSM};
 
 pub use card::Ixgbe;
-pub use options::{Faults, IxgbeOptions};
+pub use options::{Defect, Faults, IxgbeOptions};
 
 // SAFETY: its DMA is that of the rings of enabled queues: their descriptors, and the buffers that these name, each until it is reported as done; a queue that is
 // disabled, and the whole card in a reset, forgets them. Frames are copied to and from vectors of its own. (Faults make it lie: see [`Faults`].)
@@ -78,7 +78,10 @@ unsafe impl Model for Ixgbe {
             return u64::MAX;
         }
         let word = |card: &mut Self, offset: u32| match index {
-            0 if offset < CSR_BYTES => card.read_register(slot, offset),
+            0 if offset < CSR_BYTES => {
+                let value = card.read_register(slot, offset);
+                card.faults.read(offset, value)
+            }
             0 => u32::MAX,
             _ if offset < space::MSIX_PENDING => card.msix.table_read(offset as usize),
             _ => card.msix.pending_read((offset - space::MSIX_PENDING) as usize),
@@ -165,7 +168,7 @@ unsafe impl Model for Ixgbe {
         busy |= self.transmit(slot, dma, wire);
         busy |= self.receive(slot, dma, wire);
         busy |= self.control_flow(slot.now_us(), wire);
-        busy |= self.interrupts.signal(slot, &mut self.msix);
+        busy |= self.interrupts.signal(slot, &mut self.msix, &self.faults);
         busy
     }
 

@@ -1,5 +1,7 @@
 //! Which card the model is, and how it may misbehave.
 
+use super::regs::MTA;
+
 /// Which card the model is: an 82599, until told otherwise.
 ///
 /// ```
@@ -12,11 +14,12 @@ pub struct IxgbeOptions {
     pub(super) mac: [u8; 6],
     pub(super) link_up_us: u64,
     pub(super) hang_tx_after: Option<u64>,
+    pub(super) defect: Option<Defect>,
 }
 
 impl Default for IxgbeOptions {
     fn default() -> Self {
-        Self { device: 0x10FB, mac: [0x02, 0x00, 0x00, 0x82, 0x59, 0x90], link_up_us: 500, hang_tx_after: None }
+        Self { device: 0x10FB, mac: [0x02, 0x00, 0x00, 0x82, 0x59, 0x90], link_up_us: 500, hang_tx_after: None, defect: None }
     }
 }
 
@@ -48,6 +51,37 @@ impl IxgbeOptions {
     #[must_use]
     pub fn hang_tx_after(self, frames: Option<u64>) -> Self {
         Self { hang_tx_after: frames, ..self }
+    }
+
+    /// What is broken in the card, for good. `None`: nothing.
+    #[must_use]
+    pub fn defect(self, defect: Option<Defect>) -> Self {
+        Self { defect, ..self }
+    }
+}
+
+/// What may be broken in a card: each of them a self-test finds, in the part that looks for it. No reset mends it, and none of them makes the card touch memory that is not its.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Defect {
+    /// A bit of a register stays 0, whatever is written.
+    Register,
+    /// The EEPROM's checksum is wrong.
+    Eeprom,
+    /// One vector's messages are lost.
+    Interrupt,
+    /// Frames that are looped inside the MAC lose a bit.
+    Loopback,
+}
+
+impl Defect {
+    /// All of them, with the words for them.
+    pub const ALL: [(&str, Self); 4] =
+        [("register", Self::Register), ("eeprom", Self::Eeprom), ("interrupt", Self::Interrupt), ("loopback", Self::Loopback)];
+
+    /// The defect of that word.
+    pub fn of(word: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(known, _)| *known == word).map(|&(_, defect)| defect)
     }
 }
 
@@ -83,6 +117,37 @@ pub struct Faults {
     pub rx_no_write_back: bool,
     /// The length that the last descriptor of each received frame claims.
     pub rx_length: Option<u16>,
+    /// These bits of the register at this offset of BAR 0 read 0.
+    pub stuck_bits: Option<(u32, u32)>,
+    /// The messages of this MSI-X vector are lost.
+    pub lost_vector: Option<u16>,
+    /// The mask of this MSI-X vector (EIMS) holds nothing back.
+    pub open_vector: Option<u16>,
+    /// A bit of byte 522 changes in each frame that is looped inside the MAC and as long.
+    pub loop_corrupts: bool,
     /// The card was unplugged: registers and configuration space read all ones, nothing moves.
     pub gone: bool,
+}
+
+impl Faults {
+    /// Those of a card with these options.
+    pub(super) fn of(options: &IxgbeOptions) -> Self {
+        let mut faults = Self { hang_tx_after: options.hang_tx_after, ..Self::default() };
+        match options.defect {
+            None => {}
+            Some(Defect::Register) => faults.stuck_bits = Some((MTA + 4 * 77, 1 << 13)),
+            Some(Defect::Eeprom) => faults.eeprom_corrupt = true,
+            Some(Defect::Interrupt) => faults.lost_vector = Some(1),
+            Some(Defect::Loopback) => faults.loop_corrupts = true,
+        }
+        faults
+    }
+
+    /// What a register that holds `value` reads as.
+    pub(super) fn read(&self, offset: u32, value: u32) -> u32 {
+        match self.stuck_bits {
+            Some((stuck, bits)) if stuck == offset => value & !bits,
+            _ => value,
+        }
+    }
 }

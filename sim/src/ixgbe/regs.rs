@@ -188,6 +188,9 @@ pub(super) const MAXFRS: u32 = 0x04268;
 pub(super) const AUTOC: u32 = 0x042A0;
 pub(super) const AUTOC_RESTART_AN: u32 = 1 << 12;
 pub(super) const AUTOC_FLU: u32 = 1;
+/// From the X540 on in place of AUTOC.
+pub(super) const MACC: u32 = 0x04330;
+pub(super) const MACC_FLU: u32 = 1;
 pub(super) const LINKS: u32 = 0x042A4;
 pub(super) const AUTOC2: u32 = 0x042A8;
 /// AUTOC2 bit 30: force the link down.
@@ -408,7 +411,7 @@ pub(super) static MAP: &[Row] = &[
     many(ANLP1, 4, 2, "ANLP1/2", "8.2.3.22.24", 0, Ro),
     one(0x042D0, "MMNGC", "8.2.3.22.26", 0, Rw),
     many(0x042D4, 4, 8, "ANLPNP/KRPCS/FECS", "8.2.3.22.27", 0, Rw),
-    one(0x04330, "MACC", "8.2.3.22.35 (X540)", 0, Rw),
+    one(MACC, "MACC", "8.2.3.22.35 (X540)", 0, Rw),
     one(0x14F00, "CORECTL", "8.2.3.22.33", 0, Rw),
     one(0x14F10, "SMADARCTL", "8.2.3.22.32", 0, Rw),
     one(0x04800, "ATLASCTL", "(82598)", 0, Rw),

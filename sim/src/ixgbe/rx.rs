@@ -84,7 +84,13 @@ impl Ixgbe {
         let size = frame.len() + BUFFER_OVERHEAD;
         if self.has_room(self.looped_bytes + size) {
             self.looped_bytes += size;
-            self.looped.push_back(frame.to_vec());
+            let mut frame = frame.to_vec();
+            if self.faults.loop_corrupts
+                && let Some(byte) = frame.get_mut(522)
+            {
+                *byte ^= 1;
+            }
+            self.looped.push_back(frame);
         } else {
             self.count_missed();
         }

@@ -62,7 +62,8 @@ impl VirtioNet {
             common::QUEUE_NOTIFY_OFF => self.queue_select.into(),
             _ => {
                 let (area, high) = ((offset - common::QUEUE_ADDRESSES) as usize / 8, !offset.is_multiple_of(8));
-                let address = queue.and_then(|queue| queue.areas.get(area)).copied().unwrap_or(0);
+                let stuck = u64::from(self.faults.stuck_address) << 12;
+                let address = queue.and_then(|queue| queue.areas.get(area)).copied().unwrap_or(0) & !stuck;
                 half(address, high.into())
             }
         }

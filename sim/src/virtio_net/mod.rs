@@ -226,7 +226,9 @@ impl VirtioNet {
             self.isr |= 1;
             if end.vector != NO_VECTOR {
                 let vector = end.vector;
-                self.msix.raise(slot, vector);
+                if self.faults.lost_vector != Some(vector) {
+                    self.msix.raise(slot, vector);
+                }
             }
         }
     }

@@ -193,6 +193,10 @@ pub struct Faults {
     pub tx_twice: bool,
     /// So much is added to the transmit queue's used index, once.
     pub tx_jump: u16,
+    /// The messages of this vector are lost.
+    pub lost_vector: Option<u16>,
+    /// Bit 12 of queues' addresses stays 0.
+    pub stuck_address: bool,
     /// The card was unplugged: registers and configuration space read all ones, nothing moves.
     pub gone: bool,
 }
