@@ -3,10 +3,11 @@
 use std::fmt;
 #[cfg(any(feature = "sim", feature = "vfio"))]
 use std::sync::Arc;
+use std::time::Duration;
 
 use driver_core::buf::{BufPool, PoolConfig};
 use driver_core::device::error::steps;
-use driver_core::device::{Config, DeviceInfo, During};
+use driver_core::device::{Config, DeviceInfo, During, SelfTest};
 use driver_core::host::DmaDomain;
 #[cfg(any(feature = "sim", feature = "vfio"))]
 use driver_core::host::{Clock, PciFunction};
@@ -78,6 +79,35 @@ impl Device {
     /// [`Error::Device`] where `config` makes no pool, or the memory cannot be had or mapped.
     pub fn pool(&self, config: PoolConfig) -> Result<BufPool, Error> {
         Ok(BufPool::new(&self.domain, config).during(&self.info().name, steps::MAKING_A_POOL)?)
+    }
+
+    /// Tests the device, part by part, as `ethtool -t` does offline: registers, EEPROM, interrupts, frames that it loops back, link, as far as it has them. It is taken
+    /// from its link for that, and can be started afterwards. The link is waited for at most `link_wait`.
+    ///
+    /// ```
+    /// # #[cfg(all(feature = "sim", feature = "ixgbe"))]
+    /// # fn main() -> Result<(), barewire::Error> {
+    /// let mut device = barewire::open("sim:ixgbe,defect=loopback")?;
+    /// let test = device.self_test(std::time::Duration::ZERO)?;
+    /// let wrong: Vec<_> = test.flaws().map(|(part, _)| part.name()).collect();
+    /// assert_eq!(wrong, ["loopback", "link"], "it is plugged into nothing");
+    /// # Ok(())
+    /// # }
+    /// # #[cfg(not(all(feature = "sim", feature = "ixgbe")))]
+    /// # fn main() {}
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Device`] where its driver has no test, or it does not come out of a reset. What is wrong with it is in the result.
+    pub fn self_test(&mut self, link_wait: Duration) -> Result<SelfTest, Error> {
+        self.driver.self_test(u64::try_from(link_wait.as_micros()).unwrap_or(u64::MAX))
+    }
+
+    /// Ends it without a start. Returns what it did that the datasheet forbids, in the words of a simulated card, which watches its driver.
+    pub fn close(self) -> Vec<String> {
+        let Self { driver, origin, .. } = self;
+        drop(driver);
+        origin.finish().violations
     }
 
     /// Starts it: the port has the control handle and the queues.

@@ -1,6 +1,6 @@
 //! Which driver is for which device. Each driver stands behind a feature of its name.
 
-use driver_core::device::{Config, DeviceInfo, NetDriver};
+use driver_core::device::{Config, DeviceInfo, NetDriver, SelfTest};
 
 use crate::error::Error;
 use crate::origin::Origin;
@@ -15,6 +15,7 @@ pub(crate) trait AnyDriver: Send {
     fn info(&self) -> &DeviceInfo;
     /// What the driver makes where it is given no pool.
     fn own_pool(&self) -> OwnPool;
+    fn self_test(&mut self, link_us: u64) -> Result<SelfTest, Error>;
     fn start(self: Box<Self>, config: &Config, share: Option<Share>, origin: Box<dyn Origin>) -> Result<Port, Error>;
 }
 
@@ -25,6 +26,10 @@ impl<D: NetDriver> AnyDriver for D {
 
     fn own_pool(&self) -> OwnPool {
         D::pool_config
+    }
+
+    fn self_test(&mut self, link_us: u64) -> Result<SelfTest, Error> {
+        Ok(NetDriver::self_test(self, link_us)?)
     }
 
     fn start(self: Box<Self>, config: &Config, share: Option<Share>, origin: Box<dyn Origin>) -> Result<Port, Error> {

@@ -41,6 +41,18 @@ pub enum HardwareError {
         /// At this address, or to what was asked of it.
         address: u8,
     },
+    /// The firmware takes no commands.
+    NoFirmware {
+        /// HICR as read.
+        hicr: u32,
+    },
+    /// The firmware did not do a command.
+    Firmware {
+        /// The command's number.
+        command: u8,
+        /// What it answered.
+        status: u8,
+    },
 }
 
 impl fmt::Display for HardwareError {
@@ -69,6 +81,15 @@ impl fmt::Display for HardwareError {
                     "no module answers at address {address:#04x} of the cage's bus: look whether one is plugged in; cables without an EEPROM say nothing"
                 )
             }
+            Self::NoFirmware { hicr } => {
+                write!(
+                    f,
+                    "the card's firmware takes no commands (HICR {hicr:#010x}): its image is damaged or in recovery, restore it with the vendor's tool"
+                )
+            }
+            Self::Firmware { command, status } => {
+                write!(f, "the card's firmware did not do command {command:#04x}, and answered {status:#04x}: update it with the vendor's tool")
+            }
         }
     }
 }
@@ -77,7 +98,13 @@ impl core::error::Error for HardwareError {
     fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
         match self {
             Self::Semaphore { wait, .. } => Some(wait),
-            Self::SmallBar { .. } | Self::Eeprom { .. } | Self::PermanentMac { .. } | Self::NoPhy | Self::NoModule { .. } => None,
+            Self::SmallBar { .. }
+            | Self::Eeprom { .. }
+            | Self::PermanentMac { .. }
+            | Self::NoPhy
+            | Self::NoModule { .. }
+            | Self::NoFirmware { .. }
+            | Self::Firmware { .. } => None,
         }
     }
 }

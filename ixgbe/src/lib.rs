@@ -8,7 +8,7 @@
 //! | [`start`], [`control`] | opening and starting; what the control handle does to the card |
 //! | `card`, `reset`, `eeprom`, `semaphore`, `init`, `queues`, `irq` | the card's life in the datasheet's order, section by section |
 //! | `filter`, `link`, `phy`, `rss`, `stats` | one function of the card each |
-//! | `health` | what a card tells of itself: registers, EEPROM, the module in its cage |
+//! | `health` | what a card tells of itself: registers, EEPROM, the module in its cage, what its test of itself finds |
 //! | [`rx`], [`tx`] | the data path |
 //! | [`regs`], [`desc`] | registers and descriptors, with the datasheet's names |
 //! | `silence` | where it is vouched for that the card uses lent memory no more |

@@ -169,6 +169,8 @@ reg_flags! {
         const SW_PHY_SM1 = 1 << 2;
         /// Software holds the shared MAC registers, AUTOC among them.
         const SW_MAC_CSR_SM = 1 << 3;
+        /// X550: software holds the firmware's host interface.
+        const SW_MNG_SM = 1 << 10;
         /// X540 and X550: held while this register changes; a read that finds 0 takes it ("REGSMP").
         const REGSMP = 1 << 31;
     }
@@ -178,6 +180,23 @@ reg_flags! {
     pub struct GcrExt {
         /// Flush what the transmit path holds back ("Buffers_Clear_Func").
         const BUFFERS_CLEAR_FUNC = 1 << 30;
+    }
+}
+
+/// The firmware's host interface: whose turn it is (X550).
+pub const HICR: Reg<Hicr, Rw> = Reg::new(0x1_5f00, "HICR", "8.2.3.25 (X550)");
+/// Its RAM, in which a command lies, and then its answer.
+pub const FLEX_MNG: RegArray<u32, Rw> = RegArray::new(0x1_5800, 4, 448, "FLEX_MNG", "8.2.3.25 (X550)");
+
+reg_flags! {
+    /// Bits of [`HICR`].
+    pub struct Hicr {
+        /// The firmware takes commands.
+        const EN = 1 << 0;
+        /// A command is there; the firmware clears it with its answer.
+        const C = 1 << 1;
+        /// The answer's status is valid.
+        const SV = 1 << 2;
     }
 }
 
@@ -269,6 +288,16 @@ pub const LINKS: Reg<Links, Ro> = Reg::new(0x0_42a4, "LINKS", "8.2.3.22.20");
 /// Auto-negotiation control 2 (82599).
 pub const AUTOC2: Reg<Autoc2, Rw> = Reg::new(0x0_42a8, "AUTOC2", "8.2.3.22.22");
 
+/// MAC control (X540 and X550, in place of AUTOC).
+pub const MACC: Reg<Macc, Rw> = Reg::new(0x0_4330, "MACC", "8.2.3.22.35 (X540)");
+
+reg_flags! {
+    /// Bits of [`MACC`].
+    pub struct Macc {
+        /// Force the link up ("FLU").
+        const FLU = 1 << 0;
+    }
+}
 reg_flags! {
     /// Bits of [`HLREG0`].
     pub struct Hlreg0 {
@@ -313,6 +342,8 @@ reg_flags! {
 reg_flags! {
     /// Bits of [`AUTOC`].
     pub struct Autoc {
+        /// Force the link up ("FLU").
+        const FLU = 1 << 0;
         /// Restart the negotiation, or the link where there is none; clears itself ("Restart_AN").
         const RESTART_AN = 1 << 12;
         /// Link mode select, three bits ("LMS").

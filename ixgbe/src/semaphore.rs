@@ -27,6 +27,9 @@ impl Resource {
     /// AUTOC and its kin.
     pub(crate) const MAC_CSR: Self = Self(SwFwSync::SW_MAC_CSR_SM);
 
+    /// The firmware's host interface, and the EEPROM that is behind it (X550).
+    pub(crate) const SHADOW_RAM: Self = Self(SwFwSync::SW_EEP_SM.union(SwFwSync::SW_MNG_SM));
+
     /// The PHY of a port.
     pub(crate) fn phy(second_port: bool) -> Self {
         Self(if second_port { SwFwSync::SW_PHY_SM1 } else { SwFwSync::SW_PHY_SM0 })
@@ -34,7 +37,8 @@ impl Resource {
 
     /// The software's and the firmware's bit.
     fn both(self) -> SwFwSync {
-        SwFwSync::from_bits_retain(self.0.bits() | self.0.bits() << 5)
+        // Behind the firmware's, SW_MNG_SM is software's alone.
+        SwFwSync::from_bits_retain(self.0.bits() | (self.0 - SwFwSync::SW_MNG_SM).bits() << 5)
     }
 }
 

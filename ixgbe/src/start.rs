@@ -9,7 +9,7 @@ use driver_core::buf::{BufPool, PoolConfig};
 use driver_core::device::config::Limits;
 use driver_core::device::control::{hand_out, take_back};
 use driver_core::device::error::steps;
-use driver_core::device::{Caps, Config, DeviceInfo, During, Error, ErrorKind, NetDriver, Offloads, Settings, Shared, warn};
+use driver_core::device::{Caps, Config, ConfigError, DeviceInfo, During, Error, ErrorKind, NetDriver, Offloads, SelfTest, Settings, Shared, warn};
 use driver_core::host::{Bar, Clock, PciFunction, RegSpace, VectorPlan, Vectors};
 use driver_core::queue::TxGate;
 use driver_core::queue::core::RxLimits;
@@ -141,6 +141,53 @@ impl<F: PciFunction> Ixgbe<F> {
         &self.info
     }
 
+    /// The card, which is reset.
+    pub(crate) fn card(&mut self) -> &mut Card<F::Bar> {
+        &mut self.card
+    }
+
+    /// How many interrupt vectors can be used.
+    pub(crate) fn vectors(&self) -> u16 {
+        vectors(&self.function)
+    }
+
+    /// Resets a card that has no queues: afterwards it is as it was opened.
+    pub(crate) fn reset(&mut self) -> Result<(), ErrorKind> {
+        self.unconfirmed = true;
+        self.card.silence(&self.function)?;
+        self.unconfirmed = false;
+        Ok(self.function.forbid_dma()?)
+    }
+
+    /// Lets a card send interrupts that knows of no memory, and resets it.
+    pub(crate) fn with_vectors<T>(&mut self, count: u16, work: impl FnOnce(&Card<F::Bar>, Vectors<F::Interrupt>) -> T) -> Result<T, ErrorKind> {
+        self.reset()?;
+        // SAFETY: it was reset just now, and is told of no ring here.
+        #[allow(unsafe_code, reason = "a message is a write to memory")]
+        unsafe { self.function.allow_dma() }?;
+        self.card.allow_master();
+        let result = self.function.enable_interrupts(count).map(|vectors| work(&self.card, vectors));
+        self.reset()?;
+        Ok(result?)
+    }
+
+    /// Starts the card with a queue of each direction, for `work` alone; it is reset afterwards.
+    pub(crate) fn with_queues<T>(
+        &mut self,
+        config: &Config,
+        work: impl FnOnce(&Card<F::Bar>, &mut Rx<F::Bar>, &mut Tx<F::Bar>, &BufPool) -> T,
+    ) -> Result<T, ErrorKind> {
+        let settings = Settings::new(config, &self.info);
+        let queues = self.prepare(config, &settings)?;
+        let Up { mut queues, .. } = self.bring_up(&settings, queues)?;
+        let Queues { rx, tx, pool, .. } = &mut queues;
+        let result = rx.first_mut().zip(tx.first_mut()).map(|(rx, tx)| work(&self.card, rx, tx, pool));
+        let answer = silence(self.card.silence(&self.function));
+        self.unconfirmed = answer.is_err();
+        take_back(&mut self.function, &mut queues.shared, answer)?;
+        result.ok_or_else(|| ConfigError::Queues { direction: "receive", asked: 0, max: MAX_QUEUES }.into())
+    }
+
     /// Sets the card up and lets it receive and transmit.
     ///
     /// # Errors
@@ -245,6 +292,10 @@ impl<F: PciFunction> NetDriver for Ixgbe<F> {
 
     fn start(self, config: &Config) -> Result<Started<F>, StartError<F>> {
         self.start(config)
+    }
+
+    fn self_test(&mut self, link_us: u64) -> Result<SelfTest, Error> {
+        self.self_test(link_us)
     }
 }
 

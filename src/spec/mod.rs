@@ -25,6 +25,7 @@
 //! | `mac=XX:XX:XX:XX:XX:XX` | its own address; without it one that no other card of this or another process has |
 //! | `mtu=BYTES` | the MTU that it tells, 68 to 65535 (sim:virtio-net) |
 //! | `hang-tx=after:N` | transmission hangs after N frames, until a reset (sim:ixgbe) |
+//! | `defect=register\|eeprom\|interrupt\|loopback` | what is broken in it, for `barewire selftest` to find (sim:ixgbe) |
 //! | `run=threads\|stepped` | what moves it: a thread of its own, or the program's calls (see Host::stepped); not for barewire sim |
 //! | `rx-checksum=none\|valid\|local` | what is said of received checksums: nothing, good, or left to be filled in as by a local kernel (sim:virtio-net) |
 //! | `tap=NAME` | plug into the Linux network stack by the tap device NAME |

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 
 use driver_core::ether::{MIN_MTU, MacAddr};
 use sim::Model;
-use sim::ixgbe::{Ixgbe, IxgbeOptions};
+use sim::ixgbe::{Defect, Ixgbe, IxgbeOptions};
 use sim::virtio_net::{RxChecksum, VirtioNet, VirtioNetOptions};
 use sim::wire::spec::{OPTIONS as WIRE_OPTIONS, WireSpec, comma_hint, parts};
 
@@ -19,6 +19,7 @@ pub const SIM_OPTIONS: &[(&str, &str, &str)] = &[
     ("mac", "XX:XX:XX:XX:XX:XX", "its own address; without it one that no other card of this or another process has"),
     ("mtu", "BYTES", "the MTU that it tells, 68 to 65535 (sim:virtio-net)"),
     ("hang-tx", "after:N", "transmission hangs after N frames, until a reset (sim:ixgbe)"),
+    ("defect", "register|eeprom|interrupt|loopback", "what is broken in it, for `barewire selftest` to find (sim:ixgbe)"),
     ("run", "threads|stepped", "what moves it: a thread of its own, or the program's calls (see Host::stepped); not for barewire sim"),
     (
         "rx-checksum",
@@ -42,6 +43,8 @@ pub struct SimSpec {
     pub mtu: Option<u16>,
     /// After how many transmitted frames its transmitter hangs, until the card is reset; `None`: never.
     pub hang_tx_after: Option<u64>,
+    /// What is broken in it.
+    pub defect: Option<Defect>,
     /// What moves it; `None`: as its [`Host`](crate::Host) has it.
     pub run: Option<Run>,
     /// What a virtio card says of the checksums of frames that it delivers.
@@ -91,7 +94,7 @@ impl SimSpec {
     /// The card itself, not plugged in; `mac` is its own address where the spec gives none.
     pub fn model(&self, mac: [u8; 6]) -> Box<dyn Model> {
         let mac = self.mac.map_or(mac, |mac| mac.0);
-        let ixgbe = |device| Box::new(Ixgbe::new(IxgbeOptions::new().device(device).mac(mac).hang_tx_after(self.hang_tx_after)));
+        let ixgbe = |device| Box::new(Ixgbe::new(IxgbeOptions::new().device(device).mac(mac).hang_tx_after(self.hang_tx_after).defect(self.defect)));
         match self.card {
             Card::I82599 => ixgbe(0x10fb),
             Card::X540 => ixgbe(0x1528),
@@ -138,7 +141,9 @@ impl SimSpec {
         let after = value.strip_prefix("after:").and_then(|frames| frames.parse().ok());
         let mtu = value.parse().ok().filter(|&mtu: &u16| u32::from(mtu) >= MIN_MTU);
         match (key, value) {
-            ("card" | "hang-tx", _) if self.card == Card::VirtioNet => return Err(format!("{key} is an option of sim:ixgbe: leave it away")),
+            ("card" | "hang-tx" | "defect", _) if self.card == Card::VirtioNet => {
+                return Err(format!("{key} is an option of sim:ixgbe: leave it away"));
+            }
             ("mtu", _) if self.card != Card::VirtioNet => return Err("mtu is an option of sim:virtio-net: leave it away".into()),
             ("mtu", _) if mtu.is_some() => self.mtu = mtu,
             ("hang-tx", _) if after.is_some() => self.hang_tx_after = after,
@@ -146,6 +151,7 @@ impl SimSpec {
             ("rx-checksum", "none") => self.rx_checksum = RxChecksum::None,
             ("rx-checksum", "valid") => self.rx_checksum = RxChecksum::Valid,
             ("rx-checksum", "local") => self.rx_checksum = RxChecksum::Local,
+            ("defect", word) if Defect::of(word).is_some() => self.defect = Defect::of(word),
             ("run", "threads") => self.run = Some(Run::Threads),
             ("run", "stepped") => self.run = Some(Run::Stepped),
             ("card", "82599") => self.card = Card::I82599,

@@ -37,6 +37,7 @@ mod link;
 mod queues;
 pub mod regs;
 pub mod rx;
+mod selftest;
 mod silence;
 pub mod start;
 mod stats;

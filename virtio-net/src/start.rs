@@ -10,7 +10,7 @@ use driver_core::buf::{BufPool, PoolConfig};
 use driver_core::device::config::Limits;
 use driver_core::device::control::{hand_out, refuse_filters, take_back};
 use driver_core::device::error::steps;
-use driver_core::device::{Caps, Config, DeviceInfo, During, Error, ErrorKind, NetDriver, Settings, Shared, warn};
+use driver_core::device::{Caps, Config, DeviceInfo, During, Error, ErrorKind, NetDriver, SelfTest, Settings, Shared, warn};
 use driver_core::host::{Clock, DmaDomain, PciFunction, Vectors};
 use driver_core::queue::TxGate;
 use driver_core::queue::core::RxLimits;
@@ -159,6 +159,37 @@ impl<F: PciFunction> VirtioNet<F> {
         }
     }
 
+    /// The device, of which the features are not negotiated.
+    pub(crate) fn card(&self) -> &Card<F> {
+        &self.card
+    }
+
+    /// How many interrupt vectors the function has.
+    pub(crate) fn vectors(&self) -> u16 {
+        self.vectors
+    }
+
+    /// Starts the device for `work` alone, which gets the transmit queue and its vector, where it has one. Afterwards it is as it was opened.
+    pub(crate) fn with_transmit_queue<T>(
+        &mut self,
+        config: &Config,
+        work: impl FnOnce(&mut Tx<F>, &BufPool, Option<F::Interrupt>) -> T,
+    ) -> Result<T, ErrorKind> {
+        let mut settings = Settings::new(config, &self.info);
+        settings.set_available_vectors(self.vectors);
+        let mut shared = Shared::watched(self.card.transport.clock.clone(), settings.tx().hang_us());
+        let mut running = self.bring_up(config, &mut settings, &mut shared);
+        let result = running.as_mut().map(|Running { tx, tx_interrupts, pool, vectors, .. }| {
+            let vector = settings.vectors().and_then(|plan| plan.tx(0)).filter(|_| *tx_interrupts).and_then(|vector| vectors.take(vector));
+            work(tx, pool, vector)
+        });
+        let result = result.map_err(|error| error.clone());
+        let answer = silence(self.card.transport.reset());
+        take_back(&mut *self.card.function.lock(), &mut shared, answer)?;
+        self.card.greet()?;
+        result
+    }
+
     /// Rings may be longer than the device's, and are cut then.
     fn limits(&self) -> Limits {
         let mut limits = Limits::of(&self.info, self.vectors);
@@ -240,6 +271,10 @@ impl<F: PciFunction> NetDriver for VirtioNet<F> {
 
     fn start(self, config: &Config) -> Result<Started<F>, StartError<F>> {
         self.start(config)
+    }
+
+    fn self_test(&mut self, link_us: u64) -> Result<SelfTest, Error> {
+        self.self_test(link_us)
     }
 }
 

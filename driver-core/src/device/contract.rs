@@ -8,7 +8,7 @@ use crate::device::accounts::Accounts;
 use crate::device::config::Config;
 use crate::device::dump::RegisterValue;
 use crate::device::eeprom::Eeprom;
-use crate::device::error::{Error, StartError};
+use crate::device::error::{During, Error, ErrorKind, StartError, steps};
 use crate::device::flow_control::FlowControl;
 use crate::device::info::{DeviceInfo, Link, RxMode};
 use crate::device::moderation::Moderation;
@@ -16,6 +16,7 @@ use crate::device::module::Module;
 use crate::device::recovery::Recovered;
 use crate::device::rss::RssConfig;
 use crate::device::rule::{Rule, RuleId, RuleInForce};
+use crate::device::self_test::SelfTest;
 use crate::device::settings::Settings;
 use crate::device::state::DeviceState;
 use crate::device::stats::Stats;
@@ -45,6 +46,19 @@ pub trait NetDriver: Send + Sized + 'static {
     /// # Errors
     /// [`StartError`] with the reason and the device, stopped.
     fn start(self, config: &Config) -> Result<Started<Self>, StartError<Self>>;
+
+    /// Tests the device part by part, as `ethtool -t` does offline. It is taken from its link for it, and is as it was when it was opened afterwards. The link is
+    /// waited for at most `link_us` microseconds.
+    ///
+    /// What is wrong is in what this returns.
+    ///
+    /// # Errors
+    /// Where there is no test of this device, or it does not come out of a reset.
+    fn self_test(&mut self, link_us: u64) -> Result<SelfTest, Error> {
+        let _ = link_us;
+        let none = ErrorKind::Unsupported { what: "a test of itself", instead: "`barewire info` and `barewire stats` tell what it is and does" };
+        Err(none).during(&self.info().name, steps::TESTING)
+    }
 }
 
 /// A started device: the control handle, and queues that leave it, one per worker.

@@ -61,6 +61,8 @@ pub mod steps {
     pub const READING_EEPROM: &str = "reading its EEPROM";
     /// Reading what sits in its cage.
     pub const READING_MODULE: &str = "reading its module";
+    /// Its test of itself.
+    pub const TESTING: &str = "testing it";
 }
 
 /// Why an operation on a device failed.

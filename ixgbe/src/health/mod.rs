@@ -1,5 +1,7 @@
 //! How the card is: what its registers, its EEPROM and the module in its cage say.
 
 mod eeprom;
+mod host_interface;
 mod module;
 pub(crate) mod registers;
+mod selftest;

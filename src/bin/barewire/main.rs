@@ -7,6 +7,7 @@ mod doctor;
 mod health;
 mod list;
 mod output;
+mod selftest;
 mod sim;
 
 use std::io::{IsTerminal, Write};
@@ -23,7 +24,7 @@ use output::{Report, Style};
 
 /// Network cards for programs of the Barewire family: lists them, gives them to VFIO and back, and finds what is in the way.
 ///
-/// Exit status 0: done, and nothing is in the way; 1: it failed, or `doctor` found something in the way; 2: wrong usage.
+/// Exit status 0: done, and nothing is in the way; 1: it failed, `doctor` found something in the way, or `selftest` something wrong; 2: wrong usage.
 #[derive(Parser)]
 #[command(version, arg_required_else_help = true)]
 struct Args {
@@ -112,6 +113,19 @@ enum Command {
         #[arg(value_name = "SPEC")]
         device: String,
     },
+    /// Test a device, part by part: registers, EEPROM, interrupts, frames that it loops back, and its link
+    ///
+    /// The parts are those of `ethtool -t` offline: the device is taken from its link meanwhile, and reset behind each. What a device has not is told and is no failure.
+    /// Exit status 1 where a part failed.
+    #[command(after_long_help = options(&[("a PCI function", PCI_OPTIONS), ("a simulated card", SIM_OPTIONS), ("a simulated card's wire", WIRE_OPTIONS)]))]
+    Selftest {
+        /// The device: 0000:01:00.0, or sim:ixgbe or sim:virtio-net with ,key=value options
+        #[arg(value_name = "SPEC")]
+        device: String,
+        /// How long to wait for a link
+        #[arg(long, value_name = "SECONDS", default_value_t = 5.0, value_parser = output::seconds)]
+        wait: f64,
+    },
     /// Serve a simulated card at a vfio-user socket, for QEMU and other clients, until the process is told to end
     ///
     /// Clients come one after the other; the card is reset between them. Exit status 1 where a driver did what the datasheet forbids.
@@ -120,7 +134,7 @@ enum Command {
     /// `mishap hang|needs-reset|lie|vanish|memory-error|bus-error` lets that happen to the card, `help` lists these commands. The end of standard input changes nothing.
     #[command(after_long_help = options(&[("the card", SIM_OPTIONS), ("the wire", WIRE_OPTIONS)]))]
     Sim {
-        /// The card: ixgbe or virtio-net, with ,key=value options (card, mac, mtu, hang-tx, rx-checksum)
+        /// The card: ixgbe or virtio-net, with ,key=value options (card, mac, mtu, hang-tx, defect, rx-checksum)
         #[arg(long, value_name = "CARD")]
         device: String,
         /// Where clients connect
@@ -180,6 +194,7 @@ fn run(command: &Command, root: &Root, style: Style, json: bool) -> Result<Repor
         Command::Dump { device } => health::dump(device),
         Command::Eeprom { device } => health::eeprom(device),
         Command::Module { device } => health::module(device),
+        Command::Selftest { device, wait } => selftest::selftest(device, *wait),
         Command::Sim { device, socket, wire } => sim::sim(device, socket, wire, json),
     }
 }

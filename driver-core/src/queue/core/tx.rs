@@ -233,6 +233,11 @@ impl<K: TxKernel> TxCore<K> {
         }
     }
 
+    /// Lets the interrupt fire when so many more descriptors come back, whether or not the queue is stopped: for who sends to see it fire.
+    pub fn arm_for(&mut self, descriptors: u32) {
+        self.kernel.arm(descriptors);
+    }
+
     /// The gate has just opened. All is as it should be when this is called: the waker is the caller's code, and may panic.
     #[cold]
     #[inline(never)]

@@ -30,8 +30,9 @@ use std::sync::Mutex;
 use crate::buf::pool::PoolConfig;
 use crate::device::config::Config;
 use crate::device::contract::{NetDriver, Started};
-use crate::device::error::StartError;
+use crate::device::error::{Error, StartError};
 use crate::device::info::DeviceInfo;
+use crate::device::self_test::SelfTest;
 use book::{Book, lock};
 pub use control::AuditedControl;
 pub use queues::{AuditedRx, AuditedTx};
@@ -118,6 +119,10 @@ impl<D: NetDriver> NetDriver for Audited<D> {
 
     fn info(&self) -> &DeviceInfo {
         self.below.info()
+    }
+
+    fn self_test(&mut self, link_us: u64) -> Result<SelfTest, Error> {
+        self.below.self_test(link_us)
     }
 
     fn start(self, config: &Config) -> Result<Started<Self>, StartError<Self>> {
