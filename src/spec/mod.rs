@@ -26,6 +26,8 @@
 //! | `mtu=BYTES` | the MTU that it tells, 68 to 65535 (sim:virtio-net) |
 //! | `hang-tx=after:N` | transmission hangs after N frames, until a reset (sim:ixgbe) |
 //! | `defect=register\|eeprom\|interrupt\|loopback` | what is broken in it, for `barewire selftest` to find (sim:ixgbe) |
+//! | `partner=100M+1G+2.5G+5G+10G` | the speeds that the far end of a copper link offers: some of these, all without it (sim:ixgbe) |
+//! | `cage=sr\|none\|foreign` | what sits in an 82599's cage: a 10GBASE-SR module, nothing, or one that is not for Ethernet (sim:ixgbe) |
 //! | `run=threads\|stepped` | what moves it: a thread of its own, or the program's calls (see Host::stepped); not for barewire sim |
 //! | `rx-checksum=none\|valid\|local` | what is said of received checksums: nothing, good, or left to be filled in as by a local kernel (sim:virtio-net) |
 //! | `tap=NAME` | plug into the Linux network stack by the tap device NAME |

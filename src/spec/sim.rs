@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 
 use driver_core::ether::{MIN_MTU, MacAddr};
 use sim::Model;
-use sim::ixgbe::{Defect, Ixgbe, IxgbeOptions};
+use sim::ixgbe::{Cage, Defect, Ixgbe, IxgbeOptions, Speeds};
 use sim::virtio_net::{RxChecksum, VirtioNet, VirtioNetOptions};
 use sim::wire::spec::{OPTIONS as WIRE_OPTIONS, WireSpec, comma_hint, parts};
 
@@ -20,6 +20,8 @@ pub const SIM_OPTIONS: &[(&str, &str, &str)] = &[
     ("mtu", "BYTES", "the MTU that it tells, 68 to 65535 (sim:virtio-net)"),
     ("hang-tx", "after:N", "transmission hangs after N frames, until a reset (sim:ixgbe)"),
     ("defect", "register|eeprom|interrupt|loopback", "what is broken in it, for `barewire selftest` to find (sim:ixgbe)"),
+    ("partner", "100M+1G+2.5G+5G+10G", "the speeds that the far end of a copper link offers: some of these, all without it (sim:ixgbe)"),
+    ("cage", "sr|none|foreign", "what sits in an 82599's cage: a 10GBASE-SR module, nothing, or one that is not for Ethernet (sim:ixgbe)"),
     ("run", "threads|stepped", "what moves it: a thread of its own, or the program's calls (see Host::stepped); not for barewire sim"),
     (
         "rx-checksum",
@@ -45,6 +47,10 @@ pub struct SimSpec {
     pub hang_tx_after: Option<u64>,
     /// What is broken in it.
     pub defect: Option<Defect>,
+    /// The speeds that the far end of its copper link offers; `None`: all.
+    pub partner: Option<Speeds>,
+    /// What sits in its cage.
+    pub cage: Cage,
     /// What moves it; `None`: as its [`Host`](crate::Host) has it.
     pub run: Option<Run>,
     /// What a virtio card says of the checksums of frames that it delivers.
@@ -94,7 +100,10 @@ impl SimSpec {
     /// The card itself, not plugged in; `mac` is its own address where the spec gives none.
     pub fn model(&self, mac: [u8; 6]) -> Box<dyn Model> {
         let mac = self.mac.map_or(mac, |mac| mac.0);
-        let ixgbe = |device| Box::new(Ixgbe::new(IxgbeOptions::new().device(device).mac(mac).hang_tx_after(self.hang_tx_after).defect(self.defect)));
+        let ixgbe = |device| {
+            let options = IxgbeOptions::new().device(device).mac(mac).hang_tx_after(self.hang_tx_after).defect(self.defect).cage(self.cage);
+            Box::new(Ixgbe::new(options.partner(self.partner.unwrap_or(Speeds::all()))))
+        };
         match self.card {
             Card::I82599 => ixgbe(0x10fb),
             Card::X540 => ixgbe(0x1528),
@@ -141,7 +150,7 @@ impl SimSpec {
         let after = value.strip_prefix("after:").and_then(|frames| frames.parse().ok());
         let mtu = value.parse().ok().filter(|&mtu: &u16| u32::from(mtu) >= MIN_MTU);
         match (key, value) {
-            ("card" | "hang-tx" | "defect", _) if self.card == Card::VirtioNet => {
+            ("card" | "hang-tx" | "defect" | "partner" | "cage", _) if self.card == Card::VirtioNet => {
                 return Err(format!("{key} is an option of sim:ixgbe: leave it away"));
             }
             ("mtu", _) if self.card != Card::VirtioNet => return Err("mtu is an option of sim:virtio-net: leave it away".into()),
@@ -152,6 +161,8 @@ impl SimSpec {
             ("rx-checksum", "valid") => self.rx_checksum = RxChecksum::Valid,
             ("rx-checksum", "local") => self.rx_checksum = RxChecksum::Local,
             ("defect", word) if Defect::of(word).is_some() => self.defect = Defect::of(word),
+            ("partner", words) if Speeds::of(words).is_some() => self.partner = Speeds::of(words),
+            ("cage", word) if Cage::of(word).is_some() => self.cage = Cage::of(word).unwrap_or_default(),
             ("run", "threads") => self.run = Some(Run::Threads),
             ("run", "stepped") => self.run = Some(Run::Stepped),
             ("card", "82599") => self.card = Card::I82599,

@@ -209,6 +209,37 @@ def restart(b):
     return "the link came back"
 
 
+# Link modes of `ethtool -s advertise`, by what they say in Mbit/s.
+ADVERTISE = {100: 1 << 3, 1000: 1 << 5, 2500: 1 << 47, 5000: 1 << 48, 10000: 1 << 12}
+
+
+def speeds(lab, card, wanted):
+    """Each speed by itself, then all: the PHY and its partner agree on what `ethtool` then shows."""
+    b = bench(lab, card)
+    choices = [(speed, ADVERTISE[speed]) for speed in wanted] + [(max(wanted), sum(ADVERTISE[speed] for speed in wanted))]
+    for speed, mask in choices:
+        b.near(f"ethtool -s $if advertise {mask:#x}", timeout=60)
+        deadline = time.monotonic() + 20
+        while f"Speed: {speed}Mb/s" not in (text := b.near("ethtool $if")) or "Link detected: yes" not in text:
+            check(time.monotonic() < deadline, f"no link at {speed} Mb/s: {text}")
+            time.sleep(0.2)
+        b.ping(1000)
+    check(not b.complaints(), f"{b.complaints()[:4]}")
+    return f"{', '.join(map(str, wanted))} Mb/s, each by itself and then the fastest of all, with pings"
+
+
+@test(f"{GROUP}/speeds-x540", needs=["barewire"])
+def speeds_x540(lab):
+    """x540: `ethtool -s advertise` chooses among three speeds"""
+    return speeds(lab, "x540", (100, 1000, 10000))
+
+
+@test(f"{GROUP}/speeds-x550", needs=["barewire"])
+def speeds_x550(lab):
+    """x550: `ethtool -s advertise` chooses among five speeds"""
+    return speeds(lab, "x550", (100, 1000, 2500, 5000, 10000))
+
+
 @capability("clean-log", "x540", "x550")
 def clean_log(b):
     """after all this the kernel's log still holds no complaint of the driver"""

@@ -115,7 +115,7 @@ impl Ixgbe {
             SW_FW_SYNC => self.write_sw_fw_sync(slot, value),
             AUTOC => self.write_autoc(value),
             MSCA => self.write_msca(slot, value),
-            I2CCTL => self.write_i2cctl(value),
+            I2CCTL => self.write_i2cctl(slot, value),
             PICAUSE => self.write_picause(value),
             HICR => self.write_hicr(slot, value),
             // The upper half of an address has 16 bits and AV (8.2.3.7.9).

@@ -2,14 +2,16 @@
 
 use super::card::Ixgbe;
 use super::interrupt::CAUSE_LSC;
+use super::options::{Cage, Speeds};
 use super::regs::{AUTOC, AUTOC_RESTART_AN, AUTOC2, AUTOC2_FORCE_LINK_DOWN, ESDP, HLREG0, HLREG0_LPBK, LINKS, MSCA, MSRWD, STATUS, STATUS_LINK_UP};
 use super::state::FlowControl;
 use crate::slot::Slot;
 
 /// LINKS (8.2.3.22.20): since the last read the link was never down.
 const LINKS_LATCHED: u32 = 1 << 7;
-/// LINKS: speed 10 Gb/s.
-const LINKS_SPEED_10G: u32 = 3 << 28;
+/// LINKS: the speed, and the X550's bit for those between.
+const LINKS_SPEED_SHIFT: u32 = 28;
+const LINKS_SPEED_NON_STD: u32 = 1 << 27;
 const LINKS_UP: u32 = 1 << 30;
 /// LINKS: the Clause 73 negotiation has ended.
 const LINKS_KX_AN_COMP: u32 = 1 << 31;
@@ -28,9 +30,6 @@ const MSCA_OP_WRITE: u32 = 1;
 const MSCA_OP_READ: u32 = 3;
 const MSCA_OP_READ_NEXT: u32 = 2;
 
-/// How many MDIO registers keep what is written to them. A PHY has no more that a driver sets, and the addresses would do for millions.
-const MDIO_REGISTERS: usize = 256;
-
 impl Ixgbe {
     /// Whether transmit is looped to receive inside the MAC.
     #[inline]
@@ -47,7 +46,7 @@ impl Ixgbe {
     /// Follows the carrier and the forced states. Returns whether something changed.
     #[inline]
     pub(super) fn follow_link(&mut self, slot: &Slot<'_>) -> bool {
-        let wanted = slot.carrier() && !self.regs.has(AUTOC2, AUTOC2_FORCE_LINK_DOWN) && !self.is_resetting();
+        let wanted = slot.carrier() && !self.regs.has(AUTOC2, AUTOC2_FORCE_LINK_DOWN) && !self.is_resetting() && self.medium_is_there();
         if wanted == self.link.up {
             return false;
         }
@@ -67,6 +66,7 @@ impl Ixgbe {
 
     fn set_link(&mut self, up: bool) {
         self.link.up = up;
+        self.link.speed = if self.is_copper() { self.agreed().fastest().unwrap_or(Speeds::G10) } else { Speeds::G10 };
         self.link.up_us = u64::MAX;
         self.link.was_down |= !up;
         if !up {
@@ -76,10 +76,22 @@ impl Ixgbe {
         self.interrupts.misc(CAUSE_LSC);
     }
 
+    /// Whether what is between MAC and wire lets a link come up: a module for Ethernet, or a PHY that agrees with its partner. What a link has stays while it is up.
+    fn medium_is_there(&self) -> bool {
+        if self.is_copper() { self.link.up || self.phy_agrees() } else { self.options.cage == Cage::Sr }
+    }
+
+    /// The link goes down, and is trained anew.
+    pub(super) fn restart_link(&mut self) {
+        if self.link.up {
+            self.set_link(false);
+        }
+    }
+
     pub(super) fn read_links(&mut self) -> u32 {
         let mut value = self.regs.at(LINKS);
         if self.link.up {
-            value |= LINKS_UP | LINKS_SPEED_10G | LINKS_KX_AN_COMP;
+            value |= LINKS_UP | links_speed(self.link.speed) | LINKS_KX_AN_COMP;
             if !self.link.was_down {
                 value |= LINKS_LATCHED;
             }
@@ -94,13 +106,13 @@ impl Ixgbe {
 
     pub(super) fn read_esdp(&self) -> u32 {
         let value = self.regs.at(ESDP);
-        if value & ESDP_SDP2_IODIR == 0 && !self.is_copper() { value | ESDP_SDP2 } else { value }
+        if value & ESDP_SDP2_IODIR == 0 && !self.is_copper() && self.options.cage != Cage::Empty { value | ESDP_SDP2 } else { value }
     }
 
     pub(super) fn write_autoc(&mut self, value: u32) {
         self.regs.set(AUTOC, value & !AUTOC_RESTART_AN);
-        if value & AUTOC_RESTART_AN != 0 && self.link.up {
-            self.set_link(false);
+        if value & AUTOC_RESTART_AN != 0 {
+            self.restart_link();
         }
     }
 
@@ -115,7 +127,7 @@ impl Ixgbe {
                     self.write_mdio(slot, device, self.regs.at(MSRWD) as u16);
                 }
                 MSCA_OP_READ | MSCA_OP_READ_NEXT => {
-                    let data = if present { self.read_mdio(device) } else { 0xFFFF };
+                    let data = if present { self.read_mdio(slot, device) } else { 0xFFFF };
                     self.regs.set(MSRWD, u32::from(data) << 16 | self.regs.at(MSRWD) & 0xFFFF);
                     if value >> 26 & 3 == MSCA_OP_READ_NEXT {
                         self.link.mdio = self.link.mdio.wrapping_add(1);
@@ -127,44 +139,15 @@ impl Ixgbe {
         }
         self.regs.set(MSCA, value & !MSCA_COMMAND);
     }
+}
 
-    fn write_mdio(&mut self, slot: &Slot<'_>, device: u8, data: u16) {
-        let at = self.link.mdio;
-        self.link.mdio_written.retain(|&(d, r, _)| (d, r) != (device, at));
-        if self.link.mdio_written.len() < MDIO_REGISTERS {
-            self.link.mdio_written.push((device, at, data));
-        } else {
-            slot.violation(
-                "more MDIO registers were written than are modelled",
-                format_args!("device {device}, register {at:#x}"),
-                data.into(),
-                "3.7.3",
-            );
-        }
-    }
-
-    fn read_mdio(&self, device: u8) -> u16 {
-        let at = self.link.mdio;
-        if let Some(&(.., data)) = self.link.mdio_written.iter().find(|&&(d, r, _)| (d, r) == (device, at)) {
-            return data;
-        }
-        let up = u16::from(self.link.up);
-        match (device, at) {
-            // Identifier of the X540's PHY.
-            (1 | 3 | 7, 2) => 0x0154,
-            (1 | 3 | 7, 3) => 0x0200,
-            // Status 2: present. The package holds PMA, PCS, PHY XS, and auto-negotiation.
-            (1 | 3 | 4 | 7, 8) => 2 << 14,
-            (1 | 3 | 4 | 7, 5) => 1 << 1 | 1 << 3 | 1 << 4 | 1 << 7,
-            // Status 1: link. Auto-negotiation complete.
-            (1 | 3, 1) => up << 2,
-            (7, 1) => up << 2 | up << 5,
-            // Speed ability 10G and 1G; extended abilities 10GBASE-T, 1000BASE-T, 100BASE-TX.
-            (1, 4) => 1 | 1 << 4,
-            (1, 11) => 1 << 2 | 1 << 5 | 1 << 7,
-            // Vendor status of the auto-negotiation: 10 Gb/s, full duplex.
-            (7, 0xC800) => 0x7 * up,
-            _ => 0,
-        }
+/// 8.2.3.22.20; the X550 says 2.5 Gb/s as a 10 Gb/s that is none, and 5 Gb/s as a 100 Mb/s that is none.
+fn links_speed(speed: Speeds) -> u32 {
+    match speed {
+        Speeds::M100 => 1 << LINKS_SPEED_SHIFT,
+        Speeds::G1 => 2 << LINKS_SPEED_SHIFT,
+        Speeds::G2_5 => 3 << LINKS_SPEED_SHIFT | LINKS_SPEED_NON_STD,
+        Speeds::G5 => 1 << LINKS_SPEED_SHIFT | LINKS_SPEED_NON_STD,
+        _ => 3 << LINKS_SPEED_SHIFT,
     }
 }

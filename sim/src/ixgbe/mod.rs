@@ -22,6 +22,7 @@ mod offload;
 mod options;
 mod parse;
 mod pci;
+mod phy;
 mod regs;
 mod reset;
 mod ring;
@@ -50,7 +51,7 @@ use file::CSR_BYTES;
 use regs::{SW_FW_SYNC, SWSM};
 
 pub use card::Ixgbe;
-pub use options::{Defect, Faults, IxgbeOptions};
+pub use options::{Cage, Defect, Faults, IxgbeOptions, Speeds};
 
 // SAFETY: its DMA is that of the rings of enabled queues: their descriptors, and the buffers that these name, each until it is reported as done; a queue that is
 // disabled, and the whole card in a reset, forgets them. Frames are copied to and from vectors of its own. (Faults make it lie: see [`Faults`].)

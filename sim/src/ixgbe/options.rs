@@ -1,5 +1,7 @@
 //! Which card the model is, and how it may misbehave.
 
+use driver_core::reg::bitflags;
+
 use super::regs::MTA;
 
 /// Which card the model is: an 82599, until told otherwise.
@@ -15,11 +17,21 @@ pub struct IxgbeOptions {
     pub(super) link_up_us: u64,
     pub(super) hang_tx_after: Option<u64>,
     pub(super) defect: Option<Defect>,
+    pub(super) partner: Speeds,
+    pub(super) cage: Cage,
 }
 
 impl Default for IxgbeOptions {
     fn default() -> Self {
-        Self { device: 0x10FB, mac: [0x02, 0x00, 0x00, 0x82, 0x59, 0x90], link_up_us: 500, hang_tx_after: None, defect: None }
+        Self {
+            device: 0x10FB,
+            mac: [0x02, 0x00, 0x00, 0x82, 0x59, 0x90],
+            link_up_us: 500,
+            hang_tx_after: None,
+            defect: None,
+            partner: Speeds::all(),
+            cage: Cage::Sr,
+        }
     }
 }
 
@@ -53,10 +65,77 @@ impl IxgbeOptions {
         Self { hang_tx_after: frames, ..self }
     }
 
+    /// What the far end of a copper link offers: every speed, until told otherwise.
+    #[must_use]
+    pub fn partner(self, partner: Speeds) -> Self {
+        Self { partner, ..self }
+    }
+
+    /// What sits in an 82599's cage.
+    #[must_use]
+    pub fn cage(self, cage: Cage) -> Self {
+        Self { cage, ..self }
+    }
+
     /// What is broken in the card, for good. `None`: nothing.
     #[must_use]
     pub fn defect(self, defect: Option<Defect>) -> Self {
         Self { defect, ..self }
+    }
+}
+
+bitflags! {
+    /// Speeds of Ethernet over twisted pair, full duplex.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub struct Speeds: u8 {
+        /// 100BASE-TX.
+        const M100 = 1 << 0;
+        /// 1000BASE-T.
+        const G1 = 1 << 1;
+        /// 2.5GBASE-T.
+        const G2_5 = 1 << 2;
+        /// 5GBASE-T.
+        const G5 = 1 << 3;
+        /// 10GBASE-T.
+        const G10 = 1 << 4;
+    }
+}
+
+impl Speeds {
+    /// Each of them, with the word for it.
+    pub const WORDS: [(&str, Self); 5] = [("100M", Self::M100), ("1G", Self::G1), ("2.5G", Self::G2_5), ("5G", Self::G5), ("10G", Self::G10)];
+
+    /// Those that `words` names, with a + between them.
+    pub fn of(words: &str) -> Option<Self> {
+        words.split('+').try_fold(Self::empty(), |all, word| Some(all | Self::WORDS.iter().find(|(known, _)| *known == word)?.1))
+    }
+
+    /// The fastest of them.
+    pub(super) fn fastest(self) -> Option<Self> {
+        self.iter().last()
+    }
+}
+
+/// What sits in an 82599's SFP+ cage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Cage {
+    /// A 10GBASE-SR module.
+    #[default]
+    Sr,
+    /// Nothing.
+    Empty,
+    /// A module that is not for Ethernet: it says so, and brings up no link.
+    Foreign,
+}
+
+impl Cage {
+    /// All of them, with the words for them.
+    pub const ALL: [(&str, Self); 3] = [("sr", Self::Sr), ("none", Self::Empty), ("foreign", Self::Foreign)];
+
+    /// That of the word.
+    pub fn of(word: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(known, _)| *known == word).map(|&(_, cage)| cage)
     }
 }
 

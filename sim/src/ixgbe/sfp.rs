@@ -1,5 +1,7 @@
 //! What sits in the SFP+ cage: a module, as its management bus sees it (SFF-8472).
 
+use super::options::Cage;
+
 /// The two addresses of a module, as the first byte of a transfer without its direction bit (SFF-8472, chapter 4).
 const ADDRESS_ID: u8 = 0xA0;
 const ADDRESS_DIAGNOSTICS: u8 = 0xA2;
@@ -30,6 +32,7 @@ enum Meaning {
 /// A 10GBASE-SR module and its bus.
 #[derive(Debug, Clone)]
 pub(super) struct Module {
+    is_there: bool,
     pages: [[u8; 256]; 2],
     page: usize,
     offset: u8,
@@ -43,9 +46,10 @@ pub(super) struct Module {
 }
 
 impl Module {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(cage: Cage) -> Self {
         Self {
-            pages: [identification(), diagnostics()],
+            is_there: cage != Cage::Empty,
+            pages: [identification(cage), diagnostics()],
             page: 0,
             offset: 0,
             reads: false,
@@ -55,6 +59,14 @@ impl Module {
             data: true,
             pulls: false,
         }
+    }
+
+    /// Whether light comes in, and whether the card has turned the laser off: what the diagnostics say of it (SFF-8472, tables 9-11 and 9-12, byte 110).
+    pub(super) fn sees(&mut self, light: bool, is_dark: bool) {
+        let page = &mut self.pages[1];
+        page[STATUS_AT] = if light { 0 } else { RX_LOS } | if is_dark { TX_DISABLED } else { 0 };
+        put(page, 102, &(if is_dark { 0 } else { HALF_MILLIWATT }).to_be_bytes());
+        put(page, 104, &(if light { HALF_MILLIWATT } else { 0 }).to_be_bytes());
     }
 
     /// The host moves its lines. Between two writes one line moves; where both do, the clock is first.
@@ -121,6 +133,7 @@ impl Module {
                 true
             }
         };
+        let known = known && self.is_there;
         self.pulls = known;
         self.phase = if known { Phase::Acknowledge } else { Phase::Idle };
     }
@@ -133,6 +146,13 @@ impl Module {
     }
 }
 
+/// Status of the diagnostics: no light comes in; the laser is off.
+const STATUS_AT: usize = 110;
+const RX_LOS: u8 = 1 << 1;
+const TX_DISABLED: u8 = 1 << 7;
+/// 0.5 mW in steps of 0.1 uW.
+const HALF_MILLIWATT: u16 = 5_000;
+
 fn put(page: &mut [u8; 256], at: usize, bytes: &[u8]) {
     page[at..at + bytes.len()].copy_from_slice(bytes);
 }
@@ -142,10 +162,10 @@ fn sum(bytes: &[u8]) -> u8 {
 }
 
 /// Address A0h: what the module is (SFF-8472, table 4-1).
-fn identification() -> [u8; 256] {
+fn identification(cage: Cage) -> [u8; 256] {
     let mut page = [0; 256];
     // SFP+, two-wire interface, LC connector, 10GBASE-SR.
-    put(&mut page, 0, &[0x03, 0x04, 0x07, 0x10]);
+    put(&mut page, 0, &[0x03, 0x04, 0x07, if cage == Cage::Sr { 0x10 } else { 0 }]);
     // 64B/66B; 10.3 Gb/s in units of 100 Mb/s.
     put(&mut page, 11, &[0x06, 103]);
     // Reach in units of 10 m over OM2, OM1, and OM3.
@@ -171,7 +191,7 @@ fn identification() -> [u8; 256] {
 fn diagnostics() -> [u8; 256] {
     let mut page = [0; 256];
     // 35 degrees, 3.3 V in 100 uV, 6 mA in 2 uA, 0.5 mW sent and received in 0.1 uW.
-    for (at, value) in [(96, 35 << 8), (98, 33_000u16), (100, 3_000), (102, 5_000), (104, 5_000)] {
+    for (at, value) in [(96, 35 << 8), (98, 33_000u16), (100, 3_000), (102, HALF_MILLIWATT), (104, HALF_MILLIWATT)] {
         put(&mut page, at, &value.to_be_bytes());
     }
     page[95] = sum(&page[..95]);
@@ -234,7 +254,7 @@ mod tests {
 
     #[test]
     fn reads_of_both_addresses() {
-        let mut master = Master(Module::new());
+        let mut master = Master(Module::new(Cage::Sr));
         assert_eq!(master.read(0xA0, 0, 1), [0x03]);
         assert_eq!(master.read(0xA0, 37, 3), [0x00, 0x1B, 0x21]);
         assert_eq!(master.read(0xA0, 20, 8), b"Barewire");
@@ -243,14 +263,14 @@ mod tests {
 
     #[test]
     fn checksums_of_the_pages() {
-        let mut master = Master(Module::new());
+        let mut master = Master(Module::new(Cage::Sr));
         let page = master.read(0xA0, 0, 96);
         assert_eq!((sum(&page[..63]), sum(&page[64..95])), (page[63], page[95]));
     }
 
     #[test]
     fn another_address_is_not_acknowledged() {
-        let mut master = Master(Module::new());
+        let mut master = Master(Module::new(Cage::Sr));
         master.start();
         assert!(!master.put(0xAC));
         master.stop();
@@ -259,7 +279,7 @@ mod tests {
 
     #[test]
     fn a_write_changes_nothing() {
-        let mut master = Master(Module::new());
+        let mut master = Master(Module::new(Cage::Sr));
         master.start();
         assert!(master.put(0xA0) && master.put(0) && master.put(0x55));
         master.stop();

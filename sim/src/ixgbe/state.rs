@@ -1,5 +1,7 @@
 //! What parts of the card remember.
 
+use super::options::Speeds;
+
 /// What flow control remembers.
 #[derive(Debug, Clone)]
 pub(super) struct FlowControl {
@@ -23,6 +25,8 @@ impl FlowControl {
 #[derive(Debug, Clone)]
 pub(super) struct Link {
     pub(super) up: bool,
+    /// One of them, of a link that is up.
+    pub(super) speed: Speeds,
     /// When training ends.
     pub(super) up_us: u64,
     /// The link was down since LINKS was read last.
@@ -35,7 +39,7 @@ pub(super) struct Link {
 
 impl Link {
     pub(super) fn new() -> Self {
-        Self { up: false, up_us: u64::MAX, was_down: true, mdio: 0, mdio_written: Vec::new() }
+        Self { up: false, speed: Speeds::G10, up_us: u64::MAX, was_down: true, mdio: 0, mdio_written: Vec::new() }
     }
 }
 
