@@ -34,7 +34,10 @@ fn info_tells_what_the_driver_reports() {
     assert!(text.contains("\ncapabilities        RX_CHECKSUM, TX_CHECKSUM, RX_SCATTER, "), "{text}");
     assert!(text.contains("\ndone in software    none\n"), "{text}");
     assert!(text.contains("\nfeatures in use     none\n"), "{text}");
-    assert!(text.contains("\nlink                up, 10000 Mbit/s, full duplex\n"), "{text}");
+    assert!(
+        text.contains("\nlink                up, 10000 Mbit/s, full duplex (100M+1G+2.5G+5G+10G offered, the other end 100M+1G+2.5G+5G+10G)\n"),
+        "{text}"
+    );
     assert!(text.contains("\nspreads flows       over 64 receive queues, by a table of 512 entries and a hash of IPV4, TCP_IPV4, "), "{text}");
     assert!(text.contains("\naddress             02:00:00:00:00:42\n"), "{text}");
 }
@@ -160,4 +163,26 @@ fn it_explains_itself() {
     ] {
         assert_eq!(barewire(wrong).status, Some(2), "{wrong:?}");
     }
+}
+
+#[test]
+fn info_tells_why_there_is_no_link_and_what_was_negotiated() {
+    for (spec, why) in [
+        ("sim:ixgbe", "no-signal"),
+        ("sim:ixgbe,cage=none", "no-module"),
+        ("sim:ixgbe,cage=foreign", "unsupported-module"),
+        ("sim:ixgbe,card=x540", "no-partner"),
+    ] {
+        let info = json_of(&["info", spec, "--wait", "0", "--json"]);
+        assert_eq!((&info["link"]["up"], &info["link_down"]), (&json!(false), &json!(why)), "{spec}");
+    }
+    let directory = Directory::new("cli-speeds");
+    let spec = format!("sim:ixgbe,card=x550,partner=100M+2.5G,pcap-out={}", directory.file("out.pcap"));
+    let info = json_of(&["info", &spec, "--speeds", "2.5G+10G", "--json"]);
+    assert_eq!((&info["link"]["speed_mbps"], &info["link_down"]), (&json!(2500), &Value::Null));
+    assert_eq!(info["negotiation"], json!({ "offered": "2.5G+10G", "partner": "100M+2.5G", "complete": true }));
+    let text = barewire(&["info", &spec]).stdout;
+    assert!(text.contains("\nlink                up, 2500 Mbit/s, full duplex (100M+1G+2.5G+5G+10G offered, the other end 100M+2.5G)\n"), "{text}");
+    let wrong = barewire(&["info", &spec, "--speeds", "3G"]);
+    assert!(wrong.status == Some(2) && wrong.stderr.contains("give one of 100M, 1G"), "{wrong:?}");
 }

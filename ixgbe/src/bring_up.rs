@@ -16,7 +16,7 @@ impl<B: Bar> Card<B> {
         self.init_general(settings)?;
         self.report_exceptions();
         // "Setup the PHY and the link (see Section 4.6.4)."
-        self.start_link()?;
+        self.start_link(settings.link_speeds())?;
         // "Initialize all statistical counters (see Section 4.6.5)."
         self.init_stats(counted(settings))?;
         // "Initialize receive (see Section 4.6.7)."

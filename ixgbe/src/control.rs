@@ -5,7 +5,8 @@ use alloc::vec::Vec;
 
 use driver_core::device::control::{ControlCore, ControlKernel, TxPosition, why_all_ones};
 use driver_core::device::{
-    Eeprom, ErrorKind, FlowControl, Link, Moderation, Module, RegisterValue, RssConfig, Rule, RuleInForce, RulePlace, RxMode, Settings, Stats, XStat,
+    Eeprom, ErrorKind, FlowControl, Link, LinkReport, LinkSpeeds, Moderation, Module, RegisterValue, RssConfig, Rule, RuleInForce, RulePlace, RxMode,
+    Settings, Stats, XStat,
 };
 use driver_core::ether::MacAddr;
 use driver_core::host::{PciFunction, VectorPlan};
@@ -91,6 +92,14 @@ impl<F: PciFunction> ControlKernel for Manage<F> {
 
     fn set_flow_control(&mut self, flow_control: FlowControl) -> Result<(), ErrorKind> {
         self.card.set_flow_control(flow_control, self.card.rx_buffer_now_kb()?)
+    }
+
+    fn set_link_speeds(&mut self, speeds: LinkSpeeds) -> Result<(), ErrorKind> {
+        self.card.start_phy(speeds)
+    }
+
+    fn link_report(&mut self, _: &Settings) -> Result<LinkReport, ErrorKind> {
+        self.card.link_report()
     }
 
     fn set_moderation(&mut self, moderation: Moderation, now: &Settings) -> Result<(), ErrorKind> {

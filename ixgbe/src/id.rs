@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use driver_core::device::LinkSpeeds;
 use driver_core::host::PciId;
 
 /// Intel.
@@ -61,6 +62,15 @@ impl Model {
         match self.family {
             Family::I82599 => 512,
             Family::X540 | Family::X550 => 384,
+        }
+    }
+
+    /// The speeds that its PHY can be told to offer; nothing where it has none of its own.
+    pub const fn link_speeds(&self) -> LinkSpeeds {
+        match self.family {
+            Family::I82599 => LinkSpeeds::empty(),
+            Family::X540 => LinkSpeeds::M100.union(LinkSpeeds::G1).union(LinkSpeeds::G10),
+            Family::X550 => LinkSpeeds::all(),
         }
     }
 

@@ -3,7 +3,7 @@
 use core::convert::Infallible;
 use core::ops::ControlFlow;
 
-use driver_core::device::{ErrorKind, Link};
+use driver_core::device::{ErrorKind, Link, LinkSpeeds};
 use driver_core::host::Bar;
 use driver_core::reg::{Pace, look_until};
 
@@ -16,8 +16,8 @@ use crate::semaphore::Resource;
 const SETTLING: Pace = Pace::within(1_000).every(100);
 
 impl<B: Bar> Card<B> {
-    /// 4.6.4: starts the link. It comes up on its own, later; nothing waits for it.
-    pub(crate) fn start_link(&mut self) -> Result<(), ErrorKind> {
+    /// 4.6.4: starts the link, at one of `speeds` where its medium is copper. It comes up on its own, later; nothing waits for it.
+    pub(crate) fn start_link(&mut self, speeds: LinkSpeeds) -> Result<(), ErrorKind> {
         if self.model.media == Media::Sfp {
             // LASER-ON: a driver that ran before may have turned the module's laser off.
             ESDP.modify(&self.bar, |v| v - Esdp::SDP3_DATA);
@@ -27,7 +27,7 @@ impl<B: Bar> Card<B> {
                 self.restart_mac_link();
                 Ok(())
             }),
-            Media::Copper => self.start_phy(),
+            Media::Copper => self.start_phy(speeds),
         }
     }
 

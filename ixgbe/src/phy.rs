@@ -1,6 +1,6 @@
 //! The copper PHY of X540 and X550, behind MDIO (clause 45 of IEEE 802.3; 3.7.3 of the X540 datasheet).
 
-use driver_core::device::ErrorKind;
+use driver_core::device::{ErrorKind, Link, LinkDown, LinkReport, LinkSpeeds, Negotiation};
 use driver_core::host::Bar;
 
 use crate::card::Card;
@@ -22,6 +22,13 @@ const PMA_ID_HIGH: PhyReg = PhyReg(1, 2);
 const AN_CONTROL: PhyReg = PhyReg(7, 0);
 /// Auto-negotiation advertisement (45.2.7.6).
 const AN_ADVERTISEMENT: PhyReg = PhyReg(7, 0x10);
+/// Auto-negotiation status (45.2.7.2), and what the partner's base page offers (45.2.7.7).
+const AN_STATUS: PhyReg = PhyReg(7, 1);
+const AN_PARTNER: PhyReg = PhyReg(7, 0x13);
+/// 10GBASE-T status (45.2.7.11; the partner's 2.5 and 5 Gbit/s by IEEE 802.3bz): what the partner offers.
+const AN_10GBASET_STATUS: PhyReg = PhyReg(7, 0x21);
+/// Vendor's: the partner's 1000BASE-T.
+const AN_PARTNER_VENDOR: PhyReg = PhyReg(7, 0xe820);
 /// 10GBASE-T control: advertisement (45.2.7.10).
 const AN_10GBASET: PhyReg = PhyReg(7, 0x20);
 /// Vendor provisioning 1: 1000BASE-T and the X550's 2.5 and 5 Gbit/s (X540 datasheet, PHY registers).
@@ -37,10 +44,17 @@ const ADVERTISE_1000BASET_FULL: u16 = 1 << 15;
 const ADVERTISE_2500BASET: u16 = 1 << 10;
 const ADVERTISE_5000BASET: u16 = 1 << 11;
 const LOW_POWER: u16 = 1 << 11;
+/// AN_STATUS: both ends agreed; the partner negotiates.
+const AN_COMPLETE: u16 = 1 << 5;
+const AN_PARTNER_ABLE: u16 = 1 << 0;
+const PARTNER_10GBASET: u16 = 1 << 11;
+const PARTNER_5GBASET: u16 = 1 << 6;
+const PARTNER_2_5GBASET: u16 = 1 << 5;
+const PARTNER_1000BASET_FULL: u16 = 1 << 15;
 
 impl<B: Bar> Card<B> {
-    /// Finds the PHY, wakes it, lets it offer every speed and negotiate anew. The link comes seconds later.
-    pub(crate) fn start_phy(&mut self) -> Result<(), ErrorKind> {
+    /// Finds the PHY, wakes it, lets it offer these speeds and negotiate anew. The link comes seconds later.
+    pub(crate) fn start_phy(&mut self, speeds: LinkSpeeds) -> Result<(), ErrorKind> {
         let resource = Resource::phy(self.is_second_port());
         let phy = match self.phy {
             Some(phy) => phy,
@@ -49,11 +63,45 @@ impl<B: Bar> Card<B> {
         self.phy = Some(phy);
         self.with_semaphore(resource, || {
             self.phy_modify(phy, VENDOR_CONTROL, |v| v & !LOW_POWER)?;
-            self.phy_modify(phy, AN_10GBASET, |v| v | ADVERTISE_10GBASET)?;
-            let slow = if self.model.family == Family::X550 { ADVERTISE_2500BASET | ADVERTISE_5000BASET } else { 0 };
-            self.phy_modify(phy, AN_VENDOR, |v| v | ADVERTISE_1000BASET_FULL | slow)?;
-            self.phy_modify(phy, AN_ADVERTISEMENT, |v| v | ADVERTISE_100BASETX_FULL)?;
-            self.phy_modify(phy, AN_CONTROL, |v| v | AN_ENABLE | AN_RESTART)
+            self.offer(phy, AN_10GBASET, speeds, &[(LinkSpeeds::G10, ADVERTISE_10GBASET)])?;
+            let between =
+                [(LinkSpeeds::G1, ADVERTISE_1000BASET_FULL), (LinkSpeeds::G2_5, ADVERTISE_2500BASET), (LinkSpeeds::G5, ADVERTISE_5000BASET)];
+            // On the X540 the bits of those between have no meaning.
+            let has = if self.model.family == Family::X550 { &between[..] } else { &between[..1] };
+            self.offer(phy, AN_VENDOR, speeds, has)?;
+            self.offer(phy, AN_ADVERTISEMENT, speeds, &[(LinkSpeeds::M100, ADVERTISE_100BASETX_FULL)])?;
+            // In any case: a restart that is under way was asked for with what was offered before.
+            let control = self.phy_read(phy, AN_CONTROL)?;
+            self.phy_write(phy, AN_CONTROL, control | AN_ENABLE | AN_RESTART)
+        })
+    }
+
+    /// Sets the bits of those of `has` that are among `speeds`, and clears the others'.
+    fn offer(&self, phy: u32, register: PhyReg, speeds: LinkSpeeds, has: &[(LinkSpeeds, u16)]) -> Result<(), ErrorKind> {
+        self.phy_modify(phy, register, |before| {
+            has.iter().fold(before, |value, &(speed, bit)| if speeds.contains(speed) { value | bit } else { value & !bit })
+        })
+    }
+
+    /// What the PHY says of its link.
+    pub(crate) fn copper_report(&self, link: Link) -> Result<LinkReport, ErrorKind> {
+        let Some(phy) = self.phy else { return Ok(LinkReport::of(link)) };
+        self.with_semaphore(Resource::phy(self.is_second_port()), || {
+            let read = |register| self.phy_read(phy, register);
+            let offered = speeds_of(read(AN_ADVERTISEMENT)?, read(AN_VENDOR)?, read(AN_10GBASET)?, self.model.family);
+            // IEEE 802.3 45.2.7.2: whether there is a link is latched, so that the first read tells of the past.
+            read(AN_STATUS)?;
+            let (status, control) = (read(AN_STATUS)?, read(VENDOR_CONTROL)?);
+            let partner = partner_speeds(read(AN_PARTNER)?, read(AN_PARTNER_VENDOR)?, read(AN_10GBASET_STATUS)?);
+            let negotiation = Negotiation::new(offered, partner, status & AN_COMPLETE != 0);
+            let report = match () {
+                () if link.up => LinkReport::of(link),
+                () if control & LOW_POWER != 0 => LinkReport::down(LinkDown::PoweredDown),
+                () if status & AN_PARTNER_ABLE == 0 => LinkReport::down(LinkDown::NoPartner),
+                () if !partner.is_empty() && !partner.intersects(offered) => LinkReport::down(LinkDown::NoCommonSpeed),
+                () => LinkReport::down(LinkDown::Negotiating),
+            };
+            Ok(report.negotiated(negotiation))
         })
     }
 
@@ -93,6 +141,28 @@ impl<B: Bar> Card<B> {
         self.wait(MSCA, "an MDIO cycle to end (MDI Command clear)", CYCLE_US, |v| !v.contains(Msca::MDICMD))?;
         Ok(())
     }
+}
+
+/// What the registers of this end offer.
+fn speeds_of(base: u16, vendor: u16, fast: u16, family: Family) -> LinkSpeeds {
+    let mut speeds = LinkSpeeds::empty();
+    speeds.set(LinkSpeeds::M100, base & ADVERTISE_100BASETX_FULL != 0);
+    speeds.set(LinkSpeeds::G1, vendor & ADVERTISE_1000BASET_FULL != 0);
+    speeds.set(LinkSpeeds::G2_5, family == Family::X550 && vendor & ADVERTISE_2500BASET != 0);
+    speeds.set(LinkSpeeds::G5, family == Family::X550 && vendor & ADVERTISE_5000BASET != 0);
+    speeds.set(LinkSpeeds::G10, fast & ADVERTISE_10GBASET != 0);
+    speeds
+}
+
+/// What those of the partner do.
+fn partner_speeds(base: u16, vendor: u16, fast: u16) -> LinkSpeeds {
+    let mut speeds = LinkSpeeds::empty();
+    speeds.set(LinkSpeeds::M100, base & ADVERTISE_100BASETX_FULL != 0);
+    speeds.set(LinkSpeeds::G1, vendor & PARTNER_1000BASET_FULL != 0);
+    speeds.set(LinkSpeeds::G2_5, fast & PARTNER_2_5GBASET != 0);
+    speeds.set(LinkSpeeds::G5, fast & PARTNER_5GBASET != 0);
+    speeds.set(LinkSpeeds::G10, fast & PARTNER_10GBASET != 0);
+    speeds
 }
 
 #[cfg(test)]
@@ -142,7 +212,7 @@ mod tests {
     #[test]
     fn the_phy_is_found_woken_and_negotiates_every_speed() {
         let (bar, mut card, notes) = card(true);
-        card.start_phy().unwrap();
+        card.start_phy(LinkSpeeds::all()).unwrap();
         assert_eq!(card.phy, Some(5));
         let notes = notes.lock().unwrap();
         assert_eq!(notes.first(), Some(&(30, 0, 0)), "low power is left first");
@@ -153,9 +223,19 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_to_be_offered_is_taken_back() {
+        let (_, mut card, notes) = card(true);
+        card.start_phy(LinkSpeeds::all()).unwrap();
+        notes.lock().unwrap().clear();
+        card.start_phy(LinkSpeeds::G1 | LinkSpeeds::G2_5).unwrap();
+        // Bit 11 is what this PHY's registers held before; in 7.0xc400 it is 5 Gbit/s.
+        assert_eq!(*notes.lock().unwrap(), [(7, 0x20, 0x0800), (7, 0xc400, 0x8400), (7, 0x10, 0x0800), (7, 0, 0x1a00)]);
+    }
+
+    #[test]
     fn a_bus_without_a_phy_is_an_error() {
         let (bar, mut card, _) = card(false);
-        assert_eq!(card.start_phy().unwrap_err().hardware(), Some(&HardwareError::NoPhy));
+        assert_eq!(card.start_phy(LinkSpeeds::all()).unwrap_err().hardware(), Some(&HardwareError::NoPhy));
         assert_eq!(SW_FW_SYNC.read(&bar), SwFwSync::empty());
     }
 
@@ -163,7 +243,7 @@ mod tests {
     fn a_cycle_that_never_ends_names_its_register() {
         let (bar, mut card, _) = card(true);
         bar.stick(MSCA.offset(), Msca::MDICMD.bits());
-        let error = alloc::format!("{}", card.start_phy().unwrap_err());
+        let error = alloc::format!("{}", card.start_phy(LinkSpeeds::all()).unwrap_err());
         assert!(error.contains("MSCA (0x0425c"), "{error}");
     }
 }

@@ -80,6 +80,10 @@ reg_flags! {
 reg_flags! {
     /// Bits of [`ESDP`].
     pub struct Esdp {
+        /// Pin 2: a module is in the cage.
+        const SDP2_DATA = 1 << 2;
+        /// Pin 2 is an output.
+        const SDP2_IODIR = 1 << 10;
         /// High: the laser of an SFP+ module is off (pin TX_DISABLE).
         const SDP3_DATA = 1 << 3;
     }
@@ -348,6 +352,8 @@ reg_flags! {
         const RESTART_AN = 1 << 12;
         /// Link mode select, three bits ("LMS").
         const LMS = 7 << 13;
+        /// LMS: the modes that negotiate by clause 73 have this bit.
+        const LMS_NEGOTIATES = 4 << 13;
         /// LMS 011b: 10 Gbit/s over one serial lane, SFI among them.
         const LMS_10G_SERIAL = 3 << 13;
     }
@@ -376,5 +382,7 @@ reg_flags! {
         const SPEED_1G = 2 << 28;
         /// There is a link.
         const LINK_UP = 1 << 30;
+        /// The negotiation of a backplane has ended ("KX/KX4/KR Backplane Auto Negotiation Completed").
+        const KX_AN_COMP = 1 << 31;
     }
 }

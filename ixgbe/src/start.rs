@@ -107,6 +107,7 @@ pub fn open<F: PciFunction>(mut function: F, clock: Arc<dyn Clock>) -> Result<Ix
     info.max_mtu = MAX_MTU;
     info.rss = rss::limits(model);
     info.max_moderation_us = MAX_MODERATION_US;
+    info.link_speeds = model.link_speeds();
     info.caps = DRIVEN | NOT_DRIVEN;
     // One for a receive queue, which tells of the link as well where it is the only one; transmit queues can do without.
     info.caps.set(Caps::INTERRUPTS, vectors(&function) > 0);

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use driver_core::buf::Batch;
 use driver_core::device::error::steps;
-use driver_core::device::{Config, During, Error, ErrorKind, Flaw, Link, Outcome, SelfTest, TestPart};
+use driver_core::device::{Config, During, Error, ErrorKind, Flaw, Link, LinkReport, Outcome, SelfTest, TestPart};
 use driver_core::host::{Clock, Interrupt, PciFunction, RegSpace};
 use driver_core::queue::TxQueue;
 use driver_core::reg::Reg;
@@ -141,7 +141,7 @@ impl<F: PciFunction> Card<F> {
         loop {
             match crate::link::link(&self.transport, self.takes()) {
                 Ok(link) if link.up => return Outcome::of(Ok(link.to_string())),
-                Ok(_) if waited_us >= limit_us => return Outcome::Failed(Flaw::NoLink { link: Link::down(), waited_us }),
+                Ok(_) if waited_us >= limit_us => return Outcome::Failed(Flaw::NoLink { report: LinkReport::of(Link::down()), waited_us }),
                 Ok(_) => {}
                 Err(error) => return Outcome::Failed(error.into()),
             }

@@ -7,6 +7,7 @@ use crate::buf::pool::BufPool;
 use crate::device::caps::Caps;
 use crate::device::flow_control::{FlowControl, Overflow};
 use crate::device::info::{DeviceInfo, RxMode};
+use crate::device::link::LinkSpeeds;
 use crate::device::moderation::Moderation;
 use crate::device::offloads::Offloads;
 use crate::device::recovery::Recovery;
@@ -57,6 +58,7 @@ pub struct Config {
     flow_table: FlowTable,
     rules: Vec<Rule>,
     vlans: Option<Vec<u16>>,
+    link_speeds: Option<LinkSpeeds>,
 }
 
 impl Default for Config {
@@ -87,6 +89,7 @@ impl Config {
             flow_table: FlowTable::Off,
             rules: Vec::new(),
             vlans: None,
+            link_speeds: None,
         }
     }
 
@@ -184,6 +187,11 @@ impl Config {
         Self { vlans: Some(ids.into()), ..self }
     }
 
+    /// The speeds that it offers in auto-negotiation, of those that it can ([`DeviceInfo::link_speeds`]); without a call all of these.
+    pub fn link_speeds(self, speeds: LinkSpeeds) -> Self {
+        Self { link_speeds: Some(speeds), ..self }
+    }
+
     /// As [`RxConfig::queues`].
     pub fn rx_queues(mut self, count: u16) -> Self {
         self.rx.queues = count;
@@ -266,6 +274,10 @@ impl Config {
     /// See [`Config::vlan_filter`].
     pub fn wanted_vlans(&self) -> Option<&[u16]> {
         self.vlans.as_deref()
+    }
+    /// See [`Config::link_speeds`].
+    pub fn wanted_link_speeds(&self) -> Option<LinkSpeeds> {
+        self.link_speeds
     }
     /// See [`Config::interrupts`].
     pub fn wants_interrupts(&self) -> bool {
@@ -423,6 +435,8 @@ pub struct Limits {
     pub rss: RssLimits,
     /// The longest interval between interrupts in microseconds; 0: it keeps none.
     pub moderation_us: u32,
+    /// The speeds that it can offer; nothing where its driver does not decide.
+    pub link_speeds: LinkSpeeds,
 }
 
 impl Limits {
@@ -437,6 +451,7 @@ impl Limits {
             vectors,
             rss: info.rss,
             moderation_us: info.max_moderation_us,
+            link_speeds: info.link_speeds,
         }
     }
 }
@@ -468,10 +483,18 @@ pub fn check(config: &Config, domain: &DmaDomain, limits: &Limits) -> Result<(),
     }
     config.rss.check(&limits.rss, rx.queues).map_err(ConfigError::Rss)?;
     check_moderation(config.moderation, limits.moderation_us)?;
+    if let Some(asked) = config.link_speeds.filter(|_| !limits.link_speeds.is_empty()) {
+        check_link_speeds(asked, limits.link_speeds)?;
+    }
     if config.interrupts && VectorPlan::new(rx.queues).within(limits.vectors).is_none() {
         return Err(ConfigError::Vectors { available: limits.vectors, needed: rx.queues });
     }
     Ok(())
+}
+
+/// That something is left of what is to be offered.
+pub(crate) fn check_link_speeds(asked: LinkSpeeds, has: LinkSpeeds) -> Result<(), ConfigError> {
+    if asked.intersects(has) { Ok(()) } else { Err(ConfigError::LinkSpeeds { asked, has }) }
 }
 
 /// That a device which keeps intervals of up to `max_us` keeps this one.

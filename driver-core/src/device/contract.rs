@@ -10,7 +10,8 @@ use crate::device::dump::RegisterValue;
 use crate::device::eeprom::Eeprom;
 use crate::device::error::{During, Error, ErrorKind, StartError, steps};
 use crate::device::flow_control::FlowControl;
-use crate::device::info::{DeviceInfo, Link, RxMode};
+use crate::device::info::{DeviceInfo, RxMode};
+use crate::device::link::{Link, LinkReport, LinkSpeeds};
 use crate::device::moderation::Moderation;
 use crate::device::module::Module;
 use crate::device::recovery::Recovered;
@@ -126,6 +127,18 @@ pub trait NetDevice: Send {
     }
     /// The link as it is now. Changes are counted in `carrier_changes`.
     fn link(&mut self) -> Link;
+    /// What is known of the link: why there is none, what both ends negotiate. Of an SFP+ port without a link that takes some hundredths of a second, since its module is asked.
+    ///
+    /// # Errors
+    /// Where the device does not run, or does not answer.
+    fn link_report(&mut self) -> Result<LinkReport, Error>;
+    /// Offers other speeds in auto-negotiation. The link goes down for it, and comes back seconds later where the other end offers one of them.
+    ///
+    /// What the device does of it is in [`settings`](NetDevice::settings) afterwards; speeds that it does not have are named in the log.
+    ///
+    /// # Errors
+    /// Where its driver does not decide ([`DeviceInfo::link_speeds`] is empty), or it has none of them.
+    fn set_link_speeds(&mut self, speeds: LinkSpeeds) -> Result<(), Error>;
     /// The interrupt that fires when the link comes or goes, or the device has something else to say that is no queue's; `None` where the device was started
     /// without interrupts, or its only vector is the receive queue's, which then wakes for the link too. After it, ask for [`link`](NetDevice::link), which also lets it fire again, and
     /// [`check`](NetDevice::check).

@@ -6,13 +6,14 @@ use core::fmt;
 
 use crate::device::accounts::Accounts;
 use crate::device::caps::Caps;
-use crate::device::config::{ConfigError, check_moderation};
+use crate::device::config::{ConfigError, check_link_speeds, check_moderation};
 use crate::device::contract::NetDevice;
 use crate::device::dump::RegisterValue;
 use crate::device::eeprom::Eeprom;
 use crate::device::error::{During, Error, ErrorKind, steps};
 use crate::device::flow_control::FlowControl;
-use crate::device::info::{DeviceInfo, Link, RxMode};
+use crate::device::info::{DeviceInfo, RxMode};
+use crate::device::link::{Link, LinkReport, LinkSpeeds};
 use crate::device::moderation::Moderation;
 use crate::device::module::Module;
 use crate::device::recovery::{Recovered, Recoveries, Recovery};
@@ -32,7 +33,7 @@ mod lending;
 mod recovering;
 
 pub use kernel::{ControlKernel, TxPosition, refuse_filters, why_all_ones};
-use kernel::{NO_FLOW_CONTROL, NO_MODERATION, NO_RSS};
+use kernel::{NO_FLOW_CONTROL, NO_LINK_SPEEDS, NO_MODERATION, NO_RSS};
 pub use lending::{hand_out, take_back};
 
 /// The control handle of a started device, over what one driver brings. Dropping it stops the device.
@@ -257,6 +258,21 @@ impl<K: ControlKernel> NetDevice for ControlCore<K> {
         let checked = if has { Ok(()) } else { Err(NO_FLOW_CONTROL) };
         let remember = |settings: &mut Settings| settings.set_flow_control(flow_control);
         self.set(steps::SETTING_FLOW_CONTROL, checked, |kernel, _| kernel.set_flow_control(flow_control), remember)
+    }
+
+    fn link_report(&mut self) -> Result<LinkReport, Error> {
+        self.runs().and_then(|()| self.kernel.link_report(&self.settings)).during(&self.info.name, steps::LINK)
+    }
+
+    fn set_link_speeds(&mut self, speeds: LinkSpeeds) -> Result<(), Error> {
+        let has = self.info.link_speeds;
+        let checked = if has.is_empty() { Err(NO_LINK_SPEEDS) } else { check_link_speeds(speeds, has).map_err(Into::into) };
+        let now = speeds & has;
+        self.set(steps::SETTING_LINK_SPEEDS, checked, |kernel, _| kernel.set_link_speeds(now), |settings| settings.set_link_speeds(now))?;
+        if now != speeds {
+            log::warn!("{}: it cannot be told to offer {}: it offers {now}", self.info.name, speeds - now);
+        }
+        Ok(())
     }
 
     fn set_moderation(&mut self, moderation: Moderation) -> Result<(), Error> {

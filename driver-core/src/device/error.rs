@@ -47,6 +47,8 @@ pub mod steps {
     pub const SETTING_RSS: &str = "setting how it spreads flows";
     /// Which pause frames it obeys and sends.
     pub const SETTING_FLOW_CONTROL: &str = "setting its flow control";
+    /// The speeds that it offers.
+    pub const SETTING_LINK_SPEEDS: &str = "setting the speeds that it offers";
     /// How far apart its interrupts are.
     pub const SETTING_MODERATION: &str = "setting how far apart its interrupts are";
     /// Giving it a rule for received frames.

@@ -1,51 +1,15 @@
-//! What a device is, and how its link is.
+//! What a device is.
 
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::fmt;
 use core::ops::RangeInclusive;
 
 use bitflags::bitflags;
 
 use crate::device::caps::Caps;
+use crate::device::link::LinkSpeeds;
 use crate::device::rss::RssLimits;
 use crate::ether::{MacAddr, STANDARD_MTU};
-
-/// The state of the link.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub struct Link {
-    /// Whether there is one.
-    pub up: bool,
-    /// Its speed in Mbit/s, where it is up and its speed known.
-    pub speed_mbps: Option<u32>,
-    /// Whether it is full duplex.
-    pub full_duplex: bool,
-}
-
-impl Link {
-    /// No link.
-    pub const fn down() -> Self {
-        Self { up: false, speed_mbps: None, full_duplex: false }
-    }
-    /// A link with full duplex, at a speed in Mbit/s where it is known.
-    pub const fn up_at(speed_mbps: Option<u32>) -> Self {
-        Self { up: true, speed_mbps, full_duplex: true }
-    }
-}
-
-impl fmt::Display for Link {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if !self.up {
-            return f.write_str("down");
-        }
-        let duplex = if self.full_duplex { "full" } else { "half" };
-        match self.speed_mbps {
-            None => write!(f, "up"),
-            Some(speed) => write!(f, "up, {speed} Mbit/s, {duplex} duplex"),
-        }
-    }
-}
 
 /// What a driver reports about a device.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,6 +36,8 @@ pub struct DeviceInfo {
     /// The longest interval in microseconds that it keeps between a queue's interrupts by itself ([`Moderation`](crate::device::Moderation)); 0: it sends them as
     /// they come.
     pub max_moderation_us: u32,
+    /// The speeds that it can be told to offer in auto-negotiation ([`Config::link_speeds`](crate::device::Config::link_speeds)); nothing where it is not its driver that decides.
+    pub link_speeds: LinkSpeeds,
     /// What the device offers.
     pub caps: Caps,
     /// What of it is in use; before the start, what is used where the configuration wants it.
@@ -99,6 +65,7 @@ impl DeviceInfo {
             max_mtu: STANDARD_MTU,
             rss: RssLimits::default(),
             max_moderation_us: 0,
+            link_speeds: LinkSpeeds::empty(),
             caps: Caps::empty(),
             used_caps: Caps::empty(),
             software: Caps::SOFTWARE,
@@ -135,8 +102,6 @@ bitflags! {
 
 #[cfg(test)]
 mod tests {
-    use alloc::string::ToString;
-
     use super::*;
 
     #[test]
@@ -148,13 +113,5 @@ mod tests {
         assert_eq!((info.software_caps(), info.unused_caps()), (Caps::TX_VLAN_INSERT, Caps::TX_SEGMENTATION));
         info.software = Caps::TX_CHECKSUM;
         assert_eq!(info.software_caps(), Caps::empty(), "switched off");
-    }
-
-    #[test]
-    fn a_link_tells_its_speed_where_it_is_known() {
-        assert_eq!(Link::default(), Link::down());
-        let half = Link { full_duplex: false, ..Link::up_at(Some(100)) };
-        let texts = [Link::down(), Link::up_at(None), Link::up_at(Some(10_000)), half].map(|link| link.to_string());
-        assert_eq!(texts, ["down", "up", "up, 10000 Mbit/s, full duplex", "up, 100 Mbit/s, half duplex"]);
     }
 }

@@ -33,6 +33,9 @@ pub struct Diagnostics {
 }
 
 impl Module {
+    /// The [`kind`](Module::kind) of one that is for no Ethernet that is known.
+    pub const UNKNOWN_KIND: &str = "of no kind that is known";
+
     /// Address A0h as it was read; of what is beyond a page nothing is kept, and what is missing is 0.
     pub fn new(identity: Vec<u8>, diagnostics: Option<Vec<u8>>) -> Self {
         let page = |mut bytes: Vec<u8>| {
@@ -68,7 +71,7 @@ impl Module {
             () if gigabit & 1 != 0 => "1000BASE-SX",
             () if gigabit & 1 << 1 != 0 => "1000BASE-LX",
             () if gigabit & 1 << 3 != 0 => "1000BASE-T",
-            () => "of no kind that is known",
+            () => Self::UNKNOWN_KIND,
         }
     }
 

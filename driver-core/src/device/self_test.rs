@@ -7,7 +7,7 @@ use core::fmt;
 
 use crate::device::eeprom::Checksum;
 use crate::device::error::ErrorKind;
-use crate::device::info::Link;
+use crate::device::link::LinkReport;
 use crate::reg::register::NoSuchRegister;
 
 /// A part of a self-test.
@@ -109,7 +109,7 @@ pub enum Flaw {
     /// There is no link.
     NoLink {
         /// What is known of it.
-        link: Link,
+        report: LinkReport,
         /// For how long it was waited for, in microseconds.
         waited_us: u64,
     },
@@ -169,7 +169,7 @@ impl fmt::Display for Flaw {
                 f,
                 "looped frame {frame}, of {len_bytes} bytes, came back with {came:#04x} at byte {at} where {sent:#04x} was sent: the card's memory or its bus corrupts data, do not use it"
             ),
-            Self::NoLink { link, waited_us } => write!(f, "no link within {} ms: {link}", waited_us / 1000),
+            Self::NoLink { report, waited_us } => write!(f, "no link within {} ms: {report}", waited_us / 1000),
             Self::Unsteady { what } => {
                 write!(f, "{what} is another when it is read again, although nothing changed it: the device does not keep what it says")
             }

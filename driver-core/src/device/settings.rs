@@ -6,6 +6,7 @@ use crate::device::caps::Caps;
 use crate::device::config::{Config, RxConfig, TxConfig};
 use crate::device::flow_control::FlowControl;
 use crate::device::info::{DeviceInfo, RxMode};
+use crate::device::link::LinkSpeeds;
 use crate::device::moderation::Moderation;
 use crate::device::offloads::Offloads;
 use crate::device::recovery::Recovery;
@@ -43,6 +44,7 @@ pub struct Settings {
     vlans: Option<Vec<u16>>,
     rules: Vec<RuleInForce>,
     next_rule: u32,
+    link_speeds: LinkSpeeds,
 }
 
 impl Settings {
@@ -73,6 +75,7 @@ impl Settings {
             vlans: config.wanted_vlans().map(Vec::from),
             rules: Vec::new(),
             next_rule: 0,
+            link_speeds: config.wanted_link_speeds().map_or(info.link_speeds, |asked| asked & info.link_speeds),
         }
     }
 
@@ -168,6 +171,10 @@ impl Settings {
     pub fn vlans(&self) -> Option<&[u16]> {
         self.vlans.as_deref()
     }
+    /// The speeds that it offers in auto-negotiation; nothing where its driver does not decide.
+    pub fn link_speeds(&self) -> LinkSpeeds {
+        self.link_speeds
+    }
     /// The rules that hold, in the order in which they were added.
     pub fn rules(&self) -> &[RuleInForce] {
         &self.rules
@@ -215,6 +222,10 @@ impl Settings {
     /// Interrupts are so far apart now.
     pub fn set_moderation(&mut self, moderation: Moderation) {
         self.moderation = moderation;
+    }
+    /// These speeds are offered now.
+    pub fn set_link_speeds(&mut self, speeds: LinkSpeeds) {
+        self.link_speeds = speeds;
     }
     /// Flows are spread so now.
     pub fn set_rss(&mut self, rss: RssConfig) {

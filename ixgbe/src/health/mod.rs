@@ -2,6 +2,7 @@
 
 mod eeprom;
 mod host_interface;
+mod link;
 mod module;
 pub(crate) mod registers;
 mod selftest;

@@ -42,7 +42,11 @@ impl Card {
 
     /// A card with this PCI device id.
     pub fn of(device: u16) -> Self {
-        let model = Model::new(IxgbeOptions::new().device(device));
+        Self::with(IxgbeOptions::new().device(device))
+    }
+
+    pub fn with(options: IxgbeOptions) -> Self {
+        let model = Model::new(options);
         Self { bed: Testbed::new("sim:ixgbe", Box::new(model), &Iommu::new()), audit: Audit::new(), pauses: Cell::new(0) }
     }
 

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::time::{Duration, Instant};
 
-use barewire::driver_core::device::RssLimits;
+use barewire::driver_core::device::{LinkDown, LinkSpeeds, RssLimits};
 use barewire::{Batch, Config, DeviceInfo, Error, Port};
 use serde_json::{Map, Value, json};
 
@@ -19,8 +19,9 @@ const IDLE: Duration = Duration::from_micros(50);
 const EVENTS_EVERY: Duration = Duration::from_millis(100);
 
 /// What the driver reports about the device.
-pub(crate) fn info(spec: &str, wait_seconds: f64) -> Result<Report, Error> {
-    let mut port = barewire::open(spec)?.start(&Config::new())?;
+pub(crate) fn info(spec: &str, wait_seconds: f64, speeds: Option<LinkSpeeds>) -> Result<Report, Error> {
+    let config = speeds.map_or_else(Config::new, |speeds| Config::new().link_speeds(speeds));
+    let mut port = barewire::open(spec)?.start(&config)?;
     let end = Instant::now() + Duration::from_secs_f64(wait_seconds);
     let mut link = port.control.link();
     while !link.up && Instant::now() < end {
@@ -28,6 +29,7 @@ pub(crate) fn info(spec: &str, wait_seconds: f64) -> Result<Report, Error> {
         std::thread::sleep(LINK_EVERY);
         link = port.control.link();
     }
+    let report = port.control.link_report()?;
     let (mac, mtu, info) = (port.control.mac(), port.control.mtu(), port.control.info().clone());
     // A device may have cut them.
     let (rx_ring, tx_ring) = (port.control.settings().rx().ring_len(), port.control.settings().tx().ring_len());
@@ -41,7 +43,7 @@ pub(crate) fn info(spec: &str, wait_seconds: f64) -> Result<Report, Error> {
         ("model", info.model.clone()),
         ("address", mac.to_string()),
         ("permanent address", info.permanent_mac.to_string()),
-        ("link", link.to_string()),
+        ("link", report.to_string()),
         ("MTU", format!("{mtu} bytes, at most {}", info.max_mtu)),
         ("receive queues", format!("at most {}", info.max_rx_queues)),
         ("transmit queues", format!("at most {}", info.max_tx_queues)),
@@ -60,6 +62,8 @@ pub(crate) fn info(spec: &str, wait_seconds: f64) -> Result<Report, Error> {
         "mac": mac.to_string(),
         "permanent_mac": info.permanent_mac.to_string(),
         "link": { "up": link.up, "speed_mbps": link.speed_mbps, "full_duplex": link.full_duplex },
+        "link_down": report.why_down.map(LinkDown::name),
+        "negotiation": report.negotiation.map(|found| json!({ "offered": found.offered.to_string(), "partner": found.partner.to_string(), "complete": found.is_complete })),
         "mtu": mtu,
         "max_mtu": info.max_mtu,
         "max_rx_queues": info.max_rx_queues,

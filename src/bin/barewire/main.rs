@@ -15,6 +15,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use barewire::Error;
+use barewire::driver_core::device::LinkSpeeds;
 use barewire::sim::wire::spec::OPTIONS as WIRE_OPTIONS;
 use barewire::spec::{PCI_OPTIONS, SIM_OPTIONS};
 use barewire::vfio::PciAddress;
@@ -76,6 +77,9 @@ enum Command {
         /// How long to wait for a link
         #[arg(long, value_name = "SECONDS", default_value_t = 3.0, value_parser = output::seconds)]
         wait: f64,
+        /// Speeds to offer in auto-negotiation, such as 1G+10G; without it all that the device has
+        #[arg(long, value_name = "SPEEDS", value_parser = output::speeds)]
+        speeds: Option<LinkSpeeds>,
     },
     /// Start a device, receive for a while without a use for what comes, and print its counters
     #[command(after_long_help = options(&[("a PCI function", PCI_OPTIONS), ("a simulated card", SIM_OPTIONS), ("a simulated card's wire", WIRE_OPTIONS)]))]
@@ -134,7 +138,7 @@ enum Command {
     /// `mishap hang|needs-reset|lie|vanish|memory-error|bus-error` lets that happen to the card, `help` lists these commands. The end of standard input changes nothing.
     #[command(after_long_help = options(&[("the card", SIM_OPTIONS), ("the wire", WIRE_OPTIONS)]))]
     Sim {
-        /// The card: ixgbe or virtio-net, with ,key=value options (card, mac, mtu, hang-tx, defect, rx-checksum)
+        /// The card: ixgbe or virtio-net, with ,key=value options (card, mac, mtu, hang-tx, defect, partner, cage, rx-checksum)
         #[arg(long, value_name = "CARD")]
         device: String,
         /// Where clients connect
@@ -189,7 +193,7 @@ fn run(command: &Command, root: &Root, style: Style, json: bool) -> Result<Repor
         Command::Bind { address, user, force } => binding::bind(root, *address, user.clone(), *force),
         Command::Unbind { address } => binding::unbind(root, *address),
         Command::Doctor { address } => Ok(doctor::doctor(root, *address, style)),
-        Command::Info { device, wait } => device::info(device, *wait),
+        Command::Info { device, wait, speeds } => device::info(device, *wait, *speeds),
         Command::Stats { device, seconds, all } => device::stats(device, *seconds, *all),
         Command::Dump { device } => health::dump(device),
         Command::Eeprom { device } => health::eeprom(device),

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use barewire::driver_core::device::LinkSpeeds;
 use serde_json::Value;
 
 /// What a command found or did.
@@ -70,4 +71,9 @@ pub(crate) fn table<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> St
 pub(crate) fn seconds(text: &str) -> Result<f64, String> {
     let seconds = text.parse::<f64>().ok().filter(|seconds| (0.0..=86_400.0).contains(seconds));
     seconds.ok_or_else(|| "give a number of seconds from 0 to 86400".into())
+}
+
+/// Speeds on the command line.
+pub(crate) fn speeds(text: &str) -> Result<LinkSpeeds, String> {
+    LinkSpeeds::of(text).ok_or_else(|| "give one of 100M, 1G, 2.5G, 5G and 10G, or several with a + between them".into())
 }

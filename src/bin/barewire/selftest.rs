@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use barewire::Error;
-use barewire::driver_core::device::{Flaw, Outcome, SelfTest};
+use barewire::driver_core::device::{Flaw, LinkDown, Outcome, SelfTest};
 use serde_json::{Value, json};
 
 use crate::output::Report;
@@ -58,7 +58,7 @@ fn details(flaw: &Flaw) -> Value {
         Flaw::Byte { frame, len_bytes, at, sent, came } => {
             json!({ "kind": "frame-byte", "frame": frame, "len_bytes": len_bytes, "at": at, "sent": sent, "came": came })
         }
-        Flaw::NoLink { waited_us, .. } => json!({ "kind": "no-link", "waited_us": waited_us }),
+        Flaw::NoLink { report, waited_us } => json!({ "kind": "no-link", "waited_us": waited_us, "why": report.why_down.map(LinkDown::name) }),
         Flaw::Unsteady { what } => json!({ "kind": "unsteady", "what": what }),
         Flaw::Failed(error) => json!({ "kind": "error", "error": error.to_string() }),
         _ => json!({ "kind": "other" }),

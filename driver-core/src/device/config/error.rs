@@ -3,6 +3,7 @@
 use core::fmt;
 
 use crate::buf::pool::{PoolConfig, PoolError};
+use crate::device::link::LinkSpeeds;
 use crate::device::rss::RssError;
 use crate::queue::gate::GateError;
 
@@ -87,6 +88,13 @@ pub enum ConfigError {
         /// Vectors needed.
         needed: u16,
     },
+    /// The speeds to be offered.
+    LinkSpeeds {
+        /// Those that were asked for.
+        asked: LinkSpeeds,
+        /// Those that the device can offer.
+        has: LinkSpeeds,
+    },
 }
 
 impl fmt::Display for ConfigError {
@@ -117,6 +125,7 @@ impl fmt::Display for ConfigError {
             Self::Moderation { asked_us, max_us } => {
                 write!(f, "interrupts {asked_us} us apart asked for: take 0 to {max_us}, or `Moderation::Adaptive`")
             }
+            Self::LinkSpeeds { asked, has } => write!(f, "{asked} asked for as speeds to offer, and the device has {has}: take some of these"),
             Self::Vectors { available, needed } => {
                 write!(f, "interrupts need {needed} vectors (one a receive queue), the function has {available}: ")?;
                 // One queue is the least.

@@ -7,7 +7,8 @@ use crate::device::dump::RegisterValue;
 use crate::device::eeprom::Eeprom;
 use crate::device::error::ErrorKind;
 use crate::device::flow_control::FlowControl;
-use crate::device::info::{Link, RxMode};
+use crate::device::info::RxMode;
+use crate::device::link::{Link, LinkReport, LinkSpeeds};
 use crate::device::moderation::Moderation;
 use crate::device::module::Module;
 use crate::device::rss::RssConfig;
@@ -55,6 +56,11 @@ pub(super) const NO_FLOW_CONTROL: ErrorKind = ErrorKind::Unsupported {
     instead: "see that its receive queues are polled in time: what finds no room is dropped and counted",
 };
 
+/// Its driver does not decide at which speeds it links.
+pub(super) const NO_LINK_SPEEDS: ErrorKind = ErrorKind::Unsupported {
+    what: "a choice of speeds by its driver: its medium has one, or its EEPROM or its host decides",
+    instead: "choose at the other end of the link; `DeviceInfo::link_speeds` says where there is a choice",
+};
 /// The driver sets no device up anew.
 pub(super) const NO_RECOVERY: ErrorKind = ErrorKind::Unsupported { what: "recovery by its driver", instead: "stop it and open it again" };
 /// The device has no filters that choose a queue.
@@ -121,6 +127,21 @@ pub trait ControlKernel: Send + 'static {
     /// Where the device cannot.
     fn set_flow_control(&mut self, _: FlowControl) -> Result<(), ErrorKind> {
         Err(NO_FLOW_CONTROL)
+    }
+
+    /// Offers these speeds in auto-negotiation, of which the device has all and which are not none, and negotiates anew.
+    ///
+    /// # Errors
+    /// Where the device does not do it.
+    fn set_link_speeds(&mut self, _: LinkSpeeds) -> Result<(), ErrorKind> {
+        Err(NO_LINK_SPEEDS)
+    }
+    /// What is known of the link, as far as the device tells.
+    ///
+    /// # Errors
+    /// Where it does not answer.
+    fn link_report(&mut self, now: &Settings) -> Result<LinkReport, ErrorKind> {
+        self.link(now).map(LinkReport::of)
     }
 
     /// Sets how far apart interrupts are, no farther than the device counts. Called where it keeps intervals and has interrupts alone.

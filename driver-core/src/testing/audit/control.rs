@@ -12,7 +12,8 @@ use crate::device::dump::RegisterValue;
 use crate::device::eeprom::Eeprom;
 use crate::device::error::Error;
 use crate::device::flow_control::FlowControl;
-use crate::device::info::{DeviceInfo, Link, RxMode};
+use crate::device::info::{DeviceInfo, RxMode};
+use crate::device::link::{Link, LinkReport, LinkSpeeds};
 use crate::device::moderation::Moderation;
 use crate::device::module::Module;
 use crate::device::recovery::Recovered;
@@ -71,6 +72,12 @@ impl<C: NetDevice + 'static> NetDevice for AuditedControl<C> {
     }
     fn link(&mut self) -> Link {
         (**self).link()
+    }
+    fn link_report(&mut self) -> Result<LinkReport, Error> {
+        (**self).link_report()
+    }
+    fn set_link_speeds(&mut self, speeds: LinkSpeeds) -> Result<(), Error> {
+        (**self).set_link_speeds(speeds)
     }
     fn link_interrupt(&mut self) -> Option<&mut dyn Interrupt> {
         (**self).link_interrupt()

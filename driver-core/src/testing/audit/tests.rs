@@ -14,7 +14,8 @@ use crate::device::dump::RegisterValue;
 use crate::device::eeprom::Eeprom;
 use crate::device::error::{During, Error, ErrorKind};
 use crate::device::flow_control::FlowControl;
-use crate::device::info::{Link, RxMode};
+use crate::device::info::RxMode;
+use crate::device::link::{Link, LinkReport, LinkSpeeds};
 use crate::device::moderation::Moderation;
 use crate::device::module::Module;
 use crate::device::rss::RssConfig;
@@ -140,6 +141,12 @@ impl NetDevice for Card {
         Ok(())
     }
     fn set_flow_control(&mut self, _: FlowControl) -> Result<(), Error> {
+        Ok(())
+    }
+    fn link_report(&mut self) -> Result<LinkReport, Error> {
+        Ok(LinkReport::default())
+    }
+    fn set_link_speeds(&mut self, _: LinkSpeeds) -> Result<(), Error> {
         Ok(())
     }
     fn set_moderation(&mut self, _: Moderation) -> Result<(), Error> {

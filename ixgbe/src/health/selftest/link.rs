@@ -13,7 +13,7 @@ const EVERY_US: u64 = 10_000;
 impl<B: Bar> Card<B> {
     /// Starts the link of a card that was reset, and waits for it for at most `limit_us`.
     pub(super) fn test_link(&mut self, limit_us: u64) -> Result<String, Flaw> {
-        self.start_link()?;
+        self.start_link(self.model.link_speeds())?;
         let begun_us = self.clock.now_us();
         let mut slept_us = 0;
         loop {
@@ -23,7 +23,7 @@ impl<B: Bar> Card<B> {
             }
             let waited_us = self.clock.now_us().saturating_sub(begun_us).max(slept_us);
             if waited_us >= limit_us {
-                return Err(Flaw::NoLink { link, waited_us });
+                return Err(Flaw::NoLink { report: self.link_report()?, waited_us });
             }
             let pause_us = EVERY_US.min(limit_us - waited_us);
             self.clock.sleep_us(pause_us);
