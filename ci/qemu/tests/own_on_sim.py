@@ -114,6 +114,29 @@ def detach(lab):
     return "respond, then Linux's ixgbe (20 pings answered), then respond again (20 more)"
 
 
+@test(f"{GROUP}/tool", needs=["barewire"])
+def tool(lab):
+    """`barewire selftest`, `dump`, `stats`, `eeprom` and `module` of the simulated 82599 as a guest's card, behind the virtual IOMMU"""
+    guest = lab.guest("own")
+    address, before = guest.ports["host"].address, guest.ports["host"].violations()
+    guest.run(f"bind_driver {address} vfio-pci")
+    ask = lambda line: json.loads(guest.run(commands.tool(f"{line} --json 2>/dev/null"), timeout=120))  # noqa: E731
+    found = ask(f"selftest {address}")
+    parts = {part["part"]: part["outcome"] for part in found["parts"]}
+    check(found["good"] and set(parts.values()) == {"passed"} and len(parts) == 5, f"`selftest` finds {found}")
+    registers = {register["name"]: register["fields"] for register in ask(f"dump {address}")["registers"]}
+    check(registers["RXCTRL"]["RXEN"] == registers["DMATXCTL"]["TE"] == registers["LINKS"]["LINK_UP"] == 1, f"`dump` shows {registers['LINKS']}")
+    counters = ask(f"stats {address} --all --seconds 0.5")
+    check(counters["stats"]["rx_errors"] == 0 and len(counters["xstats"]) > 100, f"`stats` counts {counters['stats']}")
+    words = ask(f"eeprom {address}")
+    check(words["checksum"]["good"] and words["words"][0x2D] == 0x10FB, f"`eeprom` reads {words['checksum']}")
+    kind = ask(f"module {address}")["kind"]
+    check(kind == "10GBASE-SR", f"`module` says {kind}")
+    _clean(guest, "host", before)
+    texts = "; ".join(part["text"] for part in found["parts"])
+    return f"{texts}; {len(registers)} registers, {len(counters['xstats'])} counters, {len(words['words'])} words, {kind}; no DMAR fault, no violation"
+
+
 # How Linux's `ethtool -S` calls what our `xstats` count. Of frames of 1,518 bytes and less both count all that the filter lets through.
 ETHTOOL = {
     "rx_pkts_nic": "rx_good_packets",

@@ -34,7 +34,7 @@ def _red(guest, address, *further):
 
 @test("tool", needs=["barewire"])
 def tool(lab):
-    """`barewire list`, `bind`, `info`, `stats`, `unbind` on a real card; the card that carries the default route is refused"""
+    """`barewire list`, `bind`, `info`, `stats`, `selftest`, `unbind` on a real card; the card that carries the default route is refused"""
     guest = lab.guest("group")
     address, kernel = guest.ports["n0"].address, guest.ports["kernel"].address
     guest.run(f"to_kernel {address}")
@@ -52,6 +52,10 @@ def tool(lab):
     check(told == ("virtio-net", guest.ports["n0"].mac, True), f"`info` tells {info}")
     counters = json.loads(guest.run(commands.tool(f"stats {address} --seconds 0.5 --json 2>/dev/null")))["stats"]
     check(counters["rx_errors"] == 0 and counters["carrier_changes"] <= 1, f"`stats` counts {counters}")
+    found = json.loads(guest.run(commands.tool(f"selftest {address} --json 2>/dev/null")))
+    parts = {part["part"]: part["outcome"] for part in found["parts"]}
+    wanted = {"registers": "passed", "eeprom": "absent", "interrupts": "passed", "loopback": "absent", "link": "passed"}
+    check(parts == wanted, f"`selftest` finds {found}")
     guest.run(commands.tool(f"unbind {address}"))
     check(guest.run(f"driver_of {address}").strip() == "virtio-pci", "`unbind` did not restore virtio-pci")
     override = guest.run(f"cat /sys/bus/pci/devices/{address}/driver_override").strip()
