@@ -110,7 +110,7 @@ impl Ixgbe {
             interrupts: Interrupts::new(),
             link: Link::new(),
             flow: FlowControl::new(),
-            module: Module::new(options.cage),
+            module: Module::new(options.cage, options.celsius),
             eeprom: image::image(options.device, options.mac),
             spi: Spi::new(),
             eerd_done_us: u64::MAX,

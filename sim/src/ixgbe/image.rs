@@ -16,7 +16,11 @@ const PCIE_GENERAL: usize = 0x160;
 /// The PHY's image of the X540 and the X550, to which word 4 points. No checksum of the firmware's covers it.
 const PHY_IMAGE: usize = 0x190;
 
+/// Where word 0x26 points: of which thermal sensors the board has.
+const SENSORS: usize = 0x1C0;
+
 /// PCI device IDs.
+const I82599: u16 = 0x10FB;
 const X540: u16 = 0x1528;
 const X550: u16 = 0x1563;
 
@@ -64,6 +68,11 @@ pub(super) fn image(device: u16, mac: [u8; 6]) -> Vec<u16> {
         *pair = [kind, PHY_INIT_WORDS as u16];
     }
     (words[PHY_INIT_WORDS], words[PHY_INIT_WORDS + 1]) = (1, 0x0001);
+    if device == I82599 {
+        words[0x26] = SENSORS as u16;
+        // Two sensors, and the kind of chip; marks 5 degrees below the limits. Then limit, diode and place of each.
+        words[SENSORS..SENSORS + 3].copy_from_slice(&[5 << 6 | 2, 1 << 10 | 100, 3 << 10 | 1 << 8 | 85]);
+    }
     if matches!(device, X540 | X550) {
         words[0x04] = PHY_IMAGE as u16;
         words[PHY_IMAGE..PHY_IMAGE + 3].copy_from_slice(&[2, 0x1111, 0x2222]);

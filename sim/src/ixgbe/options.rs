@@ -19,6 +19,7 @@ pub struct IxgbeOptions {
     pub(super) defect: Option<Defect>,
     pub(super) partner: Speeds,
     pub(super) cage: Cage,
+    pub(super) celsius: [i8; 2],
 }
 
 impl Default for IxgbeOptions {
@@ -31,6 +32,7 @@ impl Default for IxgbeOptions {
             defect: None,
             partner: Speeds::all(),
             cage: Cage::Sr,
+            celsius: [47, 52],
         }
     }
 }
@@ -69,6 +71,12 @@ impl IxgbeOptions {
     #[must_use]
     pub fn partner(self, partner: Speeds) -> Self {
         Self { partner, ..self }
+    }
+
+    /// What the two thermal sensors of an 82599's board measure, in degrees.
+    #[must_use]
+    pub fn celsius(self, celsius: [i8; 2]) -> Self {
+        Self { celsius, ..self }
     }
 
     /// What sits in an 82599's cage.

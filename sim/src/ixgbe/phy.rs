@@ -108,8 +108,8 @@ impl Ixgbe {
             // Status 1: link. Auto-negotiation complete; the partner negotiates.
             (1 | 3, 1) => up << 2,
             (AN, AN_STATUS) => up << 2 | up << 5 | u16::from(!partner.is_empty()),
-            // Speed ability 10G and 1G; extended abilities 10GBASE-T, 1000BASE-T, 100BASE-TX.
-            (1, 4) => 1 | 1 << 4,
+            // Speed ability: 10G, 1G, 100M, and the X550's 2.5G and 5G; extended abilities 10GBASE-T, 1000BASE-T, 100BASE-TX.
+            (1, 4) => 1 | 1 << 4 | 1 << 5 | if self.is_x550() { 1 << 13 | 1 << 14 } else { 0 },
             (1, 11) => 1 << 2 | 1 << 5 | 1 << 7,
             (AN, AN_BASE_PARTNER) => bit(Speeds::M100, BASE_100TX_FULL),
             (AN, AN_10G_PARTNER) => bit(Speeds::G10, PARTNER_10G) | bit(Speeds::G5, PARTNER_5G) | bit(Speeds::G2_5, PARTNER_2_5G),

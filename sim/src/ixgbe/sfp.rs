@@ -5,6 +5,11 @@ use super::options::Cage;
 /// The two addresses of a module, as the first byte of a transfer without its direction bit (SFF-8472, chapter 4).
 const ADDRESS_ID: u8 = 0xA0;
 const ADDRESS_DIAGNOSTICS: u8 = 0xA2;
+/// The board's thermal sensor on the same bus: two of its diodes, and their limits, which can be written.
+const ADDRESS_SENSOR: u8 = 0xF8;
+const SENSOR_DIODES: [usize; 2] = [0x00, 0x01];
+const SENSOR_LIMITS: [u8; 4] = [0x20, 0x19, 0x1A, 0x30];
+const SENSOR_PAGE: usize = 2;
 
 /// What the module does with the next edges of the clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +38,7 @@ enum Meaning {
 #[derive(Debug, Clone)]
 pub(super) struct Module {
     is_there: bool,
-    pages: [[u8; 256]; 2],
+    pages: [[u8; 256]; 3],
     page: usize,
     offset: u8,
     reads: bool,
@@ -46,10 +51,10 @@ pub(super) struct Module {
 }
 
 impl Module {
-    pub(super) fn new(cage: Cage) -> Self {
+    pub(super) fn new(cage: Cage, celsius: [i8; 2]) -> Self {
         Self {
             is_there: cage != Cage::Empty,
-            pages: [identification(cage), diagnostics()],
+            pages: [identification(cage), diagnostics(), sensor(celsius)],
             page: 0,
             offset: 0,
             reads: false,
@@ -119,21 +124,26 @@ impl Module {
             Meaning::Address => {
                 self.reads = byte & 1 != 0;
                 self.meaning = if self.reads { Meaning::Data } else { Meaning::Offset };
-                self.page = usize::from(byte & !1 == ADDRESS_DIAGNOSTICS);
-                matches!(byte & !1, ADDRESS_ID | ADDRESS_DIAGNOSTICS)
+                self.page = match byte & !1 {
+                    ADDRESS_SENSOR => SENSOR_PAGE,
+                    address => usize::from(address == ADDRESS_DIAGNOSTICS),
+                };
+                byte & !1 == ADDRESS_SENSOR || self.is_there && matches!(byte & !1, ADDRESS_ID | ADDRESS_DIAGNOSTICS)
             }
             Meaning::Offset => {
                 self.offset = byte;
                 self.meaning = Meaning::Data;
                 true
             }
-            // The module's memory is protected: it takes the byte and keeps its own.
+            // The module's memory is protected: it takes the byte and keeps its own. The sensor's limits are there to be written.
             Meaning::Data => {
+                if self.page == SENSOR_PAGE && SENSOR_LIMITS.contains(&self.offset) {
+                    self.pages[SENSOR_PAGE][usize::from(self.offset)] = byte;
+                }
                 self.offset = self.offset.wrapping_add(1);
                 true
             }
         };
-        let known = known && self.is_there;
         self.pulls = known;
         self.phase = if known { Phase::Acknowledge } else { Phase::Idle };
     }
@@ -198,6 +208,14 @@ fn diagnostics() -> [u8; 256] {
     page
 }
 
+/// The thermal sensor: temperatures in degrees, and limits as they are without power.
+fn sensor(celsius: [i8; 2]) -> [u8; 256] {
+    let mut page = [0; 256];
+    SENSOR_DIODES.into_iter().zip(celsius).for_each(|(at, degrees)| page[at] = degrees as u8);
+    SENSOR_LIMITS.iter().for_each(|&at| page[usize::from(at)] = 85);
+    page
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -254,7 +272,7 @@ mod tests {
 
     #[test]
     fn reads_of_both_addresses() {
-        let mut master = Master(Module::new(Cage::Sr));
+        let mut master = Master(Module::new(Cage::Sr, [47, 52]));
         assert_eq!(master.read(0xA0, 0, 1), [0x03]);
         assert_eq!(master.read(0xA0, 37, 3), [0x00, 0x1B, 0x21]);
         assert_eq!(master.read(0xA0, 20, 8), b"Barewire");
@@ -263,14 +281,14 @@ mod tests {
 
     #[test]
     fn checksums_of_the_pages() {
-        let mut master = Master(Module::new(Cage::Sr));
+        let mut master = Master(Module::new(Cage::Sr, [47, 52]));
         let page = master.read(0xA0, 0, 96);
         assert_eq!((sum(&page[..63]), sum(&page[64..95])), (page[63], page[95]));
     }
 
     #[test]
     fn another_address_is_not_acknowledged() {
-        let mut master = Master(Module::new(Cage::Sr));
+        let mut master = Master(Module::new(Cage::Sr, [47, 52]));
         master.start();
         assert!(!master.put(0xAC));
         master.stop();
@@ -279,7 +297,7 @@ mod tests {
 
     #[test]
     fn a_write_changes_nothing() {
-        let mut master = Master(Module::new(Cage::Sr));
+        let mut master = Master(Module::new(Cage::Sr, [47, 52]));
         master.start();
         assert!(master.put(0xA0) && master.put(0) && master.put(0x55));
         master.stop();
