@@ -183,6 +183,9 @@ fn info_tells_why_there_is_no_link_and_what_was_negotiated() {
     assert_eq!(info["negotiation"], json!({ "offered": "2.5G+10G", "partner": "100M+2.5G", "complete": true }));
     let text = barewire(&["info", &spec]).stdout;
     assert!(text.contains("\nlink                up, 2500 Mbit/s, full duplex (100M+1G+2.5G+5G+10G offered, the other end 100M+2.5G)\n"), "{text}");
+    assert!(text.contains("\ntemperature         none\n"), "{text}");
+    let text = barewire(&["info", "sim:ixgbe", "--wait", "0"]).stdout;
+    assert!(text.contains("\ntemperature         board 1 47 C of 100 C, board 3 52 C of 85 C\n"), "{text}");
     let wrong = barewire(&["info", &spec, "--speeds", "3G"]);
     assert!(wrong.status == Some(2) && wrong.stderr.contains("give one of 100M, 1G"), "{wrong:?}");
 }

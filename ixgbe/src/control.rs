@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use driver_core::device::control::{ControlCore, ControlKernel, TxPosition, why_all_ones};
 use driver_core::device::{
     Eeprom, ErrorKind, FlowControl, Link, LinkReport, LinkSpeeds, Moderation, Module, RegisterValue, RssConfig, Rule, RuleInForce, RulePlace, RxMode,
-    Settings, Stats, XStat,
+    Settings, Stats, Temperature, XStat,
 };
 use driver_core::ether::MacAddr;
 use driver_core::host::{PciFunction, VectorPlan};
@@ -179,6 +179,10 @@ impl<F: PciFunction> ControlKernel for Manage<F> {
 
     fn module(&mut self) -> Result<Module, ErrorKind> {
         self.card.read_module()
+    }
+
+    fn temperatures(&mut self) -> Result<Vec<Temperature>, ErrorKind> {
+        self.card.read_temperatures()
     }
 
     fn frames_counted(&self) -> (Option<u64>, Option<u64>) {

@@ -41,6 +41,11 @@ pub enum HardwareError {
         /// At this address, or to what was asked of it.
         address: u8,
     },
+    /// The board's thermal sensor did not answer, of which its EEPROM tells.
+    NoSensor {
+        /// At this address of the cage's bus.
+        address: u8,
+    },
     /// The firmware takes no commands.
     NoFirmware {
         /// HICR as read.
@@ -81,6 +86,12 @@ impl fmt::Display for HardwareError {
                     "no module answers at address {address:#04x} of the cage's bus: look whether one is plugged in; cables without an EEPROM say nothing"
                 )
             }
+            Self::NoSensor { address } => {
+                write!(
+                    f,
+                    "the board's thermal sensor does not answer at address {address:#04x} of the cage's bus, although the EEPROM tells of it: see whether a module holds the bus"
+                )
+            }
             Self::NoFirmware { hicr } => {
                 write!(
                     f,
@@ -103,6 +114,7 @@ impl core::error::Error for HardwareError {
             | Self::PermanentMac { .. }
             | Self::NoPhy
             | Self::NoModule { .. }
+            | Self::NoSensor { .. }
             | Self::NoFirmware { .. }
             | Self::Firmware { .. } => None,
         }

@@ -155,6 +155,16 @@ def eeprom_write(b):
     return f"{old.hex()} became 3412 at {OFFSET:#x}, stayed over rmmod and modprobe, and was written back"
 
 
+@capability("temperature")
+def temperature(b):
+    """hwmon shows the board's two thermal sensors, with the limits of the EEPROM"""
+    line = "cd /sys/class/net/$if/device/hwmon/hwmon* && for n in 1 2; do echo $(cat temp${n}_label temp${n}_input temp${n}_max temp${n}_crit); done"
+    seen = b.near(line).split("\n")[:2]
+    wanted = ["loc1 47000 100000 95000", "loc3 52000 85000 80000"]
+    check(seen == wanted, f"hwmon shows {seen}, not {wanted}")
+    return "; ".join(seen)
+
+
 @capability("module")
 def module(b):
     """`ethtool -m` reads the SFP+ module through I2CCTL"""

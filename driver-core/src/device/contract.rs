@@ -21,6 +21,7 @@ use crate::device::self_test::SelfTest;
 use crate::device::settings::Settings;
 use crate::device::state::DeviceState;
 use crate::device::stats::Stats;
+use crate::device::temperature::Temperature;
 use crate::device::xstats::XStat;
 use crate::ether::MacAddr;
 use crate::host::pci::Interrupt;
@@ -221,6 +222,11 @@ pub trait NetDevice: Send {
     /// # Errors
     /// Where the device does not run, has no cage, or no module answers.
     fn module(&mut self) -> Result<Module, Error>;
+    /// How warm it is, by each sensor that it has, which may be none; that takes some milliseconds.
+    ///
+    /// # Errors
+    /// Where the device does not run, or a sensor does not answer.
+    fn temperatures(&mut self) -> Result<Vec<Temperature>, Error>;
     /// What became of every frame since the start.
     fn accounts(&self) -> Accounts;
     /// Stops the device and takes its queues back; when it returns, the device writes to no memory any more.

@@ -22,6 +22,7 @@ use crate::device::rule::{Rule, RuleError, RuleId};
 use crate::device::settings::Settings;
 use crate::device::state::{DeviceState, Shared};
 use crate::device::stats::Stats;
+use crate::device::temperature::Temperature;
 use crate::device::xstats::{self, XStat};
 use crate::ether::MacAddr;
 use crate::host::pci::{Interrupt, PciFunction};
@@ -339,6 +340,10 @@ impl<K: ControlKernel> NetDevice for ControlCore<K> {
 
     fn module(&mut self) -> Result<Module, Error> {
         self.runs().and_then(|()| self.kernel.module()).during(&self.info.name, steps::READING_MODULE)
+    }
+
+    fn temperatures(&mut self) -> Result<Vec<Temperature>, Error> {
+        self.runs().and_then(|()| self.kernel.temperatures()).during(&self.info.name, steps::READING_TEMPERATURES)
     }
 
     fn accounts(&self) -> Accounts {

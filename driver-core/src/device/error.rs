@@ -63,6 +63,8 @@ pub mod steps {
     pub const READING_EEPROM: &str = "reading its EEPROM";
     /// Reading what sits in its cage.
     pub const READING_MODULE: &str = "reading its module";
+    /// Reading how warm it is.
+    pub const READING_TEMPERATURES: &str = "reading its temperatures";
     /// Its test of itself.
     pub const TESTING: &str = "testing it";
 }

@@ -21,6 +21,7 @@ pub(crate) mod self_test;
 pub(crate) mod settings;
 pub(crate) mod state;
 pub(crate) mod stats;
+pub(crate) mod temperature;
 pub(crate) mod warnings;
 pub(crate) mod xstats;
 
@@ -45,5 +46,6 @@ pub use self_test::{Flaw, Outcome, SelfTest, TestPart};
 pub use settings::Settings;
 pub use state::{DeviceState, Shared};
 pub use stats::Stats;
+pub use temperature::Temperature;
 pub use warnings::warn;
 pub use xstats::XStat;

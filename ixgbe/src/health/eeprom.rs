@@ -49,7 +49,8 @@ impl<B: Bar> Card<B> {
         Ok(Eeprom::new(words, checksum))
     }
 
-    fn eeprom_word(&self, address: u32) -> Result<u16, ErrorKind> {
+    /// One word, under the EEPROM's semaphore.
+    pub(super) fn eeprom_word(&self, address: u32) -> Result<u16, ErrorKind> {
         EERD.write(&self.bar, Eerd::from_bits_retain(address << EERD_ADDRESS_SHIFT) | Eerd::START);
         let done = self.wait(EERD, "a word of the EEPROM (DONE)", WORD_US, |v| v.contains(Eerd::DONE))?;
         Ok((done.bits() >> EERD_DATA_SHIFT) as u16)

@@ -6,3 +6,4 @@ mod link;
 mod module;
 pub(crate) mod registers;
 mod selftest;
+mod temperature;

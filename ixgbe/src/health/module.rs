@@ -21,6 +21,8 @@ const STRETCH_US: u64 = 2_000;
 const IDENTITY: u8 = 0xa0;
 const DIAGNOSTICS: u8 = 0xa2;
 const READ: u8 = 1;
+/// The thermal sensor of some boards is on the same bus.
+pub(super) const SENSOR: u8 = 0xf8;
 /// Bytes of a page, and how many are read before others have the bus: some 6 ms.
 const PAGE_BYTES: usize = 256;
 const TOGETHER: usize = 64;
@@ -42,7 +44,7 @@ impl<B: Bar> Card<B> {
             // The bus is the PHY's, and the firmware looks at modules, too (10.5.4).
             self.with_semaphore(Resource::phy(self.is_second_port()), || {
                 let bus = Bus { card: self, address };
-                let result = bus.read(page.len() as u8, &mut page);
+                let result = bus.read(page.len() as u8, TOGETHER, &mut page);
                 // Whatever came of it, the bus is free again.
                 bus.stop();
                 result
@@ -53,20 +55,20 @@ impl<B: Bar> Card<B> {
 }
 
 /// The bus while one module address is spoken to.
-struct Bus<'a, B> {
-    card: &'a Card<B>,
-    address: u8,
+pub(super) struct Bus<'a, B> {
+    pub(super) card: &'a Card<B>,
+    pub(super) address: u8,
 }
 
 impl<B: Bar> Bus<'_, B> {
-    /// Reads some bytes from `offset` on.
-    fn read(&self, offset: u8, page: &mut Vec<u8>) -> Result<(), ErrorKind> {
+    /// Reads `count` bytes from `offset` on.
+    pub(super) fn read(&self, offset: u8, count: usize, page: &mut Vec<u8>) -> Result<(), ErrorKind> {
         self.start()?;
         self.put(self.address)?;
         self.put(offset)?;
         self.start()?;
         self.put(self.address | READ)?;
-        for left in (0..TOGETHER).rev() {
+        for left in (0..count).rev() {
             page.push(self.get(left > 0)?);
         }
         Ok(())
@@ -92,7 +94,7 @@ impl<B: Bar> Bus<'_, B> {
     }
 
     /// Data rises while the clock is high.
-    fn stop(&self) {
+    pub(super) fn stop(&self) {
         self.drive(false, false);
         self.drive(true, false);
         self.drive(true, true);
@@ -119,7 +121,11 @@ impl<B: Bar> Bus<'_, B> {
             self.bit(byte >> at & 1 != 0)?;
         }
         // The module pulls the line low to say that it has the byte.
-        if self.bit(true)? { Err(HardwareError::NoModule { address: self.address }.into()) } else { Ok(()) }
+        if !self.bit(true)? {
+            return Ok(());
+        }
+        let address = self.address;
+        Err(if address == SENSOR { HardwareError::NoSensor { address } } else { HardwareError::NoModule { address } }.into())
     }
 
     /// A byte; `again` asks for one more.

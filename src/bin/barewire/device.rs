@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::time::{Duration, Instant};
 
-use barewire::driver_core::device::{LinkDown, LinkSpeeds, RssLimits};
+use barewire::driver_core::device::{LinkDown, LinkSpeeds, RssLimits, Temperature};
 use barewire::{Batch, Config, DeviceInfo, Error, Port};
 use serde_json::{Map, Value, json};
 
@@ -30,6 +30,7 @@ pub(crate) fn info(spec: &str, wait_seconds: f64, speeds: Option<LinkSpeeds>) ->
         link = port.control.link();
     }
     let report = port.control.link_report()?;
+    let temperatures = port.control.temperatures()?;
     let (mac, mtu, info) = (port.control.mac(), port.control.mtu(), port.control.info().clone());
     // A device may have cut them.
     let (rx_ring, tx_ring) = (port.control.settings().rx().ring_len(), port.control.settings().tx().ring_len());
@@ -44,6 +45,7 @@ pub(crate) fn info(spec: &str, wait_seconds: f64, speeds: Option<LinkSpeeds>) ->
         ("address", mac.to_string()),
         ("permanent address", info.permanent_mac.to_string()),
         ("link", report.to_string()),
+        ("temperature", joined(&temperatures.iter().map(warmth).collect::<Vec<_>>())),
         ("MTU", format!("{mtu} bytes, at most {}", info.max_mtu)),
         ("receive queues", format!("at most {}", info.max_rx_queues)),
         ("transmit queues", format!("at most {}", info.max_tx_queues)),
@@ -64,6 +66,7 @@ pub(crate) fn info(spec: &str, wait_seconds: f64, speeds: Option<LinkSpeeds>) ->
         "link": { "up": link.up, "speed_mbps": link.speed_mbps, "full_duplex": link.full_duplex },
         "link_down": report.why_down.map(LinkDown::name),
         "negotiation": report.negotiation.map(|found| json!({ "offered": found.offered.to_string(), "partner": found.partner.to_string(), "complete": found.is_complete })),
+        "temperatures": temperatures.iter().map(|sensor| json!({ "name": sensor.name, "millicelsius": sensor.millicelsius, "limit_millicelsius": sensor.limit_millicelsius })).collect::<Vec<_>>(),
         "mtu": mtu,
         "max_mtu": info.max_mtu,
         "max_rx_queues": info.max_rx_queues,
@@ -79,6 +82,12 @@ pub(crate) fn info(spec: &str, wait_seconds: f64, speeds: Option<LinkSpeeds>) ->
         "unused_features": info.unused_features,
     });
     Ok(Report::good(two_columns(lines), json))
+}
+
+/// A sensor's word.
+fn warmth(sensor: &Temperature) -> String {
+    let limit = sensor.limit_millicelsius.map_or(String::new(), |limit| format!(" of {} C", limit / 1000));
+    format!("{} {} C{limit}{}", sensor.name, sensor.millicelsius / 1000, if sensor.is_too_high() { ", too hot" } else { "" })
 }
 
 /// How far it spreads flows over its receive queues.

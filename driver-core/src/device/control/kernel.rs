@@ -15,6 +15,7 @@ use crate::device::rss::RssConfig;
 use crate::device::rule::{Rule, RuleInForce, RulePlace};
 use crate::device::settings::Settings;
 use crate::device::stats::Stats;
+use crate::device::temperature::Temperature;
 use crate::device::xstats::XStat;
 use crate::ether::MacAddr;
 use crate::host::pci::PciFunction;
@@ -224,6 +225,14 @@ pub trait ControlKernel: Send + 'static {
     /// Where there is no cage, or no module answers.
     fn module(&mut self) -> Result<Module, ErrorKind> {
         Err(ErrorKind::Unsupported { what: "pluggable modules", instead: "`barewire info` tells what its port is" })
+    }
+
+    /// How warm the device is.
+    ///
+    /// # Errors
+    /// Where a sensor does not answer.
+    fn temperatures(&mut self) -> Result<Vec<Temperature>, ErrorKind> {
+        Ok(Vec::new())
     }
 
     /// How many frames the device has put into memory, and how many it has sent, by its own count as far as it was read.

@@ -22,6 +22,7 @@ use crate::device::rule::{Rule, RuleId};
 use crate::device::settings::Settings;
 use crate::device::state::DeviceState;
 use crate::device::stats::Stats;
+use crate::device::temperature::Temperature;
 use crate::device::xstats::XStat;
 use crate::ether::MacAddr;
 use crate::host::pci::Interrupt;
@@ -123,6 +124,9 @@ impl<C: NetDevice + 'static> NetDevice for AuditedControl<C> {
     }
     fn module(&mut self) -> Result<Module, Error> {
         (**self).module()
+    }
+    fn temperatures(&mut self) -> Result<Vec<Temperature>, Error> {
+        (**self).temperatures()
     }
     fn accounts(&self) -> Accounts {
         (**self).accounts()

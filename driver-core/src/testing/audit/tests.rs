@@ -23,6 +23,7 @@ use crate::device::rule::{Rule, RuleError, RuleId};
 use crate::device::settings::Settings;
 use crate::device::state::DeviceState;
 use crate::device::stats::Stats;
+use crate::device::temperature::Temperature;
 use crate::device::xstats::XStat;
 use crate::ether::MacAddr;
 use crate::host::pci::{Interrupt, PciError};
@@ -199,6 +200,9 @@ impl NetDevice for Card {
     }
     fn module(&mut self) -> Result<Module, Error> {
         Err(Error::new("card", "reading", ErrorKind::NotRunning(DeviceState::Stopped)))
+    }
+    fn temperatures(&mut self) -> Result<Vec<Temperature>, Error> {
+        Ok(Vec::new())
     }
     fn accounts(&self) -> Accounts {
         let Says { taken: tx_taken, sent: tx_sent, filled: rx_filled, tx_lost, rx_lost, rx_errors, is_final, .. } = self.says;
