@@ -132,6 +132,9 @@ mod opening {
                 }
                 Ok(Box::new(driver))
             }
+            // Its error says what it is, and why it is not driven.
+            #[cfg(feature = "ixgbe")]
+            _ if ixgbe::id::Relative::find(&id).is_some() => Ok(Box::new(ixgbe::open(function, clock)?)),
             _ => {
                 let _without_drivers = (function, clock, physical);
                 Err(Error::NoDriver { device, id, supported: SUPPORTED })

@@ -41,6 +41,13 @@ pub enum HardwareError {
         /// At this address, or to what was asked of it.
         address: u8,
     },
+    /// The function is a relative of the cards that are driven, and is not driven itself.
+    NotDriven {
+        /// Its name.
+        name: &'static str,
+        /// Why it is not driven, and what to do.
+        why: &'static str,
+    },
     /// The board's thermal sensor did not answer, of which its EEPROM tells.
     NoSensor {
         /// At this address of the cage's bus.
@@ -86,6 +93,7 @@ impl fmt::Display for HardwareError {
                     "no module answers at address {address:#04x} of the cage's bus: look whether one is plugged in; cables without an EEPROM say nothing"
                 )
             }
+            Self::NotDriven { name, why } => write!(f, "it is an {name}, which this driver does not drive: {why}"),
             Self::NoSensor { address } => {
                 write!(
                     f,
@@ -114,6 +122,7 @@ impl core::error::Error for HardwareError {
             | Self::PermanentMac { .. }
             | Self::NoPhy
             | Self::NoModule { .. }
+            | Self::NotDriven { .. }
             | Self::NoSensor { .. }
             | Self::NoFirmware { .. }
             | Self::Firmware { .. } => None,

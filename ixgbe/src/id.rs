@@ -1,9 +1,13 @@
 //! Which devices this driver drives, and what their families differ in.
 
+use alloc::format;
+use alloc::string::String;
 use core::fmt;
 
 use driver_core::device::LinkSpeeds;
 use driver_core::host::PciId;
+
+mod boards;
 
 /// Intel.
 pub const VENDOR: u16 = 0x8086;
@@ -74,6 +78,11 @@ impl Model {
         }
     }
 
+    /// What a function is, for a person: its chip, and the board that this is on where that is a known one.
+    pub fn describe(&self, id: &PciId) -> String {
+        boards::find(id).map_or_else(|| self.name.into(), |board| format!("{} ({board})", self.name))
+    }
+
     /// The model that a function is, if this driver knows it.
     pub fn find(id: &PciId) -> Option<&'static Self> {
         (id.vendor == VENDOR).then(|| MODELS.iter().find(|model| model.device == id.device)).flatten()
@@ -108,6 +117,44 @@ pub const MODELS: &[Model] = &[
     model(0x15d1, Family::X550, Media::Copper, "Intel X550-AT"),
 ];
 
+/// Relatives that this driver does not drive, and why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Relative {
+    /// Their PCI device ids.
+    pub devices: &'static [u16],
+    /// Their name.
+    pub name: &'static str,
+    /// Why they are not driven, and what to do.
+    pub why: &'static str,
+}
+
+impl Relative {
+    /// The relative that a function is, if it is one.
+    pub fn find(id: &PciId) -> Option<&'static Self> {
+        (id.vendor == VENDOR).then(|| RELATIVES.iter().find(|relative| relative.devices.contains(&id.device))).flatten()
+    }
+}
+
+/// All of them.
+pub const RELATIVES: &[Relative] = &[
+    Relative {
+        devices: &[0x10b6, 0x10c6, 0x10c7, 0x10c8, 0x10db, 0x10dd, 0x10e1, 0x10ec, 0x10f1, 0x10f4, 0x150b, 0x1508],
+        name: "Intel 82598",
+        why: "its registers and descriptors are those of an older family: use the kernel's ixgbe",
+    },
+    Relative {
+        devices: &[0x15aa, 0x15ab, 0x15ac, 0x15ad, 0x15ae, 0x15b0],
+        name: "Intel X552",
+        why: "its PHY and its modules are reached through the system on its chip, whose buses this driver does not speak: use the kernel's ixgbe",
+    },
+    Relative {
+        devices: &[0x15c2, 0x15c3, 0x15c4, 0x15c6, 0x15c7, 0x15c8, 0x15ca, 0x15cc, 0x15ce, 0x15e4, 0x15e5],
+        name: "Intel X553",
+        why: "its PHY is its firmware's, whose commands for links this driver does not speak: use the kernel's ixgbe",
+    },
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -127,6 +174,17 @@ mod tests {
     fn virtual_functions_and_other_vendors_are_not() {
         assert_eq!(Model::find(&id(VENDOR, 0x10ed)), None);
         assert_eq!(Model::find(&id(0x1af4, 0x10fb)), None);
+    }
+
+    #[test]
+    fn relatives_are_known_and_not_driven() {
+        for relative in RELATIVES {
+            for &device in relative.devices {
+                assert_eq!(Relative::find(&id(VENDOR, device)), Some(relative), "{device:04x}");
+                assert_eq!(Model::find(&id(VENDOR, device)), None, "{device:04x}");
+            }
+        }
+        assert_eq!(Relative::find(&id(VENDOR, 0x10fb)), None);
     }
 
     #[test]

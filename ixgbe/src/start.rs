@@ -22,7 +22,7 @@ use crate::control::{Control, Manage};
 use crate::desc::{rx, rx_rules, tx_rules};
 use crate::error::HardwareError;
 use crate::filter;
-use crate::id::{Model, VENDOR};
+use crate::id::{Model, Relative, VENDOR};
 use crate::irq::{Intervals, MAX_MODERATION_US, Paced, TxVector};
 use crate::queues::{RingAt, RxSetup};
 use crate::regs::{BAR_BYTES, RDT, TDT};
@@ -100,7 +100,8 @@ pub fn open<F: PciFunction>(mut function: F, clock: Arc<dyn Clock>) -> Result<Ix
     card.silence(&function).during(&name, steps::RESETTING)?;
     function.forbid_dma().during(&name, steps::RESETTING)?;
     let permanent_mac = card.permanent_mac().during(&name, steps::OPENING)?;
-    let mut info = DeviceInfo::new(&name, "ixgbe", model.name, permanent_mac);
+    let what = model.describe(&function.id().during(&name, steps::OPENING)?);
+    let mut info = DeviceInfo::new(&name, "ixgbe", &what, permanent_mac);
     info.max_rx_queues = MAX_QUEUES;
     info.max_tx_queues = MAX_QUEUES;
     info.ring_limits = MIN_RING..=MAX_RING;
@@ -112,13 +113,16 @@ pub fn open<F: PciFunction>(mut function: F, clock: Arc<dyn Clock>) -> Result<Ix
     // One for a receive queue, which tells of the link as well where it is the only one; transmit queues can do without.
     info.caps.set(Caps::INTERRUPTS, vectors(&function) > 0);
     info.used_caps = info.caps & DRIVEN;
-    log::info!("{}: {} ({VENDOR:04x}:{:04x}), address {permanent_mac}", info.name, model.name, model.device);
+    log::info!("{}: {what} ({VENDOR:04x}:{:04x}), address {permanent_mac}", info.name, model.device);
     Ok(Ixgbe { function, card, info, unconfirmed: false })
 }
 
 /// Which card the function is, and its registers.
 fn registers<F: PciFunction>(function: &mut F) -> Result<(&'static Model, F::Bar), ErrorKind> {
     let id = function.id()?;
+    if let Some(&Relative { name, why, .. }) = Relative::find(&id) {
+        return Err(HardwareError::NotDriven { name, why }.into());
+    }
     let drives = "physical functions of Intel (8086) 82599, X540 and X550";
     let model = Model::find(&id).ok_or(ErrorKind::UnknownId { id, driver: "ixgbe", drives })?;
     // 8.1: registers are memory. BUS-MASTER: it comes with the first ring, in `start`.

@@ -9,7 +9,9 @@ use ixgbe::{ErrorKind, HardwareError};
 
 #[test]
 fn a_card_of_each_family_is_reset_and_identified() {
-    for (device, model) in [(I82599, "Intel 82599ES SFI/SFP+"), (X540, "Intel X540-AT2"), (X550, "Intel X550-AT2")] {
+    for (device, model) in
+        [(I82599, "Intel 82599ES SFI/SFP+ (Intel Ethernet Server Adapter X520-2)"), (X540, "Intel X540-AT2"), (X550, "Intel X550-AT2")]
+    {
         let card = Card::of(device);
         let opened = card.open().unwrap();
         let info = opened.info();
@@ -31,6 +33,22 @@ fn another_card_is_refused_by_name() {
         assert!(text.contains(part), "{text}");
     }
     card.assert_no_violations();
+}
+
+#[test]
+fn a_relative_is_refused_by_its_name() {
+    for (device, name) in [(0x10c6_u32, "82598"), (0x15ad, "X552"), (0x15c8, "X553")] {
+        let (card, liar) = (Card::new(), Liar::default());
+        liar.lies().id = Some(device << 16 | 0x8086);
+        let error = ixgbe::open(card.lying(&liar), card.clock.clone()).unwrap_err();
+        assert!(matches!(error.hardware(), Some(HardwareError::NotDriven { .. })), "{error}");
+        let text = error.to_string();
+        assert!(
+            text.contains(&format!("it is an Intel {name}, which this driver does not drive: ")) && text.ends_with("use the kernel's ixgbe"),
+            "{text}"
+        );
+        card.assert_no_violations();
+    }
 }
 
 #[test]
