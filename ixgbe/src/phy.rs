@@ -29,6 +29,9 @@ const AN_PARTNER: PhyReg = PhyReg(7, 0x13);
 const AN_10GBASET_STATUS: PhyReg = PhyReg(7, 0x21);
 /// Vendor's: the partner's 1000BASE-T.
 const AN_PARTNER_VENDOR: PhyReg = PhyReg(7, 0xe820);
+/// Vendor's alarms: that of the temperature.
+const ALARMS: PhyReg = PhyReg(1, 0x9005);
+const TOO_HOT: u16 = 1 << 3;
 /// 10GBASE-T control: advertisement (45.2.7.10).
 const AN_10GBASET: PhyReg = PhyReg(7, 0x20);
 /// Vendor provisioning 1: 1000BASE-T and the X550's 2.5 and 5 Gbit/s (X540 datasheet, PHY registers).
@@ -96,6 +99,7 @@ impl<B: Bar> Card<B> {
             let negotiation = Negotiation::new(offered, partner, status & AN_COMPLETE != 0);
             let report = match () {
                 () if link.up => LinkReport::of(link),
+                () if read(ALARMS)? & TOO_HOT != 0 => LinkReport::down(LinkDown::Overheated),
                 () if control & LOW_POWER != 0 => LinkReport::down(LinkDown::PoweredDown),
                 () if status & AN_PARTNER_ABLE == 0 => LinkReport::down(LinkDown::NoPartner),
                 () if !partner.is_empty() && !partner.intersects(offered) => LinkReport::down(LinkDown::NoCommonSpeed),

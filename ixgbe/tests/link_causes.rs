@@ -107,3 +107,17 @@ fn a_phy_that_is_powered_down_is_told() {
     card.run_us(5_000);
     assert_eq!(started.control.link_report().unwrap().why_down, Some(LinkDown::PoweredDown));
 }
+
+#[test]
+fn a_phy_that_is_too_hot_is_told() {
+    for device in [X540, X550] {
+        let card = Card::of(device);
+        let mut started = card.start(&Config::new());
+        assert!(started.control.link().up);
+        card.faults(|faults| faults.overheated = true);
+        card.run_us(2_000);
+        let found = started.control.link_report().unwrap();
+        assert_eq!((found.link.up, found.why_down), (false, Some(LinkDown::Overheated)), "{device:04x}");
+        card.assert_no_violations();
+    }
+}

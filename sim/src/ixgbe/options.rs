@@ -212,6 +212,8 @@ pub struct Faults {
     pub open_vector: Option<u16>,
     /// A bit of byte 522 changes in each frame that is looped inside the MAC and as long.
     pub loop_corrupts: bool,
+    /// The copper PHY is too hot: it has shut down, and says so.
+    pub overheated: bool,
     /// The card was unplugged: registers and configuration space read all ones, nothing moves.
     pub gone: bool,
 }

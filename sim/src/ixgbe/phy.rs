@@ -31,6 +31,10 @@ const AN_VENDOR_PARTNER: u16 = 0xE820;
 const VENDOR: u8 = 30;
 const LOW_POWER: u16 = 1 << 11;
 
+/// Device type 1: the vendor's alarms, of which bit 3 is that of the temperature.
+const ALARMS: u16 = 0x9005;
+const TOO_HOT: u16 = 1 << 3;
+
 /// How many MDIO registers keep what is written to them. A PHY has no more that a driver sets, and the addresses would do for millions.
 const MDIO_REGISTERS: usize = 256;
 
@@ -41,7 +45,7 @@ impl Ixgbe {
     }
 
     fn phy_is_on(&self) -> bool {
-        self.kept(AN, AN_CONTROL) & AN_ENABLE != 0 && self.kept(VENDOR, 0) & LOW_POWER == 0
+        !self.faults.overheated && self.kept(AN, AN_CONTROL) & AN_ENABLE != 0 && self.kept(VENDOR, 0) & LOW_POWER == 0
     }
 
     /// What both ends offer.
@@ -111,6 +115,13 @@ impl Ixgbe {
             // Speed ability: 10G, 1G, 100M, and the X550's 2.5G and 5G; extended abilities 10GBASE-T, 1000BASE-T, 100BASE-TX.
             (1, 4) => 1 | 1 << 4 | 1 << 5 | if self.is_x550() { 1 << 13 | 1 << 14 } else { 0 },
             (1, 11) => 1 << 2 | 1 << 5 | 1 << 7,
+            (1, ALARMS) => {
+                if self.faults.overheated {
+                    TOO_HOT
+                } else {
+                    0
+                }
+            }
             (AN, AN_BASE_PARTNER) => bit(Speeds::M100, BASE_100TX_FULL),
             (AN, AN_10G_PARTNER) => bit(Speeds::G10, PARTNER_10G) | bit(Speeds::G5, PARTNER_5G) | bit(Speeds::G2_5, PARTNER_2_5G),
             (AN, AN_VENDOR_PARTNER) => bit(Speeds::G1, 1 << 15),
