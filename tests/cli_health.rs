@@ -47,10 +47,11 @@ fn module_prints_what_sits_in_the_cage() {
     assert_eq!((&module["kind"], &module["vendor"], &module["measures"]["millicelsius"]), (&json!("10GBASE-SR"), &json!("Barewire"), &json!(35_000)));
     assert_eq!((module["identity"].as_array().unwrap().len(), &module["checksums_good"]), (256, &json!(true)));
     let text = barewire(&["module", "sim:ixgbe"]).stdout;
+    // No cable, no light.
     assert!(text.starts_with("kind            10GBASE-SR\nvendor          Barewire\n"), "{text}");
     assert!(
         text.ends_with(
-            "temperature     35.000 C\nsupply          3.300 V\nlaser bias      6.000 mA\npower sent      0.500 mW\npower received  0.500 mW\n"
+            "temperature     35.000 C\nsupply          3.300 V\nlaser bias      6.000 mA\npower sent      0.500 mW\npower received  0.000 mW\n"
         ),
         "{text}"
     );

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Card, I82599, Liar, X540, X550};
-use driver_core::device::{Config, NetDevice};
+use driver_core::device::{Config, NetDevice, Temperature};
 use driver_core::host::RegSpace;
 use sim::ixgbe::IxgbeOptions;
 
@@ -25,7 +25,7 @@ fn each_sensor_is_read_with_its_limit() {
 fn a_board_that_is_too_hot_is_told() {
     let card = Card::with(IxgbeOptions::new().celsius([101, 85]));
     let found = card.start(&Config::new()).control.temperatures().unwrap();
-    assert_eq!(found.iter().map(|sensor| sensor.is_too_high()).collect::<Vec<_>>(), [true, false]);
+    assert_eq!(found.iter().map(Temperature::is_too_high).collect::<Vec<_>>(), [true, false]);
     card.assert_no_violations();
 }
 

@@ -100,3 +100,53 @@ fn fired<I: Interrupt>(vectors: &mut [I]) -> Result<Vec<u16>, ErrorKind> {
     }
     Ok(fired)
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::sync::Arc;
+    use std::sync::Mutex;
+
+    use driver_core::host::PciError;
+    use driver_core::testing::{FakeClock, PlainBar};
+
+    use super::*;
+    use crate::id::MODELS;
+
+    /// What a card with a few vectors remembers: which are let through, and which fired.
+    type Lines = Arc<Mutex<(u32, u32)>>;
+
+    struct Line(Lines, u32);
+
+    impl Interrupt for Line {
+        fn wait(&mut self, _: Option<u64>) -> Result<u64, PciError> {
+            let mut lines = self.0.lock().unwrap();
+            let fired = lines.1 >> self.1 & 1;
+            lines.1 &= !(1 << self.1);
+            Ok(fired.into())
+        }
+    }
+
+    /// A card with eight vectors, whose message for vector `n` goes to `wired(n)`.
+    fn test_with(wired: fn(u32) -> u32) -> Result<String, Flaw> {
+        let (bar, lines) = (PlainBar::new(BAR_BYTES), Lines::default());
+        let state = lines.clone();
+        bar.on_write(EIMS_EX.at(0).unwrap().offset(), move |_, value| state.lock().unwrap().0 |= value);
+        let state = lines.clone();
+        bar.on_write(EIMC_EX.at(0).unwrap().offset(), move |_, value| state.lock().unwrap().0 &= !value);
+        let state = lines.clone();
+        bar.on_write(EICS_EX.at(0).unwrap().offset(), move |_, value| {
+            let mut lines = state.lock().unwrap();
+            let let_through = value & lines.0;
+            (0..8).filter(|vector| let_through >> vector & 1 != 0).for_each(|vector| lines.1 |= 1 << wired(vector));
+        });
+        let card = Card::new(bar, Arc::new(FakeClock::new()), &MODELS[0], "test");
+        card.test_vectors((0..8).map(|vector| Line(lines.clone(), vector)).collect())
+    }
+
+    #[test]
+    fn messages_that_go_to_another_vector_are_found() {
+        assert!(test_with(|vector| vector).is_ok());
+        let flaw = test_with(|vector| if vector == 3 { 4 } else { vector }).unwrap_err();
+        assert!(matches!(flaw, Flaw::Stray { vector: 4, instead_of: Some(3) }), "{flaw}");
+    }
+}

@@ -142,3 +142,30 @@ fn compare(came: &Frame, number: u32, sent: &[u8]) -> Result<(), Flaw> {
     }
     if sent_bytes == came_bytes { Ok(()) } else { Err(Flaw::Length { frame: number, sent_bytes, came_bytes }) }
 }
+
+#[cfg(test)]
+mod tests {
+    use driver_core::buf::PoolConfig;
+    use driver_core::testing::domain;
+
+    use super::*;
+
+    #[test]
+    fn a_frame_that_comes_back_otherwise_is_told_by_its_first_difference() {
+        let pool = BufPool::new(&domain().0, PoolConfig::new(8)).unwrap();
+        let sent = frame(MacAddr([2, 0, 0, 0, 0, 1]), 7, 3000);
+        let came = |bytes: &[u8]| compare(&pool.frame_from(bytes).unwrap(), 7, &sent);
+        assert!(came(&sent).is_ok());
+        assert!(matches!(came(&sent[..2999]), Err(Flaw::Length { frame: 7, sent_bytes: 3000, came_bytes: 2999 })));
+        let mut wrong = sent.clone();
+        wrong[2500] ^= 0x10;
+        assert!(matches!(came(&wrong), Err(Flaw::Byte { frame: 7, len_bytes: 3000, at: 2500, sent, came }) if sent ^ came == 0x10));
+    }
+
+    #[test]
+    fn frames_of_one_lot_differ() {
+        let mac = MacAddr([2, 0, 0, 0, 0, 1]);
+        let frames: std::collections::HashSet<_> = (0..LOT).map(|number| frame(mac, number, 60)).collect();
+        assert_eq!(frames.len(), LOT as usize);
+    }
+}
