@@ -36,6 +36,8 @@ pub(crate) struct Core {
     pub(crate) model: Box<dyn Model>,
     pub(crate) wire: Box<dyn Wire>,
     now_us: u64,
+    /// While the card moves on a thread of its own: since when, and what `now_us` was then. Registers are read between two steps, and the card's time goes on.
+    live_since: Option<(u64, Instant)>,
     /// The function was taken off its bus: the model neither moves nor is asked any more.
     is_removed: bool,
     /// The buffer that posted writes are swapped into, kept to save the allocation.
@@ -88,7 +90,7 @@ impl Chassis {
             name: name.into(),
             domain: iommu.domain(),
             iommu,
-            core: Mutex::new(Core { model, wire, now_us: 0, is_removed: false, arriving: Vec::new(), schedule: None, reads: 0 }),
+            core: Mutex::new(Core { model, wire, now_us: 0, live_since: None, is_removed: false, arriving: Vec::new(), schedule: None, reads: 0 }),
             waiters: AtomicUsize::new(0),
             posted: Mutex::new(Vec::new()),
             has_posted: AtomicBool::new(false),
@@ -112,6 +114,9 @@ impl Chassis {
         self.waiters.fetch_add(1, Ordering::SeqCst);
         let mut core = relock(&self.core);
         self.waiters.fetch_sub(1, Ordering::SeqCst);
+        if let Some((base_us, start)) = core.live_since {
+            core.now_us = core.now_us.max(base_us + start.elapsed().as_micros() as u64);
+        }
         self.deliver_posted(&mut core);
         let result = self.with_slot(&mut core, f);
         drop(core);
@@ -301,8 +306,12 @@ impl Chassis {
 
     /// Moves the device until it is asked to stop.
     pub(crate) fn run(&self) {
-        let base_us = relock(&self.core).now_us;
         let start = Instant::now();
+        let base_us = {
+            let mut core = relock(&self.core);
+            core.live_since = Some((core.now_us, start));
+            core.now_us
+        };
         let now_us = || base_us + start.elapsed().as_micros() as u64;
         let (mut idle, mut wire_ready) = (0, false);
         while !self.stop.load(Ordering::Relaxed) {
@@ -334,6 +343,7 @@ impl Chassis {
                 wire_ready = self.sleep(now_us(), !wire_ready);
             }
         }
+        relock(&self.core).live_since = None;
     }
 
     /// Sleeps until a register is accessed, the wire has a frame (where `watch_wire`), or a timer of the model expires.

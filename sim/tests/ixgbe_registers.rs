@@ -257,7 +257,6 @@ fn what_is_not_modelled_says_so() {
         (0x5818, 2, "virtual machine queues and traffic classes are not modelled"),
         (0x51B0, 1, "virtualization is not modelled"),
         (0x5144, 1 << 31 | 1 << 27, "FCoE is not modelled"),
-        (0x5144, 1 << 31 | 1 << 30, "time stamps are not modelled"),
         (0x5144, 1 << 31 | 1 << 26, "virtual machine queues and traffic classes are not modelled"),
         (0x5144, 1 << 31 | 1 << 19, "EtherType filters by user priority are not modelled"),
         (0xE9FC, 1 << 20, "low-latency interrupts are not modelled"),
@@ -271,9 +270,8 @@ fn what_is_not_modelled_says_so() {
         (0x8F04, 2 << 2, "MACsec is not modelled"),
         (0x8900, 1, "IPsec is not modelled"),
         (0x8E00, 1, "IPsec is not modelled"),
-        (0x5188, 1 << 4, "time stamps are not modelled"),
-        (0x8C00, 1 << 4, "time stamps are not modelled"),
-        (0x8C14, 1 << 24 | 2, "the clock of time stamps (SYSTIM) is not modelled"),
+        (0x8C20, 1 << 2, "target times, outputs and inputs of the clock are not modelled"),
+        (0x8C68, 1 << 3, "target times, outputs and inputs of the clock are not modelled"),
         (0x2430, 6, "virtual machine queues and traffic classes are not modelled"),
         (0x5808, 2, "wake-up is not modelled"),
     ];
@@ -300,18 +298,6 @@ fn the_security_engine_is_off() {
             card.w(control, 0);
         }
         card.expect_violations(&[]);
-    }
-}
-
-#[test]
-fn the_clock_of_the_x550_starts_by_tsauxc() {
-    for (device, seen) in [(0x1528, &[][..]), (0x1563, &["the clock of time stamps (SYSTIM) is not modelled"])] {
-        let card = Card::with(IxgbeOptions::new().device(device));
-        card.device.advance_us(100);
-        card.w(0x8C20, 1 << 31);
-        card.expect_violations(&[]);
-        card.w(0x8C20, 0);
-        card.expect_violations(seen);
     }
 }
 

@@ -61,6 +61,7 @@ impl Ixgbe {
             TFCS => u32::from(!self.is_paused()),
             FDIRCTRL => self.read_fdirctrl(),
             FDIRFREE => self.read_fdirfree(),
+            TSYNCRXCTL | RXSTMPL | RXSTMPH | TSYNCTXCTL..=SYSTIMH | SYSTIMR => self.read_time(slot, offset),
             SECRXSTAT => SEC_OFF | (u32::from(self.regs.has(SECRXCTRL, SECRXCTRL_RX_DIS) && !self.faults.secrx_never_ready) * SEC_RDY),
             SECTXSTAT => SEC_OFF | (u32::from(self.regs.has(SECTXCTRL, SECTXCTRL_TX_DIS)) * SEC_RDY),
             _ => self.read_plain(slot, offset),
@@ -127,6 +128,7 @@ impl Ixgbe {
             MAXFRS => self.write_maxfrs(slot, value),
             MFLCN => self.write_mflcn(slot, value),
             FDIRCTRL => self.write_fdirctrl(slot, value),
+            TSYNCRXCTL | TSYNCTXCTL | SYSTIML..=TIMINCA | TIMADJH | TSAUXC | SYSTIMR => self.write_time(slot, offset, value),
             FDIRCMD => self.write_fdircmd(slot, value),
             FDIRDIP4M..=FDIRUDPM | FDIRM..=FDIRSCTPM | FDIRHKEY | FDIRSKEY => self.write_director_rule(slot, offset, value),
             // A card without the security engine keeps it off, whatever is written.

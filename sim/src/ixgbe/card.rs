@@ -9,6 +9,7 @@ use super::interrupt::Interrupts;
 use super::large::Large;
 use super::offload::Context;
 use super::options::{Faults, IxgbeOptions};
+use super::ptp::Time;
 use super::regs::*;
 use super::ring::Ring;
 use super::rss::Toeplitz;
@@ -47,6 +48,8 @@ pub struct Ixgbe {
     pub(super) interrupts: Interrupts,
     pub(super) link: Link,
     pub(super) flow: FlowControl,
+    /// Its clock, and time stamps.
+    pub(super) time: Time,
     /// What sits in the SFP+ cage.
     pub(super) module: Module,
     pub(super) eeprom: Vec<u16>,
@@ -111,6 +114,7 @@ impl Ixgbe {
             link: Link::new(),
             flow: FlowControl::new(),
             module: Module::new(options.cage, options.celsius),
+            time: Time::default(),
             eeprom: image::image(options.device, options.mac),
             spi: Spi::new(),
             eerd_done_us: u64::MAX,

@@ -15,6 +15,9 @@ pub(super) mod status {
     pub(in crate::ixgbe) const IPCS: u32 = 1 << 6;
     pub(in crate::ixgbe) const PIF: u32 = 1 << 7;
     pub(in crate::ixgbe) const UDPV: u32 = 1 << 10;
+    /// A time stamp lies behind the frame (X550), or in registers.
+    pub(in crate::ixgbe) const TSIP: u32 = 1 << 15;
+    pub(in crate::ixgbe) const TS: u32 = 1 << 16;
     pub(in crate::ixgbe) const L4E: u32 = 1 << 30;
     pub(in crate::ixgbe) const IPE: u32 = 1 << 31;
 }

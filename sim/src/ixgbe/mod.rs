@@ -23,6 +23,7 @@ mod options;
 mod parse;
 mod pci;
 mod phy;
+mod ptp;
 mod regs;
 mod reset;
 mod ring;

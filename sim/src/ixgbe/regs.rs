@@ -129,6 +129,23 @@ pub(super) const SDPQF: u32 = 0x0E400;
 pub(super) const FTQF: u32 = 0x0E600;
 pub(super) const L34TIMIR: u32 = 0x0E800;
 pub(super) const ETQF: u32 = 0x05128;
+pub(super) const TSYNCRXCTL: u32 = 0x05188;
+pub(super) const RXSTMPL: u32 = 0x051E8;
+pub(super) const RXSTMPH: u32 = 0x051A4;
+pub(super) const RXMTRL: u32 = 0x05120;
+pub(super) const TSYNCTXCTL: u32 = 0x08C00;
+pub(super) const TXSTMPL: u32 = 0x08C04;
+pub(super) const TXSTMPH: u32 = 0x08C08;
+pub(super) const SYSTIML: u32 = 0x08C0C;
+pub(super) const SYSTIMH: u32 = 0x08C10;
+pub(super) const TIMINCA: u32 = 0x08C14;
+pub(super) const TIMADJH: u32 = 0x08C1C;
+pub(super) const TSAUXC: u32 = 0x08C20;
+/// The X550's clock stands still while this is set.
+pub(super) const TSAUXC_DISABLE_SYSTIME: u32 = 1 << 31;
+pub(super) const SYSTIMR: u32 = 0x08C58;
+pub(super) const TSICR: u32 = 0x08C60;
+pub(super) const TSIM: u32 = 0x08C68;
 pub(super) const ETQS: u32 = 0x0EC00;
 pub(super) const SYNQF: u32 = 0x0EC30;
 
@@ -479,11 +496,21 @@ pub(super) static MAP: &[Row] = &[
     one(HICR, "HICR", "8.2.3.25", 0, Rw),
     many(0x15F04, 4, 4, "HSMC/FWSTS", "8.2.3.25", 0, Rw),
     many(FLEX_MNG, 4, 448, "FLEX_MNG", "8.2.3.25", 0, Rw),
-    one(0x05188, "TSYNCRXCTL", "8.2.3.26.1", 0, Rw),
-    one(0x051E8, "RXSTMPL", "8.2.3.26.2", 0, Ro),
+    one(TSYNCRXCTL, "TSYNCRXCTL", "8.2.3.26.1", 0, Rw),
+    one(RXSTMPL, "RXSTMPL", "8.2.3.26.2", 0, Ro),
     many(0x051A0, 4, 3, "RXSATRL/RXSTMPH/RXSATRH", "8.2.3.26.3", 0, Ro),
-    one(0x05120, "RXMTRL", "8.2.3.26.4", 0, Rw),
-    many(0x08C00, 4, 29, "TSYNCTXCTL and others", "8.2.3.26.5", 0, Rw),
+    one(RXMTRL, "RXMTRL", "8.2.3.26.4", 0, Rw),
+    one(TSYNCTXCTL, "TSYNCTXCTL", "8.2.3.26.5", 0, Rw),
+    many(TXSTMPL, 4, 2, "TXSTMPL/H", "8.2.3.26", 0, Ro),
+    many(SYSTIML, 4, 2, "SYSTIML/H", "8.2.3.26", 0, Rw),
+    one(TIMINCA, "TIMINCA", "8.2.3.26", 0, Rw),
+    many(0x08C18, 4, 2, "TIMADJL/H", "8.2.3.26", 0, Rw),
+    one(TSAUXC, "TSAUXC", "8.2.3.26", 0, Rw),
+    many(0x08C24, 4, 6, "TRGTTIM/CLKTIM", "8.2.3.26", 0, Rw),
+    many(0x08C3C, 4, 4, "AUXSTMP", "8.2.3.26", 0, Ro),
+    one(SYSTIMR, "SYSTIMR", "8.2.3.26 (X550)", 0, Rw),
+    one(TSICR, "TSICR", "8.2.3.26 (X550)", 0, Rc),
+    one(TSIM, "TSIM", "8.2.3.26 (X550)", 0, Rw),
     one(0x0003C, "TSSDP", "8.2.3.26 (X540)", 0, Rw),
     one(0x051B0, "PFVTCTL", "8.2.3.27.1", 0, Rw),
     many(0x04B00, 4, 64, "PFMAILBOX", "8.2.3.27.2", 0, Rw),

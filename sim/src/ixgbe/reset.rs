@@ -65,6 +65,7 @@ impl Ixgbe {
         self.looped_bytes = 0;
         self.toeplitz = None;
         self.steering = Steering::default();
+        self.reset_time();
         self.load_addresses();
         self.auto_read_us = now_us + AUTO_READ_US;
         self.dma_init_us = now_us + DMA_INIT_US;

@@ -8,6 +8,7 @@ use super::flow::Control;
 use super::inbound::{Connection, Inbound, Placed, status};
 use super::interrupt::CAUSE_RX_MISS;
 use super::parse::{Headers, TcpSegment, packet_type, parse};
+use super::ptp::{Arrival, STAMP_BYTES};
 use super::regs::{
     CTRL, CTRL_GIO_DIS, HLREG0, HLREG0_RXCRCSTRP, MPC, QPRDC, ROC, RQSMR, RXCSUM, RXCSUM_PCSD, RXCTRL, RXCTRL_RXEN, RXPBSIZE, SECRXCTRL,
     SECRXCTRL_RX_DIS, VLNCTRL, XEC,
@@ -152,6 +153,7 @@ impl Ixgbe {
         }
         let route = self.route(slot, frame, &headers);
         let to = route.queue;
+        let stamp = self.stamp_arrival(slot, frame, &headers);
         *queue = to;
         *lower = self.lower_word(&headers, &route);
         *status = status_word(&headers, matched) | if route.is_flow { status::FLM } else { 0 };
@@ -167,8 +169,16 @@ impl Ixgbe {
             frame.copy_within(16.., 12);
             frame.truncate(frame.len() - 4);
         }
+        match stamp {
+            Arrival::Unstamped => {}
+            Arrival::InRegisters => *status |= status::TS,
+            Arrival::InMemory(stamp) => {
+                *status |= status::TSIP;
+                frame.extend_from_slice(&stamp);
+            }
+        }
         if tcp.is_some() || self.coalesces(to) {
-            *tcp = self.coalesces(to).then(|| self.tcp_of(frame, headers.vlan)).flatten();
+            *tcp = (self.coalesces(to) && stamp == Arrival::Unstamped).then(|| self.tcp_of(frame, headers.vlan)).flatten();
         }
         true
     }
@@ -273,7 +283,8 @@ impl Ixgbe {
             return placed;
         }
         *touched |= 1 << queue;
-        self.stats.delivered(&mut self.regs, queue, 1, inbound.frame.len());
+        let stamp_bytes = if inbound.status & status::TSIP != 0 { STAMP_BYTES } else { 0 };
+        self.stats.delivered(&mut self.regs, queue, 1, inbound.frame.len() - stamp_bytes);
         Placed::Done
     }
 }

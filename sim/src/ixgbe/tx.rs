@@ -29,6 +29,8 @@ pub(super) mod desc {
     pub(super) const DTYP_SHIFT: u32 = 20;
     pub(super) const DTYP_CONTEXT: u64 = 2;
     pub(super) const DTYP_DATA: u64 = 3;
+    /// MAC: the packet is time-stamped (1588).
+    pub(super) const STAMPED: u64 = 1 << 19;
     pub(super) const EOP: u64 = 1 << 24;
     pub(super) const IFCS: u64 = 1 << 25;
     pub(super) const IC: u64 = 1 << 26;
@@ -52,6 +54,8 @@ struct Outbound {
     segmentation: Option<Segmentation>,
     /// The VLAN tag's four bytes, where one is inserted.
     tag: Option<[u8; 4]>,
+    /// It asks for a time stamp.
+    is_stamped: bool,
     /// What is wrong with it.
     problem: Option<&'static str>,
 }
@@ -99,6 +103,9 @@ impl Ixgbe {
                 Fetched::Packet(outbound) => {
                     if !self.send_packet(wire, queue, outbound) {
                         break;
+                    }
+                    if outbound.is_stamped {
+                        self.stamp_departure(slot, queue);
                     }
                     outbound
                 }
@@ -195,7 +202,7 @@ impl Ixgbe {
                 }
                 self.contexts[queue as usize][(word >> desc::IDX_SHIFT & 1) as usize] = Context::new(words);
                 let report = (word & desc::RS != 0).then_some((index, words));
-                return Fetched::Context(Outbound { next: ring.next(index), report, segmentation: None, tag: None, problem });
+                return Fetched::Context(Outbound { next: ring.next(index), report, segmentation: None, tag: None, is_stamped: false, problem });
             }
             if parts == 0 {
                 first = word;
@@ -221,7 +228,8 @@ impl Ixgbe {
                     return Fetched::Nothing;
                 }
                 let report = (word & desc::RS != 0).then(|| (if index == 0 { ring.slots() - 1 } else { index - 1 }, words));
-                let mut outbound = Outbound { next: index, report, segmentation: None, tag: None, problem };
+                let is_stamped = first & (desc::DEXT | desc::STAMPED) == desc::DEXT | desc::STAMPED;
+                let mut outbound = Outbound { next: index, report, segmentation: None, tag: None, is_stamped, problem };
                 self.finish(queue, first, &mut outbound);
                 return Fetched::Packet(outbound);
             }
