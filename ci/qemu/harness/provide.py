@@ -24,7 +24,7 @@ DEBIAN_MODULES = ["virtio_pci", "virtio_net", "vfio_iommu_type1", "vfio-pci"]
 DEBIAN_EXTRA_MODULES = ["e1000e"]
 
 
-# What ethtool and tc are linked with, by Debian's packages.
+# What ethtool, tc and linuxptp are linked with, by Debian's packages.
 IXGBE_LIBRARIES = [
     ("libc6", "libc.so.6"),
     ("libc6", "libm.so.6"),
@@ -231,11 +231,13 @@ def debian_kernel(extra=()):
 
 
 def ixgbe_kernel():
-    """Debian's 6.1 with its ixgbe and 802.1Q modules, and what `tc` offloads by; ethtool and tc."""
+    """Debian's 6.1 with its ixgbe and 802.1Q modules, and what `tc` offloads by; ethtool, tc and linuxptp."""
     kernel = debian_kernel(["ixgbe", "8021q", "sch_ingress", "cls_u32", "cls_flower", "act_gact"])
     kernel.archive.file("bin/ethtool", (_package("ethtool") / "sbin" / "ethtool").read_bytes(), 0o755)
     # Under a name that busybox has not for an applet of its own.
     kernel.archive.file("bin/iproute2-tc", (_package("iproute2") / "sbin" / "tc").read_bytes(), 0o755)
+    for program in ("ptp4l", "phc2sys", "phc_ctl", "hwstamp_ctl"):
+        kernel.archive.file(f"bin/{program}", (_package("linuxptp") / "usr" / "sbin" / program).read_bytes(), 0o755)
     kernel.archive.file("lib64/ld-linux-x86-64.so.2", _library("libc6", "ld-linux-x86-64.so.2"), 0o755)
     for package, library in IXGBE_LIBRARIES:
         kernel.archive.file(f"lib/x86_64-linux-gnu/{library}", _library(package, library), 0o755)
