@@ -77,6 +77,9 @@ impl Clock for CardClock {
     fn now_us(&self) -> u64 {
         self.host.now_us()
     }
+    fn now_ns(&self) -> u64 {
+        self.host.now_ns()
+    }
     fn sleep_us(&self, us: u64) {
         self.host.sleep_us(us);
         self.card.advance_us(us);

@@ -156,7 +156,18 @@ pub(crate) struct Meta {
     pub(crate) coalesced: Option<u16>,
     pub(crate) split_header_bytes: Option<u16>,
     pub(crate) queue: u16,
-    pub(crate) timestamp_ns: Option<u64>,
+    pub(crate) stamp: Stamp,
+}
+
+/// A time stamp. One place for both, so that [`Meta`] is no larger: a frame that asks for a stamp needs that of its arrival no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Stamp {
+    #[default]
+    None,
+    /// When it arrived, in nanoseconds.
+    Arrived(u64),
+    /// It is to have one when it is sent, of which is told by this number.
+    Wanted(u32),
 }
 
 impl Meta {
@@ -170,7 +181,7 @@ impl Meta {
             coalesced: coalesced(words),
             split_header_bytes: None,
             queue: queue(words),
-            timestamp_ns: None,
+            stamp: Stamp::None,
         }
     }
 }

@@ -18,6 +18,7 @@ bitflags! {
     /// | `INTERRUPTS` | [`Config::interrupts`](crate::device::config::Config::interrupts): off unless asked for |
     /// | `FLOW_CONTROL` | [`Config::flow_control`](crate::device::config::Config::flow_control): off unless asked for |
     /// | `RECOVERY` | [`Config::recovery`](crate::device::config::Config::recovery): [`Recovery::Off`](crate::device::Recovery::Off) |
+    /// | `TIMESTAMPS`, `TIMESTAMPS_ALL` | [`Config::timestamps`](crate::device::config::Config::timestamps): off unless asked for |
     /// | `RX_FILTERS` | [`RxMode::PROMISCUOUS`](crate::device::RxMode::PROMISCUOUS), which lets everything through them |
     ///
     /// `TX_GATHER`, `SET_MAC`, `VLAN_FILTERS` and `FLOW_STEERING` do nothing until a frame of several segments is sent, an address, VLANs or a rule set, and `LINK_STATE` and `TX_COUNT` only tell.
@@ -63,6 +64,10 @@ bitflags! {
         const RECOVERY = 1 << 18;
         /// It puts the headers of received frames into buffers of their own.
         const HEADER_SPLIT = 1 << 19;
+        /// It has a clock, and stamps frames of PTP that it receives and any frame that it sends.
+        const TIMESTAMPS = 1 << 20;
+        /// It stamps every frame that it receives.
+        const TIMESTAMPS_ALL = 1 << 21;
     }
 }
 

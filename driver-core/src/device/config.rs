@@ -5,6 +5,7 @@ use core::ops::RangeInclusive;
 
 use crate::buf::pool::BufPool;
 use crate::device::caps::Caps;
+use crate::device::clock::Timestamps;
 use crate::device::flow_control::{FlowControl, Overflow};
 use crate::device::info::{DeviceInfo, RxMode};
 use crate::device::link::LinkSpeeds;
@@ -59,6 +60,7 @@ pub struct Config {
     rules: Vec<Rule>,
     vlans: Option<Vec<u16>>,
     link_speeds: Option<LinkSpeeds>,
+    timestamps: Timestamps,
 }
 
 impl Default for Config {
@@ -90,6 +92,7 @@ impl Config {
             rules: Vec::new(),
             vlans: None,
             link_speeds: None,
+            timestamps: Timestamps::Off,
         }
     }
 
@@ -191,6 +194,11 @@ impl Config {
     pub fn link_speeds(self, speeds: LinkSpeeds) -> Self {
         Self { link_speeds: Some(speeds), ..self }
     }
+    /// Which frames the device stamps by its own clock; none, unless this is called, and its clock stands still. What the device cannot do of it is left out
+    /// ([`Caps::TIMESTAMPS`], [`Caps::TIMESTAMPS_ALL`]), and the log says so. A frame with a stamp takes the way of a frame that is out of the ordinary.
+    pub fn timestamps(self, timestamps: Timestamps) -> Self {
+        Self { timestamps, ..self }
+    }
 
     /// As [`RxConfig::queues`].
     pub fn rx_queues(mut self, count: u16) -> Self {
@@ -290,6 +298,10 @@ impl Config {
     /// See [`Config::moderation`].
     pub fn wanted_moderation(&self) -> Moderation {
         self.moderation
+    }
+    /// See [`Config::timestamps`].
+    pub fn wanted_timestamps(&self) -> Timestamps {
+        self.timestamps
     }
     /// See [`Config::recovery`].
     pub fn wanted_recovery(&self) -> Recovery {

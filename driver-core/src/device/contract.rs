@@ -5,6 +5,7 @@ use core::fmt;
 
 use crate::buf::pool::{BufPool, PoolConfig};
 use crate::device::accounts::Accounts;
+use crate::device::clock::HardwareClock;
 use crate::device::config::Config;
 use crate::device::dump::RegisterValue;
 use crate::device::eeprom::Eeprom;
@@ -227,6 +228,11 @@ pub trait NetDevice: Send {
     /// # Errors
     /// Where the device does not run, or a sensor does not answer.
     fn temperatures(&mut self) -> Result<Vec<Temperature>, Error>;
+    /// The device's own clock, by which it stamps frames: a handle for a time daemon, which it may take to a thread of its own. It stays the same clock over recoveries.
+    ///
+    /// # Errors
+    /// Where the device has none, or was started without ([`Config::timestamps`]).
+    fn clock(&self) -> Result<HardwareClock, Error>;
     /// What became of every frame since the start.
     fn accounts(&self) -> Accounts;
     /// Stops the device and takes its queues back; when it returns, the device writes to no memory any more.

@@ -6,6 +6,7 @@ use core::fmt;
 
 use crate::device::accounts::Accounts;
 use crate::device::caps::Caps;
+use crate::device::clock::HardwareClock;
 use crate::device::config::{ConfigError, check_link_speeds, check_moderation};
 use crate::device::contract::NetDevice;
 use crate::device::dump::RegisterValue;
@@ -34,7 +35,7 @@ mod lending;
 mod recovering;
 
 pub use kernel::{ControlKernel, TxPosition, refuse_filters, why_all_ones};
-use kernel::{NO_FLOW_CONTROL, NO_LINK_SPEEDS, NO_MODERATION, NO_RSS};
+use kernel::{NO_CLOCK, NO_FLOW_CONTROL, NO_LINK_SPEEDS, NO_MODERATION, NO_RSS, NOT_STARTED};
 pub use lending::{hand_out, take_back};
 
 /// The control handle of a started device, over what one driver brings. Dropping it stops the device.
@@ -344,6 +345,11 @@ impl<K: ControlKernel> NetDevice for ControlCore<K> {
 
     fn temperatures(&mut self) -> Result<Vec<Temperature>, Error> {
         self.runs().and_then(|()| self.kernel.temperatures()).during(&self.info.name, steps::READING_TEMPERATURES)
+    }
+
+    fn clock(&self) -> Result<HardwareClock, Error> {
+        let why = if self.info.caps.contains(Caps::TIMESTAMPS) { NOT_STARTED } else { NO_CLOCK };
+        self.kernel.clock().ok_or(why).map(|clock| HardwareClock::new(&self.info.name, clock)).during(&self.info.name, steps::CLOCK)
     }
 
     fn accounts(&self) -> Accounts {

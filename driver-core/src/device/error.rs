@@ -67,6 +67,8 @@ pub mod steps {
     pub const READING_TEMPERATURES: &str = "reading its temperatures";
     /// Its test of itself.
     pub const TESTING: &str = "testing it";
+    /// What is done with its clock.
+    pub const CLOCK: &str = "using its clock";
 }
 
 /// Why an operation on a device failed.

@@ -2,6 +2,7 @@
 
 pub(crate) mod accounts;
 pub(crate) mod caps;
+pub(crate) mod clock;
 pub mod config;
 pub(crate) mod contract;
 pub mod control;
@@ -28,6 +29,7 @@ pub(crate) mod xstats;
 pub use crate::queue::core::State;
 pub use accounts::{Accounts, Imbalance};
 pub use caps::Caps;
+pub use clock::{ClockLimits, ClockReading, DeviceClock, Frequency, HardwareClock, SentStamp, Timestamps};
 pub use config::{Config, ConfigError, RxConfig, TxConfig};
 pub use contract::{NetDevice, NetDriver, Started};
 pub use dump::{FieldValue, RegisterValue};

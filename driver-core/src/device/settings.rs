@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use crate::device::caps::Caps;
+use crate::device::clock::Timestamps;
 use crate::device::config::{Config, RxConfig, TxConfig};
 use crate::device::flow_control::FlowControl;
 use crate::device::info::{DeviceInfo, RxMode};
@@ -42,6 +43,7 @@ pub struct Settings {
     multicast: Vec<MacAddr>,
     flow_table: FlowTable,
     vlans: Option<Vec<u16>>,
+    timestamps: Timestamps,
     rules: Vec<RuleInForce>,
     next_rule: u32,
     link_speeds: LinkSpeeds,
@@ -73,6 +75,7 @@ impl Settings {
             multicast: Vec::new(),
             flow_table: config.wanted_flow_table(),
             vlans: config.wanted_vlans().map(Vec::from),
+            timestamps: config.wanted_timestamps().on(info.caps),
             rules: Vec::new(),
             next_rule: 0,
             link_speeds: config.wanted_link_speeds().map_or(info.link_speeds, |asked| asked & info.link_speeds),
@@ -142,6 +145,10 @@ impl Settings {
     /// Whether receive queue `queue`, started as the device is set now, drops frames for which it has no buffers.
     pub fn drops(&self, queue: u16) -> bool {
         self.rx.when_full(queue).drops(self.rx.queue_count(), self.flow_control)
+    }
+    /// Which frames the device stamps, which it can.
+    pub fn timestamps(&self) -> Timestamps {
+        self.timestamps
     }
     /// How far apart a queue's interrupts are at least.
     pub fn moderation(&self) -> Moderation {

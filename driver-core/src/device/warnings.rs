@@ -1,6 +1,7 @@
 //! What of a configuration a device goes without, told in the log: it is started all the same.
 
 use crate::device::caps::Caps;
+use crate::device::clock::Timestamps;
 use crate::device::config::Config;
 use crate::device::info::DeviceInfo;
 use crate::device::moderation::Moderation;
@@ -30,5 +31,11 @@ pub fn warn(config: &Config, info: &DeviceInfo) {
         log::warn!("{name}: it does not put headers of received frames into buffers of their own: frames come in one piece");
     } else if config.wants_header_split() && coalesces {
         log::warn!("{name}: it does not put headers into buffers of their own where it puts segments together: frames come in one piece");
+    }
+    match (config.wanted_timestamps(), config.wanted_timestamps().on(info.caps)) {
+        (Timestamps::Off, _) | (Timestamps::All, Timestamps::All) => {}
+        (_, Timestamps::Off) => log::warn!("{name}: it has no clock and stamps no frames: stamp them by the host's clock, when they come and go"),
+        (Timestamps::All, _) => log::warn!("{name}: it does not stamp every received frame: PTP's event messages alone have stamps"),
+        _ => {}
     }
 }

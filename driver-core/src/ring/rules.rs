@@ -33,6 +33,9 @@ pub struct RxRules {
     pub end: u64,
     /// Second word: any set where the frame is out of the ordinary (an error) and goes through the scalar path. A frame with a VLAN tag does in any case.
     pub unusual: u64,
+    /// Second word: any set where the device says of a frame what has to be looked at once all of it is there. [`RxRing::take`](crate::ring::RxRing::take) does not say of
+    /// such a descriptor that the frame ends with it.
+    pub marked: u64,
     /// First word: what the device writes there and frames have no use for. It is cleared, and a block with any of it set is taken frame by frame.
     pub dropped: u64,
 }
@@ -40,7 +43,7 @@ pub struct RxRules {
 impl RxRules {
     /// Rules by which `done` is the bit that the device sets when a descriptor is done, and each descriptor is a frame.
     pub const fn new(done: u64) -> Self {
-        Self { done, end: 0, unusual: 0, dropped: 0 }
+        Self { done, end: 0, unusual: 0, marked: 0, dropped: 0 }
     }
     /// Sets [`RxRules::end`].
     #[must_use]
@@ -52,6 +55,12 @@ impl RxRules {
     #[must_use]
     pub const fn with_unusual(mut self, unusual: u64) -> Self {
         self.unusual = unusual;
+        self
+    }
+    /// Sets [`RxRules::marked`].
+    #[must_use]
+    pub const fn with_marked(mut self, marked: u64) -> Self {
+        self.marked = marked;
         self
     }
     /// Sets [`RxRules::dropped`].
@@ -72,7 +81,7 @@ impl RxRules {
         all_apart(&[
             (RulePart::Done, self.done),
             (RulePart::End, self.end),
-            (RulePart::Unusual, self.unusual | VLAN_VALID),
+            (RulePart::Unusual, self.unusual | self.marked | VLAN_VALID),
             (RulePart::Length, RX_LENGTH),
         ])
     }

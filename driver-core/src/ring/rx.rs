@@ -53,6 +53,8 @@ pub struct RxRing {
     /// There, the bit that says it.
     pub(super) done_apart: u64,
     pub(super) end: u64,
+    /// The same, and the bits that mark a frame.
+    unmarked_end: u64,
     /// Those of `RxRules`, and every length that has a bit outside of the buffer's size.
     pub(super) unusual: u64,
     /// The bits that decide whether a frame is ordinary.
@@ -152,6 +154,7 @@ impl RxRing {
             done: rules.done,
             done_apart: 0,
             end: rules.end,
+            unmarked_end: rules.end | rules.marked,
             unusual,
             tested: whole | unusual,
             max_len,
@@ -401,7 +404,7 @@ impl RxRing {
         // SAFETY: the length was checked against the buffer's room.
         unsafe { frame.set_words([w0 & self.kept | self.queue, w1 & (!hide | RX_LENGTH)]) };
         self.rearm(empty);
-        Ok((frame, w1 & self.end == self.end))
+        Ok((frame, w1 & self.unmarked_end == self.end))
     }
 
     /// Gives the next descriptor's buffer back to the device as it is: its frame is not wanted.

@@ -4,6 +4,7 @@ use core::ptr::NonNull;
 
 use crate::buf::frame::error::FrameError;
 use crate::buf::frame::handle::Frame;
+use crate::buf::meta::Words;
 use crate::buf::pool::BufPool;
 use crate::host::dma::{DmaDomain, Iova};
 
@@ -246,6 +247,12 @@ impl Growing {
     pub(crate) fn new(frame: Frame, bytes: usize) -> Self {
         debug_assert!(frame.is_linear());
         Self { frame, last: None, bytes, segments: 1 }
+    }
+
+    /// What the device says of the frame so far.
+    #[inline(always)]
+    pub(crate) fn view_words(&self) -> Words {
+        self.frame.view_words()
     }
 
     /// Says of the frame what the words of `segment` say.

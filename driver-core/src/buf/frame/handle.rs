@@ -258,8 +258,9 @@ impl Frame {
         self.set_linear_len(len);
     }
 
-    /// The words as a hook sees them: those that a device wrote, where nothing was said otherwise since; the length in any case.
-    pub(crate) fn view_words(&self) -> Words {
+    /// The words as a hook sees them: those that a device wrote, where nothing was said otherwise since; the length in any case. Bits that [`meta`](crate::buf::meta) leaves
+    /// to the device are as it wrote them.
+    pub fn view_words(&self) -> Words {
         self.0.words
     }
 
@@ -321,7 +322,7 @@ impl Frame {
 
     /// Whether it asks for nothing but to be sent, as its tags say: no metadata of its own, no VLAN tag, no checksum.
     #[inline(always)]
-    pub(crate) fn asks_for_nothing(&self) -> bool {
+    pub fn asks_for_nothing(&self) -> bool {
         !self.has(TAG_META | TAG_VLAN | TAG_SUM)
     }
 

@@ -4,7 +4,7 @@ use core::fmt;
 
 use crate::buf::frame::error::FrameError;
 use crate::buf::frame::handle::Frame;
-use crate::buf::meta::{self, Checksum, FlowMatch, LEN_SHIFT, Meta, Rss, Segmentation, Words};
+use crate::buf::meta::{self, Checksum, FlowMatch, LEN_SHIFT, Meta, Rss, Segmentation, Stamp, Words};
 
 impl Frame {
     /// The decoded metadata, from wherever the frame keeps it.
@@ -113,11 +113,27 @@ impl Frame {
 
     /// When it arrived, in nanoseconds of the device's clock, where the device says so.
     pub fn timestamp_ns(&self) -> Option<u64> {
-        self.meta(|_| None, |m| m.timestamp_ns)
+        match self.private_meta()?.stamp {
+            Stamp::Arrived(ns) => Some(ns),
+            _ => None,
+        }
     }
     /// Says when it arrived.
     pub fn set_timestamp_ns(&mut self, at: Option<u64>) {
-        self.meta_mut().timestamp_ns = at;
+        self.meta_mut().stamp = at.map_or(Stamp::None, Stamp::Arrived);
+    }
+
+    /// Asks the device to stamp it when it is sent, and to tell of it by `id` ([`HardwareClock::take_sent`](crate::device::HardwareClock::take_sent)). A device without a
+    /// clock, or whose clock stands still, sends it all the same and tells nothing. The stamp of its own arrival is forgotten.
+    pub fn ask_for_timestamp(&mut self, id: Option<u32>) {
+        self.meta_mut().stamp = id.map_or(Stamp::None, Stamp::Wanted);
+    }
+    /// By what it asks for a stamp, where it does.
+    pub fn asked_timestamp(&self) -> Option<u32> {
+        match self.private_meta()?.stamp {
+            Stamp::Wanted(id) => Some(id),
+            _ => None,
+        }
     }
 
     /// Whether a transmit queue has to do more with it than send its bytes.

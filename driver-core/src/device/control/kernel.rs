@@ -1,7 +1,9 @@
 //! What one driver brings to the control handle.
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use crate::device::clock::DeviceClock;
 use crate::device::config::Config;
 use crate::device::dump::RegisterValue;
 use crate::device::eeprom::Eeprom;
@@ -62,6 +64,17 @@ pub(super) const NO_LINK_SPEEDS: ErrorKind = ErrorKind::Unsupported {
     what: "a choice of speeds by its driver: its medium has one, or its EEPROM or its host decides",
     instead: "choose at the other end of the link; `DeviceInfo::link_speeds` says where there is a choice",
 };
+
+/// It has no clock.
+pub(super) const NO_CLOCK: ErrorKind = ErrorKind::Unsupported {
+    what: "time stamps, and has no clock of its own",
+    instead: "stamp frames by the host's clock, behind `RxQueue::poll` and before `TxQueue::submit`",
+};
+
+/// It has one that stands still.
+pub(super) const NOT_STARTED: ErrorKind =
+    ErrorKind::Unsupported { what: "time stamps as it was started", instead: "start it with `Config::timestamps`, which starts its clock" };
+
 /// The driver sets no device up anew.
 pub(super) const NO_RECOVERY: ErrorKind = ErrorKind::Unsupported { what: "recovery by its driver", instead: "stop it and open it again" };
 /// The device has no filters that choose a queue.
@@ -233,6 +246,11 @@ pub trait ControlKernel: Send + 'static {
     /// Where a sensor does not answer.
     fn temperatures(&mut self) -> Result<Vec<Temperature>, ErrorKind> {
         Ok(Vec::new())
+    }
+
+    /// The device's clock, where it was started with one that runs.
+    fn clock(&self) -> Option<Arc<dyn DeviceClock>> {
+        None
     }
 
     /// How many frames the device has put into memory, and how many it has sent, by its own count as far as it was read.

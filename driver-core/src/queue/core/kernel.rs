@@ -4,6 +4,7 @@ use core::fmt;
 
 use crate::buf::batch::Batch;
 use crate::buf::frame::Frame;
+use crate::buf::meta::Words;
 use crate::buf::pool::BufPool;
 use crate::offload::Work;
 use crate::queue::core::lent::{Left, Lent, Silence, Stop};
@@ -153,6 +154,23 @@ pub trait RxKernel: fmt::Debug + Send {
     /// # Errors
     /// [`NotTaken`]
     fn take_unusual(&mut self, batch: &mut Batch) -> Result<Piece, NotTaken>;
+
+    /// Whether a frame may end by a buffer that [`RxKernel::take_unusual`] does not say to be its end, because the device says of it what is rarely said: so the ways of
+    /// other frames pay nothing for the question. Then it has the following two.
+    const MARKS: bool = false;
+
+    /// Whether a frame of which the device says these words ends so.
+    fn is_marked_end(_words: Words) -> bool {
+        false
+    }
+
+    /// Looks at a complete frame that ended so, in place of [`RxKernel::judge`].
+    ///
+    /// # Errors
+    /// [`RxError`]: it is not to be handed up.
+    fn judge_marked(&mut self, _frame: &mut Frame) -> Result<(), RxError> {
+        Ok(())
+    }
 
     /// Looks at a frame that came in by [`RxKernel::take_unusual`] and is complete now, and says in its metadata what is known of it.
     ///

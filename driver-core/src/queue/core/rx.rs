@@ -241,10 +241,21 @@ impl<K: RxKernel> RxCore<K> {
             return self.break_queue(fault);
         }
         if !ends {
-            return Step::NoFrame;
+            let is_marked_end = K::MARKS && self.partial.as_ref().is_some_and(|partial| K::is_marked_end(partial.chain.view_words()));
+            return if is_marked_end { self.end_marked(batch) } else { Step::NoFrame };
         }
         match self.partial.take() {
-            Some(partial) => self.hand_up(batch, partial),
+            Some(partial) => self.hand_up::<false>(batch, partial),
+            None => Step::NoFrame,
+        }
+    }
+
+    /// A frame has ended by a buffer of which the device says what is rarely said.
+    #[cold]
+    #[inline(never)]
+    fn end_marked(&mut self, batch: &mut Batch) -> Step {
+        match self.partial.take() {
+            Some(partial) => self.hand_up::<true>(batch, partial),
             None => Step::NoFrame,
         }
     }
@@ -290,10 +301,15 @@ impl<K: RxKernel> RxCore<K> {
     }
 
     /// Hands a complete frame up, or counts what is wrong with it.
-    fn hand_up(&mut self, batch: &mut Batch, Partial { chain, too_long }: Partial) -> Step {
+    #[inline(always)]
+    fn hand_up<const MARKED: bool>(&mut self, batch: &mut Batch, Partial { chain, too_long }: Partial) -> Step {
         let bytes = chain.bytes;
         let mut frame = chain.into_frame();
-        let judged = if too_long { Err(RxError::Length) } else { self.kernel.judge(&mut frame) };
+        let judged = match () {
+            () if MARKED => self.kernel.judge_marked(&mut frame).and(if too_long { Err(RxError::Length) } else { Ok(()) }),
+            () if too_long => Err(RxError::Length),
+            () => self.kernel.judge(&mut frame),
+        };
         let tally = self.seat.tally();
         match judged {
             Ok(()) => {

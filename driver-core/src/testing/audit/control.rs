@@ -7,6 +7,7 @@ use core::fmt;
 use core::ops::{Deref, DerefMut};
 
 use crate::device::accounts::Accounts;
+use crate::device::clock::HardwareClock;
 use crate::device::contract::NetDevice;
 use crate::device::dump::RegisterValue;
 use crate::device::eeprom::Eeprom;
@@ -127,6 +128,10 @@ impl<C: NetDevice + 'static> NetDevice for AuditedControl<C> {
     }
     fn temperatures(&mut self) -> Result<Vec<Temperature>, Error> {
         (**self).temperatures()
+    }
+
+    fn clock(&self) -> Result<HardwareClock, Error> {
+        (**self).clock()
     }
     fn accounts(&self) -> Accounts {
         (**self).accounts()

@@ -9,6 +9,7 @@ use super::*;
 use crate::buf::batch::Batch;
 use crate::buf::pool::BufPool;
 use crate::device::accounts::Accounts;
+use crate::device::clock::HardwareClock;
 use crate::device::contract::NetDevice;
 use crate::device::dump::RegisterValue;
 use crate::device::eeprom::Eeprom;
@@ -197,6 +198,9 @@ impl NetDevice for Card {
     }
     fn eeprom(&mut self) -> Result<Eeprom, Error> {
         Err(Error::new("card", "reading", ErrorKind::NotRunning(DeviceState::Stopped)))
+    }
+    fn clock(&self) -> Result<HardwareClock, Error> {
+        Err(Error::new("card", "using its clock", ErrorKind::NotRunning(DeviceState::Stopped)))
     }
     fn module(&mut self) -> Result<Module, Error> {
         Err(Error::new("card", "reading", ErrorKind::NotRunning(DeviceState::Stopped)))
