@@ -150,6 +150,10 @@ impl Clock for HostClock {
         self.start.elapsed().as_micros() as u64
     }
 
+    fn now_ns(&self) -> u64 {
+        self.start.elapsed().as_nanos() as u64
+    }
+
     fn sleep_us(&self, us: u64) {
         std::thread::sleep(Duration::from_micros(us));
     }

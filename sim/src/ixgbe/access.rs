@@ -114,7 +114,7 @@ impl Ixgbe {
             EEWR => self.write_eewr(slot, value),
             SWSM => self.write_swsm(value),
             SW_FW_SYNC => self.write_sw_fw_sync(slot, value),
-            AUTOC => self.write_autoc(value),
+            AUTOC => self.write_autoc(slot, value),
             MSCA => self.write_msca(slot, value),
             I2CCTL => self.write_i2cctl(slot, value),
             PICAUSE => self.write_picause(value),

@@ -9,7 +9,7 @@ use super::interrupt::Interrupts;
 use super::large::Large;
 use super::offload::Context;
 use super::options::{Faults, IxgbeOptions};
-use super::ptp::Time;
+use super::ptp::state::Time;
 use super::regs::*;
 use super::ring::Ring;
 use super::rss::Toeplitz;
@@ -158,6 +158,11 @@ impl Ixgbe {
     /// Nobody holds a reference to the bytes of a frame while such a card moves.
     pub unsafe fn faults(&mut self) -> &mut Faults {
         &mut self.faults
+    }
+
+    /// The next training of the link ends at another speed: see [`IxgbeOptions::speed_mbps`]. The link is trained again when it was down.
+    pub fn set_speed(&mut self, speed_mbps: u32) {
+        self.options.speed_mbps = speed_mbps;
     }
 
     /// Whether the PHY is copper, behind MDIO, and semaphores follow the X540's rules.

@@ -51,7 +51,7 @@ impl Ixgbe {
             return false;
         }
         if !wanted {
-            self.set_link(false);
+            self.set_link(slot, false);
             return true;
         }
         if self.link.up_us == u64::MAX {
@@ -60,20 +60,42 @@ impl Ixgbe {
         if slot.now_us() < self.link.up_us {
             return false;
         }
-        self.set_link(true);
+        self.set_link(slot, true);
         true
     }
 
-    fn set_link(&mut self, up: bool) {
+    fn set_link(&mut self, slot: &Slot<'_>, up: bool) {
         self.link.up = up;
-        self.link.speed = if self.is_copper() { self.agreed().fastest().unwrap_or(Speeds::G10) } else { Speeds::G10 };
+        self.link.speed = self.trained_speed();
         self.link.up_us = u64::MAX;
         self.link.was_down |= !up;
         if !up {
             self.flow = FlowControl::new();
         }
         self.regs.change(STATUS, STATUS_LINK_UP, up);
+        self.follow_speed(slot);
         self.interrupts.misc(CAUSE_LSC);
+    }
+
+    /// What the link comes up at: what was asked for, or what a copper PHY agrees on.
+    fn trained_speed(&self) -> Speeds {
+        match self.options.speed_mbps {
+            100 => Speeds::M100,
+            1_000 => Speeds::G1,
+            _ if self.is_copper() => self.agreed().fastest().unwrap_or(Speeds::G10),
+            _ => Speeds::G10,
+        }
+    }
+
+    /// What the link's speed is in Mbit/s, `None` without one.
+    pub(super) fn speed_mbps(&self) -> Option<u32> {
+        self.link.up.then_some(match self.link.speed {
+            Speeds::M100 => 100,
+            Speeds::G1 => 1_000,
+            Speeds::G2_5 => 2_500,
+            Speeds::G5 => 5_000,
+            _ => 10_000,
+        })
     }
 
     /// Whether what is between MAC and wire lets a link come up: a module for Ethernet, or a PHY that agrees with its partner. What a link has stays while it is up.
@@ -82,9 +104,9 @@ impl Ixgbe {
     }
 
     /// The link goes down, and is trained anew.
-    pub(super) fn restart_link(&mut self) {
+    pub(super) fn restart_link(&mut self, slot: &Slot<'_>) {
         if self.link.up {
-            self.set_link(false);
+            self.set_link(slot, false);
         }
     }
 
@@ -109,10 +131,10 @@ impl Ixgbe {
         if value & ESDP_SDP2_IODIR == 0 && !self.is_copper() && self.options.cage != Cage::Empty { value | ESDP_SDP2 } else { value }
     }
 
-    pub(super) fn write_autoc(&mut self, value: u32) {
+    pub(super) fn write_autoc(&mut self, slot: &Slot<'_>, value: u32) {
         self.regs.set(AUTOC, value & !AUTOC_RESTART_AN);
         if value & AUTOC_RESTART_AN != 0 {
-            self.restart_link();
+            self.restart_link(slot);
         }
     }
 

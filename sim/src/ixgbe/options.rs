@@ -15,6 +15,7 @@ pub struct IxgbeOptions {
     pub(super) device: u16,
     pub(super) mac: [u8; 6],
     pub(super) link_up_us: u64,
+    pub(super) speed_mbps: u32,
     pub(super) hang_tx_after: Option<u64>,
     pub(super) defect: Option<Defect>,
     pub(super) partner: Speeds,
@@ -28,6 +29,7 @@ impl Default for IxgbeOptions {
             device: 0x10FB,
             mac: [0x02, 0x00, 0x00, 0x82, 0x59, 0x90],
             link_up_us: 500,
+            speed_mbps: 10_000,
             hang_tx_after: None,
             defect: None,
             partner: Speeds::all(),
@@ -59,6 +61,12 @@ impl IxgbeOptions {
     #[must_use]
     pub fn link_up_us(self, link_up_us: u64) -> Self {
         Self { link_up_us, ..self }
+    }
+
+    /// What the link's speed is, 1000 or 100 Mbit/s whatever the media say, or 10,000: what a copper PHY agrees on with its partner, at most. Frames go as fast as the wire takes them at any of them: the clock and LINKS follow it.
+    #[must_use]
+    pub fn speed_mbps(self, speed_mbps: u32) -> Self {
+        Self { speed_mbps, ..self }
     }
 
     /// So many frames are transmitted, then nothing any more until the next reset. `None`: it never hangs.
@@ -200,6 +208,8 @@ pub struct Faults {
     pub hang_tx_after: Option<u64>,
     /// Transmit descriptors are not reported.
     pub tx_no_write_back: bool,
+    /// Frames that ask for a time stamp are sent without.
+    pub tx_no_stamp: bool,
     /// Receive descriptors are not written back.
     pub rx_no_write_back: bool,
     /// The length that the last descriptor of each received frame claims.

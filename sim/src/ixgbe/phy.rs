@@ -92,7 +92,7 @@ impl Ixgbe {
             );
         }
         if restarts {
-            self.restart_link();
+            self.restart_link(slot);
         }
     }
 

@@ -3,14 +3,15 @@
 mod clock;
 mod message;
 mod stamps;
+pub(super) mod state;
 
 use super::card::Ixgbe;
 use super::regs::{
     RXSTMPH, RXSTMPL, SYSTIMH, SYSTIML, SYSTIMR, TIMADJH, TIMINCA, TSAUXC, TSAUXC_DISABLE_SYSTIME, TSYNCRXCTL, TSYNCTXCTL, TXSTMPH, TXSTMPL,
 };
 use crate::slot::Slot;
-use clock::{Half, Rate, SystemTime};
-use stamps::Latch;
+use clock::{Half, Rate};
+use state::Time;
 
 pub(super) use stamps::{Arrival, STAMP_BYTES};
 
@@ -22,14 +23,6 @@ const INCREMENT: u32 = 0x7FFF_FFFF;
 const NEGATIVE: u32 = 1 << 31;
 /// TIMADJH: the adjustment is taken off.
 const ADJUST_DOWN: u32 = 1 << 31;
-
-/// What the card remembers of its clock and of stamps.
-#[derive(Debug, Default)]
-pub(super) struct Time {
-    clock: SystemTime,
-    received: Latch,
-    sent: Latch,
-}
 
 impl Ixgbe {
     /// After a reset.
@@ -88,6 +81,12 @@ impl Ixgbe {
             TSYNCTXCTL => self.regs.set(offset, value & !1),
             _ => {}
         }
+    }
+
+    /// The clock's cycle follows the link's speed; without a link it is that of the highest.
+    pub(super) fn follow_speed(&mut self, slot: &Slot<'_>) {
+        let mbps = self.speed_mbps().unwrap_or(10_000);
+        self.time.clock.set_cycle(slot.now_us(), mbps);
     }
 
     /// How fast SYSTIM runs by what the registers say.

@@ -21,33 +21,6 @@ const TXTS: u32 = 1 << 1;
 /// What a stamp behind a packet takes up in memory: nanoseconds, then seconds.
 pub(in crate::ixgbe) const STAMP_BYTES: usize = 8;
 
-/// A stamp in registers.
-#[derive(Debug, Default)]
-pub(super) struct Latch {
-    value: u64,
-    is_valid: bool,
-}
-
-impl Latch {
-    pub(super) fn is_valid(&self) -> bool {
-        self.is_valid
-    }
-
-    pub(super) fn low(&self) -> u32 {
-        self.value as u32
-    }
-
-    /// The upper register, whose read makes room for the next stamp.
-    pub(super) fn take_high(&mut self) -> u32 {
-        self.is_valid = false;
-        (self.value >> 32) as u32
-    }
-
-    fn set(&mut self, value: u64) {
-        *self = Self { value, is_valid: true };
-    }
-}
-
 /// How a received packet is stamped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::ixgbe) enum Arrival {
@@ -107,6 +80,9 @@ impl Ixgbe {
 
     /// Stamps a packet that asked for it and is on the wire.
     pub(in crate::ixgbe) fn stamp_departure(&mut self, slot: &Slot<'_>, queue: u32) {
+        if self.faults.tx_no_stamp {
+            return;
+        }
         let at = format_args!("TX queue {queue}, descriptor {}", self.tx[queue as usize].head);
         if !self.regs.has(TSYNCTXCTL, ENABLED) {
             return slot.violation("a packet asks for a time stamp while TSYNCTXCTL.EN is off", at, 0, "7.9.4");
