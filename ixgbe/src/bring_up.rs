@@ -22,6 +22,7 @@ impl<B: Bar> Card<B> {
         // "Initialize receive (see Section 4.6.7)."
         self.init_filters(settings)?;
         self.init_receive(settings)?;
+        self.init_timestamps(settings)?;
         self.init_rules(settings)?;
         for (index, setup) in (0..).zip(rx) {
             self.setup_rx(index, setup)?;

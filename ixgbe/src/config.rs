@@ -2,12 +2,13 @@
 
 use driver_core::buf::{CHUNK, PoolConfig};
 use driver_core::device::config::{self, Limits};
-use driver_core::device::{Caps, Config, ConfigError, Offloads, Recovery, Settings};
+use driver_core::device::{Caps, Config, ConfigError, Offloads, Recovery, Settings, Timestamps};
 use driver_core::ether::{FCS_BYTES, FrameLimits, HEADER_BYTES, STANDARD_MTU};
 use driver_core::host::DmaDomain;
 use driver_core::offload::Work;
 use driver_core::ring::REPORT_EVERY;
 
+use crate::ptp::STAMP_BYTES;
 use crate::whole;
 
 /// Queues of each direction. The card has 128 of each; without DCB and virtualisation 64 transmit queues are in use (QUEUES-64). How many receive queues RSS
@@ -42,6 +43,8 @@ pub(crate) const DRIVEN: Caps = Caps::RX_CHECKSUM
     .union(Caps::FLOW_STEERING)
     .union(Caps::RX_COALESCING)
     .union(Caps::HEADER_SPLIT)
+    .union(Caps::TIMESTAMPS)
+    .union(Caps::TIMESTAMPS_ALL)
     .union(Caps::TX_COUNT);
 /// What the card can do beside it.
 pub(crate) const NOT_DRIVEN: Caps = Caps::SR_IOV;
@@ -53,6 +56,12 @@ const BUFFER_KB: core::ops::RangeInclusive<u32> = 1..=16;
 /// What the card lets in. MFS-VLAN: without jumbo frames that is the standard's 1518 bytes, whatever the MTU is.
 pub(crate) fn rx_limits(mtu: u32) -> FrameLimits {
     FrameLimits::of(mtu.max(STANDARD_MTU))
+}
+
+/// The longest frame as it lies in memory, in bytes: with the stamp that the X550 may put behind it.
+pub(crate) fn longest_in_memory(settings: &Settings) -> usize {
+    let stamp_bytes = if settings.timestamps() == Timestamps::All { STAMP_BYTES } else { 0 };
+    rx_limits(settings.mtu()).longest(true) + stamp_bytes
 }
 
 /// Checks all of `config` that does not depend on memory.
@@ -92,6 +101,8 @@ pub(crate) fn used_caps(settings: &Settings) -> Caps {
     caps.set(Caps::FLOW_CONTROL, !settings.flow_control().is_empty());
     caps.set(Caps::INTERRUPTS, settings.vectors().is_some());
     caps.set(Caps::RECOVERY, settings.recovery() != Recovery::Off);
+    caps.set(Caps::TIMESTAMPS, settings.timestamps() != Timestamps::Off);
+    caps.set(Caps::TIMESTAMPS_ALL, settings.timestamps() == Timestamps::All);
     caps
 }
 
@@ -124,7 +135,7 @@ fn min_buffer_bytes(settings: &Settings) -> u32 {
     let spreads = settings.offloads().contains(Offloads::RX_SCATTER);
     // 7.11.1: a queue that puts segments together has no buffers below 2 KiB.
     let least = if settings.coalesces() { 2048 } else { 1024 };
-    if spreads { least } else { (rx_limits(settings.mtu()).longest(true) as u32).next_multiple_of(1024).max(least) }
+    if spreads { least } else { (longest_in_memory(settings) as u32).next_multiple_of(1024).max(least) }
 }
 
 /// A pool for a device that was given none: buffers of the usual size, or of a frame's where a frame must lie in one.

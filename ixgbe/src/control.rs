@@ -5,8 +5,8 @@ use alloc::vec::Vec;
 
 use driver_core::device::control::{ControlCore, ControlKernel, TxPosition, why_all_ones};
 use driver_core::device::{
-    Eeprom, ErrorKind, FlowControl, Link, LinkReport, LinkSpeeds, Moderation, Module, RegisterValue, RssConfig, Rule, RuleInForce, RulePlace, RxMode,
-    Settings, Stats, Temperature, XStat,
+    DeviceClock, Eeprom, ErrorKind, FlowControl, Link, LinkReport, LinkSpeeds, Moderation, Module, RegisterValue, RssConfig, Rule, RuleInForce,
+    RulePlace, RxMode, Settings, Stats, Temperature, XStat,
 };
 use driver_core::ether::MacAddr;
 use driver_core::host::{PciFunction, VectorPlan};
@@ -17,6 +17,7 @@ use crate::card::{Card, answers};
 use crate::filter;
 use crate::health::registers;
 use crate::irq::{Intervals, fire};
+use crate::ptp::{Lost, PTP_ETHERTYPE, Ptp};
 use crate::queues::{RingAt, RxSetup};
 use crate::recover::{OWN_ERRORS, describe};
 use crate::regs::{CTRL_EXT, CtrlExt, Eicr, RXCTRL, Rxctrl, TDH, TDT};
@@ -32,6 +33,8 @@ pub struct Manage<F: PciFunction> {
     card: Card<F::Bar>,
     counting: Arc<Counting<F::Bar>>,
     intervals: Arc<Intervals>,
+    /// The clock, where it runs.
+    ptp: Option<Arc<Ptp<F::Bar>>>,
     /// Where the queues' rings are, and what the queues are set up with: the same after each reset.
     rx: Vec<RxSetup>,
     tx: Vec<RingAt>,
@@ -46,10 +49,11 @@ impl<F: PciFunction> Manage<F> {
         card: Card<F::Bar>,
         counting: Arc<Counting<F::Bar>>,
         intervals: Arc<Intervals>,
+        ptp: Option<Arc<Ptp<F::Bar>>>,
         rx: Vec<RxSetup>,
         tx: Vec<RingAt>,
     ) -> Self {
-        Self { function, card, counting, intervals, rx, tx, errors: Eicr::empty() }
+        Self { function, card, counting, intervals, ptp, rx, tx, errors: Eicr::empty() }
     }
 
     /// Lets a vector fire, where its queue has one.
@@ -114,7 +118,10 @@ impl<F: PciFunction> ControlKernel for Manage<F> {
     }
 
     fn remove_rule(&mut self, rule: &RuleInForce, now: &Settings) -> Result<(), ErrorKind> {
-        self.card.clear_rule(rule, now.flow_table())
+        self.card.clear_rule(rule, now.flow_table())?;
+        // Its filter was that of the stamps as well.
+        let was_ptp = rule.rule.wanted_ethertype() == Some(PTP_ETHERTYPE);
+        if was_ptp && self.ptp.is_some() { self.card.write_ptp_filter() } else { Ok(()) }
     }
 
     fn set_vlans(&mut self, ids: Option<&[u16]>) -> Result<(), ErrorKind> {
@@ -133,6 +140,9 @@ impl<F: PciFunction> ControlKernel for Manage<F> {
             return Some(QueueFault::Reset);
         }
         self.counting.read_if_due();
+        if let Some(ptp) = &self.ptp {
+            ptp.tend(card.link().speed_mbps);
+        }
         let errors = core::mem::replace(&mut self.errors, Eicr::empty()) | card.take_own_errors();
         if !errors.is_empty() && !answers(&card.bar) {
             // It went meanwhile, and all causes read as ones.
@@ -166,7 +176,14 @@ impl<F: PciFunction> ControlKernel for Manage<F> {
     }
 
     fn xstats(&self, rx: &[Totals], tx: &[Totals]) -> Vec<XStat> {
-        self.counting.xstats(rx, tx)
+        let mut all = self.counting.xstats(rx, tx);
+        let Lost { tx_timeouts, tx_skipped, rx_cleared } = self.ptp.as_ref().map_or_else(Lost::default, |ptp| ptp.lost());
+        all.extend([
+            XStat::new("tx_hwtstamp_timeouts", tx_timeouts),
+            XStat::new("tx_hwtstamp_skipped", tx_skipped),
+            XStat::new("rx_hwtstamp_cleared", rx_cleared),
+        ]);
+        all
     }
 
     fn registers(&mut self) -> Result<Vec<RegisterValue>, ErrorKind> {
@@ -185,6 +202,10 @@ impl<F: PciFunction> ControlKernel for Manage<F> {
         self.card.read_temperatures()
     }
 
+    fn clock(&self) -> Option<Arc<dyn DeviceClock>> {
+        self.ptp.clone().map(|ptp| ptp as _)
+    }
+
     fn frames_counted(&self) -> (Option<u64>, Option<u64>) {
         let (received, sent) = self.counting.frames();
         (Some(received), Some(sent))
@@ -192,6 +213,9 @@ impl<F: PciFunction> ControlKernel for Manage<F> {
 
     fn stop(&mut self, left: &mut dyn FnMut(u16, Left)) -> Result<Silence, ErrorKind> {
         self.counting.close();
+        if let Some(ptp) = &self.ptp {
+            ptp.close();
+        }
         let Queues { rx, tx, .. } = self.counting.queues();
         silence(self.card.stop(&self.function, rx.max(tx), left))
     }
@@ -202,6 +226,9 @@ impl<F: PciFunction> ControlKernel for Manage<F> {
         let Self { function, card, .. } = self;
         let silence = silence(card.silence(function))?;
         self.errors = Eicr::empty();
+        if let Some(ptp) = &self.ptp {
+            ptp.open(false);
+        }
         // No queue is on yet.
         card.bring_up(settings, &[], &[])?;
         if let Some(plan) = settings.vectors() {

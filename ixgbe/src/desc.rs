@@ -53,6 +53,10 @@ pub mod rx {
     pub const IPCS: u64 = 1 << 6;
     /// Received by an inexact filter ("PIF"): the multicast or unicast hash table.
     pub const PIF: u64 = 1 << 7;
+    /// TSIP: a time stamp lies behind the frame (X550; STAMP-IN-PACKET).
+    pub const TSIP: u64 = 1 << 15;
+    /// TS: a time stamp of the frame lies in RXSTMPL and RXSTMPH.
+    pub const TS: u64 = 1 << 16;
     /// A MAC error: bad check sequence, length, symbol. Such frames come only where FCTRL.SBP asks for them.
     pub const RXE: u64 = 1 << 29;
     /// What makes a frame bad. A wrong checksum does not: the stack above may think otherwise.
@@ -102,13 +106,19 @@ pub mod rx {
     }
 }
 
-/// What [`RxRing`](driver_core::ring::RxRing) takes in blocks: whole frames without error, VLAN tag, or any of the bits that are to be `hidden`.
+/// What [`RxRing`](driver_core::ring::RxRing) takes in blocks: whole frames without error, VLAN tag, time stamp, or any of the bits that are to be `hidden`.
 pub const fn rx_rules(hidden: u64) -> RxRules {
-    RxRules::new(rx::DD).with_end(rx::EOP).with_unusual(rx::ERRORS | rx::VP | hidden).with_dropped(rx::HDR_LEN)
+    RxRules::new(rx::DD)
+        .with_end(rx::EOP)
+        .with_unusual(rx::ERRORS | rx::VP | rx::TS | rx::TSIP | hidden)
+        .with_marked(rx::TS | rx::TSIP)
+        .with_dropped(rx::HDR_LEN)
 }
 
 /// Transmit data descriptor, word 1 (7.2.3.2.4): DTALEN in 15:0, DTYP in 23:20, DCMD in 31:24, STA in 35:32, POPTS in 45:40, PAYLEN in 63:46.
 pub mod tx {
+    /// MAC: the card stamps the frame ("1588").
+    pub const STAMPED: u64 = 1 << 19;
     /// DTYP 0011b: advanced data descriptor.
     pub const DTYP_DATA: u64 = 3 << 20;
     /// End of packet.

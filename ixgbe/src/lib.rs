@@ -8,6 +8,7 @@
 //! | [`start`], [`control`] | opening and starting; what the control handle does to the card |
 //! | `card`, `reset`, `eeprom`, `semaphore`, `init`, `queues`, `irq` | the card's life in the datasheet's order, section by section |
 //! | `filter`, `link`, `phy`, `rss`, `stats` | one function of the card each |
+//! | `ptp` | its clock, and time stamps of frames |
 //! | `health` | what a card tells of itself: registers, EEPROM, the module in its cage, what its test of itself finds |
 //! | [`rx`], [`tx`] | the data path |
 //! | [`regs`], [`desc`] | registers and descriptors, with the datasheet's names |
@@ -36,6 +37,55 @@
 //! assert!(refused.to_string().contains("has one mask for all, which rule 1 set (source 255.255.255.0)"));
 //! control.remove_rule(dns)?;
 //! assert_eq!(control.rules().len(), 1);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Time
+//!
+//! With [`Config::timestamps`](driver_core::device::Config::timestamps) the card's clock runs and stamps frames: of received ones PTP's event messages, on the X550 all where that is asked for; of
+//! sent ones those that ask, one at a time. A frame with a stamp, or one that asks, goes the way of frames that are out of the ordinary: who lets the X550 stamp every frame receives them one by one.
+//!
+//! ```
+//! use driver_core::buf::Batch;
+//! use driver_core::device::{Config, Frequency, NetDevice, RxMode, Timestamps};
+//! use driver_core::host::Clock;
+//! use driver_core::queue::{RxQueue, TxQueue};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # use sim::wire::Wire;
+//! # let (near, mut far) = sim::wire::peer::pair(8);
+//! # let model = sim::ixgbe::Ixgbe::new(sim::ixgbe::IxgbeOptions::new());
+//! # let card = sim::SimDevice::new("sim", Box::new(model), Box::new(near), sim::Iommu::new());
+//! # let host = std::sync::Arc::new(sim::SimClock::new([card.clone()]));
+//! # let device = ixgbe::open(card.function(), host.clone())?;
+//! let mut port = device.start(&Config::new().timestamps(Timestamps::Ptp).rx_mode(RxMode::ALL_MULTICAST))?;
+//! let clock = port.control.clock()?; // may go to a time daemon's own thread
+//! clock.set(host.now_ns())?;
+//! host.sleep_us(5_000);
+//! let offset_ns = clock.read()?.offset_ns();
+//! clock.adjust(-offset_ns)?;
+//! clock.set_frequency(Frequency::from_ppb(-120))?;
+//!
+//! // A Sync message comes in.
+//! # let mut sync = vec![0; 58];
+//! # sync[..16].copy_from_slice(&[0x01, 0x1b, 0x19, 0, 0, 0, 2, 0, 0, 0, 0, 1, 0x88, 0xf7, 0, 2]);
+//! # far.send(&sync);
+//! # host.sleep_us(100);
+//! let mut batch = Batch::new(8);
+//! port.rx[0].poll(&mut batch, 8);
+//! assert!(batch.frames()[0].timestamp_ns().is_some());
+//!
+//! // A Delay_Req goes out.
+//! let mut request = port.pool.frame_from(batch.frames()[0].data())?;
+//! request.ask_for_timestamp(Some(7));
+//! # batch.clear();
+//! # let _ = batch.push(request);
+//! # let _ =
+//! port.tx[0].submit(&mut batch);
+//! host.sleep_us(100);
+//! let sent = clock.take_sent()?.expect("it was sent");
+//! assert!(sent.id == 7 && sent.at_ns.is_some());
 //! # Ok(())
 //! # }
 //! ```
@@ -82,6 +132,7 @@ mod irq;
 mod link;
 mod pause;
 mod phy;
+mod ptp;
 mod queues;
 mod recover;
 pub mod regs;

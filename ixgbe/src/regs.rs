@@ -9,11 +9,13 @@ use driver_core::reg_flags;
 mod receive;
 mod stats;
 mod steering;
+mod time;
 mod transmit;
 
 pub use receive::*;
 pub use stats::*;
 pub use steering::*;
+pub use time::*;
 pub use transmit::*;
 
 /// How much of BAR0 the registers take (8.1, "Internal registers memories and Flash": 128 KB and the flash behind them).

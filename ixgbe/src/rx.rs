@@ -4,14 +4,16 @@ use alloc::sync::Arc;
 use core::fmt;
 
 use driver_core::barrier;
+use driver_core::buf::meta::Words;
 use driver_core::buf::{Batch, Frame, Segmentation};
 use driver_core::host::{Bar, Clock, Doorbell};
-use driver_core::queue::core::{NotTaken, Piece, RxCore, RxKernel, Silence, Stop, Taken};
+use driver_core::queue::core::{NotTaken, Piece, RxCore, RxError, RxKernel, Silence, Stop, Taken};
 use driver_core::queue::{QueueFault, RxHooked};
 use driver_core::ring::{BLOCK, RxRing, RxTakeError, WholeError, WholeLimits};
 
 use crate::desc::rx as bits;
 use crate::irq::{Paced, RxVector};
+use crate::ptp::Ptp;
 use crate::queues::{Patience, stop_rx};
 use crate::regs::STATUS;
 use crate::silence::silence;
@@ -34,6 +36,8 @@ pub struct Receive<B: Bar> {
     /// Bits of a descriptor that no frame is to show.
     hidden: u64,
     counting: Arc<Counting<B>>,
+    /// The card's clock, where it runs.
+    ptp: Option<Arc<Ptp<B>>>,
     /// How often the queue finds nothing until it looks whether the card's counters are to be read.
     idle_looks: u32,
     /// How large a frame may be that the ring puts together.
@@ -59,9 +63,10 @@ impl<B: Bar> Receive<B> {
         counting: Arc<Counting<B>>,
         paced: Paced,
         limits: WholeLimits,
+        ptp: Option<Arc<Ptp<B>>>,
     ) -> Self {
         let vector = RxVector::new(vector);
-        Self { ring, tail, bar, clock, index, vector, paced, hidden, counting, idle_looks: IDLE_LOOKS, limits }
+        Self { ring, tail, bar, clock, index, vector, paced, hidden, counting, ptp, idle_looks: IDLE_LOOKS, limits }
     }
 
     #[inline(always)]
@@ -147,7 +152,8 @@ impl<B: Bar> RxKernel for Receive<B> {
 
     #[inline]
     fn take_chain(&mut self, batch: &mut Batch, max_segments: usize, max_bytes: usize) -> Option<usize> {
-        self.ring.take_chain(batch, max_segments, max_bytes, bits::ERRORS, self.hidden)
+        // A frame with a time stamp is put together piece by piece, and then judged.
+        self.ring.take_chain(batch, max_segments, max_bytes, bits::ERRORS | bits::TS | bits::TSIP, self.hidden)
     }
 
     #[inline(always)]
@@ -199,6 +205,22 @@ impl<B: Bar> RxKernel for Receive<B> {
                 let (slot, max_bytes) = (self.ring.next(), self.ring.pool().data_bytes());
                 Err(NotTaken::Fault(QueueFault::Length { slot, len_bytes, max_bytes }))
             }
+        }
+    }
+
+    /// A frame with a time stamp.
+    const MARKS: bool = true;
+
+    #[inline(always)]
+    fn is_marked_end([_, word]: Words) -> bool {
+        bits::is_last(word) && word & (bits::TS | bits::TSIP) != 0
+    }
+
+    fn judge_marked(&mut self, frame: &mut Frame) -> Result<(), RxError> {
+        self.ring.allow_ordinary(true);
+        match &self.ptp {
+            Some(ptp) if !ptp.stamp(frame) => Err(RxError::Length),
+            _ => Ok(()),
         }
     }
 

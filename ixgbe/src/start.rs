@@ -17,13 +17,14 @@ use driver_core::ring::{DescRing, RingMemory, RxRing, TxRing};
 
 use crate::bring_up::counted;
 use crate::card::Card;
-use crate::config::{self, DRIVEN, MAX_MTU, MAX_QUEUES, MAX_RING, MAX_VECTORS, MIN_RING, NOT_DRIVEN, buffer_kb, rx_limits};
+use crate::config::{self, DRIVEN, MAX_MTU, MAX_QUEUES, MAX_RING, MAX_VECTORS, MIN_RING, NOT_DRIVEN, buffer_kb, longest_in_memory};
 use crate::control::{Control, Manage};
 use crate::desc::{rx, rx_rules, tx_rules};
 use crate::error::HardwareError;
 use crate::filter;
-use crate::id::{Model, Relative, VENDOR};
+use crate::id::{Family, Model, Relative, VENDOR};
 use crate::irq::{Intervals, MAX_MODERATION_US, Paced, TxVector};
+use crate::ptp::Ptp;
 use crate::queues::{RingAt, RxSetup};
 use crate::regs::{BAR_BYTES, RDT, TDT};
 use crate::rss;
@@ -112,6 +113,7 @@ pub fn open<F: PciFunction>(mut function: F, clock: Arc<dyn Clock>) -> Result<Ix
     info.caps = DRIVEN | NOT_DRIVEN;
     // One for a receive queue, which tells of the link as well where it is the only one; transmit queues can do without.
     info.caps.set(Caps::INTERRUPTS, vectors(&function) > 0);
+    info.caps.set(Caps::TIMESTAMPS_ALL, model.family == Family::X550);
     info.used_caps = info.caps & DRIVEN;
     log::info!("{}: {what} ({VENDOR:04x}:{:04x}), address {permanent_mac}", info.name, model.device);
     Ok(Ixgbe { function, card, info, unconfirmed: false })
@@ -203,12 +205,12 @@ impl<F: PciFunction> Ixgbe<F> {
         let placed = filter::place_all(config.wanted_rules(), &mut settings).map_err(ErrorKind::from);
         match placed.and_then(|()| self.prepare(config, &settings)).and_then(|queues| self.bring_up(&settings, queues)) {
             Ok(Up { queues, vectors }) => {
-                let Queues { mut rx, rx_setup, mut tx, tx_rings, pool, shared, plan, counting, intervals } = queues;
+                let Queues { mut rx, rx_setup, mut tx, tx_rings, pool, shared, plan, counting, intervals, ptp } = queues;
                 let interrupt = hand_out(vectors, plan, &mut rx, &mut tx);
                 let Self { function, card, mut info, .. } = self;
                 info.used_caps = config::used_caps(&settings);
                 Ok(Started::new(
-                    Control::new(Manage::new(function, card, counting, intervals, rx_setup, tx_rings), info, settings, shared, interrupt),
+                    Control::new(Manage::new(function, card, counting, intervals, ptp, rx_setup, tx_rings), info, settings, shared, interrupt),
                     rx,
                     tx,
                     pool,
@@ -237,6 +239,7 @@ impl<F: PciFunction> Ixgbe<F> {
             shared: Shared::watched(self.card.clock.clone(), settings.tx().hang_us()).recovering(settings.recovery()),
             counting: Arc::new(Counting::of(&self.card, counted(settings))),
             intervals: Arc::new(Intervals::new(settings.moderation())),
+            ptp: Ptp::of(&self.card, settings),
         };
         for index in 0..settings.rx().queue_count() {
             queues.add_rx(&self.card, settings, index, &mut memory)?;
@@ -273,6 +276,9 @@ impl<F: PciFunction> Ixgbe<F> {
         // SAFETY: being reset, it knows of no memory; what it is told from here on are the rings of `queues`.
         #[allow(unsafe_code, reason = "from here on the card accesses memory")]
         unsafe { self.function.allow_dma() }?;
+        if let Some(ptp) = &queues.ptp {
+            ptp.open(true);
+        }
         card.bring_up(settings, &queues.rx_setup, &queues.tx_rings)?;
         // "Enable interrupts (see Section 4.6.3.1)."
         let Some(plan) = queues.plan else { return Ok(Vectors::default()) };
@@ -328,6 +334,7 @@ struct Queues<B: Bar> {
     shared: Shared,
     counting: Arc<Counting<B>>,
     intervals: Arc<Intervals>,
+    ptp: Option<Arc<Ptp<B>>>,
 }
 
 impl<B: Bar> Queues<B> {
@@ -350,11 +357,12 @@ impl<B: Bar> Queues<B> {
             manner,
         });
         let tail = card.bar.doorbell(RDT.at(index.into())?.offset())?;
-        let whole = manner.limits(rx_limits(settings.mtu()).longest(true), buffer_kb);
+        let whole = manner.limits(longest_in_memory(settings), buffer_kb);
         let limits = RxLimits { max_frame_bytes: whole.max_bytes, max_pieces: whole.max_segments };
         let vector = self.plan.and_then(|plan| plan.rx(index));
         let paced = Paced::new(self.intervals.clone(), len);
-        let kernel = Receive::new(ring, tail, card.bar.clone(), card.clock.clone(), index, vector, hidden, self.counting.clone(), paced, whole);
+        let (counting, ptp) = (self.counting.clone(), self.ptp.clone());
+        let kernel = Receive::new(ring, tail, card.bar.clone(), card.clock.clone(), index, vector, hidden, counting, paced, whole, ptp);
         self.rx.push(Rx::new(kernel, self.shared.rx_seat(), index, limits));
         Ok(())
     }
@@ -371,7 +379,7 @@ impl<B: Bar> Queues<B> {
         let tail = card.bar.doorbell(TDT.at(index.into())?.offset())?;
         let vector = self.plan.and_then(|plan| plan.tx(index)).map(TxVector::new);
         let work = config::card_work(settings);
-        let kernel = Transmit { ring, tail, bar: card.bar.clone(), clock: card.clock.clone(), index, work, vector };
+        let kernel = Transmit { ring, tail, bar: card.bar.clone(), clock: card.clock.clone(), index, work, vector, ptp: self.ptp.clone() };
         self.tx.push(Tx::new(kernel, self.shared.tx_seat(), index, gate, limits).software(settings.software_work()));
         Ok(())
     }

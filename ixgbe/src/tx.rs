@@ -6,7 +6,7 @@ use core::fmt;
 use driver_core::barrier;
 use driver_core::buf::{Batch, BufPool, Frame};
 use driver_core::host::{Bar, Clock, Doorbell};
-use driver_core::offload::Work;
+use driver_core::offload::{Headers, Work};
 use driver_core::queue::core::{Left, Put, Silence, Stop, TxCore, TxKernel, WhyStuck};
 use driver_core::queue::{QueueFault, TxHooked};
 use driver_core::ring::{BLOCK, Reclaimed, TxRing};
@@ -14,6 +14,7 @@ use driver_core::ring::{BLOCK, Reclaimed, TxRing};
 use crate::card::answers;
 use crate::desc::tx as bits;
 use crate::irq::TxVector;
+use crate::ptp::{Ptp, Slot};
 use crate::queues::{Patience, stop_tx};
 use crate::regs::{LINKS, Links};
 use crate::silence::silence;
@@ -34,6 +35,37 @@ pub struct Transmit<B: Bar> {
     pub(crate) work: Work,
     /// What fires for the queue where it is armed.
     pub(crate) vector: Option<TxVector>,
+    /// The card's clock, where it runs.
+    pub(crate) ptp: Option<Arc<Ptp<B>>>,
+}
+
+impl<B: Bar> Transmit<B> {
+    /// Gives the card the context of what the frame asks for. Returns how it is cut, where it is, and what its descriptors say beside their lengths.
+    #[inline(never)]
+    fn ask(&mut self, frame: &mut Frame) -> (Option<Headers>, u64) {
+        let headers = context::headers(frame);
+        if let Some(headers) = &headers {
+            headers.prime(frame);
+        }
+        let more = context::of(frame, headers.as_ref()).map_or(Some(0), |context| self.ring.set_context(&context, frame));
+        let more = more.unwrap_or_else(|| {
+            log::error!("ixgbe transmit queue {}: the counted descriptor of a context was not free", self.index);
+            0
+        });
+        let stamp = self.stamp(frame, headers.is_some());
+        (headers, more | stamp)
+    }
+
+    /// What the frame's descriptors, the next of the ring, say of a stamp that it asks for. STAMP-CUT: one that is cut goes without.
+    fn stamp(&self, frame: &Frame, is_cut: bool) -> u64 {
+        let Some((ptp, id)) = self.ptp.as_ref().zip(frame.asked_timestamp()) else { return 0 };
+        if is_cut {
+            ptp.skip(id);
+            return 0;
+        }
+        let slot = Slot { queue: self.index, index: self.ring.tail(), len: self.ring.len() };
+        if ptp.ask(id, slot) { bits::STAMPED } else { 0 }
+    }
 }
 
 impl<B: Bar> TxKernel for Transmit<B> {
@@ -114,21 +146,16 @@ impl<B: Bar> TxKernel for Transmit<B> {
     }
 
     fn descriptors(&self, frame: &Frame, filled: usize) -> usize {
+        if frame.asks_for_nothing() {
+            return filled;
+        }
         let headers = context::headers(frame);
         filled + usize::from(context::of(frame, headers.as_ref()).is_some_and(|context| !self.ring.knows(&context)))
     }
 
     /// A context where the card knows none that fits, then one descriptor for each segment that has bytes.
     fn put_unusual(&mut self, mut frame: Frame, bytes: usize) {
-        let headers = context::headers(&frame);
-        if let Some(headers) = &headers {
-            headers.prime(&mut frame);
-        }
-        let more = context::of(&frame, headers.as_ref()).map_or(Some(0), |context| self.ring.set_context(&context, &frame));
-        let more = more.unwrap_or_else(|| {
-            log::error!("ixgbe transmit queue {}: the counted descriptor of a context was not free", self.index);
-            0
-        });
+        let (headers, more) = if frame.asks_for_nothing() { (None, 0) } else { self.ask(&mut frame) };
         let mut first_bytes = bytes as u32;
         // 7.2.3.2.4: PAYLEN is the frame's length, and of one that is cut that of what is behind its headers.
         let payload_bytes = headers.map_or(bytes, |headers| headers.payload_bytes) as u32;

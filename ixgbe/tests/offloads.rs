@@ -4,7 +4,7 @@ mod common;
 
 use common::{Card, Liar, MAC, frame, received, refused};
 use driver_core::buf::{Batch, Checksum, PoolConfig};
-use driver_core::device::{Caps, Config, ConfigError, ErrorKind, FlowControl, NetDevice, Offloads};
+use driver_core::device::{Caps, Config, ConfigError, ErrorKind, FlowControl, NetDevice, Offloads, Timestamps};
 use driver_core::offload::Work;
 use driver_core::queue::{Refusal, RxQueue, TxQueue, TxState};
 
@@ -73,7 +73,7 @@ fn what_is_in_use_is_told() {
     let card = Card::new();
     let opened = card.open().unwrap();
     let switched = Caps::RX_CHECKSUM | Caps::TX_CHECKSUM | Caps::TX_VLAN_INSERT | Caps::TX_SEGMENTATION | Caps::RX_SCATTER;
-    let asked_for = Caps::FLOW_CONTROL | Caps::RX_VLAN_STRIP | Caps::RX_COALESCING | Caps::HEADER_SPLIT;
+    let asked_for = Caps::FLOW_CONTROL | Caps::RX_VLAN_STRIP | Caps::TIMESTAMPS | Caps::RX_COALESCING | Caps::HEADER_SPLIT;
     let driven = asked_for
         | switched
         | Caps::TX_GATHER
@@ -92,9 +92,14 @@ fn what_is_in_use_is_told() {
     assert_eq!(started.control.info().software_caps(), Caps::SOFTWARE, "what the card is not to do, software does");
     drop(started);
     let config = || Config::new().rx_queues(2).interrupts(true).flow_control(FlowControl::OBEY).rx_vlan_strip(true);
-    // Of these two a queue does one.
-    for (config, without) in [(config().rx_coalescing(true), Caps::HEADER_SPLIT), (config().header_split(true), Caps::RX_COALESCING)] {
-        assert_eq!(Card::new().start(&config).control.info().used_caps, driven - without);
+    // Of these three a queue does one.
+    let one_of = Caps::RX_COALESCING | Caps::HEADER_SPLIT | Caps::TIMESTAMPS;
+    for (config, one) in [
+        (config().rx_coalescing(true).header_split(true), Caps::RX_COALESCING),
+        (config().header_split(true), Caps::HEADER_SPLIT),
+        (config().rx_coalescing(true).header_split(true).timestamps(Timestamps::Ptp), Caps::TIMESTAMPS),
+    ] {
+        assert_eq!(Card::new().start(&config).control.info().used_caps, driven - one_of | one);
     }
 }
 

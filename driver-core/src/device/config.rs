@@ -124,7 +124,8 @@ impl Config {
     /// Whether the device puts received segments of a TCP connection together into frames of up to 64 KiB (Linux: `large-receive-offload`); not unless asked for. Such
     /// a frame says of how many segments it is ([`Frame::coalesced`](crate::buf::Frame::coalesced)) and how it would be cut again
     /// ([`Frame::segmentation`](crate::buf::Frame::segmentation)), so that it can be sent on by a device that cuts. It comes up later than its first segment did:
-    /// as late as an interrupt would. Of a device that cannot, segments come one by one, and a warning says so.
+    /// as late as an interrupt would. Of a device that cannot, or that stamps frames ([`Config::timestamps`]), segments come one by one, and a warning
+    /// says so.
     ///
     /// All frames of such a device take a longer way through the driver, for which segments that come together are to make up.
     pub fn rx_coalescing(self, wanted: bool) -> Self {
@@ -132,7 +133,8 @@ impl Config {
     }
     /// Whether the device puts the headers of received frames into buffers of their own, the first of each frame, which says how long they are
     /// ([`Frame::split_header_bytes`](crate::buf::Frame::split_header_bytes)): so that payload begins where a buffer begins. Not unless asked for. Each descriptor has two
-    /// buffers then, and frames take a longer way through the driver. Of a device that cannot, or that puts segments together ([`Config::rx_coalescing`]), frames
+    /// buffers then, and frames take a longer way through the driver. Of a device that cannot, or that stamps frames or puts segments together
+    /// ([`Config::timestamps`], [`Config::rx_coalescing`]), frames
     /// come in one piece, and a warning says so.
     pub fn header_split(self, wanted: bool) -> Self {
         Self { splits_headers: wanted, ..self }

@@ -53,7 +53,9 @@ impl Settings {
     /// What `config` asks for, of a device that starts with its permanent address and without further ones. Where no MTU was asked for it is the
     /// standard's 1500 bytes, or the device's where that is smaller.
     pub fn new(config: &Config, info: &DeviceInfo) -> Self {
-        let coalesces = config.wants_rx_coalescing() && info.caps.contains(Caps::RX_COALESCING);
+        // Frames that are stamped come one by one, and in one piece.
+        let timestamps = config.wanted_timestamps().on(info.caps);
+        let coalesces = config.wants_rx_coalescing() && info.caps.contains(Caps::RX_COALESCING) && timestamps == Timestamps::Off;
         let flow_control = if info.caps.contains(Caps::FLOW_CONTROL) { config.wanted_flow_control() } else { FlowControl::empty() };
         Self {
             mac: info.permanent_mac,
@@ -64,7 +66,7 @@ impl Settings {
             offloads: config.wanted_offloads(),
             strips_vlan: config.wants_rx_vlan_strip() && info.caps.contains(Caps::RX_VLAN_STRIP),
             coalesces,
-            splits_headers: config.wants_header_split() && info.caps.contains(Caps::HEADER_SPLIT) && !coalesces,
+            splits_headers: config.wants_header_split() && info.caps.contains(Caps::HEADER_SPLIT) && timestamps == Timestamps::Off && !coalesces,
             software: config.wanted_software(),
             interrupts: config.wants_interrupts(),
             moderation: config.wanted_moderation(),
@@ -75,7 +77,7 @@ impl Settings {
             multicast: Vec::new(),
             flow_table: config.wanted_flow_table(),
             vlans: config.wanted_vlans().map(Vec::from),
-            timestamps: config.wanted_timestamps().on(info.caps),
+            timestamps,
             rules: Vec::new(),
             next_rule: 0,
             link_speeds: config.wanted_link_speeds().map_or(info.link_speeds, |asked| asked & info.link_speeds),

@@ -23,14 +23,19 @@ pub fn warn(config: &Config, info: &DeviceInfo) {
     if config.wants_rx_vlan_strip() && !info.caps.contains(Caps::RX_VLAN_STRIP) {
         log::warn!("{name}: it does not take VLAN tags out of received frames: they stay in the frames' bytes");
     }
-    let coalesces = config.wants_rx_coalescing() && info.caps.contains(Caps::RX_COALESCING);
+    let stamps = config.wanted_timestamps().on(info.caps) != Timestamps::Off;
+    let coalesces = config.wants_rx_coalescing() && info.caps.contains(Caps::RX_COALESCING) && !stamps;
     if config.wants_rx_coalescing() && !coalesces {
-        log::warn!("{name}: it does not put received segments together: they come one by one");
+        let why = if stamps { "where it stamps frames" } else { "at all" };
+        log::warn!("{name}: it does not put received segments together {why}: they come one by one");
     }
-    if config.wants_header_split() && !info.caps.contains(Caps::HEADER_SPLIT) {
-        log::warn!("{name}: it does not put headers of received frames into buffers of their own: frames come in one piece");
-    } else if config.wants_header_split() && coalesces {
-        log::warn!("{name}: it does not put headers into buffers of their own where it puts segments together: frames come in one piece");
+    if config.wants_header_split() && (!info.caps.contains(Caps::HEADER_SPLIT) || stamps || coalesces) {
+        let why = match (stamps, coalesces) {
+            (true, _) => "where it stamps frames",
+            (_, true) => "where it puts segments together",
+            _ => "at all",
+        };
+        log::warn!("{name}: it does not put headers of received frames into buffers of their own {why}: frames come in one piece");
     }
     match (config.wanted_timestamps(), config.wanted_timestamps().on(info.caps)) {
         (Timestamps::Off, _) | (Timestamps::All, Timestamps::All) => {}
