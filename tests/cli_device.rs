@@ -47,7 +47,7 @@ fn the_options_of_device_specs_are_listed() {
     for (arguments, wanted) in [
         (["info", "--help"], &["  way=iommufd|group|noiommu ", "  mac=XX:XX:XX:XX:XX:XX ", "  dgram=LOCAL:REMOTE "][..]),
         (["stats", "--help"], &["  way=iommufd|group|noiommu ", "  hang-tx=after:N ", "  loss=P ", "--all"][..]),
-        (["sim", "--help"], &["  card=82599|x540|x550 ", "  pcap-in=FILE "][..]),
+        (["sim", "--help"], &["  card=82599|x540|x550|82599-vf|x540-vf|x550-vf ", "  pcap-in=FILE "][..]),
     ] {
         let help = barewire(&arguments).stdout;
         assert!(wanted.iter().all(|option| help.contains(option)), "{help}");

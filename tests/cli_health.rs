@@ -73,6 +73,6 @@ fn what_a_card_has_not_is_told() {
         assert_eq!(barewire(&[command, "sim:ixgbe,tpa=x"]).status, Some(2));
         assert_eq!(barewire(&[command]).status, Some(2));
         let help = barewire(&[command, "--help"]).stdout;
-        assert!(help.contains("  card=82599|x540|x550 "), "{help}");
+        assert!(help.contains("  card=82599|x540|x550|82599-vf|x540-vf|x550-vf "), "{help}");
     }
 }

@@ -21,7 +21,7 @@
 //!
 //! | option | what it does |
 //! | --- | --- |
-//! | `card=82599\|x540\|x550` | which card it is (sim:ixgbe) |
+//! | `card=82599\|x540\|x550\|82599-vf\|x540-vf\|x550-vf` | which card it is, or of which card a virtual function (sim:ixgbe) |
 //! | `mac=XX:XX:XX:XX:XX:XX` | its own address; without it one that no other card of this or another process has |
 //! | `mtu=BYTES` | the MTU that it tells, 68 to 65535 (sim:virtio-net) |
 //! | `hang-tx=after:N` | transmission hangs after N frames, until a reset (sim:ixgbe) |
@@ -246,10 +246,10 @@ mod tests {
             ("0000:01:00.0,way", "way: the value is missing: way=iommufd|group|noiommu"),
             ("0000:01:00.0,way=group,way=iommufd", "way is given twice"),
             ("sim:ixgbe,tpa=x", "no such option as tpa; did you mean tap=NAME?"),
-            ("sim:ixgbe,cart=x540", "did you mean card=82599|x540|x550?"),
-            ("sim:ixgbe,colour=red", "no such option as colour; there are card=82599|x540|x550, mac="),
-            ("sim:ixgbe,card=82598", "card=82598: no such card; give card=82599|x540|x550"),
-            ("sim:ixgbe,card", "card: the value is missing: card=82599|x540|x550"),
+            ("sim:ixgbe,cart=x540", "did you mean card=82599|x540|x550|82599-vf|x540-vf|x550-vf?"),
+            ("sim:ixgbe,colour=red", "no such option as colour; there are card=82599|x540|x550|82599-vf|x540-vf|x550-vf, mac="),
+            ("sim:ixgbe,card=82598", "card=82598: no such card; give card=82599|x540|x550|82599-vf|x540-vf|x550-vf"),
+            ("sim:ixgbe,card", "card: the value is missing: card=82599|x540|x550|82599-vf|x540-vf|x550-vf"),
             ("sim:ixgbe,tap", "the value is missing: tap=NAME"),
             ("sim:ixgbe,mtu=1280", "mtu is an option of sim:virtio-net"),
             ("sim:virtio-net,mtu=67", "mtu=67: no such mtu; give mtu=BYTES"),

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 
 use driver_core::ether::{MIN_MTU, MacAddr};
 use sim::Model;
-use sim::ixgbe::{Cage, Defect, Ixgbe, IxgbeOptions, Speeds};
+use sim::ixgbe::{Cage, Defect, Ixgbe, IxgbeOptions, IxgbeVf, PfOptions, Speeds};
 use sim::virtio_net::{RxChecksum, VirtioNet, VirtioNetOptions};
 use sim::wire::spec::{OPTIONS as WIRE_OPTIONS, WireSpec, comma_hint, parts};
 
@@ -15,7 +15,7 @@ use super::hints::{nearest, unknown_option};
 
 /// The options of a simulated card itself: key, the value's form, and what it does.
 pub const SIM_OPTIONS: &[(&str, &str, &str)] = &[
-    ("card", "82599|x540|x550", "which card it is (sim:ixgbe)"),
+    ("card", "82599|x540|x550|82599-vf|x540-vf|x550-vf", "which card it is, or of which card a virtual function (sim:ixgbe)"),
     ("mac", "XX:XX:XX:XX:XX:XX", "its own address; without it one that no other card of this or another process has"),
     ("mtu", "BYTES", "the MTU that it tells, 68 to 65535 (sim:virtio-net)"),
     ("hang-tx", "after:N", "transmission hangs after N frames, until a reset (sim:ixgbe)"),
@@ -70,6 +70,12 @@ pub enum Card {
     X540,
     /// Intel X550.
     X550,
+    /// A virtual function of an Intel 82599.
+    I82599Vf,
+    /// A virtual function of an Intel X540.
+    X540Vf,
+    /// A virtual function of an Intel X550.
+    X550Vf,
     /// A virtio network device.
     VirtioNet,
 }
@@ -100,14 +106,19 @@ impl SimSpec {
     /// The card itself, not plugged in; `mac` is its own address where the spec gives none.
     pub fn model(&self, mac: [u8; 6]) -> Box<dyn Model> {
         let mac = self.mac.map_or(mac, |mac| mac.0);
-        let ixgbe = |device| {
+        let options = |device| {
             let options = IxgbeOptions::new().device(device).mac(mac).hang_tx_after(self.hang_tx_after).defect(self.defect).cage(self.cage);
-            Box::new(Ixgbe::new(options.partner(self.partner.unwrap_or(Speeds::all()))))
+            options.partner(self.partner.unwrap_or(Speeds::all()))
         };
+        let ixgbe = |device| Box::new(Ixgbe::new(options(device)));
+        let function = |device| Box::new(IxgbeVf::new(options(device), PfOptions::default()));
         match self.card {
             Card::I82599 => ixgbe(0x10fb),
             Card::X540 => ixgbe(0x1528),
             Card::X550 => ixgbe(0x1563),
+            Card::I82599Vf => function(0x10ed),
+            Card::X540Vf => function(0x1515),
+            Card::X550Vf => function(0x1565),
             Card::VirtioNet => {
                 let options = VirtioNetOptions::new().mac(mac).rx_checksum(self.rx_checksum);
                 Box::new(VirtioNet::new(if let Some(mtu) = self.mtu { options.mtu(mtu) } else { options }))
@@ -168,6 +179,9 @@ impl SimSpec {
             ("card", "82599") => self.card = Card::I82599,
             ("card", "x540") => self.card = Card::X540,
             ("card", "x550") => self.card = Card::X550,
+            ("card", "82599-vf") => self.card = Card::I82599Vf,
+            ("card", "x540-vf") => self.card = Card::X540Vf,
+            ("card", "x550-vf") => self.card = Card::X550Vf,
             ("mac", value) => {
                 let mac = value.parse::<MacAddr>().map_err(|error| format!("mac={value}: {error}"))?;
                 if !mac.is_valid_unicast() {

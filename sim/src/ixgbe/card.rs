@@ -175,6 +175,10 @@ impl Ixgbe {
         if self.is_copper() { self.regs.has(MACC, MACC_FLU) } else { self.regs.has(AUTOC, AUTOC_FLU) }
     }
 
+    pub(super) fn is_82599(&self) -> bool {
+        !self.is_copper()
+    }
+
     pub(super) fn is_x550(&self) -> bool {
         self.options.device == 0x1563
     }

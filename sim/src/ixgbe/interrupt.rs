@@ -24,9 +24,9 @@ const MISC: u32 = 0x3FFF_0000;
 /// EICR: the TCP timer.
 const CAUSE_TCP_TIMER: u32 = 1 << 30;
 
-const GPIE_MULTIPLE_MSIX: u32 = 1 << 4;
+pub(super) const GPIE_MULTIPLE_MSIX: u32 = 1 << 4;
 const GPIE_OCD: u32 = 1 << 5;
-const GPIE_EIAME: u32 = 1 << 30;
+pub(super) const GPIE_EIAME: u32 = 1 << 30;
 /// IVAR: the allocation is valid.
 const IVAR_VALID: u32 = 1 << 7;
 const VECTORS: usize = 64;
@@ -87,6 +87,11 @@ impl Interrupts {
     fn cause_of(&self, receives: bool, queue: u32) -> Option<u32> {
         let allocation = self.ivar[(queue / 2) as usize & 63] >> (16 * (queue & 1) + if receives { 0 } else { 8 });
         (allocation & IVAR_VALID != 0).then_some(allocation & if self.is_msix() { 0x3F } else { 0xF })
+    }
+
+    /// GPIE, by who plays the card's driver.
+    pub(super) fn set_gpie(&mut self, value: u32) {
+        self.gpie = value;
     }
 
     /// The vector whose EITR times a queue; without MSI-X there is one vector for all.
@@ -267,7 +272,7 @@ impl Interrupts {
             }
             EIAC => self.eiac = value,
             EIAM => self.eiam[0] = self.eiam[0] & !QUEUES | value & QUEUES,
-            GPIE => self.gpie = value,
+            GPIE => self.set_gpie(value),
             IVAR_MISC => self.ivar_misc = value,
             _ => return self.write_array(slot, offset, value),
         }

@@ -40,6 +40,7 @@ mod steering;
 mod tables;
 mod tx;
 mod unmoved;
+mod vf;
 mod writeback;
 
 use crate::dma::Dma;
@@ -53,6 +54,7 @@ use regs::{SW_FW_SYNC, SWSM};
 
 pub use card::Ixgbe;
 pub use options::{Cage, Defect, Faults, IxgbeOptions, Speeds};
+pub use vf::{IxgbeVf, PfManner, PfOptions};
 
 // SAFETY: its DMA is that of the rings of enabled queues: their descriptors, and the buffers that these name, each until it is reported as done; a queue that is
 // disabled, and the whole card in a reset, forgets them. Frames are copied to and from vectors of its own. (Faults make it lie: see [`Faults`].)
@@ -62,8 +64,8 @@ unsafe impl Model for Ixgbe {
     }
 
     fn config_write(&mut self, slot: &Slot<'_>, offset: u16, width: u8, value: u32) {
-        if !self.faults.gone {
-            self.write_config(slot, offset, width, value);
+        if !self.faults.gone && self.write_config(slot, offset, width, value) {
+            self.reset(slot);
         }
     }
 
@@ -146,7 +148,7 @@ unsafe impl Model for Ixgbe {
     fn suffer(&mut self, mishap: Mishap) -> bool {
         match mishap {
             Mishap::Hang => self.hung = true,
-            Mishap::NeedsReset => return false,
+            Mishap::NeedsReset | Mishap::PfReset => return false,
             Mishap::Lie => self.lies = true,
             Mishap::Vanish => self.faults.gone = true,
             Mishap::MemoryError => self.fail_memory(),

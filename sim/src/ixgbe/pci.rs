@@ -2,7 +2,7 @@
 
 use super::card::Ixgbe;
 use crate::config::{COMMAND, COMMAND_BUS_MASTER};
-use crate::model::{Legacy, Model};
+use crate::model::Legacy;
 use crate::slot::Slot;
 
 /// The Status register's bit that shows INTA#, and the Command register's that keeps it silent.
@@ -46,17 +46,18 @@ impl Ixgbe {
         Legacy { msi, intx: !is_on && self.config.read16(COMMAND) & COMMAND_INTERRUPT_DISABLE == 0 }
     }
 
-    pub(super) fn write_config(&mut self, slot: &Slot<'_>, offset: u16, width: u8, value: u32) {
+    /// Returns whether the write asked for a reset of the function, which is then to be done.
+    pub(super) fn write_config(&mut self, slot: &Slot<'_>, offset: u16, width: u8, value: u32) -> bool {
         let msix_before = self.config.read16(MSIX_CONTROL) & (MSIX_ENABLE | MSIX_FUNCTION_MASK);
         self.config.write(offset, width, value);
         if self.config.read16(DEVICE_CONTROL) & DEVICE_CONTROL_FLR != 0 {
-            self.reset(slot);
-            return;
+            return true;
         }
         let msix = self.config.read16(MSIX_CONTROL) & (MSIX_ENABLE | MSIX_FUNCTION_MASK);
         if msix != msix_before {
             self.msix.control(slot, msix & MSIX_ENABLE != 0, msix & MSIX_FUNCTION_MASK != 0);
         }
+        false
     }
 
     pub(super) fn may_master(&self) -> bool {

@@ -49,20 +49,11 @@ impl Ixgbe {
         self.regs.set(RAL + 4, 1 << 31 | u32::from_le_bytes([e, f, 0, 0]));
         self.spi.drive(&mut self.eeprom, now_us, spi::CS);
         (self.stats, self.tables) = (Stats::default(), Written::default());
-        self.interrupts = Interrupts::new();
         self.link = Link::new();
         self.flow = FlowControl::new();
-        self.rx.fill(Ring::receive());
-        self.tx.fill(Ring::transmit());
-        self.contexts.fill(Default::default());
-        (self.tx_running, self.tx_waiting, self.drop_queues, self.held_bytes, self.eerd_done_us) = (0, 0, 0, 0, u64::MAX);
-        (self.hung, self.lies) = (false, false);
+        (self.drop_queues, self.eerd_done_us) = (0, u64::MAX);
         self.reset_host_interface();
-        self.moving.clear();
-        self.held.clear();
-        self.large.clear();
-        self.looped.clear();
-        self.looped_bytes = 0;
+        self.reset_queues();
         self.toeplitz = None;
         self.steering = Steering::default();
         self.reset_time();
@@ -70,6 +61,21 @@ impl Ixgbe {
         self.auto_read_us = now_us + AUTO_READ_US;
         self.dma_init_us = now_us + DMA_INIT_US;
         self.timer_us = self.auto_read_us;
+    }
+
+    /// Queues and interrupts as after power-on, and nothing on the way.
+    pub(super) fn reset_queues(&mut self) {
+        self.interrupts = Interrupts::new();
+        self.rx.fill(Ring::receive());
+        self.tx.fill(Ring::transmit());
+        self.contexts.fill(Default::default());
+        (self.tx_running, self.tx_waiting, self.held_bytes) = (0, 0, 0);
+        (self.hung, self.lies) = (false, false);
+        self.moving.clear();
+        self.held.clear();
+        self.large.clear();
+        self.looped.clear();
+        self.looped_bytes = 0;
     }
 
     /// Lets the timers of a reset and of flow control expire.

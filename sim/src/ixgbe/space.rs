@@ -5,9 +5,9 @@ use driver_core::host::PciId;
 use super::options::IxgbeOptions;
 use crate::config::ConfigSpace;
 
-const INTEL: u16 = 0x8086;
+pub(super) const INTEL: u16 = 0x8086;
 /// Ethernet controller.
-const CLASS: u32 = 0x02_0000;
+pub(super) const CLASS: u32 = 0x02_0000;
 
 /// BAR 0: registers and flash (9.3.6.1). BAR 4: MSI-X.
 pub(super) const REGISTERS_BYTES: u32 = 512 * 1024;
@@ -46,7 +46,7 @@ pub(super) fn config_space(options: &IxgbeOptions) -> ConfigSpace {
 }
 
 /// The body of the PCI Express capability from its second byte pair on: version 2, an endpoint with function-level reset, 8 lanes at 5 GT/s (9.3.10).
-fn pcie_capability() -> [u8; 0x3A] {
+pub(super) fn pcie_capability() -> [u8; 0x3A] {
     let mut body = [0; 0x3A];
     let mut put = |at: usize, value: u32| body[at - 2..at + 2].copy_from_slice(&value.to_le_bytes());
     put(0x04, 2 | 6 << 6 | 6 << 9 | 1 << 15 | 1 << 28);
@@ -60,7 +60,7 @@ fn pcie_capability() -> [u8; 0x3A] {
 }
 
 /// Device Control, Link Control, Device Control 2 and Link Control 2 are writable.
-const PCIE_WRITABLE: [u8; 0x32] = {
+pub(super) const PCIE_WRITABLE: [u8; 0x32] = {
     let mut writable = [0; 0x32];
     (writable[0x06], writable[0x07]) = (0xFF, 0xFF);
     (writable[0x0E], writable[0x0F]) = (0xFB, 0x01);

@@ -1,0 +1,188 @@
+//! A virtual function of an 82599, X540 or X550, and the physical function's driver that serves it (7.10.2, 8.3).
+//!
+//! The port behind it is the model of the whole card: its rings, filters, spreading, offloads and interrupts do the work. What is here is what a virtual function
+//! has of its own: its configuration space, the offsets of its registers ([`map`]), its mailbox, its counters, and who answers at the mailbox's other end
+//! ([`pf`]), as Linux's driver of the physical function does. The wire is the function's alone: neither the physical function nor another virtual one has a share
+//! of it.
+
+mod access;
+mod config;
+mod counters;
+mod mailbox;
+mod map;
+mod options;
+mod pf;
+mod port;
+
+use super::card::Ixgbe;
+use super::options::{Faults, IxgbeOptions};
+use crate::dma::Dma;
+use crate::mishap::Mishap;
+use crate::model::Model;
+use crate::msix::Msix;
+use crate::slot::Slot;
+use crate::wire::Wire;
+use counters::Counters;
+use mailbox::Mailbox;
+use pf::Pf;
+
+pub use options::{PfManner, PfOptions};
+
+/// How long the physical function is away when it is reset: the reset itself, and its driver's way up, which takes Linux seconds.
+const PF_RESET_US: u64 = 100_000;
+
+/// A virtual function.
+pub struct IxgbeVf {
+    /// The card's port, as far as it is the function's.
+    port: Ixgbe,
+    mailbox: Mailbox,
+    pf: Pf,
+    counters: Counters,
+}
+
+impl IxgbeVf {
+    /// A function as after power-on, whose physical function is up. The device in `options` is the virtual function's: 0x10ED (82599), 0x1515 (X540) or
+    /// 0x1565 (X550); the address is what the physical function gives it.
+    pub fn new(options: IxgbeOptions, pf: PfOptions) -> Self {
+        let IxgbeOptions { device, mac, .. } = options;
+        let mut port = Ixgbe::new(options.device(map::physical(device)));
+        port.msix = Msix::new(config::VECTORS);
+        port.config = config::config_space(device);
+        let mut function = Self { port, mailbox: Mailbox::default(), pf: Pf::new(mac, pf), counters: Counters::default() };
+        function.set_up_port();
+        function
+    }
+
+    /// How the physical function's driver is set, to be changed while the function runs with [`SimDevice::with_model`](crate::SimDevice::with_model).
+    pub fn pf(&mut self) -> &mut PfOptions {
+        &mut self.pf.options
+    }
+
+    /// How the card misbehaves.
+    ///
+    /// # Safety
+    /// As [`Ixgbe::faults`].
+    pub unsafe fn faults(&mut self) -> &mut Faults {
+        &mut self.port.faults
+    }
+
+    /// What a reset of the function does (VFCTRL.RST, FLR): queues and interrupts as after power-on, and the physical function is told.
+    fn reset_function(&mut self) {
+        self.port.reset_queues();
+        self.prepare_interrupts();
+        self.mailbox.release();
+        self.pf.has_forgotten = false;
+        self.forget_function();
+    }
+}
+
+// SAFETY: as for [`Ixgbe`], whose rings these are. A reset of the function, or of its physical function, forgets them.
+unsafe impl Model for IxgbeVf {
+    fn config_read(&mut self, slot: &Slot<'_>, offset: u16, width: u8) -> u32 {
+        self.port.config_read(slot, offset, width)
+    }
+
+    fn config_write(&mut self, slot: &Slot<'_>, offset: u16, width: u8, value: u32) {
+        if !self.port.faults.gone && self.port.write_config(slot, offset, width, value) {
+            self.reset(slot);
+        }
+    }
+
+    fn bar_len_bytes(&self, index: u8) -> Option<usize> {
+        match index {
+            0 => Some(config::REGISTERS_BYTES as usize),
+            3 => Some(config::MSIX_BYTES as usize),
+            _ => None,
+        }
+    }
+
+    fn bar_read(&mut self, slot: &Slot<'_>, index: u8, offset: u32, width: u8) -> u64 {
+        if self.port.faults.gone {
+            return u64::MAX;
+        }
+        let word = |function: &mut Self, offset: u32| match index {
+            0 => function.read_register(slot, offset),
+            _ if offset < config::MSIX_PENDING => function.port.msix.table_read(offset as usize),
+            _ => function.port.msix.pending_read((offset - config::MSIX_PENDING) as usize),
+        };
+        match width {
+            4 => word(self, offset).into(),
+            8 => u64::from(word(self, offset)) | u64::from(word(self, offset + 4)) << 32,
+            _ => {
+                if index == 0 {
+                    slot.violation("a register was read with less than 32 bits", format_args!("offset {offset:#07x}"), 0, "8.3");
+                }
+                u64::from(word(self, offset & !3)) >> (8 * (offset & 3))
+            }
+        }
+    }
+
+    fn bar_write(&mut self, slot: &Slot<'_>, index: u8, offset: u32, width: u8, value: u64) {
+        let write = |function: &mut Self, offset: u32, value: u32| match index {
+            0 => function.write_register(slot, offset, value),
+            _ if offset < config::MSIX_PENDING => function.port.msix.table_write(slot, offset as usize, value),
+            _ => {}
+        };
+        if self.port.faults.gone {
+            return;
+        }
+        match width {
+            4 => write(self, offset, value as u32),
+            8 => {
+                write(self, offset, value as u32);
+                write(self, offset + 4, (value >> 32) as u32);
+            }
+            _ if index == 0 => {
+                slot.violation("a register was written with less than 32 bits", format_args!("offset {offset:#07x}"), value, "8.3");
+            }
+            _ => {}
+        }
+    }
+
+    fn reset(&mut self, _: &Slot<'_>) {
+        self.port.config = config::config_space(map::virtual_of(self.port.options.device));
+        self.port.msix.reset();
+        self.reset_function();
+    }
+
+    fn is_bus_master(&self) -> bool {
+        self.port.may_master()
+    }
+
+    fn msix(&mut self) -> &mut Msix {
+        &mut self.port.msix
+    }
+
+    fn suffer(&mut self, mishap: Mishap) -> bool {
+        match mishap {
+            Mishap::PfReset => {
+                self.pf.is_doomed = true;
+                true
+            }
+            // What the card reports of itself it reports to its physical function.
+            Mishap::MemoryError | Mishap::BusError => false,
+            _ => self.port.suffer(mishap),
+        }
+    }
+
+    fn step(&mut self, slot: &Slot<'_>, dma: &Dma<'_>, wire: &mut dyn Wire) -> bool {
+        if self.port.faults.gone {
+            return false;
+        }
+        // The mailbox's interrupt goes out with those of frames.
+        let busy = self.serve(slot);
+        let moved = self.port.step(slot, dma, wire);
+        if moved {
+            self.counters.take(&mut self.port);
+        }
+        busy | moved
+    }
+
+    fn holds_frames(&self) -> bool {
+        self.port.holds_frames()
+    }
+
+    fn next_event_us(&self) -> Option<u64> {
+        [self.port.next_event_us(), self.pf.next_event_us()].into_iter().flatten().min()
+    }
+}
