@@ -14,8 +14,9 @@ MAC = "02:00:00:82:59:90"
 class Card:
     """One of the cards that are simulated, and what Linux says of it."""
 
-    def __init__(self, guest, device, mac_type, port):
+    def __init__(self, guest, device, mac_type, port, driver="ixgbe"):
         self.guest = guest
+        self.driver = driver
         self.device = device
         self.firmware = f"0x8000{device}"
         # What the driver prints of the kinds of MAC, PHY and module that it found.
@@ -28,6 +29,9 @@ CARDS = {
     "82599": Card("sim", "10fb", "2, PHY: 20, SFP+: 5", "FIBRE"),
     "x540": Card("sim-x540", "1528", "3", "Twisted Pair"),
     "x550": Card("sim-x550", "1563", "4", "Twisted Pair"),
+    "82599-vf": Card("sim-82599-vf", "10ed", "", "Other", "ixgbevf"),
+    "x540-vf": Card("sim-x540-vf", "1515", "", "Other", "ixgbevf"),
+    "x550-vf": Card("sim-x550-vf", "1565", "", "Other", "ixgbevf"),
     "virtio-net": Card("sim-virtio", "", "", "Other"),
 }
 # Written into the kernel's log where the tests begin.
@@ -52,7 +56,7 @@ class Bench:
         # Warnings that a test brings about on purpose; and one that says how busy the machine is.
         self.expected = ["hrtimer: interrupt took"]
         self.address = guest.ports["near"].address
-        guest.run(f"modprobe 8021q; echo '{MARK}' >/dev/kmsg; modprobe ixgbe", timeout=120)
+        guest.run(f"modprobe 8021q; echo '{MARK}' >/dev/kmsg; modprobe {card.driver}", timeout=120)
         self.name = self.find()
         far = guest.run(f"interface_of {guest.ports['far'].address}").strip()
         # The holder of the far end's namespace lives as long as the guest.
@@ -71,15 +75,15 @@ class Bench:
         """The interface of the simulated card."""
         deadline = time.monotonic() + 20
         while not (name := self.guest.run(f"interface_of {self.address}; true").strip()):
-            check(time.monotonic() < deadline, f"ixgbe made no interface: {self.complaints() or self.log()[-600:]}")
+            check(time.monotonic() < deadline, f"{self.card.driver} made no interface: {self.complaints() or self.log()[-600:]}")
             time.sleep(0.2)
         return name
 
     def reload(self):
         """Loads the driver again: rings, settings and counters are new."""
-        self.guest.run("rmmod ixgbe && modprobe ixgbe", timeout=60)
+        self.guest.run(f"rmmod {self.card.driver} && modprobe {self.card.driver}", timeout=60)
         self.name = self.find()
-        self.near("ethtool -K $if lro off")
+        self.near("ethtool -K $if lro off", check=False)
         self.up()
 
     def near(self, script, timeout=30, **options):
@@ -197,11 +201,11 @@ def bench(lab, card="82599", guest=None):
     return guest.bench
 
 
-def capability(name, *others):
-    """Registers a test of the group for the 82599 and for the cards `others`. Its function takes a `Bench`."""
+def capability(name, *others, first="82599"):
+    """Registers a test of the group for the card `first` and for the cards `others`. Its function takes a `Bench`."""
 
     def register(function):
-        for card in ["82599", *others]:
+        for card in [first, *others]:
 
             def run(lab, card=card):
                 return function(bench(lab, card))

@@ -112,6 +112,9 @@ GUESTS = {
     "sim-private": (provide.ixgbe_kernel, _facing("sim-private"), {"shared": False}),
     "sim-x540": (provide.ixgbe_kernel, _facing("sim-x540", "ixgbe,card=x540"), {}),
     "sim-x550": (provide.ixgbe_kernel, _facing("sim-x550", "ixgbe,card=x550"), {}),
+    "sim-82599-vf": (provide.ixgbe_kernel, _facing("sim-82599-vf", "ixgbe,card=82599-vf"), {}),
+    "sim-x540-vf": (provide.ixgbe_kernel, _facing("sim-x540-vf", "ixgbe,card=x540-vf"), {}),
+    "sim-x550-vf": (provide.ixgbe_kernel, _facing("sim-x550-vf", "ixgbe,card=x550-vf"), {}),
     "sim-virtio": (provide.ixgbe_kernel, _facing("sim-virtio", "virtio-net"), {}),
     "sim-virtio-private": (provide.ixgbe_kernel, _facing("sim-virtio-private", "virtio-net"), {"shared": False}),
     # Simulated cards behind a virtual IOMMU, for the project's own drivers.
