@@ -9,7 +9,8 @@ use alloc::sync::Arc;
 use driver_core::host::{Bar, Clock};
 use driver_core::reg::{Pure, Reg, RegValue, WaitError, wait_until};
 
-use crate::id::Model;
+use crate::id::{Media, Model};
+use crate::regs::places::{FUNCTION, PORT, Places};
 use crate::regs::{STATUS, Status};
 
 /// Whether the card behind `bar` answers: STATUS has bits that always read 0, and reads all ones where nobody is there.
@@ -22,6 +23,8 @@ pub(crate) struct Card<B> {
     pub(crate) bar: B,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) model: &'static Model,
+    /// Where its queues' registers are.
+    pub(crate) places: &'static Places,
     /// The function's name, for what is logged.
     pub(crate) name: String,
     /// MDIO address of the PHY, once found.
@@ -30,7 +33,8 @@ pub(crate) struct Card<B> {
 
 impl<B: Bar> Card<B> {
     pub(crate) fn new(bar: B, clock: Arc<dyn Clock>, model: &'static Model, name: &str) -> Self {
-        Self { bar, clock, model, name: name.into(), phy: None }
+        let places = if model.media == Media::Shared { &FUNCTION } else { &PORT };
+        Self { bar, clock, model, places, name: name.into(), phy: None }
     }
 
     /// Waits for a register by [`wait_until`].

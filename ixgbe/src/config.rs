@@ -59,16 +59,16 @@ pub(crate) fn rx_limits(mtu: u32) -> FrameLimits {
 }
 
 /// The longest frame as it lies in memory, in bytes: with the stamp that the X550 may put behind it.
-pub(crate) fn longest_in_memory(settings: &Settings) -> usize {
+pub(crate) fn longest_in_memory(settings: &Settings, incoming: FrameLimits) -> usize {
     let stamp_bytes = if settings.timestamps() == Timestamps::All { STAMP_BYTES } else { 0 };
-    rx_limits(settings.mtu()).longest(true) + stamp_bytes
+    incoming.longest(true) + stamp_bytes
 }
 
 /// Checks all of `config` that does not depend on memory.
-pub(crate) fn check(config: &Config, settings: &Settings, domain: &DmaDomain, limits: &Limits) -> Result<(), ConfigError> {
+pub(crate) fn check(config: &Config, settings: &Settings, domain: &DmaDomain, limits: &Limits, incoming: FrameLimits) -> Result<(), ConfigError> {
     config::check(config, domain, limits)?;
     if let Some(pool) = config.given_pool() {
-        let (buffer_bytes, min_bytes) = (pool.data_bytes(), min_buffer_bytes(settings));
+        let (buffer_bytes, min_bytes) = (pool.data_bytes(), min_buffer_bytes(settings, incoming));
         buffer_kb(buffer_bytes)?;
         if buffer_bytes < min_bytes {
             return Err(ConfigError::PoolBuffers { buffer_bytes, min_bytes });
@@ -131,18 +131,18 @@ pub(crate) fn min_buffers(settings: &Settings) -> u32 {
 }
 
 /// The fewest bytes that a pool's buffers must have, in the card's steps: a whole frame's where it is not to be spread over several.
-fn min_buffer_bytes(settings: &Settings) -> u32 {
+fn min_buffer_bytes(settings: &Settings, incoming: FrameLimits) -> u32 {
     let spreads = settings.offloads().contains(Offloads::RX_SCATTER);
     // 7.11.1: a queue that puts segments together has no buffers below 2 KiB.
     let least = if settings.coalesces() { 2048 } else { 1024 };
-    if spreads { least } else { (longest_in_memory(settings) as u32).next_multiple_of(1024).max(least) }
+    if spreads { least } else { (longest_in_memory(settings, incoming) as u32).next_multiple_of(1024).max(least) }
 }
 
 /// A pool for a device that was given none: buffers of the usual size, or of a frame's where a frame must lie in one.
-pub(crate) fn own_pool(settings: &Settings) -> PoolConfig {
+pub(crate) fn own_pool(settings: &Settings, incoming: FrameLimits) -> PoolConfig {
     let in_flight = u32::from(settings.tx().queue_count()).saturating_mul(settings.tx().ring_len());
     let usual = PoolConfig::new(min_buffers(settings).saturating_add(in_flight).saturating_add(SPARE_BUFFERS));
-    usual.data_bytes(usual.data_bytes.max(min_buffer_bytes(settings)))
+    usual.data_bytes(usual.data_bytes.max(min_buffer_bytes(settings, incoming)))
 }
 
 /// What SRRCTL.BSIZEPACKET says for buffers of `data_bytes`. Buffers that the card would use in part only would make every bound a matter of which

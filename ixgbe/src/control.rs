@@ -59,7 +59,7 @@ impl<F: PciFunction> Manage<F> {
     /// Lets a vector fire, where its queue has one.
     fn wake(&self, vector: Option<u16>) {
         if let Some(vector) = vector {
-            fire(&self.card.bar, vector);
+            fire(&self.card.bar, self.card.places, vector);
         }
     }
 }
@@ -255,7 +255,7 @@ impl<F: PciFunction> ControlKernel for Manage<F> {
 
     fn wake_queues(&mut self, settings: &Settings) {
         for vector in settings.vectors().into_iter().flat_map(VectorPlan::all_queues) {
-            fire(&self.card.bar, vector);
+            fire(&self.card.bar, self.card.places, vector);
         }
     }
 }

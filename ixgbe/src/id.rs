@@ -44,6 +44,8 @@ pub enum Media {
     Backplane,
     /// A copper PHY behind MDIO.
     Copper,
+    /// None: it is a virtual function, whose port is its physical function's.
+    Shared,
 }
 
 /// One entry of the id table.

@@ -11,6 +11,7 @@ use driver_core::reg::NoSuchRegister;
 
 use crate::card::Card;
 use crate::recover::OWN_ERRORS;
+use crate::regs::places::Places;
 use crate::regs::*;
 
 /// EITR.ITR_INTERVAL (8.2.3.5.12): nine bits from bit 3 on. ITR-UNIT: of 2 us at 10 and 1 Gbit/s, and of 20 us at 100 Mbit/s.
@@ -26,14 +27,7 @@ impl<B: Bar> Card<B> {
     pub(crate) fn init_interrupts(&self, plan: VectorPlan, moderation: Moderation) -> Result<(), ErrorKind> {
         let bar = &self.bar;
         // "The software driver associates between interrupt causes and MSI-X vectors [...] by programming the IVAR[n] and IVAR_MISC registers"
-        for (pair, ivar) in (0..).zip(IVAR.iter()) {
-            let entry = |vector: Option<u16>| vector.map_or(0, |vector| IVAR_VALID | u32::from(vector));
-            // 8.2.3.5.16: receive queue 2n in bits 7:0, transmit queue 2n in 15:8, then the same of 2n+1.
-            let entries = [plan.rx(2 * pair), plan.tx(2 * pair), plan.rx(2 * pair + 1), plan.tx(2 * pair + 1)].map(entry);
-            if entries != [0; 4] {
-                ivar.write(bar, entries.iter().rev().fold(0, |all, entry| all << 8 | entry));
-            }
-        }
+        self.allocate_vectors(plan);
         // 8.2.3.5.17: the TCP timer in bits 7:0, all else in 15:8.
         IVAR_MISC.write(bar, (IVAR_VALID | u32::from(plan.control())) << 8);
         // "EIAC[n] registers should be set to auto clear for transmit and receive interrupt causes [...]. The EIAC bits that control the other and
@@ -44,12 +38,7 @@ impl<B: Bar> Card<B> {
         EIAM_EX.at(0)?.write(bar, queues as u32);
         EIAM_EX.at(1)?.write(bar, (queues >> 32) as u32);
         // "Set the interrupt throttling in EITR[n] and GPIE"
-        for vector in plan.all_queues() {
-            set_interval(bar, vector, moderation.first_us())?;
-        }
-        if plan.all_queues().all(|vector| vector != plan.control()) {
-            set_interval(bar, plan.control(), 0)?;
-        }
+        self.moderate(plan, moderation)?;
         GPIE.modify(bar, |v| v | Gpie::MULTIPLE_MSIX | Gpie::PBA_SUPPORT | Gpie::OCD | Gpie::EIAME);
         // Old causes would fire at once.
         EICR.write(bar, Eicr::from_bits_retain(u32::MAX));
@@ -59,10 +48,32 @@ impl<B: Bar> Card<B> {
         Ok(())
     }
 
+    /// 8.2.3.5.16: receive queue 2n in bits 7:0, transmit queue 2n in 15:8, then the same of 2n+1.
+    pub(crate) fn allocate_vectors(&self, plan: VectorPlan) {
+        for (pair, ivar) in (0..).zip(self.places.ivar.iter()) {
+            let entry = |vector: Option<u16>| vector.map_or(0, |vector| IVAR_VALID | u32::from(vector));
+            let entries = [plan.rx(2 * pair), plan.tx(2 * pair), plan.rx(2 * pair + 1), plan.tx(2 * pair + 1)].map(entry);
+            if entries != [0; 4] {
+                ivar.write(&self.bar, entries.iter().rev().fold(0, |all, entry| all << 8 | entry));
+            }
+        }
+    }
+
+    /// How far apart interrupts are at the start.
+    pub(crate) fn moderate(&self, plan: VectorPlan, moderation: Moderation) -> Result<(), ErrorKind> {
+        for vector in plan.all_queues() {
+            set_interval(&self.bar, self.places, vector, moderation.first_us())?;
+        }
+        if plan.all_queues().all(|vector| vector != plan.control()) {
+            set_interval(&self.bar, self.places, plan.control(), 0)?;
+        }
+        Ok(())
+    }
+
     /// 7.3.2: how far apart the transmit queues' interrupts are from now on. The receive queues do it for themselves, when they are armed ([`RxVector::keep_apart`]).
     pub(crate) fn moderate_transmit(&self, plan: VectorPlan, moderation: Moderation) -> Result<(), ErrorKind> {
         for vector in plan.all_queues().skip(plan.all_rx().count()) {
-            set_interval(&self.bar, vector, moderation.first_us())?;
+            set_interval(&self.bar, self.places, vector, moderation.first_us())?;
         }
         Ok(())
     }
@@ -77,28 +88,24 @@ impl<B: Bar> Card<B> {
 }
 
 /// Lets a queue's vector fire: once, since it masks itself.
-fn let_through(bar: &impl Bar, vector: u16) {
-    // 8.2.3.5.8: EIMS has bits of the vectors 0 to 15 alone.
-    if let Ok(mask) = EIMS_EX.at(u32::from(vector) / 32) {
+fn let_through(bar: &impl Bar, places: &Places, vector: u16) {
+    // 8.2.3.5.8: a port's EIMS has bits of the vectors 0 to 15 alone.
+    if let Ok(mask) = places.eims.at(u32::from(vector) / 32) {
         mask.write(bar, 1 << (vector % 32));
     }
 }
 
 /// Fires a queue's vector, so that who sleeps on it comes by.
-pub(crate) fn fire(bar: &impl Bar, vector: u16) {
-    let_through(bar, vector);
-    if let Ok(cause) = EICS_EX.at(u32::from(vector) / 32) {
+pub(crate) fn fire(bar: &impl Bar, places: &Places, vector: u16) {
+    let_through(bar, places, vector);
+    if let Ok(cause) = places.eics.at(u32::from(vector) / 32) {
         cause.write(bar, 1 << (vector % 32));
     }
 }
 
-pub(crate) fn set_interval(bar: &impl Bar, vector: u16, interval_us: u32) -> Result<(), NoSuchRegister> {
+pub(crate) fn set_interval(bar: &impl Bar, places: &Places, vector: u16, interval_us: u32) -> Result<(), NoSuchRegister> {
     let interval = interval_us.min(MAX_MODERATION_US).div_ceil(ITR_UNIT_US) << ITR_SHIFT;
-    let eitr = match vector.checked_sub(24) {
-        Some(behind) => EITR_FROM_24.at(behind.into()),
-        None => EITR.at(vector.into()),
-    };
-    eitr?.write(bar, interval | EITR_CNT_WDIS);
+    places.eitr(vector)?.write(bar, interval | EITR_CNT_WDIS);
     Ok(())
 }
 
@@ -117,19 +124,19 @@ impl RxVector {
     }
 
     /// Keeps its interrupts as far apart as is best at the rate at which `frames` came so far, or as was set.
-    pub(crate) fn keep_apart(self, bar: &impl Bar, paced: &mut Paced, frames: u64, now_us: u64) {
+    pub(crate) fn keep_apart(self, bar: &impl Bar, places: &Places, paced: &mut Paced, frames: u64, now_us: u64) {
         if self.0 != Self::NONE
             && let Some(interval_us) = paced.change(frames, now_us)
-            && let Err(missing) = set_interval(bar, self.0 as u16, interval_us)
+            && let Err(missing) = set_interval(bar, places, self.0 as u16, interval_us)
         {
             log::error!("{missing}");
         }
     }
 
     /// Lets it fire: once, since it masks itself.
-    pub(crate) fn let_through(self, bar: &impl Bar) {
+    pub(crate) fn let_through(self, bar: &impl Bar, places: &Places) {
         if self.0 != Self::NONE {
-            let_through(bar, self.0 as u16);
+            let_through(bar, places, self.0 as u16);
         }
     }
 }
@@ -202,11 +209,11 @@ impl TxVector {
     }
 
     /// Lets the vector fire at the next report. One that was written before fires nothing: who arms looks at the ring behind this.
-    pub(crate) fn arm(&mut self, bar: &impl Bar) {
+    pub(crate) fn arm(&mut self, bar: &impl Bar, places: &Places) {
         // The causes of reports since the last time, which would fire at once: no descriptor that is still to come. Above 15 they have no bit here, and such a
         // vector may wake its queue for nothing.
-        EICR.write(bar, Eicr::from_bits_retain(1u32.checked_shl(self.number.into()).unwrap_or(0)) & Eicr::RTXQ);
-        let_through(bar, self.number);
+        places.eicr.write(bar, Eicr::from_bits_retain(1u32.checked_shl(self.number.into()).unwrap_or(0)) & Eicr::RTXQ);
+        let_through(bar, places, self.number);
         // The writes must have reached the card before the look at the ring: a report that comes after that look fires the interrupt.
         let _flushed = STATUS.read(bar);
         barrier::store_then_load();
@@ -219,9 +226,9 @@ impl TxVector {
     }
 
     /// Masks the vector, where it was armed.
-    pub(crate) fn disarm(&mut self, bar: &impl Bar) {
+    pub(crate) fn disarm(&mut self, bar: &impl Bar, places: &Places) {
         if core::mem::take(&mut self.is_armed)
-            && let Ok(mask) = EIMC_EX.at(u32::from(self.number) / 32)
+            && let Ok(mask) = places.eimc.at(u32::from(self.number) / 32)
         {
             mask.write(bar, self.bit());
         }

@@ -130,6 +130,7 @@ pub mod id;
 mod init;
 mod irq;
 mod link;
+mod making;
 mod pause;
 mod phy;
 mod ptp;

@@ -28,6 +28,7 @@ impl<B: Bar> Card<B> {
                 Ok(())
             }),
             Media::Copper => self.start_phy(speeds),
+            Media::Shared => Ok(()),
         }
     }
 
@@ -58,9 +59,9 @@ impl<B: Bar> Card<B> {
             u32::MAX => Links::empty(),
             _ => links & (Links::LINK_UP | Links::LINK_SPEED | Links::SPEED_NON_STD),
         };
-        let mut before = state(LINKS.read(&self.bar));
-        let Ok(settled) = look_until(LINKS, "two reads to agree", &*self.clock, SETTLING, || {
-            let now = state(LINKS.read(&self.bar));
+        let mut before = state(self.places.links.read(&self.bar));
+        let Ok(settled) = look_until(self.places.links, "two reads to agree", &*self.clock, SETTLING, || {
+            let now = state(self.places.links.read(&self.bar));
             let same = now == before;
             before = now;
             Ok::<_, Infallible>(if same { ControlFlow::Break(()) } else { ControlFlow::Continue(now) })

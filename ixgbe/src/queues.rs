@@ -8,6 +8,7 @@ use driver_core::ring::DESC_BYTES;
 
 use crate::card::Card;
 use crate::config::MAX_RING;
+use crate::regs::places::Places;
 use crate::regs::*;
 use crate::whole::Manner;
 
@@ -63,30 +64,31 @@ pub(crate) struct RxSetup {
 impl<B: Bar> Card<B> {
     /// 4.6.7, "The following should be done per each receive queue": everything but the tail, which [`Card::start_rx`] writes.
     pub(crate) fn setup_rx(&self, index: u16, setup: &RxSetup) -> Result<(), ErrorKind> {
-        let bar = &self.bar;
+        let Self { bar, places, .. } = self;
         let queue = u32::from(index);
         // "Program the descriptor base address with the address of the region"
-        RDBAL.at(queue)?.write(bar, setup.ring.low());
-        RDBAH.at(queue)?.write(bar, setup.ring.high());
+        places.rdbal.at(queue)?.write(bar, setup.ring.low());
+        places.rdbah.at(queue)?.write(bar, setup.ring.high());
         // "Set the length register to the size of the descriptor ring"
-        RDLEN.at(queue)?.write(bar, setup.ring.len_bytes());
-        RDH.at(queue)?.write(bar, 0);
-        RDT.at(queue)?.write(bar, 0);
+        places.rdlen.at(queue)?.write(bar, setup.ring.len_bytes());
+        places.rdh.at(queue)?.write(bar, 0);
+        places.rdt.at(queue)?.write(bar, 0);
         // "Program SRRCTL associated with this queue according to the size of the buffers and the required header control"
         let mut srrctl = setup.manner.srrctl() | Srrctl::from_bits_retain(setup.buffer_kb & Srrctl::BSIZEPACKET.bits());
         srrctl.set(Srrctl::DROP_EN, setup.drop);
-        SRRCTL.at(queue)?.write(bar, srrctl);
+        places.srrctl.at(queue)?.write(bar, srrctl);
         // "Program RSC mode for the queue via the RSCCTL register"
-        RSCCTL.at(queue)?.write(bar, setup.manner.rscctl(setup.buffer_kb));
+        places.rscctl.at(queue)?.write(bar, setup.manner.rscctl(setup.buffer_kb));
         // "clear bit 12 of the DCA_RXCTRL[n] register"; IN-ORDER: no relaxed ordering, since the done bit vouches for the frame's bytes.
         let unwanted = DcaRxctrl::RESERVED_12 | DcaRxctrl::DATA_WRITE_RO_EN | DcaRxctrl::HEAD_WRITE_RO_EN;
-        DCA_RXCTRL.at(queue)?.modify(bar, |v| v - unwanted);
+        places.dca_rxctrl.at(queue)?.modify(bar, |v| v - unwanted);
         Ok(())
     }
 
     /// 4.6.7: the queue on, then its buffers to the card.
     pub(crate) fn start_rx(&self, index: u16, setup: &RxSetup) -> Result<(), ErrorKind> {
-        let control = RXDCTL.at(index.into())?;
+        let places = self.places;
+        let control = places.rxdctl.at(index.into())?;
         // "Program RXDCTL with appropriate values including the queue Enable bit"
         control.modify(&self.bar, |v| {
             let mut v = v | Rxdctl::ENABLE;
@@ -96,32 +98,32 @@ impl<B: Bar> Card<B> {
         // "Poll the RXDCTL register until the Enable bit is set. The tail should not be bumped before this bit was read as 1b."
         self.wait(control, "a receive queue to turn on (ENABLE)", ENABLE_US, |v| v.contains(Rxdctl::ENABLE))?;
         // "Bump the tail pointer (RDT) to enable descriptors fetching by setting it to the ring length minus one."
-        RDT.at(index.into())?.write(&self.bar, setup.tail);
+        places.rdt.at(index.into())?.write(&self.bar, setup.tail);
         Ok(())
     }
 
     /// 4.6.8, "The following steps should be done once per transmit queue".
     pub(crate) fn setup_tx(&self, index: u16, ring: RingAt) -> Result<(), ErrorKind> {
-        let bar = &self.bar;
+        let Self { bar, places, .. } = self;
         let queue = u32::from(index);
         // "Program the descriptor base address with the address of the region"
-        TDBAL.at(queue)?.write(bar, ring.low());
-        TDBAH.at(queue)?.write(bar, ring.high());
+        places.tdbal.at(queue)?.write(bar, ring.low());
+        places.tdbah.at(queue)?.write(bar, ring.high());
         // "Set the length register to the size of the descriptor ring"
-        TDLEN.at(queue)?.write(bar, ring.len_bytes());
-        TDH.at(queue)?.write(bar, 0);
-        TDT.at(queue)?.write(bar, 0);
+        places.tdlen.at(queue)?.write(bar, ring.len_bytes());
+        places.tdh.at(queue)?.write(bar, 0);
+        places.tdt.at(queue)?.write(bar, 0);
         // "If needed, set TDWBAL/TWDBAH to enable head write back": off since the reset. The done bit of descriptors with RS is read instead.
         // IN-ORDER: a done bit must not overtake the one before it.
-        DCA_TXCTRL.at(queue)?.modify(bar, |v| v - DcaTxctrl::DESC_WRITE_BACK_RO_EN);
+        places.dca_txctrl.at(queue)?.modify(bar, |v| v - DcaTxctrl::DESC_WRITE_BACK_RO_EN);
         // "Program the TXDCTL register with the desired TX descriptor write back policy"
-        TXDCTL.at(queue)?.write(bar, THRESHOLDS);
+        places.txdctl.at(queue)?.write(bar, THRESHOLDS);
         Ok(())
     }
 
     /// 4.6.8: "Enable the queue using TXDCTL.ENABLE. Poll the TXDCTL register until the Enable bit is set." DMATXCTL.TE is set by then.
     pub(crate) fn start_tx(&self, index: u16) -> Result<(), ErrorKind> {
-        let control = TXDCTL.at(index.into())?;
+        let control = self.places.txdctl.at(index.into())?;
         control.write(&self.bar, THRESHOLDS | Txdctl::ENABLE);
         self.wait(control, "a transmit queue to turn on (ENABLE)", ENABLE_US, |v| v.contains(Txdctl::ENABLE))?;
         Ok(())
@@ -149,8 +151,8 @@ impl Patience {
 }
 
 /// 4.6.7.1.2: turns a receive queue off. When it returns without error the card writes to neither the ring nor its buffers any more.
-pub(crate) fn stop_rx(bar: &impl Bar, clock: &dyn Clock, index: u16, patience: &Patience) -> Result<(), ErrorKind> {
-    let control = RXDCTL.at(index.into())?;
+pub(crate) fn stop_rx(bar: &impl Bar, places: &Places, clock: &dyn Clock, index: u16, patience: &Patience) -> Result<(), ErrorKind> {
+    let control = places.rxdctl.at(index.into())?;
     if !control.read(bar).contains(Rxdctl::ENABLE) {
         // Whoever cleared it, on another thread perhaps, may not have waited yet.
         clock.sleep_us(RX_SETTLE_US);
@@ -166,20 +168,20 @@ pub(crate) fn stop_rx(bar: &impl Bar, clock: &dyn Clock, index: u16, patience: &
 
 /// 4.6.8.1.2: lets what was handed over go out, within limits, and turns a transmit queue off. When it returns without error the card reads
 /// neither the ring nor its buffers any more. Returns what is left, unsent; `None` where the queue was off already.
-pub(crate) fn stop_tx(bar: &impl Bar, clock: &dyn Clock, index: u16, patience: &mut Patience) -> Result<Option<Left>, ErrorKind> {
-    let control = TXDCTL.at(index.into())?;
+pub(crate) fn stop_tx(bar: &impl Bar, places: &Places, clock: &dyn Clock, index: u16, patience: &mut Patience) -> Result<Option<Left>, ErrorKind> {
+    let control = places.txdctl.at(index.into())?;
     if !control.read(bar).contains(Txdctl::ENABLE) {
         return Ok(None);
     }
     let mut left = None;
-    let (tail, begun_us) = (TDT.at(index.into())?.read(bar), clock.now_us());
-    let head = TDH.at(index.into())?;
+    let (tail, begun_us) = (places.tdt.at(index.into())?.read(bar), clock.now_us());
+    let head = places.tdh.at(index.into())?;
     // Without a link nothing goes out: what is left then is given up with the queue.
     if let Err(wait) = wait_until(bar, head, "a transmit queue to drain (TDH = TDT)", clock, patience.drain_us, |head: u32| head == tail) {
         if wait.is_all_ones() {
             return Err(wait.into());
         }
-        let unsent = unsent(bar, index)?;
+        let unsent = unsent(bar, places, index)?;
         log::warn!("{} descriptors were not sent before their queue stopped: {wait}", unsent.descriptors);
         left = Some(unsent);
     }
@@ -190,10 +192,10 @@ pub(crate) fn stop_tx(bar: &impl Bar, clock: &dyn Clock, index: u16, patience: &
 }
 
 /// What a transmit queue has not sent of what it was given.
-pub(crate) fn unsent(bar: &impl Bar, index: u16) -> Result<Left, ErrorKind> {
-    let (head, tail) = (TDH.at(index.into())?.read(bar), TDT.at(index.into())?.read(bar));
+pub(crate) fn unsent(bar: &impl Bar, places: &Places, index: u16) -> Result<Left, ErrorKind> {
+    let (head, tail) = (places.tdh.at(index.into())?.read(bar), places.tdt.at(index.into())?.read(bar));
     // A length that is none, or longer than any ring, is a lie, and what comes of it no more than a number.
-    let len = (TDLEN.at(index.into())?.read(bar) / DESC_BYTES as u32).clamp(1, MAX_RING);
+    let len = (places.tdlen.at(index.into())?.read(bar) / DESC_BYTES as u32).clamp(1, MAX_RING);
     Ok(Left { descriptors: tail.wrapping_sub(head) % len, tail })
 }
 
@@ -205,10 +207,11 @@ mod tests {
     use driver_core::testing::{FakeClock, PlainBar};
 
     use super::*;
+    use crate::regs::places::PORT;
 
     #[test]
     fn a_queue_that_the_card_does_not_have_is_a_fault_of_the_driver() {
-        let error = stop_tx(&PlainBar::new(BAR_BYTES), &FakeClock::new(), 500, &mut Patience::new()).unwrap_err();
+        let error = stop_tx(&PlainBar::new(BAR_BYTES), &PORT, &FakeClock::new(), 500, &mut Patience::new()).unwrap_err();
         assert!(matches!(error, ErrorKind::Bug(Bug::Register(missing)) if (missing.name, missing.index) == ("TXDCTL", 500)), "{error:?}");
         let wanted = "TXDCTL[500] does not exist: the card has 64 of them; this is a fault of the driver and not of the device: please report it with this line";
         assert_eq!(format!("{error}"), wanted);

@@ -6,11 +6,13 @@
 use driver_core::reg::{Reg, RegArray, Ro, Rw, Wo};
 use driver_core::reg_flags;
 
+pub(crate) mod places;
 mod receive;
 mod stats;
 mod steering;
 mod time;
 mod transmit;
+pub mod vf;
 
 pub use receive::*;
 pub use stats::*;

@@ -92,7 +92,7 @@ impl<B: Bar> Card<B> {
         for (index, register) in RXDCTL.iter().enumerate() {
             if register.read(&self.bar).contains(Rxdctl::ENABLE) {
                 // What it may still write is covered by Master Disable; the timeout only costs time.
-                if let Err(error) = queues::stop_rx(&self.bar, &*self.clock, index as u16, &patience) {
+                if let Err(error) = queues::stop_rx(&self.bar, self.places, &*self.clock, index as u16, &patience) {
                     patience.lose();
                     log::warn!("{}: {error}", self.name);
                     if error.is_gone() {
@@ -162,9 +162,9 @@ impl<B: Bar> Card<B> {
         let mut patience = Patience::new();
         for index in 0..queues {
             // What is not confirmed here, Master Disable or the reset confirms.
-            let rx = queues::stop_rx(&self.bar, &*self.clock, index, &patience);
-            let tx = queues::stop_tx(&self.bar, &*self.clock, index, &mut patience);
-            let unsent = tx.as_ref().map_or_else(|_| queues::unsent(&self.bar, index).ok(), |unsent| *unsent);
+            let rx = queues::stop_rx(&self.bar, self.places, &*self.clock, index, &patience);
+            let tx = queues::stop_tx(&self.bar, self.places, &*self.clock, index, &mut patience);
+            let unsent = tx.as_ref().map_or_else(|_| queues::unsent(&self.bar, self.places, index).ok(), |unsent| *unsent);
             unsent.into_iter().for_each(|unsent| left(index, unsent));
             for error in [rx, tx.map(drop)].into_iter().filter_map(Result::err) {
                 log::warn!("{}: {error}", self.name);

@@ -2,46 +2,35 @@
 
 use alloc::string::String;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use core::fmt;
 
 use driver_core::buf::{BufPool, PoolConfig};
-use driver_core::device::config::Limits;
 use driver_core::device::control::{hand_out, take_back};
 use driver_core::device::error::steps;
-use driver_core::device::{Caps, Config, ConfigError, DeviceInfo, During, Error, ErrorKind, NetDriver, Offloads, SelfTest, Settings, Shared, warn};
-use driver_core::host::{Bar, Clock, PciFunction, RegSpace, VectorPlan, Vectors};
-use driver_core::queue::TxGate;
-use driver_core::queue::core::RxLimits;
-use driver_core::ring::{DescRing, RingMemory, RxRing, TxRing};
+use driver_core::device::{Caps, Config, ConfigError, DeviceInfo, During, Error, ErrorKind, NetDriver, SelfTest, Settings};
+use driver_core::host::{Clock, PciFunction, RegSpace, Vectors};
 
 use crate::bring_up::counted;
 use crate::card::Card;
-use crate::config::{self, DRIVEN, MAX_MTU, MAX_QUEUES, MAX_RING, MAX_VECTORS, MIN_RING, NOT_DRIVEN, buffer_kb, longest_in_memory};
+use crate::config::{self, DRIVEN, MAX_MTU, MAX_QUEUES, MAX_RING, MIN_RING, NOT_DRIVEN, rx_limits};
 use crate::control::{Control, Manage};
-use crate::desc::{rx, rx_rules, tx_rules};
 use crate::error::HardwareError;
 use crate::filter;
 use crate::id::{Family, Model, Relative, VENDOR};
-use crate::irq::{Intervals, MAX_MODERATION_US, Paced, TxVector};
-use crate::ptp::Ptp;
-use crate::queues::{RingAt, RxSetup};
-use crate::regs::{BAR_BYTES, RDT, TDT};
+use crate::irq::MAX_MODERATION_US;
+use crate::making::{Queues, vectors};
+use crate::regs::BAR_BYTES;
 use crate::rss;
-use crate::rx::{Receive, Rx};
+use crate::rx::Rx;
 use crate::silence::silence;
 use crate::stats::Counting;
-use crate::tx::{Transmit, Tx};
-use crate::whole::Manner;
+use crate::tx::Tx;
 
 /// What [`Ixgbe::start`] gives.
 pub type Started<F> = driver_core::device::Started<Ixgbe<F>>;
 
 /// A card could not be started: why, and the card, stopped, to be started otherwise.
 pub type StartError<F> = driver_core::device::StartError<Ixgbe<F>>;
-
-/// Rings begin at multiples of this (8.2.3.8.1 RDBAL, 8.2.3.9.5 TDBAL).
-const RING_ALIGN_BYTES: usize = 128;
 
 /// A card that was reset and identified, and waits to be started. Its receiver and transmitter are off.
 pub struct Ixgbe<F: PciFunction> {
@@ -137,11 +126,6 @@ fn registers<F: PciFunction>(function: &mut F) -> Result<(&'static Model, F::Bar
     if len_bytes < BAR_BYTES { Err(HardwareError::SmallBar { len_bytes }.into()) } else { Ok((model, bar)) }
 }
 
-/// How many interrupt vectors can be used.
-fn vectors(function: &impl PciFunction) -> u16 {
-    function.interrupt_count().min(MAX_VECTORS)
-}
-
 impl<F: PciFunction> Ixgbe<F> {
     /// What the card is and can do.
     pub fn info(&self) -> &DeviceInfo {
@@ -220,34 +204,10 @@ impl<F: PciFunction> Ixgbe<F> {
         }
     }
 
-    /// Everything that touches memory and not the card: checks, pool, rings.
-    fn prepare(&mut self, config: &Config, settings: &Settings) -> Result<Queues<F::Bar>, ErrorKind> {
-        config::check(config, settings, self.function.dma(), &Limits::of(&self.info, vectors(&self.function)))?;
-        warn(config, &self.info);
-        let pool = match config.given_pool() {
-            Some(pool) => pool.clone(),
-            None => BufPool::new(self.function.dma(), config::own_pool(settings))?,
-        };
-        let mut memory = RingMemory::new(pool.domain(), ring_bytes(settings))?;
-        let mut queues = Queues {
-            rx: Vec::new(),
-            rx_setup: Vec::new(),
-            tx: Vec::new(),
-            tx_rings: Vec::new(),
-            pool,
-            plan: settings.vectors(),
-            shared: Shared::watched(self.card.clock.clone(), settings.tx().hang_us()).recovering(settings.recovery()),
-            counting: Arc::new(Counting::of(&self.card, counted(settings))),
-            intervals: Arc::new(Intervals::new(settings.moderation())),
-            ptp: Ptp::of(&self.card, settings),
-        };
-        for index in 0..settings.rx().queue_count() {
-            queues.add_rx(&self.card, settings, index, &mut memory)?;
-        }
-        for index in 0..settings.tx().queue_count() {
-            queues.add_tx(&self.card, settings, index, &mut memory)?;
-        }
-        Ok(queues)
+    fn prepare(&self, config: &Config, settings: &Settings) -> Result<Queues<F::Bar>, ErrorKind> {
+        let Self { function, card, info, .. } = self;
+        let counting = Counting::of(card, counted(settings));
+        Queues::prepare(function, card, (config, settings), info, counting, rx_limits(settings.mtu()))
     }
 
     /// Sets the card up; after an error it is silent again, and the queues are gone.
@@ -294,7 +254,8 @@ impl<F: PciFunction> NetDriver for Ixgbe<F> {
     type Tx = Tx<F::Bar>;
 
     fn pool_config(info: &DeviceInfo, config: &Config) -> PoolConfig {
-        config::own_pool(&Settings::new(config, info))
+        let settings = Settings::new(config, info);
+        config::own_pool(&settings, rx_limits(settings.mtu()))
     }
 
     fn info(&self) -> &DeviceInfo {
@@ -320,74 +281,4 @@ impl<F: PciFunction> fmt::Debug for Ixgbe<F> {
 struct Up<F: PciFunction> {
     queues: Queues<F::Bar>,
     vectors: Vectors<F::Interrupt>,
-}
-
-/// Queues on their way into the card.
-struct Queues<B: Bar> {
-    rx: Vec<Rx<B>>,
-    rx_setup: Vec<RxSetup>,
-    tx: Vec<Tx<B>>,
-    tx_rings: Vec<RingAt>,
-    pool: BufPool,
-    /// Which vector tells of what, as far as the function has them.
-    plan: Option<VectorPlan>,
-    shared: Shared,
-    counting: Arc<Counting<B>>,
-    intervals: Arc<Intervals>,
-    ptp: Option<Arc<Ptp<B>>>,
-}
-
-impl<B: Bar> Queues<B> {
-    fn add_rx(&mut self, card: &Card<B>, settings: &Settings, index: u16, memory: &mut RingMemory) -> Result<(), ErrorKind> {
-        let verdicts = if settings.offloads().contains(Offloads::RX_CHECKSUM) { 0 } else { rx::VERDICTS };
-        // The card sets VP for every tagged frame, also where the tag is still in it (VP-UNSTRIPPED).
-        let hidden = verdicts | if settings.strips_vlan() { 0 } else { rx::VP | rx::VLAN_TAG };
-        let len = settings.rx().ring_len();
-        let manner = Manner::of(settings);
-        let mut ring = RxRing::in_part(memory.take(DescRing::part_bytes(len), RING_ALIGN_BYTES)?, &self.pool, len, index, rx_rules(verdicts))?;
-        manner.prepare(&mut ring)?;
-        let buffer_kb = buffer_kb(self.pool.data_bytes())?;
-        self.rx_setup.push(RxSetup {
-            ring: RingAt { iova: ring.iova(), len: ring.len() },
-            tail: ring.tail(),
-            buffer_kb,
-            // DROP
-            drop: settings.drops(index),
-            strip: settings.strips_vlan(),
-            manner,
-        });
-        let tail = card.bar.doorbell(RDT.at(index.into())?.offset())?;
-        let whole = manner.limits(longest_in_memory(settings), buffer_kb);
-        let limits = RxLimits { max_frame_bytes: whole.max_bytes, max_pieces: whole.max_segments };
-        let vector = self.plan.and_then(|plan| plan.rx(index));
-        let paced = Paced::new(self.intervals.clone(), len);
-        let (counting, ptp) = (self.counting.clone(), self.ptp.clone());
-        let kernel = Receive::new(ring, tail, card.bar.clone(), card.clock.clone(), index, vector, hidden, counting, paced, whole, ptp);
-        self.rx.push(Rx::new(kernel, self.shared.rx_seat(), index, limits));
-        Ok(())
-    }
-
-    fn add_tx(&mut self, card: &Card<B>, settings: &Settings, index: u16, memory: &mut RingMemory) -> Result<(), ErrorKind> {
-        let limits = settings.limits();
-        // Frames of one buffer at most: what is longer takes the scalar way.
-        let rules = tx_rules(limits.untagged_bytes().min(self.pool.data_bytes()) as u16);
-        let (len, gate) = (settings.tx().ring_len(), settings.tx().gate_config());
-        let part = memory.take(DescRing::part_bytes(len), RING_ALIGN_BYTES)?;
-        let ring = TxRing::in_part(part, &self.pool, len, rules, gate.byte_limit.is_some())?;
-        let gate = TxGate::new(gate, len)?;
-        self.tx_rings.push(RingAt { iova: ring.iova(), len: ring.len() });
-        let tail = card.bar.doorbell(TDT.at(index.into())?.offset())?;
-        let vector = self.plan.and_then(|plan| plan.tx(index)).map(TxVector::new);
-        let work = config::card_work(settings);
-        let kernel = Transmit { ring, tail, bar: card.bar.clone(), clock: card.clock.clone(), index, work, vector, ptp: self.ptp.clone() };
-        self.tx.push(Tx::new(kernel, self.shared.tx_seat(), index, gate, limits).software(settings.software_work()));
-        Ok(())
-    }
-}
-
-/// How many bytes the rings of all queues take together.
-fn ring_bytes(settings: &Settings) -> usize {
-    let queues = |count: u16, len| usize::from(count) * DescRing::part_bytes(len);
-    let (rx, tx) = (settings.rx(), settings.tx());
-    queues(rx.queue_count(), rx.ring_len()) + queues(tx.queue_count(), tx.ring_len())
 }

@@ -16,7 +16,8 @@ use crate::desc::tx as bits;
 use crate::irq::TxVector;
 use crate::ptp::{Ptp, Slot};
 use crate::queues::{Patience, stop_tx};
-use crate::regs::{LINKS, Links};
+use crate::regs::Links;
+use crate::regs::places::Places;
 use crate::silence::silence;
 
 mod context;
@@ -30,6 +31,7 @@ pub struct Transmit<B: Bar> {
     pub(crate) tail: B::Doorbell,
     pub(crate) bar: B,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) places: &'static Places,
     pub(crate) index: u16,
     /// What the card does of what frames ask for, where it can.
     pub(crate) work: Work,
@@ -206,25 +208,25 @@ impl<B: Bar> TxKernel for Transmit<B> {
         if !answers(&self.bar) {
             return WhyStuck::Lost(QueueFault::Gone);
         }
-        if LINKS.read(&self.bar).contains(Links::LINK_UP) { WhyStuck::Unknown } else { WhyStuck::NoLink }
+        if self.places.links.read(&self.bar).contains(Links::LINK_UP) { WhyStuck::Unknown } else { WhyStuck::NoLink }
     }
 
     /// Whatever room is wanted: a full queue's last descriptor asks for a report, and those before it one in so many.
     fn arm(&mut self, _descriptors: u32) {
         if let Some(vector) = &mut self.vector {
-            vector.arm(&self.bar);
+            vector.arm(&self.bar, self.places);
         }
     }
 
     fn disarm(&mut self) {
         if let Some(vector) = &mut self.vector {
-            vector.disarm(&self.bar);
+            vector.disarm(&self.bar, self.places);
         }
     }
 
     fn stop(&mut self) -> Stop {
         let mut left = None;
-        match silence(stop_tx(&self.bar, &*self.clock, self.index, &mut Patience::new()).map(|told| left = told)) {
+        match silence(stop_tx(&self.bar, self.places, &*self.clock, self.index, &mut Patience::new()).map(|told| left = told)) {
             Ok(silence) => {
                 if let Some(left) = left {
                     silence.retire(&mut self.ring, left);

@@ -125,7 +125,7 @@ impl<B: Bar> Card<B> {
             ivar.write(bar, entry(2 * pair) | entry(2 * pair + 1) << 16);
         }
         // Without MSI-X every cause is vector 0's (7.3.1.1).
-        set_interval(bar, 0, WAIT_US)?;
+        set_interval(bar, self.places, 0, WAIT_US)?;
         Ok(())
     }
 }

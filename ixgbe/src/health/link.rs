@@ -19,6 +19,7 @@ impl<B: Bar> Card<B> {
         let link = self.link();
         match self.model.media {
             Media::Copper => self.copper_report(link),
+            Media::Shared => Ok(LinkReport::of(link)),
             _ if link.up => Ok(LinkReport::of(link)),
             _ if AUTOC2.read(&self.bar).intersects(Autoc2::LINK_DISABLE) => Ok(LinkReport::down(LinkDown::Disabled)),
             Media::Sfp => Ok(LinkReport::down(self.why_no_light())),
