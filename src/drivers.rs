@@ -53,6 +53,7 @@ pub struct Driven {
 /// ```
 /// # #[cfg(all(feature = "ixgbe", feature = "virtio-net"))] {
 /// assert_eq!(barewire::driver_for(0x8086, 0x10fb).unwrap().driver, "ixgbe");
+/// assert_eq!(barewire::driver_for(0x8086, 0x10ed).unwrap().driver, "ixgbevf");
 /// assert_eq!(barewire::driver_for(0x1af4, 0x1041).unwrap().driver, "virtio-net");
 /// # }
 /// assert_eq!(barewire::driver_for(0x8086, 0x1234), None);
@@ -73,8 +74,10 @@ pub fn driver_for(vendor: u16, device: u16) -> Option<Driven> {
 
 #[cfg(feature = "ixgbe")]
 fn ixgbe_for((vendor, device): (u16, u16)) -> Option<Driven> {
-    let model = ixgbe::id::MODELS.iter().find(|model| (ixgbe::id::VENDOR, model.device) == (vendor, device))?;
-    Some(Driven { driver: IXGBE, device: model.name })
+    let ports = ixgbe::id::MODELS.iter().map(|model| (IXGBE, model));
+    let functions = ixgbe::vf::id::MODELS.iter().map(|model| (IXGBEVF, model));
+    let (driver, model) = ports.chain(functions).find(|(_, model)| (ixgbe::id::VENDOR, model.device) == (vendor, device))?;
+    Some(Driven { driver, device: model.name })
 }
 
 #[cfg(feature = "virtio-net")]
@@ -90,6 +93,8 @@ fn virtio_net_for(ids: (u16, u16)) -> Option<Driven> {
 
 #[cfg(feature = "ixgbe")]
 const IXGBE: &str = "ixgbe";
+#[cfg(feature = "ixgbe")]
+const IXGBEVF: &str = "ixgbevf";
 #[cfg(feature = "virtio-net")]
 const VIRTIO_NET: &str = "virtio-net";
 
@@ -123,6 +128,8 @@ mod opening {
         match driver_for(id.vendor, id.device).map(|driven| driven.driver) {
             #[cfg(feature = "ixgbe")]
             Some(super::IXGBE) => Ok(Box::new(ixgbe::open(function, clock)?)),
+            #[cfg(feature = "ixgbe")]
+            Some(super::IXGBEVF) => Ok(Box::new(ixgbe::vf::open(function, clock)?)),
             #[cfg(feature = "virtio-net")]
             Some(super::VIRTIO_NET) => {
                 let mut driver = virtio_net::open(function, clock)?;

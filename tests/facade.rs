@@ -62,6 +62,8 @@ fn a_pool_made_before_the_start_is_shared_and_holds_jumbo_frames_in_one_piece() 
 fn drivers_do_not_matter_to_frames() {
     forward("sim:ixgbe", "sim:virtio-net");
     forward("sim:virtio-net", "sim:ixgbe,card=x540");
+    forward("sim:ixgbe,card=x540-vf", "sim:ixgbe,card=x550-vf");
+    forward("sim:ixgbe,card=x550-vf", "sim:virtio-net");
 }
 
 #[test]

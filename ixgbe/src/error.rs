@@ -15,6 +15,11 @@ pub enum HardwareError {
         /// Its size in bytes.
         len_bytes: usize,
     },
+    /// The same of a virtual function.
+    SmallFunctionBar {
+        /// Its size in bytes.
+        len_bytes: usize,
+    },
     /// The EEPROM is missing or was rejected by the card.
     Eeprom {
         /// EEC as read.
@@ -65,13 +70,39 @@ pub enum HardwareError {
         /// What it answered.
         status: u8,
     },
+    /// The driver of a virtual function's physical one does not answer at the mailbox.
+    NoPhysicalDriver {
+        /// What was waited for.
+        wait: WaitError,
+    },
+    /// The physical function of a virtual one is in a reset, or was in one since the virtual one was set up.
+    PhysicalReset,
+    /// A physical function answered to something else than was asked.
+    Answer {
+        /// What it was asked.
+        request: &'static str,
+        /// The first word of its answer.
+        answer: u32,
+    },
+    /// The address that a physical function gives is no unicast address.
+    AssignedMac {
+        /// The address.
+        mac: MacAddr,
+    },
+    /// The queues that a physical function gives are none or more than there are.
+    AssignedQueues {
+        /// Receive queues.
+        rx: u32,
+        /// Transmit queues.
+        tx: u32,
+    },
 }
 
 impl fmt::Display for HardwareError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::SmallBar { len_bytes } => {
-                let needed = crate::regs::BAR_BYTES;
+            Self::SmallBar { len_bytes } | Self::SmallFunctionBar { len_bytes } => {
+                let needed = if matches!(self, Self::SmallBar { .. }) { crate::regs::BAR_BYTES } else { crate::regs::vf::VF_BAR_BYTES };
                 write!(f, "BAR0 has {len_bytes:#x} bytes, the registers need {needed:#x}: check that the whole BAR is mapped")
             }
             Self::Eeprom { eec, fwsm } => write!(
@@ -109,6 +140,25 @@ impl fmt::Display for HardwareError {
             Self::Firmware { command, status } => {
                 write!(f, "the card's firmware did not do command {command:#04x}, and answered {status:#04x}: update it with the vendor's tool")
             }
+            Self::NoPhysicalDriver { wait } => write!(
+                f,
+                "its physical function's driver does not answer ({} still reads {:#010x} after {} us): load that driver, and bring its port up (`ip link set PF up`)",
+                wait.register, wait.last, wait.waited_us
+            ),
+            Self::PhysicalReset => {
+                f.write_str("its physical function is in a reset, or takes no requests: try again when its port is up (`ip link set PF up`)")
+            }
+            Self::Answer { request, answer } => write!(
+                f,
+                "its physical function answered {answer:#010x} to {request}, which is no answer to it: see which driver that function has, and update it"
+            ),
+            Self::AssignedMac { mac } => {
+                write!(f, "its physical function gives it the address {mac}, which is no unicast one: set another (`ip link set PF vf N mac`)")
+            }
+            Self::AssignedQueues { rx, tx } => write!(
+                f,
+                "its physical function gives it {rx} receive and {tx} transmit queues, and a virtual function has 1 to 8 of each: see which driver that function has, and update it"
+            ),
         }
     }
 }
@@ -116,7 +166,7 @@ impl fmt::Display for HardwareError {
 impl core::error::Error for HardwareError {
     fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
         match self {
-            Self::Semaphore { wait, .. } => Some(wait),
+            Self::Semaphore { wait, .. } | Self::NoPhysicalDriver { wait } => Some(wait),
             Self::SmallBar { .. }
             | Self::Eeprom { .. }
             | Self::PermanentMac { .. }
@@ -125,7 +175,12 @@ impl core::error::Error for HardwareError {
             | Self::NotDriven { .. }
             | Self::NoSensor { .. }
             | Self::NoFirmware { .. }
-            | Self::Firmware { .. } => None,
+            | Self::Firmware { .. }
+            | Self::SmallFunctionBar { .. }
+            | Self::PhysicalReset
+            | Self::Answer { .. }
+            | Self::AssignedMac { .. }
+            | Self::AssignedQueues { .. } => None,
         }
     }
 }

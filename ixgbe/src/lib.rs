@@ -7,6 +7,8 @@
 //! | --- | --- |
 //! | [`start`], [`control`] | opening and starting; what the control handle does to the card |
 //! | `card`, `reset`, `eeprom`, `semaphore`, `init`, `queues`, `irq` | the card's life in the datasheet's order, section by section |
+//! | `making` | rings, buffers and queues of a start |
+//! | [`vf`] | virtual functions, whose physical function somebody else drives |
 //! | `filter`, `link`, `phy`, `rss`, `stats` | one function of the card each |
 //! | `ptp` | its clock, and time stamps of frames |
 //! | `health` | what a card tells of itself: registers, EEPROM, the module in its cage, what its test of itself finds |
@@ -145,6 +147,7 @@ mod silence;
 pub mod start;
 mod stats;
 pub mod tx;
+pub mod vf;
 mod whole;
 
 pub use control::Control;

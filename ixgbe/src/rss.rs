@@ -20,11 +20,16 @@ const FIELDS: [(RssTypes, Mrqc); 6] = [
 
 /// What a model can do of it. An entry of RETA has four bits and the table 128 of them (8.2.3.7.15); the X550's has six bits, and goes on in ERETA.
 pub(crate) fn limits(model: &Model) -> RssLimits {
-    let types = FIELDS.iter().fold(RssTypes::empty(), |types, (kind, _)| types | *kind);
+    let types = hashed();
     match model.family {
         Family::I82599 | Family::X540 => RssLimits::new(16, 128, types),
         Family::X550 => RssLimits::new(64, 512, types),
     }
+}
+
+/// All that these cards hash.
+pub(crate) fn hashed() -> RssTypes {
+    FIELDS.iter().fold(RssTypes::empty(), |types, (kind, _)| types | *kind)
 }
 
 impl<B: Bar> Card<B> {
@@ -47,19 +52,23 @@ impl<B: Bar> Card<B> {
         for (register, word) in RETA.iter().chain(ERETA.iter()).zip(table_words(rss)) {
             register.write(bar, word);
         }
-        let types = rss.hash_types().unwrap_or_default();
-        let fields = FIELDS.iter().filter(|(kind, _)| types.contains(*kind)).fold(Mrqc::MRQE_RSS, |fields, (_, field)| fields | *field);
-        MRQC.write(bar, fields);
+        MRQC.write(bar, fields(rss));
     }
 }
 
+/// RSS, with what is hashed.
+pub(crate) fn fields(rss: &RssConfig) -> Mrqc {
+    let types = rss.hash_types().unwrap_or_default();
+    FIELDS.iter().filter(|(kind, _)| types.contains(*kind)).fold(Mrqc::MRQE_RSS, |fields, (_, field)| fields | *field)
+}
+
 /// The hash key as RSSRK holds it (8.2.3.7.14): its first byte in the lowest bits of the first register.
-fn key_words(rss: &RssConfig) -> impl Iterator<Item = u32> {
+pub(crate) fn key_words(rss: &RssConfig) -> impl Iterator<Item = u32> {
     rss.key_bytes().as_chunks().0.iter().map(|&bytes| u32::from_le_bytes(bytes))
 }
 
 /// The redirection table as RETA and ERETA hold it (8.2.3.7.15): a byte an entry, the first in the lowest bits.
-fn table_words(rss: &RssConfig) -> impl Iterator<Item = u32> {
+pub(crate) fn table_words(rss: &RssConfig) -> impl Iterator<Item = u32> {
     rss.table_entries().unwrap_or_default().as_chunks::<4>().0.iter().map(|entries| u32::from_le_bytes(entries.map(|queue| queue as u8)))
 }
 

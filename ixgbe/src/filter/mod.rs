@@ -27,7 +27,7 @@ use crate::filter::place::Place;
 use crate::regs::SYNQF;
 
 pub use addresses::UNICAST_FILTERS;
-pub(crate) use addresses::mac_from_registers;
+pub(crate) use addresses::{mac_from_registers, mac_to_registers};
 pub(crate) use flow_director::memory_kb;
 
 /// The place for a rule, beside those that hold.

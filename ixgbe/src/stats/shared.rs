@@ -14,8 +14,9 @@ use driver_core::queue::core::Totals;
 use spin::Mutex;
 
 use crate::card::{Card, answers};
-use crate::id::Family;
+use crate::id::{Family, Media};
 use crate::stats::counters::{Counters, Queues};
+use crate::stats::function::FunctionCounters;
 use crate::stats::list::Look;
 
 /// Not all counters are left unread for longer, as long as somebody looks at the device meanwhile. Looks that are 25 s apart still leave room for 10 s more.
@@ -31,9 +32,23 @@ pub(crate) struct Counting<B> {
     state: Mutex<State<B>>,
 }
 
+/// Whose counters they are.
+#[derive(Clone, Copy)]
+#[allow(clippy::large_enum_variant, reason = "one a card, made once")]
+enum Counted {
+    Port(Counters),
+    Function(FunctionCounters),
+}
+
+impl Counted {
+    fn of(media: Media) -> Self {
+        if media == Media::Shared { Self::Function(FunctionCounters::default()) } else { Self::Port(Counters::default()) }
+    }
+}
+
 struct State<B> {
     bar: B,
-    counters: Counters,
+    counters: Counted,
     /// When all were read last.
     read_us: u64,
     /// The card is being stopped: queues keep their hands off its registers.
@@ -44,7 +59,7 @@ impl<B: Bar> Counting<B> {
     /// Of a card whose counters are about to be read by [`Card::init_stats`].
     pub(crate) fn of(card: &Card<B>, queues: Queues) -> Self {
         let (bar, clock) = (card.bar.clone(), card.clock.clone());
-        let state = State { bar, counters: Counters::default(), read_us: clock.now_us(), is_closed: false };
+        let state = State { bar, counters: Counted::of(card.model.media), read_us: clock.now_us(), is_closed: false };
         Self { clock, family: card.model.family, queues, name: card.name.clone(), state: Mutex::new(state) }
     }
 
@@ -86,7 +101,13 @@ impl<B: Bar> Counting<B> {
     fn read_locked(&self, state: &mut State<B>, look: Look) {
         let look = if self.is_due(state) { Look::Whole } else { look };
         let mut counters = state.counters;
-        let full = counters.update(&state.bar, self.family, self.queues, look);
+        let full = match &mut counters {
+            Counted::Port(counters) => counters.update(&state.bar, self.family, self.queues, look),
+            Counted::Function(counters) => {
+                counters.update(&state.bar);
+                None
+            }
+        };
         if !answers(&state.bar) {
             return;
         }
@@ -105,17 +126,41 @@ impl<B: Bar> Counting<B> {
 
     /// Frames that the card put into memory, and frames that it sent, as far as it was read.
     pub(crate) fn frames(&self) -> (u64, u64) {
-        let state = self.state.lock();
-        (state.counters.received(), state.counters.sent())
+        match &self.state.lock().counters {
+            Counted::Port(counters) => (counters.received(), counters.sent()),
+            Counted::Function(_) => (0, 0),
+        }
     }
 
     /// Under Linux's names, as far as the card was read.
     pub(crate) fn stats(&self) -> Stats {
-        self.state.lock().counters.stats()
+        match &self.state.lock().counters {
+            Counted::Port(counters) => counters.stats(),
+            Counted::Function(_) => Stats::default(),
+        }
+    }
+
+    /// The same of a virtual function, of which the queues have counted the frames.
+    pub(crate) fn stats_of_function(&self, rx: &Totals, tx: &Totals) -> Stats {
+        match &self.state.lock().counters {
+            Counted::Port(counters) => counters.stats(),
+            Counted::Function(counters) => counters.stats(rx, tx),
+        }
+    }
+
+    /// What a virtual function has counted before its start counts for nobody. A port's counters are cleared.
+    pub(crate) fn begin(&self) {
+        let State { bar, counters, .. } = &mut *self.state.lock();
+        if let Counted::Function(counters) = counters {
+            counters.begin(bar);
+        }
     }
 
     /// All by name, as far as the card was read.
     pub(crate) fn xstats(&self, rx: &[Totals], tx: &[Totals]) -> Vec<XStat> {
-        self.state.lock().counters.xstats(self.family, self.queues, rx, tx)
+        match &self.state.lock().counters {
+            Counted::Port(counters) => counters.xstats(self.family, self.queues, rx, tx),
+            Counted::Function(counters) => counters.xstats(rx, tx),
+        }
     }
 }

@@ -1,0 +1,155 @@
+//! A virtual function that was reset becomes one that works: the same by a start and by a recovery.
+
+use alloc::vec::Vec;
+
+use driver_core::device::{ErrorKind, Moderation, RxMode, Settings};
+use driver_core::ether::{FCS_BYTES, HEADER_BYTES};
+use driver_core::host::{Bar, VectorPlan};
+
+use crate::card::Card;
+use crate::queues::{RingAt, RxSetup};
+use crate::regs::vf::{VTEIAC, VTEIAM, VTEICR, VTEIMS, VTIVAR_MISC};
+use crate::regs::{Eicr, IVAR_VALID};
+use crate::vf::mailbox::Mailbox;
+use crate::vf::requests::{Requests, Terms, Xcast};
+
+/// NO-LIMITS: how long a physical function may be in its reset until the attempt is given up.
+pub(crate) const PF_BACK_US: u64 = 500_000;
+
+/// What the physical function did not let the function have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Granted {
+    pub(crate) rx_mode: RxMode,
+}
+
+/// A virtual function and its end of the mailbox.
+pub(crate) struct Function<B: Bar> {
+    pub(crate) card: Card<B>,
+    pub(crate) mailbox: Mailbox,
+    /// As the last handshake had them.
+    pub(crate) terms: Terms,
+    /// VLANs that come in since then.
+    pub(crate) vlans: Vec<u16>,
+}
+
+impl<B: Bar> Function<B> {
+    pub(crate) fn requests(&mut self) -> Requests<'_, B> {
+        Requests { card: &self.card, mailbox: &mut self.mailbox }
+    }
+
+    /// The handshake with the physical function, behind a reset of the virtual one.
+    pub(crate) fn shake_hands(card: &Card<B>, mailbox: &mut Mailbox) -> Result<Terms, ErrorKind> {
+        mailbox.begin(card, PF_BACK_US)?;
+        Requests { card, mailbox }.handshake()
+    }
+
+    /// Sets up a function that was reset. `rx`, `tx`: the queues that are turned on, each at its number.
+    pub(crate) fn bring_up(&mut self, settings: &Settings, rx: &[RxSetup], tx: &[RingAt]) -> Result<Granted, ErrorKind> {
+        self.terms = Self::shake_hands(&self.card, &mut self.mailbox)?;
+        let granted = self.set_filters(settings)?;
+        // Without the check sequence's four bytes and the header it is the MTU; a tag comes on top by itself.
+        self.requests().set_length(settings.mtu() + (HEADER_BYTES + FCS_BYTES) as u32)?;
+        self.init_rss(settings)?;
+        let card = &self.card;
+        for (index, setup) in (0..).zip(rx) {
+            card.setup_rx(index, setup)?;
+        }
+        for (index, &ring) in (0..).zip(tx) {
+            card.join_tx(index, ring)?;
+        }
+        for (index, setup) in (0..).zip(rx) {
+            card.start_rx(index, setup)?;
+        }
+        Ok(granted)
+    }
+
+    fn set_filters(&mut self, settings: &Settings) -> Result<Granted, ErrorKind> {
+        let (mac, hash_offset) = (settings.mac(), self.terms.hash_offset);
+        if self.terms.mac != Some(mac) {
+            self.requests().set_mac(mac)?;
+        }
+        if !settings.unicast().is_empty() {
+            self.requests().set_unicast(settings.unicast())?;
+        }
+        if !settings.multicast().is_empty() {
+            self.requests().set_multicast(settings.multicast(), hash_offset)?;
+        }
+        self.vlans.clear();
+        self.set_vlans(settings.vlans().unwrap_or_default())?;
+        Ok(Granted { rx_mode: self.set_mode_as_granted(settings.rx_mode())? })
+    }
+
+    /// Lets frames of these VLANs in, and of no others: first those that are new, then no more those that are not named.
+    pub(crate) fn set_vlans(&mut self, ids: &[u16]) -> Result<(), ErrorKind> {
+        for &id in ids {
+            if !self.vlans.contains(&id) {
+                self.requests().set_vlan(id, true)?;
+                self.vlans.push(id);
+            }
+        }
+        while let Some(at) = self.vlans.iter().position(|id| !ids.contains(id)) {
+            let id = self.vlans.swap_remove(at);
+            self.requests().set_vlan(id, false)?;
+        }
+        Ok(())
+    }
+
+    /// The mode that is wanted, or as much of it as is granted.
+    fn set_mode_as_granted(&mut self, wanted: RxMode) -> Result<RxMode, ErrorKind> {
+        let name = self.card.name.clone();
+        for mode in [RxMode::PROMISCUOUS | RxMode::ALL_MULTICAST, RxMode::ALL_MULTICAST] {
+            if !wanted.intersects(mode) || mode.contains(RxMode::PROMISCUOUS) && !wanted.contains(RxMode::PROMISCUOUS) {
+                continue;
+            }
+            if self.try_mode(mode)? {
+                return Ok(wanted & mode);
+            }
+            let what = if mode.contains(RxMode::PROMISCUOUS) { "frames for other addresses" } else { "multicast frames that were not asked for" };
+            log::warn!(
+                "{name}: its physical function does not let {what} in: trust the function there (`ip link set PF vf N trust on`); an 82599's is never promiscuous"
+            );
+        }
+        self.try_mode(RxMode::empty())?;
+        Ok(RxMode::empty())
+    }
+
+    /// Whether the physical function lets frames in as `mode` says.
+    pub(crate) fn try_mode(&mut self, mode: RxMode) -> Result<bool, ErrorKind> {
+        let xcast = match () {
+            () if mode.contains(RxMode::PROMISCUOUS) => Xcast::Promiscuous,
+            () if mode.contains(RxMode::ALL_MULTICAST) => Xcast::AllMulticast,
+            () => Xcast::Multicast,
+        };
+        let api = self.terms.api;
+        self.requests().set_xcast(api, xcast)
+    }
+}
+
+impl<B: Bar> Card<B> {
+    /// The function's vectors, as [`Card::init_interrupts`] does a port's: queues' mask themselves, and the mailbox's is the control vector. The function has no cause
+    /// for its link; its physical function tells.
+    pub(crate) fn init_function_interrupts(&self, plan: VectorPlan, moderation: Moderation) -> Result<(), ErrorKind> {
+        let bar = &self.bar;
+        self.allocate_vectors(plan);
+        VTIVAR_MISC.write(bar, IVAR_VALID | u32::from(plan.control()));
+        let queues = plan.all_queues().fold(0, |vectors, vector| vectors | 1u32 << (vector % 32));
+        let all = queues | 1 << (plan.control() % 32);
+        // The mailbox's cause says nothing that VFMAILBOX does not, and clears itself too.
+        VTEIAC.write(bar, all);
+        VTEIAM.write(bar, queues);
+        self.moderate(plan, moderation)?;
+        VTEICR.write(bar, Eicr::from_bits_retain(all));
+        self.let_control_through(plan);
+        self.flush();
+        Ok(())
+    }
+
+    /// Lets the mailbox's vector through, where no queue arms it.
+    pub(crate) fn let_control_through(&self, plan: VectorPlan) {
+        if plan.all_queues().all(|vector| vector != plan.control())
+            && let Ok(mask) = VTEIMS.at(0)
+        {
+            mask.write(&self.bar, 1 << (plan.control() % 32));
+        }
+    }
+}
