@@ -111,7 +111,7 @@ mod opening {
 
     /// What is driven, for errors.
     const SUPPORTED: &str = match (cfg!(feature = "ixgbe"), cfg!(feature = "virtio-net")) {
-        (true, true) => "Intel 82599, X540 and X550 (ixgbe), and virtio network devices (virtio-net)",
+        (true, true) => "Intel 82599, X540 and X550 (ixgbe) with their virtual functions (ixgbevf), and virtio network devices (virtio-net)",
         (true, false) => {
             "Intel 82599, X540 and X550 (ixgbe); virtio network devices need barewire's feature `virtio-net`, which this program was built without"
         }

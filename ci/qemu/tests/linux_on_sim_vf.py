@@ -157,6 +157,9 @@ def pf_reset(b):
             time.sleep(0.1)
         b.near("wait $(cat /run/pings.pid) 2>/dev/null; true", timeout=60, check=False)
         b.wait_carrier(1, timeout=30)
+        # The kernel drops what it is given until it has heard of the carrier itself.
+        while b.near(f"ping -q -c 1 -W 1 {FAR}", check=False)[0]:
+            check(time.monotonic() < deadline + 30, f"nothing is answered: {b.log()[-400:]}")
         b.ping(1000)
         b.ping(1000, FAR6, options="-6")
     b.expected += ["PF still in reset state", "VF reset failed", "PF still resetting"]

@@ -139,17 +139,11 @@ impl<B: Bar> Card<B> {
         VTEIAM.write(bar, queues);
         self.moderate(plan, moderation)?;
         VTEICR.write(bar, Eicr::from_bits_retain(all));
-        self.let_control_through(plan);
+        if plan.all_queues().all(|vector| vector != plan.control()) {
+            // It never masks itself.
+            VTEIMS.at(0)?.write(bar, 1 << (plan.control() % 32));
+        }
         self.flush();
         Ok(())
-    }
-
-    /// Lets the mailbox's vector through, where no queue arms it.
-    pub(crate) fn let_control_through(&self, plan: VectorPlan) {
-        if plan.all_queues().all(|vector| vector != plan.control())
-            && let Ok(mask) = VTEIMS.at(0)
-        {
-            mask.write(&self.bar, 1 << (plan.control() % 32));
-        }
     }
 }

@@ -152,10 +152,7 @@ impl<F: PciFunction> ControlKernel for Manage<F> {
     }
 
     /// A link that is disabled for the function is none, whatever the port's is.
-    fn link(&mut self, now: &Settings) -> Result<Link, ErrorKind> {
-        if let Some(plan) = now.vectors() {
-            self.vf.card.let_control_through(plan);
-        }
+    fn link(&mut self, _: &Settings) -> Result<Link, ErrorKind> {
         Ok(if self.vf.terms.is_link_enabled { self.vf.card.link() } else { Link::down() })
     }
 

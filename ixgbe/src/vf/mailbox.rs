@@ -191,3 +191,52 @@ impl Mailbox {
         Ok(self.is_lost)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::sync::Arc;
+
+    use driver_core::testing::{FakeClock, PlainBar};
+
+    use super::*;
+    use crate::regs::vf::VF_BAR_BYTES;
+    use crate::vf::id::MODELS;
+
+    /// A function whose mailbox says `bits`, with `message` in it, and is its own whenever it wants it.
+    fn function(bits: Vfmailbox, message: u32) -> Card<PlainBar> {
+        let bar = PlainBar::new(VF_BAR_BYTES);
+        bar.set(VFMBMEM.at(0).unwrap().offset(), message);
+        bar.set(VFMAILBOX.offset(), bits.bits());
+        Card::new(bar, Arc::new(FakeClock::new()), &MODELS[0], "test")
+    }
+
+    /// One of them may be missed: a reset that is over says RSTD, one whose RSTD somebody else has read left its message.
+    #[test]
+    fn each_sign_of_a_reset_is_enough() {
+        let looks = |bits: Vfmailbox, message: u32| Mailbox::new().look(&function(bits, message)).unwrap();
+        assert!(looks(Vfmailbox::RSTI, CONTROL | CLEAR_TO_SEND));
+        assert!(looks(Vfmailbox::RSTD, CONTROL | CLEAR_TO_SEND));
+        assert!(looks(Vfmailbox::PFSTS, CONTROL));
+        assert!(looks(Vfmailbox::PFSTS, FAILURE));
+        assert!(!looks(Vfmailbox::PFSTS, CONTROL | CLEAR_TO_SEND));
+        assert!(!looks(Vfmailbox::empty(), 0), "what stands there is old");
+    }
+
+    #[test]
+    fn a_message_that_was_read_is_acknowledged() {
+        let card = function(Vfmailbox::PFSTS, CONTROL | CLEAR_TO_SEND);
+        assert!(!Mailbox::new().look(&card).unwrap());
+        assert_eq!(card.bar.writes_to(VFMAILBOX.offset()), [Vfmailbox::VFU.bits(), Vfmailbox::ACK.bits()]);
+    }
+
+    /// A read that asks for one bit must not lose another.
+    #[test]
+    fn bits_that_a_read_cleared_are_kept() {
+        let card = function(Vfmailbox::PFSTS | Vfmailbox::PFACK, 0);
+        let mut mailbox = Mailbox::new();
+        mailbox.wait(&card, Vfmailbox::PFACK, "a test").unwrap();
+        card.bar.set(VFMAILBOX.offset(), 0);
+        mailbox.wait(&card, Vfmailbox::PFSTS, "a test").unwrap();
+        assert!(mailbox.wait(&card, Vfmailbox::PFACK, "a test").is_err());
+    }
+}
