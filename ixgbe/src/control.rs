@@ -207,8 +207,7 @@ impl<F: PciFunction> ControlKernel for Manage<F> {
     }
 
     fn frames_counted(&self) -> (Option<u64>, Option<u64>) {
-        let (received, sent) = self.counting.frames();
-        (Some(received), Some(sent))
+        self.counting.frames()
     }
 
     fn stop(&mut self, left: &mut dyn FnMut(u16, Left)) -> Result<Silence, ErrorKind> {

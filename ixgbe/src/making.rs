@@ -108,7 +108,7 @@ impl<B: Bar> Queues<B> {
         let vector = self.plan.and_then(|plan| plan.rx(index));
         let paced = Paced::new(self.intervals.clone(), len);
         let (bar, clock, counting, ptp) = (card.bar.clone(), card.clock.clone(), self.counting.clone(), self.ptp.clone());
-        let kernel = Receive::new(ring, tail, bar, card.places, clock, index, vector, hidden, counting, paced, whole, ptp);
+        let kernel = Receive::new(ring, tail, bar, clock, index, vector, hidden, counting, paced, whole, ptp);
         self.rx.push(Rx::new(kernel, self.shared.rx_seat(), index, limits));
         Ok(())
     }

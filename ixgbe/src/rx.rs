@@ -16,7 +16,6 @@ use crate::irq::{Paced, RxVector};
 use crate::ptp::Ptp;
 use crate::queues::{Patience, stop_rx};
 use crate::regs::STATUS;
-use crate::regs::places::Places;
 use crate::silence::silence;
 use crate::stats::Counting;
 
@@ -29,7 +28,6 @@ pub struct Receive<B: Bar> {
     tail: B::Doorbell,
     bar: B,
     clock: Arc<dyn Clock>,
-    places: &'static Places,
     index: u16,
     /// Let through when the queue is armed.
     vector: RxVector,
@@ -58,7 +56,6 @@ impl<B: Bar> Receive<B> {
         ring: RxRing,
         tail: B::Doorbell,
         bar: B,
-        places: &'static Places,
         clock: Arc<dyn Clock>,
         index: u16,
         vector: Option<u16>,
@@ -69,7 +66,7 @@ impl<B: Bar> Receive<B> {
         ptp: Option<Arc<Ptp<B>>>,
     ) -> Self {
         let vector = RxVector::new(vector);
-        Self { ring, tail, bar, clock, places, index, vector, paced, hidden, counting, ptp, idle_looks: IDLE_LOOKS, limits }
+        Self { ring, tail, bar, clock, index, vector, paced, hidden, counting, ptp, idle_looks: IDLE_LOOKS, limits }
     }
 
     #[inline(always)]
@@ -246,12 +243,12 @@ impl<B: Bar> RxKernel for Receive<B> {
     }
 
     fn pace(&mut self, frames: u64) {
-        self.vector.keep_apart(&self.bar, self.places, &mut self.paced, frames, self.clock.now_us());
+        self.vector.keep_apart(&self.bar, self.counting.places(), &mut self.paced, frames, self.clock.now_us());
     }
 
     fn arm(&mut self) {
         self.counting.read_if_due();
-        self.vector.let_through(&self.bar, self.places);
+        self.vector.let_through(&self.bar, self.counting.places());
         // The write must have reached the card before the look at the ring: a frame that comes after that look fires the interrupt.
         let _flushed = STATUS.read(&self.bar);
     }
@@ -262,7 +259,7 @@ impl<B: Bar> RxKernel for Receive<B> {
     }
 
     fn stop(&mut self) -> Stop {
-        silence(stop_rx(&self.bar, self.places, &*self.clock, self.index, &Patience::new())).map_or(Stop::Unconfirmed, Stop::Silent)
+        silence(stop_rx(&self.bar, self.counting.places(), &*self.clock, self.index, &Patience::new())).map_or(Stop::Unconfirmed, Stop::Silent)
     }
 
     fn rewind(&mut self, silence: &Silence) -> u64 {

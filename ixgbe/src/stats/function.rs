@@ -58,6 +58,8 @@ impl Place {
 pub(crate) struct FunctionCounters {
     last: [u64; LIST.len()],
     sums: [u64; LIST.len()],
+    /// A counter began anew, and what was counted between the last read and that is not known.
+    has_gap: bool,
 }
 
 impl FunctionCounters {
@@ -74,12 +76,20 @@ impl FunctionCounters {
         for ((last, sum), (_, place)) in self.last.iter_mut().zip(&mut self.sums).zip(LIST) {
             let now = place.read(bar);
             let step = now.wrapping_sub(*last) & place.mask();
-            *sum += if step <= place.mask() / 2 { step } else { now };
+            let goes_on = step <= place.mask() / 2;
+            *sum += if goes_on { step } else { now };
+            self.has_gap |= !goes_on;
             *last = now;
         }
     }
 
-    /// Frames as the queues counted them, octets and multicast frames as the function did.
+    /// The frames that were sent; `None`: not all of them are known.
+    pub(crate) fn sent(&self) -> Option<u64> {
+        let [_, _, _, tx_frames, _] = self.sums;
+        (!self.has_gap).then_some(tx_frames)
+    }
+
+    /// Received frames as the queues counted them, octets and multicast frames as the function did; sent frames likewise, and behind a gap as the queues took them.
     pub(crate) fn stats(&self, rx: &Totals, tx: &Totals) -> Stats {
         let [rx_frames, rx_octets, multicast, tx_frames, tx_octets] = self.sums;
         let mut stats = Stats::default();
@@ -87,7 +97,7 @@ impl FunctionCounters {
         stats.rx_bytes = rx_octets.saturating_sub(rx_frames * FCS_BYTES as u64);
         stats.rx_errors = rx.errors;
         stats.multicast = multicast;
-        stats.tx_packets = (tx.packets + tx.cut).saturating_sub(tx.lost);
+        stats.tx_packets = self.sent().unwrap_or_else(|| tx_frames.max((tx.packets + tx.cut).saturating_sub(tx.lost)));
         stats.tx_bytes = tx_octets.saturating_sub(tx_frames * FCS_BYTES as u64);
         stats.uncounted = UNCOUNTED;
         stats

@@ -15,6 +15,7 @@ use spin::Mutex;
 
 use crate::card::{Card, answers};
 use crate::id::{Family, Media};
+use crate::regs::places::Places;
 use crate::stats::counters::{Counters, Queues};
 use crate::stats::function::FunctionCounters;
 use crate::stats::list::Look;
@@ -26,6 +27,8 @@ const READ_EVERY_US: u64 = 20_000_000;
 pub(crate) struct Counting<B> {
     clock: Arc<dyn Clock>,
     family: Family,
+    /// Where the card's queues have their registers: for these, which have no room of their own for it.
+    places: &'static Places,
     queues: Queues,
     /// The function's name, for what is logged.
     name: String,
@@ -60,7 +63,11 @@ impl<B: Bar> Counting<B> {
     pub(crate) fn of(card: &Card<B>, queues: Queues) -> Self {
         let (bar, clock) = (card.bar.clone(), card.clock.clone());
         let state = State { bar, counters: Counted::of(card.model.media), read_us: clock.now_us(), is_closed: false };
-        Self { clock, family: card.model.family, queues, name: card.name.clone(), state: Mutex::new(state) }
+        Self { clock, family: card.model.family, places: card.places, queues, name: card.name.clone(), state: Mutex::new(state) }
+    }
+
+    pub(crate) const fn places(&self) -> &'static Places {
+        self.places
     }
 
     /// Which queues count: those that are used.
@@ -124,11 +131,11 @@ impl<B: Bar> Counting<B> {
         }
     }
 
-    /// Frames that the card put into memory, and frames that it sent, as far as it was read.
-    pub(crate) fn frames(&self) -> (u64, u64) {
+    /// Frames that the card put into memory, and frames that it sent, as far as it was read. A virtual function does not tell the former.
+    pub(crate) fn frames(&self) -> (Option<u64>, Option<u64>) {
         match &self.state.lock().counters {
-            Counted::Port(counters) => (counters.received(), counters.sent()),
-            Counted::Function(_) => (0, 0),
+            Counted::Port(counters) => (Some(counters.received()), Some(counters.sent())),
+            Counted::Function(counters) => (None, counters.sent()),
         }
     }
 

@@ -172,6 +172,10 @@ impl<F: PciFunction> ControlKernel for Manage<F> {
         self.counting.xstats(rx, tx)
     }
 
+    fn frames_counted(&self) -> (Option<u64>, Option<u64>) {
+        self.counting.frames()
+    }
+
     fn stop(&mut self, left: &mut dyn FnMut(u16, Left)) -> Result<Silence, ErrorKind> {
         self.counting.close();
         let Queues { rx, tx, .. } = self.counting.queues();

@@ -8,7 +8,7 @@ use crate::id::Family;
 use crate::vf::requests::Api;
 
 /// What a virtual function can do and this driver lets it do.
-pub(crate) const DRIVEN: Caps = config::DRIVEN.difference(Caps::FLOW_CONTROL.union(Caps::FLOW_STEERING).union(Caps::TX_COUNT));
+pub(crate) const DRIVEN: Caps = config::DRIVEN.difference(Caps::FLOW_CONTROL.union(Caps::FLOW_STEERING));
 /// What it can do beside that.
 pub(crate) const NOT_DRIVEN: Caps = Caps::RX_COALESCING;
 /// VF-MTU: the largest MTU of an 82599's function that talks to its physical one by version 1.0.

@@ -1,7 +1,7 @@
 //! Accesses to the registers of a virtual function.
 
-use super::IxgbeVf;
 use super::config::VECTORS;
+use super::function::IxgbeVf;
 use super::map::*;
 use crate::ixgbe::regs::{EIAC, EIAM, EICR, EICS, EIMC, EIMS, LINKS, STATUS};
 use crate::ixgbe::ring::{DCTL, ENABLE, TAIL};

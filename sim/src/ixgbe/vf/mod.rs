@@ -8,75 +8,25 @@
 mod access;
 mod config;
 mod counters;
+mod function;
 mod mailbox;
 mod map;
 mod options;
 mod pf;
 mod port;
+mod state;
 
-use super::card::Ixgbe;
-use super::options::{Faults, IxgbeOptions};
 use crate::dma::Dma;
 use crate::mishap::Mishap;
 use crate::model::Model;
 use crate::msix::Msix;
 use crate::slot::Slot;
 use crate::wire::Wire;
-use counters::Counters;
-use mailbox::Mailbox;
-use pf::Pf;
 
+pub use function::IxgbeVf;
 pub use options::{PfManner, PfOptions};
 
-/// How long the physical function is away when it is reset: the reset itself, and its driver's way up, which takes Linux seconds.
-const PF_RESET_US: u64 = 100_000;
-
-/// A virtual function.
-pub struct IxgbeVf {
-    /// The card's port, as far as it is the function's.
-    port: Ixgbe,
-    mailbox: Mailbox,
-    pf: Pf,
-    counters: Counters,
-}
-
-impl IxgbeVf {
-    /// A function as after power-on, whose physical function is up. The device in `options` is the virtual function's: 0x10ED (82599), 0x1515 (X540) or
-    /// 0x1565 (X550); the address is what the physical function gives it.
-    pub fn new(options: IxgbeOptions, pf: PfOptions) -> Self {
-        let IxgbeOptions { device, mac, .. } = options;
-        let mut port = Ixgbe::new(options.device(map::physical(device)));
-        port.msix = Msix::new(config::VECTORS);
-        port.config = config::config_space(device);
-        let mut function = Self { port, mailbox: Mailbox::default(), pf: Pf::new(mac, pf), counters: Counters::default() };
-        function.set_up_port();
-        function
-    }
-
-    /// How the physical function's driver is set, to be changed while the function runs with [`SimDevice::with_model`](crate::SimDevice::with_model).
-    pub fn pf(&mut self) -> &mut PfOptions {
-        &mut self.pf.options
-    }
-
-    /// How the card misbehaves.
-    ///
-    /// # Safety
-    /// As [`Ixgbe::faults`].
-    pub unsafe fn faults(&mut self) -> &mut Faults {
-        &mut self.port.faults
-    }
-
-    /// What a reset of the function does (VFCTRL.RST, FLR): queues and interrupts as after power-on, and the physical function is told.
-    fn reset_function(&mut self) {
-        self.port.reset_queues();
-        self.prepare_interrupts();
-        self.mailbox.release();
-        self.pf.has_forgotten = false;
-        self.forget_function();
-    }
-}
-
-// SAFETY: as for [`Ixgbe`], whose rings these are. A reset of the function, or of its physical function, forgets them.
+// SAFETY: as for `Ixgbe`, whose rings these are. A reset of the function, or of its physical function, forgets them.
 unsafe impl Model for IxgbeVf {
     fn config_read(&mut self, slot: &Slot<'_>, offset: u16, width: u8) -> u32 {
         self.port.config_read(slot, offset, width)

@@ -1,15 +1,16 @@
 //! The physical function's driver at the other end of the mailbox: what it answers, and what becomes of it in a reset.
 
-use std::collections::HashMap;
-
+use super::function::IxgbeVf;
 use super::mailbox::Sent;
 use super::map::MESSAGE_WORDS;
-use super::options::{PfManner, PfOptions};
-use super::port::{LONGEST, STANDARD, Xcast, entry, key};
-use super::{IxgbeVf, PF_RESET_US};
+use super::options::PfManner;
+use super::port::{LONGEST, STANDARD, entry, key};
+use super::state::{API_1_0, Xcast};
 use crate::ixgbe::regs::EICS;
 use crate::slot::Slot;
 
+/// How long the physical function is away when it is reset: the reset itself, and its driver's way up, which takes Linux seconds.
+const PF_RESET_US: u64 = 100_000;
 /// How long the driver takes to read a message, and to answer it.
 const READS_US: u64 = 10;
 const ANSWERS_US: u64 = 20;
@@ -38,7 +39,6 @@ const FAILURE: u32 = 1 << 30;
 const CLEAR_TO_SEND: u32 = 1 << 29;
 
 /// Versions by their number on the wire.
-const API_1_0: u32 = 0;
 const API_1_1: u32 = 2;
 const API_1_2: u32 = 3;
 const API_1_3: u32 = 4;
@@ -50,74 +50,6 @@ const OTHERS: [u32; 2] = [1, 6];
 const FURTHER: usize = 111;
 /// Hashes of multicast addresses in one message.
 const HASHES: usize = 30;
-/// VFMAILBOX.PFU.
-const PFU: u32 = 1 << 3;
-
-/// What the physical function's driver remembers of its virtual one.
-pub(super) struct Pf {
-    pub(super) options: PfOptions,
-    given: [u8; 6],
-    pub(super) address: Option<[u8; 6]>,
-    pub(super) further: Vec<[u8; 6]>,
-    pub(super) xcast: Xcast,
-    api: u32,
-    clear_to_send: bool,
-    /// A request that came; when it is read, and when it is answered.
-    reads_us: Option<u64>,
-    answer: Option<(u64, [u32; MESSAGE_WORDS], usize)>,
-    /// The function acknowledged a message.
-    heard: bool,
-    /// Something is to be said to the function as soon as the mailbox is free, at the latest then.
-    ping_us: Option<u64>,
-    /// The link when it was looked at last.
-    link: bool,
-    /// It is about to be reset; when it is back.
-    pub(super) is_doomed: bool,
-    back_us: Option<u64>,
-    /// It was reset, and the function was not since: its queues are off without its doing.
-    pub(super) has_forgotten: bool,
-    /// Registers of the function that the port has none for.
-    pub(super) plain: HashMap<u32, u32>,
-    pub(super) vtivar_misc: u32,
-}
-
-impl Pf {
-    pub(super) fn new(given: [u8; 6], options: PfOptions) -> Self {
-        Self {
-            options,
-            given,
-            address: None,
-            further: Vec::new(),
-            xcast: Xcast::None,
-            api: API_1_0,
-            clear_to_send: false,
-            reads_us: None,
-            answer: None,
-            heard: false,
-            ping_us: None,
-            link: false,
-            is_doomed: false,
-            back_us: None,
-            has_forgotten: false,
-            plain: HashMap::new(),
-            vtivar_misc: 0,
-        }
-    }
-
-    /// VFMAILBOX.PFU, of a driver that does not let go of the mailbox.
-    pub(super) fn hogs(&self) -> u32 {
-        if self.options.manner == PfManner::Hogging { PFU } else { 0 }
-    }
-
-    pub(super) fn next_event_us(&self) -> Option<u64> {
-        [self.reads_us, self.answer.map(|(us, ..)| us), self.ping_us, self.back_us].into_iter().flatten().min()
-    }
-
-    fn has_api(&self, first: u32) -> bool {
-        self.api >= first
-    }
-}
-
 /// An address in two words of a message.
 fn address_in(words: &[u32]) -> [u8; 6] {
     let ([a, b, c, d], [e, f, ..]) = (words[1].to_le_bytes(), words[2].to_le_bytes());

@@ -1,7 +1,8 @@
 //! What the physical function's driver does to the port for its virtual function: filters, spreading, frame sizes, on and off.
 
-use super::IxgbeVf;
+use super::function::IxgbeVf;
 use super::map::{VFMRQC, VFPSRTYPE, VFRETA, VFRSSRK};
+use super::state::Xcast;
 use crate::ixgbe::interrupt::{GPIE_EIAME, GPIE_MULTIPLE_MSIX};
 use crate::ixgbe::regs::{
     DMATXCTL, DMATXCTL_TE, ERETA, FCTRL, HLREG0, HLREG0_JUMBOEN, MAXFRS, MCSTCTRL, MRQC, MTA, RAL, RETA, RSSRK, RXCSUM, RXCSUM_PCSD, RXCTRL,
@@ -36,16 +37,6 @@ pub(super) fn key() -> [u32; 10] {
 /// The physical function's table.
 pub(super) const fn entry(index: u32) -> u32 {
     index % 4
-}
-
-/// Which frames that are for several, or for others, come in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub(super) enum Xcast {
-    #[default]
-    None,
-    Multi,
-    AllMulti,
-    Promiscuous,
 }
 
 impl IxgbeVf {
