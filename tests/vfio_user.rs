@@ -48,6 +48,7 @@ fn forward(from: &str, to: &str) {
 #[test]
 fn frames_cross_between_two_servers_without_a_copy() {
     forward("sim:ixgbe", "sim:ixgbe,card=x540");
+    forward("sim:ixgbe,card=x540-vf", "sim:ixgbe,card=x550-vf");
     forward("sim:virtio-net", "sim:virtio-net");
     forward("sim:ixgbe", "sim:virtio-net");
 }

@@ -99,13 +99,11 @@ fn modes_let_in_what_they_say() {
 /// A program that would see everything is not kept from seeing what it may.
 #[test]
 fn a_mode_that_is_refused_at_the_start_is_left_out() {
-    for (device, trusts, granted) in
-        [(I82599, true, RxMode::ALL_MULTICAST), (X540, true, RxMode::PROMISCUOUS | RxMode::ALL_MULTICAST), (X550, false, RxMode::empty())]
-    {
+    for (device, trusts, granted) in [(I82599, true, RxMode::ALL_MULTICAST), (X540, true, RxMode::PROMISCUOUS), (X550, false, RxMode::empty())] {
         let vf = Vf::with(device, |pf| pf.trusts = trusts);
-        let mut started = vf.start(&Config::new().rx_mode(RxMode::PROMISCUOUS | RxMode::ALL_MULTICAST));
+        let mut started = vf.start(&Config::new().rx_mode(RxMode::PROMISCUOUS));
         assert_eq!(started.control.settings().rx_mode(), granted);
-        assert_eq!(vf.takes(&mut started, &frame_to([1, 0, 0x5e, 9, 9, 9], 60, 1)), granted.contains(RxMode::ALL_MULTICAST));
+        assert_eq!(vf.takes(&mut started, &frame_to([1, 0, 0x5e, 9, 9, 9], 60, 1)), !granted.is_empty());
     }
 }
 

@@ -70,6 +70,12 @@ impl FunctionCounters {
         }
     }
 
+    /// The same of counters that lost what they had counted since the last read.
+    pub(crate) fn begin_again(&mut self, bar: &impl Bar) {
+        self.begin(bar);
+        self.has_gap = true;
+    }
+
     /// Adds what was counted since the last read. VF-COUNTERS: a step of more than half of what a counter holds is none; the counter began anew, as all do when
     /// the physical function is reset.
     pub(crate) fn update(&mut self, bar: &impl Bar) {

@@ -101,6 +101,14 @@ impl<B: Bar> Counting<B> {
         self.state.lock().is_closed = false;
     }
 
+    /// The counters of a virtual function began anew, with what they had counted since the last read.
+    pub(crate) fn begin_again(&self) {
+        let State { bar, counters, .. } = &mut *self.state.lock();
+        if let Counted::Function(counters) = counters {
+            counters.begin_again(bar);
+        }
+    }
+
     fn is_due(&self, state: &State<B>) -> bool {
         self.clock.now_us().saturating_sub(state.read_us) >= READ_EVERY_US
     }

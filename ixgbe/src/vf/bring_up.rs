@@ -94,23 +94,29 @@ impl<B: Bar> Function<B> {
         Ok(())
     }
 
-    /// The mode that is wanted, or as much of it as is granted.
+    /// The mode that is wanted, or as much of it as is granted: all multicast frames are a part of promiscuous.
     fn set_mode_as_granted(&mut self, wanted: RxMode) -> Result<RxMode, ErrorKind> {
-        let name = self.card.name.clone();
-        for mode in [RxMode::PROMISCUOUS | RxMode::ALL_MULTICAST, RxMode::ALL_MULTICAST] {
-            if !wanted.intersects(mode) || mode.contains(RxMode::PROMISCUOUS) && !wanted.contains(RxMode::PROMISCUOUS) {
-                continue;
+        if wanted.contains(RxMode::PROMISCUOUS) {
+            if self.try_mode(RxMode::PROMISCUOUS)? {
+                return Ok(wanted);
             }
-            if self.try_mode(mode)? {
-                return Ok(wanted & mode);
+            self.warn_of_refusal("frames for other addresses");
+        }
+        if !wanted.is_empty() {
+            if self.try_mode(RxMode::ALL_MULTICAST)? {
+                return Ok(RxMode::ALL_MULTICAST);
             }
-            let what = if mode.contains(RxMode::PROMISCUOUS) { "frames for other addresses" } else { "multicast frames that were not asked for" };
-            log::warn!(
-                "{name}: its physical function does not let {what} in: trust the function there (`ip link set PF vf N trust on`); an 82599's is never promiscuous"
-            );
+            self.warn_of_refusal("multicast frames that were not asked for");
         }
         self.try_mode(RxMode::empty())?;
         Ok(RxMode::empty())
+    }
+
+    fn warn_of_refusal(&self, what: &str) {
+        let name = &self.card.name;
+        log::warn!(
+            "{name}: its physical function lets no {what} in: trust the function there (`ip link set PF vf N trust on`); an 82599's is never promiscuous"
+        );
     }
 
     /// Whether the physical function lets frames in as `mode` says.

@@ -157,11 +157,14 @@ impl<F: PciFunction> ControlKernel for Manage<F> {
     }
 
     fn read_counters(&mut self) {
-        self.counting.read(Look::Brief);
+        self.read_all_counters();
     }
 
+    /// Those of a function whose physical one was reset began anew.
     fn read_all_counters(&mut self) {
-        self.counting.read(Look::Whole);
+        if !self.vf.mailbox.is_lost() {
+            self.counting.read(Look::Whole);
+        }
     }
 
     fn stats(&self, rx: &Totals, tx: &Totals) -> Stats {
@@ -186,6 +189,9 @@ impl<F: PciFunction> ControlKernel for Manage<F> {
 
     fn restart(&mut self, settings: &Settings) -> Result<Silence, ErrorKind> {
         let silence = silence(self.vf.card.silence_function())?;
+        if self.vf.mailbox.is_lost() {
+            self.counting.begin_again();
+        }
         // No queue is on yet.
         self.vf.bring_up(settings, &[], &[])?;
         if let Some(plan) = settings.vectors() {

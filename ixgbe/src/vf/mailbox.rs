@@ -66,6 +66,11 @@ impl Mailbox {
         now | self.seen
     }
 
+    /// Whether the physical function was reset since the last handshake, as far as was seen.
+    pub(crate) const fn is_lost(&self) -> bool {
+        self.is_lost
+    }
+
     /// Waits for `bit`, and forgets it. A reset of the physical function ends the wait.
     fn wait(&mut self, card: &Card<impl Bar>, bit: Vfmailbox, what: &'static str) -> Result<(), ErrorKind> {
         let told = look_until(VFMAILBOX, what, &*card.clock, Pace::within(ANSWER_US), || {

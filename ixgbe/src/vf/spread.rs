@@ -1,7 +1,7 @@
 //! RSS of a virtual function. An X550's has a key and a table of its own; on 82599 and X540 they are its physical function's, and VFPSRTYPE says how many bits of the
 //! table's entries choose one of the function's queues.
 
-use driver_core::device::{ErrorKind, RssConfig, RssLimits, Settings};
+use driver_core::device::{Config, ErrorKind, RssConfig, RssLimits, Settings};
 use driver_core::host::Bar;
 use driver_core::offload::RssTypes;
 
@@ -33,6 +33,15 @@ pub(crate) fn check(family: Family, settings: &Settings) -> Result<(), ErrorKind
             instead: "start it with one of these",
         }),
         _ => Ok(()),
+    }
+}
+
+/// A function that has no table of its own is started all the same.
+pub(crate) fn warn(family: Family, config: &Config, name: &str) {
+    let asked = config.rss_config();
+    let differs = asked.table_entries().is_some() || asked.key_bytes() != RssConfig::new().key_bytes();
+    if family != Family::X550 && differs {
+        log::warn!("{name}: its physical function has key and table of RSS: what was asked for is not used");
     }
 }
 

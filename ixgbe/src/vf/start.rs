@@ -162,6 +162,7 @@ impl<F: PciFunction> IxgbeVf<F> {
         let Self { function, vf, info, .. } = self;
         limits::check(config)?;
         spread::check(vf.card.model.family, settings)?;
+        spread::warn(vf.card.model.family, config, &info.name);
         let counting = Counting::of(&vf.card, counted(settings));
         Queues::prepare(function, &vf.card, (config, settings), info, counting, limits::incoming())
     }
