@@ -7,10 +7,10 @@ use crate::config::{self, MAX_MTU};
 use crate::id::Family;
 use crate::vf::requests::Api;
 
+/// What is the physical function's, or what this driver does not let a virtual one do.
+const LEFT_OUT: Caps = Caps::FLOW_CONTROL.union(Caps::FLOW_STEERING).union(Caps::RX_COALESCING).union(Caps::HEADER_SPLIT);
 /// What a virtual function can do and this driver lets it do.
-pub(crate) const DRIVEN: Caps = config::DRIVEN.difference(Caps::FLOW_CONTROL.union(Caps::FLOW_STEERING));
-/// What it can do beside that.
-pub(crate) const NOT_DRIVEN: Caps = Caps::RX_COALESCING;
+pub(crate) const DRIVEN: Caps = config::DRIVEN.difference(LEFT_OUT);
 /// VF-MTU: the largest MTU of an 82599's function that talks to its physical one by version 1.0.
 const MAX_MTU_1_0: u32 = 1504;
 

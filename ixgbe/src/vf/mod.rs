@@ -17,7 +17,7 @@
 //!
 //! Filters are its physical function's: address, further addresses, up to 30 multicast addresses, VLANs and receive modes are asked for, and what is refused is an
 //! error with the request's name. Without [`vlans`](driver_core::device::Config::vlans) frames without a tag come in, and none with one. A receive mode that is refused at the start is told in the log,
-//! and the function does without. Rules, flow control, EEPROM and module are its physical function's too. On 82599 and X540 so are the key and the table of RSS;
+//! and the function does without. Rules, flow control, EEPROM and module are its physical function's too; segments are not put together and headers not split. On 82599 and X540 so are the key and the table of RSS;
 //! [`settings`](driver_core::device::NetDevice::settings) tells them where the physical function does. Frames may be longer than the function's MTU, up to the port's.
 //!
 //! A reset of the physical function takes its virtual ones with it. [`watch`](driver_core::device::NetDevice::watch) sees it by the mailbox, and recovers the function as it does

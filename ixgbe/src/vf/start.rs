@@ -27,7 +27,7 @@ use crate::tx::Tx;
 use crate::vf::bring_up::Function;
 use crate::vf::control::{Control, Manage};
 use crate::vf::id::MODELS;
-use crate::vf::limits::{self, DRIVEN, NOT_DRIVEN};
+use crate::vf::limits::{self, DRIVEN};
 use crate::vf::mailbox::Mailbox;
 use crate::vf::requests::Terms;
 use crate::vf::spread;
@@ -102,10 +102,10 @@ fn describe(info: &mut DeviceInfo, model: &Model, terms: &Terms, vectors: u16) {
     info.max_mtu = limits::max_mtu(model.family, terms.api);
     info.rss = spread::limits(model.family, terms.rx_queues);
     info.max_moderation_us = MAX_MODERATION_US;
-    info.caps = DRIVEN | NOT_DRIVEN;
+    info.caps = DRIVEN;
     info.caps.set(Caps::INTERRUPTS, vectors > 0);
     info.caps.set(Caps::RSS, terms.rx_queues > 1);
-    info.used_caps = info.caps & DRIVEN;
+    info.used_caps = info.caps;
 }
 
 /// VF-ADDRESS: an address for a function that was given none. Locally administered, and another one at another time and for another function.
