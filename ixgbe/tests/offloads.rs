@@ -99,7 +99,7 @@ fn what_is_in_use_is_told() {
         (config().header_split(true), Caps::HEADER_SPLIT),
         (config().rx_coalescing(true).header_split(true).timestamps(Timestamps::Ptp), Caps::TIMESTAMPS),
     ] {
-        assert_eq!(Card::new().start(&config).control.info().used_caps, driven - one_of | one);
+        assert_eq!(Card::new().start(&config).control.info().used_caps, (driven - one_of) | one);
     }
 }
 

@@ -21,11 +21,14 @@ use crate::ring::lane::Pair;
 use crate::ring::memory::RingPart;
 use crate::ring::rules::{RX_LENGTH, RxRules};
 
+mod apart;
 mod chain;
+mod taking;
 mod whole;
 
-pub use whole::{LargeRules, SplitRules, WholeError, WholeLimits};
-use whole::{Manner, lent_high};
+pub use apart::{LargeRules, SplitRules, WholeLimits};
+use apart::{Manner, lent_high};
+pub use taking::{RxTakeError, WholeError};
 
 /// Where the first word of a frame has the queue's number.
 const QUEUE_MASK: u64 = 0x3ff << QUEUE_SHIFT;
@@ -71,35 +74,6 @@ pub struct RxRing {
     /// What is in it the device may still write to, as to the slots' buffers: of frames that are not complete it corrects the headers.
     manner: core::mem::ManuallyDrop<Option<Box<Manner>>>,
 }
-
-/// Why [`RxRing::take`] took nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(clippy::exhaustive_enums, reason = "a driver answers each in its own way")]
-pub enum RxTakeError {
-    /// The device marked the frame bad. The descriptor is used up.
-    Bad,
-    /// The device is not done with the descriptor.
-    NotDone,
-    /// No empty buffer to put into the slot. The frame stays in the ring.
-    NoBuffer,
-    /// The device claims more bytes than it was lent.
-    Length {
-        /// What it claims.
-        len_bytes: u32,
-    },
-}
-
-impl fmt::Display for RxTakeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Bad => f.write_str("the device marked the frame bad"),
-            Self::NotDone => f.write_str("the device is not done with the next descriptor: look again later"),
-            Self::NoBuffer => f.write_str("no empty buffer is there to take the filled one's place: drop frames, or make the pool larger"),
-            Self::Length { len_bytes } => write!(f, "the device reports {len_bytes} bytes, more than the buffer has that it was lent"),
-        }
-    }
-}
-impl core::error::Error for RxTakeError {}
 
 impl RxRing {
     /// A ring of `entries` descriptors (a power of two, at least 8), each with a buffer of `pool`, in a region of its own in the pool's domain.

@@ -147,7 +147,7 @@ impl<F: PciFunction> IxgbeVf<F> {
         settings.set_available_vectors(vectors(&self.function));
         match self.prepare(config, &settings).and_then(|queues| self.bring_up(&mut settings, queues)) {
             Ok(Up { queues, vectors }) => {
-                let Queues { mut rx, rx_setup, mut tx, tx_rings, pool, shared, plan, counting, intervals } = queues;
+                let Queues { mut rx, rx_setup, mut tx, tx_rings, pool, shared, plan, counting, intervals, .. } = queues;
                 let interrupt = hand_out(vectors, plan, &mut rx, &mut tx);
                 let Self { function, vf, mut info } = self;
                 info.used_caps = config::used_caps(&settings) & DRIVEN;

@@ -6,14 +6,16 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use core::{fmt, mem};
+use core::mem;
 
-use super::{RxRing, RxTakeError};
+use super::RxRing;
+use super::apart::{Begun, Large, LargeRules, Manner, Split, SplitRules, WholeLimits, lent_high};
+use super::taking::{RxTakeError, WholeError};
 use crate::barrier;
 use crate::buf::batch::Batch;
-use crate::buf::frame::{Frame, Growing};
+use crate::buf::frame::Frame;
 use crate::buf::memory::{self, RawBuf};
-use crate::buf::meta::{COALESCED_SHIFT, Checksum, LEN_SHIFT, QUEUE_SHIFT};
+use crate::buf::meta::{COALESCED_SHIFT, LEN_SHIFT, QUEUE_SHIFT};
 use crate::ring::error::RingError;
 use crate::ring::lane::Pair;
 use crate::ring::rules::RX_LENGTH;
@@ -22,121 +24,6 @@ use crate::ring::rules::RX_LENGTH;
 const COALESCED: u64 = 0xf << COALESCED_SHIFT;
 /// Where word 0 has the length of a header that was split off: where a frame's has its queue.
 const HEADER_BYTES: u64 = 0x3ff;
-
-/// What a ring does beside taking frames one by one.
-pub(super) enum Manner {
-    Large(Large),
-    Split(Split),
-}
-
-/// Large receives.
-pub(super) struct Large {
-    /// By descriptor: the frame that goes on there.
-    open: Box<[Option<Begun>]>,
-    /// How many buffers those have together.
-    held: u32,
-    rules: LargeRules,
-}
-
-/// Headers in buffers of their own.
-pub(super) struct Split {
-    /// The buffer for a header that is lent with each descriptor.
-    headers: Box<[RawBuf]>,
-    /// A frame of which not all has come yet.
-    open: Option<Begun>,
-    rules: SplitRules,
-}
-
-/// A frame of which not all has come yet.
-struct Begun {
-    chain: Growing,
-    /// How many received segments it was put together from.
-    segments: u16,
-}
-
-/// Why [`RxRing::take_whole`] took nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(clippy::exhaustive_enums, reason = "a driver answers each in its own way")]
-pub enum WholeError {
-    /// As of any ring.
-    Take(RxTakeError),
-    /// The frame has more bytes or buffers than the device may put into one, or more are begun than it may begin.
-    TooLong,
-    /// The frame goes on in a descriptor that does not exist, or in which another goes on.
-    Next {
-        /// What the device names.
-        descriptor: u16,
-    },
-}
-
-impl fmt::Display for WholeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Take(error) => error.fmt(f),
-            Self::TooLong => f.write_str("the device puts more bytes or buffers into one frame than it may, or begins more of them"),
-            Self::Next { descriptor } => {
-                write!(f, "the device goes on with a frame in descriptor {descriptor}, which is not there or where another frame goes on")
-            }
-        }
-    }
-}
-impl core::error::Error for WholeError {}
-
-/// How descriptors of large receives name each other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(clippy::exhaustive_structs, reason = "plain data: every driver makes it")]
-pub struct LargeRules {
-    /// Second word, of a descriptor that is not its frame's last: where it has the number of the next, 16 bits.
-    pub next_shift: u32,
-    /// How many buffers frames that are not complete have together at most: as many must be in the pool beside those that are lent, and a device that begins
-    /// more, so that nothing is left for others, is told as one that does.
-    pub held: u32,
-}
-
-/// How a descriptor tells of a header that was split off. Its length is in bits 30:21 of the first word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(clippy::exhaustive_structs, reason = "plain data: every driver makes it")]
-pub struct SplitRules {
-    /// First word: the device found headers.
-    pub found: u64,
-    /// Second word: they did not fit, and are with the rest.
-    pub too_long: u64,
-    /// The most bytes that the device puts into a header's buffer.
-    pub max_header_bytes: u32,
-}
-
-/// How large a frame may be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(clippy::exhaustive_structs, reason = "plain data: every driver makes it")]
-pub struct WholeLimits {
-    /// The most bytes.
-    pub max_bytes: usize,
-    /// The most buffers.
-    pub max_segments: usize,
-}
-
-impl Begun {
-    fn new(frame: Frame, bytes: usize) -> Self {
-        Self { chain: Growing::new(frame, bytes), segments: 0 }
-    }
-
-    fn recycle(self, batch: &mut Batch) {
-        batch.recycle(self.chain.into_frame());
-    }
-
-    /// The frame, which says of how many segments it was made.
-    fn complete(self) -> Frame {
-        let mut frame = self.chain.into_frame();
-        if self.segments > 1 {
-            frame.set_coalesced(Some(self.segments));
-            // Each segment's was right. The one in the frame is the first's.
-            if frame.checksum() == Checksum::Good {
-                frame.set_checksum(Checksum::GoodButUnsure);
-            }
-        }
-        frame
-    }
-}
 
 impl RxRing {
     /// From here on the device may put segments together. To be called before it knows of the ring.
@@ -421,14 +308,6 @@ impl RxRing {
             // SAFETY: the headers' buffers are of this pool and the ring's, which is at its end.
             unsafe { memory::give_back(self.pool.as_ptr(), &split.headers) };
         }
-    }
-}
-
-/// Second word of descriptor `index` while it is the device's: where its header's buffer is.
-pub(super) fn lent_high(manner: Option<&Manner>, index: u32, delta: u64) -> u64 {
-    match manner {
-        Some(Manner::Split(split)) => split.headers.get(index as usize).map_or(0, |buf| buf.word().wrapping_add(delta)),
-        _ => 0,
     }
 }
 
