@@ -9,7 +9,7 @@ use driver_core::offload::Work;
 use driver_core::ring::REPORT_EVERY;
 
 use crate::ptp::STAMP_BYTES;
-use crate::whole;
+use crate::rx::whole;
 
 /// Queues of each direction. The card has 128 of each; without DCB and virtualisation 64 transmit queues are in use (QUEUES-64). How many receive queues RSS
 /// reaches of them says [`DeviceInfo::rss`](driver_core::device::DeviceInfo::rss).

@@ -148,7 +148,6 @@ pub mod start;
 mod stats;
 pub mod tx;
 pub mod vf;
-mod whole;
 
 pub use control::Control;
 pub use driver_core::device::{ConfigError, Error, ErrorKind};

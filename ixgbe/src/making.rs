@@ -18,10 +18,10 @@ use crate::desc::{rx, rx_rules, tx_rules};
 use crate::irq::{Intervals, Paced, TxVector};
 use crate::ptp::Ptp;
 use crate::queues::{RingAt, RxSetup};
+use crate::rx::whole::Manner;
 use crate::rx::{Receive, Rx};
 use crate::stats::Counting;
 use crate::tx::{Transmit, Tx};
-use crate::whole::Manner;
 
 /// Rings begin at multiples of this (8.2.3.8.1 RDBAL, 8.2.3.9.5 TDBAL).
 const RING_ALIGN_BYTES: usize = 128;

@@ -10,7 +10,7 @@ use crate::card::Card;
 use crate::config::MAX_RING;
 use crate::regs::places::Places;
 use crate::regs::*;
-use crate::whole::Manner;
+use crate::rx::whole::Manner;
 
 /// NO-LIMITS: how long a queue may take to turn on or off. The drivers in the field wait 10 ms.
 const ENABLE_US: u64 = 100_000;

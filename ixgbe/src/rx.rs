@@ -19,6 +19,8 @@ use crate::regs::STATUS;
 use crate::silence::silence;
 use crate::stats::Counting;
 
+pub(crate) mod whole;
+
 /// One receive queue.
 pub type Rx<B> = RxCore<Receive<B>>;
 

@@ -76,7 +76,8 @@ impl IxgbeVf {
             VFMAILBOX => self.write_mailbox(slot, value),
             VFMBMEM..0x240 => {
                 if !self.mailbox.is_owned() {
-                    let at = format_args!("VFMBMEM[{}]", (offset - VFMBMEM) / 4);
+                    let index = (offset - VFMBMEM) / 4;
+                    let at = format_args!("VFMBMEM[{index}]");
                     slot.violation("the mailbox's memory was written by a function that does not own it (VFMAILBOX.VFU)", at, value.into(), "7.10.2");
                 }
                 self.mailbox.memory[((offset - VFMBMEM) / 4) as usize] = value;
