@@ -86,7 +86,17 @@ impl Frame {
     ///
     /// # Errors
     /// [`FrameError::Short`] where it has fewer.
+    #[inline]
     pub fn trim(&mut self, len: usize) -> Result<(), FrameError> {
+        if self.is_linear() && len <= self.linear_len() {
+            self.set_linear_len(len);
+            return Ok(());
+        }
+        self.trim_chain(len)
+    }
+
+    #[inline(never)]
+    fn trim_chain(&mut self, len: usize) -> Result<(), FrameError> {
         let have_bytes = self.len();
         if len > have_bytes {
             return Err(FrameError::Short { wanted_bytes: len, have_bytes });
