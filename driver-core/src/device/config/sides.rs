@@ -6,7 +6,7 @@ use crate::device::flow_control::Overflow;
 use crate::device::info::RxMode;
 use crate::queue::gate::GateConfig;
 
-/// The receive side of a [`Config`].
+/// The receive side of a [`Config`](super::Config).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RxConfig {
     pub(super) queues: u16,
@@ -69,7 +69,7 @@ impl RxConfig {
     }
 }
 
-/// The transmit side of a [`Config`].
+/// The transmit side of a [`Config`](super::Config).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TxConfig {
     pub(super) queues: u16,
@@ -102,7 +102,7 @@ impl TxConfig {
         Self { gate, ..self }
     }
     /// For how long, in microseconds, a queue with work may stand still on a device with a link before it counts as hung (Linux: `watchdog_timeo`, for its
-    /// `ndo_tx_timeout`). `u64::MAX`: for ever. Where the device is recovered ([`Config::recovery`]) the control handle sees to that, and a queue that nobody recovers gives
+    /// `ndo_tx_timeout`). `u64::MAX`: for ever. Where the device is recovered ([`Config::recovery`](super::Config::recovery)) the control handle sees to that, and a queue that nobody recovers gives
     /// itself up after twice as long.
     pub fn timeout_us(self, timeout_us: u64) -> Self {
         Self { timeout_us, ..self }
