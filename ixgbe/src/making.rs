@@ -7,7 +7,7 @@ use driver_core::buf::BufPool;
 use driver_core::device::config::Limits;
 use driver_core::device::{Config, DeviceInfo, ErrorKind, Offloads, Settings, Shared, warn};
 use driver_core::ether::FrameLimits;
-use driver_core::host::{Bar, PciFunction, VectorPlan};
+use driver_core::host::{Bar, PciFunction, VectorPlan, Vectors};
 use driver_core::queue::TxGate;
 use driver_core::queue::core::RxLimits;
 use driver_core::ring::{DescRing, RingMemory, RxRing, TxRing};
@@ -130,6 +130,12 @@ impl<B: Bar> Queues<B> {
         self.tx.push(Tx::new(kernel, self.shared.tx_seat(), index, gate, limits).software(settings.software_work()));
         Ok(())
     }
+}
+
+/// What a card that came up is used through.
+pub(crate) struct Up<F: PciFunction> {
+    pub(crate) queues: Queues<F::Bar>,
+    pub(crate) vectors: Vectors<F::Interrupt>,
 }
 
 /// How many bytes the rings of all queues take together.

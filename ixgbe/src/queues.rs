@@ -130,6 +130,32 @@ impl<B: Bar> Card<B> {
     }
 }
 
+impl<B: Bar> Card<B> {
+    /// Turns off what is on of `queues` of either direction, whoever turned it on: what is not confirmed here, whatever follows has to confirm. Tells `left` of each
+    /// transmit queue that was on what it left, unsent.
+    ///
+    /// # Errors
+    /// The card is gone. What else does not turn off is a warning.
+    pub(crate) fn stop_queues(&self, queues: u16, mut left: impl FnMut(u16, Left)) -> Result<(), ErrorKind> {
+        let Self { bar, places, clock, .. } = self;
+        let mut patience = Patience::new();
+        for index in 0..queues {
+            let rx = stop_rx(bar, places, &**clock, index, &patience);
+            let tx = stop_tx(bar, places, &**clock, index, &mut patience);
+            let unsent = tx.as_ref().map_or_else(|_| unsent(bar, places, index).ok(), |unsent| *unsent);
+            unsent.into_iter().for_each(|unsent| left(index, unsent));
+            for error in [rx, tx.map(drop)].into_iter().filter_map(Result::err) {
+                log::warn!("{}: {error}", self.name);
+                patience.lose();
+                if error.is_gone() {
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
 /// How long queues that are turned off one behind the other are waited for.
 #[derive(Debug)]
 pub(crate) struct Patience {

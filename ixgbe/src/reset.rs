@@ -154,26 +154,13 @@ impl<B: Bar> Card<B> {
     /// Stops a running port: interrupts masked, receiver off, frames in flight sent where they go out in time, queues off, no request pending.
     ///
     /// `queues`: how many of either direction were turned on. Tells `left` of each transmit queue that was on what it left, unsent.
-    pub(crate) fn stop(&self, function: &impl PciFunction, queues: u16, mut left: impl FnMut(u16, Left)) -> Result<(), ErrorKind> {
+    pub(crate) fn stop(&self, function: &impl PciFunction, queues: u16, left: impl FnMut(u16, Left)) -> Result<(), ErrorKind> {
         self.wait_for_reset()?;
         self.mask_interrupts();
         // The receiver first, so that no more frames come in.
         RXCTRL.modify(&self.bar, |v| v - Rxctrl::RXEN);
-        let mut patience = Patience::new();
-        for index in 0..queues {
-            // What is not confirmed here, Master Disable or the reset confirms.
-            let rx = queues::stop_rx(&self.bar, self.places, &*self.clock, index, &patience);
-            let tx = queues::stop_tx(&self.bar, self.places, &*self.clock, index, &mut patience);
-            let unsent = tx.as_ref().map_or_else(|_| queues::unsent(&self.bar, self.places, index).ok(), |unsent| *unsent);
-            unsent.into_iter().for_each(|unsent| left(index, unsent));
-            for error in [rx, tx.map(drop)].into_iter().filter_map(Result::err) {
-                log::warn!("{}: {error}", self.name);
-                patience.lose();
-                if error.is_gone() {
-                    return Err(error);
-                }
-            }
-        }
+        // What is not confirmed here, Master Disable or the reset confirms.
+        self.stop_queues(queues, left)?;
         DMATXCTL.modify(&self.bar, |v| v - Dmatxctl::TE);
         if self.master_disable()? == Quiet::DoubleReset {
             self.wait_for_transactions(function)?;

@@ -18,7 +18,7 @@ use crate::error::HardwareError;
 use crate::filter;
 use crate::id::{Family, Model, Relative, VENDOR};
 use crate::irq::MAX_MODERATION_US;
-use crate::making::{Queues, vectors};
+use crate::making::{Queues, Up, vectors};
 use crate::regs::BAR_BYTES;
 use crate::rss;
 use crate::rx::Rx;
@@ -275,10 +275,4 @@ impl<F: PciFunction> fmt::Debug for Ixgbe<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Ixgbe").field("info", &self.info).finish_non_exhaustive()
     }
-}
-
-/// What a card that came up is used through.
-struct Up<F: PciFunction> {
-    queues: Queues<F::Bar>,
-    vectors: Vectors<F::Interrupt>,
 }

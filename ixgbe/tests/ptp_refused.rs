@@ -3,36 +3,18 @@
 mod common;
 mod ptp;
 
-use std::sync::Mutex;
-
 use common::{Card, I82599, X540, X550};
 use driver_core::device::{Caps, Config, NetDevice, Timestamps};
-use log::{LevelFilter, Log, Metadata, Record};
-
-/// Keeps what is logged as a warning or an error.
-struct Lines;
-static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
-
-impl Log for Lines {
-    fn enabled(&self, _: &Metadata<'_>) -> bool {
-        true
-    }
-    fn log(&self, record: &Record<'_>) {
-        LINES.lock().unwrap().push(record.args().to_string());
-    }
-    fn flush(&self) {}
-}
+use driver_core::testing::Warnings;
 
 #[test]
 fn what_the_card_cannot_is_left_out_and_named() {
-    log::set_logger(&Lines).unwrap();
-    log::set_max_level(LevelFilter::Warn);
-    let take = || std::mem::take(&mut *LINES.lock().unwrap());
+    let warnings = Warnings::keep();
     for (device, all) in [(I82599, Timestamps::Ptp), (X540, Timestamps::Ptp), (X550, Timestamps::All)] {
         let card = Card::of(device);
         let started = card.start(&ptp::config(Timestamps::All));
         assert_eq!(started.control.settings().timestamps(), all);
-        let warned = take();
+        let warned = warnings.take();
         if all == Timestamps::All {
             assert_eq!(warned, [""; 0]);
         } else {
@@ -43,7 +25,7 @@ fn what_the_card_cannot_is_left_out_and_named() {
         assert_eq!((started.control.info().caps & caps, started.control.info().used_caps & caps), (expected, expected), "{device:#x}");
         drop(started);
         let started = card.start(&ptp::config(Timestamps::Ptp));
-        assert_eq!((started.control.info().used_caps & caps, take()), (Caps::TIMESTAMPS, vec![]), "{device:#x}");
+        assert_eq!((started.control.info().used_caps & caps, warnings.take()), (Caps::TIMESTAMPS, vec![]), "{device:#x}");
         card.assert_no_violations();
     }
 
@@ -53,6 +35,6 @@ fn what_the_card_cannot_is_left_out_and_named() {
     assert!(error.contains("using its clock") && error.contains("start it with `Config::timestamps`"), "{error}");
     // Who asks for a stamp all the same has the frame sent, and hears nothing.
     ptp::submit(&mut started, &ptp::sync(), Some(1));
-    assert_eq!((card.sent().len(), ptp::xstat(&mut started, "tx_hwtstamp_skipped"), take()), (1, 0, vec![]));
+    assert_eq!((card.sent().len(), ptp::xstat(&mut started, "tx_hwtstamp_skipped"), warnings.take()), (1, 0, vec![]));
     card.assert_no_violations();
 }

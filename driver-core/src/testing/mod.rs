@@ -10,6 +10,7 @@
 //! | [`FakeClock`] | time that passes in sleep alone |
 //! | [`Liar`] | any other function, which lies about what the test chooses |
 //! | [`Audit`] | the accounting identity: asserts at a test's end that no frame is in no counter, and none in two |
+//! | [`Warnings`] | what is logged as a warning or an error |
 //! | [`Parts`] | a started device with one queue in each direction |
 //! | [`numbered`], [`frame`], [`bytes_of`], [`fill`], [`transmit`], [`received`], [`received_within`] | frames: made, sent, received, compared |
 //!
@@ -52,6 +53,7 @@ mod clock;
 mod ends;
 mod frames;
 mod function;
+mod logged;
 mod lying;
 mod memory;
 mod parts;
@@ -62,6 +64,7 @@ pub use clock::{FakeClock, SleepClock};
 pub use ends::{DescEnd, SplitEnd};
 pub use frames::{bytes_of, fill, fill_numbered, frame, number_in, numbered, received, received_within, transmit};
 pub use function::{FakeFunction, FakeInterrupt, FunctionAct, Trigger};
+pub use logged::Warnings;
 pub use lying::{Liar, Lies, Lying, LyingBar};
 pub use memory::{HeapMapper, device_ptr, domain};
 pub use parts::{Parts, count_wakes};

@@ -5,7 +5,6 @@ use driver_core::host::Bar;
 use driver_core::queue::core::Left;
 
 use crate::card::Card;
-use crate::queues::{self, Patience};
 use crate::regs::vf::{VF_QUEUES, VFCTRL, VTEIMC, Vfctrl};
 use crate::regs::{Eicr, Rxdctl, Txdctl};
 
@@ -30,23 +29,10 @@ impl<B: Bar> Card<B> {
     }
 
     /// The same, of `queues` of either direction. Tells `left` of each transmit queue that was on what it left, unsent.
-    pub(crate) fn stop_function(&self, queues: u16, mut left: impl FnMut(u16, Left)) -> Result<(), ErrorKind> {
+    pub(crate) fn stop_function(&self, queues: u16, left: impl FnMut(u16, Left)) -> Result<(), ErrorKind> {
         self.mask_function();
-        let mut patience = Patience::new();
-        for index in 0..queues {
-            // What is not confirmed here, the reset confirms.
-            let rx = queues::stop_rx(&self.bar, self.places, &*self.clock, index, &patience);
-            let tx = queues::stop_tx(&self.bar, self.places, &*self.clock, index, &mut patience);
-            let unsent = tx.as_ref().map_or_else(|_| queues::unsent(&self.bar, self.places, index).ok(), |unsent| *unsent);
-            unsent.into_iter().for_each(|unsent| left(index, unsent));
-            for error in [rx, tx.map(drop)].into_iter().filter_map(Result::err) {
-                log::warn!("{}: {error}", self.name);
-                patience.lose();
-                if error.is_gone() {
-                    return Err(error);
-                }
-            }
-        }
+        // What is not confirmed here, the reset confirms.
+        self.stop_queues(queues, left)?;
         VFCTRL.write(&self.bar, Vfctrl::RST);
         self.flush();
         self.clock.sleep_us(RESET_US);

@@ -18,7 +18,7 @@ use crate::config::{self, MAX_RING, MIN_RING};
 use crate::error::HardwareError;
 use crate::id::{Model, VENDOR};
 use crate::irq::MAX_MODERATION_US;
-use crate::making::{Queues, vectors};
+use crate::making::{Queues, Up, vectors};
 use crate::regs::vf::VF_BAR_BYTES;
 use crate::rx::Rx;
 use crate::silence::silence;
@@ -221,10 +221,4 @@ impl<F: PciFunction> fmt::Debug for IxgbeVf<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("IxgbeVf").field("info", &self.info).finish_non_exhaustive()
     }
-}
-
-/// What a function that came up is used through.
-struct Up<F: PciFunction> {
-    queues: Queues<F::Bar>,
-    vectors: Vectors<F::Interrupt>,
 }

@@ -41,6 +41,7 @@ mod tables;
 mod tx;
 mod unmoved;
 mod vf;
+mod words;
 mod writeback;
 
 use crate::dma::Dma;
@@ -81,47 +82,28 @@ unsafe impl Model for Ixgbe {
         if self.faults.gone {
             return u64::MAX;
         }
-        let word = |card: &mut Self, offset: u32| match index {
+        let section = (index == 0).then_some("8.1.2");
+        words::read(slot, section, offset, width, |offset| match index {
             0 if offset < CSR_BYTES => {
-                let value = card.read_register(slot, offset);
-                card.faults.read(offset, value)
+                let value = self.read_register(slot, offset);
+                self.faults.read(offset, value)
             }
             0 => u32::MAX,
-            _ if offset < space::MSIX_PENDING => card.msix.table_read(offset as usize),
-            _ => card.msix.pending_read((offset - space::MSIX_PENDING) as usize),
-        };
-        match width {
-            4 => word(self, offset).into(),
-            8 => u64::from(word(self, offset)) | u64::from(word(self, offset + 4)) << 32,
-            _ => {
-                if index == 0 {
-                    slot.violation("a register was read with less than 32 bits", format_args!("offset {offset:#07x}"), 0, "8.1.2");
-                }
-                u64::from(word(self, offset & !3)) >> (8 * (offset & 3))
-            }
-        }
+            _ if offset < space::MSIX_PENDING => self.msix.table_read(offset as usize),
+            _ => self.msix.pending_read((offset - space::MSIX_PENDING) as usize),
+        })
     }
 
     fn bar_write(&mut self, slot: &Slot<'_>, index: u8, offset: u32, width: u8, value: u64) {
-        let write = |card: &mut Self, offset: u32, value: u32| match index {
-            0 if offset < CSR_BYTES => card.write_register(slot, offset, value),
-            4 if offset < space::MSIX_PENDING => card.msix.table_write(slot, offset as usize, value),
-            _ => {}
-        };
         if self.faults.gone {
             return;
         }
-        match width {
-            4 => write(self, offset, value as u32),
-            8 => {
-                write(self, offset, value as u32);
-                write(self, offset + 4, (value >> 32) as u32);
-            }
-            _ if index == 0 => {
-                slot.violation("a register was written with less than 32 bits", format_args!("offset {offset:#07x}"), value, "8.1.2");
-            }
+        let section = (index == 0).then_some("8.1.2");
+        words::write(slot, section, offset, width, value, |offset, value| match index {
+            0 if offset < CSR_BYTES => self.write_register(slot, offset, value),
+            4 if offset < space::MSIX_PENDING => self.msix.table_write(slot, offset as usize, value),
             _ => {}
-        }
+        });
     }
 
     fn reset(&mut self, slot: &Slot<'_>) {

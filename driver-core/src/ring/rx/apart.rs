@@ -36,6 +36,8 @@ pub(super) struct Begun {
     pub(super) chain: Growing,
     /// How many received segments it was put together from.
     pub(super) segments: u16,
+    /// How long the header is that the device split off; 0 where it did not.
+    pub(super) header_bytes: u16,
 }
 
 /// How descriptors of large receives name each other.
@@ -73,14 +75,14 @@ pub struct WholeLimits {
 
 impl Begun {
     pub(super) fn new(frame: Frame, bytes: usize) -> Self {
-        Self { chain: Growing::new(frame, bytes), segments: 0 }
+        Self { chain: Growing::new(frame, bytes), segments: 0, header_bytes: 0 }
     }
 
     pub(super) fn recycle(self, batch: &mut Batch) {
         batch.recycle(self.chain.into_frame());
     }
 
-    /// The frame, which says of how many segments it was made.
+    /// The frame, which says of how many segments it was made, or how long the header is before its payload.
     pub(super) fn complete(self) -> Frame {
         let mut frame = self.chain.into_frame();
         if self.segments > 1 {
@@ -89,6 +91,9 @@ impl Begun {
             if frame.checksum() == Checksum::Good {
                 frame.set_checksum(Checksum::GoodButUnsure);
             }
+        }
+        if self.header_bytes > 0 {
+            frame.set_split_header_bytes(Some(self.header_bytes));
         }
         frame
     }

@@ -205,27 +205,18 @@ impl RxRing {
             let filled = mem::replace(slot, empty);
             self.filled(filled, [w0, w1 & !RX_LENGTH | u64::from(header_bytes) << LEN_SHIFT], hide)
         });
-        let begun = open.take();
-        let begun = match (head, body) {
-            (Some(head), Some(body)) => Some(add(Some(add(begun, head, header_bytes as usize)), body, bytes)),
-            (Some(head), None) => Some(add(begun, head, header_bytes as usize)),
-            (None, Some(body)) => Some(add(begun, body, bytes)),
-            (None, None) => begun,
-        };
-        let Some(mut begun) = begun else { return Ok(None) };
-        if header_bytes > 0 {
-            begun.segments = header_bytes as u16;
+        let mut begun = open.take();
+        if let Some(head) = head {
+            begun = Some(Begun { header_bytes: header_bytes as u16, ..add(begun, head, header_bytes as usize) });
         }
-        if w1 & self.end != self.end {
-            *open = Some(begun);
-            return Ok(None);
+        if let Some(body) = body {
+            begun = Some(add(begun, body, bytes));
         }
-        let header_bytes = mem::take(&mut begun.segments);
-        let mut frame = begun.complete();
-        if header_bytes > 0 {
-            frame.set_split_header_bytes(Some(header_bytes));
+        if w1 & self.end == self.end {
+            return Ok(begun.map(Begun::complete));
         }
-        Ok(Some(frame))
+        *open = begun;
+        Ok(None)
     }
 
     /// The length that a descriptor tells, which is within its buffer.

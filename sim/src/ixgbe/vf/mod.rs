@@ -17,6 +17,7 @@ mod port;
 mod state;
 
 use crate::dma::Dma;
+use crate::ixgbe::words;
 use crate::mishap::Mishap;
 use crate::model::Model;
 use crate::msix::Msix;
@@ -50,43 +51,24 @@ unsafe impl Model for IxgbeVf {
         if self.port.faults.gone {
             return u64::MAX;
         }
-        let word = |function: &mut Self, offset: u32| match index {
-            0 => function.read_register(slot, offset),
-            _ if offset < config::MSIX_PENDING => function.port.msix.table_read(offset as usize),
-            _ => function.port.msix.pending_read((offset - config::MSIX_PENDING) as usize),
-        };
-        match width {
-            4 => word(self, offset).into(),
-            8 => u64::from(word(self, offset)) | u64::from(word(self, offset + 4)) << 32,
-            _ => {
-                if index == 0 {
-                    slot.violation("a register was read with less than 32 bits", format_args!("offset {offset:#07x}"), 0, "8.3");
-                }
-                u64::from(word(self, offset & !3)) >> (8 * (offset & 3))
-            }
-        }
+        let section = (index == 0).then_some("8.3");
+        words::read(slot, section, offset, width, |offset| match index {
+            0 => self.read_register(slot, offset),
+            _ if offset < config::MSIX_PENDING => self.port.msix.table_read(offset as usize),
+            _ => self.port.msix.pending_read((offset - config::MSIX_PENDING) as usize),
+        })
     }
 
     fn bar_write(&mut self, slot: &Slot<'_>, index: u8, offset: u32, width: u8, value: u64) {
-        let write = |function: &mut Self, offset: u32, value: u32| match index {
-            0 => function.write_register(slot, offset, value),
-            _ if offset < config::MSIX_PENDING => function.port.msix.table_write(slot, offset as usize, value),
-            _ => {}
-        };
         if self.port.faults.gone {
             return;
         }
-        match width {
-            4 => write(self, offset, value as u32),
-            8 => {
-                write(self, offset, value as u32);
-                write(self, offset + 4, (value >> 32) as u32);
-            }
-            _ if index == 0 => {
-                slot.violation("a register was written with less than 32 bits", format_args!("offset {offset:#07x}"), value, "8.3");
-            }
+        let section = (index == 0).then_some("8.3");
+        words::write(slot, section, offset, width, value, |offset, value| match index {
+            0 => self.write_register(slot, offset, value),
+            _ if offset < config::MSIX_PENDING => self.port.msix.table_write(slot, offset as usize, value),
             _ => {}
-        }
+        });
     }
 
     fn reset(&mut self, _: &Slot<'_>) {
