@@ -7,9 +7,9 @@ use driver_core::barrier;
 use driver_core::buf::meta::Words;
 use driver_core::buf::{Batch, Frame, Segmentation};
 use driver_core::host::{Bar, Clock, Doorbell};
-use driver_core::queue::core::{NotTaken, Piece, RxCore, RxError, RxKernel, Silence, Stop, Taken};
+use driver_core::queue::core::{NotTaken, Piece, RxCore, RxError, RxKernel, RxLimits, Silence, Stop, Taken};
 use driver_core::queue::{QueueFault, RxHooked};
-use driver_core::ring::{BLOCK, RxRing, RxTakeError, WholeError, WholeLimits};
+use driver_core::ring::{BLOCK, Begun, RxRing, RxTakeError, WholeError, WholeLimits};
 
 use crate::desc::rx as bits;
 use crate::irq::{Paced, RxVector};
@@ -48,6 +48,8 @@ pub struct Receive<B: Bar> {
 
 const TOO_LONG: QueueFault = QueueFault::Protocol("the device reports a frame longer, or in more pieces, than MAXFRS, or RSCCTL, lets through");
 const NEXT: QueueFault = QueueFault::Protocol("the device goes on with a large receive in a descriptor where none of it can be (NEXTP)");
+/// A frame with a time stamp is put together piece by piece, and then judged.
+const NO_CHAIN: u64 = bits::ERRORS | bits::TS | bits::TSIP;
 /// A queue that is polled without a pause finds nothing so often in less than a millisecond, and one that is polled ten times a second in 25 s.
 const IDLE_LOOKS: u32 = 250;
 
@@ -127,6 +129,11 @@ impl<B: Bar> RxKernel for Receive<B> {
     }
 
     #[inline(always)]
+    fn stock(&mut self, batch: &mut Batch) -> bool {
+        self.ring.stock(batch)
+    }
+
+    #[inline(always)]
     fn take_first(&mut self, batch: &mut Batch, most: usize) -> Taken {
         Taken { frames: self.ring.take_blocks(batch, most), bytes: 0 }
     }
@@ -152,10 +159,28 @@ impl<B: Bar> RxKernel for Receive<B> {
         }
     }
 
-    #[inline]
-    fn take_chain(&mut self, batch: &mut Batch, max_segments: usize, max_bytes: usize) -> Option<usize> {
-        // A frame with a time stamp is put together piece by piece, and then judged.
-        self.ring.take_chain(batch, max_segments, max_bytes, bits::ERRORS | bits::TS | bits::TSIP, self.hidden)
+    #[inline(always)]
+    fn has_next(&mut self) -> bool {
+        let is_ready = self.ring.is_ready();
+        if !is_ready {
+            self.found_nothing();
+        }
+        is_ready
+    }
+
+    #[inline(always)]
+    fn has_chain(&self) -> bool {
+        self.ring.has_chain()
+    }
+
+    #[inline(always)]
+    fn take_chains(&mut self, batch: &mut Batch, most: usize, begun: &mut Option<Begun>, limits: RxLimits) -> usize {
+        self.ring.take_chains(batch, most, begun, limits.max_pieces, limits.max_frame_bytes, NO_CHAIN, self.hidden)
+    }
+
+    #[inline(always)]
+    fn take_chain(&mut self, batch: &mut Batch, begun: &mut Option<Begun>, limits: RxLimits) -> bool {
+        self.ring.take_chain(batch, begun, limits.max_pieces, limits.max_frame_bytes, NO_CHAIN, self.hidden)
     }
 
     #[inline(always)]

@@ -134,8 +134,18 @@ impl<B: Bar> TxKernel for Transmit<B> {
         self.ring.put_plain(batch)
     }
 
-    #[inline]
-    fn put_chain(&mut self, batch: &mut Batch, max_bytes: usize) -> Option<usize> {
+    #[inline(always)]
+    fn has_chain(&self, batch: &Batch) -> bool {
+        self.ring.has_chain(batch)
+    }
+
+    #[inline(always)]
+    fn put_chains(&mut self, batch: &mut Batch, max_bytes: usize) -> usize {
+        self.ring.put_chains(batch, bits::MAX_SEGMENTS, max_bytes)
+    }
+
+    #[inline(always)]
+    fn put_chain(&mut self, batch: &mut Batch, max_bytes: usize) -> bool {
         self.ring.put_chain(batch, bits::MAX_SEGMENTS, max_bytes)
     }
 

@@ -108,17 +108,21 @@ impl Batch {
     /// Gives the frame back where the batch is full.
     #[inline]
     pub fn push(&mut self, frame: Frame) -> Result<(), Frame> {
-        if self.tail == self.frames.len() {
-            self.compact();
+        if self.tail >= self.frames.len() && !self.makes_room() {
+            return Err(frame);
         }
-        match self.frames.get_mut(self.tail) {
-            Some(slot) => {
-                slot.write(frame);
-                self.tail += 1;
-                Ok(())
-            }
-            None => Err(frame),
-        }
+        // SAFETY: the tail is within the storage, as was just seen or made.
+        unsafe { self.frames.get_unchecked_mut(self.tail).write(frame) };
+        self.tail += 1;
+        Ok(())
+    }
+
+    /// Makes room behind the tail, and says whether there is some.
+    #[cold]
+    #[inline(never)]
+    fn makes_room(&mut self) -> bool {
+        self.compact();
+        self.tail < self.frames.len()
     }
 
     /// Takes the oldest frame.
@@ -324,6 +328,12 @@ impl Batch {
     #[inline(always)]
     pub(crate) fn room_for(&mut self, pool: NonNull<PoolInner>) -> usize {
         self.cache.room_for(pool)
+    }
+
+    /// How many empty buffers of `pool` fit onto the stack at hand: none where that is another pool's.
+    #[inline(always)]
+    pub(crate) fn room_at_hand(&self, pool: NonNull<PoolInner>) -> usize {
+        self.cache.room(pool)
     }
 
     /// The base of the stack at hand, and how many buffers of `pool` lie there.

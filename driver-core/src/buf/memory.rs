@@ -12,6 +12,7 @@ use core::sync::atomic;
 
 use crate::buf::free::FreeList;
 use crate::buf::meta::{Meta, Words};
+use crate::buf::raw::PLACE_BYTES;
 pub(crate) use crate::buf::raw::{LINE_BYTES, RawBuf, Strides};
 use crate::host::dma::{DmaDomain, DmaError, DmaRegion};
 use crate::sync::{AtomicU64, Ordering};
@@ -160,8 +161,10 @@ impl PoolInner {
     /// As for [`PoolInner::meta`].
     #[inline]
     pub(crate) unsafe fn link(&self, ptr: NonNull<u8>) -> NonNull<RawFrame> {
-        // SAFETY: the caller's.
-        unsafe { self.place(&self.links, ptr) }
+        const { assert!(size_of::<RawFrame>() == PLACE_BYTES) };
+        let start = NonNull::from(self.links.as_slice()).cast::<UnsafeCell<MaybeUninit<RawFrame>>>();
+        // SAFETY: the caller owns a buffer of this pool, so that its place is one of them.
+        unsafe { NonNull::new_unchecked(start.byte_add(self.strides.place(ptr.addr().get())).as_ref().get()).cast() }
     }
 
     /// # Safety

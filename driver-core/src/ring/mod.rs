@@ -60,7 +60,7 @@ pub use hook::{RxHooked, TxHooked};
 pub use lane::Pair;
 pub use memory::{RingMemory, RingPart};
 pub use rules::{RxRules, TxRules};
-pub use rx::{LargeRules, RxRing, RxTakeError, SplitRules, WholeError, WholeLimits};
+pub use rx::{Begun, LargeRules, RxRing, RxTakeError, SplitRules, WholeError, WholeLimits};
 pub use tx::{REPORT_EVERY, Reclaimed, TxContext, TxRing};
 pub use verdict::{FrameView, Hook, Settled, SettledRest, Verdict, WhenFull};
 pub use words::{DmaWords, Word};

@@ -189,6 +189,37 @@ impl Owners {
         unsafe { NonNull::new_unchecked(self.names.as_mut_ptr()).add(at) }
     }
 
+    /// Says that the `count` slots from `at` on, round the ring's end, hold buffers of the source's pool. `free` slots are free from there on, `count` among them.
+    ///
+    /// # Safety
+    /// There is a slot `at`.
+    #[inline(always)]
+    pub(crate) unsafe fn set_source(&mut self, at: u32, count: u32, free: u32) {
+        if count <= BLOCK as u32 && free >= BLOCK as u32 && at as usize + BLOCK <= self.names.len() {
+            // SAFETY: a block of slots lies there.
+            unsafe { self.names_at(at as usize).cast::<u64>().write_unaligned(self.sources.names()) };
+        } else {
+            self.set_source_of_many(at, count, free);
+        }
+    }
+
+    #[inline(never)]
+    fn set_source_of_many(&mut self, at: u32, count: u32, free: u32) {
+        let (names, len) = (self.sources.names(), self.names.len());
+        let mut done = 0;
+        while done < count {
+            let at = (at + done) as usize & (len - 1);
+            // What is said of a free slot means nothing.
+            let step = if free - done >= BLOCK as u32 && at + BLOCK <= len { BLOCK as u32 } else { 1 };
+            // SAFETY: the slot `at`, and a block of slots, lie within the ring.
+            unsafe {
+                let place = self.names_at(at);
+                if step == 1 { place.write(names as u8) } else { place.cast::<u64>().write_unaligned(names) }
+            }
+            done += step;
+        }
+    }
+
     /// Says that the slot `at` holds a buffer of the pool at `pool`, of whatever kind and domain.
     ///
     /// # Safety

@@ -28,6 +28,7 @@ mod whole;
 
 pub use apart::{LargeRules, SplitRules, WholeLimits};
 use apart::{Manner, lent_high};
+pub use chain::Begun;
 pub use taking::{RxTakeError, WholeError};
 
 /// Where the first word of a frame has the queue's number.
@@ -245,6 +246,16 @@ impl RxRing {
         }
         self.next = (at + 1) & self.desc.mask();
         true
+    }
+
+    /// Sees to it that an empty buffer lies ready in `batch`, and says whether there was none and is one now.
+    #[inline(always)]
+    pub fn stock(&self, batch: &mut Batch) -> bool {
+        if batch.spares_of(self.pool.as_ptr()).1 > 0 {
+            return false;
+        }
+        batch.refill(&self.pool, 1);
+        batch.spares_of(self.pool.as_ptr()).1 > 0
     }
 
     /// Moves ordinary frames to `batch` in blocks of 8, at most `budget` frames, as long as the next 8 are all done, ordinary and contiguous, and

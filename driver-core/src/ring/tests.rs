@@ -1,5 +1,6 @@
 //! Receive and transmit rings against a device of a few lines that does what it is told, lies included.
 
+mod chains;
 mod extremes;
 mod oracle;
 mod pools;

@@ -249,6 +249,23 @@ impl Growing {
         Self { frame, last: None, bytes, segments: 1 }
     }
 
+    /// Of `segments` segments with `bytes` bytes that [`Frame::write_segment`] wrote from `first` on, at least one, of which the last may say that one more follows.
+    ///
+    /// # Safety
+    /// They were, each where the one before links to, and the caller forgets `first`.
+    pub(crate) unsafe fn of_written(first: NonNull<Frame>, bytes: usize, segments: usize) -> Self {
+        let mut last = first;
+        for _ in 1..segments {
+            // SAFETY: the caller's: another one was linked behind it.
+            last = unsafe { last.as_mut() }.next_mut().map_or(last, NonNull::from);
+        }
+        // SAFETY: the caller's. A segment that is not the first stays where it is.
+        unsafe {
+            last.as_mut().unlink();
+            Self { frame: first.read(), last: (segments > 1).then_some(last), bytes, segments }
+        }
+    }
+
     /// What the device says of the frame so far.
     #[inline(always)]
     pub(crate) fn view_words(&self) -> Words {

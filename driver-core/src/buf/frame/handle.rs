@@ -119,6 +119,23 @@ impl Frame {
         }
     }
 
+    /// Says of the frame at `first`, whose words hold its length alone, what `words` say, which have none.
+    ///
+    /// # Safety
+    /// [`Frame::write_segment`] wrote it, and nothing came behind that. The words carry no VLAN tag.
+    #[inline(always)]
+    pub(crate) unsafe fn say(first: NonNull<Self>, [w0, w1]: Words) {
+        debug_assert!(w1 & (VLAN_VALID | LEN_MASK) == 0);
+        let raw = first.cast::<RawFrame>().as_ptr();
+        // SAFETY: the caller's.
+        unsafe { (*raw).words = [w0, (*raw).words[1] | w1] };
+    }
+
+    /// Takes the mark off that another segment is linked behind it, which is not there.
+    pub(super) fn unlink(&mut self) {
+        self.set(TAG_NEXT, 0);
+    }
+
     /// Gives up a frame of one segment without returning its buffer, which is whoever's that asked, and its pool.
     #[inline(always)]
     pub(crate) fn into_raw(self) -> (RawBuf, NonNull<PoolInner>) {

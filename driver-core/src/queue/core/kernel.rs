@@ -10,7 +10,18 @@ use crate::offload::Work;
 use crate::queue::core::lent::{Left, Lent, Silence, Stop};
 use crate::ring::fault::QueueFault;
 use crate::ring::hook::{RxHooked, TxHooked};
+use crate::ring::rx::Begun;
 use crate::ring::tx::Reclaimed;
+
+/// How large a received frame may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(clippy::exhaustive_structs, reason = "plain data: every driver makes it")]
+pub struct RxLimits {
+    /// The longest, in bytes.
+    pub max_frame_bytes: usize,
+    /// The most buffers that one may lie in.
+    pub max_pieces: usize,
+}
 
 /// Ordinary frames that went from a ring into a batch.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -80,7 +91,7 @@ pub enum RxError {
 
 /// A receive ring with the rules of its device. Dropping it leaks the ring.
 ///
-/// [`RxCore`](super::RxCore) calls `ready`, then `take_first`, then `take_ordinary` and `take_unusual` until the budget is used up or nothing is left, then `refill`, `publish` and
+/// [`RxCore`](super::RxCore) calls `ready`, or `has_next`, then `take_first`, then `take_ordinary` and `take_unusual` until the budget is used up or nothing is left, then `refill`, `publish` and
 /// `ring_doorbell`. After a fault it calls nothing but `stop` and `into_lent`.
 pub trait RxKernel: fmt::Debug + Send {
     /// The ring and what is in it.
@@ -97,7 +108,7 @@ pub trait RxKernel: fmt::Debug + Send {
     const ALWAYS_RINGS: bool = false;
     /// Whether what is known of a frame of several buffers is said with the last of them, and not with the first.
     const LAST_SAYS: bool = false;
-    /// What a frame is that goes beyond the queue's [`RxLimits`](super::RxLimits): the fault of a device that promised to hold such frames back; `None`: a frame
+    /// What a frame is that goes beyond the queue's [`RxLimits`]: the fault of a device that promised to hold such frames back; `None`: a frame
     /// that is counted and dropped.
     const TOO_LONG: Option<QueueFault>;
 
@@ -118,6 +129,11 @@ pub trait RxKernel: fmt::Debug + Send {
         None
     }
 
+    /// Sees to it that an empty buffer lies ready in `batch` for [`RxKernel::take_only`], and says whether there was none and is one now.
+    fn stock(&mut self, _batch: &mut Batch) -> bool {
+        false
+    }
+
     /// The shortest way for many frames: as [`RxKernel::take_ordinary`], which follows where this took less, but `batch` may lack the room, and then none are
     /// taken.
     fn take_first(&mut self, _batch: &mut Batch, _most: usize) -> Taken {
@@ -128,11 +144,26 @@ pub trait RxKernel: fmt::Debug + Send {
     /// several buffers it takes none. There is room for `most` frames, and as many descriptors are ready where they are counted.
     fn take_ordinary(&mut self, batch: &mut Batch, most: usize) -> Taken;
 
-    /// Moves the next frame to `batch` if it is whole, of several buffers, `max_segments` at most, and no more than `max_bytes`, without an error, and nothing else
-    /// about it is unusual; and empty buffers lie at hand. There is room for it, and no other is under way. Returns its bytes. Never called where
-    /// [`RxKernel::COUNTS_READY`].
-    fn take_chain(&mut self, _batch: &mut Batch, _max_segments: usize, _max_bytes: usize) -> Option<usize> {
-        None
+    /// Whether the device is done with the next descriptor. Where it is not, the queue found nothing, and a poll ends. Never called where [`RxKernel::COUNTS_READY`].
+    fn has_next(&mut self) -> bool {
+        true
+    }
+
+    /// Whether the next descriptor begins a frame of several buffers, and no other is under way. Never called where [`RxKernel::COUNTS_READY`].
+    fn has_chain(&self) -> bool {
+        false
+    }
+
+    /// Moves frames of several buffers to `batch`, `most` at most, as long as one follows another, none has an error or anything else about it that is unusual, and empty buffers
+    /// are there. Returns how many. One that is not all there, or goes beyond `limits`, goes to `begun`. There is room for `most`, and no other is under way. Called where
+    /// [`RxKernel::has_chain`], and only of a device that counts bytes.
+    fn take_chains(&mut self, _batch: &mut Batch, _most: usize, _begun: &mut Option<Begun>, _limits: RxLimits) -> usize {
+        0
+    }
+
+    /// The shortest way for one frame of several buffers: as [`RxKernel::take_chains`], which follows where this took none and began none. Says whether it took it.
+    fn take_chain(&mut self, _batch: &mut Batch, _begun: &mut Option<Begun>, _limits: RxLimits) -> bool {
+        false
     }
 
     /// Whether frames of this ring do not lie one behind the other, so that [`RxKernel::take_whole`] is in place of all other ways, which find nothing.
@@ -296,10 +327,20 @@ pub trait TxKernel: fmt::Debug + Send {
         false
     }
 
-    /// Takes the frame at the front of `batch` if it is of several buffers, no longer than `max_bytes`, asks for nothing, and goes in one go: its descriptors are
-    /// free. Returns its bytes.
-    fn put_chain(&mut self, _batch: &mut Batch, _max_bytes: usize) -> Option<usize> {
-        None
+    /// Whether the frame at the front of `batch` is one that [`TxKernel::put_chains`] may take.
+    fn has_chain(&self, _batch: &Batch) -> bool {
+        false
+    }
+
+    /// Takes frames from the front of `batch` that are of several buffers, no longer than `max_bytes`, ask for nothing, and go in one go: their descriptors are
+    /// free. Returns how many. Only of a device that counts bytes.
+    fn put_chains(&mut self, _batch: &mut Batch, _max_bytes: usize) -> usize {
+        0
+    }
+
+    /// The shortest way for one frame of several buffers, which is all that is in `batch`: as [`TxKernel::put_chains`], which follows where this did not take it.
+    fn put_chain(&mut self, _batch: &mut Batch, _max_bytes: usize) -> bool {
+        false
     }
 
     /// Takes the frame at the front of `batch` where all that it asks for is what the device was told for frames before it, and a descriptor is free.

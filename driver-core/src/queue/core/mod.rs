@@ -31,8 +31,8 @@ pub(crate) mod tx;
 #[cfg(test)]
 mod tests;
 
-pub use kernel::{NotTaken, Piece, Put, RxError, RxKernel, Taken, TxKernel, WhyStuck};
+pub use kernel::{NotTaken, Piece, Put, RxError, RxKernel, RxLimits, Taken, TxKernel, WhyStuck};
 pub use lent::{Left, Lent, Silence, Stop};
-pub use rx::{RxCore, RxLimits};
+pub use rx::RxCore;
 pub use seat::{Seat, State, Tally, Totals};
 pub use tx::TxCore;

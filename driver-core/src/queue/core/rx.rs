@@ -9,21 +9,12 @@ use crate::buf::batch::Batch;
 use crate::buf::frame::{Frame, Growing};
 use crate::host::pci::Interrupt;
 use crate::queue::contract::{RxCounters, RxQueue};
-use crate::queue::core::kernel::{NotTaken, Piece, RxError, RxKernel, Taken};
+use crate::queue::core::kernel::{NotTaken, Piece, RxError, RxKernel, RxLimits, Taken};
 use crate::queue::core::seat::{Seat, Totals};
 use crate::ring::fault::QueueFault;
 use crate::ring::hook::RxHooked;
+use crate::ring::rx::Begun;
 use crate::ring::verdict::Settled;
-
-/// How large a received frame may be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(clippy::exhaustive_structs, reason = "plain data: every driver makes it")]
-pub struct RxLimits {
-    /// The longest, in bytes.
-    pub max_frame_bytes: usize,
-    /// The most buffers that one may lie in.
-    pub max_pieces: usize,
-}
 
 /// A receive queue: what the queues of all drivers do alike, over a driver's kernel.
 ///
@@ -85,10 +76,37 @@ impl<K: RxKernel> RxCore<K> {
         self.kernel.ring_doorbell();
     }
 
+    /// The poll of one frame where [`RxKernel::take_only`] took none.
+    #[inline(never)]
+    fn poll_one(&mut self, batch: &mut Batch) -> usize {
+        if !self.seat.is_running() {
+            self.pause();
+            return 0;
+        }
+        if !self.kernel.has_next() {
+            return 0;
+        }
+        if self.kernel.has_chain() {
+            return self.poll_chain(batch);
+        }
+        // It may lack no more than an empty buffer at hand, where a batch goes from one port to another.
+        if self.kernel.stock(batch)
+            && let Some(bytes) = self.kernel.take_only(batch)
+        {
+            self.count_bytes(bytes);
+            self.finish_only();
+            return 1;
+        }
+        self.poll_rest(batch, 1, usize::MAX, 0)
+    }
+
     /// [`RxQueue::poll`] without the way for one frame. Frames that make the budget full, or all that are there, leave here; for the rest there is a way of its
     /// own, so that this one does not save registers that only that one needs.
     #[inline(never)]
     fn poll_many(&mut self, batch: &mut Batch, budget: usize) -> usize {
+        if K::HAS_TAKE_ONLY && !K::COUNTS_READY && budget == 1 {
+            return self.poll_one(batch);
+        }
         if !self.seat.is_running() {
             self.pause();
             return 0;
@@ -137,15 +155,21 @@ impl<K: RxKernel> RxCore<K> {
         let mut ready = ready.wrapping_sub(taken);
         // Descriptors without a frame do not count against the budget; a device that fills them as fast as they are emptied must not keep us here.
         let mut without_frame = 0;
-        let RxLimits { max_frame_bytes, max_pieces } = self.limits;
         while taken < budget && !(K::COUNTS_READY && ready == 0) {
-            if !K::COUNTS_READY
-                && self.partial.is_none()
-                && let Some(bytes) = self.kernel.take_chain(batch, max_pieces, max_frame_bytes)
-            {
-                self.count_bytes(bytes as u64);
-                taken += 1;
-                continue;
+            if !K::COUNTS_READY && self.partial.is_none() && self.kernel.has_chain() {
+                let mut begun = None;
+                let frames = self.kernel.take_chains(batch, budget - taken, &mut begun, self.limits);
+                taken += frames;
+                if let Some(begun) = begun {
+                    without_frame += 1;
+                    if !self.begin(batch, begun) {
+                        self.seat.tally().packets.add(taken as u64);
+                        return taken;
+                    }
+                }
+                if frames > 0 {
+                    continue;
+                }
             }
             match self.take_unusual(batch) {
                 Step::Frame => taken += 1,
@@ -174,6 +198,31 @@ impl<K: RxKernel> RxCore<K> {
             return self.poll_whole(batch, budget);
         }
         taken
+    }
+
+    /// [`RxKernel::take_chain`], out of others' way.
+    #[inline(never)]
+    fn take_chain(&mut self, batch: &mut Batch, begun: &mut Option<Begun>) -> bool {
+        self.kernel.take_chain(batch, begun, self.limits)
+    }
+
+    /// The poll of one frame where one of several buffers is next.
+    #[inline(never)]
+    fn poll_chain(&mut self, batch: &mut Batch) -> usize {
+        let mut begun = None;
+        if self.take_chain(batch, &mut begun) {
+            self.finish(batch, 1);
+            return 1;
+        }
+        match begun {
+            None => self.poll_rest(batch, 1, usize::MAX, 0),
+            Some(begun) => {
+                if self.begin(batch, begun) {
+                    self.finish(batch, 0);
+                }
+                0
+            }
+        }
     }
 
     /// The poll of a ring that puts frames together by itself.
@@ -208,6 +257,19 @@ impl<K: RxKernel> RxCore<K> {
             self.finish(batch, taken);
         }
         taken
+    }
+
+    /// Counts what [`RxKernel::take_only`] took, and hands its emptied slot to the device where that has not done so.
+    #[inline(always)]
+    fn finish_only(&mut self) {
+        if K::ALWAYS_RINGS {
+            self.seat.tally().alone.add(1);
+        } else {
+            self.seat.tally().packets.add(1);
+            if self.kernel.publish() {
+                self.ring_doorbell();
+            }
+        }
     }
 
     /// Counts what was taken and hands the emptied slots to the device.
@@ -248,6 +310,26 @@ impl<K: RxKernel> RxCore<K> {
             Some(partial) => self.hand_up::<false>(batch, partial),
             None => Step::NoFrame,
         }
+    }
+
+    /// A frame came in part, or is too long. Says whether the queue goes on.
+    #[cold]
+    #[inline(never)]
+    fn begin(&mut self, batch: &mut Batch, Begun { chain, ends }: Begun) -> bool {
+        let too_long = chain.bytes > self.limits.max_frame_bytes || chain.segments > self.limits.max_pieces;
+        let partial = Partial { chain, too_long };
+        if too_long && let Some(fault) = K::TOO_LONG {
+            self.seat.tally().errors.add(1);
+            drop(partial);
+            self.break_queue(fault);
+            return false;
+        }
+        if ends {
+            self.hand_up::<false>(batch, partial);
+        } else {
+            self.partial = Some(partial);
+        }
+        true
     }
 
     /// A frame has ended by a buffer of which the device says what is rarely said.
@@ -347,14 +429,7 @@ impl<K: RxKernel> RxQueue for RxCore<K> {
             && let Some(bytes) = self.kernel.take_only(batch)
         {
             self.count_bytes(bytes);
-            if K::ALWAYS_RINGS {
-                self.seat.tally().alone.add(1);
-            } else {
-                self.seat.tally().packets.add(1);
-                if self.kernel.publish() {
-                    self.ring_doorbell();
-                }
-            }
+            self.finish_only();
             return 1;
         }
         self.poll_many(batch, budget)

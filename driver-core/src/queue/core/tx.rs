@@ -123,10 +123,18 @@ impl<K: TxKernel> TxCore<K> {
         let had = batch.len();
         // Then the gate, running and not counting bytes, stays so.
         if !self.gate.is_stopped() && self.kernel.free() as usize > had + self.never_stops_above as usize {
-            if K::ALWAYS_RINGS && had == 1 && self.kernel.put_next(batch) {
-                self.publish(1);
-                self.kernel.allow_singles(self.never_stops_above);
-                return TxState::Running;
+            if K::ALWAYS_RINGS && had == 1 {
+                if self.kernel.put_next(batch) {
+                    self.publish(1);
+                    self.kernel.allow_singles(self.never_stops_above);
+                    return TxState::Running;
+                }
+                if self.kernel.has_chain(batch) && self.put_chain(batch) {
+                    self.seat.tally().alone.add(1);
+                    self.kernel.ring_doorbell();
+                    return TxState::Running;
+                }
+                return self.submit_rest(batch, reclaimed, had);
             }
             let Put { bytes, .. } = self.kernel.put_first(batch);
             self.count_bytes(bytes);
@@ -139,6 +147,13 @@ impl<K: TxKernel> TxCore<K> {
             }
         }
         self.submit_rest(batch, reclaimed, had)
+    }
+
+    /// Takes the only frame of a batch, which is of several buffers, if the gate stays open whatever it takes.
+    #[inline(never)]
+    fn put_chain(&mut self, batch: &mut Batch) -> bool {
+        let leaves_enough = self.kernel.free() as usize > self.never_stops_above as usize + K::MAX_SEGMENTS;
+        leaves_enough && self.kernel.put_chain(batch, self.limits.longest(false))
     }
 
     /// The rest of a submit of a batch that had `had` frames.
@@ -299,8 +314,7 @@ impl<K: TxKernel> TxCore<K> {
                 if self.kernel.put_next(batch) {
                     continue;
                 }
-                if let Some(bytes) = self.kernel.put_chain(batch, self.limits.longest(false)) {
-                    self.count_bytes(bytes as u64);
+                if self.kernel.has_chain(batch) && self.kernel.put_chains(batch, self.limits.longest(false)) > 0 {
                     continue;
                 }
                 match self.put_unusual(batch) {

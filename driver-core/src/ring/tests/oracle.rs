@@ -122,9 +122,17 @@ impl Driver {
         while frames.len() < budget {
             let blocks = self.ring.take_blocks(&mut self.batch, budget - frames.len());
             assert!(blocks.is_multiple_of(BLOCK));
-            let is_taken = blocks > 0
-                || self.ring.take_plain(&mut self.batch)
-                || self.partial.is_none() && self.ring.take_chain(&mut self.batch, 40, usize::MAX, BAD, HIDDEN).is_some();
+            let mut is_taken = blocks > 0 || self.ring.take_plain(&mut self.batch);
+            if !is_taken && self.partial.is_none() && self.ring.has_chain() {
+                let mut begun = None;
+                // Both ways, in turns.
+                let first = self.ring.next().is_multiple_of(2) && self.ring.take_chain(&mut self.batch, &mut begun, 40, usize::MAX, BAD, HIDDEN);
+                let room = budget - frames.len() - usize::from(first);
+                is_taken = first || begun.is_some() || {
+                    self.ring.take_chains(&mut self.batch, room, &mut begun, 40, usize::MAX, BAD, HIDDEN) > 0 || begun.is_some()
+                };
+                self.partial = begun.map(|begun| begun.chain.into_frame());
+            }
             if !is_taken {
                 match self.ring.take(&mut self.batch, BAD, HIDDEN) {
                     Ok((frame, ended)) => {

@@ -96,22 +96,27 @@ proptest! {
                     wanted.extend(chain.dma_segments().map(|(iova, _)| iova.0));
                     batch.push(chain).unwrap();
                     let from = ring.tail();
-                    prop_assert_eq!(ring.put_chain(&mut batch, segments - 1, usize::MAX), None);
-                    prop_assert_eq!(ring.put_chain(&mut batch, segments, bytes - 1), None);
-                    if ring.put_chain(&mut batch, segments, bytes).is_none() {
+                    prop_assert_eq!(ring.put_chains(&mut batch, segments - 1, usize::MAX), 0);
+                    prop_assert_eq!(ring.put_chains(&mut batch, segments, bytes - 1), 0);
+                    prop_assert!(!ring.put_chain(&mut batch, segments - 1, usize::MAX) && !ring.put_chain(&mut batch, segments, bytes - 1));
+                    prop_assert_eq!((batch.len(), ring.tail()), (1, from));
+                    if !ring.put_chain(&mut batch, segments, bytes) && ring.put_chains(&mut batch, segments, bytes) == 0 {
                         // A pool without a name.
-                        let mut next = batch.pop();
+                        let (mut next, mut first) = (batch.pop(), true);
                         while let Some(mut segment) = next {
                             next = segment.split_rest();
                             let (len, last) = (segment.len() as u64, next.is_none());
                             let end = if last { 1 << 24 } else { 0 };
-                            prop_assert!(ring.put_segment(segment, 1 << 25 | end | (bytes as u64) << 46 | len, last, 0).is_ok());
+                            let payload = if first { (bytes as u64) << 46 } else { 0 };
+                            prop_assert!(ring.put_segment(segment, 1 << 25 | end | payload | len, last, 0).is_ok());
+                            first = false;
                         }
                     }
                     for (k, len) in lens.into_iter().enumerate() {
                         let [_, word] = card.end.read((from + k as u32) % RING);
                         let end = if k + 1 == segments { 1 << 24 } else { 0 };
-                        prop_assert_eq!(word & !TX.report, 1 << 25 | end | (bytes as u64) << 46 | len);
+                        let payload = if k == 0 { (bytes as u64) << 46 } else { 0 };
+                        prop_assert_eq!(word & !TX.report, 1 << 25 | end | payload | len);
                     }
                 }
                 Step::Single(at) => {
@@ -213,8 +218,7 @@ fn a_chain_asks_for_a_report_with_its_last_descriptor_once_32_are_queued() {
         (1..5).for_each(|_| chain.append(own.frame_from(&[2; 20]).unwrap()));
         batch.push(chain).unwrap();
     }
-    while ring.put_chain(&mut batch, 5, 200).is_some() {}
-    assert!(batch.is_empty());
+    assert_eq!((ring.put_chains(&mut batch, 5, 200), batch.len()), (12, 0));
     let asking: Vec<_> = (0..60).filter(|&slot| card.read(slot)[1] & TX.report != 0).collect();
     assert_eq!(asking, [34], "the seventh chain's end");
     // SAFETY: the card of this test reads nothing.
@@ -255,10 +259,55 @@ fn a_chain_too_long_for_its_descriptors_is_not_put() {
             chain.append(segment);
         }
         batch.push(chain).unwrap();
-        assert_eq!(ring.put_chain(&mut batch, 40, usize::MAX).is_some(), is_put, "{segments} segments");
+        assert_eq!(ring.put_chains(&mut batch, 40, usize::MAX) == 1, is_put, "{segments} segments");
         batch.clear();
         batch.release_spares();
     }
     // SAFETY: no card reads.
+    unsafe { ring.release() };
+}
+
+/// Behind a chain that fills the ring lie the oldest frames in flight: their buffers stay those of their own pool.
+#[test]
+fn a_chain_that_fills_the_ring_says_nothing_of_the_frames_behind_it() {
+    let domain = domain().0;
+    let (own, other) = (pool(&domain), pool(&domain));
+    let mut ring = TxRing::new(&own, 16, TX, false).unwrap();
+    // SAFETY: the ring outlives it.
+    let card = unsafe { DescEnd::new(ring.iova(), 16) };
+    let mut batch = Batch::new(16);
+    for single in [false, true] {
+        // So that the ring's end is not where the chain is.
+        while ring.tail() != 6 {
+            assert!(ring.put_segment(other.frame_from(&[1; 60]).unwrap(), TX.command | 60, true, 60).is_ok());
+        }
+        ring.report_last();
+        card.write(5, [0, TX.done]);
+        ring.reclaim(&mut batch);
+        assert_eq!(ring.pending(), 0);
+        for _ in 0..12 {
+            assert!(ring.put_segment(other.frame_from(&[1; 60]).unwrap(), TX.command | 60, true, 60).is_ok());
+        }
+        let mut chain = own.frame_from(&[1; 60]).unwrap();
+        (1..3).for_each(|_| chain.append(own.frame_from(&[2; 20]).unwrap()));
+        if single {
+            // The ring turns to the pool of the frame before.
+            let first = own.frame_from(&[1; 60]).unwrap();
+            assert!(ring.put_segment(first, TX.command | 60, true, 60).is_ok());
+            chain = own.frame_from(&[1; 60]).unwrap();
+            chain.append(own.frame_from(&[2; 20]).unwrap());
+        }
+        batch.push(chain).unwrap();
+        assert!(if single { ring.put_chain(&mut batch, 40, 200) } else { ring.put_chains(&mut batch, 40, 200) == 1 });
+        assert_eq!(ring.free(), 0);
+        ring.report_last();
+        let last = (ring.tail() + 15) % 16;
+        card.write(last, [0, TX.done]);
+        ring.reclaim(&mut batch);
+        assert_eq!(ring.pending(), 0);
+        batch.release_spares();
+        assert_eq!((own.available(), other.available()), (BUFFERS, BUFFERS));
+    }
+    // SAFETY: the card of this test reads nothing.
     unsafe { ring.release() };
 }

@@ -46,11 +46,10 @@ impl TxRing {
         let mut left = count;
         while left > 0 {
             let run = left.min(self.desc.len() - self.head);
-            let done = self.free_blocks(batch, run as usize / BLOCK);
-            if done == 0 {
-                self.free_one(batch);
+            let mut step = self.free_blocks(batch, run as usize / BLOCK) as u32;
+            if step == 0 {
+                step = self.free_part(batch, run);
             }
-            let step = (done as u32).max(1);
             self.head = (self.head + step) & self.desc.mask();
             left -= step;
         }
@@ -97,7 +96,31 @@ impl TxRing {
         done
     }
 
+    /// Frees up to `count` slots, fewer than a block where they are of one pool whose stack is at hand and has room, else one. Returns how many.
     #[cold]
+    #[inline(never)]
+    fn free_part(&mut self, batch: &mut Batch, count: u32) -> u32 {
+        let at = self.head as usize;
+        if at + BLOCK <= self.slots.len() && (count as usize) < BLOCK {
+            // SAFETY: a block of names follows `head`.
+            let names = unsafe { self.owners.names_at(at).cast::<u64>().read_unaligned() };
+            if let Some(pool) = self.owners.sources.named(names as u8)
+                && (names ^ eight(names as u8)) << (u64::BITS - u8::BITS * count) == 0
+                && batch.room_at_hand(pool) >= BLOCK
+            {
+                let (base, spares) = batch.spares_of(pool);
+                // SAFETY: a block of slots follows `head`, and as many places lie above the stack's top, of which the first `count` are counted: buffers of this pool, which the slots owned.
+                unsafe {
+                    base.add(spares).copy_from_nonoverlapping(NonNull::new_unchecked(self.slots.as_mut_ptr()).add(at), BLOCK);
+                    batch.set_spares(pool, spares + count as usize);
+                }
+                return count;
+            }
+        }
+        self.free_one(batch);
+        1
+    }
+
     fn free_one(&mut self, batch: &mut Batch) {
         let at = self.head as usize;
         let (Some(&slot), Some(pool)) = (self.slots.get(at), self.owners.of(at)) else { return };

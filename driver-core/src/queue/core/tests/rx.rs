@@ -14,9 +14,9 @@ use crate::buf::frame::Frame;
 use crate::buf::pool::{BufPool, PoolConfig};
 use crate::device::state::Shared;
 use crate::queue::contract::RxQueue;
-use crate::queue::core::kernel::{NotTaken, Piece, RxError, RxKernel, Taken};
+use crate::queue::core::kernel::{NotTaken, Piece, RxError, RxKernel, RxLimits, Taken};
 use crate::queue::core::lent::Stop;
-use crate::queue::core::rx::{RxCore, RxLimits};
+use crate::queue::core::rx::RxCore;
 use crate::ring::fault::QueueFault;
 use crate::testing::{Trigger, cases, domain};
 
