@@ -155,13 +155,13 @@ class Bench:
         self.near(f"ethtool -K $if {features}")
         return dict(re.findall(r"^\s*([a-z0-9-]+): (on|off)", self.near("ethtool -k $if"), re.MULTILINE))
 
-    def stream(self, ways, count=8_000_000, address=FAR, seed=1):
-        """A TCP stream from the near side. Every byte is compared."""
+    def stream(self, ways, count=8_000_000, address=FAR, seed=1, protocol=""):
+        """A TCP stream from the near side, or one of the protocol `sctp`. Every byte is compared."""
         host = f"[{address}]" if ":" in address else address
         bind = "[::]:5001" if ":" in address else f"{address}:5001"
-        self.far(f"tcp-stream serve {bind} >/run/stream.out 2>&1 & echo $! >/run/stream.pid")
+        self.far(f"tcp-stream {protocol} serve {bind} >/run/stream.out 2>&1 & echo $! >/run/stream.pid")
         try:
-            return self.near(f"tcp-stream run {host}:5001 {seed} {count} {ways}", timeout=120).strip()
+            return self.near(f"tcp-stream {protocol} run {host}:5001 {seed} {count} {ways}", timeout=120).strip()
         finally:
             self.guest.run("end $(cat /run/stream.pid)", check=False)
 

@@ -66,6 +66,36 @@ def tcp_ipv6(b):
     return f"{b.stream('both', count=5_000_000, address=FAR6, seed=4)}; {frames} frames from {used} descriptors"
 
 
+@capability("sctp", "x540", "x550")
+def sctp(b):
+    """SCTP over IPv4 and IPv6 with CRCs by Linux and by the card, which the far end checks, and checked by the card where it receives"""
+    errors = "grep SctpChecksumErrors /proc/net/sctp/snmp"
+    b.guest.run("modprobe crc32c_generic; modprobe sctp", timeout=60)
+    # SCTP's ends agree on no segment size.
+    b.far(f"ip link set {b.far_name} mtu 1500")
+    used = {}
+    try:
+        for state in ("off", "on"):
+            has = b.offloads(f"tx-checksum-sctp {state}")
+            check(has["tx-checksum-sctp"] == state, f"tx-checksum-sctp is not {state}: {has}")
+            b.ping(100)
+            before, tails = b.statistics(), b.tails()
+            b.stream("out", count=60_000, protocol="sctp")
+            used[state] = (b.used(tails), b.grown(before)["tx_packets"])
+        seen = [b.stream("both", count=2_000_000, address=address, seed=10, protocol="sctp") for address in (FAR, FAR6)]
+    finally:
+        b.offloads("tx-checksum-sctp on")
+        b.far(f"ip link set {b.far_name} mtu 9000")
+    wrong = [int(side(errors).split()[-1]) for side in (b.near, b.far)]
+    check(wrong == [0, 0], f"CRCs that the kernel found wrong, near and far: {wrong}")
+    grown = {k: v for k, v in b.grown(before).items() if "csum" in k and v}
+    check(not grown, f"the card found wrong CRCs: {grown}")
+    (plain, frames_plain), (asked, frames_asked) = used["off"], used["on"]
+    # A context descriptor more for each frame that asks.
+    check(asked - frames_asked > plain - frames_plain + frames_asked // 2, f"descriptors and frames: CRCs by Linux {used['off']}, by the card {used['on']}")
+    return f"{seen[0]}; {frames_asked} frames from {asked} descriptors, {frames_plain} from {plain} with CRCs by Linux"
+
+
 @capability("offloads-off", "x540")
 def offloads_off(b):
     """the same with checksums and segmentation in software"""
