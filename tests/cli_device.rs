@@ -25,7 +25,7 @@ fn info_tells_what_the_driver_reports() {
     assert_eq!((&info["max_mtu"], &info["ring_limits"]), (&json!(9710), &json!([64, 4096])));
     let types = ["IPV4", "TCP_IPV4", "UDP_IPV4", "IPV6", "TCP_IPV6", "UDP_IPV6"];
     assert_eq!((&info["max_rx_queues"], &info["rss"]), (&json!(64), &json!({ "queues": 64, "table_len": 512, "types": types })));
-    let used = "RX_CHECKSUM TX_CHECKSUM RX_SCATTER TX_GATHER RX_FILTERS SET_MAC LINK_STATE VLAN_FILTERS TX_VLAN_INSERT TX_SEGMENTATION FLOW_STEERING TX_COUNT RECOVERY";
+    let used = "RX_CHECKSUM TX_CHECKSUM RX_SCATTER TX_GATHER RX_FILTERS SET_MAC LINK_STATE VLAN_FILTERS TX_VLAN_INSERT TX_SEGMENTATION FLOW_STEERING TX_COUNT RECOVERY TX_SCTP_CRC";
     assert_eq!(info["capabilities"], json!(used.split(' ').collect::<Vec<_>>()), "one queue, and no interrupts");
     let unused = info["unused_capabilities"].as_array().unwrap();
     assert_eq!(info["software_capabilities"], json!([]), "the card does them");
@@ -84,7 +84,7 @@ fn info_lists_what_a_virtio_card_offers_beyond_what_is_used() {
     assert_eq!(info["unused_features"], json!(["SPEED_DUPLEX"]));
     assert_eq!(info["capabilities"], json!(["RX_CHECKSUM", "TX_CHECKSUM", "RX_SCATTER", "TX_GATHER", "LINK_STATE"]));
     assert_eq!(info["unused_capabilities"], json!(["INTERRUPTS"]));
-    assert_eq!(info["software_capabilities"], json!(["TX_VLAN_INSERT"]), "the device fills checksums in");
+    assert_eq!(info["software_capabilities"], json!(["TX_VLAN_INSERT", "TX_SCTP_CRC"]), "the device fills checksums in");
 }
 
 #[test]

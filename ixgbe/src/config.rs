@@ -27,6 +27,7 @@ pub const MAX_MTU: u32 = 9728 - HEADER_BYTES as u32 - FCS_BYTES as u32;
 /// What the card can do and this driver lets it do.
 pub(crate) const DRIVEN: Caps = Caps::RX_CHECKSUM
     .union(Caps::TX_CHECKSUM)
+    .union(Caps::TX_SCTP_CRC)
     .union(Caps::TX_VLAN_INSERT)
     .union(Caps::RX_VLAN_STRIP)
     .union(Caps::TX_SEGMENTATION)
@@ -87,6 +88,7 @@ pub(crate) fn used_caps(settings: &Settings) -> Caps {
     let switches = [
         (Offloads::RX_CHECKSUM, Caps::RX_CHECKSUM),
         (Offloads::TX_CHECKSUM, Caps::TX_CHECKSUM),
+        (Offloads::TX_SCTP_CRC, Caps::TX_SCTP_CRC),
         (Offloads::TX_VLAN_INSERT, Caps::TX_VLAN_INSERT),
         (Offloads::TX_SEGMENTATION, Caps::TX_SEGMENTATION),
         (Offloads::RX_SCATTER, Caps::RX_SCATTER),
@@ -110,6 +112,7 @@ pub(crate) fn used_caps(settings: &Settings) -> Caps {
 pub(crate) fn card_work(settings: &Settings) -> Work {
     let mut work = Work::empty();
     work.set(Work::CHECKSUM, settings.offloads().contains(Offloads::TX_CHECKSUM));
+    work.set(Work::SCTP_CRC, settings.offloads().contains(Offloads::TX_SCTP_CRC));
     work.set(Work::SEGMENTATION, settings.offloads().contains(Offloads::TX_SEGMENTATION));
     work.set(Work::VLAN, settings.offloads().contains(Offloads::TX_VLAN_INSERT));
     work

@@ -176,6 +176,8 @@ pub mod context {
     pub const L4T_UDP: u64 = 0;
     /// TUCMD.L4T 01b: TCP.
     pub const L4T_TCP: u64 = 1 << 11;
+    /// TUCMD.L4T 10b: SCTP.
+    pub const L4T_SCTP: u64 = 2 << 11;
     /// TUCMD.IPV4: the packet is IPv4, and not IPv6.
     pub const IPV4: u64 = 1 << 10;
     /// Where L4LEN is: the bytes of the transport's header.

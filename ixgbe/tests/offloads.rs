@@ -72,7 +72,7 @@ fn a_frame_of_several_buffers_shows_no_verdict_either() {
 fn what_is_in_use_is_told() {
     let card = Card::new();
     let opened = card.open().unwrap();
-    let switched = Caps::RX_CHECKSUM | Caps::TX_CHECKSUM | Caps::TX_VLAN_INSERT | Caps::TX_SEGMENTATION | Caps::RX_SCATTER;
+    let switched = Caps::RX_CHECKSUM | Caps::TX_CHECKSUM | Caps::TX_SCTP_CRC | Caps::TX_VLAN_INSERT | Caps::TX_SEGMENTATION | Caps::RX_SCATTER;
     let asked_for = Caps::FLOW_CONTROL | Caps::RX_VLAN_STRIP | Caps::TIMESTAMPS | Caps::RX_COALESCING | Caps::HEADER_SPLIT;
     let driven = asked_for
         | switched
@@ -129,17 +129,26 @@ fn frames_lie_in_one_buffer_where_spreading_is_switched_off() {
 /// The card is to do neither.
 #[test]
 fn what_software_is_not_to_do_is_refused_by_name() {
-    let (sum, tag) = (Work::CHECKSUM, Work::VLAN);
-    let table = [(Caps::empty(), sum | tag), (Caps::TX_CHECKSUM, tag), (Caps::TX_VLAN_INSERT, sum), (Caps::SOFTWARE, Work::empty())];
+    let (sum, crc, tag) = (Work::CHECKSUM, Work::SCTP_CRC, Work::VLAN);
+    let table = [
+        (Caps::empty(), sum | crc | tag),
+        (Caps::TX_CHECKSUM, crc | tag),
+        (Caps::TX_SCTP_CRC, sum | tag),
+        (Caps::TX_VLAN_INSERT, sum | crc),
+        (Caps::SOFTWARE, Work::empty()),
+    ];
     for (software, off) in table {
         let card = Card::new();
         let mut started = card.start(&Config::new().offloads(Offloads::empty()).software(software));
         assert_eq!(started.control.info().software_caps(), software);
-        for asked in [sum, tag, sum | tag] {
+        for asked in [sum, crc, tag, sum | tag, crc | tag] {
             let bytes = datagrams()[0].clone();
             let (mut batch, mut asking) = (Batch::new(1), started.pool.frame_from(&bytes).unwrap());
             if asked.contains(sum) {
                 asking.set_checksum(Checksum::Partial { start: 34, offset: 6 });
+            }
+            if asked.contains(crc) {
+                asking.set_checksum(Checksum::PartialSctp { start: 34 });
             }
             asking.set_vlan(asked.contains(tag).then_some(5));
             batch.push(asking).unwrap();

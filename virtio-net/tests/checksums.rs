@@ -4,7 +4,7 @@ mod rig;
 
 use driver_core::buf::{Batch, Checksum, meta};
 use driver_core::device::{Caps, Config, NetDevice, Offloads};
-use driver_core::offload::{OffloadError, Work};
+use driver_core::offload::{Crc32c, OffloadError, Work};
 use driver_core::queue::{Refusal, RxQueue, TxQueue, TxState};
 use rig::{Rig, bytes_of, numbered, small, without};
 use sim::virtio_net::{RxChecksum, VirtioNetOptions as Options};
@@ -211,7 +211,7 @@ fn what_is_not_wanted_of_the_device_is_told() {
     let rig = Rig::new();
     let parts = rig.parts(&small().offloads(Offloads::all() - Offloads::TX_CHECKSUM));
     assert_eq!(parts.control.info().unused_caps(), Caps::TX_CHECKSUM | Caps::INTERRUPTS);
-    assert_eq!(parts.control.info().software_caps(), Caps::TX_CHECKSUM | Caps::TX_VLAN_INSERT);
+    assert_eq!(parts.control.info().software_caps(), Caps::SOFTWARE);
     assert_eq!(parts.control.info().unused_features, ["CSUM", "SPEED_DUPLEX"]);
     drop(parts);
     let parts = rig.parts(&small().offloads(Offloads::empty()));
@@ -257,24 +257,28 @@ fn a_tag_goes_in_by_software_and_the_checksum_behind_it_by_the_device() {
 /// What the device does is left to it, whatever software is to do.
 #[test]
 fn what_neither_the_device_nor_software_is_to_do_is_refused_by_name() {
-    let (sum, tag) = (Work::CHECKSUM, Work::VLAN);
+    let (sum, crc, tag) = (Work::CHECKSUM, Work::SCTP_CRC, Work::VLAN);
     let on_its_own = small().offloads(Offloads::all() - Offloads::TX_CHECKSUM);
     let table = [
-        (small(), Caps::empty(), tag, Caps::empty()),
-        (small(), Caps::TX_VLAN_INSERT, Work::empty(), Caps::TX_VLAN_INSERT),
-        (on_its_own.clone(), Caps::empty(), sum | tag, Caps::empty()),
-        (on_its_own.clone(), Caps::TX_CHECKSUM, tag, Caps::TX_CHECKSUM),
+        (small(), Caps::empty(), crc | tag, Caps::empty()),
+        (small(), Caps::TX_VLAN_INSERT, crc, Caps::TX_VLAN_INSERT),
+        (small(), Caps::TX_SCTP_CRC, tag, Caps::TX_SCTP_CRC),
+        (on_its_own.clone(), Caps::empty(), sum | crc | tag, Caps::empty()),
+        (on_its_own.clone(), Caps::TX_CHECKSUM, crc | tag, Caps::TX_CHECKSUM),
         (on_its_own, Caps::SOFTWARE, Work::empty(), Caps::SOFTWARE),
     ];
     for (config, software, off, told) in table {
         let mut rig = Rig::new();
         let mut parts = rig.parts(&config.software(software));
         assert_eq!(parts.control.info().software_caps(), told);
-        for asked in [sum, tag, sum | tag] {
+        for asked in [sum, crc, tag, sum | tag, crc | tag] {
             let bytes = numbered(1, 100);
             let (mut batch, mut asking) = (Batch::new(1), parts.pool.frame_from(&bytes).unwrap());
             if asked.contains(sum) {
                 asking.set_checksum(Checksum::Partial { start: 34, offset: 16 });
+            }
+            if asked.contains(crc) {
+                asking.set_checksum(Checksum::PartialSctp { start: 34 });
             }
             asking.set_vlan(asked.contains(tag).then_some(5));
             batch.push(asking).unwrap();
@@ -287,4 +291,33 @@ fn what_neither_the_device_nor_software_is_to_do_is_refused_by_name() {
         drop(parts);
         rig.assert_clean();
     }
+}
+
+/// A virtio device knows ones' complement sums alone (5.1.6.2).
+#[test]
+fn software_fills_in_the_crc_of_sctp() {
+    let mut rig = Rig::new();
+    let mut parts = rig.parts(&small());
+    assert_eq!(parts.control.info().software_caps(), Caps::TX_VLAN_INSERT | Caps::TX_SCTP_CRC);
+    let mut batch = Batch::new(4);
+    let mut wanted = Vec::new();
+    for len in [46, 59, 60, 300] {
+        let bytes = numbered(9, len);
+        let mut frame = parts.pool.frame_from(&bytes).unwrap();
+        frame.set_checksum(Checksum::PartialSctp { start: 34 });
+        batch.push(frame).unwrap();
+        let mut filled = bytes;
+        filled[42..46].fill(0);
+        let mut crc = Crc32c::new();
+        crc.add(&filled[34..]);
+        filled[42..46].copy_from_slice(&crc.value().to_le_bytes());
+        // Padding comes last: it is no part of the packet.
+        filled.resize(len.max(60), 0);
+        wanted.push(filled);
+    }
+    assert_eq!(parts.tx.submit(&mut batch), TxState::Running);
+    rig.run_us(20);
+    assert_eq!(rig.arrived(), wanted);
+    drop((parts, batch));
+    rig.assert_clean();
 }

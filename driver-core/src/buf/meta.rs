@@ -24,7 +24,7 @@
 //! | 1 | 63:48 | [`VLAN_SHIFT`] | VLAN tag |
 //!
 //! What has no place here lies in the pool's private memory once somebody sets it: segmentation, a time stamp, the length of a header that the device
-//! split off, more than 14 coalesced segments, a checksum to be filled in farther from the frame's start than [`Checksum::Partial`] is as a rule. A frame's
+//! split off, more than 14 coalesced segments, SCTP's CRC to be filled in, or a checksum farther from the frame's start than [`Checksum::Partial`] is as a rule. A frame's
 //! tags are in its pool's address: no word that a device writes asks for anything.
 
 /// See the [module](self).
@@ -63,7 +63,7 @@ pub const VLAN_SHIFT: u32 = 48;
 
 /// What is known about a frame's transport checksum (Linux: `ip_summed`).
 ///
-/// On transmit [`Checksum::Partial`] alone asks for something: a frame that is forwarded may say what its receiver found.
+/// On transmit [`Checksum::Partial`] and [`Checksum::PartialSctp`] alone ask for something: a frame that is forwarded may say what its receiver found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Checksum {
@@ -86,6 +86,12 @@ pub enum Checksum {
         start: u16,
         /// Where the sum goes, counted from `start`.
         offset: u16,
+    },
+    /// SCTP's CRC32c is to be filled in (Linux: `csum_not_inet`): from byte `start` of the frame, where the SCTP header begins, to the frame's end, as if its
+    /// own four bytes, from `start + 8` on, were zero (RFC 9260, section 6.8). Bytes that are no part of the packet have to be trimmed off first.
+    PartialSctp {
+        /// First byte of the SCTP header, counted from the start of the frame.
+        start: u16,
     },
 }
 

@@ -9,8 +9,8 @@ bitflags! {
     ///
     /// | capability | its switch |
     /// | --- | --- |
-    /// | `RX_CHECKSUM`, `TX_CHECKSUM`, `TX_VLAN_INSERT`, `TX_SEGMENTATION`, `RX_SCATTER` | [`Config::offloads`](crate::device::config::Config::offloads) without it |
-    /// | `TX_CHECKSUM`, `TX_VLAN_INSERT` in software | [`Config::software`](crate::device::config::Config::software) without it |
+    /// | `RX_CHECKSUM`, `TX_CHECKSUM`, `TX_SCTP_CRC`, `TX_VLAN_INSERT`, `TX_SEGMENTATION`, `RX_SCATTER` | [`Config::offloads`](crate::device::config::Config::offloads) without it |
+    /// | `TX_CHECKSUM`, `TX_SCTP_CRC`, `TX_VLAN_INSERT` in software | [`Config::software`](crate::device::config::Config::software) without it |
     /// | `RSS` | [`Config::rx_queues`](crate::device::config::Config::rx_queues): off with one, as it is unless more are asked for |
     /// | `RX_VLAN_STRIP` | [`Config::rx_vlan_strip`](crate::device::config::Config::rx_vlan_strip): off unless asked for |
     /// | `RX_COALESCING` | [`Config::rx_coalescing`](crate::device::config::Config::rx_coalescing): off unless asked for |
@@ -26,7 +26,7 @@ bitflags! {
     pub struct Caps: u64 {
         /// It checks the checksums of received frames.
         const RX_CHECKSUM = 1 << 0;
-        /// It fills in checksums of frames that it sends.
+        /// It fills in checksums of frames that it sends ([`Checksum::Partial`](crate::buf::Checksum::Partial)).
         const TX_CHECKSUM = 1 << 1;
         /// A received frame may lie in several buffers, so that buffers need not be as large as the largest frame.
         const RX_SCATTER = 1 << 2;
@@ -68,13 +68,15 @@ bitflags! {
         const TIMESTAMPS = 1 << 20;
         /// It stamps every frame that it receives.
         const TIMESTAMPS_ALL = 1 << 21;
+        /// It fills in SCTP's CRC32c of frames that it sends.
+        const TX_SCTP_CRC = 1 << 22;
     }
 }
 
 impl Caps {
     /// What transmit queues do in software where the device does not, or is not to, unless [`Config::software`](crate::device::config::Config::software) says
     /// otherwise.
-    pub const SOFTWARE: Self = Self::TX_CHECKSUM.union(Self::TX_VLAN_INSERT);
+    pub const SOFTWARE: Self = Self::TX_CHECKSUM.union(Self::TX_VLAN_INSERT).union(Self::TX_SCTP_CRC);
 
     /// The names of those that are set.
     ///

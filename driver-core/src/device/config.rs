@@ -150,7 +150,7 @@ impl Config {
     ///
     /// // The device puts VLAN tags in, or nobody; checksums are filled in by software where the device does not.
     /// let config = Config::new().software(Caps::SOFTWARE - Caps::TX_VLAN_INSERT);
-    /// assert_eq!(config.wanted_software(), Caps::TX_CHECKSUM);
+    /// assert_eq!(config.wanted_software(), Caps::TX_CHECKSUM | Caps::TX_SCTP_CRC);
     /// ```
     pub fn software(self, caps: Caps) -> Self {
         Self { software: caps & Caps::SOFTWARE, ..self }

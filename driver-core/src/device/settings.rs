@@ -133,6 +133,7 @@ impl Settings {
         let mut work = Work::empty();
         work.set(Work::CHECKSUM, self.software.contains(Caps::TX_CHECKSUM));
         work.set(Work::VLAN, self.software.contains(Caps::TX_VLAN_INSERT));
+        work.set(Work::SCTP_CRC, self.software.contains(Caps::TX_SCTP_CRC));
         work
     }
     /// Which interrupt vector tells of what, as far as the function has them ([`VectorPlan::within`]); `None`: none is used.
@@ -261,7 +262,7 @@ mod tests {
             .interrupts(true)
             .offloads(Offloads::TX_CHECKSUM)
             .rx_vlan_strip(true)
-            .software(Caps::all() - Caps::TX_CHECKSUM);
+            .software(Caps::all() - Caps::TX_CHECKSUM - Caps::TX_SCTP_CRC);
         let [mac, other, group] = [2, 4, 1].map(|first| MacAddr([first, 0, 0, 0, 0, 1]));
         let mut info = DeviceInfo::new("test", "test", "a test's", mac);
         info.max_mtu = 9710;

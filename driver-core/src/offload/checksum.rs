@@ -4,7 +4,7 @@ use crate::buf::frame::Frame;
 use crate::buf::meta::Checksum;
 use crate::offload::crc32c::Crc32c;
 use crate::offload::error::OffloadError;
-use crate::offload::packet::{Algorithm, IPV4_CHECKSUM, Transport, UDP, bytes, ipv4_header, transport};
+use crate::offload::packet::{Algorithm, IPV4_CHECKSUM, SCTP_CRC, UDP, bytes, ipv4_header, transport};
 use crate::offload::sum::{Sum, pieces};
 
 /// What is sent where the sum is zero, which in UDP says that there is none (RFC 768). To a ones' complement sum both are zero.
@@ -13,11 +13,11 @@ const MANGLED_ZERO: u16 = 0xffff;
 impl Frame {
     /// Whether a stack may take the frame without looking at its transport checksum: its device found it good, or it never crossed a wire.
     pub fn is_checksum_verified(&self) -> bool {
-        matches!(self.checksum(), Checksum::Good | Checksum::GoodButUnsure | Checksum::Partial { .. })
+        matches!(self.checksum(), Checksum::Good | Checksum::GoodButUnsure | Checksum::Partial { .. } | Checksum::PartialSctp { .. })
     }
 
-    /// Fills the checksum in where the frame asks for it ([`Checksum::Partial`]), and says whether it did (Linux: `skb_checksum_help`). Afterwards it is
-    /// [`Checksum::Good`].
+    /// Fills the checksum in where the frame asks for it ([`Checksum::Partial`], [`Checksum::PartialSctp`]), and says whether it did (Linux: `skb_checksum_help`,
+    /// `skb_crc32c_csum_help`). Afterwards it is [`Checksum::Good`].
     ///
     /// The sum goes from `start` to the frame's end, and begins with what lies in the checksum's place: the pseudo header's. A sum of zero is
     /// stored as 0xffff, whatever the protocol, since UDP wants it so and to others both are the same.
@@ -44,11 +44,21 @@ impl Frame {
     /// # Errors
     /// [`OffloadError::Place`]; the frame is as it was.
     pub fn fill_in_checksum(&mut self) -> Result<bool, OffloadError> {
-        let Checksum::Partial { start, offset } = self.checksum() else { return Ok(false) };
-        let place = checksum_place(self)?;
-        let mut sum = Sum::new();
-        sum.add_frame(self, start.into(), usize::MAX);
-        store_sum(self, place, sum, true).map_err(|_| OffloadError::Place { start, offset, len_bytes: self.len() })?;
+        let (start, offset) = match self.checksum() {
+            Checksum::Partial { start, offset } => (start, offset),
+            Checksum::PartialSctp { start } => (start, SCTP_CRC),
+            _ => return Ok(false),
+        };
+        let (place, len_bytes) = (checksum_place(self)?, self.len());
+        let stored = if matches!(self.checksum(), Checksum::PartialSctp { .. }) {
+            let crc = crc_of(self, start.into(), place, len_bytes);
+            self.store(place, &crc.to_le_bytes()).map_err(|_| OffloadError::Malformed)
+        } else {
+            let mut sum = Sum::new();
+            sum.add_frame(self, start.into(), usize::MAX);
+            store_sum(self, place, sum, true)
+        };
+        stored.map_err(|_| OffloadError::Place { start, offset, len_bytes })?;
         self.set_checksum(Checksum::Good);
         Ok(true)
     }
@@ -76,9 +86,13 @@ impl Frame {
 
 /// Where a partial checksum goes, from the start of the frame. The place of one that is not partial is 0.
 pub(crate) fn checksum_place(frame: &Frame) -> Result<usize, OffloadError> {
-    let Checksum::Partial { start, offset } = frame.checksum() else { return Ok(0) };
+    let (start, offset, bytes) = match frame.checksum() {
+        Checksum::Partial { start, offset } => (start, offset, 2),
+        Checksum::PartialSctp { start } => (start, SCTP_CRC, 4),
+        _ => return Ok(0),
+    };
     let (place, len_bytes) = (usize::from(start) + usize::from(offset), frame.len());
-    if place + 2 > len_bytes { Err(OffloadError::Place { start, offset, len_bytes }) } else { Ok(place) }
+    if place + bytes > len_bytes { Err(OffloadError::Place { start, offset, len_bytes }) } else { Ok(place) }
 }
 
 /// Stores the complement of a sum. `mangles_zero`: zero is not to be sent.
@@ -119,7 +133,9 @@ pub fn verify_ipv4(frame: &Frame) -> Result<bool, OffloadError> {
 pub fn fill_transport(frame: &mut Frame) -> Result<(), OffloadError> {
     let found = transport(frame)?;
     match found.algorithm {
-        Algorithm::Crc32c => frame.store(found.place, &crc_of(frame, &found).to_le_bytes()).map_err(|_| OffloadError::Malformed),
+        Algorithm::Crc32c => {
+            frame.store(found.place, &crc_of(frame, found.from, found.place, found.to).to_le_bytes()).map_err(|_| OffloadError::Malformed)
+        }
         Algorithm::Internet => {
             let sum = sum_without(frame, found.pseudo, found.from, found.to, found.place);
             store_sum(frame, found.place, sum, found.protocol == UDP)
@@ -134,7 +150,7 @@ pub fn fill_transport(frame: &mut Frame) -> Result<(), OffloadError> {
 pub fn verify_transport(frame: &Frame) -> Result<Option<bool>, OffloadError> {
     let found = transport(frame)?;
     if found.algorithm == Algorithm::Crc32c {
-        return Ok(Some(u32::from_le_bytes(bytes(frame, found.place)?) == crc_of(frame, &found)));
+        return Ok(Some(u32::from_le_bytes(bytes(frame, found.place)?) == crc_of(frame, found.from, found.place, found.to)));
     }
     if found.protocol == UDP && bytes(frame, found.place)? == [0, 0] {
         return Ok(found.is_ipv6.then_some(false));
@@ -152,10 +168,11 @@ fn sum_without(frame: &Frame, mut sum: Sum, from: usize, to: usize, place: usize
     sum
 }
 
-fn crc_of(frame: &Frame, found: &Transport) -> u32 {
+/// The CRC of the bytes `from` to `to`, as if it were zero itself at `place`.
+fn crc_of(frame: &Frame, from: usize, place: usize, to: usize) -> u32 {
     let mut crc = Crc32c::new();
-    pieces(frame, found.from, found.place).for_each(|piece| crc.add(piece));
+    pieces(frame, from, place).for_each(|piece| crc.add(piece));
     crc.add(&[0; 4]);
-    pieces(frame, found.place + 4, found.to).for_each(|piece| crc.add(piece));
+    pieces(frame, place + 4, to).for_each(|piece| crc.add(piece));
     crc.value()
 }

@@ -38,6 +38,9 @@ pub(super) struct Ipv4Header {
 /// Where the checksum of an IPv4 header is (RFC 791).
 pub(super) const IPV4_CHECKSUM: usize = 10;
 
+/// Where SCTP's CRC is, from the start of its header (RFC 9260, section 3.1).
+pub(super) const SCTP_CRC: u16 = 8;
+
 /// What a transport checksum is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Algorithm {
@@ -168,7 +171,7 @@ fn located(frame: &Frame, protocol: u8, addresses: &[u8], from: usize, end: usiz
     let (place, min_bytes) = match (protocol, is_ipv6) {
         (TCP, _) => (16, 20),
         (UDP, _) => (6, 8),
-        (SCTP, _) => (8, 12),
+        (SCTP, _) => (usize::from(SCTP_CRC), 12),
         (ICMP, false) | (ICMPV6, true) => (2, 4),
         _ => return Err(OffloadError::Protocol(protocol)),
     };

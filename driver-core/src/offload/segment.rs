@@ -135,6 +135,7 @@ impl Headers {
             Checksum::Partial { start, offset } if (usize::from(start), usize::from(offset)) != (headers.l4_at(), headers.sum_offset()) => {
                 Err(SegmentationError::Checksum)
             }
+            Checksum::PartialSctp { .. } => Err(SegmentationError::Checksum),
             _ => Ok(headers),
         }
     }

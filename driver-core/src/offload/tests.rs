@@ -133,6 +133,35 @@ proptest! {
     }
 
     #[test]
+    fn a_crc_of_sctp_is_filled_in_or_refused_and_nothing_else_changes(
+        bytes in some_bytes(400), cuts in some_cuts(), start in 0u16..420, is_wild in prop::bool::weighted(0.1), tag in prop::option::of(any::<u16>()),
+    ) {
+        let start = if is_wild { start.wrapping_mul(331) } else { start };
+        let mut frame = scattered(&pool(), &bytes, &cuts);
+        frame.set_checksum(Checksum::PartialSctp { start });
+        prop_assert!(frame.is_checksum_verified() && frame.wants_offload());
+        let place = usize::from(start) + 8;
+        if place + 4 > bytes.len() {
+            prop_assert_eq!(frame.fill_in_checksum(), Err(OffloadError::Place { start, offset: 8, len_bytes: bytes.len() }));
+            prop_assert_eq!((bytes_of(&frame), frame.checksum()), (bytes, Checksum::PartialSctp { start }));
+            return Ok(());
+        }
+        let mut wanted = bytes;
+        wanted[place..place + 4].fill(0);
+        let crc = scalar_crc32c(&wanted[start.into()..]);
+        wanted[place..place + 4].copy_from_slice(&crc.to_le_bytes());
+        // A tag before the headers moves its place.
+        if let Some(tag) = tag.filter(|_| start >= 12 && frame.linear_len() >= 12) {
+            frame.set_vlan(Some(tag));
+            prop_assert!(frame.insert_vlan().unwrap());
+            wanted.splice(12..12, [0x81, 0].into_iter().chain(tag.to_be_bytes()));
+        }
+        prop_assert_eq!(frame.fill_in_checksum(), Ok(true));
+        prop_assert_eq!((bytes_of(&frame), frame.checksum()), (wanted, Checksum::Good));
+        prop_assert!(!frame.wants_offload());
+    }
+
+    #[test]
     fn whole_packets_are_computed_and_verified(packet in packet(), cuts in some_cuts(), garbage in any::<[u8; 6]>(), flipped in any::<usize>()) {
         let pool = pool();
         let right = packet.bytes();
@@ -159,7 +188,17 @@ proptest! {
             prop_assert_eq!((verify_transport(&frame), frame.verify_checksum()), (Ok(Some(false)), Checksum::Bad));
         }
         // As its sender would have left it to a device: the pseudo header's sum in the checksum's place.
-        if packet.protocol != SCTP {
+        if packet.protocol == SCTP {
+            let mut left = spoilt.clone();
+            left.truncate(packet.end());
+            if let Some(at) = packet.ipv4_place() {
+                left[at..at + 2].copy_from_slice(&right[at..at + 2]);
+            }
+            let mut frame = scattered(&pool, &left, &cuts);
+            frame.set_checksum(Checksum::PartialSctp { start: packet.transport() as u16 });
+            prop_assert_eq!(frame.fill_in_checksum(), Ok(true));
+            prop_assert_eq!(bytes_of(&frame), &right[..packet.end()]);
+        } else {
             let mut left = right.clone();
             left.truncate(packet.end());
             left[place..place + 2].copy_from_slice(&scalar_sum(&packet.pseudo()).to_be_bytes());
@@ -330,11 +369,15 @@ fn a_frame_says_what_work_it_asks_for() {
     frame.set_checksum(Checksum::Partial { start: 34, offset: 16 });
     assert_eq!(Work::of(&frame), Work::CHECKSUM);
     frame.set_vlan(Some(1));
-    assert_eq!(Work::of(&frame), Work::SOFTWARE);
+    assert_eq!(Work::of(&frame), Work::CHECKSUM | Work::VLAN);
+    frame.set_checksum(Checksum::PartialSctp { start: 34 });
+    assert_eq!(Work::of(&frame), Work::SCTP_CRC | Work::VLAN);
+    frame.set_checksum(Checksum::Partial { start: 34, offset: 16 });
     frame.set_segmentation(Some(Segmentation { kind: SegmentationKind::Tcp4, mss_bytes: 1460, header_bytes: 54 }));
-    assert_eq!(Work::of(&frame), Work::all());
+    let all = Work::CHECKSUM | Work::VLAN | Work::SEGMENTATION;
+    assert_eq!(Work::of(&frame), all);
     frame.insert_vlan().unwrap();
-    assert_eq!((Work::of(&frame), frame.segmentation().unwrap().header_bytes), (Work::all() - Work::VLAN, 58));
+    assert_eq!((Work::of(&frame), frame.segmentation().unwrap().header_bytes), (all - Work::VLAN, 58));
 }
 
 const UDP: u8 = 17;

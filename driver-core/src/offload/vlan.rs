@@ -72,6 +72,7 @@ impl Frame {
         self.set_vlan(None);
         match self.checksum() {
             Checksum::Partial { start, offset } => self.set_checksum(Checksum::Partial { start: start.saturating_add(MORE), offset }),
+            Checksum::PartialSctp { start } => self.set_checksum(Checksum::PartialSctp { start: start.saturating_add(MORE) }),
             // The sum covers the tag now.
             Checksum::Complete(_) => self.set_checksum(Checksum::Unknown),
             _ => {}

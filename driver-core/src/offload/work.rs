@@ -18,12 +18,14 @@ bitflags! {
         const VLAN = 1 << 1;
         /// Cut it into many.
         const SEGMENTATION = 1 << 2;
+        /// Fill in SCTP's CRC32c ([`Checksum::PartialSctp`]).
+        const SCTP_CRC = 1 << 3;
     }
 }
 
 impl Work {
     /// What software does where the device does not.
-    pub const SOFTWARE: Self = Self::CHECKSUM.union(Self::VLAN);
+    pub const SOFTWARE: Self = Self::CHECKSUM.union(Self::VLAN).union(Self::SCTP_CRC);
 
     /// What `frame` asks for.
     pub fn of(frame: &Frame) -> Self {
@@ -32,6 +34,7 @@ impl Work {
         }
         let mut work = Self::empty();
         work.set(Self::CHECKSUM, matches!(frame.checksum(), Checksum::Partial { .. }));
+        work.set(Self::SCTP_CRC, matches!(frame.checksum(), Checksum::PartialSctp { .. }));
         work.set(Self::VLAN, frame.vlan().is_some());
         work.set(Self::SEGMENTATION, frame.segmentation().is_some());
         work

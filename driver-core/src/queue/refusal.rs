@@ -56,12 +56,14 @@ impl fmt::Display for Refusal {
             }
             Self::Offload(what) => write!(f, "this queue does not do {what}: do it in software first (Frame::cut)"),
             Self::SwitchedOff(work) => {
-                let (asked, mend) = if !work.contains(Work::VLAN) {
-                    ("its checksum to be filled in (TX_CHECKSUM)", "call Frame::fill_in_checksum")
-                } else if !work.contains(Work::CHECKSUM) {
-                    ("a VLAN tag to be put in (TX_VLAN_INSERT)", "call Frame::insert_vlan")
-                } else {
-                    ("its checksum (TX_CHECKSUM) and a VLAN tag (TX_VLAN_INSERT) to be put in", "call Frame::fill_in_checksum and Frame::insert_vlan")
+                // A frame asks for one checksum at most.
+                let sum = if work.contains(Work::SCTP_CRC) { "SCTP's CRC (TX_SCTP_CRC)" } else { "its checksum (TX_CHECKSUM)" };
+                let (asked, mend) = match (work.intersects(Work::CHECKSUM | Work::SCTP_CRC), work.contains(Work::VLAN)) {
+                    (_, false) => (format_args!("{sum} to be filled in"), "call Frame::fill_in_checksum"),
+                    (false, true) => (format_args!("a VLAN tag (TX_VLAN_INSERT) to be put in"), "call Frame::insert_vlan"),
+                    (true, true) => {
+                        (format_args!("{sum} and a VLAN tag (TX_VLAN_INSERT) to be put in"), "call Frame::fill_in_checksum and Frame::insert_vlan")
+                    }
                 };
                 write!(
                     f,

@@ -1,7 +1,7 @@
 //! What frames ask of the card beside being sent, as context descriptors say it (7.2.3.2.3, 7.2.5).
 
 use driver_core::buf::{Checksum, Frame};
-use driver_core::ether::{HEADER_BYTES, VLAN_TAG_BYTES};
+use driver_core::ether::{HEADER_BYTES, MIN_FRAME_BYTES, VLAN_TAG_BYTES};
 use driver_core::offload::{Headers, Work};
 use driver_core::ring::TxContext;
 
@@ -24,6 +24,9 @@ const fn transport(offset: u16) -> Option<Transport> {
     }
 }
 
+/// SCTP, whose CRC has a place of its own (7.2.5).
+const SCTP: Transport = Transport { kind: bits::L4T_SCTP, header_bytes: 12 };
+
 /// The shortest IPv4 header; lengths of all IP headers are multiples of 4.
 const MIN_IP_BYTES: u16 = 20;
 
@@ -32,9 +35,18 @@ fn mac_bytes(frame: &Frame) -> u16 {
     (HEADER_BYTES + if frame.has_vlan_header() { VLAN_TAG_BYTES } else { 0 }) as u16
 }
 
-/// The context for a checksum from byte `start` on, stored `offset` bytes behind it; `None`: the card has none that would fit.
-fn checksum(frame: &Frame, start: u16, offset: u16) -> Option<TxContext> {
-    let Transport { kind, header_bytes } = transport(offset)?;
+/// The context of the checksum that the frame asks for; `None`: it asks for none, or the card has none that would fit.
+fn checksum(frame: &Frame) -> Option<TxContext> {
+    match frame.checksum() {
+        Checksum::Partial { start, offset } => at(frame, start, transport(offset)?),
+        // SCTP-PADDING: a CRC goes to the end of what the card is given, where a short frame has its padding already.
+        Checksum::PartialSctp { start } if frame.len() >= MIN_FRAME_BYTES => at(frame, start, SCTP),
+        _ => None,
+    }
+}
+
+/// The context for the checksum of a transport that begins at byte `start`.
+fn at(frame: &Frame, start: u16, Transport { kind, header_bytes }: Transport) -> Option<TxContext> {
     let mac_bytes = mac_bytes(frame);
     // A tag that software puts in before the card sees the frame must not make it too long.
     let room = MIN_IP_BYTES..=bits::IPLEN_MAX - VLAN_TAG_BYTES as u16;
@@ -72,21 +84,16 @@ pub(super) fn done_by_card(frame: &Frame, driven: Work) -> Work {
         work.set(Work::CHECKSUM | Work::SEGMENTATION, driven.contains(Work::SEGMENTATION) && !is_beyond);
         return work;
     }
-    if let Checksum::Partial { start, offset } = frame.checksum()
-        && checksum(frame, start, offset).is_none()
-    {
-        work -= Work::CHECKSUM;
+    let sums = Work::CHECKSUM | Work::SCTP_CRC;
+    if work.intersects(sums) && matches!(frame.checksum(), Checksum::Partial { .. } | Checksum::PartialSctp { .. }) && checksum(frame).is_none() {
+        work -= sums;
     }
     work
 }
 
 /// The context of a frame that asks for nothing that the card does not do; `None` where it asks for nothing.
 pub(super) fn of(frame: &Frame, headers: Option<&Headers>) -> Option<TxContext> {
-    let mut context = match (headers, frame.checksum()) {
-        (Some(headers), _) => Some(segmentation(headers)),
-        (None, Checksum::Partial { start, offset }) => checksum(frame, start, offset),
-        _ => None,
-    };
+    let mut context = headers.map_or_else(|| checksum(frame), |headers| Some(segmentation(headers)));
     if let Some(tag) = frame.vlan() {
         let context = context.get_or_insert_with(|| bits::new(mac_bytes(frame), 0));
         context.words[0] |= u64::from(tag) << bits::VLAN_SHIFT;

@@ -139,7 +139,7 @@ impl Frame {
     /// Whether a transmit queue has to do more with it than send its bytes.
     pub fn wants_offload(&self) -> bool {
         // A frame that is forwarded carries what its receiver found: a stripped tag has to be put back, a checked checksum needs nothing.
-        self.segmentation().is_some() || self.vlan().is_some() || matches!(self.checksum(), Checksum::Partial { .. })
+        self.segmentation().is_some() || self.vlan().is_some() || matches!(self.checksum(), Checksum::Partial { .. } | Checksum::PartialSctp { .. })
     }
 
     /// For drivers that fill a buffer by DMA: sets the words that the device wrote, in the layout of [`meta`], after checking that their length fits

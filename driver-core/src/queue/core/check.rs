@@ -92,7 +92,7 @@ pub(super) fn prepare(frame: &mut Frame, left: Work, pool: &BufPool) -> Result<P
 /// Does what is left to software, and says whether that took a copy in buffers of `pool`.
 fn do_work(frame: &mut Frame, left: Work, pool: &BufPool) -> Result<bool, Refusal> {
     // Before the tag moves it: then the sum's start is still what the frame's owner said.
-    if left.contains(Work::CHECKSUM) {
+    if left.intersects(Work::CHECKSUM | Work::SCTP_CRC) {
         frame.fill_in_checksum().map_err(Refusal::Checksum)?;
     }
     if !left.contains(Work::VLAN) || frame.insert_vlan().is_ok() {

@@ -150,6 +150,7 @@ impl Frame {
         }
         let checksum = match self.checksum() {
             Checksum::Partial { start, offset } => Some((start, offset)),
+            Checksum::PartialSctp { .. } => return Ask::NONE,
             _ => None,
         };
         Ask::new(checksum, self.vlan())

@@ -83,15 +83,18 @@ fn a_broken_queue_drops_nothing() {
 #[test]
 fn what_software_is_not_to_do_is_refused_by_name_and_not_touched() {
     let (mut batch, all) = (Batch::new(4), Work::CHECKSUM | Work::VLAN);
-    for does in [Work::empty(), Work::CHECKSUM, Work::VLAN, all] {
-        for software in [Work::empty(), Work::CHECKSUM, Work::VLAN, all] {
-            for asked in [Work::CHECKSUM, Work::VLAN, all] {
+    for does in [Work::empty(), Work::CHECKSUM, Work::VLAN, all, Work::SCTP_CRC] {
+        for software in [Work::empty(), Work::CHECKSUM, Work::VLAN, all, Work::SCTP_CRC, Work::SCTP_CRC | Work::VLAN] {
+            for asked in [Work::CHECKSUM, Work::VLAN, all, Work::SCTP_CRC, Work::SCTP_CRC | Work::VLAN] {
                 let mut rig = rig_doing(default_gate(), software);
                 rig.script.state().does = does;
                 put(&rig, &mut batch, &[100]);
                 let frame = &mut batch.frames_mut()[0];
                 if asked.contains(Work::CHECKSUM) {
                     frame.set_checksum(Checksum::Partial { start: 34, offset: 6 });
+                }
+                if asked.contains(Work::SCTP_CRC) {
+                    frame.set_checksum(Checksum::PartialSctp { start: 34 });
                 }
                 frame.set_vlan(asked.contains(Work::VLAN).then_some(5));
                 let left = asked - does - software;
@@ -111,6 +114,9 @@ fn what_software_is_not_to_do_is_refused_by_name_and_not_touched() {
     assert!(sum.contains("(TX_CHECKSUM)") && sum.contains("call Frame::fill_in_checksum first") && !sum.contains("VLAN"), "{sum}");
     assert!(tag.contains("(TX_VLAN_INSERT)") && tag.contains("call Frame::insert_vlan first") && !tag.contains("CHECKSUM"), "{tag}");
     assert!(both.contains("(TX_CHECKSUM)") && both.contains("(TX_VLAN_INSERT)"), "{both}");
+    let (crc, both) = (text(Work::SCTP_CRC), text(Work::SCTP_CRC | Work::VLAN));
+    assert!(crc.contains("(TX_SCTP_CRC)") && crc.contains("call Frame::fill_in_checksum first") && !crc.contains("CHECKSUM"), "{crc}");
+    assert!(both.contains("(TX_SCTP_CRC)") && both.contains("(TX_VLAN_INSERT)") && both.contains("insert_vlan"), "{both}");
 }
 
 /// What it is in place of.
