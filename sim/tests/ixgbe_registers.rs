@@ -262,8 +262,6 @@ fn what_is_not_modelled_says_so() {
         (0xE9FC, 1 << 20, "low-latency interrupts are not modelled"),
         (0xEC1C, 1 << 29, "low-latency interrupts are not modelled"),
         (0xF5FC, 1, "the unicast table is not modelled"),
-        (0x0018, 1 << 26, "a second VLAN tag is not modelled"),
-        (0x4A80, 1 << 3, "a second VLAN tag is not modelled"),
         (0x507C, 4789, "tunnels are not modelled"),
         (0x5000, 1 << 12, "the fragment checksum is not modelled"),
         (0x8A04, 2, "MACsec is not modelled"),

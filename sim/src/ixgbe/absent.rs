@@ -2,9 +2,7 @@
 
 use super::card::Ixgbe;
 use super::file::name_of;
-use super::regs::{
-    DMATXCTL, ETQF, FCCFG, HLREG0, L34TIMIR, MRQC, MTQC, RTTDCS, RXCSUM, RXCSUM_PCSD, TIMADJH, TSAUXC, TSAUXC_DISABLE_SYSTIME, TSIM, VLNCTRL,
-};
+use super::regs::{ETQF, FCCFG, HLREG0, L34TIMIR, MRQC, MTQC, RTTDCS, RXCSUM, RXCSUM_PCSD, TIMADJH, TSAUXC, TSAUXC_DISABLE_SYSTIME, TSIM, VLNCTRL};
 use crate::slot::Slot;
 
 const PRIORITY_FLOW: &str = "priority flow control is not modelled";
@@ -15,7 +13,6 @@ const FCOE: &str = "FCoE is not modelled";
 const MACSEC: &str = "MACsec is not modelled";
 const IPSEC: &str = "IPsec is not modelled";
 const TARGETS: &str = "target times, outputs and inputs of the clock are not modelled";
-const SECOND_TAG: &str = "a second VLAN tag is not modelled";
 
 /// What `value` in the register at `offset` turns on and the model does not have, with the section that describes it.
 fn not_modelled(offset: u32, value: u32, is_x550: bool) -> Option<(&'static str, &'static str)> {
@@ -34,8 +31,6 @@ fn not_modelled(offset: u32, value: u32, is_x550: bool) -> Option<(&'static str,
         RXCSUM if any(1 << 12) && !any(RXCSUM_PCSD) => Some(("the fragment checksum is not modelled", "8.2.3.7.5")),
         HLREG0 if any(1 << 28) => Some(("stripping of padding is not modelled", "8.2.3.22.8")),
         // Tags and tunnels.
-        0x00018 if any(1 << 26) => Some((SECOND_TAG, "8.2.3.1.3")),
-        DMATXCTL if any(1 << 3) => Some((SECOND_TAG, "8.2.3.9.2")),
         0x05084 if any(1 << 31) => Some(("E-tags are not modelled", "(X550)")),
         0x0507C if value != 0 => Some(("tunnels are not modelled", "(X550)")),
         // Queues of traffic classes and of virtual machines.
@@ -86,11 +81,10 @@ mod tests {
         IVAR_MISC GPIE FCTRL MCSTCTRL PSRTYPE RFCTL MTA RAL/RAH VFTA RSSRK RETA ERETA SRRCTL RDRXCTL RXPBSIZE RXCTRL QDE DTXTCPFLGL \
         DTXTCPFLGH SECTXCTRL SECRXCTRL MSCA MSRWD MAXFRS MFLCN AUTOC AUTOC2 PICAUSE/PIENA RQSMR TQSM LEDCTL SAQF DAQF SDPQF FTQF L34TIMIR ETQF ETQS SYNQF FDIRCTRL FDIRSIPV6 FDIRIPSA \
         FDIRIPDA FDIRPORT FDIRVLAN FDIRHASH FDIRCMD FDIRDIP4M FDIRSIP4M FDIRTCPM FDIRUDPM FDIRHKEY FDIRSKEY FDIRM FDIRIP6M FDIRSCTPM TSYNCRXCTL RXMTRL \
-        TSYNCTXCTL SYSTIML/H SYSTIMR TIMINCA";
+        TSYNCTXCTL SYSTIML/H SYSTIMR TIMINCA CTRL_EXT EXVET DMATXCTL";
 
     /// Parameters of a function, and the register that turns it on.
     const PARAMETERS: &[(&str, &str)] = &[
-        ("EXVET", "CTRL_EXT"),
         ("PFCTOP RTRUP2TC RTRPT4C/S", "RTRPCS"),
         ("RQTC", "MRQC"),
         ("RTTUP2TC TXLLQ RTTDQSEL/RTTDT1C/RTTDT1S RTTDT2C/S", "RTTDCS"),

@@ -183,6 +183,9 @@ impl Ixgbe {
             if self.regs.at(MAXFRS) >> 16 > 1518 && !self.regs.has(HLREG0, HLREG0_JUMBOEN) {
                 forbid("RXEN was set with MAXFRS above 1518 and without HLREG0.JUMBOEN", "8.2.3.22.13");
             }
+            if let Some(what) = self.unfit_tags() {
+                forbid(what, "7.4.5");
+            }
             self.check_director_memory(slot);
         }
         self.regs.set(RXCTRL, value);

@@ -20,6 +20,7 @@ use super::state::{FlowControl, Link};
 use super::stats::Stats;
 use super::steering::state::Steering;
 use super::tables::Written;
+use super::tags::TAG_BYTES;
 use crate::config::ConfigSpace;
 use crate::msix::Msix;
 
@@ -195,6 +196,8 @@ impl Ixgbe {
     /// The longest frame without its check sequence (8.2.3.22.13).
     pub(super) fn longest_frame(&self, tagged: bool) -> usize {
         let with_fcs = if self.regs.has(HLREG0, HLREG0_JUMBOEN) { self.regs.at(MAXFRS) >> 16 } else { 1518 };
-        (with_fcs as usize).saturating_sub(4) + if tagged { 4 } else { 0 }
+        // "When double VLAN is enabled, the device adds 8 to the MFS for any packets."
+        let tags = if self.expects_outer_tags() { 2 } else { usize::from(tagged) };
+        (with_fcs as usize).saturating_sub(4) + tags * TAG_BYTES
     }
 }

@@ -14,6 +14,8 @@ pub(super) mod status {
     pub(in crate::ixgbe) const L4I: u32 = 1 << 5;
     pub(in crate::ixgbe) const IPCS: u32 = 1 << 6;
     pub(in crate::ixgbe) const PIF: u32 = 1 << 7;
+    /// There is an outer tag (CTRL_EXT.EXTENDED_VLAN).
+    pub(in crate::ixgbe) const VEXT: u32 = 1 << 9;
     pub(in crate::ixgbe) const UDPV: u32 = 1 << 10;
     /// A time stamp lies behind the frame (X550), or in registers.
     pub(in crate::ixgbe) const TSIP: u32 = 1 << 15;

@@ -38,6 +38,7 @@ mod state;
 mod stats;
 mod steering;
 mod tables;
+mod tags;
 mod tx;
 mod unmoved;
 mod vf;

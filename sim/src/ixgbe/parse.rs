@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::offload::crc32c;
+use super::tags::{TAG_BYTES, TagTypes, tag_at};
 
 /// Packet type bits of the receive descriptor (7.1.6.2, bits 4 to 16).
 pub(super) mod packet_type {
@@ -15,6 +16,8 @@ pub(super) mod packet_type {
     pub(in super::super) const SCTP: u32 = 1 << 10;
 }
 
+/// An Ethernet header without tags.
+const ETHERNET_BYTES: usize = 14;
 const ETHERTYPE_IPV4: u16 = 0x0800;
 const ETHERTYPE_IPV6: u16 = 0x86DD;
 const TCP: u8 = 6;
@@ -24,8 +27,12 @@ const SCTP: u8 = 132;
 /// What was found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Headers {
-    /// The VLAN tag's control information, where the first EtherType is the card's VLAN type.
+    /// Whether there is an outer tag, where the card expects one.
+    pub has_outer: bool,
+    /// The control information of the VLAN tag that is filtered and stripped, where there is one: the frame's first, or the one behind its outer one.
     pub vlan: Option<u16>,
+    /// Where what the type names begins: behind all tags that the card knows.
+    pub l2_bytes: usize,
     /// Bits of [`packet_type`].
     pub packet_type: u32,
     /// Where source and destination address lie, one behind the other.
@@ -101,21 +108,32 @@ fn be16(frame: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_be_bytes(*frame.get(at..)?.first_chunk()?))
 }
 
-/// Reads the headers of `frame`; `vlan_type` is VLNCTRL.VET.
+/// Reads the headers of `frame`, whose tags are of these types.
 #[inline]
-pub(super) fn parse(frame: &[u8], vlan_type: u16) -> Headers {
-    let mut headers = Headers::default();
+pub(super) fn parse(frame: &[u8], types: TagTypes) -> Headers {
+    let mut headers = Headers { l2_bytes: ETHERNET_BYTES, ..Headers::default() };
     // What is cut short has fewer headers, as for the card.
-    let _ = parse_into(frame, vlan_type, &mut headers);
+    let _ = parse_into(frame, types, &mut headers);
     headers
 }
 
-fn parse_into(frame: &[u8], vlan_type: u16, headers: &mut Headers) -> Option<()> {
-    let mut at = 12;
+fn parse_into(frame: &[u8], types: TagTypes, headers: &mut Headers) -> Option<()> {
+    let mut at = tag_at(false);
     let mut ethertype = be16(frame, at)?;
-    if ethertype == vlan_type {
+    if let Some(outer) = types.outer {
+        // A frame without its outer tag is not looked into: to no filter but those of addresses, and to no offload, is it more than bytes.
+        if ethertype != outer {
+            return None;
+        }
+        headers.has_outer = true;
+        at = tag_at(true);
+        headers.l2_bytes += TAG_BYTES;
+        ethertype = be16(frame, at)?;
+    }
+    if ethertype == types.inner {
         headers.vlan = be16(frame, at + 2);
-        at += 4;
+        at += TAG_BYTES;
+        headers.l2_bytes += TAG_BYTES;
         ethertype = be16(frame, at)?;
     }
     at += 2;
@@ -217,6 +235,8 @@ fn fold(sum: u64) -> u16 {
 mod tests {
     use super::*;
 
+    const TAGS: TagTypes = TagTypes { inner: 0x8100, outer: None };
+
     /// An IPv4 header whose checksum is the textbook's b861, before a UDP packet without a checksum.
     fn udp4() -> Vec<u8> {
         let mut frame = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x08, 0x00];
@@ -228,12 +248,12 @@ mod tests {
     #[test]
     fn ipv4_header_checksum() {
         let mut frame = udp4();
-        let headers = parse(&frame, 0x8100);
+        let headers = parse(&frame, TAGS);
         assert_eq!(headers.packet_type, packet_type::IPV4 | packet_type::UDP);
         assert_eq!((headers.ip_checksum, headers.l4_checksum), (Some(true), None));
         assert_eq!(headers.ports, Some(34..38));
         frame[20] ^= 1;
-        assert_eq!(parse(&frame, 0x8100).ip_checksum, Some(false));
+        assert_eq!(parse(&frame, TAGS).ip_checksum, Some(false));
     }
 
     #[test]
@@ -248,21 +268,38 @@ mod tests {
         let sum: u32 = words.iter().sum();
         let checksum = !((sum & 0xFFFF) + (sum >> 16)) as u16;
         frame[40..42].copy_from_slice(&checksum.to_be_bytes());
-        assert_eq!(parse(&frame, 0x8100).l4_checksum, Some(true));
+        assert_eq!(parse(&frame, TAGS).l4_checksum, Some(true));
         frame[41] ^= 0x10;
-        assert_eq!(parse(&frame, 0x8100).l4_checksum, Some(false));
+        assert_eq!(parse(&frame, TAGS).l4_checksum, Some(false));
     }
 
     #[test]
     fn vlan_and_cut_short() {
         let mut frame = udp4();
         frame.splice(12..12, [0x81, 0x00, 0x60, 0x07]);
-        let headers = parse(&frame, 0x8100);
+        let headers = parse(&frame, TAGS);
         assert_eq!(headers.vlan, Some(0x6007));
         assert!(headers.has(packet_type::UDP));
         for len in 0..frame.len() {
-            parse(&frame[..len], 0x8100);
+            parse(&frame[..len], TAGS);
         }
-        assert_eq!(parse(&frame[..17], 0x8100).packet_type, 0);
+        assert_eq!(parse(&frame[..17], TAGS).packet_type, 0);
+    }
+    #[test]
+    fn behind_an_outer_tag() {
+        let types = TagTypes { inner: 0x8100, outer: Some(0x88a8) };
+        let plain = udp4();
+        let with = |tags: &[u8]| [&plain[..12], tags, &plain[12..]].concat();
+        let seen = |tags: &[u8]| {
+            let headers = parse(&with(tags), types);
+            (headers.has_outer, headers.vlan, headers.l2_bytes, headers.has(packet_type::UDP), headers.ethertype)
+        };
+        assert_eq!(seen(&[0x88, 0xa8, 0, 5, 0x81, 0, 0x60, 7]), (true, Some(0x6007), 22, true, Some(0x0800)));
+        assert_eq!(seen(&[0x88, 0xa8, 0, 5]), (true, None, 18, true, Some(0x0800)));
+        assert_eq!(seen(&[0x81, 0, 0x60, 7]), (false, None, 14, false, None), "no outer tag");
+        assert_eq!(seen(&[]), (false, None, 14, false, None));
+        // Both of one type: a single one is the outer.
+        let headers = parse(&with(&[0x81, 0, 0x60, 7]), TagTypes { inner: 0x8100, outer: Some(0x8100) });
+        assert_eq!((headers.has_outer, headers.vlan, headers.has(packet_type::UDP)), (true, None, true));
     }
 }

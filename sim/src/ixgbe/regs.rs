@@ -108,6 +108,10 @@ pub(super) const RFCTL: u32 = 0x05008;
 pub(super) const RXCSUM: u32 = 0x05000;
 pub(super) const RXCSUM_PCSD: u32 = 1 << 13;
 pub(super) const FCTRL: u32 = 0x05080;
+pub(super) const CTRL_EXT: u32 = 0x00018;
+pub(super) const CTRL_EXT_EXTENDED_VLAN: u32 = 1 << 26;
+pub(super) const EXVET: u32 = 0x05078;
+pub(super) const PFVTCTL: u32 = 0x051B0;
 pub(super) const VLNCTRL: u32 = 0x05088;
 pub(super) const MCSTCTRL: u32 = 0x05090;
 pub(super) const MTA: u32 = 0x05200;
@@ -175,6 +179,7 @@ pub(super) const FDIRSCTPM: u32 = 0x0EE78;
 
 pub(super) const DMATXCTL: u32 = 0x04A80;
 pub(super) const DMATXCTL_TE: u32 = 1;
+pub(super) const DMATXCTL_GDV: u32 = 1 << 3;
 pub(super) const DTXTCPFLGL: u32 = 0x04A88;
 pub(super) const DTXTCPFLGH: u32 = 0x04A8C;
 pub(super) const RTTDCS: u32 = 0x04900;
@@ -253,11 +258,11 @@ pub(super) static MAP: &[Row] = &[
     one(CTRL, "CTRL", "8.2.3.1.1", 0, Rw),
     one(0x00004, "CTRL", "8.2.3.1.1", 0, Rw),
     one(STATUS, "STATUS", "8.2.3.1.2", STATUS_GIO_ENABLE, Ro),
-    one(0x00018, "CTRL_EXT", "8.2.3.1.3", 0, Rw),
+    one(CTRL_EXT, "CTRL_EXT", "8.2.3.1.3", 0, Rw),
     one(ESDP, "ESDP", "8.2.3.1.4", 0, Rw),
     one(I2CCTL, "I2CCTL", "8.2.3.1.5", 0xA, Rw),
     one(0x00200, "LEDCTL", "8.2.3.1.6", 0x0404_4404, Rw),
-    one(0x05078, "EXVET", "8.2.3.1.7", 0x8100_0000, Rw),
+    one(EXVET, "EXVET", "8.2.3.1.7", 0x8100_0000, Rw),
     one(0x0004C, "TCPTIMER", "8.2.3.5", 0, Rw),
     one(EEC, "EEC", "8.2.3.2.1", 0x0000_2C10 | EEC_PRES, Rw),
     one(EERD, "EERD", "8.2.3.2.2", 0, Rw),
@@ -512,7 +517,7 @@ pub(super) static MAP: &[Row] = &[
     one(TSICR, "TSICR", "8.2.3.26 (X550)", 0, Rc),
     one(TSIM, "TSIM", "8.2.3.26 (X550)", 0, Rw),
     one(0x0003C, "TSSDP", "8.2.3.26 (X540)", 0, Rw),
-    one(0x051B0, "PFVTCTL", "8.2.3.27.1", 0, Rw),
+    one(PFVTCTL, "PFVTCTL", "8.2.3.27.1", 0, Rw),
     many(0x04B00, 4, 64, "PFMAILBOX", "8.2.3.27.2", 0, Rw),
     many(0x00710, 4, 8, "PFMBICR/PFMBIMR", "8.2.3.27.3", 0, Rw),
     one(0x00600, "PFVFLRE", "8.2.3.27.4", 0, Ro),

@@ -11,11 +11,12 @@ use super::parse::{Headers, TcpSegment, packet_type, parse};
 use super::ptp::{Arrival, STAMP_BYTES};
 use super::regs::{
     CTRL, CTRL_GIO_DIS, HLREG0, HLREG0_RXCRCSTRP, MPC, QPRDC, ROC, RQSMR, RXCSUM, RXCSUM_PCSD, RXCTRL, RXCTRL_RXEN, RXPBSIZE, SECRXCTRL,
-    SECRXCTRL_RX_DIS, VLNCTRL, XEC,
+    SECRXCTRL_RX_DIS, XEC,
 };
 use super::ring::{DescType, Ring, State};
 use super::stats::Cast;
 use super::steering::Route;
+use super::tags::{TAG_BYTES, tag_at};
 use crate::dma::Dma;
 use crate::memory::DmaFault;
 use crate::slot::Slot;
@@ -130,7 +131,7 @@ impl Ixgbe {
             frame.resize(PADDED_BYTES, 0);
         }
         self.stats.arrived(&mut self.regs, 1, frame.len());
-        let headers = parse(frame, self.regs.at(VLNCTRL) as u16);
+        let headers = parse(frame, self.tag_types());
         if frame.len() > self.longest_frame(headers.vlan.is_some()) {
             self.regs.count(ROC, 1);
             return false;
@@ -166,8 +167,9 @@ impl Ixgbe {
             && self.rx[to as usize].dctl & RXDCTL_VME != 0
         {
             *vlan = tag;
-            frame.copy_within(16.., 12);
-            frame.truncate(frame.len() - 4);
+            let at = tag_at(headers.has_outer);
+            frame.copy_within(at + TAG_BYTES.., at);
+            frame.truncate(frame.len() - TAG_BYTES);
         }
         match stamp {
             Arrival::Unstamped => {}
@@ -185,7 +187,7 @@ impl Ixgbe {
 
     /// The frame's connection, read where memory will have it: behind the tag, or without.
     fn tcp_of(&self, frame: &[u8], vlan: Option<u16>) -> Option<(Connection, Option<TcpSegment>)> {
-        let headers = parse(frame, self.regs.at(VLNCTRL) as u16);
+        let headers = parse(frame, self.tag_types());
         Some((Connection::of(frame, &headers, vlan)?, headers.segment(frame)))
     }
 
@@ -362,6 +364,9 @@ fn status_word(headers: &Headers, matched: Match) -> u32 {
     }
     if headers.vlan.is_some() {
         word |= status::VP;
+    }
+    if headers.has_outer {
+        word |= status::VEXT;
     }
     if let Some(right) = headers.ip_checksum {
         word |= status::IPCS | if right { 0 } else { status::IPE };

@@ -5,7 +5,7 @@ use driver_core::host::Iova;
 use super::card::Ixgbe;
 use super::inbound::{Inbound, Placed};
 use super::parse::{Headers, packet_type, parse};
-use super::regs::{PSRTYPE, VLNCTRL};
+use super::regs::PSRTYPE;
 use super::ring::Ring;
 use super::rx::unread;
 use crate::dma::Dma;
@@ -27,7 +27,7 @@ const HBO: u32 = 1 << 23;
 
 /// The innermost headers of a frame that PSRTYPE names, in bytes; 0 where none is.
 fn header_bytes(frame: &[u8], headers: &Headers, types: u32) -> usize {
-    let l2 = if headers.vlan.is_some() { 18 } else { 14 };
+    let l2 = headers.l2_bytes;
     let ip = headers.addresses.as_ref().map(|addresses| addresses.end);
     // What follows the addresses: options of IPv4; extension headers of IPv6 where the walk came to their end.
     let l3 = match ip {
@@ -54,7 +54,7 @@ impl Ixgbe {
     /// Writes a frame into the buffers of a queue that splits headers off.
     pub(super) fn place_split(&mut self, slot: &Slot<'_>, dma: &Dma<'_>, inbound: &Inbound) -> Placed {
         let types = self.regs.at(PSRTYPE);
-        let headers = parse(&inbound.frame, self.regs.at(VLNCTRL) as u16);
+        let headers = parse(&inbound.frame, self.tag_types());
         let ring = &mut self.rx[inbound.queue as usize];
         if ring.header_room() < 128 {
             let what = "a receive queue splits headers into buffers below 128 bytes";

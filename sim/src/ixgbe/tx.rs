@@ -6,6 +6,7 @@ use super::card::{Ixgbe, PADDED_BYTES};
 use super::offload::{Context, IXSM, Segmentation, TXSM, insert_checksums};
 use super::regs::{CTRL, CTRL_GIO_DIS, DMATXCTL, DMATXCTL_TE, DTXTCPFLGH, DTXTCPFLGL, HLREG0, HLREG0_TXPADEN, SECTXCTRL, SECTXCTRL_TX_DIS};
 use super::stats::Cast;
+use super::tags::{TAG_BYTES, tag_at};
 use crate::dma::Dma;
 use crate::slot::Slot;
 use crate::wire::{Sent, Wire};
@@ -44,6 +45,9 @@ pub(super) mod desc {
     pub(super) const PAYLEN_SHIFT: u32 = 46;
 }
 
+/// A VLAN tag that is inserted: its bytes, and where.
+type Tag = ([u8; TAG_BYTES], usize);
+
 /// A packet that was fetched.
 struct Outbound {
     /// The descriptor behind the last one.
@@ -52,8 +56,8 @@ struct Outbound {
     report: Option<(u32, [u64; 2])>,
     /// How it is cut into frames, where it is.
     segmentation: Option<Segmentation>,
-    /// The VLAN tag's four bytes, where one is inserted.
-    tag: Option<[u8; 4]>,
+    /// The VLAN tag's four bytes, where one is inserted, and where.
+    tag: Option<Tag>,
     /// It asks for a time stamp.
     is_stamped: bool,
     /// What is wrong with it.
@@ -136,14 +140,14 @@ impl Ixgbe {
 
     /// Sends the frame in `segment`, with its tag. Returns whether it is on the wire.
     #[inline]
-    fn send_segment(&mut self, wire: &mut dyn Wire, queue: u32, tag: Option<[u8; 4]>) -> bool {
+    fn send_segment(&mut self, wire: &mut dyn Wire, queue: u32, tag: Option<Tag>) -> bool {
         if self.faults.hang_tx_after == Some(0) {
             (self.faults.hang_tx_after, self.hung) = (None, true);
             return false;
         }
         let mut frame = std::mem::take(&mut self.segment);
-        if let Some(tag) = tag {
-            frame.splice(12..12, tag);
+        if let Some((tag, at)) = tag {
+            frame.splice(at..at, tag);
         }
         if frame.len() < PADDED_BYTES {
             frame.resize(PADDED_BYTES, 0);
@@ -251,7 +255,11 @@ impl Ixgbe {
         if is_advanced && first & (desc::TSE | desc::VLE | IXSM | TXSM) != 0 {
             found(context.problem(first));
         }
-        if !is_advanced {
+        let outer = self.outer_tag_of(&self.outgoing);
+        let is_looked_into = outer != Some(false);
+        if !is_looked_into && first & (IXSM | TXSM | desc::TSE | desc::VLE) != 0 {
+            found(Some("an offload was asked for of a packet without the outer tag that DMATXCTL.GDV announces"));
+        } else if !is_advanced {
             found((first & desc::IC != 0).then_some("a legacy checksum was asked for, which is not modelled"));
         } else if first & desc::TSE != 0 {
             match Segmentation::new(len, first, context, [self.regs.at(DTXTCPFLGL), self.regs.at(DTXTCPFLGH)]) {
@@ -265,11 +273,12 @@ impl Ixgbe {
         let mut found = |problem: Option<&'static str>| outbound.problem = outbound.problem.or(problem);
         found((is_advanced && first >> desc::PAYLEN_SHIFT != payload as u64).then_some("PAYLEN is not the length of the packet"));
         let tagged = first & desc::VLE != 0;
-        if tagged && len >= 12 {
+        let tag_at = tag_at(outer == Some(true));
+        if tagged && is_looked_into && len >= tag_at {
             let tag = if is_advanced { context.vlan() } else { (first >> 48) as u16 };
-            outbound.tag = Some((self.regs.at(DMATXCTL) & 0xFFFF_0000 | u32::from(tag)).to_be_bytes());
+            outbound.tag = Some(((self.regs.at(DMATXCTL) & 0xFFFF_0000 | u32::from(tag)).to_be_bytes(), tag_at));
         }
-        let on_wire = longest + if outbound.tag.is_some() { 4 } else { 0 };
+        let on_wire = longest + if outbound.tag.is_some() { TAG_BYTES } else { 0 };
         let mut found = |problem: Option<&'static str>| outbound.problem = outbound.problem.or(problem);
         // 8.2.3.22.13: a VLAN header comes on top, whoever put it there.
         let carries_tag = tagged || self.outgoing.get(12..14).is_some_and(|kind| kind == [0x81, 0x00] || kind == [0x88, 0xA8]);

@@ -33,7 +33,7 @@ impl Message {
     pub(super) fn of(frame: &[u8], headers: &Headers, by_type: bool, port: u32) -> Option<Self> {
         let is_udp = headers.has(packet_type::UDP);
         let at = match () {
-            () if by_type => 14 + if headers.vlan.is_some() { 4 } else { 0 },
+            () if by_type => headers.l2_bytes,
             () if is_udp && u32::from(u16::from_be_bytes([headers.l4_ports(frame)?[2], headers.l4_ports(frame)?[3]])) == port => headers.l4_at + 8,
             () => return None,
         };
