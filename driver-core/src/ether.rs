@@ -35,12 +35,20 @@ pub const fn padding_bytes(len_bytes: usize) -> usize {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FrameLimits {
     mtu: u32,
+    /// VLAN tags that do not count.
+    tags: u32,
 }
 
 impl FrameLimits {
     /// Of frames that carry up to `mtu` bytes behind their headers.
     pub const fn of(mtu: u32) -> Self {
-        Self { mtu }
+        Self { mtu, tags: 1 }
+    }
+
+    /// The same, of frames that may have an outer VLAN tag besides (IEEE 802.1ad).
+    #[must_use]
+    pub const fn with_outer_tag(self) -> Self {
+        Self { tags: 2, ..self }
     }
 
     /// The longest frame without a VLAN tag.
@@ -49,21 +57,27 @@ impl FrameLimits {
         self.mtu.saturating_add(HEADER_BYTES as u32)
     }
 
-    /// The longest frame with a VLAN tag in it.
+    /// The longest frame with a VLAN tag in it, or two where there may be two.
     #[inline]
     pub const fn tagged_bytes(self) -> u32 {
-        self.untagged_bytes().saturating_add(VLAN_TAG_BYTES as u32)
+        self.untagged_bytes().saturating_add(self.tags * VLAN_TAG_BYTES as u32)
     }
 
-    /// The longest frame as it is on the wire: with a VLAN tag and the check sequence.
+    /// The longest frame as it is on the wire: with its VLAN tags and the check sequence.
     pub const fn wire_bytes(self) -> u32 {
         self.tagged_bytes().saturating_add(FCS_BYTES as u32)
     }
 
-    /// The longest frame with a VLAN tag or without one, to be compared with a frame's length.
+    /// The longest frame with all VLAN tags that there may be or without one, to be compared with a frame's length.
     #[inline]
     pub const fn longest(self, is_tagged: bool) -> usize {
         (if is_tagged { self.tagged_bytes() } else { self.untagged_bytes() }) as usize
+    }
+
+    /// The longest frame with so many VLAN tags; those beyond what there may be count as payload.
+    pub const fn longest_with(self, tags: u32) -> usize {
+        let free = if tags < self.tags { tags } else { self.tags };
+        self.untagged_bytes().saturating_add(free * VLAN_TAG_BYTES as u32) as usize
     }
 }
 
@@ -134,6 +148,10 @@ mod tests {
         assert_eq!(lengths(9000), (9014, 9018, 9022));
         assert_eq!(lengths(u32::MAX), (u32::MAX, u32::MAX, u32::MAX));
         assert_eq!([false, true].map(|is_tagged| FrameLimits::of(MIN_MTU).longest(is_tagged)), [82, 86]);
+        let outer = FrameLimits::of(STANDARD_MTU).with_outer_tag();
+        assert_eq!((outer.untagged_bytes(), outer.tagged_bytes(), outer.wire_bytes(), outer.longest(true)), (1514, 1522, 1526, 1522));
+        assert_eq!([0, 1, 2, 3].map(|tags| outer.longest_with(tags)), [1514, 1518, 1522, 1522]);
+        assert_eq!([0, 1, 2, 3].map(|tags| FrameLimits::of(STANDARD_MTU).longest_with(tags)), [1514, 1518, 1518, 1518]);
     }
 
     #[test]

@@ -32,7 +32,7 @@ impl<B: Bar> Card<B> {
         for (index, &ring) in (0..).zip(tx) {
             self.setup_tx(index, ring)?;
         }
-        self.enable_transmit();
+        self.enable_transmit(settings);
         for (index, _) in (0..).zip(tx) {
             self.start_tx(index)?;
         }

@@ -30,6 +30,7 @@ pub(crate) const DRIVEN: Caps = Caps::RX_CHECKSUM
     .union(Caps::TX_SCTP_CRC)
     .union(Caps::TX_VLAN_INSERT)
     .union(Caps::RX_VLAN_STRIP)
+    .union(Caps::DOUBLE_VLAN)
     .union(Caps::TX_SEGMENTATION)
     .union(Caps::RX_SCATTER)
     .union(Caps::TX_GATHER)
@@ -55,7 +56,13 @@ const SPARE_BUFFERS: u32 = 1024;
 const BUFFER_KB: core::ops::RangeInclusive<u32> = 1..=16;
 
 /// What the card lets in. MFS-VLAN: without jumbo frames that is the standard's 1518 bytes, whatever the MTU is.
-pub(crate) fn rx_limits(mtu: u32) -> FrameLimits {
+pub(crate) fn rx_limits(settings: &Settings) -> FrameLimits {
+    let limits = standard_limits(settings.mtu());
+    if settings.double_vlan().is_some() { limits.with_outer_tag() } else { limits }
+}
+
+/// The same of frames with one tag or none.
+pub(crate) fn standard_limits(mtu: u32) -> FrameLimits {
     FrameLimits::of(mtu.max(STANDARD_MTU))
 }
 
@@ -97,6 +104,7 @@ pub(crate) fn used_caps(settings: &Settings) -> Caps {
         caps.set(cap, settings.offloads().contains(switch));
     }
     caps.set(Caps::RX_VLAN_STRIP, settings.strips_vlan());
+    caps.set(Caps::DOUBLE_VLAN, settings.double_vlan().is_some());
     caps.set(Caps::RX_COALESCING, settings.coalesces());
     caps.set(Caps::HEADER_SPLIT, settings.splits_headers());
     caps.set(Caps::RSS, settings.rx().queue_count() > 1);
@@ -174,11 +182,11 @@ mod tests {
     #[test]
     fn the_largest_frame_is_what_maxfrs_allows() {
         assert_eq!(MAX_MTU, 9710);
-        assert_eq!(rx_limits(MAX_MTU).untagged_bytes() + 4, 9728);
+        assert_eq!(standard_limits(MAX_MTU).untagged_bytes() + 4, 9728);
     }
 
     #[test]
     fn the_card_lets_standard_frames_in_whatever_the_mtu_is() {
-        assert_eq!([68, 1500, 1501].map(|mtu| rx_limits(mtu).tagged_bytes()), [1518, 1518, 1519]);
+        assert_eq!([68, 1500, 1501].map(|mtu| standard_limits(mtu).tagged_bytes()), [1518, 1518, 1519]);
     }
 }

@@ -1,12 +1,13 @@
 //! Initialisation in the datasheet's order (4.6.3), for DCB off and virtualisation off (4.6.11.3.4). Queues are in [`queues`](crate::queues).
 
 use driver_core::device::{ErrorKind, Settings};
-use driver_core::ether::{STANDARD_MTU, VLAN_TAG_BYTES};
+use driver_core::ether::{FCS_BYTES, STANDARD_MTU};
 use driver_core::host::Bar;
 
 use crate::card::Card;
-use crate::config::rx_limits;
+use crate::config::standard_limits;
 use crate::filter::memory_kb;
+use crate::id::Family;
 use crate::regs::*;
 
 /// NO-LIMITS: how long the receive path may take to empty before it is turned on or off. The drivers in the field wait 40 ms.
@@ -31,8 +32,23 @@ impl<B: Bar> Card<B> {
     pub(crate) fn init_general(&self, settings: &Settings) -> Result<(), ErrorKind> {
         self.set_flow_control(settings.flow_control(), self.rx_buffer_kb(settings))?;
         // "Set bit 16 of the CTRL_EXT register" (4.6.7).
-        CTRL_EXT.modify(&self.bar, |v| v | CtrlExt::NS_DIS);
+        CTRL_EXT.modify(&self.bar, |v| {
+            let mut v = v | CtrlExt::NS_DIS;
+            v.set(CtrlExt::EXTENDED_VLAN, settings.double_vlan().is_some());
+            v
+        });
+        if let Some(outer) = settings.double_vlan() {
+            self.init_outer_tags(outer);
+        }
         Ok(())
+    }
+
+    /// 7.4.5: what names an outer tag, of which CTRL_EXT and DMATXCTL tell. QINQ-ORDER: neither direction is on yet.
+    fn init_outer_tags(&self, outer: u16) {
+        EXVET.write(&self.bar, u32::from(outer) << EXVET_VET_EXT_SHIFT);
+        if self.model.family == Family::X550 {
+            PFVTCTL.modify(&self.bar, |v| v - Pfvtctl::POOLING_MODE);
+        }
     }
 
     /// 4.6.7, what comes before the queues.
@@ -65,7 +81,7 @@ impl<B: Bar> Card<B> {
             v
         });
         // MFS-VLAN, 8.2.3.22.13: from destination address to check sequence; VLAN headers come on top by themselves.
-        let mfs = rx_limits(mtu).wire_bytes() - VLAN_TAG_BYTES as u32;
+        let mfs = standard_limits(mtu).untagged_bytes() + FCS_BYTES as u32;
         MAXFRS.modify(&self.bar, |v| v & 0xffff | mfs << 16);
     }
 
@@ -94,8 +110,12 @@ impl<B: Bar> Card<B> {
     }
 
     /// 4.6.8: "Enable transmit path by setting DMATXCTL.TE. This step should be executed only for the first enabled transmit queue".
-    pub(crate) fn enable_transmit(&self) {
-        DMATXCTL.modify(&self.bar, |v| v | Dmatxctl::TE);
+    pub(crate) fn enable_transmit(&self, settings: &Settings) {
+        DMATXCTL.modify(&self.bar, |v| {
+            let mut v = v | Dmatxctl::TE;
+            v.set(Dmatxctl::GDV, settings.double_vlan().is_some());
+            v
+        });
     }
 
     /// 4.6.7: "Enable the receive path by setting RXCTRL.RXEN. This should be done only after all other settings are done".

@@ -126,8 +126,9 @@ impl<B: Bar> Queues<B> {
         let vector = self.plan.and_then(|plan| plan.tx(index)).map(TxVector::new);
         let work = config::card_work(settings);
         let (bar, clock, ptp) = (card.bar.clone(), card.clock.clone(), self.ptp.clone());
-        let kernel = Transmit { ring, tail, bar, clock, places: card.places, index, work, vector, ptp };
-        self.tx.push(Tx::new(kernel, self.shared.tx_seat(), index, gate, limits).software(settings.software_work()));
+        let kernel = Transmit { ring, tail, bar, clock, places: card.places, index, work, outer: settings.double_vlan(), vector, ptp };
+        let tx = Tx::new(kernel, self.shared.tx_seat(), index, gate, limits);
+        self.tx.push(tx.software(settings.software_work()).behind(settings.double_vlan()));
         Ok(())
     }
 }

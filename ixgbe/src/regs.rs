@@ -31,6 +31,10 @@ pub const CTRL: Reg<Ctrl, Rw> = Reg::new(0x0_0000, "CTRL", "8.2.3.1.1");
 pub const STATUS: Reg<Status, Ro> = Reg::new(0x0_0008, "STATUS", "8.2.3.1.2");
 /// Extended device control.
 pub const CTRL_EXT: Reg<CtrlExt, Rw> = Reg::new(0x0_0018, "CTRL_EXT", "8.2.3.1.3");
+/// EtherType of outer VLAN tags (VET EXT), in bits 31:16.
+pub const EXVET: Reg<u32, Rw> = Reg::new(0x0_5078, "EXVET", "8.2.3.1.7");
+/// Where EXVET has it.
+pub const EXVET_VET_EXT_SHIFT: u32 = 16;
 /// The software definable pins.
 pub const ESDP: Reg<Esdp, Rw> = Reg::new(0x0_0020, "ESDP", "8.2.3.1.4");
 
@@ -77,6 +81,8 @@ reg_flags! {
     pub struct CtrlExt {
         /// No snoop disable.
         const NS_DIS = 1 << 16;
+        /// Frames have an outer VLAN tag.
+        const EXTENDED_VLAN = 1 << 26;
         /// A driver has the device: the firmware keeps its hands off.
         const DRV_LOAD = 1 << 28;
     }

@@ -207,7 +207,7 @@ impl<F: PciFunction> Ixgbe<F> {
     fn prepare(&self, config: &Config, settings: &Settings) -> Result<Queues<F::Bar>, ErrorKind> {
         let Self { function, card, info, .. } = self;
         let counting = Counting::of(card, counted(settings));
-        Queues::prepare(function, card, (config, settings), info, counting, rx_limits(settings.mtu()))
+        Queues::prepare(function, card, (config, settings), info, counting, rx_limits(settings))
     }
 
     /// Sets the card up; after an error it is silent again, and the queues are gone.
@@ -255,7 +255,7 @@ impl<F: PciFunction> NetDriver for Ixgbe<F> {
 
     fn pool_config(info: &DeviceInfo, config: &Config) -> PoolConfig {
         let settings = Settings::new(config, info);
-        config::own_pool(&settings, rx_limits(settings.mtu()))
+        config::own_pool(&settings, rx_limits(&settings))
     }
 
     fn info(&self) -> &DeviceInfo {

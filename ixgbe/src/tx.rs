@@ -35,6 +35,8 @@ pub struct Transmit<B: Bar> {
     pub(crate) index: u16,
     /// What the card does of what frames ask for, where it can.
     pub(crate) work: Work,
+    /// The EtherType of the outer VLAN tag that frames begin with.
+    pub(crate) outer: Option<u16>,
     /// What fires for the queue where it is armed.
     pub(crate) vector: Option<TxVector>,
     /// The card's clock, where it runs.
@@ -49,7 +51,7 @@ impl<B: Bar> Transmit<B> {
         if let Some(headers) = &headers {
             headers.prime(frame);
         }
-        let more = context::of(frame, headers.as_ref()).map_or(Some(0), |context| self.ring.set_context(&context, frame));
+        let more = context::of(frame, headers.as_ref(), self.outer).map_or(Some(0), |context| self.ring.set_context(&context, frame));
         let more = more.unwrap_or_else(|| {
             log::error!("ixgbe transmit queue {}: the counted descriptor of a context was not free", self.index);
             0
@@ -154,7 +156,7 @@ impl<B: Bar> TxKernel for Transmit<B> {
     }
 
     fn offload(&self, frame: &Frame) -> Work {
-        context::done_by_card(frame, self.work)
+        context::done_by_card(frame, self.work, self.outer)
     }
 
     fn descriptors(&self, frame: &Frame, filled: usize) -> usize {
@@ -162,7 +164,7 @@ impl<B: Bar> TxKernel for Transmit<B> {
             return filled;
         }
         let headers = context::headers(frame);
-        filled + usize::from(context::of(frame, headers.as_ref()).is_some_and(|context| !self.ring.knows(&context)))
+        filled + usize::from(context::of(frame, headers.as_ref(), self.outer).is_some_and(|context| !self.ring.knows(&context)))
     }
 
     /// A context where the card knows none that fits, then one descriptor for each segment that has bytes.

@@ -73,7 +73,7 @@ fn what_is_in_use_is_told() {
     let card = Card::new();
     let opened = card.open().unwrap();
     let switched = Caps::RX_CHECKSUM | Caps::TX_CHECKSUM | Caps::TX_SCTP_CRC | Caps::TX_VLAN_INSERT | Caps::TX_SEGMENTATION | Caps::RX_SCATTER;
-    let asked_for = Caps::FLOW_CONTROL | Caps::RX_VLAN_STRIP | Caps::TIMESTAMPS | Caps::RX_COALESCING | Caps::HEADER_SPLIT;
+    let asked_for = Caps::FLOW_CONTROL | Caps::RX_VLAN_STRIP | Caps::DOUBLE_VLAN | Caps::TIMESTAMPS | Caps::RX_COALESCING | Caps::HEADER_SPLIT;
     let driven = asked_for
         | switched
         | Caps::TX_GATHER
@@ -91,7 +91,7 @@ fn what_is_in_use_is_told() {
     assert_eq!(started.control.info().unused_caps() & driven, asked_for | switched | Caps::RSS | Caps::INTERRUPTS);
     assert_eq!(started.control.info().software_caps(), Caps::SOFTWARE, "what the card is not to do, software does");
     drop(started);
-    let config = || Config::new().rx_queues(2).interrupts(true).flow_control(FlowControl::OBEY).rx_vlan_strip(true);
+    let config = || Config::new().rx_queues(2).interrupts(true).flow_control(FlowControl::OBEY).rx_vlan_strip(true).double_vlan(0x88a8);
     // Of these three a queue does one.
     let one_of = Caps::RX_COALESCING | Caps::HEADER_SPLIT | Caps::TIMESTAMPS;
     for (config, one) in [

@@ -15,8 +15,9 @@ use rescue::{Ward, config};
 use sim::Mishap;
 
 /// What sets a card up, by offsets typed from the datasheet: ranges of registers of 32 bits. Heads, tails, counters and causes are not among them.
-const SETTINGS: [(&str, Range<u32>); 35] = [
+const SETTINGS: [(&str, Range<u32>); 36] = [
     ("CTRL_EXT", 0x18..0x1c),
+    ("EXVET", 0x5078..0x507c),
     ("EIAC", 0x810..0x814),
     ("EITR", 0x820..0x880),
     ("GPIE", 0x898..0x89c),
@@ -157,6 +158,28 @@ fn what_came_in_comes_in_and_nothing_else() {
         ward.card.send(&frame(OTHER, 9014, 1));
         ward.card.run_us(100);
         assert_eq!(ward.port.rx.iter_mut().map(|rx| received(rx).len()).sum::<usize>(), 1);
+        ward.ends();
+    }
+}
+
+#[test]
+fn an_outer_tag_is_looked_behind_again() {
+    for device in [I82599, X540, X550] {
+        let config = config().double_vlan(0x88a8).rx_vlan_strip(true);
+        // Another, as above.
+        let other = Ward::of(device, &config);
+        let before = registers(&other, 1);
+        other.ends();
+        let mut ward = Ward::of(device, &config);
+        ward.suffer(Mishap::Hang);
+        ward.submit(10);
+        ward.until_recovered();
+        ward.wait_for_link();
+        let plain = frame(MAC, 100, 1);
+        let tagged = |tags: &[u8]| [&plain[..12], tags, &plain[12..]].concat();
+        ward.card.send(&tagged(&[0x88, 0xa8, 0, 5, 0x81, 0, 0, 7]));
+        assert_eq!(received(&mut ward.port.rx[0]), [tagged(&[0x88, 0xa8, 0, 5])], "{device:04x}");
+        assert_eq!(before, registers(&ward, 1), "{device:04x}");
         ward.ends();
     }
 }

@@ -80,3 +80,15 @@ fn a_link_that_is_disabled_for_the_function_is_down() {
         assert!(started.control.watch().is_running());
     }
 }
+
+/// The tags that frames have are the port's business.
+#[test]
+fn what_the_ports_registers_decide_is_left_out() {
+    for device in ALL {
+        let vf = Vf::of(device);
+        let mut started = vf.start(&Config::new().double_vlan(0x88a8).rx_coalescing(true).header_split(true));
+        let settings = started.control.settings();
+        assert_eq!((settings.double_vlan(), settings.coalesces(), settings.splits_headers()), (None, false, false));
+        vf.exchange(&mut started, 3);
+    }
+}

@@ -13,6 +13,7 @@ bitflags! {
     /// | `TX_CHECKSUM`, `TX_SCTP_CRC`, `TX_VLAN_INSERT` in software | [`Config::software`](crate::device::config::Config::software) without it |
     /// | `RSS` | [`Config::rx_queues`](crate::device::config::Config::rx_queues): off with one, as it is unless more are asked for |
     /// | `RX_VLAN_STRIP` | [`Config::rx_vlan_strip`](crate::device::config::Config::rx_vlan_strip): off unless asked for |
+    /// | `DOUBLE_VLAN` | [`Config::double_vlan`](crate::device::config::Config::double_vlan): off unless asked for |
     /// | `RX_COALESCING` | [`Config::rx_coalescing`](crate::device::config::Config::rx_coalescing): off unless asked for |
     /// | `HEADER_SPLIT` | [`Config::header_split`](crate::device::config::Config::header_split): off unless asked for |
     /// | `INTERRUPTS` | [`Config::interrupts`](crate::device::config::Config::interrupts): off unless asked for |
@@ -70,6 +71,8 @@ bitflags! {
         const TIMESTAMPS_ALL = 1 << 21;
         /// It fills in SCTP's CRC32c of frames that it sends.
         const TX_SCTP_CRC = 1 << 22;
+        /// It expects an outer VLAN tag on every frame, and does what it does behind that (QinQ, IEEE 802.1ad).
+        const DOUBLE_VLAN = 1 << 23;
     }
 }
 

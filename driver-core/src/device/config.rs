@@ -50,6 +50,7 @@ pub struct Config {
     rss: RssConfig,
     offloads: Offloads,
     strips_vlan: bool,
+    double_vlan: Option<u16>,
     coalesces: bool,
     splits_headers: bool,
     software: Caps,
@@ -82,6 +83,7 @@ impl Config {
             rss: RssConfig::new(),
             offloads: Offloads::all(),
             strips_vlan: false,
+            double_vlan: None,
             coalesces: false,
             splits_headers: false,
             software: Caps::SOFTWARE,
@@ -122,6 +124,19 @@ impl Config {
     /// that is sent on has its tag put back. Of a device that cannot, tags stay in the frames, and a warning says so.
     pub fn rx_vlan_strip(self, wanted: bool) -> Self {
         Self { strips_vlan: wanted, ..self }
+    }
+    /// Every frame on the device's wire has an outer VLAN tag of EtherType `outer` (QinQ; 0x88a8 is IEEE 802.1ad's, 0x8100 and 0x9100 are in use too), behind which
+    /// the device looks. The outer tag stays in the frames' bytes, both ways. What is said of VLANs elsewhere is then said of the *inner* tag, of EtherType 0x8100: the one
+    /// that is taken out ([`Config::rx_vlan_strip`]) and put in ([`Frame::vlan`](crate::buf::Frame::vlan)), that [`Config::vlan_filter`] and rules compare. Frames may be
+    /// four bytes longer. Off unless this is called.
+    ///
+    /// A received frame without its outer tag comes up as bytes: nothing is taken out of it, and no checksum, hash or rule looked at. One that is to be sent without it
+    /// has its checksum and its tag put in by software, and is not cut. Devices that are sent each other's frames all are to have it or none: another would put the inner
+    /// tag before the outer one.
+    ///
+    /// Of a device that cannot, frames are as they are without it, and a warning says so.
+    pub fn double_vlan(self, outer: u16) -> Self {
+        Self { double_vlan: Some(outer), ..self }
     }
     /// Whether the device puts received segments of a TCP connection together into frames of up to 64 KiB (Linux: `large-receive-offload`); not unless asked for. Such
     /// a frame says of how many segments it is ([`Frame::coalesced`](crate::buf::Frame::coalesced)) and how it would be cut again
@@ -259,6 +274,10 @@ impl Config {
     pub fn wants_rx_vlan_strip(&self) -> bool {
         self.strips_vlan
     }
+    /// See [`Config::double_vlan`].
+    pub fn wanted_double_vlan(&self) -> Option<u16> {
+        self.double_vlan
+    }
     /// See [`Config::rx_coalescing`].
     pub fn wants_rx_coalescing(&self) -> bool {
         self.coalesces
@@ -377,6 +396,9 @@ pub fn check(config: &Config, domain: &DmaDomain, limits: &Limits) -> Result<(),
     if config.pool.as_ref().is_some_and(|pool| !pool.domain().is_same(domain)) {
         return Err(ConfigError::PoolDomain);
     }
+    if let Some(asked) = config.double_vlan.filter(|&outer| !names_a_tag(outer)) {
+        return Err(ConfigError::OuterVlan { asked });
+    }
     config.rss.check(&limits.rss, rx.queues).map_err(ConfigError::Rss)?;
     check_moderation(config.moderation, limits.moderation_us)?;
     if let Some(asked) = config.link_speeds.filter(|_| !limits.link_speeds.is_empty()) {
@@ -386,6 +408,14 @@ pub fn check(config: &Config, domain: &DmaDomain, limits: &Limits) -> Result<(),
         return Err(ConfigError::Vectors { available: limits.vectors, needed: rx.queues });
     }
     Ok(())
+}
+
+/// Whether it may be the EtherType of a tag: no length (IEEE 802.3 clause 3.2.6), and no protocol that frames without a tag have.
+const fn names_a_tag(kind: u16) -> bool {
+    const IPV4: u16 = 0x0800;
+    const ARP: u16 = 0x0806;
+    const IPV6: u16 = 0x86dd;
+    kind >= 0x0600 && !matches!(kind, IPV4 | ARP | IPV6)
 }
 
 /// That something is left of what is to be offered.

@@ -30,6 +30,7 @@ pub struct Settings {
     rss: RssConfig,
     offloads: Offloads,
     strips_vlan: bool,
+    double_vlan: Option<u16>,
     coalesces: bool,
     splits_headers: bool,
     software: Caps,
@@ -65,6 +66,7 @@ impl Settings {
             rss: config.rss_config().on(&info.rss, config.rx_config().queue_count()),
             offloads: config.wanted_offloads(),
             strips_vlan: config.wants_rx_vlan_strip() && info.caps.contains(Caps::RX_VLAN_STRIP),
+            double_vlan: config.wanted_double_vlan().filter(|_| info.caps.contains(Caps::DOUBLE_VLAN)),
             coalesces,
             splits_headers: config.wants_header_split() && info.caps.contains(Caps::HEADER_SPLIT) && timestamps == Timestamps::Off && !coalesces,
             software: config.wanted_software(),
@@ -94,7 +96,7 @@ impl Settings {
     }
     /// The longest frames of the MTU.
     pub fn limits(&self) -> FrameLimits {
-        FrameLimits::of(self.mtu)
+        if self.double_vlan.is_some() { FrameLimits::of(self.mtu).with_outer_tag() } else { FrameLimits::of(self.mtu) }
     }
     /// The receive queues, their rings and the receive mode.
     pub fn rx(&self) -> &RxConfig {
@@ -115,6 +117,10 @@ impl Settings {
     /// Whether VLAN tags are taken out of received frames, which the device can.
     pub fn strips_vlan(&self) -> bool {
         self.strips_vlan
+    }
+    /// The EtherType of the outer VLAN tag of every frame, behind which the device looks.
+    pub fn double_vlan(&self) -> Option<u16> {
+        self.double_vlan
     }
     /// Whether received segments are put together, which the device can.
     pub fn coalesces(&self) -> bool {

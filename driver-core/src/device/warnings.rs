@@ -23,6 +23,9 @@ pub fn warn(config: &Config, info: &DeviceInfo) {
     if config.wants_rx_vlan_strip() && !info.caps.contains(Caps::RX_VLAN_STRIP) {
         log::warn!("{name}: it does not take VLAN tags out of received frames: they stay in the frames' bytes");
     }
+    if let Some(outer) = config.wanted_double_vlan().filter(|_| !info.caps.contains(Caps::DOUBLE_VLAN)) {
+        log::warn!("{name}: it does not look behind an outer VLAN tag ({outer:#06x}): what it does with VLANs it does with the first tag of a frame");
+    }
     let stamps = config.wanted_timestamps().on(info.caps) != Timestamps::Off;
     let coalesces = config.wants_rx_coalescing() && info.caps.contains(Caps::RX_COALESCING) && !stamps;
     if config.wants_rx_coalescing() && !coalesces {

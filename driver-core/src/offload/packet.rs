@@ -10,6 +10,8 @@ pub(super) const IPV4: u16 = 0x0800;
 pub(super) const IPV6: u16 = 0x86dd;
 const VLAN: u16 = 0x8100;
 const SERVICE_VLAN: u16 = 0x88a8;
+/// Of outer tags, before IEEE 802.1ad had a number.
+const OLD_SERVICE_VLAN: u16 = 0x9100;
 /// VLAN tags that are looked behind.
 const MAX_TAGS: usize = 2;
 /// Extension headers that are looked behind.
@@ -78,7 +80,7 @@ pub(super) fn network(frame: &Frame) -> Result<(u16, usize), OffloadError> {
     let mut at = HEADER_BYTES;
     for _ in 0..=MAX_TAGS {
         match u16::from_be_bytes(bytes(frame, at - 2).map_err(|_| OffloadError::NotIp)?) {
-            VLAN | SERVICE_VLAN => at += VLAN_TAG_BYTES,
+            VLAN | SERVICE_VLAN | OLD_SERVICE_VLAN => at += VLAN_TAG_BYTES,
             kind => return Ok((kind, at)),
         }
     }

@@ -33,17 +33,32 @@ impl Frame {
     /// [`FrameError::Headroom`] where there is no room for 4 bytes before the data, [`FrameError::Short`] where its first segment does not hold the
     /// addresses. The frame is as it was.
     pub fn insert_vlan(&mut self) -> Result<bool, FrameError> {
+        self.insert_vlan_behind(None)
+    }
+
+    /// The same behind an outer tag of EtherType `outer`, where the frame has one there.
+    ///
+    /// # Errors
+    /// As [`Frame::insert_vlan`]; [`FrameError::Short`] also where the first segment does not hold the outer tag.
+    pub fn insert_vlan_behind(&mut self, outer: Option<u16>) -> Result<bool, FrameError> {
         let Some(tag) = self.vlan() else { return Ok(false) };
-        let have_bytes = self.linear_len();
-        if have_bytes < ADDRESSES_BYTES {
-            return Err(FrameError::Short { wanted_bytes: ADDRESSES_BYTES, have_bytes });
+        let (place, have_bytes) = (self.tag_place(outer), self.linear_len());
+        if have_bytes < place {
+            return Err(FrameError::Short { wanted_bytes: place, have_bytes });
         }
         self.push(VLAN_TAG_BYTES)?;
         let data = self.data_mut();
-        data.copy_within(VLAN_TAG_BYTES..VLAN_TAG_BYTES + ADDRESSES_BYTES, 0);
-        data[ADDRESSES_BYTES..ADDRESSES_BYTES + VLAN_TAG_BYTES].copy_from_slice(&header(tag));
+        data.copy_within(VLAN_TAG_BYTES..VLAN_TAG_BYTES + place, 0);
+        data[place..place + VLAN_TAG_BYTES].copy_from_slice(&header(tag));
         self.tag_is_in();
         Ok(true)
+    }
+
+    /// Where its tag goes: behind the addresses, or an outer tag of this EtherType.
+    fn tag_place(&self, outer: Option<u16>) -> usize {
+        let mut kind = [0; 2];
+        let has_outer = outer.is_some_and(|outer| self.load(ADDRESSES_BYTES, &mut kind).is_ok() && u16::from_be_bytes(kind) == outer);
+        ADDRESSES_BYTES + if has_outer { VLAN_TAG_BYTES } else { 0 }
     }
 
     /// A copy in buffers of `pool` that has the tag in it, where the frame asks for one: for frames without room for it, or in several pieces.
@@ -51,11 +66,21 @@ impl Frame {
     /// # Errors
     /// [`FrameError::PoolEmpty`], [`FrameError::Short`] where the frame has no two addresses.
     pub fn copy_with_vlan(&self, pool: &BufPool) -> Result<Self, FrameError> {
-        let (Some(tag), mut addresses) = (self.vlan(), [0; ADDRESSES_BYTES]) else { return self.copy(pool) };
-        self.load(0, &mut addresses)?;
-        let mut copy = pool.frame_from(&addresses)?;
+        self.copy_with_vlan_behind(None, pool)
+    }
+
+    /// The same with the tag behind an outer one of EtherType `outer`, where the frame has one there.
+    ///
+    /// # Errors
+    /// As [`Frame::copy_with_vlan`].
+    pub fn copy_with_vlan_behind(&self, outer: Option<u16>, pool: &BufPool) -> Result<Self, FrameError> {
+        let place = self.tag_place(outer);
+        let (Some(tag), mut before) = (self.vlan(), [0; ADDRESSES_BYTES + VLAN_TAG_BYTES]) else { return self.copy(pool) };
+        let before = &mut before[..place];
+        self.load(0, before)?;
+        let mut copy = pool.frame_from(before)?;
         copy.extend_from_slice(pool, &header(tag))?;
-        let mut skip = ADDRESSES_BYTES;
+        let mut skip = place;
         for segment in self.segments() {
             copy.extend_from_slice(pool, segment.get(skip..).unwrap_or_default())?;
             skip = skip.saturating_sub(segment.len());

@@ -157,6 +157,8 @@ reg_flags! {
     pub struct Pfvtctl {
         /// Virtualisation is on ("VT_Ena").
         const VT_ENA = 1 << 0;
+        /// By what the X550 chooses pools; 0: by addresses and VLANs.
+        const POOLING_MODE = 3 << 16;
     }
 }
 reg_flags! {

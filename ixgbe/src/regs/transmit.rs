@@ -48,6 +48,8 @@ reg_flags! {
     pub struct Dmatxctl {
         /// The transmitter is on.
         const TE = 1 << 0;
+        /// Packets have an outer VLAN tag ("Global Double VLAN").
+        const GDV = 1 << 3;
     }
 }
 reg_flags! {

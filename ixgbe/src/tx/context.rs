@@ -30,24 +30,24 @@ const SCTP: Transport = Transport { kind: bits::L4T_SCTP, header_bytes: 12 };
 /// The shortest IPv4 header; lengths of all IP headers are multiples of 4.
 const MIN_IP_BYTES: u16 = 20;
 
-/// The bytes before the network header.
-fn mac_bytes(frame: &Frame) -> u16 {
-    (HEADER_BYTES + if frame.has_vlan_header() { VLAN_TAG_BYTES } else { 0 }) as u16
+/// The bytes before the network header. Behind an outer tag of this EtherType another may lie.
+fn mac_bytes(frame: &Frame, outer: Option<u16>) -> u16 {
+    HEADER_BYTES as u16 + frame.vlan_headers(outer) as u16 * VLAN_TAG_BYTES as u16
 }
 
 /// The context of the checksum that the frame asks for; `None`: it asks for none, or the card has none that would fit.
-fn checksum(frame: &Frame) -> Option<TxContext> {
+fn checksum(frame: &Frame, outer: Option<u16>) -> Option<TxContext> {
     match frame.checksum() {
-        Checksum::Partial { start, offset } => at(frame, start, transport(offset)?),
+        Checksum::Partial { start, offset } => at(frame, start, transport(offset)?, outer),
         // SCTP-PADDING: a CRC goes to the end of what the card is given, where a short frame has its padding already.
-        Checksum::PartialSctp { start } if frame.len() >= MIN_FRAME_BYTES => at(frame, start, SCTP),
+        Checksum::PartialSctp { start } if frame.len() >= MIN_FRAME_BYTES => at(frame, start, SCTP, outer),
         _ => None,
     }
 }
 
 /// The context for the checksum of a transport that begins at byte `start`.
-fn at(frame: &Frame, start: u16, Transport { kind, header_bytes }: Transport) -> Option<TxContext> {
-    let mac_bytes = mac_bytes(frame);
+fn at(frame: &Frame, start: u16, Transport { kind, header_bytes }: Transport, outer: Option<u16>) -> Option<TxContext> {
+    let mac_bytes = mac_bytes(frame, outer);
     // A tag that software puts in before the card sees the frame must not make it too long.
     let room = MIN_IP_BYTES..=bits::IPLEN_MAX - VLAN_TAG_BYTES as u16;
     let ip_bytes = start.checked_sub(mac_bytes).filter(|bytes| room.contains(bytes) && bytes.is_multiple_of(4))?;
@@ -76,7 +76,11 @@ fn segmentation(headers: &Headers) -> TxContext {
 }
 
 /// What the card does of `driven` for this frame.
-pub(super) fn done_by_card(frame: &Frame, driven: Work) -> Work {
+pub(super) fn done_by_card(frame: &Frame, driven: Work, outer: Option<u16>) -> Work {
+    // OUTER-MISSING: it does not look into a frame without the outer tag that it was told of.
+    if outer.is_some_and(|outer| !frame.begins_with_tag(outer)) {
+        return Work::empty();
+    }
     let mut work = driven;
     if let Some(cut) = frame.segmentation() {
         // Headers that are none are refused by name, and not here.
@@ -85,19 +89,28 @@ pub(super) fn done_by_card(frame: &Frame, driven: Work) -> Work {
         return work;
     }
     let sums = Work::CHECKSUM | Work::SCTP_CRC;
-    if work.intersects(sums) && matches!(frame.checksum(), Checksum::Partial { .. } | Checksum::PartialSctp { .. }) && checksum(frame).is_none() {
+    if work.intersects(sums)
+        && matches!(frame.checksum(), Checksum::Partial { .. } | Checksum::PartialSctp { .. })
+        && checksum(frame, outer).is_none()
+    {
         work -= sums;
     }
     work
 }
 
 /// The context of a frame that asks for nothing that the card does not do; `None` where it asks for nothing.
-pub(super) fn of(frame: &Frame, headers: Option<&Headers>) -> Option<TxContext> {
-    let mut context = headers.map_or_else(|| checksum(frame), |headers| Some(segmentation(headers)));
+pub(super) fn of(frame: &Frame, headers: Option<&Headers>, outer: Option<u16>) -> Option<TxContext> {
+    let mut context = headers.map_or_else(|| checksum(frame, outer), |headers| Some(segmentation(headers)));
     if let Some(tag) = frame.vlan() {
-        let context = context.get_or_insert_with(|| bits::new(mac_bytes(frame), 0));
+        let context = context.get_or_insert_with(|| bits::new(mac_bytes(frame, outer), 0));
         context.words[0] |= u64::from(tag) << bits::VLAN_SHIFT;
         context.more |= tx::VLE;
+    }
+    if outer.is_some()
+        && let Some(context) = &mut context
+    {
+        // Whether another frame that asks for the same has its outer tag its words do not say: each is looked at.
+        context.min_bytes = u16::MAX;
     }
     context
 }

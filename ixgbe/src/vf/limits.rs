@@ -8,7 +8,7 @@ use crate::id::Family;
 use crate::vf::requests::Api;
 
 /// What is the physical function's, or what this driver does not let a virtual one do.
-const LEFT_OUT: Caps = Caps::FLOW_CONTROL.union(Caps::FLOW_STEERING).union(Caps::RX_COALESCING).union(Caps::HEADER_SPLIT);
+const LEFT_OUT: Caps = Caps::FLOW_CONTROL.union(Caps::FLOW_STEERING).union(Caps::RX_COALESCING).union(Caps::HEADER_SPLIT).union(Caps::DOUBLE_VLAN);
 /// What a virtual function can do and this driver lets it do.
 pub(crate) const DRIVEN: Caps = config::DRIVEN.difference(LEFT_OUT);
 /// VF-MTU: the largest MTU of an 82599's function that talks to its physical one by version 1.0.

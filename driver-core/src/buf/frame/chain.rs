@@ -81,6 +81,21 @@ impl Frame {
         self.data().get(12..14).is_some_and(|kind| kind == VLAN_TAG || kind == SERVICE_TAG)
     }
 
+    /// Whether it begins with a VLAN tag of EtherType `kind`. What does not lie in the first segment is not looked at.
+    pub fn begins_with_tag(&self, kind: u16) -> bool {
+        self.data().get(12..14) == Some(&kind.to_be_bytes())
+    }
+
+    /// How many VLAN tags follow the addresses, up to two, where the frame may have an outer one of EtherType `outer`; else up to one.
+    pub fn vlan_headers(&self, outer: Option<u16>) -> u32 {
+        match outer {
+            Some(outer) if self.begins_with_tag(outer) => {
+                1 + u32::from(self.data().get(16..18).is_some_and(|kind| kind == VLAN_TAG || kind == SERVICE_TAG))
+            }
+            _ => u32::from(self.has_vlan_header()),
+        }
+    }
+
     /// Whether all bytes are in one segment.
     #[inline]
     pub fn is_linear(&self) -> bool {

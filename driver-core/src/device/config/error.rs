@@ -72,6 +72,11 @@ pub enum ConfigError {
         /// Buffers needed.
         needed: u32,
     },
+    /// The EtherType of an outer VLAN tag.
+    OuterVlan {
+        /// It.
+        asked: u16,
+    },
     /// The redirection table of receive side scaling.
     Rss(RssError),
     /// How far apart interrupts are.
@@ -121,6 +126,9 @@ impl fmt::Display for ConfigError {
                 write!(f, "the pool's buffers have {headroom_bytes} bytes of headroom: the device's header needs {min_bytes}")
             }
             Self::PoolCount { buffers, needed } => write!(f, "the pool has {buffers} buffers, the queues need {needed}: make it larger"),
+            Self::OuterVlan { asked } => {
+                write!(f, "an outer VLAN tag of EtherType {asked:#06x} asked for, which names no tag: take 0x88a8 (IEEE 802.1ad), 0x8100 or 0x9100")
+            }
             Self::Rss(error) => error.fmt(f),
             Self::Moderation { asked_us, max_us } => {
                 write!(f, "interrupts {asked_us} us apart asked for: take 0 to {max_us}, or `Moderation::Adaptive`")

@@ -7,8 +7,18 @@ use crate::offload::checksum::checksum_place;
 use crate::offload::{Headers, SegmentationError, Work};
 use crate::queue::refusal::Refusal;
 
-/// Into what the device cuts a frame that asks for it.
-pub(super) fn cut(frame: &Frame, work: Work, max: usize) -> Result<Option<Headers>, Refusal> {
+/// How long frames are, and the EtherType of the outer VLAN tag that they may have.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Tagged {
+    pub(super) limits: FrameLimits,
+    pub(super) outer: Option<u16>,
+}
+
+/// Into what the device cuts a frame that asks for it; software cuts none.
+pub(super) fn cut(frame: &Frame, work: Work, left: Work, max: usize) -> Result<Option<Headers>, Refusal> {
+    if left.contains(Work::SEGMENTATION) {
+        return Err(Refusal::Offload("segmentation"));
+    }
     let Some(cut) = work.contains(Work::SEGMENTATION).then(|| frame.segmentation()).flatten() else { return Ok(None) };
     let headers = Headers::of(frame, cut).map_err(Refusal::Segmentation)?;
     let bytes = headers.payload_bytes;
@@ -16,13 +26,14 @@ pub(super) fn cut(frame: &Frame, work: Work, max: usize) -> Result<Option<Header
 }
 
 /// Whether a frame of this extent, or what it is cut into, has a length that can be sent, and its bytes lie in no more than `max_segments` places.
-pub(super) fn check(frame: &Frame, extent: Extent, cut: Option<&Headers>, limits: FrameLimits, max_segments: usize) -> Result<(), Refusal> {
+pub(super) fn check(frame: &Frame, extent: Extent, cut: Option<&Headers>, tagged: Tagged, max_segments: usize) -> Result<(), Refusal> {
+    let limits = tagged.limits;
     let len_bytes = cut.map_or(extent.bytes, Headers::longest);
     if len_bytes < HEADER_BYTES {
         return Err(Refusal::TooShort { len_bytes });
     }
     if len_bytes > limits.longest(false) {
-        let max_bytes = limits.longest(frame.has_vlan_header());
+        let max_bytes = limits.longest_with(frame.vlan_headers(tagged.outer));
         if len_bytes > max_bytes {
             return Err(Refusal::TooLong { len_bytes, max_bytes });
         }
@@ -51,19 +62,19 @@ pub(super) fn check_work(
     cut: Option<&Headers>,
     (work, left): (Work, Work),
     software: Work,
-    limits: FrameLimits,
+    Tagged { limits, outer }: Tagged,
 ) -> Result<(), Refusal> {
-    if !Work::SOFTWARE.contains(left) {
-        return Err(Refusal::Offload("segmentation"));
-    }
     if !software.contains(left) {
         return Err(Refusal::SwitchedOff(left - software));
     }
     checksum_place(frame).map_err(Refusal::Checksum)?;
-    let (len_bytes, max_bytes) = (cut.map_or_else(|| frame.len(), Headers::longest) + VLAN_TAG_BYTES, limits.longest(true));
     // Whoever puts it in.
-    if work.contains(Work::VLAN) && len_bytes > max_bytes {
-        return Err(Refusal::TooLong { len_bytes, max_bytes });
+    if work.contains(Work::VLAN) {
+        let (len_bytes, max_bytes) =
+            (cut.map_or_else(|| frame.len(), Headers::longest) + VLAN_TAG_BYTES, limits.longest_with(frame.vlan_headers(outer) + 1));
+        if len_bytes > max_bytes {
+            return Err(Refusal::TooLong { len_bytes, max_bytes });
+        }
     }
     Ok(())
 }
@@ -76,8 +87,8 @@ pub(super) struct Prepared {
 }
 
 /// Does what is left to software, pads, and brings the frame into memory that devices of the domain of `pool` reach.
-pub(super) fn prepare(frame: &mut Frame, left: Work, pool: &BufPool) -> Result<Prepared, Refusal> {
-    let mut is_copied = do_work(frame, left, pool)?;
+pub(super) fn prepare(frame: &mut Frame, left: Work, outer: Option<u16>, pool: &BufPool) -> Result<Prepared, Refusal> {
+    let mut is_copied = do_work(frame, left, outer, pool)?;
     if !frame.all_reachable(pool.domain()) || pad(frame).is_err() {
         // Memory of another domain, or no room for the padding in any of its buffers: send a copy.
         match frame.copy(pool).and_then(|mut copy| pad(&mut copy).map(|()| copy)) {
@@ -90,15 +101,15 @@ pub(super) fn prepare(frame: &mut Frame, left: Work, pool: &BufPool) -> Result<P
 }
 
 /// Does what is left to software, and says whether that took a copy in buffers of `pool`.
-fn do_work(frame: &mut Frame, left: Work, pool: &BufPool) -> Result<bool, Refusal> {
+fn do_work(frame: &mut Frame, left: Work, outer: Option<u16>, pool: &BufPool) -> Result<bool, Refusal> {
     // Before the tag moves it: then the sum's start is still what the frame's owner said.
     if left.intersects(Work::CHECKSUM | Work::SCTP_CRC) {
         frame.fill_in_checksum().map_err(Refusal::Checksum)?;
     }
-    if !left.contains(Work::VLAN) || frame.insert_vlan().is_ok() {
+    if !left.contains(Work::VLAN) || frame.insert_vlan_behind(outer).is_ok() {
         return Ok(false);
     }
     // No headroom, or addresses in several pieces.
-    *frame = frame.copy_with_vlan(pool).map_err(|_| Refusal::NoBounceBuffer)?;
+    *frame = frame.copy_with_vlan_behind(outer, pool).map_err(|_| Refusal::NoBounceBuffer)?;
     Ok(true)
 }

@@ -10,7 +10,7 @@ use crate::ether::{FrameLimits, padding_bytes};
 use crate::host::pci::{Interrupt, PciError, PciErrorKind};
 use crate::offload::Work;
 use crate::queue::contract::{TX_PAUSE_US, TxCounters, TxQueue, TxState, WakeFn};
-use crate::queue::core::check::{Prepared, check, check_work, cut, prepare};
+use crate::queue::core::check::{Prepared, Tagged, check, check_work, cut, prepare};
 use crate::queue::core::kernel::{Put, TxKernel, WhyStuck};
 use crate::queue::core::lent::Stop;
 use crate::queue::core::seat::{Seat, Watch};
@@ -33,7 +33,7 @@ pub struct TxCore<K: TxKernel> {
     pub(super) gate: TxGate,
     /// With more descriptors free than this, one frame cannot make the gate stop, and a running gate cannot be stopped.
     pub(super) never_stops_above: u32,
-    limits: FrameLimits,
+    tagged: Tagged,
     /// What it may do in its device's place.
     software: Work,
     wake: Option<WakeFn>,
@@ -78,7 +78,7 @@ impl<K: TxKernel> TxCore<K> {
             seat,
             never_stops_above: gate.never_stops_above().max((K::MAX_SEGMENTS + K::MORE_DESCRIPTORS) as u32),
             gate,
-            limits,
+            tagged: Tagged { limits, outer: None },
             software: Work::SOFTWARE,
             wake: None,
             interrupt: None,
@@ -93,6 +93,13 @@ impl<K: TxKernel> TxCore<K> {
     #[must_use]
     pub fn software(mut self, work: Work) -> Self {
         self.software = work;
+        self
+    }
+
+    /// The same, of frames that may begin with an outer VLAN tag of this EtherType: the tag that they ask for goes behind it.
+    #[must_use]
+    pub fn behind(mut self, outer: Option<u16>) -> Self {
+        self.tagged.outer = outer;
         self
     }
 
@@ -153,7 +160,7 @@ impl<K: TxKernel> TxCore<K> {
     #[inline(never)]
     fn put_chain(&mut self, batch: &mut Batch) -> bool {
         let leaves_enough = self.kernel.free() as usize > self.never_stops_above as usize + K::MAX_SEGMENTS;
-        leaves_enough && self.kernel.put_chain(batch, self.limits.longest(false))
+        leaves_enough && self.kernel.put_chain(batch, self.tagged.limits.longest(false))
     }
 
     /// The rest of a submit of a batch that had `had` frames.
@@ -314,7 +321,7 @@ impl<K: TxKernel> TxCore<K> {
                 if self.kernel.put_next(batch) {
                     continue;
                 }
-                if self.kernel.has_chain(batch) && self.kernel.put_chains(batch, self.limits.longest(false)) > 0 {
+                if self.kernel.has_chain(batch) && self.kernel.put_chains(batch, self.tagged.limits.longest(false)) > 0 {
                     continue;
                 }
                 match self.put_unusual(batch) {
@@ -341,12 +348,12 @@ impl<K: TxKernel> TxCore<K> {
         let Some(frame) = batch.frames_mut().first_mut() else { return Step::Taken };
         let left = if work.is_empty() { work } else { work - self.kernel.offload(frame) };
         let mut extent = frame.extent(self.kernel.pool());
-        let headers = match cut(frame, work - left, K::MAX_CUT_BYTES) {
+        let headers = match cut(frame, work, left, K::MAX_CUT_BYTES) {
             Ok(headers) => headers,
             Err(why) => return Step::Refused(why),
         };
-        let checked = check(frame, extent, headers.as_ref(), self.limits, K::MAX_SEGMENTS);
-        let checked_work = || check_work(frame, headers.as_ref(), (work, left), self.software, self.limits);
+        let checked = check(frame, extent, headers.as_ref(), self.tagged, K::MAX_SEGMENTS);
+        let checked_work = || check_work(frame, headers.as_ref(), (work, left), self.software, self.tagged);
         if let Err(why) = checked.and_then(|()| if work.is_empty() { Ok(()) } else { checked_work() }) {
             return Step::Refused(why);
         }
@@ -355,11 +362,11 @@ impl<K: TxKernel> TxCore<K> {
             return Step::NoRoom;
         }
         if !left.is_empty() || !extent.is_reachable || padding_bytes(extent.bytes) > 0 {
-            extent = match prepare(frame, left, self.kernel.pool()) {
+            extent = match prepare(frame, left, self.tagged.outer, self.kernel.pool()) {
                 Ok(Prepared { extent, is_copied: false }) => extent,
                 Ok(Prepared { extent, is_copied: true }) => {
                     self.seat.tally().bounced.add(1);
-                    if let Err(why) = check(frame, extent, headers.as_ref(), self.limits, K::MAX_SEGMENTS) {
+                    if let Err(why) = check(frame, extent, headers.as_ref(), self.tagged, K::MAX_SEGMENTS) {
                         return Step::Refused(why);
                     }
                     extent

@@ -147,10 +147,10 @@ fn why_refused(frame: &Frame) -> Option<Refusal> {
     let segments = frame.segments().filter(|segment| !segment.is_empty()).count();
     let ends_empty = len_bytes < 60 && frame.segments().last().unwrap().is_empty();
     match len_bytes {
+        _ if frame.segmentation().is_some() => Some(Refusal::Offload("segmentation")),
         0..14 => Some(Refusal::TooShort { len_bytes }),
         _ if len_bytes > longest => Some(Refusal::TooLong { len_bytes, max_bytes: longest }),
         _ if segments + usize::from(ends_empty) > 6 => Some(Refusal::TooManySegments { segments: segments + usize::from(ends_empty), max: 6 }),
-        _ if frame.segmentation().is_some() => Some(Refusal::Offload("segmentation")),
         _ => match frame.checksum() {
             Checksum::Partial { start, offset } if usize::from(start) + usize::from(offset) + 2 > len_bytes => {
                 Some(Refusal::Checksum(OffloadError::Place { start, offset, len_bytes }))
