@@ -100,6 +100,10 @@ impl<B: Bar> TxKernel for Transmit<B> {
         self.ring.pool()
     }
 
+    fn owes_report(&self) -> bool {
+        self.ring.owes_report()
+    }
+
     #[inline(always)]
     fn reclaim(&mut self, batch: &mut Batch) -> Result<Reclaimed, QueueFault> {
         Ok(self.ring.reclaim(batch))

@@ -285,6 +285,12 @@ pub trait TxKernel: fmt::Debug + Send {
         self.capacity() - self.free()
     }
 
+    /// Whether the device is to tell of some of them without being asked for more: of a device that reports by the batch, a few frames that nobody has asked a report
+    /// for may wait for ever, and it does not hang.
+    fn owes_report(&self) -> bool {
+        self.pending() > 0
+    }
+
     /// Why nothing comes back, where that was seen for as long as a queue may stand still.
     fn why_stuck(&mut self) -> WhyStuck {
         WhyStuck::Unknown

@@ -74,10 +74,10 @@ impl<K: TxKernel> TxCore<K> {
     /// A reclaim found nothing.
     #[cold]
     pub(super) fn nothing_came_back(&mut self) {
-        if self.kernel.pending() > 0 {
-            self.look_for_hang();
-        } else {
+        if self.kernel.pending() == 0 {
             self.opens_empty();
+        } else if self.kernel.owes_report() {
+            self.look_for_hang();
         }
     }
 }

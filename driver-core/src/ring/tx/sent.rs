@@ -26,6 +26,11 @@ impl TxRing {
         self.reported().is_some()
     }
 
+    /// Whether the device was asked for a report that nobody has seen yet.
+    pub fn owes_report(&self) -> bool {
+        self.report_head != self.report_tail
+    }
+
     /// Puts the buffers of reported frames onto `batch`'s stack of empty buffers (or back to their pools, where it has no room).
     #[inline(always)]
     pub fn reclaim(&mut self, batch: &mut Batch) -> Reclaimed {
