@@ -58,8 +58,8 @@ pub use spec::{Spec, SpecError};
 
 pub use driver_core::buf::{Batch, BufPool, Frame, PoolConfig};
 pub use driver_core::device::{
-    Config, DeviceInfo, DeviceState, Error as DeviceError, HardwareClock, Link, Moderation, NetDevice, Recovered, Recovery, RecoveryLimits, RxMode,
-    Stats, Timestamps, XStat,
+    Alarm, Config, DeviceInfo, DeviceState, Error as DeviceError, HardwareClock, Link, Moderation, NetDevice, Recovered, Recovery, RecoveryLimits,
+    RxMode, Stats, Timestamps, XStat,
 };
 pub use driver_core::ether::MacAddr;
 pub use driver_core::queue::{Canceller, DEFAULT_BUDGET, PollError, Poller, QueueFault, Refusal, RxQueue, Spin, TxDrops, TxQueue, TxState};

@@ -121,7 +121,7 @@ impl Port {
     /// device.
     pub fn event(&mut self) -> Option<Event> {
         let failure = self.look();
-        failure.or_else(|| self.control.recovered().map(Event::Recovered))
+        failure.or_else(|| self.control.recovered().map(Event::Recovered)).or_else(|| self.control.alarm().map(Event::Alarm))
     }
 
     /// What does not pass.

@@ -5,8 +5,8 @@ use alloc::vec::Vec;
 
 use driver_core::device::control::{ControlCore, ControlKernel, TxPosition, why_all_ones};
 use driver_core::device::{
-    DeviceClock, Eeprom, ErrorKind, FlowControl, Link, LinkReport, LinkSpeeds, Moderation, Module, RegisterValue, RssConfig, Rule, RuleInForce,
-    RulePlace, RxMode, Settings, Stats, Temperature, XStat,
+    Alarm, DeviceClock, Eeprom, ErrorKind, FlowControl, Link, LinkReport, LinkSpeeds, Moderation, Module, RegisterValue, RssConfig, Rule,
+    RuleInForce, RulePlace, RxMode, Settings, Stats, Temperature, XStat,
 };
 use driver_core::ether::MacAddr;
 use driver_core::host::{PciFunction, VectorPlan};
@@ -19,7 +19,7 @@ use crate::health::registers;
 use crate::irq::{Intervals, fire};
 use crate::ptp::{Lost, PTP_ETHERTYPE, Ptp};
 use crate::queues::{RingAt, RxSetup};
-use crate::recover::{OWN_ERRORS, describe};
+use crate::recover::describe;
 use crate::regs::{CTRL_EXT, CtrlExt, Eicr, RXCTRL, Rxctrl, TDH, TDT};
 use crate::silence::silence;
 use crate::stats::{Counting, Look, Queues};
@@ -38,8 +38,8 @@ pub struct Manage<F: PciFunction> {
     /// Where the queues' rings are, and what the queues are set up with: the same after each reset.
     rx: Vec<RxSetup>,
     tx: Vec<RingAt>,
-    /// Errors that the card reported and nobody was told of yet.
-    errors: Eicr,
+    /// What the card reported of itself and nobody was told of yet.
+    reported: Eicr,
 }
 
 impl<F: PciFunction> Manage<F> {
@@ -53,7 +53,7 @@ impl<F: PciFunction> Manage<F> {
         rx: Vec<RxSetup>,
         tx: Vec<RingAt>,
     ) -> Self {
-        Self { function, card, counting, intervals, ptp, rx, tx, errors: Eicr::empty() }
+        Self { function, card, counting, intervals, ptp, rx, tx, reported: Eicr::empty() }
     }
 
     /// Lets a vector fire, where its queue has one.
@@ -143,12 +143,21 @@ impl<F: PciFunction> ControlKernel for Manage<F> {
         if let Some(ptp) = &self.ptp {
             ptp.tend(card.link().speed_mbps);
         }
-        let errors = core::mem::replace(&mut self.errors, Eicr::empty()) | card.take_own_errors();
-        if !errors.is_empty() && !answers(&card.bar) {
+        self.reported |= card.take_own_causes();
+        if !self.reported.is_empty() && !answers(&card.bar) {
             // It went meanwhile, and all causes read as ones.
             return Some(why_all_ones(&self.function));
         }
+        let errors = self.reported - Eicr::TS;
+        self.reported -= errors;
         describe(errors).map(QueueFault::Hardware)
+    }
+
+    /// PHY-ALARM.
+    fn alarm(&mut self) -> Option<Alarm> {
+        let is_hot = self.reported.contains(Eicr::TS);
+        self.reported -= Eicr::TS;
+        is_hot.then_some(Alarm::Overheated)
     }
 
     fn tx_position(&mut self, queue: u16, _: u64) -> Option<TxPosition> {
@@ -158,7 +167,7 @@ impl<F: PciFunction> ControlKernel for Manage<F> {
 
     fn link(&mut self, now: &Settings) -> Result<Link, ErrorKind> {
         if now.vectors().is_some() {
-            self.errors |= self.card.take_other_causes() & OWN_ERRORS;
+            self.reported |= self.card.take_other_causes() & self.card.own_causes();
         }
         Ok(self.card.link())
     }
@@ -224,7 +233,7 @@ impl<F: PciFunction> ControlKernel for Manage<F> {
     fn restart(&mut self, settings: &Settings) -> Result<Silence, ErrorKind> {
         let Self { function, card, .. } = self;
         let silence = silence(card.silence(function))?;
-        self.errors = Eicr::empty();
+        self.reported = Eicr::empty();
         if let Some(ptp) = &self.ptp {
             ptp.open(false);
         }

@@ -10,7 +10,6 @@ use driver_core::host::{Bar, VectorPlan};
 use driver_core::reg::NoSuchRegister;
 
 use crate::card::Card;
-use crate::recover::OWN_ERRORS;
 use crate::regs::places::Places;
 use crate::regs::*;
 
@@ -19,9 +18,6 @@ const ITR_SHIFT: u32 = 3;
 const ITR_UNIT_US: u32 = 2;
 /// The longest interval that EITR counts.
 pub(crate) const MAX_MODERATION_US: u32 = 511 * ITR_UNIT_US;
-/// OTHER-VECTOR: what the control vector tells of.
-const OTHER_CAUSES: Eicr = Eicr::LSC.union(OWN_ERRORS);
-
 impl<B: Bar> Card<B> {
     /// 4.6.6.2, "Operating with MSI-X". The queues' vectors stay masked until their queues are armed; the control vector is let through at once.
     pub(crate) fn init_interrupts(&self, plan: VectorPlan, moderation: Moderation) -> Result<(), ErrorKind> {
@@ -43,7 +39,7 @@ impl<B: Bar> Card<B> {
         // Old causes would fire at once.
         EICR.write(bar, Eicr::from_bits_retain(u32::MAX));
         // "Software enables the required interrupt causes by setting the EIMS[n] registers."
-        EIMS.write(bar, OTHER_CAUSES);
+        EIMS.write(bar, self.other_causes());
         self.flush();
         Ok(())
     }
@@ -82,8 +78,13 @@ impl<B: Bar> Card<B> {
     pub(crate) fn take_other_causes(&self) -> Eicr {
         // With GPIE.OCD set a read clears bits 29:16 and leaves the queues' alone (8.2.3.5.1).
         let causes = EICR.read(&self.bar) - Eicr::RTXQ;
-        EIMS.write(&self.bar, OTHER_CAUSES);
+        EIMS.write(&self.bar, self.other_causes());
         causes
+    }
+
+    /// OTHER-VECTOR: what the control vector tells of.
+    fn other_causes(&self) -> Eicr {
+        Eicr::LSC | self.own_causes()
     }
 }
 

@@ -1,8 +1,9 @@
-//! What the card reports of itself that only a reset mends (8.2.3.5.1).
+//! What the card reports of itself: what only a reset mends (8.2.3.5.1), and heat, which none does.
 
 use driver_core::host::Bar;
 
 use crate::card::Card;
+use crate::id::Family;
 use crate::regs::{EICR, Eicr, PICAUSE, PIENA, PiCause};
 
 /// The causes that are told as such. PCI-EXCEPTION: what failed on the bus is not said, so that nothing but a reset is known to mend it.
@@ -17,9 +18,14 @@ impl<B: Bar> Card<B> {
         PIENA.write(&self.bar, EXCEPTIONS);
     }
 
-    /// Takes the causes that are no queue's and returns those of errors. ERRORS-POLLED: they come whether or not an interrupt is let through for them.
-    pub(crate) fn take_own_errors(&self) -> Eicr {
-        let errors = EICR.read(&self.bar) & OWN_ERRORS;
+    /// What the card reports of itself. THERMAL: the 82599 has no such cause, and a bit of another meaning.
+    pub(crate) fn own_causes(&self) -> Eicr {
+        if self.model.family == Family::I82599 { OWN_ERRORS } else { OWN_ERRORS | Eicr::TS }
+    }
+
+    /// Takes the causes that are no queue's and returns those that the card reports of itself. ERRORS-POLLED: they come whether or not an interrupt is let through for them.
+    pub(crate) fn take_own_causes(&self) -> Eicr {
+        let errors = EICR.read(&self.bar) & self.own_causes();
         if errors.contains(Eicr::PCI) {
             PICAUSE.modify(&self.bar, |causes| causes);
         }

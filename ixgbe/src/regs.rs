@@ -263,6 +263,8 @@ reg_flags! {
         const PCI = 1 << 18;
         /// The link came or went.
         const LSC = 1 << 20;
+        /// The thermal sensor has found the card too hot ("TS"; X540, X550).
+        const TS = 1 << 23;
         /// A memory of the card was corrupted beyond repair.
         const ECC = 1 << 28;
         /// Any of the others ("Other Cause Interrupt").

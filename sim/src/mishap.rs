@@ -18,19 +18,22 @@ pub enum Mishap {
     MemoryError,
     /// An access of the card over its bus was aborted, and it says so; it sends nothing any more (82599: EICR's PCI exception).
     BusError,
+    /// Its PHY is too hot and shuts down, and it says so (X540, X550: EICR.TS). It has cooled down when it is reset.
+    Overheat,
     /// The physical function of a virtual one is reset by its driver: its functions are told by their mailboxes, and have to be reset too.
     PfReset,
 }
 
 impl Mishap {
     /// All of them, with the words for them.
-    pub const ALL: [(&str, Self); 7] = [
+    pub const ALL: [(&str, Self); 8] = [
         ("hang", Self::Hang),
         ("needs-reset", Self::NeedsReset),
         ("lie", Self::Lie),
         ("vanish", Self::Vanish),
         ("memory-error", Self::MemoryError),
         ("bus-error", Self::BusError),
+        ("overheat", Self::Overheat),
         ("pf-reset", Self::PfReset),
     ];
 

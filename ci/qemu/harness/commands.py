@@ -28,6 +28,7 @@ def simulate(device, socket, near, far):
 # What the process that serves a simulated card does when it reads them.
 PULL_CABLE = "link down"
 PLUG_IN_CABLE = "link up"
+OVERHEAT = "mishap overheat"
 
 
 def tool(arguments):

@@ -231,3 +231,21 @@ def cable(b):
     check(counts()[1] > before[1], f"Linux does not say that the link is up: {b.log()[-300:]}")
     b.ping(1000)
     return "NIC Link is Down, NIC Link is Up; 10 pings answered"
+
+
+@capability("overheat", "x550", first="x540")
+def overheat(b):
+    """the thermal sensor finds the card too hot: Linux says so, and there is no link until the card is reset"""
+    before = b.log().count("has over heated")
+    b.expected += ["has over heated"]
+    b.guest.ports["near"].tell(commands.OVERHEAT)
+    try:
+        b.wait_carrier(0)
+        deadline = time.monotonic() + 10
+        while b.log().count("has over heated") == before:
+            check(time.monotonic() < deadline, f"Linux does not say that the card is too hot: {b.log()[-300:]}")
+            time.sleep(0.1)
+    finally:
+        b.reload()
+    b.ping(1000)
+    return "Network adapter has been stopped because it has over heated; behind a reset 10 pings answered"

@@ -22,7 +22,7 @@ use crate::device::self_test::SelfTest;
 use crate::device::settings::Settings;
 use crate::device::state::DeviceState;
 use crate::device::stats::Stats;
-use crate::device::temperature::Temperature;
+use crate::device::temperature::{Alarm, Temperature};
 use crate::device::xstats::XStat;
 use crate::ether::MacAddr;
 use crate::host::pci::Interrupt;
@@ -107,6 +107,11 @@ pub trait NetDevice: Send {
     fn watch(&mut self) -> DeviceState;
     /// The last recovery that ended well, once.
     fn recovered(&mut self) -> Option<Recovered> {
+        None
+    }
+    /// What it says of itself that no reset mends, as far as [`watch`](NetDevice::watch) or another call here saw it; each once, until it is over. It runs meanwhile, as
+    /// far as it can.
+    fn alarm(&mut self) -> Option<Alarm> {
         None
     }
     /// That it runs and works: [`watch`](NetDevice::watch) as a result.

@@ -23,7 +23,7 @@ use crate::device::rule::{Rule, RuleError, RuleId};
 use crate::device::settings::Settings;
 use crate::device::state::{DeviceState, Shared};
 use crate::device::stats::Stats;
-use crate::device::temperature::Temperature;
+use crate::device::temperature::{Alarm, Alarms, Temperature};
 use crate::device::xstats::{self, XStat};
 use crate::ether::MacAddr;
 use crate::host::pci::{Interrupt, PciFunction};
@@ -51,6 +51,7 @@ pub struct ControlCore<K: ControlKernel> {
     /// Where transmit queues with work stood when they were looked at, and since when they stand there.
     positions: Vec<(u16, TxPosition, u64)>,
     recoveries: Recoveries,
+    alarms: Alarms,
 }
 
 impl<K: ControlKernel> ControlCore<K> {
@@ -58,7 +59,18 @@ impl<K: ControlKernel> ControlCore<K> {
     pub fn new(kernel: K, mut info: DeviceInfo, settings: Settings, shared: Shared, interrupt: Option<Box<dyn Interrupt>>) -> Self {
         info.software = settings.software();
         let recoveries = Recoveries::new(if K::RECOVERS { settings.recovery() } else { Recovery::Off });
-        Self { kernel, info, settings, shared, interrupt, link: Link::down(), carrier_changes: 0, positions: Vec::new(), recoveries }
+        Self {
+            kernel,
+            info,
+            settings,
+            shared,
+            interrupt,
+            link: Link::down(),
+            carrier_changes: 0,
+            positions: Vec::new(),
+            recoveries,
+            alarms: Alarms::default(),
+        }
     }
 
     /// What is the driver's own.
@@ -114,6 +126,9 @@ impl<K: ControlKernel> ControlCore<K> {
             match self.kernel.look() {
                 Some(fault) => self.fails(fault),
                 None => self.look_for_hang(),
+            }
+            if let Some(alarm) = self.kernel.alarm().filter(|&alarm| self.alarms.raise(alarm)) {
+                log::error!("{}: {alarm}", self.info.name);
             }
         }
         self.state()
@@ -198,6 +213,10 @@ impl<K: ControlKernel> NetDevice for ControlCore<K> {
         self.recoveries.untold.take()
     }
 
+    fn alarm(&mut self) -> Option<Alarm> {
+        self.alarms.untold.take()
+    }
+
     fn check(&mut self) -> Result<(), Error> {
         let state = self.watch();
         let result = if state.is_running() { Ok(()) } else { Err(ErrorKind::NotRunning(state)) };
@@ -221,6 +240,9 @@ impl<K: ControlKernel> NetDevice for ControlCore<K> {
         };
         if now.up != self.link.up {
             self.carrier_changes += 1;
+            if now.up {
+                self.alarms.link_came_up();
+            }
             log::info!("{}: link {now}", self.info.name);
         }
         self.link = now;

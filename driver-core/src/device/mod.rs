@@ -48,6 +48,6 @@ pub use self_test::{Flaw, Outcome, SelfTest, TestPart};
 pub use settings::Settings;
 pub use state::{DeviceState, Shared};
 pub use stats::Stats;
-pub use temperature::Temperature;
+pub use temperature::{Alarm, Temperature};
 pub use warnings::warn;
 pub use xstats::XStat;

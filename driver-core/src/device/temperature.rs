@@ -1,6 +1,7 @@
 //! How warm a device is.
 
 use alloc::borrow::Cow;
+use core::fmt;
 
 /// What one sensor measures: [`NetDevice::temperatures`](crate::device::NetDevice::temperatures).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,5 +24,46 @@ impl Temperature {
     /// Whether it is above its limit.
     pub fn is_too_high(&self) -> bool {
         self.limit_millicelsius.is_some_and(|limit| self.millicelsius > limit)
+    }
+}
+
+/// What a device says of itself that no reset by its driver mends: it is told, and nothing is done about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Alarm {
+    /// It was too hot, and has shut its link down.
+    Overheated,
+}
+
+impl fmt::Display for Alarm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Overheated => f.write_str("the device is too hot, and has shut its link down: see to its cooling, then stop it and start it again"),
+        }
+    }
+}
+
+/// Alarms of a device, each told once until it is over.
+#[derive(Debug, Default)]
+pub(crate) struct Alarms {
+    /// What nobody asked for yet.
+    pub(crate) untold: Option<Alarm>,
+    /// What was told, and is not over.
+    standing: Option<Alarm>,
+}
+
+impl Alarms {
+    /// The device says so, perhaps not for the first time. Returns whether it is news.
+    pub(crate) fn raise(&mut self, alarm: Alarm) -> bool {
+        let is_news = self.standing != Some(alarm);
+        if is_news {
+            (self.standing, self.untold) = (Some(alarm), Some(alarm));
+        }
+        is_news
+    }
+
+    /// The link came up: it is not too hot any more.
+    pub(crate) fn link_came_up(&mut self) {
+        self.standing = None;
     }
 }

@@ -94,6 +94,8 @@ pub struct Ixgbe {
     pub(super) hung: bool,
     /// What is said of received frames makes no sense, until a reset.
     pub(super) lies: bool,
+    /// The PHY has shut down for the heat, until a reset.
+    pub(super) hot: bool,
     pub(super) reset_done_us: u64,
     pub(super) auto_read_us: u64,
     pub(super) dma_init_us: u64,
@@ -142,6 +144,7 @@ impl Ixgbe {
             segment: Vec::new(),
             hung: false,
             lies: false,
+            hot: false,
             reset_done_us: u64::MAX,
             auto_read_us: u64::MAX,
             dma_init_us: u64::MAX,

@@ -3,7 +3,7 @@
 //! What becomes of the card then is anybody's guess. This one transmits no more, like a card whose descriptors are lost, until it is reset.
 
 use super::card::Ixgbe;
-use super::interrupt::{CAUSE_ECC, CAUSE_PCI};
+use super::interrupt::{CAUSE_ECC, CAUSE_PCI, CAUSE_THERMAL};
 use super::regs::{PICAUSE, PIENA};
 
 /// PICAUSE: a completion was aborted.
@@ -25,6 +25,20 @@ impl Ixgbe {
         self.hung = true;
     }
 
+    /// The thermal sensor of a copper card finds it too hot: the PHY shuts down. `false`: this card has none that tells the MAC.
+    pub(super) fn overheat(&mut self) -> bool {
+        if self.is_copper() {
+            self.hot = true;
+            self.interrupts.misc(CAUSE_THERMAL);
+        }
+        self.is_copper()
+    }
+
+    /// Whether the PHY has shut down for the heat.
+    pub(super) fn is_too_hot(&self) -> bool {
+        self.hot || self.faults.overheated
+    }
+
     /// PICAUSE: writing 1 clears.
     pub(super) fn write_picause(&mut self, value: u32) {
         self.regs.set(PICAUSE, self.regs.at(PICAUSE) & !value);
@@ -40,6 +54,19 @@ mod tests {
     use crate::model::Model;
     use crate::slot::Slot;
     use crate::violation::Violations;
+
+    #[test]
+    fn heat_is_told_by_the_thermal_sensor_where_there_is_one() {
+        for (device, has) in [(0x10fb, false), (0x1528, true), (0x1563, true)] {
+            let (mut card, violations) = (Ixgbe::new(IxgbeOptions::new().device(device)), Violations::default());
+            let slot = Slot::new(100, true, &violations, &|_| {});
+            assert_eq!((card.suffer(Mishap::Overheat), card.is_too_hot()), (has, has), "{device:04x}");
+            assert_eq!(card.read_register(&slot, EICR), u32::from(has) << 23);
+            assert_eq!(card.read_register(&slot, EICR), 0, "a read clears it");
+            card.reset(&slot);
+            assert!(!card.is_too_hot());
+        }
+    }
 
     #[test]
     fn an_aborted_access_interrupts_where_its_cause_is_enabled() {

@@ -13,6 +13,8 @@ pub(super) const CAUSE_FLOW_DIRECTOR: u32 = 1 << 16;
 pub(super) const CAUSE_PCI: u32 = 1 << 18;
 /// EICR: a memory has an error that cannot be corrected.
 pub(super) const CAUSE_ECC: u32 = 1 << 28;
+/// The thermal sensor (X540, X550: "TS").
+pub(super) const CAUSE_THERMAL: u32 = 1 << 23;
 /// EICR: TSICR has a cause that TSIM lets through (X550).
 pub(super) const CAUSE_TIME_SYNC: u32 = 1 << 24;
 /// EICR: the link changed.

@@ -100,7 +100,7 @@ impl Ixgbe {
 
     /// Whether what is between MAC and wire lets a link come up: a module for Ethernet, or a PHY that agrees with its partner. What a link has stays while it is up.
     fn medium_is_there(&self) -> bool {
-        if self.is_copper() { self.link.up && !self.faults.overheated || self.phy_agrees() } else { self.options.cage == Cage::Sr }
+        if self.is_copper() { self.link.up && !self.is_too_hot() || self.phy_agrees() } else { self.options.cage == Cage::Sr }
     }
 
     /// The link goes down, and is trained anew.

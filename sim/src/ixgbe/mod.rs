@@ -132,6 +132,7 @@ unsafe impl Model for Ixgbe {
         match mishap {
             Mishap::Hang => self.hung = true,
             Mishap::NeedsReset | Mishap::PfReset => return false,
+            Mishap::Overheat => return self.overheat(),
             Mishap::Lie => self.lies = true,
             Mishap::Vanish => self.faults.gone = true,
             Mishap::MemoryError => self.fail_memory(),

@@ -45,7 +45,7 @@ impl Ixgbe {
     }
 
     fn phy_is_on(&self) -> bool {
-        !self.faults.overheated && self.kept(AN, AN_CONTROL) & AN_ENABLE != 0 && self.kept(VENDOR, 0) & LOW_POWER == 0
+        !self.is_too_hot() && self.kept(AN, AN_CONTROL) & AN_ENABLE != 0 && self.kept(VENDOR, 0) & LOW_POWER == 0
     }
 
     /// What both ends offer.
@@ -116,7 +116,7 @@ impl Ixgbe {
             (1, 4) => 1 | 1 << 4 | 1 << 5 | if self.is_x550() { 1 << 13 | 1 << 14 } else { 0 },
             (1, 11) => 1 << 2 | 1 << 5 | 1 << 7,
             (1, ALARMS) => {
-                if self.faults.overheated {
+                if self.is_too_hot() {
                     TOO_HOT
                 } else {
                     0

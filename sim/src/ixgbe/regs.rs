@@ -53,6 +53,8 @@ pub(super) const EERD: u32 = 0x10014;
 pub(super) const EEWR: u32 = 0x10018;
 pub(super) const SWSM: u32 = 0x10140;
 pub(super) const FWSM: u32 = 0x10148;
+/// The thermal sensor is in use (X540, X550).
+pub(super) const FWSM_TS_ENABLED: u32 = 1;
 pub(super) const SW_FW_SYNC: u32 = 0x10160;
 pub(super) const HICR: u32 = 0x15F00;
 pub(super) const FLEX_MNG: u32 = 0x15800;

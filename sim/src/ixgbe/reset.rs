@@ -58,6 +58,7 @@ impl Ixgbe {
         self.steering = Steering::default();
         self.reset_time();
         self.load_addresses();
+        self.regs.change(FWSM, FWSM_TS_ENABLED, self.is_copper());
         self.auto_read_us = now_us + AUTO_READ_US;
         self.dma_init_us = now_us + DMA_INIT_US;
         self.timer_us = self.auto_read_us;
@@ -70,7 +71,7 @@ impl Ixgbe {
         self.tx.fill(Ring::transmit());
         self.contexts.fill(Default::default());
         (self.tx_running, self.tx_waiting, self.held_bytes) = (0, 0, 0);
-        (self.hung, self.lies) = (false, false);
+        (self.hung, self.lies, self.hot) = (false, false, false);
         self.moving.clear();
         self.held.clear();
         self.large.clear();

@@ -294,7 +294,7 @@ unsafe impl Model for VirtioNet {
             Mishap::Lie => self.lies = true,
             Mishap::Vanish => self.faults.gone = true,
             // It has no word for them.
-            Mishap::MemoryError | Mishap::BusError | Mishap::PfReset => return false,
+            Mishap::MemoryError | Mishap::BusError | Mishap::Overheat | Mishap::PfReset => return false,
         }
         true
     }

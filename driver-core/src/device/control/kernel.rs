@@ -17,7 +17,7 @@ use crate::device::rss::RssConfig;
 use crate::device::rule::{Rule, RuleInForce, RulePlace};
 use crate::device::settings::Settings;
 use crate::device::stats::Stats;
-use crate::device::temperature::Temperature;
+use crate::device::temperature::{Alarm, Temperature};
 use crate::device::xstats::XStat;
 use crate::ether::MacAddr;
 use crate::host::pci::PciFunction;
@@ -238,6 +238,11 @@ pub trait ControlKernel: Send + 'static {
     /// Where there is no cage, or no module answers.
     fn module(&mut self) -> Result<Module, ErrorKind> {
         Err(ErrorKind::Unsupported { what: "pluggable modules", instead: "`barewire info` tells what its port is" })
+    }
+
+    /// What the device has said of itself since the last call that no reset mends, and its driver leaves as it is. Called behind each look at it.
+    fn alarm(&mut self) -> Option<Alarm> {
+        None
     }
 
     /// How warm the device is.

@@ -23,7 +23,7 @@ use crate::device::rule::{Rule, RuleId};
 use crate::device::settings::Settings;
 use crate::device::state::DeviceState;
 use crate::device::stats::Stats;
-use crate::device::temperature::Temperature;
+use crate::device::temperature::{Alarm, Temperature};
 use crate::device::xstats::XStat;
 use crate::ether::MacAddr;
 use crate::host::pci::Interrupt;
@@ -59,6 +59,9 @@ impl<C: NetDevice + 'static> NetDevice for AuditedControl<C> {
     }
     fn recovered(&mut self) -> Option<Recovered> {
         (**self).recovered()
+    }
+    fn alarm(&mut self) -> Option<Alarm> {
+        (**self).alarm()
     }
     fn check(&mut self) -> Result<(), Error> {
         (**self).check()

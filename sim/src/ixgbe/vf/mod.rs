@@ -92,7 +92,7 @@ unsafe impl Model for IxgbeVf {
                 true
             }
             // What the card reports of itself it reports to its physical function.
-            Mishap::MemoryError | Mishap::BusError => false,
+            Mishap::MemoryError | Mishap::BusError | Mishap::Overheat => false,
             _ => self.port.suffer(mishap),
         }
     }
