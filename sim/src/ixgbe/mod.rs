@@ -5,6 +5,7 @@
 mod absent;
 mod access;
 mod card;
+mod double_vlan;
 mod eeprom;
 mod errors;
 mod file;
