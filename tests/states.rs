@@ -12,7 +12,7 @@ use barewire::sim::ixgbe::{Ixgbe, IxgbeOptions};
 use barewire::sim::virtio_net::{VirtioNet, VirtioNetOptions};
 use barewire::sim::wire::{Wire, peer};
 use barewire::sim::{Dma, Legacy, Mishap, Model, Slot, msix::Msix};
-use barewire::{Batch, Config, DeviceState, Event, Port, QueueFault, Recovery, RecoveryLimits, TxState};
+use barewire::{Alarm, Batch, Config, DeviceState, Event, Port, QueueFault, Recovery, RecoveryLimits, TxState};
 use common::Directory;
 use common::ports::until;
 use common::served::Served;
@@ -243,6 +243,31 @@ fn hung_and_recovered() {
     let lost = scene.port.tx[0].counters().lost;
     let report = scene.port.finish();
     assert_eq!((report.state, report.stats.tx_dropped), (DeviceState::Stopped, lost));
+    report.check().unwrap();
+    drop((scene.far, scene.served));
+}
+
+/// Heat is an event, and no state: the card runs on without a link, and nobody resets it.
+#[test]
+fn too_hot() {
+    let card = Ixgbe::new(IxgbeOptions::new().device(0x1563));
+    let mut scene = Scene::new(card, "overheated-ixgbe", &Config::new());
+    scene.act(|card, _| assert!(card.suffer(Mishap::Overheat)));
+    let mut told = None;
+    until("an alarm", || {
+        told = scene.port.event();
+        told.is_some()
+    });
+    let event = told.unwrap();
+    assert_eq!((event, event.is_failure()), (Event::Alarm(Alarm::Overheated), false));
+    assert_eq!(event.to_string(), "the device is too hot, and has shut its link down: see to its cooling, then stop it and start it again");
+    for _ in 0..50 {
+        assert_eq!((scene.port.event(), scene.port.control.state()), (None, DeviceState::Running));
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    assert!(scene.port.failure().is_none() && !scene.port.control.link().up);
+    let report = scene.port.finish();
+    assert_eq!(report.state, DeviceState::Stopped);
     report.check().unwrap();
     drop((scene.far, scene.served));
 }
