@@ -231,8 +231,8 @@ def debian_kernel(extra=()):
 
 
 def ixgbe_kernel():
-    """Debian's 6.1 with its ixgbe, ixgbevf, 802.1Q and SCTP modules, and what `tc` offloads by; ethtool, tc and linuxptp."""
-    kernel = debian_kernel(["ixgbe", "ixgbevf", "8021q", "sctp", "crc32c_generic", "sch_ingress", "cls_u32", "cls_flower", "act_gact"])
+    """Debian's 6.1 with its ixgbe, ixgbevf, 802.1Q, macvlan and SCTP modules, and what `tc` offloads by; ethtool, tc and linuxptp."""
+    kernel = debian_kernel(["ixgbe", "ixgbevf", "8021q", "macvlan", "sctp", "crc32c_generic", "sch_ingress", "cls_u32", "cls_flower", "act_gact"])
     kernel.archive.file("bin/ethtool", (_package("ethtool") / "sbin" / "ethtool").read_bytes(), 0o755)
     # Under a name that busybox has not for an applet of its own.
     kernel.archive.file("bin/iproute2-tc", (_package("iproute2") / "sbin" / "tc").read_bytes(), 0o755)

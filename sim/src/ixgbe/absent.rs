@@ -6,7 +6,8 @@ use super::regs::{ETQF, FCCFG, HLREG0, L34TIMIR, MRQC, MTQC, RTTDCS, RXCSUM, RXC
 use crate::slot::Slot;
 
 const PRIORITY_FLOW: &str = "priority flow control is not modelled";
-const POOLS: &str = "virtual machine queues and traffic classes are not modelled";
+const CLASSES: &str = "traffic classes are not modelled";
+const POOLS: &str = "pools of this kind are not modelled";
 const WAKE_UP: &str = "wake-up is not modelled";
 const LOW_LATENCY: &str = "low-latency interrupts are not modelled";
 const FCOE: &str = "FCoE is not modelled";
@@ -35,13 +36,16 @@ fn not_modelled(offset: u32, value: u32, is_x550: bool) -> Option<(&'static str,
         0x0507C if value != 0 => Some(("tunnels are not modelled", "(X550)")),
         // Queues of traffic classes and of virtual machines.
         FCCFG if any(1 << 4) => Some((PRIORITY_FLOW, "8.2.3.3.7")),
-        MRQC if value & 0xF > 1 => Some((POOLS, "8.2.3.7.12")),
-        MTQC if any(3) => Some((POOLS, "8.2.3.9.15")),
-        0x02430 if any(6) => Some((POOLS, "8.2.3.10.1")),
-        RTTDCS if any(0x13) => Some((POOLS, "8.2.3.10.2")),
-        0x0CD00 if any(1 << 5 | 1 << 8) => Some((POOLS, "8.2.3.10.3")),
+        MRQC if matches!(value & 0xF, 2..=7 | 9 | 12..) => Some((CLASSES, "8.2.3.7.12")),
+        MRQC if any(1 << 13) => Some(("a pool's own redirection table and key are not modelled", "8.2.3.7.12 (X550)")),
+        MTQC if any(1) => Some((CLASSES, "8.2.3.9.15")),
+        0x02430 if any(6) => Some((CLASSES, "8.2.3.10.1")),
+        RTTDCS if any(0x13) => Some((CLASSES, "8.2.3.10.2")),
+        0x0CD00 if any(1 << 5 | 1 << 8) => Some((CLASSES, "8.2.3.10.3")),
         0x04984 if any(1 << 31) => Some(("limits of a queue's rate are not modelled", "8.2.3.10.16")),
-        0x051B0 if any(1) => Some(("virtualization is not modelled", "8.2.3.27.1")),
+        0x0F000..0x0F100 if any(1 << 26) => Some(("the unicast table is not modelled", "8.2.3.27.14")),
+        0x0F600..0x0F610 if any(0xF) => Some(("mirroring is not modelled", "8.2.3.27.17")),
+        0x08000..0x08100 if any(3 << 30) => Some(("a VLAN of a pool's own is not modelled", "8.2.3.27.13")),
         // Offloads.
         0x02418 | 0x05108 | 0x0ED00 if any(1) => Some((FCOE, "8.2.3.20")),
         0x08900 | 0x08E00 if any(1) => Some((IPSEC, "8.2.3.14")),
@@ -81,7 +85,7 @@ mod tests {
         IVAR_MISC GPIE FCTRL MCSTCTRL PSRTYPE RFCTL MTA RAL/RAH VFTA RSSRK RETA ERETA SRRCTL RDRXCTL RXPBSIZE RXCTRL QDE DTXTCPFLGL \
         DTXTCPFLGH SECTXCTRL SECRXCTRL MSCA MSRWD MAXFRS MFLCN AUTOC AUTOC2 PICAUSE/PIENA RQSMR TQSM LEDCTL SAQF DAQF SDPQF FTQF L34TIMIR ETQF ETQS SYNQF FDIRCTRL FDIRSIPV6 FDIRIPSA \
         FDIRIPDA FDIRPORT FDIRVLAN FDIRHASH FDIRCMD FDIRDIP4M FDIRSIP4M FDIRTCPM FDIRUDPM FDIRHKEY FDIRSKEY FDIRM FDIRIP6M FDIRSCTPM TSYNCRXCTL RXMTRL \
-        TSYNCTXCTL SYSTIML/H SYSTIMR TIMINCA CTRL_EXT EXVET DMATXCTL";
+        TSYNCTXCTL SYSTIML/H SYSTIMR TIMINCA CTRL_EXT EXVET DMATXCTL PFVTCTL MPSAR PFVFRE PFVFTE PFFLPL/H PFVMTXSW PFVLVF PFVLVFB PFVFSPOOF/PFDTXGSWC";
 
     /// Parameters of a function, and the register that turns it on.
     const PARAMETERS: &[(&str, &str)] = &[
@@ -95,15 +99,13 @@ mod tests {
         ("TRGTTIM/CLKTIM TSSDP", "TSAUXC"),
         ("IPAV IP4AT IP6AT FHFT", "WUFC"),
         ("MAVTV/MFUTP MANC2H MDEF/MIPAF MMAL/MMAH MDEF_EXT METF", "MANC/MFVAL"),
-        ("MPSAR PFMAILBOX PFMBICR/PFMBIMR PFVFLREC PFVFRE PFVFTE VMECM PFFLPL/H PFVMTXSW PFVML2FLT PFVLVF", "PFVTCTL"),
-        ("PFVLVFB PFMRCTL/PFMRVLAN/PFMRVM PFVMVIR PFVFSPOOF/PFDTXGSWC PFMBMEM CIAA/CIAD EITRSEL", "PFVTCTL"),
     ];
 
     /// They turn nothing on that a driver would wait for or a byte would show: hints to the bus and the caches, thresholds, electrical settings of the
-    /// link, registers of the firmware and the flash, and error reports of a bus without errors.
+    /// link, registers of the firmware and the flash, error reports of a bus without errors, and what a port has for virtual functions, of which this one has none.
     const WITHOUT_EFFECT: &str = "FLA EEMNGCTL FLOP SRAMREL GCR PHYADR/PHYDAT/PHYCTL GCR_EXT DCA_CTRL PBACL RSCDBU RDDCC DROPEN DTXMXSZRQ TXPBSIZE \
         MNGTXMAP TXPBTHRESH DCA_RXCTRL SECTXBUFFAF SECTXMINIFG PCS1G PAP SERDESC MACS MMNGC ANLPNP/KRPCS/FECS MACC CORECTL SMADARCTL \
-        ATLASCTL RXDSTATCTRL WUS LSWFW HSMC/FWSTS I2CCTL_X550";
+        PFMAILBOX PFMBICR/PFMBIMR PFVFLREC VMECM PFMBMEM CIAA/CIAD EITRSEL ATLASCTL RXDSTATCTRL WUS LSWFW HSMC/FWSTS I2CCTL_X550";
 
     /// Whether some value written to one of the row's registers is reported.
     fn is_reported(row: &Row) -> bool {

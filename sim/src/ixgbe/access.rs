@@ -155,7 +155,7 @@ impl Ixgbe {
             0x0A200..0x0A600 => self.load_addresses(),
             RSSRK..0x05CA8 => self.toeplitz = None,
             SAQF..0x0EA00 | ETQF..0x05148 | ETQS..0x0EC20 | SYNQF => self.note_steering(slot, offset),
-            MCSTCTRL | VLNCTRL | MRQC => self.tables.check(slot, &self.regs, self.is_x550(), offset),
+            MCSTCTRL | VLNCTRL | MRQC | PFVTCTL => self.tables.check(slot, &self.regs, self.is_x550(), offset),
             _ => {}
         }
     }
@@ -187,6 +187,7 @@ impl Ixgbe {
                 forbid(what, "7.4.5");
             }
             self.check_director_memory(slot);
+            self.check_pools(slot);
         }
         self.regs.set(RXCTRL, value);
         self.tables.check(slot, &self.regs, self.is_x550(), RXCTRL);

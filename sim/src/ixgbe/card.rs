@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::file::RegFile;
 use super::image;
-use super::inbound::Inbound;
+use super::inbound::{Inbound, Looped};
 use super::interrupt::Interrupts;
 use super::large::Large;
 use super::offload::Context;
@@ -82,7 +82,7 @@ pub struct Ixgbe {
     /// Large receives that are open, the oldest first.
     pub(super) large: Vec<Large>,
     /// Frames on their way from transmit to receive inside the MAC, and what they take up in the packet buffer.
-    pub(super) looped: VecDeque<Vec<u8>>,
+    pub(super) looped: VecDeque<Looped>,
     pub(super) looped_bytes: usize,
     /// Emptied buffers.
     #[allow(clippy::vec_box, reason = "they go from hand to hand, and are large")]

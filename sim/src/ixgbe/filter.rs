@@ -64,7 +64,7 @@ impl Ixgbe {
     }
 
     /// The 12 bits of the address that MCSTCTRL.MO chooses select a bit of the table.
-    fn in_multicast_table(&self, mac: &[u8; 6]) -> bool {
+    pub(super) fn in_multicast_table(&self, mac: &[u8; 6]) -> bool {
         let control = self.regs.at(MCSTCTRL);
         if control & MCSTCTRL_MFE == 0 {
             return false;
@@ -81,12 +81,12 @@ impl Ixgbe {
         self.regs.at(MTA + 4 * (vector / 32)) >> (vector % 32) & 1 != 0
     }
 
-    /// The queue that its hash gives a frame, and the hash.
+    /// The queue that its hash gives a frame, in its pool where it has one, and the hash.
     #[inline]
-    pub(super) fn spread(&mut self, frame: &[u8], headers: &Headers) -> (u32, Hash) {
-        let control = self.regs.at(MRQC);
-        if control & 0xF != MRQE_RSS {
-            return (0, Hash::default());
+    pub(super) fn spread(&mut self, frame: &[u8], headers: &Headers, pool: Option<u32>) -> (u32, Hash) {
+        let (control, first) = (self.regs.at(MRQC), pool.map_or(0, |pool| self.queue_in_pool(pool, 0)));
+        if control & 0xF != MRQE_RSS && (pool.is_none() || !self.spreads_in_pools()) {
+            return (first, Hash::default());
         }
         if self.toeplitz.is_none() {
             let mut key = [0; KEY_BYTES];
@@ -97,11 +97,11 @@ impl Ixgbe {
         }
         let hash = self.toeplitz.as_ref().map_or(Hash::default(), |toeplitz| toeplitz.of(frame, headers, control));
         if hash.rss_type == 0 {
-            return (0, hash);
+            return (first, hash);
         }
         let entry = hash.value & if self.has_long_reta() { 0x1FF } else { 0x7F };
         let word = if entry < 128 { self.regs.at(RETA + (entry & !3)) } else { self.regs.at(ERETA + (entry & !3) - 128) };
         let queue = word >> (8 * (entry & 3)) & if self.has_long_reta() { 0x3F } else { 0xF };
-        (queue, hash)
+        (pool.map_or(queue, |pool| self.queue_in_pool(pool, queue)), hash)
     }
 }

@@ -20,6 +20,8 @@ pub(super) mod status {
     /// A time stamp lies behind the frame (X550), or in registers.
     pub(in crate::ixgbe) const TSIP: u32 = 1 << 15;
     pub(in crate::ixgbe) const TS: u32 = 1 << 16;
+    /// From another pool of the port.
+    pub(in crate::ixgbe) const LB: u32 = 1 << 18;
     pub(in crate::ixgbe) const L4E: u32 = 1 << 30;
     pub(in crate::ixgbe) const IPE: u32 = 1 << 31;
 }
@@ -55,6 +57,13 @@ impl Inbound {
         let status = self.status & 0xFF | status::EOP;
         [buffer.0, u64::from(self.vlan) << 48 | u64::from(errors) << 40 | u64::from(status) << 32 | upper]
     }
+}
+
+/// A frame on its way from transmit to receive inside the card.
+pub(super) struct Looped {
+    pub(super) frame: Vec<u8>,
+    /// The pools that the switch sends it to; none for one that goes through the filters as if it came from the wire.
+    pub(super) pools: Option<u64>,
 }
 
 /// What became of a frame that was offered to its queue.

@@ -24,6 +24,7 @@ mod options;
 mod parse;
 mod pci;
 mod phy;
+mod pools;
 mod ptp;
 mod regs;
 mod reset;

@@ -113,7 +113,6 @@ pub(super) const FCTRL: u32 = 0x05080;
 pub(super) const CTRL_EXT: u32 = 0x00018;
 pub(super) const CTRL_EXT_EXTENDED_VLAN: u32 = 1 << 26;
 pub(super) const EXVET: u32 = 0x05078;
-pub(super) const PFVTCTL: u32 = 0x051B0;
 pub(super) const VLNCTRL: u32 = 0x05088;
 pub(super) const MCSTCTRL: u32 = 0x05090;
 pub(super) const MTA: u32 = 0x05200;
@@ -152,6 +151,9 @@ pub(super) const TSAUXC_DISABLE_SYSTIME: u32 = 1 << 31;
 pub(super) const SYSTIMR: u32 = 0x08C58;
 pub(super) const TSICR: u32 = 0x08C60;
 pub(super) const TSIM: u32 = 0x08C68;
+/// Queues are in pools while VT_Ena is set.
+pub(super) const PFVTCTL: u32 = 0x051B0;
+pub(super) const PFVTCTL_VT_ENA: u32 = 1;
 pub(super) const ETQS: u32 = 0x0EC00;
 pub(super) const SYNQF: u32 = 0x0EC30;
 
@@ -247,6 +249,7 @@ pub(super) const MPTC: u32 = 0x040F0;
 pub(super) const BPTC: u32 = 0x040F4;
 pub(super) const RXDGPC: u32 = 0x02F50;
 pub(super) const RXDGBCL: u32 = 0x02F54;
+pub(super) const RXLPBKPC: u32 = 0x02F68;
 pub(super) const TXDGPC: u32 = 0x087A0;
 pub(super) const TXDGBCL: u32 = 0x087A4;
 pub(super) const QPRC: u32 = 0x01030;

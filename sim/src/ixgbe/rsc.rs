@@ -8,7 +8,7 @@ use super::card::Ixgbe;
 use super::inbound::{Inbound, Placed};
 use super::large::{LONGEST, Large, MAXDESC_SHIFT, next_buffers};
 use super::parse::TcpSegment;
-use super::regs::{HLREG0, HLREG0_RXCRCSTRP, PSRTYPE, RDRXCTL, RFCTL};
+use super::regs::{HLREG0, HLREG0_RXCRCSTRP, RDRXCTL, RFCTL};
 use super::ring::DescType;
 use crate::dma::Dma;
 use crate::memory::DmaFault;
@@ -48,7 +48,7 @@ impl Ixgbe {
             Some("a queue that coalesces has buffers below 2 KiB, or together above 64 KiB less one")
         } else if ring.srrctl >> BSIZEHEADER_SHIFT & 0x3F < 2 {
             Some("a queue that coalesces has SRRCTL.BSIZEHEADER below 128 bytes")
-        } else if self.regs.at(PSRTYPE) & PSRTYPE_TCPHDR == 0 {
+        } else if self.psrtype_of(queue as u32) & PSRTYPE_TCPHDR == 0 {
             Some("a queue coalesces while PSRTYPE does not recognise TCP headers")
         } else if !self.regs.has(HLREG0, HLREG0_RXCRCSTRP) || !self.regs.has(RDRXCTL, RDRXCTL_RSCACKC) {
             Some("a queue coalesces without the check sequence stripped and RDRXCTL.RSCACKC")

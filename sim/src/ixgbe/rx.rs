@@ -5,12 +5,12 @@ use driver_core::host::Iova;
 use super::card::{Ixgbe, PADDED_BYTES};
 use super::filter::Match;
 use super::flow::Control;
-use super::inbound::{Connection, Inbound, Placed, status};
+use super::inbound::{Connection, Inbound, Looped, Placed, status};
 use super::interrupt::CAUSE_RX_MISS;
 use super::parse::{Headers, TcpSegment, packet_type, parse};
 use super::ptp::{Arrival, STAMP_BYTES};
 use super::regs::{
-    CTRL, CTRL_GIO_DIS, HLREG0, HLREG0_RXCRCSTRP, MPC, QPRDC, ROC, RQSMR, RXCSUM, RXCSUM_PCSD, RXCTRL, RXCTRL_RXEN, RXPBSIZE, SECRXCTRL,
+    CTRL, CTRL_GIO_DIS, HLREG0, HLREG0_RXCRCSTRP, MPC, QPRDC, ROC, RQSMR, RXCSUM, RXCSUM_PCSD, RXCTRL, RXCTRL_RXEN, RXLPBKPC, RXPBSIZE, SECRXCTRL,
     SECRXCTRL_RX_DIS, XEC,
 };
 use super::ring::{DescType, Ring, State};
@@ -32,6 +32,16 @@ const DROP_EN: u32 = 1 << 28;
 /// RXDCTL.VME: strip the VLAN tag (8.2.3.8.6).
 const RXDCTL_VME: u32 = 1 << 30;
 
+/// A frame that passed the filters of a card with pools.
+struct Admitted {
+    headers: Headers,
+    matched: Match,
+    /// The pools that it goes to.
+    pools: u64,
+    /// It comes from another pool.
+    is_looped: bool,
+}
+
 impl Ixgbe {
     /// Takes frames from the wire. Returns whether something moved.
     pub(super) fn receive(&mut self, slot: &Slot<'_>, dma: &Dma<'_>, wire: &mut dyn Wire) -> bool {
@@ -46,10 +56,12 @@ impl Ixgbe {
                 break;
             }
             let mut inbound = self.spare.pop().unwrap_or_default();
+            let mut switched = None;
             let got = match self.looped.pop_front() {
-                Some(frame) => {
+                Some(Looped { frame, pools }) => {
                     self.looped_bytes -= frame.len() + BUFFER_OVERHEAD;
                     inbound.frame = frame;
+                    switched = pools;
                     true
                 }
                 None => !self.is_looped() && wire.receive(&mut inbound.frame),
@@ -59,10 +71,14 @@ impl Ixgbe {
                 break;
             }
             busy = true;
-            if self.admit(slot, &mut inbound) {
-                self.offer(slot, dma, inbound, lossless, &mut touched);
-            } else {
-                self.spare.push(inbound);
+            let admitted = match switched {
+                None => self.admit(slot, &mut inbound),
+                Some(pools) => Some(Some(self.switched(&inbound.frame, pools))),
+            };
+            match admitted {
+                None => self.spare.push(inbound),
+                Some(None) => self.offer(slot, dma, inbound, lossless, &mut touched),
+                Some(Some(admitted)) => self.offer_to_pools(slot, dma, inbound, &admitted, lossless, &mut touched),
             }
         }
         busy |= self.end_due(slot, dma, &mut touched);
@@ -73,7 +89,8 @@ impl Ixgbe {
         busy
     }
 
-    fn receives(&self) -> bool {
+    /// Whether the port receives: it is on, and has a link.
+    pub(super) fn receives(&self) -> bool {
         self.regs.has(RXCTRL, RXCTRL_RXEN) && !self.regs.has(SECRXCTRL, SECRXCTRL_RX_DIS) && !self.regs.has(CTRL, CTRL_GIO_DIS) && self.port_is_up()
     }
 
@@ -92,10 +109,23 @@ impl Ixgbe {
             {
                 *byte ^= 1;
             }
-            self.looped.push_back(frame);
+            self.looped.push_back(Looped { frame, pools: None });
         } else {
             self.count_missed();
         }
+    }
+
+    /// Whether a frame may go to other pools of the port now: 7.10.3.4, none is dropped on the way.
+    pub(super) fn has_room_to_switch(&self, frame: &[u8]) -> bool {
+        self.has_room(self.looped_bytes + frame.len() + BUFFER_OVERHEAD)
+    }
+
+    /// A frame that goes to other pools of the port.
+    #[cold]
+    pub(super) fn switch_over(&mut self, frame: &[u8], pools: u64) {
+        self.looped_bytes += frame.len() + BUFFER_OVERHEAD;
+        self.looped.push_back(Looped { frame: frame.to_vec(), pools: Some(pools) });
+        self.regs.count(RXLPBKPC, 1);
     }
 
     /// Whether the packet buffer takes so many bytes more.
@@ -122,9 +152,9 @@ impl Ixgbe {
         lost > 0
     }
 
-    /// Counts, checks and filters a frame, and works out its queue and its write-back. Returns whether it passes.
-    fn admit(&mut self, slot: &Slot<'_>, inbound: &mut Inbound) -> bool {
-        let Inbound { frame, queue, lower, status, vlan, tcp } = inbound;
+    /// Counts, checks and filters a frame, and works out its queue and its write-back; what a card with pools does so for each of them is returned.
+    fn admit(&mut self, slot: &Slot<'_>, inbound: &mut Inbound) -> Option<Option<Box<Admitted>>> {
+        let frame = &mut inbound.frame;
         let control = self.control_frame(frame);
         if frame.len() < PADDED_BYTES {
             // On a wire no frame is shorter: the far end padded it.
@@ -134,10 +164,10 @@ impl Ixgbe {
         let headers = parse(frame, self.tag_types());
         if frame.len() > self.longest_frame(headers.vlan.is_some()) {
             self.regs.count(ROC, 1);
-            return false;
+            return None;
         }
         if control.is_some_and(|control| !self.obey(slot.now_us(), control)) {
-            return false;
+            return None;
         }
         // Counters of good frames leave received pause frames out (8.2.3.23), TPR and TOR do not.
         let counts = !matches!(control, Some(Control::Pause(_)));
@@ -145,19 +175,62 @@ impl Ixgbe {
             self.stats.well_formed(&mut self.regs, 1, frame.len());
         }
         let cast = Cast::of(frame);
-        let Some(matched) = self.filter(frame, cast, &headers) else { return false };
+        let matched = self.filter(frame, cast, &headers)?;
+        let mut pools = 0;
+        if self.has_pools() {
+            pools = self.pools_of_received(frame, cast, &headers);
+            if pools == 0 {
+                return None;
+            }
+        }
         if counts {
             self.stats.accepted(&mut self.regs, 1, frame.len(), cast);
         }
         if headers.ip_checksum == Some(false) || headers.l4_checksum == Some(false) {
             self.regs.count(XEC, 1);
         }
-        let route = self.route(slot, frame, &headers);
+        if pools != 0 {
+            return Some(Some(Box::new(Admitted { headers, matched, pools, is_looped: false })));
+        }
+        self.aim(slot, inbound, &headers, matched, None);
+        Some(None)
+    }
+
+    /// What another pool sends.
+    #[cold]
+    fn switched(&self, frame: &[u8], pools: u64) -> Box<Admitted> {
+        let headers = parse(frame, self.tag_types());
+        Box::new(Admitted { headers, matched: Match::Exact, pools, is_looped: true })
+    }
+
+    /// A copy of the frame for each of its pools.
+    #[cold]
+    fn offer_to_pools(&mut self, slot: &Slot<'_>, dma: &Dma<'_>, inbound: Box<Inbound>, admitted: &Admitted, lossless: bool, touched: &mut u128) {
+        let (mut inbound, mut left) = (Some(inbound), admitted.pools);
+        while let Some(mut copy) = inbound.take() {
+            let pool = left.trailing_zeros();
+            left &= left - 1;
+            if left != 0 {
+                let mut other = self.spare.pop().unwrap_or_default();
+                other.frame.clone_from(&copy.frame);
+                inbound = Some(other);
+            }
+            self.aim(slot, &mut copy, &admitted.headers, admitted.matched, Some((pool, admitted.is_looped)));
+            self.offer(slot, dma, copy, lossless, touched);
+        }
+    }
+
+    /// Works out a frame's queue and its write-back. `pool`: where there are any, and whether the frame comes from another.
+    #[inline]
+    fn aim(&mut self, slot: &Slot<'_>, inbound: &mut Inbound, headers: &Headers, matched: Match, pool: Option<(u32, bool)>) {
+        let Inbound { frame, queue, lower, status, vlan, tcp } = inbound;
+        let (pool, is_looped) = pool.map_or((None, false), |(pool, is_looped)| (Some(pool), is_looped));
+        let route = self.route(slot, frame, headers, pool);
         let to = route.queue;
-        let stamp = self.stamp_arrival(slot, frame, &headers);
+        let stamp = if is_looped { Arrival::Unstamped } else { self.stamp_arrival(slot, frame, headers) };
         *queue = to;
-        *lower = self.lower_word(&headers, &route);
-        *status = status_word(&headers, matched) | if route.is_flow { status::FLM } else { 0 };
+        *lower = self.lower_word(headers, &route);
+        *status = status_word(headers, matched) | if route.is_flow { status::FLM } else { 0 } | if is_looped { status::LB } else { 0 };
         *vlan = 0;
         if !self.regs.has(HLREG0, HLREG0_RXCRCSTRP) {
             let fcs = crc32fast::hash(frame);
@@ -182,7 +255,6 @@ impl Ixgbe {
         if tcp.is_some() || self.coalesces(to) {
             *tcp = (self.coalesces(to) && stamp == Arrival::Unstamped).then(|| self.tcp_of(frame, headers.vlan)).flatten();
         }
-        true
     }
 
     /// The frame's connection, read where memory will have it: behind the tag, or without.

@@ -5,7 +5,6 @@ use driver_core::host::Iova;
 use super::card::Ixgbe;
 use super::inbound::{Inbound, Placed};
 use super::parse::{Headers, packet_type, parse};
-use super::regs::PSRTYPE;
 use super::ring::Ring;
 use super::rx::unread;
 use crate::dma::Dma;
@@ -53,7 +52,7 @@ fn header_bytes(frame: &[u8], headers: &Headers, types: u32) -> usize {
 impl Ixgbe {
     /// Writes a frame into the buffers of a queue that splits headers off.
     pub(super) fn place_split(&mut self, slot: &Slot<'_>, dma: &Dma<'_>, inbound: &Inbound) -> Placed {
-        let types = self.regs.at(PSRTYPE);
+        let types = self.psrtype_of(inbound.queue);
         let headers = parse(&inbound.frame, self.tag_types());
         let ring = &mut self.rx[inbound.queue as usize];
         if ring.header_room() < 128 {

@@ -4,6 +4,7 @@ use driver_core::host::Iova;
 
 use super::card::{Ixgbe, PADDED_BYTES};
 use super::offload::{Context, IXSM, Segmentation, TXSM, insert_checksums};
+use super::pools::Ways;
 use super::regs::{CTRL, CTRL_GIO_DIS, DMATXCTL, DMATXCTL_TE, DTXTCPFLGH, DTXTCPFLGL, HLREG0, HLREG0_TXPADEN, SECTXCTRL, SECTXCTRL_TX_DIS};
 use super::stats::Cast;
 use super::tags::{TAG_BYTES, tag_at};
@@ -99,6 +100,9 @@ impl Ixgbe {
 
     fn transmit_queue(&mut self, slot: &Slot<'_>, dma: &Dma<'_>, wire: &mut dyn Wire, queue: u32, budget: &mut usize) -> bool {
         let mut moved = false;
+        if !self.may_send(queue) {
+            return false;
+        }
         while *budget > 0 && self.tx[queue as usize].owned() > 0 {
             let fetched = self.fetch(slot, dma, queue);
             let outbound = match &fetched {
@@ -152,14 +156,29 @@ impl Ixgbe {
         if frame.len() < PADDED_BYTES {
             frame.resize(PADDED_BYTES, 0);
         }
-        let sent = self.send(wire, &frame) != Sent::Busy;
+        let ways = self.ways_of(&frame, queue);
+        let sent = self.send_ways(wire, &frame, ways);
         if sent {
             self.stats.fetched(&mut self.regs, queue, 1, frame.len());
-            self.stats.sent(&mut self.regs, 1, frame.len(), Cast::of(&frame));
+            if ways.to_wire {
+                self.stats.sent(&mut self.regs, 1, frame.len(), Cast::of(&frame));
+            }
             self.faults.hang_tx_after = self.faults.hang_tx_after.map(|left| left - 1);
         }
         self.segment = frame;
         sent
+    }
+
+    /// Sends a frame to the wire, to other pools, or both: all of it, or nothing.
+    #[inline]
+    fn send_ways(&mut self, wire: &mut dyn Wire, frame: &[u8], Ways { pools, to_wire }: Ways) -> bool {
+        if pools != 0 && !self.has_room_to_switch(frame) || to_wire && self.send(wire, frame) == Sent::Busy {
+            return false;
+        }
+        if pools != 0 {
+            self.switch_over(frame, pools);
+        }
+        true
     }
 
     pub(super) fn send(&mut self, wire: &mut dyn Wire, frame: &[u8]) -> Sent {

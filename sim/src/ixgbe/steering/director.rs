@@ -270,7 +270,7 @@ impl Ixgbe {
     }
 
     /// What the card hashes of a frame, and the flow's type; none where it is not IP.
-    fn frame_input(&self, frame: &[u8], headers: &Headers) -> Option<(Input, u32)> {
+    fn frame_input(&self, frame: &[u8], headers: &Headers, pool: u32) -> Option<(Input, u32)> {
         let addresses = frame.get(headers.addresses.clone()?)?;
         let l4 = match headers.protocol {
             Some(6) => TYPE_TCP,
@@ -281,7 +281,7 @@ impl Ixgbe {
         let is_v4 = headers.has(packet_type::IPV4);
         let kind = l4 | if is_v4 { 0 } else { TYPE_IPV6 };
         let mut input = [0; 11];
-        input[0] = kind << 16 | headers.vlan.map_or(0, u32::from) & !VLAN_CFI;
+        input[0] = pool << 24 | kind << 16 | headers.vlan.map_or(0, u32::from) & !VLAN_CFI;
         let half = addresses.len() / 2;
         for (first, address) in [(1, addresses.get(..half)?), (5, addresses.get(half..)?)] {
             for (word, bytes) in input[first..].iter_mut().zip(address.as_chunks::<4>().0) {
@@ -297,11 +297,11 @@ impl Ixgbe {
     }
 
     /// Looks for the filter of a frame. Frames that are not IP are none of its business.
-    pub(super) fn direct(&mut self, frame: &[u8], headers: &Headers) -> Option<Verdict> {
+    pub(super) fn direct(&mut self, frame: &[u8], headers: &Headers, pool: u32) -> Option<Verdict> {
         if !self.has_director() {
             return None;
         }
-        let (input, kind) = self.frame_input(frame, headers)?;
+        let (input, kind) = self.frame_input(frame, headers, pool)?;
         let input = self.masked(input, kind);
         let (bucket, wanted) = if self.is_perfect() {
             (self.bucket_of(&input), Filter::Perfect(input))

@@ -9,6 +9,7 @@ use crate::slot::Slot;
 
 /// FTQF: protocol in bits 1:0, priority in 4:2; bits of the mask say what is not compared.
 const PRIORITY_SHIFT: u32 = 2;
+const POOL_SHIFT: u32 = 8;
 const MASK_SOURCE_ADDRESS: u32 = 1 << 25;
 const MASK_DESTINATION_ADDRESS: u32 = 1 << 26;
 const MASK_SOURCE_PORT: u32 = 1 << 27;
@@ -56,8 +57,7 @@ impl FiveTuple {
             && port_is(MASK_SOURCE_PORT, [ports[0], ports[1]], tuple.source_port)
             && port_is(MASK_DESTINATION_PORT, [ports[2], ports[3]], tuple.destination_port)
             && (!self.compares(MASK_PROTOCOL) || tuple.protocol == Some(self.control & 3))
-            // Without virtualisation every frame is pool 0's.
-            && (!self.compares(MASK_POOL) || self.control >> 8 & 0x3F == 0)
+            && (!self.compares(MASK_POOL) || self.control >> POOL_SHIFT & 0x3F == tuple.pool)
     }
 }
 
@@ -69,10 +69,12 @@ struct Tuple {
     destination_port: Option<[u8; 2]>,
     /// 0 TCP, 1 UDP, 2 SCTP, 3 anything else; none for a fragment.
     protocol: Option<u32>,
+    /// Without pools every frame is pool 0's.
+    pool: u32,
 }
 
 impl Tuple {
-    fn of(frame: &[u8], headers: &Headers) -> Option<Self> {
+    fn of(frame: &[u8], headers: &Headers, pool: u32) -> Option<Self> {
         let addresses = headers.addresses.clone().filter(|_| headers.has(packet_type::IPV4))?;
         let addresses: &[u8; 8] = frame.get(addresses)?.first_chunk()?;
         let [a, b, c, d, e, f, g, h] = *addresses;
@@ -89,6 +91,7 @@ impl Tuple {
             source_port: ports.map(|[high, low, ..]| [high, low]),
             destination_port: ports.map(|[_, _, high, low]| [high, low]),
             protocol,
+            pool,
         })
     }
 }
@@ -101,11 +104,11 @@ pub(super) fn load(regs: &RegFile) -> Vec<FiveTuple> {
 }
 
 /// The queue of the filter that matches a frame.
-pub(super) fn queue(filters: &[FiveTuple], slot: &Slot<'_>, frame: &[u8], headers: &Headers) -> Option<u32> {
+pub(super) fn queue(filters: &[FiveTuple], slot: &Slot<'_>, frame: &[u8], headers: &Headers, pool: u32) -> Option<u32> {
     if filters.is_empty() {
         return None;
     }
-    let tuple = Tuple::of(frame, headers)?;
+    let tuple = Tuple::of(frame, headers, pool)?;
     let mut matching = filters.iter().filter(|filter| filter.matches(&tuple));
     let first = matching.next()?;
     let FiveTuple { index, action, .. } = *first;

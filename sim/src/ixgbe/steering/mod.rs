@@ -39,26 +39,35 @@ impl Ixgbe {
         }
     }
 
-    /// The receive queue of a frame, and its hash.
+    /// The receive queue of a frame, in its pool where it has one, and its hash.
     #[inline]
-    pub(super) fn route(&mut self, slot: &Slot<'_>, frame: &[u8], headers: &Headers) -> Route {
-        let (queue, hash) = self.spread(frame, headers);
+    pub(super) fn route(&mut self, slot: &Slot<'_>, frame: &[u8], headers: &Headers, pool: Option<u32>) -> Route {
+        let (queue, hash) = self.spread(frame, headers, pool);
         let spread = Route { queue, hash, ..Route::default() };
-        if self.steering.is_on { self.steer(slot, frame, headers, spread) } else { spread }
+        if !self.steering.is_on {
+            return spread;
+        }
+        let route = self.steer(slot, frame, headers, spread, pool.unwrap_or(0));
+        // What a card makes of it is not written anywhere.
+        if pool.is_some_and(|pool| self.pool_of(route.queue) != pool) {
+            slot.violation("a filter sends a pool's frame to a queue of another pool", format_args!("RX queue {}", route.queue), 0, "7.1.2.2");
+            return spread;
+        }
+        route
     }
 
     /// In the order of 7.1.2.1: EtherType, then 5-tuple and SYN as SYNQF ranks them, then flow director.
-    fn steer(&mut self, slot: &Slot<'_>, frame: &[u8], headers: &Headers, spread: Route) -> Route {
+    fn steer(&mut self, slot: &Slot<'_>, frame: &[u8], headers: &Headers, spread: Route, pool: u32) -> Route {
         if let Some((index, queue)) = self.ether_type(headers) {
             return Route { queue: queue.unwrap_or(spread.queue), packet_type: Some(ether_type::packet_type(index)), ..spread };
         }
         let syn = syn::queue(self.regs.at(SYNQF), frame, headers);
-        let five_tuple = five_tuple::queue(&self.steering.five_tuples, slot, frame, headers);
+        let five_tuple = five_tuple::queue(&self.steering.five_tuples, slot, frame, headers, pool);
         let ranked = if syn::is_first(self.regs.at(SYNQF)) { syn.or(five_tuple) } else { five_tuple.or(syn) };
         if let Some(queue) = ranked {
             return Route { queue, ..spread };
         }
-        match self.direct(frame, headers) {
+        match self.direct(frame, headers, pool) {
             None => spread,
             Some(Verdict { queue, told }) => {
                 Route { queue: queue.unwrap_or(spread.queue), hash: told.unwrap_or(spread.hash), is_flow: true, ..spread }
