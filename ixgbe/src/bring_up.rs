@@ -4,6 +4,7 @@ use driver_core::device::{ErrorKind, FlowTable, Settings};
 use driver_core::host::Bar;
 
 use crate::card::Card;
+use crate::layout::Layout;
 use crate::queues::{RingAt, RxSetup};
 use crate::stats::Queues;
 
@@ -24,11 +25,11 @@ impl<B: Bar> Card<B> {
         self.init_receive(settings)?;
         self.init_timestamps(settings)?;
         self.init_rules(settings)?;
-        for (index, setup) in (0..).zip(rx) {
-            self.setup_rx(index, setup)?;
+        for setup in rx {
+            self.setup_rx(setup)?;
         }
         // "Initialize transmit (see Section 4.6.8)."
-        self.init_transmit(settings.tx().queue_count());
+        self.init_transmit(settings.tx().queue_count(), Layout::of(settings));
         for (index, &ring) in (0..).zip(tx) {
             self.setup_tx(index, ring)?;
         }
@@ -36,16 +37,16 @@ impl<B: Bar> Card<B> {
         for (index, _) in (0..).zip(tx) {
             self.start_tx(index)?;
         }
-        for (index, setup) in (0..).zip(rx) {
-            self.start_rx(index, setup)?;
+        for setup in rx {
+            self.start_rx(setup)?;
         }
         self.enable_receive()
     }
 
     /// 4.6.7.1.1: a receive queue of a running port. Until then frames for it are dropped.
-    pub(crate) fn join_rx(&self, index: u16, setup: &RxSetup) -> Result<(), ErrorKind> {
-        self.setup_rx(index, setup)?;
-        self.start_rx(index, setup)
+    pub(crate) fn join_rx(&self, setup: &RxSetup) -> Result<(), ErrorKind> {
+        self.setup_rx(setup)?;
+        self.start_rx(setup)
     }
 
     /// 4.6.8.1.1: a transmit queue of a running port.
@@ -58,5 +59,5 @@ impl<B: Bar> Card<B> {
 /// Which queues count.
 pub(crate) fn counted(settings: &Settings) -> Queues {
     let has_drops = matches!(settings.flow_table(), FlowTable::Exact(_));
-    Queues { rx: settings.rx().queue_count(), tx: settings.tx().queue_count(), has_drops }
+    Queues { rx: settings.rx().queue_count(), tx: settings.tx().queue_count(), has_drops, layout: Layout::of(settings) }
 }

@@ -2,7 +2,7 @@
 
 use driver_core::buf::{CHUNK, PoolConfig};
 use driver_core::device::config::{self, Limits};
-use driver_core::device::{Caps, Config, ConfigError, Offloads, Recovery, Settings, Timestamps};
+use driver_core::device::{Caps, Config, ConfigError, FlowTable, Offloads, Recovery, Settings, Timestamps};
 use driver_core::ether::{FCS_BYTES, FrameLimits, HEADER_BYTES, STANDARD_MTU};
 use driver_core::host::DmaDomain;
 use driver_core::offload::Work;
@@ -75,6 +75,9 @@ pub(crate) fn longest_in_memory(settings: &Settings, incoming: FrameLimits) -> u
 /// Checks all of `config` that does not depend on memory.
 pub(crate) fn check(config: &Config, settings: &Settings, domain: &DmaDomain, limits: &Limits, incoming: FrameLimits) -> Result<(), ConfigError> {
     config::check(config, domain, limits)?;
+    if settings.rx().mac_pool_count() > 0 && settings.flow_table() != FlowTable::Off {
+        return Err(ConfigError::BesideMacPools { what: "table of flows: start it without `Config::flow_table`" });
+    }
     if let Some(pool) = config.given_pool() {
         let (buffer_bytes, min_bytes) = (pool.data_bytes(), min_buffer_bytes(settings, incoming));
         buffer_kb(buffer_bytes)?;
@@ -107,7 +110,7 @@ pub(crate) fn used_caps(settings: &Settings) -> Caps {
     caps.set(Caps::DOUBLE_VLAN, settings.double_vlan().is_some());
     caps.set(Caps::RX_COALESCING, settings.coalesces());
     caps.set(Caps::HEADER_SPLIT, settings.splits_headers());
-    caps.set(Caps::RSS, settings.rx().queue_count() > 1);
+    caps.set(Caps::RSS, settings.rx().spread_queues() > 1);
     caps.set(Caps::FLOW_CONTROL, !settings.flow_control().is_empty());
     caps.set(Caps::INTERRUPTS, settings.vectors().is_some());
     caps.set(Caps::RECOVERY, settings.recovery() != Recovery::Off);

@@ -17,6 +17,7 @@ use crate::card::{Card, answers};
 use crate::filter;
 use crate::health::registers;
 use crate::irq::{Intervals, fire};
+use crate::layout::Layout;
 use crate::ptp::{Lost, PTP_ETHERTYPE, Ptp};
 use crate::queues::{RingAt, RxSetup};
 use crate::recover::describe;
@@ -71,8 +72,8 @@ impl<F: PciFunction> ControlKernel for Manage<F> {
         work(&mut self.function)
     }
 
-    fn set_mac(&mut self, mac: MacAddr, _: &Settings) -> Result<(), ErrorKind> {
-        self.card.set_receive_address(0, Some(mac))
+    fn set_mac(&mut self, mac: MacAddr, now: &Settings) -> Result<(), ErrorKind> {
+        self.card.change_filters(now, |then| then.set_mac(mac))
     }
 
     fn set_rx_mode(&mut self, mode: RxMode) -> Result<(), ErrorKind> {
@@ -81,7 +82,7 @@ impl<F: PciFunction> ControlKernel for Manage<F> {
     }
 
     fn set_unicast(&mut self, addresses: &[MacAddr], now: &Settings) -> Result<(), ErrorKind> {
-        self.card.set_unicast(addresses, now.unicast().len())
+        self.card.change_filters(now, |then| then.set_unicast(addresses))
     }
 
     fn set_multicast(&mut self, addresses: &[MacAddr]) -> Result<(), ErrorKind> {
@@ -90,7 +91,7 @@ impl<F: PciFunction> ControlKernel for Manage<F> {
     }
 
     fn set_rss(&mut self, rss: &RssConfig) -> Result<(), ErrorKind> {
-        self.card.set_rss(rss);
+        self.card.set_rss(rss, self.counting.queues().layout);
         Ok(())
     }
 
@@ -113,20 +114,19 @@ impl<F: PciFunction> ControlKernel for Manage<F> {
 
     fn add_rule(&mut self, rule: &Rule, now: &Settings) -> Result<RulePlace, ErrorKind> {
         let place = filter::place(rule, now)?;
-        self.card.write_rule(rule, place, now.rules(), now.flow_table())?;
+        self.card.add_rule(rule, place, now)?;
         Ok(place)
     }
 
     fn remove_rule(&mut self, rule: &RuleInForce, now: &Settings) -> Result<(), ErrorKind> {
-        self.card.clear_rule(rule, now.flow_table())?;
+        self.card.clear_rule(rule, now)?;
         // Its filter was that of the stamps as well.
         let was_ptp = rule.rule.wanted_ethertype() == Some(PTP_ETHERTYPE);
         if was_ptp && self.ptp.is_some() { self.card.write_ptp_filter() } else { Ok(()) }
     }
 
-    fn set_vlans(&mut self, ids: Option<&[u16]>) -> Result<(), ErrorKind> {
-        self.card.set_vlans(ids);
-        Ok(())
+    fn set_vlans(&mut self, ids: Option<&[u16]>, now: &Settings) -> Result<(), ErrorKind> {
+        self.card.change_filters(now, |then| then.set_vlans(ids))
     }
 
     /// After a reset RXEN is off, and so is DRV_LOAD, which firmware and other drivers look at.
@@ -224,8 +224,8 @@ impl<F: PciFunction> ControlKernel for Manage<F> {
         if let Some(ptp) = &self.ptp {
             ptp.close();
         }
-        let Queues { rx, tx, .. } = self.counting.queues();
-        silence(self.card.stop(&self.function, rx.max(tx), left))
+        let Queues { rx, tx, layout, .. } = self.counting.queues();
+        silence(self.card.stop(&self.function, layout.span(rx).max(tx), left))
     }
 
     const RECOVERS: bool = true;
@@ -240,7 +240,7 @@ impl<F: PciFunction> ControlKernel for Manage<F> {
         // No queue is on yet.
         card.bring_up(settings, &[], &[])?;
         if let Some(plan) = settings.vectors() {
-            card.init_interrupts(plan, settings.moderation())?;
+            card.init_interrupts(plan, Layout::of(settings), settings.moderation())?;
         }
         self.counting.open();
         Ok(silence)
@@ -249,7 +249,7 @@ impl<F: PciFunction> ControlKernel for Manage<F> {
     /// As it was started, whether it drops included: what was set since does not change that.
     fn start_rx(&mut self, queue: u16, settings: &Settings) -> Result<(), ErrorKind> {
         let Some(setup) = self.rx.get(usize::from(queue)) else { return Ok(()) };
-        self.card.join_rx(queue, setup)?;
+        self.card.join_rx(setup)?;
         self.wake(settings.vectors().and_then(|plan| plan.rx(queue)));
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! Initialisation in the datasheet's order (4.6.3), for DCB off and virtualisation off (4.6.11.3.4). Queues are in [`queues`](crate::queues).
+//! Initialisation in the datasheet's order (4.6.3), for DCB off, and virtualisation off (4.6.11.3.4) or, with pools, on (4.6.11.3.3). Queues are in [`queues`](crate::queues).
 
 use driver_core::device::{ErrorKind, Settings};
 use driver_core::ether::{FCS_BYTES, STANDARD_MTU};
@@ -8,6 +8,7 @@ use crate::card::Card;
 use crate::config::standard_limits;
 use crate::filter::memory_kb;
 use crate::id::Family;
+use crate::layout::Layout;
 use crate::regs::*;
 
 /// NO-LIMITS: how long the receive path may take to empty before it is turned on or off. The drivers in the field wait 40 ms.
@@ -86,7 +87,7 @@ impl<B: Bar> Card<B> {
     }
 
     /// 4.6.8, what comes before the queues.
-    pub(crate) fn init_transmit(&self, tx_queues: u16) {
+    pub(crate) fn init_transmit(&self, tx_queues: u16, layout: Layout) {
         let bar = &self.bar;
         // "Set RTTDCS.ARBDIS to 1b."
         RTTDCS.modify(bar, |v| v | Rttdcs::ARBDIS);
@@ -98,7 +99,7 @@ impl<B: Bar> Card<B> {
         for (index, register) in TXPBTHRESH.iter().enumerate() {
             register.write(bar, if index == 0 { TXPB_KB - TX_FRAME_KB } else { 0 });
         }
-        MTQC.write(bar, 0);
+        MTQC.write(bar, layout.mtqc());
         // "Clear RTTDT1C register, per each queue, via setting RTTDQSEL first"; and no rate limits. TABLES-UNREAD: for the queues that are used.
         for queue in 0..tx_queues {
             RTTDQSEL.write(bar, queue.into());

@@ -2,6 +2,7 @@
 //! else, which with 64 receive queues is the last queue's too (4.6.6.2, 7.3.1).
 
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use driver_core::barrier;
@@ -10,6 +11,7 @@ use driver_core::host::{Bar, VectorPlan};
 use driver_core::reg::NoSuchRegister;
 
 use crate::card::Card;
+use crate::layout::Layout;
 use crate::regs::places::Places;
 use crate::regs::*;
 
@@ -20,10 +22,10 @@ const ITR_UNIT_US: u32 = 2;
 pub(crate) const MAX_MODERATION_US: u32 = 511 * ITR_UNIT_US;
 impl<B: Bar> Card<B> {
     /// 4.6.6.2, "Operating with MSI-X". The queues' vectors stay masked until their queues are armed; the control vector is let through at once.
-    pub(crate) fn init_interrupts(&self, plan: VectorPlan, moderation: Moderation) -> Result<(), ErrorKind> {
+    pub(crate) fn init_interrupts(&self, plan: VectorPlan, layout: Layout, moderation: Moderation) -> Result<(), ErrorKind> {
         let bar = &self.bar;
         // "The software driver associates between interrupt causes and MSI-X vectors [...] by programming the IVAR[n] and IVAR_MISC registers"
-        self.allocate_vectors(plan);
+        self.allocate_vectors(plan, layout);
         // 8.2.3.5.17: the TCP timer in bits 7:0, all else in 15:8.
         IVAR_MISC.write(bar, (IVAR_VALID | u32::from(plan.control())) << 8);
         // "EIAC[n] registers should be set to auto clear for transmit and receive interrupt causes [...]. The EIAC bits that control the other and
@@ -45,10 +47,12 @@ impl<B: Bar> Card<B> {
     }
 
     /// 8.2.3.5.16: receive queue 2n in bits 7:0, transmit queue 2n in 15:8, then the same of 2n+1.
-    pub(crate) fn allocate_vectors(&self, plan: VectorPlan) {
+    pub(crate) fn allocate_vectors(&self, plan: VectorPlan, layout: Layout) {
+        let receives: Vec<_> = (0..).map_while(|queue| Some((layout.queue(queue), plan.rx(queue)?))).collect();
+        let rx = |queue| receives.iter().find(|(at, _)| *at == queue).map(|(_, vector)| *vector);
         for (pair, ivar) in (0..).zip(self.places.ivar.iter()) {
             let entry = |vector: Option<u16>| vector.map_or(0, |vector| IVAR_VALID | u32::from(vector));
-            let entries = [plan.rx(2 * pair), plan.tx(2 * pair), plan.rx(2 * pair + 1), plan.tx(2 * pair + 1)].map(entry);
+            let entries = [rx(2 * pair), plan.tx(2 * pair), rx(2 * pair + 1), plan.tx(2 * pair + 1)].map(entry);
             if entries != [0; 4] {
                 ivar.write(&self.bar, entries.iter().rev().fold(0, |all, entry| all << 8 | entry));
             }

@@ -43,6 +43,9 @@
 //! # }
 //! ```
 //!
+//! With [`Config::mac_pools`](driver_core::device::Config::mac_pools) the last receive queues are each a pool of the card, which has the frames for the destination addresses that rules give it,
+//! alone or with a VLAN; the first ones, up to four, share all else. The other tables are not used then.
+//!
 //! # Time
 //!
 //! With [`Config::timestamps`](driver_core::device::Config::timestamps) the card's clock runs and stamps frames: of received ones PTP's event messages, on the X550 all where that is asked for; of
@@ -131,6 +134,7 @@ mod health;
 pub mod id;
 mod init;
 mod irq;
+mod layout;
 mod link;
 mod making;
 mod pause;

@@ -16,6 +16,7 @@ use crate::card::Card;
 use crate::config::{self, MAX_VECTORS, buffer_kb, longest_in_memory};
 use crate::desc::{rx, rx_rules, tx_rules};
 use crate::irq::{Intervals, Paced, TxVector};
+use crate::layout::Layout;
 use crate::ptp::Ptp;
 use crate::queues::{RingAt, RxSetup};
 use crate::rx::whole::Manner;
@@ -92,8 +93,9 @@ impl<B: Bar> Queues<B> {
         let manner = Manner::of(settings);
         let mut ring = RxRing::in_part(memory.take(DescRing::part_bytes(len), RING_ALIGN_BYTES)?, &self.pool, len, index, rx_rules(verdicts))?;
         manner.prepare(&mut ring)?;
-        let buffer_kb = buffer_kb(self.pool.data_bytes())?;
+        let (buffer_kb, hardware) = (buffer_kb(self.pool.data_bytes())?, Layout::of(settings).queue(index));
         self.rx_setup.push(RxSetup {
+            queue: hardware,
             ring: RingAt { iova: ring.iova(), len: ring.len() },
             tail: ring.tail(),
             buffer_kb,
@@ -102,13 +104,13 @@ impl<B: Bar> Queues<B> {
             strip: settings.strips_vlan(),
             manner,
         });
-        let tail = card.bar.doorbell(card.places.rdt.at(index.into())?.offset())?;
+        let tail = card.bar.doorbell(card.places.rdt.at(hardware.into())?.offset())?;
         let whole = manner.limits(longest_in_memory(settings, incoming), buffer_kb);
         let limits = RxLimits { max_frame_bytes: whole.max_bytes, max_pieces: whole.max_segments };
         let vector = self.plan.and_then(|plan| plan.rx(index));
         let paced = Paced::new(self.intervals.clone(), len);
         let (bar, clock, counting, ptp) = (card.bar.clone(), card.clock.clone(), self.counting.clone(), self.ptp.clone());
-        let kernel = Receive::new(ring, tail, bar, clock, index, vector, hidden, counting, paced, whole, ptp);
+        let kernel = Receive::new(ring, tail, bar, clock, hardware, vector, hidden, counting, paced, whole, ptp);
         self.rx.push(Rx::new(kernel, self.shared.rx_seat(), index, limits));
         Ok(())
     }

@@ -48,6 +48,8 @@ impl RingAt {
 /// What a receive queue is set up with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RxSetup {
+    /// Which of the card's queues it is.
+    pub(crate) queue: u16,
     pub(crate) ring: RingAt,
     /// What the tail register says when all buffers but one are the card's.
     pub(crate) tail: u32,
@@ -63,9 +65,9 @@ pub(crate) struct RxSetup {
 
 impl<B: Bar> Card<B> {
     /// 4.6.7, "The following should be done per each receive queue": everything but the tail, which [`Card::start_rx`] writes.
-    pub(crate) fn setup_rx(&self, index: u16, setup: &RxSetup) -> Result<(), ErrorKind> {
+    pub(crate) fn setup_rx(&self, setup: &RxSetup) -> Result<(), ErrorKind> {
         let Self { bar, places, .. } = self;
-        let queue = u32::from(index);
+        let queue = u32::from(setup.queue);
         // "Program the descriptor base address with the address of the region"
         places.rdbal.at(queue)?.write(bar, setup.ring.low());
         places.rdbah.at(queue)?.write(bar, setup.ring.high());
@@ -86,9 +88,9 @@ impl<B: Bar> Card<B> {
     }
 
     /// 4.6.7: the queue on, then its buffers to the card.
-    pub(crate) fn start_rx(&self, index: u16, setup: &RxSetup) -> Result<(), ErrorKind> {
-        let places = self.places;
-        let control = places.rxdctl.at(index.into())?;
+    pub(crate) fn start_rx(&self, setup: &RxSetup) -> Result<(), ErrorKind> {
+        let (places, queue) = (self.places, u32::from(setup.queue));
+        let control = places.rxdctl.at(queue)?;
         // "Program RXDCTL with appropriate values including the queue Enable bit"
         control.modify(&self.bar, |v| {
             let mut v = v | Rxdctl::ENABLE;
@@ -98,7 +100,7 @@ impl<B: Bar> Card<B> {
         // "Poll the RXDCTL register until the Enable bit is set. The tail should not be bumped before this bit was read as 1b."
         self.wait(control, "a receive queue to turn on (ENABLE)", ENABLE_US, |v| v.contains(Rxdctl::ENABLE))?;
         // "Bump the tail pointer (RDT) to enable descriptors fetching by setting it to the ring length minus one."
-        places.rdt.at(index.into())?.write(&self.bar, setup.tail);
+        places.rdt.at(queue)?.write(&self.bar, setup.tail);
         Ok(())
     }
 

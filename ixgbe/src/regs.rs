@@ -7,6 +7,7 @@ use driver_core::reg::{Reg, RegArray, Ro, Rw, Wo};
 use driver_core::reg_flags;
 
 pub(crate) mod places;
+mod pools;
 mod receive;
 mod stats;
 mod steering;
@@ -14,6 +15,7 @@ mod time;
 mod transmit;
 pub mod vf;
 
+pub use pools::*;
 pub use receive::*;
 pub use stats::*;
 pub use steering::*;
@@ -192,6 +194,12 @@ reg_flags! {
 reg_flags! {
     /// Bits of [`GCR_EXT`].
     pub struct GcrExt {
+        /// How the queues are shared out ("VT_Mode"), two bits; 0: without virtualisation.
+        const VT_MODE = 3;
+        /// 10b: 32 pools.
+        const VT_MODE_32 = 2;
+        /// 11b: 64 pools.
+        const VT_MODE_64 = 3;
         /// Flush what the transmit path holds back ("Buffers_Clear_Func").
         const BUFFERS_CLEAR_FUNC = 1 << 30;
     }

@@ -6,6 +6,7 @@ use driver_core::offload::RssTypes;
 
 use crate::card::Card;
 use crate::id::{Family, Model};
+use crate::layout::Layout;
 use crate::regs::*;
 
 /// What is hashed, by MRQC's field enables (8.2.3.7.12). RSS-FIELDS: none for the addresses of extension headers.
@@ -35,15 +36,16 @@ pub(crate) fn hashed() -> RssTypes {
 impl<B: Bar> Card<B> {
     /// 4.6.10.1.1: "In RSS mode, the RSS key (RSSRK) and redirection table (RETA) should be programmed." With one queue they are left alone.
     pub(crate) fn init_rss(&self, settings: &Settings) {
-        if settings.rx().queue_count() > 1 {
-            self.set_rss(settings.rss());
+        let layout = Layout::of(settings);
+        if settings.rx().spread_queues() > 1 {
+            self.set_rss(settings.rss(), layout);
         } else {
-            MRQC.modify(&self.bar, |v| v - Mrqc::MRQE);
+            MRQC.modify(&self.bar, |v| (v - Mrqc::MRQE) | if layout.has_pools() { layout.mrqe() } else { Mrqc::empty() });
         }
     }
 
     /// RSS-LIVE: the receiver may be on. Key and table are whole before the mode that reads them, where it was off.
-    pub(crate) fn set_rss(&self, rss: &RssConfig) {
+    pub(crate) fn set_rss(&self, rss: &RssConfig, layout: Layout) {
         let bar = &self.bar;
         for (register, word) in RSSRK.iter().zip(key_words(rss)) {
             register.write(bar, word);
@@ -52,7 +54,7 @@ impl<B: Bar> Card<B> {
         for (register, word) in RETA.iter().chain(ERETA.iter()).zip(table_words(rss)) {
             register.write(bar, word);
         }
-        MRQC.write(bar, fields(rss));
+        MRQC.write(bar, (fields(rss) - Mrqc::MRQE) | layout.mrqe());
     }
 }
 

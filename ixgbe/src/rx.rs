@@ -30,6 +30,7 @@ pub struct Receive<B: Bar> {
     tail: B::Doorbell,
     bar: B,
     clock: Arc<dyn Clock>,
+    /// Which of the card's queues it is.
     index: u16,
     /// Let through when the queue is armed.
     vector: RxVector,

@@ -18,6 +18,7 @@ use crate::error::HardwareError;
 use crate::filter;
 use crate::id::{Family, Model, Relative, VENDOR};
 use crate::irq::MAX_MODERATION_US;
+use crate::layout::{Layout, MAC_POOLS};
 use crate::making::{Queues, Up, vectors};
 use crate::regs::BAR_BYTES;
 use crate::rss;
@@ -99,6 +100,7 @@ pub fn open<F: PciFunction>(mut function: F, clock: Arc<dyn Clock>) -> Result<Ix
     info.rss = rss::limits(model);
     info.max_moderation_us = MAX_MODERATION_US;
     info.link_speeds = model.link_speeds();
+    info.mac_pools = &MAC_POOLS;
     info.caps = DRIVEN | NOT_DRIVEN;
     // One for a receive queue, which tells of the link as well where it is the only one; transmit queues can do without.
     info.caps.set(Caps::INTERRUPTS, vectors(&function) > 0);
@@ -243,7 +245,7 @@ impl<F: PciFunction> Ixgbe<F> {
         // "Enable interrupts (see Section 4.6.3.1)."
         let Some(plan) = queues.plan else { return Ok(Vectors::default()) };
         let vectors = self.function.enable_interrupts(plan.count())?;
-        self.card.init_interrupts(plan, settings.moderation())?;
+        self.card.init_interrupts(plan, Layout::of(settings), settings.moderation())?;
         Ok(vectors)
     }
 }

@@ -17,6 +17,8 @@ fn what_is_the_physical_functions_is_refused_at_the_start_and_later() {
             let error = vf.open().unwrap().start(&config).unwrap_err().to_string();
             assert!(error.contains(rules), "{error}");
         }
+        let error = vf.open().unwrap().start(&Config::new().rx_queues(2).mac_pools(1)).unwrap_err().to_string();
+        assert!(error.contains("this device has no such queues"), "{error}");
         let mut started = vf.start(&Config::new());
         let control = &mut started.control;
         let refused = |result: Result<(), ixgbe::Error>, text: &str| {

@@ -2,7 +2,8 @@
 
 mod rig;
 
-use driver_core::device::{NetDevice, Rule};
+use driver_core::device::{Config, NetDevice, Rule};
+use driver_core::ether::MacAddr;
 use rig::{Rig, small};
 
 #[test]
@@ -14,6 +15,7 @@ fn every_rule_is_refused_and_says_why() {
         Rule::to_queue(0).syn(),
         Rule::drop().source([10, 0, 0, 1]).udp().destination_port(7),
         Rule::pass().vlan(7),
+        Rule::to_queue(0).destination_mac(MacAddr([2, 0, 0, 0, 0, 1])),
     ] {
         let error = started.control.add_rule(&rule).unwrap_err().to_string();
         let wanted = "sim:virtio-net: adding a rule: the device does not do rules for received frames: it looks at no field of a frame, neither EtherType nor address, \
@@ -44,5 +46,13 @@ fn a_vlan_filter_is_refused_and_none_is_not() {
     assert!(error.contains("setting its VLAN filter: the device does not do a filter of VLANs"), "{error}");
     started.control.set_vlan_filter(None).unwrap();
     assert_eq!(started.control.settings().vlans(), None);
+    rig.assert_clean();
+}
+
+#[test]
+fn queues_with_addresses_of_their_own_are_refused() {
+    let rig = Rig::new();
+    let error = rig::start_error(rig.open().unwrap(), &Config::new().mac_pools(1)).to_string();
+    assert!(error.contains("1 receive queues with addresses of their own asked for") && error.contains("this device has no such queues"), "{error}");
     rig.assert_clean();
 }

@@ -9,6 +9,7 @@ use crate::device::clock::Timestamps;
 use crate::device::flow_control::FlowControl;
 use crate::device::info::{DeviceInfo, RxMode};
 use crate::device::link::LinkSpeeds;
+use crate::device::mac_pools::MacPools;
 use crate::device::moderation::Moderation;
 use crate::device::offloads::Offloads;
 use crate::device::recovery::Recovery;
@@ -141,7 +142,7 @@ impl Config {
     /// Whether the device puts received segments of a TCP connection together into frames of up to 64 KiB (Linux: `large-receive-offload`); not unless asked for. Such
     /// a frame says of how many segments it is ([`Frame::coalesced`](crate::buf::Frame::coalesced)) and how it would be cut again
     /// ([`Frame::segmentation`](crate::buf::Frame::segmentation)), so that it can be sent on by a device that cuts. It comes up later than its first segment did:
-    /// as late as an interrupt would. Of a device that cannot, or that stamps frames ([`Config::timestamps`]), segments come one by one, and a warning
+    /// as late as an interrupt would. Of a device that cannot, or that stamps frames or has pools of addresses ([`Config::timestamps`], [`Config::mac_pools`]), segments come one by one, and a warning
     /// says so.
     ///
     /// All frames of such a device take a longer way through the driver, for which segments that come together are to make up.
@@ -219,6 +220,21 @@ impl Config {
         Self { timestamps, ..self }
     }
 
+    /// How many of the receive queues, the last ones, have frames of destination addresses of their own alone, which [`Rule::destination_mac`] gives them; the first
+    /// ones share all other frames, spread over them by hash where they are several. None, unless this is called. [`DeviceInfo::mac_pools`] says how many there can
+    /// be of both; a device that has none is not started.
+    ///
+    /// ```
+    /// use driver_core::device::Config;
+    ///
+    /// // Queues 0 and 1 share what queues 2, 3 and 4 have no address for.
+    /// let config = Config::new().rx_queues(5).mac_pools(3);
+    /// assert_eq!((config.rx_config().spread_queues(), config.rx_config().mac_pool_count()), (2, 3));
+    /// ```
+    pub fn mac_pools(mut self, count: u16) -> Self {
+        self.rx.mac_pools = count;
+        self
+    }
     /// As [`RxConfig::queues`].
     pub fn rx_queues(mut self, count: u16) -> Self {
         self.rx.queues = count;
@@ -352,6 +368,8 @@ pub struct Limits {
     pub moderation_us: u32,
     /// The speeds that it can offer; nothing where its driver does not decide.
     pub link_speeds: LinkSpeeds,
+    /// How its receive queues can be shared out between addresses of their own and all else.
+    pub mac_pools: &'static [MacPools],
 }
 
 impl Limits {
@@ -367,6 +385,7 @@ impl Limits {
             rss: info.rss,
             moderation_us: info.max_moderation_us,
             link_speeds: info.link_speeds,
+            mac_pools: info.mac_pools,
         }
     }
 }
@@ -399,7 +418,8 @@ pub fn check(config: &Config, domain: &DmaDomain, limits: &Limits) -> Result<(),
     if let Some(asked) = config.double_vlan.filter(|&outer| !names_a_tag(outer)) {
         return Err(ConfigError::OuterVlan { asked });
     }
-    config.rss.check(&limits.rss, rx.queues).map_err(ConfigError::Rss)?;
+    check_mac_pools(rx, limits.mac_pools)?;
+    config.rss.check(&limits.rss, rx.spread_queues()).map_err(ConfigError::Rss)?;
     check_moderation(config.moderation, limits.moderation_us)?;
     if let Some(asked) = config.link_speeds.filter(|_| !limits.link_speeds.is_empty()) {
         check_link_speeds(asked, limits.link_speeds)?;
@@ -416,6 +436,12 @@ const fn names_a_tag(kind: u16) -> bool {
     const ARP: u16 = 0x0806;
     const IPV6: u16 = 0x86dd;
     kind >= 0x0600 && !matches!(kind, IPV4 | ARP | IPV6)
+}
+
+/// That the device can share its receive queues out so.
+fn check_mac_pools(rx: &RxConfig, has: &'static [MacPools]) -> Result<(), ConfigError> {
+    let (asked, spread) = (rx.mac_pools, rx.spread_queues());
+    if asked == 0 || has.iter().any(|way| way.has(asked, spread)) { Ok(()) } else { Err(ConfigError::MacPools { asked, spread, has }) }
 }
 
 /// That something is left of what is to be offered.

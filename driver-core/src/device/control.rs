@@ -268,7 +268,7 @@ impl<K: ControlKernel> NetDevice for ControlCore<K> {
     }
 
     fn set_rss(&mut self, rss: &RssConfig) -> Result<(), Error> {
-        let (limits, queues) = (self.info.rss, self.settings.rx().queue_count());
+        let (limits, queues) = (self.info.rss, self.settings.rx().spread_queues());
         let has = self.info.used_caps.contains(Caps::RSS);
         let checked = if has { rss.check(&limits, queues).map_err(|error| ConfigError::Rss(error).into()) } else { Err(NO_RSS) };
         let now = rss.on(&limits, queues);
@@ -324,7 +324,7 @@ impl<K: ControlKernel> NetDevice for ControlCore<K> {
     fn set_vlan_filter(&mut self, ids: Option<&[u16]>) -> Result<(), Error> {
         let wrong = ids.unwrap_or_default().iter().any(|&id| id > MAX_VLAN_ID);
         let checked = if wrong { Err(RuleError::Senseless { why: "a VLAN id is between 0 and 4095" }.into()) } else { Ok(()) };
-        self.set(steps::SETTING_VLANS, checked, |kernel, _| kernel.set_vlans(ids), |settings| settings.set_vlans(ids))
+        self.set(steps::SETTING_VLANS, checked, |kernel, now| kernel.set_vlans(ids, now), |settings| settings.set_vlans(ids))
     }
 
     fn stats(&mut self) -> Stats {

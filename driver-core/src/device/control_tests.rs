@@ -120,7 +120,7 @@ impl ControlKernel for Kernel {
         assert_eq!(rule.place.table, "test's");
         self.stage.tell("no rule")
     }
-    fn set_vlans(&mut self, _: Option<&[u16]>) -> Result<(), ErrorKind> {
+    fn set_vlans(&mut self, _: Option<&[u16]>, _: &Settings) -> Result<(), ErrorKind> {
         self.stage.tell("vlans")
     }
     fn look(&mut self) -> Option<QueueFault> {

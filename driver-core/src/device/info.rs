@@ -8,6 +8,7 @@ use bitflags::bitflags;
 
 use crate::device::caps::Caps;
 use crate::device::link::LinkSpeeds;
+use crate::device::mac_pools::MacPools;
 use crate::device::rss::RssLimits;
 use crate::ether::{MacAddr, STANDARD_MTU};
 
@@ -38,6 +39,9 @@ pub struct DeviceInfo {
     pub max_moderation_us: u32,
     /// The speeds that it can be told to offer in auto-negotiation ([`Config::link_speeds`](crate::device::Config::link_speeds)); nothing where it is not its driver that decides.
     pub link_speeds: LinkSpeeds,
+    /// How its receive queues can be shared out between addresses of their own and all else ([`Config::mac_pools`](crate::device::Config::mac_pools)), the fewest
+    /// pools first; nothing where no address chooses a queue.
+    pub mac_pools: &'static [MacPools],
     /// What the device offers.
     pub caps: Caps,
     /// What of it is in use; before the start, what is used where the configuration wants it.
@@ -66,6 +70,7 @@ impl DeviceInfo {
             rss: RssLimits::default(),
             max_moderation_us: 0,
             link_speeds: LinkSpeeds::empty(),
+            mac_pools: &[],
             caps: Caps::empty(),
             used_caps: Caps::empty(),
             software: Caps::SOFTWARE,

@@ -143,7 +143,8 @@ impl Rule {
     pub fn ipv6(self) -> Self {
         self.ethertype(IPV6)
     }
-    /// The destination's Ethernet address. It lets no frame in that the device's filters keep out.
+    /// The destination's Ethernet address. A device whose addresses choose queues ([`Config::mac_pools`](crate::device::Config::mac_pools)) lets frames for it in as
+    /// long as the rule holds.
     pub fn destination_mac(self, mac: MacAddr) -> Self {
         Self { destination_mac: Some(mac), ..self }
     }

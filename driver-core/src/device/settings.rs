@@ -56,14 +56,17 @@ impl Settings {
     pub fn new(config: &Config, info: &DeviceInfo) -> Self {
         // Frames that are stamped come one by one, and in one piece.
         let timestamps = config.wanted_timestamps().on(info.caps);
-        let coalesces = config.wants_rx_coalescing() && info.caps.contains(Caps::RX_COALESCING) && timestamps == Timestamps::Off;
+        let coalesces = config.wants_rx_coalescing()
+            && info.caps.contains(Caps::RX_COALESCING)
+            && timestamps == Timestamps::Off
+            && config.rx_config().mac_pool_count() == 0;
         let flow_control = if info.caps.contains(Caps::FLOW_CONTROL) { config.wanted_flow_control() } else { FlowControl::empty() };
         Self {
             mac: info.permanent_mac,
             mtu: config.mtu_bytes().unwrap_or(STANDARD_MTU.min(info.max_mtu)),
             rx: config.rx_config().clone(),
             tx: config.tx_config().clone(),
-            rss: config.rss_config().on(&info.rss, config.rx_config().queue_count()),
+            rss: config.rss_config().on(&info.rss, config.rx_config().spread_queues()),
             offloads: config.wanted_offloads(),
             strips_vlan: config.wants_rx_vlan_strip() && info.caps.contains(Caps::RX_VLAN_STRIP),
             double_vlan: config.wanted_double_vlan().filter(|_| info.caps.contains(Caps::DOUBLE_VLAN)),

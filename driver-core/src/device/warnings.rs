@@ -10,7 +10,7 @@ use crate::device::moderation::Moderation;
 /// without is a [`ConfigError`](crate::device::ConfigError).
 pub fn warn(config: &Config, info: &DeviceInfo) {
     let name = &info.name;
-    config.rss_config().warn(name, &info.rss, config.rx_config().queue_count());
+    config.rss_config().warn(name, &info.rss, config.rx_config().spread_queues());
     if config.wants_interrupts() && info.max_moderation_us == 0 && matches!(config.wanted_moderation(), Moderation::Fixed { us: 1.. }) {
         log::warn!("{name}: it sends interrupts as they come: the interval that was asked for is not kept");
     }
@@ -27,9 +27,14 @@ pub fn warn(config: &Config, info: &DeviceInfo) {
         log::warn!("{name}: it does not look behind an outer VLAN tag ({outer:#06x}): what it does with VLANs it does with the first tag of a frame");
     }
     let stamps = config.wanted_timestamps().on(info.caps) != Timestamps::Off;
-    let coalesces = config.wants_rx_coalescing() && info.caps.contains(Caps::RX_COALESCING) && !stamps;
+    let has_pools = config.rx_config().mac_pool_count() > 0;
+    let coalesces = config.wants_rx_coalescing() && info.caps.contains(Caps::RX_COALESCING) && !stamps && !has_pools;
     if config.wants_rx_coalescing() && !coalesces {
-        let why = if stamps { "where it stamps frames" } else { "at all" };
+        let why = match (stamps, has_pools) {
+            (true, _) => "where it stamps frames",
+            (_, true) => "where queues have addresses of their own",
+            _ => "at all",
+        };
         log::warn!("{name}: it does not put received segments together {why}: they come one by one");
     }
     if config.wants_header_split() && (!info.caps.contains(Caps::HEADER_SPLIT) || stamps || coalesces) {

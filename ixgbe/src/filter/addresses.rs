@@ -2,7 +2,7 @@
 
 use alloc::vec;
 
-use driver_core::device::{ErrorKind, RxMode, Settings};
+use driver_core::device::{ErrorKind, RxMode};
 use driver_core::ether::MacAddr;
 use driver_core::host::Bar;
 
@@ -43,58 +43,25 @@ pub(crate) fn multicast_table(addresses: &[MacAddr]) -> vec::Vec<u32> {
 }
 
 impl<B: Bar> Card<B> {
-    /// 4.6.7: "Initialize the following register tables before receive and transmit is enabled". Addresses and
-    /// mode become those of `settings`.
-    pub(crate) fn init_filters(&self, settings: &Settings) -> Result<(), ErrorKind> {
-        // "Receive Address (RAL[n] and RAH[n]) for used addresses", "Receive Address High (RAH[n].VAL = 0b) for unused addresses",
-        // "MAC Pool Select Array (MPSAR[n])"
-        let unicast = settings.unicast();
-        self.set_receive_address(0, Some(settings.mac()))?;
-        self.set_unicast(unicast, unicast.len())?;
-        for register in RAH.iter().skip(1 + unicast.len()) {
-            register.write(&self.bar, Rah::empty());
-        }
-        // TABLES-UNREAD: "VLAN Filter Table Array (VFTA[n])" is read by VFE alone, which goes on behind it; "Unicast Table Array (PFUTA)", "VLAN Pool Filter (PFVLVF[n])" and "VLAN Pool
-        // Filter Bitmap (PFVLVFB[n])" by VT_Ena.
-        self.set_vlans(settings.vlans());
-        PFVTCTL.modify(&self.bar, |v| v - Pfvtctl::VT_ENA);
-        self.set_multicast(settings.multicast());
-        // FILTERS-OFF: five-tuple and Ethertype filters have no specified value after reset.
-        for register in FTQF.iter() {
-            register.write(&self.bar, 0);
-        }
-        for register in ETQF.iter() {
-            register.write(&self.bar, 0);
-        }
-        self.set_mode(settings.rx_mode());
-        Ok(())
-    }
-
-    /// Sets or clears one receive address. It never matches half-written: it is off while it changes.
-    pub(crate) fn set_receive_address(&self, index: u32, mac: Option<MacAddr>) -> Result<(), ErrorKind> {
+    /// Sets or clears one receive address, with its pools. It never matches half-written: it is off while it changes.
+    pub(super) fn set_receive_address(&self, index: u32, entry: Option<(MacAddr, u64)>) -> Result<(), ErrorKind> {
         let (low, high) = (RAL.at(index)?, RAH.at(index)?);
         let keep = high.read(&self.bar) - (Rah::AV | Rah::ADDRESS);
         high.write(&self.bar, keep);
-        let (ral, rah) = mac.map_or((0, 0), mac_to_registers);
+        let (mac, pools) = entry.unwrap_or((MacAddr([0; 6]), 0));
+        let (ral, rah) = mac_to_registers(mac);
         low.write(&self.bar, ral);
-        // POOL-0: without virtualisation every address leads to pool 0.
-        MPSAR.at(2 * index)?.write(&self.bar, mac.is_some().into());
-        MPSAR.at(2 * index + 1)?.write(&self.bar, 0);
-        if mac.is_some() {
+        self.set_pools(index, pools)?;
+        if entry.is_some() {
             high.write(&self.bar, keep | Rah::from_bits_retain(rah) | Rah::AV);
         }
         Ok(())
     }
 
-    /// Replaces the addresses beside the port's own; `before` were in use.
-    pub(crate) fn set_unicast(&self, addresses: &[MacAddr], before: usize) -> Result<(), ErrorKind> {
-        if addresses.len() > UNICAST_FILTERS {
-            return Err(ErrorKind::TooManyAddresses { asked: addresses.len(), room: UNICAST_FILTERS });
-        }
-        let slots = (1..RAH.count()).zip(addresses.iter().copied().map(Some).chain(core::iter::repeat(None)));
-        for (index, mac) in slots.take(addresses.len().max(before)) {
-            self.set_receive_address(index, mac)?;
-        }
+    /// The pools of a receive address.
+    pub(super) fn set_pools(&self, index: u32, pools: u64) -> Result<(), ErrorKind> {
+        MPSAR.at(2 * index)?.write(&self.bar, pools as u32);
+        MPSAR.at(2 * index + 1)?.write(&self.bar, (pools >> 32) as u32);
         Ok(())
     }
 

@@ -9,6 +9,7 @@ pub(super) const ETHERTYPE: &str = "EtherType filters";
 pub(super) const SYN: &str = "SYN filter";
 pub(super) const FIVE_TUPLE: &str = "five-tuple filters";
 pub(super) const FLOW_DIRECTOR: &str = "flow director";
+pub(super) const POOLS: &str = "MAC pools";
 
 /// Where a rule is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +29,10 @@ pub(super) enum Place {
     FlowDirector {
         index: u16,
     },
+    /// The receive address is where [`Plan`](super::plan::Plan) has it.
+    Pool {
+        pool: u16,
+    },
 }
 
 impl Place {
@@ -37,6 +42,7 @@ impl Place {
             Self::Syn { .. } => SYN,
             Self::FiveTuple { .. } => FIVE_TUPLE,
             Self::FlowDirector { .. } => FLOW_DIRECTOR,
+            Self::Pool { .. } => POOLS,
         }
     }
 
@@ -46,6 +52,7 @@ impl Place {
             Self::Syn { is_first } => 1 << 24 | u32::from(is_first),
             Self::FiveTuple { index, priority } => 2 << 24 | u32::from(priority) << 16 | u32::from(index),
             Self::FlowDirector { index } => 3 << 24 | u32::from(index),
+            Self::Pool { pool } => 4 << 24 | u32::from(pool),
         };
         RulePlace { table: self.table(), number }
     }
@@ -57,7 +64,8 @@ impl Place {
             0 => Self::EtherType { index: number as u8 },
             1 => Self::Syn { is_first: number & 1 != 0 },
             2 => Self::FiveTuple { index: number as u8, priority: (number >> 16) as u8 },
-            _ => Self::FlowDirector { index: number as u16 },
+            3 => Self::FlowDirector { index: number as u16 },
+            _ => Self::Pool { pool: number as u16 },
         }
     }
 
@@ -68,7 +76,8 @@ impl Place {
             Self::Syn { is_first: true } => 20,
             Self::FiveTuple { priority, .. } => 10 + priority,
             Self::Syn { is_first: false } => 10,
-            Self::FlowDirector { .. } => 0,
+            // No frame is in two rules of pools.
+            Self::FlowDirector { .. } | Self::Pool { .. } => 0,
         }
     }
 }

@@ -236,6 +236,7 @@ pub(crate) fn read(bar: &impl RegSpace, family: Family, queues: Queues) -> Vec<R
             Number::EachTx => (queues.tx.into(), QUEUE_BYTES),
         };
         for at in 0..count {
+            let at = if matches!(row.number, Number::EachRx) { queues.layout.queue(at as u16).into() } else { at };
             let offset = row.offset + at * stride;
             let name = if matches!(row.number, Number::One) { Cow::Borrowed(row.name) } else { format!("{}[{at}]", row.name).into() };
             let value = bar.read32(offset);
@@ -279,7 +280,7 @@ mod tests {
     #[test]
     fn none_is_changed_by_a_read() {
         let bar = driver_core::testing::PlainBar::new(crate::regs::BAR_BYTES);
-        let read = read(&bar, Family::I82599, Queues { rx: 16, tx: 16, has_drops: false });
+        let read = read(&bar, Family::I82599, Queues { rx: 16, tx: 16, has_drops: false, layout: crate::layout::Layout::PLAIN });
         let is_counter = |offset: u32| {
             matches!(offset, 0x3f00..0x4238 | 0xcf00..0xd000 | 0x2f50..0x2fa0 | 0x8680..0x87c0 | 0xee50..0xee60)
                 || (0x1030..0x1040).contains(&(offset & !0xfc0))

@@ -38,8 +38,6 @@ pub const ERETA: RegArray<u32, Rw> = RegArray::new(0x0_ee80, 4, 96, "ERETA", "8.
 pub const FTQF: RegArray<u32, Rw> = RegArray::new(0x0_e600, 4, 128, "FTQF", "8.2.3.7.19");
 /// Ethertype filters.
 pub const ETQF: RegArray<u32, Rw> = RegArray::new(0x0_5128, 4, 8, "ETQF", "8.2.3.7.21");
-/// Virtualisation control.
-pub const PFVTCTL: Reg<Pfvtctl, Rw> = Reg::new(0x0_51b0, "PFVTCTL", "8.2.3.27.1");
 
 /// Ring address, low.
 pub const RDBAL: RegArray<u32, Rw> = RegArray::new(0x0_1000, 0x40, QUEUES, "RDBAL", "8.2.3.8.1");
@@ -138,6 +136,12 @@ reg_flags! {
         const MRQE = 0xf;
         /// 0001b: spread by hash.
         const MRQE_RSS = 1;
+        /// 1000b: 64 pools.
+        const MRQE_64_POOLS = 8;
+        /// 1010b: 32 pools, spread by hash in each.
+        const MRQE_32_POOLS_RSS = 10;
+        /// 1011b: 64 pools, spread by hash in each.
+        const MRQE_64_POOLS_RSS = 11;
         /// Hash TCP over IPv4.
         const TCP_IPV4 = 1 << 16;
         /// Hash IPv4.
@@ -150,15 +154,6 @@ reg_flags! {
         const UDP_IPV4 = 1 << 22;
         /// Hash UDP over IPv6.
         const UDP_IPV6 = 1 << 23;
-    }
-}
-reg_flags! {
-    /// Bits of [`PFVTCTL`].
-    pub struct Pfvtctl {
-        /// Virtualisation is on ("VT_Ena").
-        const VT_ENA = 1 << 0;
-        /// By what the X550 chooses pools; 0: by addresses and VLANs.
-        const POOLING_MODE = 3 << 16;
     }
 }
 reg_flags! {

@@ -9,6 +9,7 @@ use driver_core::ring::{LargeRules, RingError, RxRing, SplitRules, WholeLimits};
 use crate::card::Card;
 use crate::desc::rx;
 use crate::irq::set_interval;
+use crate::layout::Layout;
 use crate::regs::*;
 
 /// 7.11: how many large receives are open at a time.
@@ -99,19 +100,33 @@ impl<B: Bar> Card<B> {
     pub(crate) fn init_whole(&self, settings: &Settings) -> Result<(), ErrorKind> {
         let bar = &self.bar;
         match Manner::of(settings) {
-            Manner::Plain => RFCTL.modify(bar, |v| v | Rfctl::RSC_DIS),
+            Manner::Plain => {
+                RFCTL.modify(bar, |v| v | Rfctl::RSC_DIS);
+                if Layout::of(settings).has_pools() {
+                    self.tell_headers_apart(Psrtype::empty(), settings)?;
+                }
+            }
             Manner::Large => {
                 RFCTL.modify(bar, |v| v - Rfctl::RSC_DIS);
                 // 7.11.1: headers up to TCP's have to be told apart.
-                PSRTYPE.at(0)?.write(bar, Psrtype::TCPHDR);
+                self.tell_headers_apart(Psrtype::TCPHDR, settings)?;
                 if settings.vectors().is_none() {
                     self.time_large_receives(settings.rx().queue_count())?;
                 }
             }
             Manner::Split => {
                 RFCTL.modify(bar, |v| v | Rfctl::RSC_DIS);
-                PSRTYPE.at(0)?.write(bar, Psrtype::all());
+                self.tell_headers_apart(Psrtype::all(), settings)?;
             }
+        }
+        Ok(())
+    }
+
+    /// 8.2.3.7.4: a register a pool, which says as well how many of its queues flows are spread over.
+    fn tell_headers_apart(&self, types: Psrtype, settings: &Settings) -> Result<(), ErrorKind> {
+        let layout = Layout::of(settings);
+        for pool in 0..layout.pool_count() {
+            PSRTYPE.at(pool.into())?.write(&self.bar, types | layout.rqpl(pool));
         }
         Ok(())
     }

@@ -12,6 +12,7 @@ use driver_core::reg::{ReadToClear, Reg};
 use crate::card::Card;
 use crate::config::DROP_QUEUE;
 use crate::id::Family;
+use crate::layout::Layout;
 use crate::regs::*;
 use crate::stats::list::{COUNTERS, LIST, Look, Place, Row};
 
@@ -39,6 +40,8 @@ pub(crate) struct Queues {
     pub(crate) tx: u16,
     /// Rules may drop frames: those count in a set that is no queue's, where there is one (DROP-COUNT).
     pub(crate) has_drops: bool,
+    /// Which of the card's queues the receive queues are.
+    pub(crate) layout: Layout,
 }
 
 /// The set of the queue to which rules send what they drop.
@@ -260,10 +263,17 @@ impl<B: Bar> Card<B> {
     /// that count every frame have seen none, the others have not either, and are left alone.
     pub(crate) fn init_stats(&self, queues: Queues) -> Result<(), ErrorKind> {
         // "the RQSMR and TQSM registers must be re-programmed following a device reset"
-        for (map, queues) in [(RQSMR, queues.rx), (TQSM, queues.tx)] {
-            for first in (0..COUNTED_QUEUES.max(queues.into())).step_by(4) {
-                let sets = [first, first + 1, first + 2, first + 3].map(|queue| (queue % COUNTED_QUEUES) as u8);
-                map.at(first / 4)?.write(&self.bar, u32::from_le_bytes(sets));
+        let mut rx_sets: [u8; QUEUES as usize] = core::array::from_fn(|queue| queue as u8 % COUNTED_QUEUES as u8);
+        let tx_sets = rx_sets;
+        for (index, set) in (0..queues.rx).zip((0..COUNTED_QUEUES as u8).cycle()) {
+            if let Some(of_queue) = rx_sets.get_mut(usize::from(queues.layout.queue(index))) {
+                *of_queue = set;
+            }
+        }
+        for (map, sets, queues) in [(RQSMR, rx_sets, queues.layout.span(queues.rx)), (TQSM, tx_sets, queues.tx)] {
+            let used = usize::from(queues).max(COUNTED_QUEUES as usize).div_ceil(4);
+            for (register, &sets) in map.iter().zip(sets.as_chunks::<4>().0).take(used) {
+                register.write(&self.bar, u32::from_le_bytes(sets));
             }
         }
         if queues.has_drops {

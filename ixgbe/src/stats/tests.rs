@@ -15,9 +15,10 @@ use super::counters::{Counters, Queues};
 use super::{Counting, Look};
 use crate::card::Card;
 use crate::id::Family;
+use crate::layout::Layout;
 use crate::regs::*;
 
-const ALL: Queues = Queues { rx: 16, tx: 16, has_drops: false };
+const ALL: Queues = Queues { rx: 16, tx: 16, has_drops: false, layout: Layout::PLAIN };
 
 #[test]
 fn counters_add_up_over_reads_that_clear() {
@@ -195,7 +196,7 @@ fn each_name_is_the_register_that_others_know_by_it() {
 fn registers_that_a_card_has_not_are_not_read() {
     let read = |family: Family, look: Look| {
         let bar = PlainBar::new(BAR_BYTES);
-        Counters::default().update(&bar, family, Queues { rx: 1, tx: 1, has_drops: false }, look);
+        Counters::default().update(&bar, family, Queues { rx: 1, tx: 1, has_drops: false, layout: Layout::PLAIN }, look);
         bar.accesses().iter().map(|access| format!("{access:?}")).collect::<BTreeSet<_>>()
     };
     let [i82599, x540, x550] = [Family::I82599, Family::X540, Family::X550].map(|family| read(family, Look::Whole));
@@ -227,7 +228,7 @@ fn sets_that_several_queues_share_have_names_of_their_own() {
     let bar = PlainBar::new(BAR_BYTES);
     bar.set_clearing(0x1030, 10);
     let mut counters = Counters::default();
-    counters.update(&bar, Family::I82599, Queues { rx: 17, tx: 1, has_drops: false }, Look::Whole);
+    counters.update(&bar, Family::I82599, Queues { rx: 17, tx: 1, has_drops: false, layout: Layout::PLAIN }, Look::Whole);
     assert_eq!(counters.stats().rx_packets, 10);
     let of = |rx: usize| counters.xstats(Family::I82599, ALL, &std::vec![Totals::default(); rx], &[Totals::default()]);
     let names =

@@ -7,6 +7,7 @@ use driver_core::ether::{FCS_BYTES, HEADER_BYTES};
 use driver_core::host::{Bar, VectorPlan};
 
 use crate::card::Card;
+use crate::layout::Layout;
 use crate::queues::{RingAt, RxSetup};
 use crate::regs::vf::{VTEIAC, VTEIAM, VTEICR, VTEIMS, VTIVAR_MISC};
 use crate::regs::{Eicr, IVAR_VALID};
@@ -51,14 +52,14 @@ impl<B: Bar> Function<B> {
         self.requests().set_length(settings.mtu() + (HEADER_BYTES + FCS_BYTES) as u32)?;
         self.init_rss(settings)?;
         let card = &self.card;
-        for (index, setup) in (0..).zip(rx) {
-            card.setup_rx(index, setup)?;
+        for setup in rx {
+            card.setup_rx(setup)?;
         }
         for (index, &ring) in (0..).zip(tx) {
             card.join_tx(index, ring)?;
         }
-        for (index, setup) in (0..).zip(rx) {
-            card.start_rx(index, setup)?;
+        for setup in rx {
+            card.start_rx(setup)?;
         }
         Ok(granted)
     }
@@ -136,7 +137,7 @@ impl<B: Bar> Card<B> {
     /// for its link; its physical function tells.
     pub(crate) fn init_function_interrupts(&self, plan: VectorPlan, moderation: Moderation) -> Result<(), ErrorKind> {
         let bar = &self.bar;
-        self.allocate_vectors(plan);
+        self.allocate_vectors(plan, Layout::PLAIN);
         VTIVAR_MISC.write(bar, IVAR_VALID | u32::from(plan.control()));
         let queues = plan.all_queues().fold(0, |vectors, vector| vectors | 1u32 << (vector % 32));
         let all = queues | 1 << (plan.control() % 32);

@@ -122,7 +122,7 @@ impl<F: PciFunction> ControlKernel for Manage<F> {
     }
 
     /// Those that are named and were not, then those that were and are not.
-    fn set_vlans(&mut self, ids: Option<&[u16]>) -> Result<(), ErrorKind> {
+    fn set_vlans(&mut self, ids: Option<&[u16]>, _: &Settings) -> Result<(), ErrorKind> {
         let ids = ids.ok_or(ALL_VLANS)?;
         self.vf.set_vlans(ids)
     }
@@ -203,7 +203,7 @@ impl<F: PciFunction> ControlKernel for Manage<F> {
 
     fn start_rx(&mut self, queue: u16, settings: &Settings) -> Result<(), ErrorKind> {
         let Some(setup) = self.rx.get(usize::from(queue)) else { return Ok(()) };
-        self.vf.card.join_rx(queue, setup)?;
+        self.vf.card.join_rx(setup)?;
         self.wake(settings.vectors().and_then(|plan| plan.rx(queue)));
         Ok(())
     }

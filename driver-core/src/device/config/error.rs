@@ -4,6 +4,7 @@ use core::fmt;
 
 use crate::buf::pool::{PoolConfig, PoolError};
 use crate::device::link::LinkSpeeds;
+use crate::device::mac_pools::MacPools;
 use crate::device::rss::RssError;
 use crate::queue::gate::GateError;
 
@@ -93,6 +94,20 @@ pub enum ConfigError {
         /// Vectors needed.
         needed: u16,
     },
+    /// Queues with addresses of their own.
+    MacPools {
+        /// How many.
+        asked: u16,
+        /// Queues that are left for all other frames.
+        spread: u16,
+        /// What goes together, the fewest pools first.
+        has: &'static [MacPools],
+    },
+    /// Queues with addresses of their own, and something that the device does not do beside them.
+    BesideMacPools {
+        /// What it is, and how to go without.
+        what: &'static str,
+    },
     /// The speeds to be offered.
     LinkSpeeds {
         /// Those that were asked for.
@@ -133,6 +148,17 @@ impl fmt::Display for ConfigError {
             Self::Moderation { asked_us, max_us } => {
                 write!(f, "interrupts {asked_us} us apart asked for: take 0 to {max_us}, or `Moderation::Adaptive`")
             }
+            Self::MacPools { asked, spread, has } => {
+                write!(f, "{asked} receive queues with addresses of their own asked for, and {spread} for all other frames: ")?;
+                match has {
+                    [] => f.write_str("this device has no such queues: start it without, and look at the address in software"),
+                    [first, rest @ ..] => {
+                        write!(f, "it can have {first}")?;
+                        rest.iter().try_for_each(|way| write!(f, ", or {way}"))
+                    }
+                }
+            }
+            Self::BesideMacPools { what } => write!(f, "beside receive queues with addresses of their own the device has no {what}"),
             Self::LinkSpeeds { asked, has } => write!(f, "{asked} asked for as speeds to offer, and the device has {has}: take some of these"),
             Self::Vectors { available, needed } => {
                 write!(f, "interrupts need {needed} vectors (one a receive queue), the function has {available}: ")?;
@@ -158,5 +184,17 @@ mod tests {
         let text = |available, needed| ConfigError::Vectors { available, needed }.to_string();
         assert!(text(3, 5).ends_with("the function has 3: use at most 3 receive queues, or start it without interrupts, and poll"));
         assert!(text(0, 1).ends_with("the function has 0: start it without interrupts, and poll"));
+    }
+
+    #[test]
+    fn queues_that_do_not_go_together_are_told_what_does() {
+        static HAS: [MacPools; 2] = [MacPools { pools: 15, spread: 4 }, MacPools { pools: 31, spread: 2 }];
+        let text = |has| ConfigError::MacPools { asked: 20, spread: 3, has }.to_string();
+        assert!(text(&HAS).ends_with("and 3 for all other frames: it can have up to 15 beside 1 to 4 others, or up to 31 beside 1 to 2 others"));
+        assert!(text(&[]).contains("this device has no such queues: start it without"));
+        assert_eq!(
+            [(15, 4), (16, 3), (31, 2), (32, 1), (1, 0)].map(|(pools, spread)| HAS.iter().any(|way| way.has(pools, spread))),
+            [true, false, true, false, false]
+        );
     }
 }

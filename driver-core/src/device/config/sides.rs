@@ -12,6 +12,7 @@ pub struct RxConfig {
     pub(super) queues: u16,
     pub(super) ring: u32,
     pub(super) mode: RxMode,
+    pub(super) mac_pools: u16,
     pub(super) overflow: Overflow,
     /// Queues that are otherwise.
     pub(super) overflow_of: Vec<(u16, Overflow)>,
@@ -26,7 +27,7 @@ impl Default for RxConfig {
 impl RxConfig {
     /// One queue of 512 descriptors, and no further frames than those for the device.
     pub const fn new() -> Self {
-        Self { queues: 1, ring: 512, mode: RxMode::empty(), overflow: Overflow::Auto, overflow_of: Vec::new() }
+        Self { queues: 1, ring: 512, mode: RxMode::empty(), mac_pools: 0, overflow: Overflow::Auto, overflow_of: Vec::new() }
     }
     /// How many queues.
     pub fn queues(self, count: u16) -> Self {
@@ -39,6 +40,10 @@ impl RxConfig {
     /// Which frames come in beside those for the device.
     pub fn mode(self, mode: RxMode) -> Self {
         Self { mode, ..self }
+    }
+    /// How many of the queues, the last ones, have frames of destination addresses of their own alone: see [`Config::mac_pools`](super::Config::mac_pools).
+    pub fn mac_pools(self, count: u16) -> Self {
+        Self { mac_pools: count, ..self }
     }
     /// What becomes of frames for a queue that has no buffers.
     pub fn overflow(self, overflow: Overflow) -> Self {
@@ -62,6 +67,14 @@ impl RxConfig {
     /// Which frames come in beside those for the device.
     pub fn rx_mode(&self) -> RxMode {
         self.mode
+    }
+    /// How many of the queues, the last ones, have addresses of their own.
+    pub fn mac_pool_count(&self) -> u16 {
+        self.mac_pools
+    }
+    /// How many of the queues, the first ones, share all other frames: all, where none has addresses of its own.
+    pub fn spread_queues(&self) -> u16 {
+        self.queues.saturating_sub(self.mac_pools)
     }
     /// What becomes of frames for queue `queue` where it has no buffers.
     pub fn when_full(&self, queue: u16) -> Overflow {

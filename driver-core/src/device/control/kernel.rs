@@ -183,8 +183,8 @@ pub trait ControlKernel: Send + 'static {
     /// Lets frames of these VLANs in, or of every one.
     ///
     /// # Errors
-    /// Where the device has no such filter.
-    fn set_vlans(&mut self, ids: Option<&[u16]>) -> Result<(), ErrorKind> {
+    /// Where the device has no such filter, or not beside the rules that hold.
+    fn set_vlans(&mut self, ids: Option<&[u16]>, _now: &Settings) -> Result<(), ErrorKind> {
         if ids.is_none() { Ok(()) } else { Err(NO_VLAN_FILTER) }
     }
 
