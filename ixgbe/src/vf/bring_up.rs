@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use driver_core::device::{ErrorKind, Moderation, RxMode, Settings};
+use driver_core::device::{ErrorKind, Link, Moderation, RxMode, Settings};
 use driver_core::ether::{FCS_BYTES, HEADER_BYTES};
 use driver_core::host::{Bar, VectorPlan};
 
@@ -36,6 +36,20 @@ pub(crate) struct Function<B: Bar> {
 impl<B: Bar> Function<B> {
     pub(crate) fn requests(&mut self) -> Requests<'_, B> {
         Requests { card: &self.card, mailbox: &mut self.mailbox }
+    }
+
+    /// The port's link: by message where the physical function tells it, else by VFLINKS. One that has told and does not any more is not asked again until the next
+    /// handshake, lest each look at the link wait for it.
+    pub(crate) fn port_link(&mut self) -> Link {
+        if self.terms.tells_link {
+            match self.requests().port_link() {
+                Ok(Some(link)) => return link,
+                Ok(None) => log::warn!("{}: its physical function does not tell the link any more", self.card.name),
+                Err(error) => log::warn!("{}: {error}", self.card.name),
+            }
+            self.terms.tells_link = false;
+        }
+        self.card.link()
     }
 
     /// The handshake with the physical function, behind a reset of the virtual one.

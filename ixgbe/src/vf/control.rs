@@ -153,7 +153,7 @@ impl<F: PciFunction> ControlKernel for Manage<F> {
 
     /// A link that is disabled for the function is none, whatever the port's is.
     fn link(&mut self, _: &Settings) -> Result<Link, ErrorKind> {
-        Ok(if self.vf.terms.is_link_enabled { self.vf.card.link() } else { Link::down() })
+        Ok(if self.vf.terms.is_link_enabled { self.vf.port_link() } else { Link::down() })
     }
 
     fn read_counters(&mut self) {

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use driver_core::device::{ErrorKind, RSS_KEY_BYTES};
+use driver_core::device::{ErrorKind, Link, RSS_KEY_BYTES};
 use driver_core::ether::MacAddr;
 use driver_core::host::Bar;
 
@@ -23,6 +23,7 @@ const GET_RETA: u32 = 0x0a;
 const GET_RSS_KEY: u32 = 0x0b;
 const UPDATE_XCAST_MODE: u32 = 0x0c;
 const GET_LINK_STATE: u32 = 0x10;
+const GET_PF_LINK_STATE: u32 = 0x11;
 
 /// Multicast addresses in one message: hashes of 16 bits in what is left of 16 words.
 pub(crate) const MULTICAST_ROOM: usize = 30;
@@ -38,8 +39,9 @@ impl Api {
     const V1_1: Self = Self(2);
     const V1_2: Self = Self(3);
     const V1_3: Self = Self(4);
+    const V1_6: Self = Self(7);
     /// Those that are asked for, the newest first. VF-VERSIONS: neither 2.0 nor 1.5.
-    const WANTED: [Self; 6] = [Self(8), Self(7), Self(5), Self::V1_3, Self::V1_2, Self::V1_1];
+    const WANTED: [Self; 6] = [Self(8), Self::V1_6, Self(5), Self::V1_3, Self::V1_2, Self::V1_1];
 }
 
 impl fmt::Display for Api {
@@ -73,6 +75,14 @@ pub(crate) struct Terms {
     pub(crate) tx_queues: u16,
     /// The function's link is enabled.
     pub(crate) is_link_enabled: bool,
+    /// The physical function tells the port's link by message, and VFLINKS may be silent.
+    pub(crate) tells_link: bool,
+}
+
+/// A speed in a message: a bit each.
+fn speed_mbps(word: u32) -> Option<u32> {
+    let known = [(0x008, 100), (0x020, 1_000), (0x080, 10_000), (0x400, 2_500), (0x800, 5_000)];
+    known.into_iter().find(|(bit, _)| *bit == word).map(|(_, mbps)| mbps)
 }
 
 /// The function behind its mailbox.
@@ -121,7 +131,8 @@ impl<B: Bar> Requests<'_, B> {
             true => self.may_have("GET_LINK_STATE", &[GET_LINK_STATE, 0])?.is_none_or(|[_, state, ..]| state != 0),
             false => true,
         };
-        Ok(Terms { api, mac, hash_offset: hash_offset & 3, rx_queues, tx_queues, is_link_enabled })
+        let tells_link = api >= Api::V1_6 && self.port_link()?.is_some();
+        Ok(Terms { api, mac, hash_offset: hash_offset & 3, rx_queues, tx_queues, is_link_enabled, tells_link })
     }
 
     /// The newest version that both know. One that knows of no negotiation talks 1.0.
@@ -144,6 +155,12 @@ impl<B: Bar> Requests<'_, B> {
             (Ok(rx_queues), Ok(tx_queues)) if possible.contains(&rx) && possible.contains(&tx) => Ok((rx_queues, tx_queues)),
             _ => Err(HardwareError::AssignedQueues { rx, tx }.into()),
         }
+    }
+
+    /// The port's link as the physical function knows it; `None`: it does not tell (VF-LINK).
+    pub(crate) fn port_link(&mut self) -> Result<Option<Link>, ErrorKind> {
+        let told = self.may_have("GET_PF_LINK_STATE", &[GET_PF_LINK_STATE, 0, 0])?;
+        Ok(told.map(|[_, speed, is_up, ..]| if is_up == 0 { Link::down() } else { Link::up_at(speed_mbps(speed)) }))
     }
 
     /// Gives the function another address.

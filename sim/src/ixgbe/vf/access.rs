@@ -27,6 +27,7 @@ impl IxgbeVf {
         }
         match offset {
             VFSTATUS => self.port.read_register(slot, STATUS),
+            VFLINKS if self.pf.options.tells_link => 0,
             VFLINKS => self.port.read_register(slot, LINKS),
             VFFRTIMER => slot.now_us() as u32,
             VFRXMEMWRAP => 0,

@@ -22,6 +22,8 @@ pub struct PfOptions {
     pub tells_rss: bool,
     /// The function's link is enabled.
     pub enables_link: bool,
+    /// The function may ask for the port's link (1.6), and VFLINKS is silent: as of an E610, the one port of which Linux's driver tells.
+    pub tells_link: bool,
     /// How it answers.
     pub manner: PfManner,
 }
@@ -36,6 +38,7 @@ impl Default for PfOptions {
             queues: 4,
             tells_rss: true,
             enables_link: true,
+            tells_link: false,
             manner: PfManner::Proper,
         }
     }

@@ -30,6 +30,7 @@ const GET_RETA: u32 = 0x0A;
 const GET_RSS_KEY: u32 = 0x0B;
 const UPDATE_XCAST_MODE: u32 = 0x0C;
 const GET_LINK_STATE: u32 = 0x10;
+const GET_PF_LINK_STATE: u32 = 0x11;
 const FEATURES_NEGOTIATE: u32 = 0x12;
 const PF_CONTROL: u32 = 0x100;
 const INFO_SHIFT: u32 = 16;
@@ -42,9 +43,21 @@ const CLEAR_TO_SEND: u32 = 1 << 29;
 const API_1_1: u32 = 2;
 const API_1_2: u32 = 3;
 const API_1_3: u32 = 4;
+const API_1_6: u32 = 7;
 const API_1_7: u32 = 8;
 /// 2.0 and 1.5: other drivers'.
 const OTHERS: [u32; 2] = [1, 6];
+
+/// A speed as messages have it: 100 Mbit/s, 1, 2.5, 5 or 10 Gbit/s.
+fn speed_word(mbps: u32) -> u32 {
+    match mbps {
+        100 => 0x8,
+        1_000 => 0x20,
+        2_500 => 0x400,
+        5_000 => 0x800,
+        _ => 0x80,
+    }
+}
 
 /// Addresses that a function may have beside its own: what Linux leaves of the card's 128, with one function.
 const FURTHER: usize = 111;
@@ -272,6 +285,12 @@ impl IxgbeVf {
             UPDATE_XCAST_MODE if self.pf.has_api(API_1_2) => self.obey_xcast(words),
             GET_LINK_STATE if self.pf.has_api(API_1_2) => {
                 words[1] = self.pf.options.enables_link.into();
+                true
+            }
+            GET_PF_LINK_STATE if self.pf.has_api(API_1_6) && self.pf.options.tells_link => {
+                let is_absurd = self.pf.options.manner == PfManner::Absurd;
+                let told = [self.port.speed_mbps().map_or(0, speed_word), self.port.link.up.into()];
+                words[1..3].copy_from_slice(&if is_absurd { [u32::MAX; 2] } else { told });
                 true
             }
             FEATURES_NEGOTIATE if self.pf.has_api(API_1_7) => {
