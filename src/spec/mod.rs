@@ -30,6 +30,7 @@
 //! | `cage=sr\|none\|foreign` | what sits in an 82599's cage: a 10GBASE-SR module, nothing, or one that is not for Ethernet (sim:ixgbe) |
 //! | `run=threads\|stepped` | what moves it: a thread of its own, or the program's calls (see Host::stepped); not for barewire sim |
 //! | `rx-checksum=none\|valid\|local` | what is said of received checksums: nothing, good, or left to be filled in as by a local kernel (sim:virtio-net) |
+//! | `packed=on\|off` | whether packed queues are offered (sim:virtio-net) |
 //! | `tap=NAME` | plug into the Linux network stack by the tap device NAME |
 //! | `netns=NAME` | the network namespace of the tap device: a name of ip netns, or a path as /proc/PID/ns/net |
 //! | `pcap-in=FILE` | receive the frames of the capture FILE (pcap or pcapng); a pipe, or - for standard input, is read as it comes |
@@ -233,6 +234,8 @@ mod tests {
             ("sim:virtio-net,hang-tx=after:3", "hang-tx is an option of sim:ixgbe"),
             ("sim:ixgbe,rx-checksum=local", "rx-checksum is an option of sim:virtio-net"),
             ("sim:virtio-net,rx-checksum=bad", "give rx-checksum=none|valid|local"),
+            ("sim:ixgbe,packed=off", "packed is an option of sim:virtio-net"),
+            ("sim:virtio-net,packed=1", "give packed=on|off"),
             ("sim:ixgbe,run=fast", "run=fast: no such run; give run=threads|stepped"),
             ("sim:ixgbe,hang-tx=3", "give hang-tx=after:N"),
             ("0000:01:00", "no PCI address: write domain:bus:device.function"),

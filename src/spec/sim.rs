@@ -28,6 +28,7 @@ pub const SIM_OPTIONS: &[(&str, &str, &str)] = &[
         "none|valid|local",
         "what is said of received checksums: nothing, good, or left to be filled in as by a local kernel (sim:virtio-net)",
     ),
+    ("packed", "on|off", "whether packed queues are offered (sim:virtio-net)"),
 ];
 
 /// Where a simulated card has no name.
@@ -55,6 +56,8 @@ pub struct SimSpec {
     pub run: Option<Run>,
     /// What a virtio card says of the checksums of frames that it delivers.
     pub rx_checksum: RxChecksum,
+    /// Whether a virtio card offers packed queues; `None`: it does.
+    pub packed: Option<bool>,
     /// What its port is plugged into.
     pub wire: WireSpec,
 }
@@ -120,7 +123,7 @@ impl SimSpec {
             Card::X540Vf => function(0x1515),
             Card::X550Vf => function(0x1565),
             Card::VirtioNet => {
-                let options = VirtioNetOptions::new().mac(mac).rx_checksum(self.rx_checksum);
+                let options = VirtioNetOptions::new().mac(mac).rx_checksum(self.rx_checksum).packed(self.packed.unwrap_or(true));
                 Box::new(VirtioNet::new(if let Some(mtu) = self.mtu { options.mtu(mtu) } else { options }))
             }
         }
@@ -167,10 +170,14 @@ impl SimSpec {
             ("mtu", _) if self.card != Card::VirtioNet => return Err("mtu is an option of sim:virtio-net: leave it away".into()),
             ("mtu", _) if mtu.is_some() => self.mtu = mtu,
             ("hang-tx", _) if after.is_some() => self.hang_tx_after = after,
-            ("rx-checksum", _) if self.card != Card::VirtioNet => return Err(format!("{key} is an option of sim:virtio-net: leave it away")),
+            ("rx-checksum" | "packed", _) if self.card != Card::VirtioNet => {
+                return Err(format!("{key} is an option of sim:virtio-net: leave it away"));
+            }
             ("rx-checksum", "none") => self.rx_checksum = RxChecksum::None,
             ("rx-checksum", "valid") => self.rx_checksum = RxChecksum::Valid,
             ("rx-checksum", "local") => self.rx_checksum = RxChecksum::Local,
+            ("packed", "on") => self.packed = Some(true),
+            ("packed", "off") => self.packed = Some(false),
             ("defect", word) if Defect::of(word).is_some() => self.defect = Defect::of(word),
             ("partner", words) if Speeds::of(words).is_some() => self.partner = Speeds::of(words),
             ("cage", word) if Cage::of(word).is_some() => self.cage = Cage::of(word).unwrap_or_default(),

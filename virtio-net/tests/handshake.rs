@@ -20,7 +20,7 @@ fn open_reports_what_the_device_is_and_offers() {
     assert_eq!((info.driver, info.permanent_mac, info.max_mtu), ("virtio-net", MacAddr([0x02, 0, 0, 0x1a, 0xf4, 0x41]), 9000));
     assert_eq!(info.ring_limits, 8..=256);
     assert!(["MAC", "MRG_RXBUF", "EVENT_IDX", "VERSION_1", "ACCESS_PLATFORM"].iter().all(|name| info.features.iter().any(|f| f == name)), "{info:?}");
-    assert_eq!(info.unused_features, ["SPEED_DUPLEX"]);
+    assert_eq!(info.unused_features, ["RING_PACKED", "SPEED_DUPLEX"]);
     rig.assert_clean();
 }
 

@@ -8,19 +8,27 @@ from harness.lab import check, test
 GROUP = "virtio-on-sim"
 
 
-def capability(name, guest=None):
-    """Registers a test of the group, whose function takes a `Bench`."""
+# Whose packed queues Linux takes where they are offered: as the card is by itself, and without them.
+LAYOUTS = {"": "sim-virtio", "-split": "sim-virtio-split"}
+# VIRTIO_F_RING_PACKED
+PACKED = 34
+
+
+def capability(name, guests=LAYOUTS):
+    """Registers a test of the group for each of `guests`, by what is put behind its name. Its function takes a `Bench`."""
 
     def register(function):
-        def run(lab):
-            b = bench(lab, "virtio-net", guest)
-            seen = function(b)
-            violations = b.guest.ports["near"].violations()
-            check(not violations, f"the card: {violations[:4]}")
-            return seen
+        for suffix, guest in guests.items():
 
-        run.__doc__ = function.__doc__
-        test(f"{GROUP}/{name}", needs=["barewire"])(run)
+            def run(lab, guest=guest):
+                b = bench(lab, "virtio-net", guest)
+                seen = function(b)
+                violations = b.guest.ports["near"].violations()
+                check(not violations, f"the card: {violations[:4]}")
+                return seen
+
+            run.__doc__ = function.__doc__
+            test(f"{GROUP}/{name}{suffix}", needs=["barewire"])(run)
         return function
 
     return register
@@ -28,7 +36,7 @@ def capability(name, guest=None):
 
 @capability("probe")
 def probe(b):
-    """virtio_net probes: the address and the MTU are the card's, a vector each for changes, receive and transmit, checksums offloaded"""
+    """virtio_net probes: the address and the MTU are the card's, a vector each for changes, receive and transmit, checksums offloaded, packed queues where they are offered"""
     info = b.near("ethtool -i $if; cat /sys/class/net/$if/address /sys/class/net/$if/mtu")
     check("driver: virtio_net" in info and MAC in info, info)
     vectors = b.guest.run(f"ls /sys/bus/pci/devices/{b.address}/msi_irqs | wc -l").strip()
@@ -38,6 +46,7 @@ def probe(b):
     features = b.guest.run(f"cat /sys/bus/pci/devices/{b.address}/virtio*/features").strip()
     agreed = [bit for bit, value in enumerate(features) if value == "1"]
     check({32, 29, 28, 15, 5, 1, 0} <= set(agreed), f"features {agreed}")
+    check((PACKED in agreed) == (b.guest.name != LAYOUTS["-split"]), f"features {agreed}")
     return f"{MAC}, MTU {info.split()[-1]}, features {agreed}"
 
 
@@ -83,7 +92,7 @@ def rebind(b):
     return "five times"
 
 
-@capability("private-memory", "sim-virtio-private")
+@capability("private-memory", {"": "sim-virtio-private"})
 def private_memory(b):
     """a guest whose memory the card's process does not share: every descriptor and every byte asked of QEMU"""
     for size in (0, 56, 1472):

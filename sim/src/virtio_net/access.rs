@@ -158,7 +158,7 @@ impl VirtioNet {
 
     /// Fields of the selected queue (4.1.5.1.3).
     fn write_queue(&mut self, slot: &Slot<'_>, offset: u32, value: u64) {
-        let (select, max) = (self.queue_select, self.options.queue_size);
+        let (select, max, is_packed) = (self.queue_select, self.options.queue_size, self.has(VIRTIO_F_RING_PACKED));
         let early = !self.is(VIRTIO_CONFIG_S_FEATURES_OK);
         let late = self.is(VIRTIO_CONFIG_S_DRIVER_OK);
         let vector = if offset == common::QUEUE_MSIX { self.vector(slot, value as u16) } else { NO_VECTOR };
@@ -176,7 +176,7 @@ impl VirtioNet {
             common::QUEUE_SIZE => queue.size = value as u16,
             common::QUEUE_MSIX => queue.vector = vector,
             common::QUEUE_ENABLE if value == 1 => {
-                queue.check(slot, select.into(), max);
+                queue.check(slot, select.into(), max, is_packed);
                 queue.enabled = true;
                 self.counters.enabled += 1;
             }

@@ -1,6 +1,6 @@
-//! A model of a virtio network card with one queue pair (virtio 1.2, modern PCI transport, split queues).
+//! A model of a virtio network card with one queue pair (virtio 1.3, modern PCI transport, split and packed queues).
 //!
-//! Section numbers are those of Virtual I/O Device (VIRTIO) Version 1.2. The model is stricter than a device has to be: what the specification forbids a
+//! Section numbers are those of Virtual I/O Device (VIRTIO) Version 1.3. The model is stricter than a device has to be: what the specification forbids a
 //! driver is recorded as a violation, and a queue is only looked at after a notification where one was asked for.
 
 mod access;
@@ -25,7 +25,7 @@ use crate::wire::Wire;
 use queue::{Chain, Queue, Rules};
 use regs::*;
 
-pub use options::{Faults, RxChecksum, VirtioNetOptions};
+pub use options::{Faults, RxChecksum, UsedIds, VirtioNetOptions};
 
 /// struct virtio_net_hdr with num_buffers (5.1.6).
 const HEADER_BYTES: usize = 12;
@@ -183,7 +183,14 @@ impl VirtioNet {
     }
 
     fn rules(&self) -> Rules {
-        Rules { event_idx: self.has(VIRTIO_RING_F_EVENT_IDX), indirect: self.has(VIRTIO_RING_F_INDIRECT_DESC) }
+        Rules {
+            event_idx: self.has(VIRTIO_RING_F_EVENT_IDX),
+            indirect: self.has(VIRTIO_RING_F_INDIRECT_DESC),
+            packed: self.has(VIRTIO_F_RING_PACKED),
+            ids: self.options.used_ids,
+            says_write: self.options.says_write,
+            in_order: self.has(VIRTIO_F_IN_ORDER),
+        }
     }
 
     /// 2.4.1: everything as after power-on, and no queue is touched any more.
@@ -222,7 +229,7 @@ impl VirtioNet {
         let rules = self.rules();
         let Some(end) = self.queues.get_mut(queue) else { return };
         // A fault is recorded by the IOMMU. Where the driver's wish cannot be read now, an interrupt too many does no harm.
-        if end.wants_interrupt(dma, rules).unwrap_or_else(|fault| fault.is_passing()) {
+        if end.wants_interrupt(slot, dma, rules).unwrap_or_else(|fault| fault.is_passing()) {
             self.isr |= 1;
             if end.vector != NO_VECTOR {
                 let vector = end.vector;

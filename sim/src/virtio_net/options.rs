@@ -24,6 +24,8 @@ pub struct VirtioNetOptions {
     pub(super) reset_us: u64,
     pub(super) vectors: u16,
     pub(super) rx_checksum: RxChecksum,
+    pub(super) used_ids: UsedIds,
+    pub(super) says_write: bool,
 }
 
 impl VirtioNetOptions {
@@ -54,6 +56,35 @@ impl VirtioNetOptions {
     #[must_use]
     pub fn without(self, features: u64) -> Self {
         Self { features: self.features & !features, ..self }
+    }
+
+    /// Whether it offers VIRTIO_F_RING_PACKED.
+    #[must_use]
+    pub fn packed(self, offered: bool) -> Self {
+        self.offer(VIRTIO_F_RING_PACKED, offered)
+    }
+
+    /// Whether it offers VIRTIO_F_IN_ORDER, and then marks one descriptor of a packed queue used for all that it sent in one go, as DPDK's does.
+    #[must_use]
+    pub fn in_order(self, offered: bool) -> Self {
+        self.offer(VIRTIO_F_IN_ORDER, offered)
+    }
+
+    fn offer(self, number: u32, offered: bool) -> Self {
+        let others = self.features & !bit(number);
+        Self { features: if offered { others | bit(number) } else { others }, ..self }
+    }
+
+    /// Which of a chain's buffer IDs it gives back in a packed queue.
+    #[must_use]
+    pub fn used_ids(self, used_ids: UsedIds) -> Self {
+        Self { used_ids, ..self }
+    }
+
+    /// Whether the used descriptors of a packed queue say that their buffers were written to (2.8.3), as DPDK's do and QEMU's do not.
+    #[must_use]
+    pub fn says_write(self, says_write: bool) -> Self {
+        Self { says_write, ..self }
     }
 
     /// The largest size of a queue.
@@ -118,6 +149,7 @@ impl Default for VirtioNetOptions {
             VIRTIO_RING_F_EVENT_IDX,
             VIRTIO_F_VERSION_1,
             VIRTIO_F_ACCESS_PLATFORM,
+            VIRTIO_F_RING_PACKED,
             SPEED_DUPLEX,
         ];
         Self {
@@ -132,8 +164,21 @@ impl Default for VirtioNetOptions {
             reset_us: 5,
             vectors: VECTORS,
             rx_checksum: RxChecksum::None,
+            used_ids: UsedIds::default(),
+            says_write: true,
         }
     }
+}
+
+/// Which buffer ID of a chain in a packed queue is the chain's. A driver that writes it into every descriptor sees no difference.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum UsedIds {
+    /// That of its first descriptor, as with QEMU 7.2.
+    First,
+    /// That of its last descriptor, as the specification has it (2.8.6), and QEMU 11.1.
+    #[default]
+    Last,
 }
 
 /// What the card says of the checksum of frames that it delivers.
@@ -193,6 +238,10 @@ pub struct Faults {
     pub tx_twice: bool,
     /// So much is added to the transmit queue's used index, once.
     pub tx_jump: u16,
+    /// The next used descriptors of a packed receive queue have the marks of the other round.
+    pub rx_wrap: bool,
+    /// The same of the transmit queue.
+    pub tx_wrap: bool,
     /// The messages of this vector are lost.
     pub lost_vector: Option<u16>,
     /// Bit 12 of queues' addresses stays 0.

@@ -1,6 +1,6 @@
 //! Receiving: from the wire into the buffers of the receive queue (5.1.6.3, 5.1.6.4).
 
-use super::queue::Chain;
+use super::queue::{Chain, Entry, Lie};
 use super::regs::*;
 use super::{HEADER_BYTES, RECEIVEQ, RxChecksum, VirtioNet, partial};
 use crate::dma::Dma;
@@ -58,15 +58,15 @@ impl VirtioNet {
         }
         if !entries.is_empty() {
             if let (Some(id), Some(last)) = (self.faults.rx_id.take().or(self.lies.then_some(u32::MAX)), entries.last_mut()) {
-                last.0 = id;
+                last.id = id;
             }
             if std::mem::take(&mut self.faults.rx_twice)
                 && let [first, second, ..] = entries.as_mut_slice()
             {
-                second.0 = first.0;
+                second.id = first.id;
             }
-            let jump = std::mem::take(&mut self.faults.rx_jump);
-            self.queues[RECEIVEQ].give_back(dma, &entries, jump)?;
+            let lie = Lie { jump: std::mem::take(&mut self.faults.rx_jump), wrong_wrap: std::mem::take(&mut self.faults.rx_wrap) };
+            self.queues[RECEIVEQ].give_back(dma, self.rules(), &entries, lie)?;
             self.signal(slot, dma, RECEIVEQ);
         }
         stopped.map(|()| busy)
@@ -116,7 +116,7 @@ impl VirtioNet {
     }
 
     /// Writes header and frame into the buffers of the stash.
-    fn deliver(&mut self, dma: &Dma<'_>, frame: &mut Vec<u8>, entries: &mut Vec<(u32, u32)>) -> Result<(), DmaFault> {
+    fn deliver(&mut self, dma: &Dma<'_>, frame: &mut Vec<u8>, entries: &mut Vec<Entry>) -> Result<(), DmaFault> {
         let mut used = Vec::new();
         let mut left = HEADER_BYTES + frame.len();
         while left > 0
@@ -138,7 +138,7 @@ impl VirtioNet {
                 written += now.len() as u32;
                 rest = later;
             }
-            entries.push((chain.head.into(), self.faults.rx_len.take().unwrap_or(written)));
+            entries.push(chain.entry(self.faults.rx_len.take().unwrap_or(written)));
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! Transmitting: from the chains of the transmit queue to the wire (5.1.6.2).
 
-use super::queue::Chain;
+use super::queue::{Chain, Lie};
 use super::regs::*;
 use super::{HEADER_BYTES, TRANSMITQ, VirtioNet};
 use crate::dma::Dma;
@@ -139,20 +139,20 @@ impl VirtioNet {
 
     /// Gives the chains of sent frames back.
     fn complete(&mut self, slot: &Slot<'_>, dma: &Dma<'_>) -> Result<(), DmaFault> {
-        let mut entries: Vec<_> = self.sent.drain(..).map(|chain| (u32::from(chain.head), 0)).collect();
-        if self.last_first {
+        let mut entries: Vec<_> = self.sent.drain(..).map(|chain| chain.entry(0)).collect();
+        if self.last_first && !self.has(VIRTIO_F_IN_ORDER) {
             entries.reverse();
         }
         if let (Some(id), Some(first)) = (self.faults.tx_id.take(), entries.first_mut()) {
-            first.0 = id;
+            first.id = id;
         }
         if std::mem::take(&mut self.faults.tx_twice)
             && let [first, second, ..] = entries.as_mut_slice()
         {
-            *second = *first;
+            second.id = first.id;
         }
-        let jump = std::mem::take(&mut self.faults.tx_jump);
-        self.queues[TRANSMITQ].give_back(dma, &entries, jump)?;
+        let lie = Lie { jump: std::mem::take(&mut self.faults.tx_jump), wrong_wrap: std::mem::take(&mut self.faults.tx_wrap) };
+        self.queues[TRANSMITQ].give_back(dma, self.rules(), &entries, lie)?;
         self.signal(slot, dma, TRANSMITQ);
         Ok(())
     }

@@ -1,0 +1,281 @@
+//! The simulated virtio card's packed queues by a driver of a few lines: what it writes into used descriptors, whom it interrupts, and what it does not let pass.
+
+use driver_core::host::{DmaRegion, PciFunction, RegSpace};
+use sim::virtio_net::{UsedIds, VirtioNet, VirtioNetOptions};
+use sim::wire::{
+    Wire,
+    peer::{self, Peer},
+};
+use sim::{Iommu, SimDevice, SimFunction};
+
+const SIZE: u16 = 8;
+/// Bits of a descriptor's flags (virtio 1.3, 2.8).
+const NEXT: u16 = 1;
+const WRITE: u16 = 2;
+const INDIRECT: u16 = 4;
+const AVAIL: u16 = 1 << 7;
+const USED: u16 = 1 << 15;
+/// Receive and transmit queue.
+const RX: usize = 0;
+const TX: usize = 1;
+/// Where a queue's areas lie in its memory: descriptors, driver and device event suppression; then buffers of 2 KiB.
+const AREAS: [usize; 3] = [0, 0x200, 0x300];
+const BUFFERS: usize = 0x1000;
+const BUFFER_BYTES: usize = 2048;
+/// A header and the shortest frame.
+const BYTES: u32 = 12 + 60;
+
+struct Card {
+    device: SimDevice,
+    _function: SimFunction,
+    bar: <SimFunction as PciFunction>::Bar,
+    queues: [DmaRegion; 2],
+    far: Peer,
+}
+
+impl Card {
+    /// A live card with packed queues; `event_idx`: with event indexes.
+    fn up(options: VirtioNetOptions, event_idx: bool) -> Self {
+        let (near, far) = peer::pair(64);
+        let device = SimDevice::new("sim:virtio-net", Box::new(VirtioNet::new(options)), Box::new(near), Iommu::new());
+        let mut function = device.function();
+        // SAFETY: the card gets addresses of regions that live as long as it does.
+        let bar = unsafe {
+            function.allow_dma().unwrap();
+            function.open_bar(4).unwrap()
+        };
+        let queues = [(); 2].map(|()| function.dma().allocate(BUFFERS + usize::from(SIZE) * BUFFER_BYTES).unwrap());
+        bar.write8(20, 1);
+        bar.write8(20, 3);
+        // MRG_RXBUF, INDIRECT_DESC, EVENT_IDX; VERSION_1, RING_PACKED, and IN_ORDER where it is there.
+        for (half, wanted) in [(0, 1 << 15 | 1 << 28 | u32::from(event_idx) << 29), (1, 0b1101)] {
+            bar.write32(0, half);
+            let offered = bar.read32(4);
+            bar.write32(8, half);
+            bar.write32(12, offered & wanted);
+        }
+        bar.write8(20, 11);
+        for (index, queue) in (0..).zip(&queues) {
+            bar.write16(22, index);
+            bar.write16(24, SIZE);
+            for (field, at) in (32..).step_by(8).zip(AREAS) {
+                bar.write32(field, (queue.iova().0 + at as u64) as u32);
+                bar.write32(field + 4, ((queue.iova().0 + at as u64) >> 32) as u32);
+            }
+            bar.write16(28, 1);
+        }
+        bar.write8(20, 15);
+        Self { device, _function: function, bar, queues, far }
+    }
+
+    fn store<T>(&self, queue: usize, at: usize, value: T) {
+        assert!(at + size_of::<T>() <= self.queues[queue].len_bytes());
+        // SAFETY: it lies in the region, and the card moves in this thread alone.
+        unsafe { self.queues[queue].ptr().add(at).cast::<T>().write(value) };
+    }
+
+    fn load<T: Copy>(&self, queue: usize, at: usize) -> T {
+        assert!(at + size_of::<T>() <= self.queues[queue].len_bytes());
+        // SAFETY: as in `store`.
+        unsafe { self.queues[queue].ptr().add(at).cast::<T>().read() }
+    }
+
+    /// Where buffer `k` lies.
+    fn buffer(&self, queue: usize, k: u16) -> u64 {
+        self.queues[queue].iova().0 + (BUFFERS + usize::from(k) * BUFFER_BYTES) as u64
+    }
+
+    /// Writes a descriptor of the first round or, with `round` 1, of the second.
+    fn put(&self, queue: usize, (place, round): (u16, u16), at: u64, len: u32, id: u16, flags: u16) {
+        let marks = if round % 2 == 0 { AVAIL } else { USED };
+        self.store(queue, 16 * usize::from(place), (at, u64::from(len) | u64::from(id) << 32 | u64::from(flags | marks) << 48));
+    }
+
+    /// Length, buffer ID and flags of a descriptor.
+    fn used(&self, queue: usize, place: u16) -> (u32, u16, u16) {
+        let word: u64 = self.load(queue, 16 * usize::from(place) + 8);
+        (word as u32, (word >> 32) as u16, (word >> 48) as u16)
+    }
+
+    /// Notifies of a queue, and lets the card move.
+    fn go(&self, queue: usize) {
+        self.bar.write16(0x3000 + 4 * queue as u32, queue as u16);
+        (0..4).for_each(|_| _ = self.device.advance_us(10));
+    }
+
+    fn whats(&self) -> Vec<&'static str> {
+        self.device.take_violations().iter().map(|violation| violation.what).collect()
+    }
+
+    fn arrived(&mut self) -> usize {
+        let mut frame = Vec::new();
+        std::iter::from_fn(|| self.far.receive(&mut frame).then_some(())).count()
+    }
+
+    fn is_dead(&self) -> bool {
+        self.bar.read8(20) & 0x40 != 0
+    }
+}
+
+#[test]
+fn a_used_descriptor_names_the_first_or_the_last_of_a_chain_and_the_next_lies_behind_it() {
+    for (ids, expected) in [(UsedIds::First, 5), (UsedIds::Last, 7)] {
+        let mut card = Card::up(VirtioNetOptions::new().used_ids(ids), false);
+        card.put(TX, (0, 0), card.buffer(TX, 0), 12, 5, NEXT);
+        card.put(TX, (1, 0), card.buffer(TX, 1), 40, 6, NEXT);
+        card.put(TX, (2, 0), card.buffer(TX, 2), 20, 7, 0);
+        card.put(TX, (3, 0), card.buffer(TX, 3), BYTES, 3, 0);
+        card.go(TX);
+        assert_eq!(card.used(TX, 0), (0, expected, AVAIL | USED));
+        assert_eq!((card.used(TX, 1).2, card.used(TX, 2).2), (AVAIL | NEXT, AVAIL), "only one is written for the chain");
+        assert_eq!(card.used(TX, 3), (0, 3, AVAIL | USED));
+        assert_eq!((card.arrived(), card.whats()), (2, vec![]));
+    }
+}
+
+#[test]
+fn the_second_round_has_the_other_marks() {
+    let mut card = Card::up(VirtioNetOptions::new(), false);
+    for round in 0..4 {
+        for place in 0..SIZE {
+            card.put(TX, (place, round), card.buffer(TX, place), BYTES, place, 0);
+        }
+        card.go(TX);
+        let marks = if round % 2 == 0 { AVAIL | USED } else { 0 };
+        assert!((0..SIZE).all(|place| card.used(TX, place) == (0, place, marks)), "round {round}");
+        assert_eq!((card.arrived(), card.whats()), (8, vec![]));
+    }
+}
+
+#[test]
+fn in_order_one_used_descriptor_stands_for_all_that_was_sent() {
+    let mut card = Card::up(VirtioNetOptions::new().in_order(true), false);
+    for place in 0..5 {
+        card.put(TX, (place, 0), card.buffer(TX, place), BYTES, 10 + place, 0);
+    }
+    card.go(TX);
+    assert_eq!(card.used(TX, 0), (0, 14, AVAIL | USED), "the last one's buffer ID");
+    assert!((1..5).all(|place| card.used(TX, place).2 == AVAIL));
+    card.put(TX, (5, 0), card.buffer(TX, 5), BYTES, 1, 0);
+    card.go(TX);
+    assert_eq!(card.used(TX, 5), (0, 1, AVAIL | USED), "it skipped the others");
+    assert_eq!((card.arrived(), card.whats()), (6, vec![]));
+}
+
+#[test]
+fn used_receive_buffers_say_that_they_were_written_where_the_card_does() {
+    for (says, flags) in [(true, WRITE), (false, 0)] {
+        let mut card = Card::up(VirtioNetOptions::new().says_write(says), false);
+        for place in 0..SIZE {
+            card.put(RX, (place, 0), card.buffer(RX, place), BUFFER_BYTES as u32, place, WRITE);
+        }
+        card.go(RX);
+        card.far.send(&[7; 60]);
+        card.go(RX);
+        assert_eq!(card.used(RX, 0), (BYTES, 0, AVAIL | USED | flags));
+        assert_eq!(card.load::<[u8; 60]>(RX, BUFFERS + 12), [7; 60]);
+        assert_eq!(card.whats(), [""; 0]);
+    }
+}
+
+#[test]
+fn an_indirect_table_is_as_long_as_it_says() {
+    let mut card = Card::up(VirtioNetOptions::new(), false);
+    // Three pieces in a table in buffer 7; IDs there mean nothing.
+    for (k, len) in [12u64, 40, 20].into_iter().enumerate() {
+        card.store(TX, BUFFERS + 7 * BUFFER_BYTES + 16 * k, (card.buffer(TX, k as u16), len | 99 << 32));
+    }
+    card.put(TX, (0, 0), card.buffer(TX, 7), 48, 2, INDIRECT);
+    card.go(TX);
+    assert_eq!((card.used(TX, 0), card.arrived(), card.whats()), ((0, 2, AVAIL | USED), 1, vec![]));
+    // With a flag that is none of the table's.
+    card.store(TX, BUFFERS + 7 * BUFFER_BYTES, (card.buffer(TX, 0), 12 | u64::from(NEXT) << 48));
+    card.put(TX, (1, 0), card.buffer(TX, 7), 48, 2, INDIRECT);
+    card.go(TX);
+    assert_eq!(card.whats(), ["a flag other than WRITE in an indirect table"]);
+}
+
+/// ISR bit 0 is set with each interrupt (4.1.4.5), and cleared by the look.
+#[test]
+fn who_asked_for_a_place_is_interrupted_when_it_is_passed() {
+    let card = Card::up(VirtioNetOptions::new(), true);
+    let interrupted = || card.bar.read8(0x1000) & 1 == 1;
+    let event = |place: u16, wrap: u16, flags: u16| card.store(TX, AREAS[1], u32::from(place | wrap << 15) | u32::from(flags) << 16);
+    let send = |place: u16, round: u16| {
+        card.put(TX, (place, round), card.buffer(TX, place), BYTES, place, 0);
+        card.go(TX);
+    };
+    event(0, 1, 1);
+    send(0, 0);
+    assert!(!interrupted(), "none is wanted");
+    event(2, 1, 2);
+    send(1, 0);
+    assert!(!interrupted(), "not yet");
+    send(2, 0);
+    assert!(interrupted());
+    send(3, 0);
+    assert!(!interrupted(), "once");
+    // The first place of the next round.
+    event(0, 0, 2);
+    (4..SIZE).for_each(|place| send(place, 0));
+    assert!(!interrupted(), "that place is of the other round");
+    send(0, 1);
+    assert!(interrupted());
+    // The card asks for a notification of the next place, with the wrap counter there.
+    assert_eq!(card.load::<u32>(TX, AREAS[2]), 1 | 2 << 16);
+    assert_eq!(card.whats(), [""; 0]);
+}
+
+#[test]
+fn what_a_driver_must_not_do_is_recorded() {
+    type Deed = fn(&Card);
+    let deeds: [(&[&str], bool, Deed); 7] = [
+        (&["event flags that are reserved, or not negotiated"; 3], false, |card| {
+            card.store(TX, AREAS[1], 2u32 << 16);
+            card.put(TX, (0, 0), card.buffer(TX, 0), BYTES, 0, 0);
+        }),
+        (&["a descriptor inside of a chain is not available"], true, |card| {
+            card.put(TX, (0, 0), card.buffer(TX, 0), 12, 0, NEXT);
+            card.put(TX, (1, 1), card.buffer(TX, 1), 60, 0, 0);
+        }),
+        (&["an indirect descriptor that must not be"], true, |card| {
+            card.put(TX, (0, 0), card.buffer(TX, 0), 12, 0, NEXT);
+            card.put(TX, (1, 0), card.buffer(TX, 1), 32, 0, INDIRECT);
+        }),
+        (&["a chain is longer than the queue"], true, |card| card.put(TX, (0, 0), card.buffer(TX, 0), 16 * 9, 0, INDIRECT)),
+        (&["a chain is longer than what the device does not have"], true, |card| {
+            (0..SIZE).for_each(|place| card.put(TX, (place, 0), card.buffer(TX, 0), 12, 0, NEXT));
+        }),
+        (&["a descriptor of no bytes"], false, |card| {
+            card.put(TX, (0, 0), card.buffer(TX, 0), BYTES, 0, NEXT);
+            card.put(TX, (1, 0), card.buffer(TX, 1), 0, 0, 0);
+        }),
+        (&["a writable descriptor in the transmit queue", "a readable descriptor behind a writable one"], false, |card| {
+            card.put(TX, (0, 0), card.buffer(TX, 0), BYTES, 0, NEXT | WRITE);
+            card.put(TX, (1, 0), card.buffer(TX, 1), 20, 0, 0);
+        }),
+    ];
+    for (expected, dies, deed) in deeds {
+        let card = Card::up(VirtioNetOptions::new(), false);
+        deed(&card);
+        card.go(TX);
+        let (mut seen, mut expected) = (card.whats(), expected.to_vec());
+        seen.sort_unstable();
+        seen.dedup();
+        expected.sort_unstable();
+        expected.dedup();
+        assert_eq!((seen, card.is_dead()), (expected, dies));
+    }
+}
+
+#[test]
+fn a_buffer_id_that_the_card_has_is_not_to_be_given_again() {
+    let card = Card::up(VirtioNetOptions::new(), false);
+    // SAFETY: the model is told to hold what it sends, and not exchanged.
+    unsafe { card.device.with_model(|model: &mut VirtioNet| model.hold_tx = true) };
+    for place in 0..2 {
+        card.put(TX, (place, 0), card.buffer(TX, place), BYTES, 4, 0);
+    }
+    card.go(TX);
+    assert_eq!(card.whats(), ["a buffer ID is made available while the device has it"]);
+}
