@@ -8,9 +8,9 @@ use driver_core::ether::MacAddr;
 use driver_core::host::PciFunction;
 use driver_core::queue::QueueFault;
 use driver_core::queue::core::{Left, Silence, Totals};
-use driver_core::ring::split::UsedIndex;
 
 use crate::card::Card;
+use crate::layout::TxWatch;
 use crate::regs::Features;
 use crate::silence::silence;
 
@@ -22,13 +22,13 @@ pub struct Manage<F: PciFunction> {
     card: Card<F>,
     features: Features,
     /// Of the transmit queue, whose memory it keeps: until the device is stopped.
-    used: Option<UsedIndex>,
+    watch: Option<TxWatch>,
 }
 
 impl<F: PciFunction> Manage<F> {
     /// A device that has just come up.
-    pub(crate) fn new(card: Card<F>, features: Features, used: UsedIndex) -> Self {
-        Self { card, features, used: Some(used) }
+    pub(crate) fn new(card: Card<F>, features: Features, watch: TxWatch) -> Self {
+        Self { card, features, watch: Some(watch) }
     }
 
     /// The features that were negotiated.
@@ -67,10 +67,8 @@ impl<F: PciFunction> ControlKernel for Manage<F> {
         self.card.look()
     }
 
-    /// A frame is a chain, and the device gives each back in the used ring (2.7.8).
     fn tx_position(&mut self, _: u16, taken: u64) -> Option<TxPosition> {
-        let head = self.used.as_ref()?.load().into();
-        Some(TxPosition { head, tail: u32::from(taken as u16) })
+        Some(self.watch.as_ref()?.load(taken))
     }
 
     fn link(&mut self, _: &Settings) -> Result<Link, ErrorKind> {
@@ -86,7 +84,7 @@ impl<F: PciFunction> ControlKernel for Manage<F> {
     }
 
     fn stop(&mut self, _: &mut dyn FnMut(u16, Left)) -> Result<Silence, ErrorKind> {
-        self.used = None;
+        self.watch = None;
         silence(self.card.transport.reset())
     }
 }

@@ -11,12 +11,15 @@ use crate::regs::{Features, Status, common};
 
 impl<F: PciFunction> Card<F> {
     /// Steps 4 to 6: accept features, set FEATURES_OK, "Re-read device status to ensure the FEATURES_OK bit is still set".
-    pub(crate) fn negotiate(&self, pool: &BufPool, offloads: Offloads) -> Result<Features, ErrorKind> {
+    pub(crate) fn negotiate(&self, pool: &BufPool, offloads: Offloads, packed: bool) -> Result<Features, ErrorKind> {
         let mut features = self.takes();
         let switches =
             [(Offloads::RX_CHECKSUM, Features::GUEST_CSUM), (Offloads::TX_CHECKSUM, Features::CSUM), (Offloads::RX_SCATTER, Features::MRG_RXBUF)];
         for (_, feature) in switches.into_iter().filter(|&(offload, _)| !offloads.contains(offload)) {
             features.remove(feature);
+        }
+        if !packed {
+            features.remove(Features::RING_PACKED);
         }
         // 5.1.4.2: with VIRTIO_NET_F_MTU the driver "MUST supply enough receive buffers to receive at least one receive packet of size mtu".
         let limits = FrameLimits::of(self.device_mtu.unwrap_or(0));

@@ -8,16 +8,17 @@
 //! | [`start`], [`control`] | opening and starting; what the control handle does to the device |
 //! | `transport` | the modern PCI transport: where the structures lie, registers, the reset, feature bits |
 //! | `card`, `init`, `queues` | what the device says of itself, and its way from a reset to a live one |
-//! | [`rx`], [`tx`] | the data path over [`driver_core::ring::split`] |
+//! | [`layout`] | what queues of both layouts can do |
+//! | [`rx`], [`tx`] | the data path over [`driver_core::ring::packed`] or [`driver_core::ring::split`] |
 //! | `filter`, `link`, `stats` | one function of the device each |
 //! | [`regs`], [`desc`] | registers, feature bits, descriptors and headers, with the specification's names |
 //! | `silence` | where it is vouched for that the device uses lent memory no more |
 //! | [`config`], [`error`] | which configurations, what can go wrong |
 //!
-//! Section numbers are those of Virtual I/O Device (VIRTIO) Version 1.2.
+//! Section numbers are those of Virtual I/O Device (VIRTIO) Version 1.3.
 //!
-//! Packed rings, several queue pairs and segmentation are not negotiated. Packed rings are twins of `SplitRx` and `SplitTx`; more pairs are
-//! more calls of `Card::set_up_queue`, since [`Started`] has lists of queues.
+//! Queues are packed where the device offers it and [`Config::packed_queues`](driver_core::device::Config::packed_queues) does not forbid it, else split. Several queue pairs
+//! and segmentation are not negotiated; more pairs are more calls of `Card::set_up_queue`, since [`Started`] has lists of queues.
 #![no_std]
 #![warn(clippy::exhaustive_enums, clippy::exhaustive_structs)]
 #![deny(unsafe_code)]
@@ -33,9 +34,11 @@ pub mod desc;
 pub mod error;
 pub mod filter;
 mod init;
+pub mod layout;
 mod link;
 mod queues;
 pub mod regs;
+mod rules;
 pub mod rx;
 mod selftest;
 mod silence;

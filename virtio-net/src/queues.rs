@@ -4,17 +4,17 @@ use driver_core::device::{DeviceState, ErrorKind};
 use driver_core::host::PciFunction;
 use driver_core::queue::QueueFault;
 use driver_core::ring::RingMemory;
-use driver_core::ring::split::SplitQueue;
 
 use crate::card::{Card, lost};
 use crate::config::MAX_RING;
 use crate::error::HardwareError;
+use crate::layout::Layout;
 use crate::regs::{Features, common, net};
 use crate::transport::Notify;
 
 /// A queue that is set up.
-pub(crate) struct QueueUp<F: PciFunction> {
-    pub(crate) queue: SplitQueue,
+pub(crate) struct QueueUp<F: PciFunction, Q> {
+    pub(crate) queue: Q,
     pub(crate) notify: Notify<F>,
     /// It has the vector that it was to have.
     pub(crate) interrupts: bool,
@@ -45,19 +45,19 @@ impl<F: PciFunction> Card<F> {
     }
 
     /// Select, size, addresses in `memory`, vector. The queue is not enabled yet.
-    pub(crate) fn set_up_queue(
+    pub(crate) fn set_up_queue<L: Layout>(
         &self,
         index: u16,
         memory: &mut RingMemory,
         size: u16,
         features: Features,
         vector: Option<u16>,
-    ) -> Result<QueueUp<F>, ErrorKind> {
+    ) -> Result<QueueUp<F, L::Queue>, ErrorKind> {
         let (transport, common) = (&self.transport, &self.transport.common);
-        let queue = SplitQueue::in_memory(memory, size, features.contains(Features::EVENT_IDX))?;
+        let queue = L::queue(memory, size, features.contains(Features::EVENT_IDX))?;
         common::QUEUE_SELECT.write(common, index);
         common::QUEUE_SIZE.write(common, size);
-        let [desc, driver, device] = queue.areas();
+        let [desc, driver, device] = L::areas(&queue);
         common::QUEUE_DESC.write(common, desc.0);
         common::QUEUE_DRIVER.write(common, driver.0);
         common::QUEUE_DEVICE.write(common, device.0);

@@ -230,7 +230,8 @@ impl Features {
         .union(Self::CSUM)
         .union(Self::GUEST_CSUM)
         .union(Self::INDIRECT_DESC)
-        .union(Self::EVENT_IDX);
+        .union(Self::EVENT_IDX)
+        .union(Self::RING_PACKED);
 
     /// The names of the bits that are set; those without a name by number.
     pub fn names(self) -> alloc::vec::Vec<alloc::string::String> {

@@ -8,24 +8,75 @@ use core::fmt;
 use driver_core::buf::meta::{Checksum, LEN_SHIFT};
 use driver_core::buf::{Batch, Frame, FrameError};
 use driver_core::ether::{self, FrameLimits};
-use driver_core::host::PciFunction;
+use driver_core::host::{Interrupt, PciFunction};
 use driver_core::queue::core::{NotTaken, Piece, RxCore, RxError, RxKernel, Stop, Taken};
-use driver_core::queue::{QueueFault, RxHooked};
-use driver_core::ring::split::{HookRules, SplitRx, SplitTaken};
+use driver_core::queue::{QueueFault, RxCounters, RxHooked, RxQueue, Settled};
+use driver_core::ring::VirtqTaken;
+use driver_core::ring::packed::PackedRx;
+use driver_core::ring::split::SplitRx;
 
-use crate::desc::{DATA_VALID_SHIFT, HDR_F_DATA_VALID, HDR_F_NEEDS_CSUM, HDR_GSO_NONE, Header, NET_HDR_BYTES};
+use crate::desc::{HDR_F_DATA_VALID, HDR_F_NEEDS_CSUM, HDR_GSO_NONE, Header, NET_HDR_BYTES};
+use crate::layout::RxVirtq;
 use crate::regs::{Features, net};
+use crate::rules::Rules;
 use crate::transport::Notify;
 
-/// The shortest frame that is handed up, an Ethernet header, with the device's header before it.
-const MIN_USED_BYTES: u32 = (NET_HDR_BYTES + ether::HEADER_BYTES) as u32;
+/// One receive queue, in the layout that was negotiated.
+#[non_exhaustive]
+#[allow(clippy::large_enum_variant, reason = "both are of one size, but for the ring's private words")]
+pub enum Rx<F: PciFunction> {
+    /// A split virtqueue (2.7).
+    Split(RxCore<Receive<F, SplitRx<NET_HDR_BYTES>>>),
+    /// A packed virtqueue (2.8).
+    Packed(RxCore<Receive<F, PackedRx<NET_HDR_BYTES>>>),
+}
 
-/// One receive queue.
-pub type Rx<F> = RxCore<Receive<F>>;
+/// Does the same with the queue of either layout.
+macro_rules! either {
+    ($this:expr, $queue:ident => $work:expr) => {
+        match $this {
+            Self::Split($queue) => $work,
+            Self::Packed($queue) => $work,
+        }
+    };
+}
+
+impl<F: PciFunction> RxQueue for Rx<F> {
+    #[inline(always)]
+    fn poll(&mut self, batch: &mut Batch, budget: usize) -> usize {
+        either!(self, queue => queue.poll(batch, budget))
+    }
+    fn arm(&mut self) -> bool {
+        either!(self, queue => queue.arm())
+    }
+    fn interrupt(&mut self) -> Option<&mut dyn Interrupt> {
+        either!(self, queue => queue.interrupt())
+    }
+    fn fault(&self) -> Option<QueueFault> {
+        either!(self, queue => queue.fault())
+    }
+    fn counters(&self) -> RxCounters {
+        either!(self, queue => queue.counters())
+    }
+    #[inline(always)]
+    fn hook_begin(&mut self) -> RxHooked<'_> {
+        either!(self, queue => queue.hook_begin())
+    }
+    #[inline(always)]
+    fn hook_end(&mut self, settled: &Settled, batch: &mut Batch) {
+        either!(self, queue => queue.hook_end(settled, batch));
+    }
+}
+
+impl<F: PciFunction> fmt::Debug for Rx<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        either!(self, queue => queue.fmt(f))
+    }
+}
 
 /// What a receive queue of a virtio device is made of.
-pub struct Receive<F: PciFunction> {
-    ring: SplitRx<NET_HDR_BYTES>,
+pub struct Receive<F: PciFunction, R: RxVirtq> {
+    ring: R,
     notify: Notify<F>,
     rules: Rules,
     /// The header of the frame of which not all buffers have come yet.
@@ -34,75 +85,11 @@ pub struct Receive<F: PciFunction> {
     missing: u16,
 }
 
-/// What was negotiated, as far as a received frame is judged by it.
-#[derive(Debug, Clone, Copy)]
-struct Rules {
-    mrg_rxbuf: bool,
-    guest_csum: bool,
-    /// Which bits of num_buffers count: all or, without VIRTIO_NET_F_MRG_RXBUF, none.
-    buffers_mask: u16,
-    /// Which bits of the header's first two bytes say that the checksum is good.
-    valid_mask: u16,
-    /// The longest used length of a frame in one buffer, header included.
-    max_used_bytes: u32,
-}
-
-impl Rules {
-    /// Whether a frame is ordinary by its header: whole in one buffer, not segmented, and nothing known of its checksum but perhaps that it is good,
-    /// which the returned bits say.
-    #[inline(always)]
-    fn ordinary(&self, header: &[u8; NET_HDR_BYTES]) -> Option<u32> {
-        /// `flags` and `gso_type` in the header's first two bytes.
-        const UNUSUAL: u16 = (HDR_F_NEEDS_CSUM as u16) | 0xff << 8;
-        let [a, b, .., e, f] = *header;
-        let (first, buffers) = (u16::from_le_bytes([a, b]), u16::from_le_bytes([e, f]));
-        const { assert!(HDR_GSO_NONE == 0) };
-        if first & UNUSUAL != 0 || (buffers ^ 1) & self.buffers_mask != 0 {
-            return None;
-        }
-        Some(u32::from(first & self.valid_mask) << DATA_VALID_SHIFT)
-    }
-}
-
-impl Rules {
-    /// The same, by the bits of the header's eight and four bytes.
-    #[inline(always)]
-    fn of_hooks(self) -> HookRules {
-        HookRules {
-            used_bytes: (MIN_USED_BYTES, self.max_used_bytes),
-            clear: u64::from(HDR_F_NEEDS_CSUM) | 0xff << 8,
-            looked_at: u32::from(self.buffers_mask) << 16,
-            wanted: (1 & u32::from(self.buffers_mask)) << 16,
-            known: self.valid_mask.into(),
-            known_shift: DATA_VALID_SHIFT,
-        }
-    }
-}
-
-impl<F: PciFunction> Receive<F> {
+impl<F: PciFunction, R: RxVirtq> Receive<F, R> {
     /// On a ring that is filled, of a device that may not be live yet.
-    pub(crate) fn new(ring: SplitRx<NET_HDR_BYTES>, notify: Notify<F>, features: Features, limits: FrameLimits) -> Self {
-        let (mrg_rxbuf, guest_csum) = (features.contains(Features::MRG_RXBUF), features.contains(Features::GUEST_CSUM));
-        let rules = Rules {
-            mrg_rxbuf,
-            guest_csum,
-            buffers_mask: if mrg_rxbuf { u16::MAX } else { 0 },
-            valid_mask: if guest_csum { HDR_F_DATA_VALID.into() } else { 0 },
-            max_used_bytes: ring.lent_bytes().min(limits.tagged_bytes() + NET_HDR_BYTES as u32),
-        };
+    pub(crate) fn new(ring: R, notify: Notify<F>, features: Features, limits: FrameLimits) -> Self {
+        let rules = Rules::new(features, ring.lent_bytes().min(limits.tagged_bytes() + NET_HDR_BYTES as u32));
         Self { ring, notify, rules, header: Header::default(), missing: 0 }
-    }
-
-    /// How many of `wanted` descriptors may be emptied: each is filled again.
-    #[inline(always)]
-    fn covered(&mut self, batch: &mut Batch, wanted: usize) -> usize {
-        match self.ring.covered(batch, wanted) {
-            0 if wanted > 0 => {
-                self.ring.refill(batch);
-                self.ring.covered(batch, 1)
-            }
-            count => count,
-        }
     }
 
     /// The buffer that a frame begins in.
@@ -155,22 +142,22 @@ fn misplaced(_: FrameError) -> QueueFault {
     QueueFault::Protocol("the bytes that the device used do not fit into their buffer")
 }
 
-impl<F: PciFunction> RxKernel for Receive<F> {
-    type Lent = SplitRx<NET_HDR_BYTES>;
+impl<F: PciFunction, R: RxVirtq> RxKernel for Receive<F, R> {
+    type Lent = R;
     const DRIVER: &'static str = "virtio-net";
     const COUNTS_BYTES: bool = true;
-    const COUNTS_READY: bool = true;
+    const COUNTS_READY: bool = R::COUNTS_READY;
     const HAS_TAKE_ONLY: bool = true;
     /// No device promises anything of the length of its frames.
     const TOO_LONG: Option<QueueFault> = None;
 
     fn capacity(&self) -> u32 {
-        self.ring.queue().size().into()
+        self.ring.size().into()
     }
 
     #[inline(always)]
     fn ready(&mut self) -> Result<usize, QueueFault> {
-        let ready = self.ring.ready()?.into();
+        let ready = self.ring.ready()?;
         if ready > 0 {
             self.ring.disarm();
         }
@@ -183,7 +170,7 @@ impl<F: PciFunction> RxKernel for Receive<F> {
             return None;
         }
         let rules = self.rules;
-        self.ring.take_only(batch, (MIN_USED_BYTES, rules.max_used_bytes), |header| rules.ordinary(header))
+        self.ring.take_only(batch, &rules)
     }
 
     #[inline(always)]
@@ -197,16 +184,16 @@ impl<F: PciFunction> RxKernel for Receive<F> {
             return Taken::default();
         }
         let rules = self.rules;
-        let count = self.covered(batch, most);
-        let (frames, bytes) = self.ring.take_ordinary(batch, count, (MIN_USED_BYTES, rules.max_used_bytes), |header| rules.ordinary(header));
+        let count = self.ring.covered(batch, most);
+        let (frames, bytes) = self.ring.take_ordinary(batch, count, &rules);
         Taken { frames, bytes }
     }
 
     fn take_unusual(&mut self, batch: &mut Batch) -> Result<Piece, NotTaken> {
-        if self.covered(batch, 1) == 0 {
+        if R::COUNTS_READY && self.ring.covered(batch, 1) == 0 {
             return Err(NotTaken::NoBuffer);
         }
-        let Some(SplitTaken { mut frame, used_bytes, .. }) = self.ring.take().map_err(NotTaken::Fault)? else { return Err(NotTaken::NotDone) };
+        let VirtqTaken { mut frame, used_bytes, .. } = self.ring.take(batch)?;
         let placed = if self.missing == 0 { self.first_buffer(&mut frame, used_bytes) } else { self.next_buffer(&mut frame, used_bytes) };
         placed.map_err(NotTaken::Fault)?;
         Ok(Piece { frame, ends: self.missing == 0 })
@@ -228,7 +215,7 @@ impl<F: PciFunction> RxKernel for Receive<F> {
             return RxHooked::whole();
         }
         let rules = self.rules;
-        RxHooked::split(&mut self.ring, rules.of_hooks())
+        self.ring.hooked(rules.of_hooks())
     }
 
     #[inline(always)]
@@ -251,7 +238,7 @@ impl<F: PciFunction> RxKernel for Receive<F> {
     }
 
     fn has_frames(&self) -> bool {
-        self.ring.is_ready()
+        self.ring.has_frames()
     }
 
     /// A device cannot stop one queue alone.
@@ -259,12 +246,12 @@ impl<F: PciFunction> RxKernel for Receive<F> {
         Stop::WithDevice
     }
 
-    fn into_lent(self) -> SplitRx<NET_HDR_BYTES> {
+    fn into_lent(self) -> R {
         self.ring
     }
 }
 
-impl<F: PciFunction> fmt::Debug for Receive<F> {
+impl<F: PciFunction, R: RxVirtq> fmt::Debug for Receive<F, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.ring.fmt(f)
     }

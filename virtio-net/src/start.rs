@@ -1,27 +1,27 @@
 //! Opening and starting a device.
 
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec;
-use core::fmt;
+use core::{fmt, slice};
 
 use driver_core::buf::{BufPool, PoolConfig};
 use driver_core::device::config::Limits;
 use driver_core::device::control::{hand_out, refuse_filters, take_back};
 use driver_core::device::error::steps;
 use driver_core::device::{Caps, Config, DeviceInfo, During, Error, ErrorKind, NetDriver, SelfTest, Settings, Shared, warn};
-use driver_core::host::{Clock, DmaDomain, PciFunction, Vectors};
+use driver_core::host::{Clock, Interrupt, PciFunction, VectorPlan, Vectors};
 use driver_core::queue::TxGate;
-use driver_core::queue::core::RxLimits;
+use driver_core::queue::core::{RxCore, RxLimits, TxCore};
 use driver_core::ring::RingMemory;
-use driver_core::ring::split::{SplitQueue, SplitRx, SplitTx, UsedIndex};
 
 use crate::card::Card;
 use crate::config::{self, MAX_MTU, MAX_RING, MIN_RING};
 use crate::control::{Control, Manage};
-use crate::desc::NET_HDR_BYTES;
 use crate::error::HardwareError;
+use crate::layout::{Layout, Packed, Split, TxWatch};
 use crate::queues::QueueUp;
 use crate::regs::{Features, net};
 use crate::rx::{Receive, Rx};
@@ -140,13 +140,13 @@ impl<F: PciFunction> VirtioNet<F> {
         settings.set_available_vectors(self.vectors);
         let mut shared = Shared::watched(self.card.transport.clock.clone(), settings.tx().hang_us());
         match self.bring_up(config, &mut settings, &mut shared) {
-            Ok(Running { rx, tx, tx_interrupts, used, pool, vectors, features }) => {
-                let (mut rx, mut tx) = (vec![rx], vec![tx]);
-                let told = if tx_interrupts { &mut tx[..] } else { &mut [] };
-                let interrupt = hand_out(vectors, settings.vectors(), &mut rx, told);
+            Ok(Running { mut pair, tx_interrupts, watch, pool, vectors, features }) => {
+                let interrupt = pair.hand_out(vectors, settings.vectors(), tx_interrupts);
+                let (rx, tx) = pair.queues();
+                let (rx, tx) = (vec![rx], vec![tx]);
                 let Self { card, mut info, .. } = self;
                 tell_features(&mut info, &card, features, settings.vectors().is_some());
-                Ok(Started::new(Control::new(Manage::new(card, features, used), info, settings, shared, interrupt), rx, tx, pool))
+                Ok(Started::new(Control::new(Manage::new(card, features, watch), info, settings, shared, interrupt), rx, tx, pool))
             }
             Err(kind) => {
                 // The queues are gone already; what they had lent comes back where the device is silent.
@@ -178,16 +178,16 @@ impl<F: PciFunction> VirtioNet<F> {
         let mut settings = Settings::new(config, &self.info);
         settings.set_available_vectors(self.vectors);
         let mut shared = Shared::watched(self.card.transport.clock.clone(), settings.tx().hang_us());
-        let mut running = self.bring_up(config, &mut settings, &mut shared);
-        let result = running.as_mut().map(|Running { tx, tx_interrupts, pool, vectors, .. }| {
-            let vector = settings.vectors().and_then(|plan| plan.tx(0)).filter(|_| *tx_interrupts).and_then(|vector| vectors.take(vector));
-            work(tx, pool, vector)
+        let running = self.bring_up(config, &mut settings, &mut shared);
+        let result = running.map(|Running { pair, tx_interrupts, pool, mut vectors, .. }| {
+            let vector = settings.vectors().and_then(|plan| plan.tx(0)).filter(|_| tx_interrupts).and_then(|vector| vectors.take(vector));
+            let (rx, mut tx) = pair.queues();
+            (work(&mut tx, &pool, vector), (rx, tx, vectors))
         });
-        let result = result.map_err(|error| error.clone());
         let answer = silence(self.card.transport.reset());
         take_back(&mut *self.card.function.lock(), &mut shared, answer)?;
         self.card.greet()?;
-        result
+        result.map(|(result, _)| result)
     }
 
     /// Rings may be longer than the device's, and are cut then.
@@ -212,46 +212,65 @@ impl<F: PciFunction> VirtioNet<F> {
             None => BufPool::new(&card.domain, config::own_pool(settings, mrg_rxbuf))?,
         };
         card.greet()?;
-        let features = card.negotiate(&pool, settings.offloads())?;
+        let features = card.negotiate(&pool, settings.offloads(), config.wants_packed_queues())?;
         // SAFETY: it was reset just now (`greet`), so that it knows of no memory. What it is told from here on are the areas of queues: it uses none before the
         // queue is enabled, below, and then `Rx` and `Tx` hold them until the device was seen to stop.
         #[allow(unsafe_code, reason = "from here on the device accesses memory")]
         unsafe { card.function.lock().allow_dma() }?;
-        let plan = settings.vectors();
-        let vectors = card.set_up_vectors(plan)?;
-        let limits = settings.limits();
+        let vectors = card.set_up_vectors(settings.vectors())?;
+        let mut running = if features.contains(Features::RING_PACKED) {
+            let (rx, tx, running) = self.set_up::<Packed>(settings, shared, pool, vectors, features)?;
+            running.with(Pair::Packed(rx, tx))
+        } else {
+            let (rx, tx, running) = self.set_up::<Split>(settings, shared, pool, vectors, features)?;
+            running.with(Pair::Split(rx, tx))
+        };
+        // Last, when nothing can fail any more that would free the queues' memory.
+        card.enable_queue(net::RECEIVEQ);
+        card.enable_queue(net::TRANSMITQ);
+        card.go_live()?;
+        running.pair.kick();
+        Ok(running)
+    }
 
+    /// The queues, in one layout. They are not enabled yet.
+    #[allow(clippy::type_complexity, reason = "a pair of queues, and what goes with them")]
+    fn set_up<L: Layout>(
+        &self,
+        settings: &mut Settings,
+        shared: &mut Shared,
+        pool: BufPool,
+        vectors: Vectors<F::Interrupt>,
+        features: Features,
+    ) -> Result<(RxCore<Receive<F, L::Rx>>, TxCore<Transmit<F, L::Tx>>, Running<F, ()>), ErrorKind> {
+        let (card, plan, limits) = (&self.card, settings.vectors(), settings.limits());
         let rx_size = card.ring_size(net::RECEIVEQ, settings.rx().ring_len())?;
         let tx_size = card.ring_size(net::TRANSMITQ, settings.tx().ring_len())?;
         let (rx_len, tx_len) = (u32::from(rx_size), u32::from(tx_size));
         settings.set_ring_lens(rx_len, tx_len);
         let indirect = features.contains(Features::INDIRECT_DESC);
-        let mut memory = ring_memory(&card.domain, rx_size, tx_size, indirect)?;
+        // One region for the queues, and for what the transmit queue has beside its rings.
+        let bytes = L::queue_bytes(rx_size) + L::queue_bytes(tx_size) + L::tx_bytes(tx_size, indirect);
+        let mut memory = RingMemory::new(&card.domain, bytes)?;
 
         let rx_vector = plan.and_then(|plan| plan.rx(0));
-        let QueueUp { queue, notify, .. } = card.set_up_queue(net::RECEIVEQ, &mut memory, rx_size, features, rx_vector)?;
-        let ring = SplitRx::new(queue, &pool)?;
+        let QueueUp { queue, notify, .. } = card.set_up_queue::<L>(net::RECEIVEQ, &mut memory, rx_size, features, rx_vector)?;
+        let ring = L::rx(queue, &pool)?;
         let rx_limits = RxLimits { max_frame_bytes: limits.longest(true), max_pieces: rx_len as usize };
-        let mut rx = Rx::new(Receive::new(ring, notify, features, limits), shared.rx_seat(), 0, rx_limits);
+        let rx = RxCore::new(Receive::new(ring, notify, features, limits), shared.rx_seat(), 0, rx_limits);
 
         let QueueUp { queue, notify, interrupts: tx_interrupts } =
-            card.set_up_queue(net::TRANSMITQ, &mut memory, tx_size, features, plan.and_then(|plan| plan.tx(0)))?;
+            card.set_up_queue::<L>(net::TRANSMITQ, &mut memory, tx_size, features, plan.and_then(|plan| plan.tx(0)))?;
         let gate = TxGate::new(settings.tx().gate_config(), tx_len)?;
-        let used = queue.used_index();
-        let ring = SplitTx::in_memory(&mut memory, queue, &pool, indirect)?;
+        let ring = L::tx(&mut memory, queue, &pool, indirect)?;
+        let watch = L::watch(&ring);
         // Of one buffer at most, and untagged: only frames that go one at a time are looked at for a tag.
         let longest = limits.untagged_bytes().min(pool.data_bytes()) as u16;
         let max_ordinary_bytes = if gate.counts_bytes() { None } else { Some(longest) };
         let (common, device) = (card.transport.common.clone(), features.contains(Features::STATUS).then(|| card.transport.device.clone()));
         let kernel = Transmit { ring, notify, common, device, csum: features.contains(Features::CSUM), max_ordinary_bytes };
-        let tx = Tx::new(kernel, shared.tx_seat(), 0, gate, limits).software(settings.software_work());
-
-        // Last, when nothing can fail any more that would free the queues' memory.
-        card.enable_queue(net::RECEIVEQ);
-        card.enable_queue(net::TRANSMITQ);
-        card.go_live()?;
-        rx.kick();
-        Ok(Running { rx, tx, tx_interrupts, used, pool, vectors, features })
+        let tx = TxCore::new(kernel, shared.tx_seat(), 0, gate, limits).software(settings.software_work());
+        Ok((rx, tx, Running { pair: (), watch, tx_interrupts, pool, vectors, features }))
     }
 }
 
@@ -284,20 +303,55 @@ impl<F: PciFunction> fmt::Debug for VirtioNet<F> {
     }
 }
 
-/// One region for the queues, and for what the transmit queue has beside its rings.
-fn ring_memory(domain: &DmaDomain, rx_size: u16, tx_size: u16, indirect: bool) -> Result<RingMemory, ErrorKind> {
-    let queues = SplitQueue::memory_bytes(rx_size) + SplitQueue::memory_bytes(tx_size);
-    Ok(RingMemory::new(domain, queues + SplitTx::<NET_HDR_BYTES>::memory_bytes(tx_size, indirect))?)
+/// A receive and a transmit queue of one layout.
+#[allow(clippy::large_enum_variant, reason = "both are of one size, but for the rings' private words")]
+enum Pair<F: PciFunction> {
+    Split(RxCore<Receive<F, <Split as Layout>::Rx>>, TxCore<Transmit<F, <Split as Layout>::Tx>>),
+    Packed(RxCore<Receive<F, <Packed as Layout>::Rx>>, TxCore<Transmit<F, <Packed as Layout>::Tx>>),
 }
 
-/// A device that came up.
-struct Running<F: PciFunction> {
-    rx: Rx<F>,
-    tx: Tx<F>,
-    used: UsedIndex,
+impl<F: PciFunction> Pair<F> {
+    /// Tells the device of its first receive buffers.
+    fn kick(&mut self) {
+        match self {
+            Self::Split(rx, _) => rx.kick(),
+            Self::Packed(rx, _) => rx.kick(),
+        }
+    }
+
+    /// Gives each its vector, the transmit queue where it `has` one. Returns the control handle's.
+    fn hand_out(&mut self, vectors: Vectors<F::Interrupt>, plan: Option<VectorPlan>, has: bool) -> Option<Box<dyn Interrupt>> {
+        fn told<T>(tx: &mut T, has: bool) -> &mut [T] {
+            if has { slice::from_mut(tx) } else { &mut [] }
+        }
+        match self {
+            Self::Split(rx, tx) => hand_out(vectors, plan, slice::from_mut(rx), told(tx, has)),
+            Self::Packed(rx, tx) => hand_out(vectors, plan, slice::from_mut(rx), told(tx, has)),
+        }
+    }
+
+    fn queues(self) -> (Rx<F>, Tx<F>) {
+        match self {
+            Self::Split(rx, tx) => (Rx::Split(rx), Tx::Split(tx)),
+            Self::Packed(rx, tx) => (Rx::Packed(rx), Tx::Packed(tx)),
+        }
+    }
+}
+
+/// A device that came up, with its queues.
+struct Running<F: PciFunction, P = Pair<F>> {
+    pair: P,
+    watch: TxWatch,
     /// The transmit queue has its vector.
     tx_interrupts: bool,
     pool: BufPool,
     vectors: Vectors<F::Interrupt>,
     features: Features,
+}
+
+impl<F: PciFunction> Running<F, ()> {
+    fn with(self, pair: Pair<F>) -> Running<F> {
+        let Self { watch, tx_interrupts, pool, vectors, features, .. } = self;
+        Running { pair, watch, tx_interrupts, pool, vectors, features }
+    }
 }

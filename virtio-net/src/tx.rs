@@ -8,25 +8,99 @@ use core::fmt;
 use driver_core::buf::meta::Checksum;
 use driver_core::buf::{Batch, BufPool, Frame};
 use driver_core::ether::MIN_FRAME_BYTES;
-use driver_core::host::PciFunction;
+use driver_core::host::{Interrupt, PciError, PciFunction};
 use driver_core::offload::Work;
 use driver_core::queue::core::{Put, Stop, TxCore, TxKernel, WhyStuck};
-use driver_core::queue::{QueueFault, TxHooked};
+use driver_core::queue::{QueueFault, TxCounters, TxHooked, TxQueue, TxState, WakeFn};
+use driver_core::ring::packed::PackedTx;
 use driver_core::ring::split::SplitTx;
 use driver_core::ring::{REPORT_EVERY, Reclaimed};
 
 use crate::card::lost;
 use crate::desc::{HDR_F_NEEDS_CSUM, Header, NET_HDR_BYTES};
+use crate::layout::TxVirtq;
 use crate::regs::common::DEVICE_STATUS;
 use crate::regs::net;
 use crate::transport::{Notify, Structure};
 
-/// One transmit queue.
-pub type Tx<F> = TxCore<Transmit<F>>;
+/// One transmit queue, in the layout that was negotiated.
+#[non_exhaustive]
+#[allow(clippy::large_enum_variant, reason = "both are of one size, but for the ring's private words")]
+pub enum Tx<F: PciFunction> {
+    /// A split virtqueue (2.7).
+    Split(TxCore<Transmit<F, SplitTx<NET_HDR_BYTES>>>),
+    /// A packed virtqueue (2.8).
+    Packed(TxCore<Transmit<F, PackedTx<NET_HDR_BYTES>>>),
+}
+
+/// Does the same with the queue of either layout.
+macro_rules! either {
+    ($this:expr, $queue:ident => $work:expr) => {
+        match $this {
+            Self::Split($queue) => $work,
+            Self::Packed($queue) => $work,
+        }
+    };
+}
+
+impl<F: PciFunction> Tx<F> {
+    /// Lets the interrupt fire when so many more descriptors come back: see [`TxCore::arm_for`].
+    pub(crate) fn arm_for(&mut self, descriptors: u32) {
+        either!(self, queue => queue.arm_for(descriptors));
+    }
+}
+
+impl<F: PciFunction> TxQueue for Tx<F> {
+    #[inline(always)]
+    fn submit(&mut self, batch: &mut Batch) -> TxState {
+        either!(self, queue => queue.submit(batch))
+    }
+    fn reclaim(&mut self) -> usize {
+        either!(self, queue => queue.reclaim())
+    }
+    fn pending(&self) -> usize {
+        either!(self, queue => queue.pending())
+    }
+    fn arm(&mut self) -> bool {
+        either!(self, queue => queue.arm())
+    }
+    fn interrupt(&mut self) -> Option<&mut dyn Interrupt> {
+        either!(self, queue => queue.interrupt())
+    }
+    fn wait_for_room(&mut self, timeout_us: Option<u64>) -> Result<bool, PciError> {
+        either!(self, queue => queue.wait_for_room(timeout_us))
+    }
+    fn on_wake(&mut self, wake: Option<WakeFn>) {
+        either!(self, queue => queue.on_wake(wake));
+    }
+    fn fault(&self) -> Option<QueueFault> {
+        either!(self, queue => queue.fault())
+    }
+    fn counters(&self) -> TxCounters {
+        either!(self, queue => queue.counters())
+    }
+    #[inline(always)]
+    fn hook_begin(&mut self, batch: &mut Batch) -> TxHooked<'_> {
+        either!(self, queue => queue.hook_begin(batch))
+    }
+    #[inline(always)]
+    fn hook_end(&mut self, frames: u32, bytes: u64, by_allowance: bool) {
+        either!(self, queue => queue.hook_end(frames, bytes, by_allowance));
+    }
+    fn hook_frame(&mut self, frame: Frame) -> Result<(), (Frame, bool)> {
+        either!(self, queue => queue.hook_frame(frame))
+    }
+}
+
+impl<F: PciFunction> fmt::Debug for Tx<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        either!(self, queue => queue.fmt(f))
+    }
+}
 
 /// What a transmit queue of a virtio device is made of.
-pub struct Transmit<F: PciFunction> {
-    pub(crate) ring: SplitTx<NET_HDR_BYTES>,
+pub struct Transmit<F: PciFunction, T: TxVirtq> {
+    pub(crate) ring: T,
     pub(crate) notify: Notify<F>,
     /// Where the device's status is.
     pub(crate) common: Structure<F>,
@@ -38,8 +112,8 @@ pub struct Transmit<F: PciFunction> {
     pub(crate) max_ordinary_bytes: Option<u16>,
 }
 
-impl<F: PciFunction> TxKernel for Transmit<F> {
-    type Lent = SplitTx<NET_HDR_BYTES>;
+impl<F: PciFunction, T: TxVirtq> TxKernel for Transmit<F, T> {
+    type Lent = T;
     const DRIVER: &'static str = "virtio-net";
     const COUNTS_BYTES: bool = true;
     const HAS_PUT_ONLY: bool = true;
@@ -47,7 +121,7 @@ impl<F: PciFunction> TxKernel for Transmit<F> {
 
     #[inline(always)]
     fn capacity(&self) -> u32 {
-        self.ring.len() as u32
+        self.ring.size() as u32
     }
 
     #[inline(always)]
@@ -85,7 +159,7 @@ impl<F: PciFunction> TxKernel for Transmit<F> {
     #[inline(always)]
     fn hooked(&mut self) -> TxHooked<'_> {
         match self.max_ordinary_bytes {
-            Some(max_bytes) => TxHooked::split(&mut self.ring, MIN_FRAME_BYTES as u16, max_bytes),
+            Some(max_bytes) => self.ring.hooked(MIN_FRAME_BYTES as u16, max_bytes),
             None => TxHooked::whole(),
         }
     }
@@ -142,12 +216,12 @@ impl<F: PciFunction> TxKernel for Transmit<F> {
         Stop::WithDevice
     }
 
-    fn into_lent(self) -> SplitTx<NET_HDR_BYTES> {
+    fn into_lent(self) -> T {
         self.ring
     }
 }
 
-impl<F: PciFunction> fmt::Debug for Transmit<F> {
+impl<F: PciFunction, T: TxVirtq> fmt::Debug for Transmit<F, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.ring.fmt(f)
     }

@@ -103,7 +103,8 @@ fn judged_with(lie: impl Fn(&mut Faults)) -> (Option<QueueFault>, usize) {
 
 #[test]
 fn what_a_device_was_not_lent_reaches_no_hook() {
-    for id in [64, 0xffff, u32::MAX] {
+    // A packed queue's ID has 16 bits.
+    for id in [64, 0xffff, u32::MAX].into_iter().take(if rig::is_packed() { 2 } else { 3 }) {
         let (fault, judged) = judged_with(|faults| faults.rx_id = Some(id));
         assert_eq!((fault, judged), (Some(QueueFault::Index { index: id, limit: 64 }), 1));
     }

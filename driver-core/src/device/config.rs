@@ -65,6 +65,7 @@ pub struct Config {
     vlans: Option<Vec<u16>>,
     link_speeds: Option<LinkSpeeds>,
     timestamps: Timestamps,
+    packed_queues: bool,
 }
 
 impl Default for Config {
@@ -98,6 +99,7 @@ impl Config {
             vlans: None,
             link_speeds: None,
             timestamps: Timestamps::Off,
+            packed_queues: true,
         }
     }
 
@@ -218,6 +220,10 @@ impl Config {
     /// ([`Caps::TIMESTAMPS`], [`Caps::TIMESTAMPS_ALL`]), and the log says so. A frame with a stamp takes the way of a frame that is out of the ordinary.
     pub fn timestamps(self, timestamps: Timestamps) -> Self {
         Self { timestamps, ..self }
+    }
+    /// Whether a virtio device that offers packed queues (VIRTIO_F_RING_PACKED) is driven by them, as it is without a call; else by split ones.
+    pub fn packed_queues(self, wanted: bool) -> Self {
+        Self { packed_queues: wanted, ..self }
     }
 
     /// How many of the receive queues, the last ones, have frames of destination addresses of their own alone, which [`Rule::destination_mac`] gives them; the first
@@ -345,6 +351,10 @@ impl Config {
     /// See [`Config::recovery`].
     pub fn wanted_recovery(&self) -> Recovery {
         self.recovery
+    }
+    /// See [`Config::packed_queues`].
+    pub fn wants_packed_queues(&self) -> bool {
+        self.packed_queues
     }
 }
 

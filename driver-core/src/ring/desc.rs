@@ -2,9 +2,10 @@
 //!
 //! A ring knows nothing of who owns a descriptor: [`RxRing`](crate::ring::rx::RxRing) and [`TxRing`](crate::ring::tx::TxRing) do, in private memory.
 
+use alloc::sync::Arc;
 use core::ptr::NonNull;
 
-use crate::host::dma::{DmaDomain, Iova};
+use crate::host::dma::{DmaDomain, DmaRegion, Iova};
 use crate::ring::error::RingError;
 use crate::ring::lane::Pair;
 use crate::ring::memory::{self, RingPart};
@@ -70,6 +71,11 @@ impl DescRing {
     /// The domain that it is mapped in.
     pub fn domain(&self) -> &DmaDomain {
         self.part.domain()
+    }
+
+    /// What keeps the memory.
+    pub(crate) fn region(&self) -> &Arc<DmaRegion> {
+        self.part.region()
     }
 
     /// How many descriptors there are.

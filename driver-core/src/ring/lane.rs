@@ -53,6 +53,12 @@ impl Pair {
     pub fn or(self, other: Self) -> Self {
         Self(imp::or(self.0, other.0))
     }
+    /// Each word shifted left by half its width.
+    #[inline(always)]
+    #[must_use]
+    pub(crate) fn shl32(self) -> Self {
+        Self(imp::shl32(self.0))
+    }
     /// The larger of each two of the eight 16-bit numbers, unsigned.
     #[inline(always)]
     #[must_use]
@@ -195,6 +201,10 @@ mod simd {
         sse2!(x86::_mm_add_epi64(a, b))
     }
     #[inline(always)]
+    pub(super) fn shl32(a: Repr) -> Repr {
+        sse2!(x86::_mm_slli_epi64::<32>(a))
+    }
+    #[inline(always)]
     pub(super) fn max_u16(a: Repr, b: Repr) -> Repr {
         // SSE2 has no maximum of unsigned words, but subtraction that stops at 0.
         sse2!(x86::_mm_add_epi16(a, x86::_mm_subs_epu16(b, a)))
@@ -277,6 +287,9 @@ mod scalar {
     pub(super) fn add(a: Repr, b: Repr) -> Repr {
         Repr([a.0[0].wrapping_add(b.0[0]), a.0[1].wrapping_add(b.0[1])])
     }
+    pub(super) fn shl32(a: Repr) -> Repr {
+        Repr([a.0[0] << 32, a.0[1] << 32])
+    }
     pub(super) fn max_u16(a: Repr, b: Repr) -> Repr {
         let of_word = |k: usize| {
             let lanes = [0, 16, 32, 48].map(|shift| u64::from(((a.0[k] >> shift) as u16).max((b.0[k] >> shift) as u16)) << shift);
@@ -327,6 +340,7 @@ mod tests {
             prop_assert_eq!(of_simd(simd::and(va, vb)), of_scalar(scalar::and(sa, sb)));
             prop_assert_eq!(of_simd(simd::or(va, vb)), of_scalar(scalar::or(sa, sb)));
             prop_assert_eq!(of_simd(simd::add(va, vb)), of_scalar(scalar::add(sa, sb)));
+            prop_assert_eq!(of_simd(simd::shl32(va)), of_scalar(scalar::shl32(sa)));
             prop_assert_eq!(of_simd(simd::max_u16(va, vb)), of_scalar(scalar::max_u16(sa, sb)));
             prop_assert_eq!(of_simd(simd::low_zero(va)), of_scalar(scalar::low_zero(sa)));
             prop_assert_eq!(of_simd(simd::high_zero(va)), of_scalar(scalar::high_zero(sa)));

@@ -1,17 +1,20 @@
 //! Descriptors in memory that a device reads and writes, and private memory that says which buffer belongs to whom.
 //!
 //! A **kernel** is one ring with one device's half of the rules: it moves frames between a [`Batch`](crate::buf::Batch) and descriptors, believes nothing
-//! that the device wrote before it was checked against private memory, and knows no registers. There are four:
+//! that the device wrote before it was checked against private memory, and knows no registers. There are six:
 //!
-//! | | in one array of 16-byte descriptors, as cards have them | in the split virtqueues of virtio ([`split`]) |
-//! | --- | --- | --- |
-//! | receive | [`RxRing`] with [`RxRules`] | [`SplitRx`](split::SplitRx) |
-//! | transmit | [`TxRing`] with [`TxRules`] | [`SplitTx`](split::SplitTx) |
+//! | | in one array of 16-byte descriptors, as cards have them | in the split virtqueues of virtio ([`split`]) | in the packed ones ([`packed`]) |
+//! | --- | --- | --- | --- |
+//! | receive | [`RxRing`] with [`RxRules`] | [`SplitRx`](split::SplitRx) | [`PackedRx`](packed::PackedRx) |
+//! | transmit | [`TxRing`] with [`TxRules`] | [`SplitTx`](split::SplitTx) | [`PackedTx`](packed::PackedTx) |
 //!
 //! # The verbs
 //!
 //! All of them speak the same language, which the queues above them ([`queue`](crate::queue)) speak too. Where a kernel lacks a verb, the device's rules
 //! make it meaningless, or it is a write to a register and the driver's.
+//!
+//! `PackedRx` and `PackedTx` have those of `SplitRx` and `SplitTx`, but for three: a buffer that is taken is lent anew at once, so that there is no `refill`; each
+//! descriptor says by itself that it is used, and `ready` counts for nobody but statistics; and no hook judges there yet.
 //!
 //! | verb | what it does | `RxRing` | `TxRing` | `SplitRx` | `SplitTx` |
 //! | --- | --- | --- | --- | --- | --- |
@@ -42,6 +45,7 @@ pub(crate) mod hook;
 pub(crate) mod lane;
 pub(crate) mod memory;
 pub(crate) mod owners;
+pub mod packed;
 pub(crate) mod rules;
 pub(crate) mod rx;
 #[cfg(test)]
@@ -51,6 +55,7 @@ pub mod split;
 mod tests;
 pub(crate) mod tx;
 pub(crate) mod verdict;
+pub(crate) mod virtq;
 pub(crate) mod words;
 
 pub use desc::{BLOCK, DESC_BYTES, DescRing};
@@ -63,4 +68,5 @@ pub use rules::{RxRules, TxRules};
 pub use rx::{Begun, LargeRules, RxRing, RxTakeError, SplitRules, WholeError, WholeLimits};
 pub use tx::{REPORT_EVERY, Reclaimed, TxContext, TxRing};
 pub use verdict::{FrameView, Hook, Settled, SettledRest, Verdict, WhenFull};
+pub use virtq::{Ordinary, VirtqTaken};
 pub use words::{DmaWords, Word};

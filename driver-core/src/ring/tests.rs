@@ -3,6 +3,7 @@
 mod chains;
 mod extremes;
 mod oracle;
+mod packed;
 mod pools;
 mod restart;
 mod safe;

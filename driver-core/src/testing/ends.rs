@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 use core::slice;
 
 use crate::host::dma::Iova;
+use crate::ring::packed::PackedQueue;
 use crate::ring::split::{F_INDIRECT, F_NEXT, SplitQueue};
 use crate::testing::memory::device_ptr;
 
@@ -198,4 +199,116 @@ unsafe fn descriptor(table: *const [u64; 2], id: u16) -> (Iova, u32, u16, u16) {
     // SAFETY: the caller's.
     let [iova, word] = unsafe { table.add(id.into()).read() };
     (Iova(iova), word as u32, (word >> 32) as u16, (word >> 48) as u16)
+}
+
+/// The device's end of a packed virtqueue (VIRTIO 1.3, 2.8). It uses what it is told to, lies included.
+#[derive(Debug)]
+pub struct PackedEnd {
+    desc: *mut [u64; 2],
+    driver: *mut u32,
+    size: u16,
+    /// The place where the next descriptor is looked for, and where the next used one goes.
+    seen: u16,
+    used: u16,
+}
+
+/// A chain that a driver made available in a packed virtqueue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PackedChain {
+    /// The buffer ID of each of its descriptors.
+    pub ids: Vec<u16>,
+    /// Address, length in bytes and flags of each, without AVAIL and USED.
+    pub pieces: Vec<(Iova, u32, u16)>,
+}
+
+impl PackedEnd {
+    /// Of `queue`, from its beginning.
+    ///
+    /// # Safety
+    /// The queue is in memory of a [`HeapMapper`](crate::testing::HeapMapper), and outlives every use of this.
+    pub unsafe fn new(queue: &PackedQueue) -> Self {
+        let [desc, driver, _] = queue.areas().map(device_ptr);
+        Self { desc: desc.cast(), driver: driver.cast(), size: queue.size(), seen: 0, used: 0 }
+    }
+
+    /// The driver's event suppression: the place in bits 15:0, the flags above (2.8.14).
+    pub fn driver_events(&self) -> u32 {
+        // SAFETY: by the word of `new`.
+        unsafe { self.driver.read_volatile() }
+    }
+
+    fn at(&self, place: u16) -> *mut [u64; 2] {
+        // SAFETY: by the word of `new`; there are `size` descriptors.
+        unsafe { self.desc.add(usize::from(place % self.size)) }
+    }
+
+    /// AVAIL and USED in the round of `place`.
+    fn marks(&self, place: u16, used: bool) -> u64 {
+        match ((place / self.size).is_multiple_of(2), used) {
+            (true, true) => 0x8080 << 48,
+            (true, false) => 0x0080 << 48,
+            (false, true) => 0,
+            (false, false) => 0x8000 << 48,
+        }
+    }
+
+    /// The chains that were made available since the last call.
+    pub fn next_chains(&mut self) -> Vec<PackedChain> {
+        let (mut chains, mut chain) = (Vec::new(), PackedChain { ids: Vec::new(), pieces: Vec::new() });
+        loop {
+            // SAFETY: by the word of `new`.
+            let [iova, word] = unsafe { self.at(self.seen).read_volatile() };
+            if word & 0x8080 << 48 != self.marks(self.seen, false) {
+                assert!(chain.ids.is_empty(), "a chain is whole when its first descriptor is there");
+                return chains;
+            }
+            let flags = (word >> 48) as u16 & !0x8080;
+            chain.ids.push((word >> 32) as u16);
+            chain.pieces.push((Iova(iova), word as u32, flags));
+            self.seen = self.seen.wrapping_add(1);
+            if flags & F_NEXT == 0 {
+                chains.push(core::mem::replace(&mut chain, PackedChain { ids: Vec::new(), pieces: Vec::new() }));
+            }
+        }
+    }
+
+    /// Uses a buffer whose chain has `slots` descriptors, with flags beside AVAIL and USED.
+    pub fn use_one(&mut self, id: u16, len_bytes: u32, slots: u16, flags: u16) {
+        let word = u64::from(len_bytes) | u64::from(id) << 32 | u64::from(flags) << 48 | self.marks(self.used, true);
+        // SAFETY: by the word of `new`.
+        unsafe { self.at(self.used).cast::<u64>().add(1).write_volatile(word) };
+        self.used = self.used.wrapping_add(slots);
+    }
+
+    /// Writes a header or a frame, `offset` bytes behind the start of a buffer.
+    ///
+    /// # Safety
+    /// The buffer is in flight, and as long.
+    pub unsafe fn write(&self, iova: Iova, offset: usize, bytes: &[u8]) {
+        // SAFETY: the caller's.
+        unsafe { device_ptr(iova).cast::<u8>().add(offset).copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+    }
+
+    /// The bytes that a chain or a table of descriptors has for the device.
+    ///
+    /// # Safety
+    /// It is in flight, as the driver made it available.
+    pub unsafe fn gather(&self, chain: &PackedChain) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for &(iova, len, flags) in &chain.pieces {
+            let table = device_ptr(iova).cast::<[u64; 2]>();
+            let pieces = if flags & F_INDIRECT != 0 {
+                // SAFETY: the caller's: the table is in flight.
+                (0..len as usize / 16).map(|k| unsafe { table.add(k).read() }).map(|[iova, word]| (Iova(iova), word as u32)).collect()
+            } else {
+                std::vec![(iova, len)]
+            };
+            for (iova, len) in pieces {
+                // SAFETY: the caller's: the buffer is in flight.
+                bytes.extend_from_slice(unsafe { slice::from_raw_parts(device_ptr(iova), len as usize) });
+            }
+        }
+        bytes
+    }
 }

@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | [`HeapMapper`], [`domain`] | DMA memory from the heap, with device addresses that are no pointers |
 //! | [`device_ptr`] | the same memory as a test finds it that plays the device |
-//! | [`DescEnd`], [`SplitEnd`] | the device's end of a ring of descriptors, and of a split virtqueue |
+//! | [`DescEnd`], [`SplitEnd`], [`PackedEnd`] | the device's end of a ring of descriptors, and of a split and a packed virtqueue |
 //! | [`PlainBar`] | registers in plain memory, which do what the test says and remember all accesses |
 //! | [`FakeFunction`], [`Trigger`] | a PCI function with such a BAR, bytes of configuration space, and interrupts that the test fires |
 //! | [`FakeClock`] | time that passes in sleep alone |
@@ -61,7 +61,7 @@ mod parts;
 pub use audit::{Audit, Audited, AuditedControl, AuditedRx, AuditedTx};
 pub use bar::{Access, PlainBar, PlainDoorbell};
 pub use clock::{FakeClock, SleepClock};
-pub use ends::{DescEnd, SplitEnd};
+pub use ends::{DescEnd, PackedChain, PackedEnd, SplitEnd};
 pub use frames::{bytes_of, fill, fill_numbered, frame, number_in, numbered, received, received_within, transmit};
 pub use function::{FakeFunction, FakeInterrupt, FunctionAct, Trigger};
 pub use logged::Warnings;

@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use core::fmt;
 
 use crate::buf::batch::Batch;
+use crate::ring::packed::{PackedRx, PackedTx};
 use crate::ring::rx::RxRing;
 use crate::ring::split::{SplitRx, SplitTx};
 use crate::ring::tx::{Reclaimed, TxRing};
@@ -128,5 +129,24 @@ impl<L: Lent> Parked for L {
     fn release(self: Box<Self>, _: &Silence) -> u64 {
         // SAFETY: a `Silence` is the word that is asked for here: made of the hardware's own answer, for the device or queue that this memory was lent to.
         unsafe { Lent::release(*self) }
+    }
+}
+
+/// A frame in several buffers counts once for each, as in a split queue.
+impl<const HEADER: usize> Lent for PackedRx<HEADER> {
+    unsafe fn release(self) -> u64 {
+        let lost = self.ready();
+        // SAFETY: the caller's.
+        unsafe { Self::release(self) };
+        lost.into()
+    }
+}
+
+impl<const HEADER: usize> Lent for PackedTx<HEADER> {
+    unsafe fn release(self) -> u64 {
+        let lost = self.pending_frames();
+        // SAFETY: the caller's.
+        unsafe { Self::release(self) };
+        lost as u64
     }
 }

@@ -9,7 +9,6 @@
 use core::hint;
 use core::ptr::NonNull;
 
-use super::tx::TAG_MASK;
 use super::{SplitRx, SplitTx};
 use crate::buf::batch::Batch;
 use crate::buf::frame::Frame;
@@ -17,30 +16,10 @@ use crate::buf::memory::{PoolInner, RawBuf};
 use crate::buf::meta::{LEN_SHIFT, VLAN_VALID};
 use crate::ether::MIN_FRAME_BYTES;
 use crate::ring::verdict::{FrameView, Hook, Judged, Settled, Verdict};
+use crate::ring::virtq::{HEADER_BYTES, HookRules, TAG_MASK};
 
 /// The low half of a word, less the bit by which it would carry a VLAN tag.
 const LOW_HALF: u64 = 0xffff_ffff & !VLAN_VALID;
-
-/// The header that a network device puts before a frame (virtio 1.2, 5.1.6).
-pub const HEADER_BYTES: usize = 12;
-
-/// Which received frames are ordinary, by the header that the device put before them.
-#[derive(Debug, Clone, Copy)]
-#[allow(clippy::exhaustive_structs, reason = "plain data: every driver makes it")]
-pub struct HookRules {
-    /// The fewest and the most used bytes, the header included.
-    pub used_bytes: (u32, u32),
-    /// What has to be clear of the header's first eight bytes, little-endian.
-    pub clear: u64,
-    /// Which bits of the other four are looked at, and what they have to be.
-    pub looked_at: u32,
-    /// See `looked_at`.
-    pub wanted: u32,
-    /// Which of the first eight bytes say what is known of the frame: shifted left by `known_shift` they are the low half of its second word.
-    pub known: u64,
-    /// See `known`.
-    pub known_shift: u32,
-}
 
 /// A verdict that the queue at hand does not carry out. The frame is behind the next used entry.
 #[derive(Debug, Clone, Copy)]

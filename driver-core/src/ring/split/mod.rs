@@ -14,7 +14,7 @@ mod queue;
 mod rx;
 mod tx;
 
-pub use hook::{HEADER_BYTES, HookRules};
-pub use queue::{F_INDIRECT, F_NEXT, F_WRITE, SplitQueue, UsedIndex, descriptor, need_event};
-pub use rx::{SplitRx, SplitTaken};
+pub use crate::ring::virtq::{F_INDIRECT, F_NEXT, F_WRITE, HEADER_BYTES, HookRules};
+pub use queue::{SplitQueue, UsedIndex, descriptor, need_event};
+pub use rx::SplitRx;
 pub use tx::SplitTx;

@@ -11,19 +11,10 @@ use crate::ring::lane::Pair;
 use crate::ring::memory::RingMemory;
 use crate::ring::words::{DmaWords, FirstWord};
 
-/// VIRTQ_DESC_F_NEXT: the buffer goes on in the descriptor `next` (2.7.5).
-pub const F_NEXT: u16 = 1;
-/// VIRTQ_DESC_F_WRITE: the device writes to the buffer.
-pub const F_WRITE: u16 = 2;
-/// VIRTQ_DESC_F_INDIRECT: the buffer is a table of descriptors.
-pub const F_INDIRECT: u16 = 4;
 /// VIRTQ_AVAIL_F_NO_INTERRUPT (2.7.7).
 const AVAIL_F_NO_INTERRUPT: u16 = 1;
 /// VIRTQ_USED_F_NO_NOTIFY (2.7.10).
 const USED_F_NO_NOTIFY: u16 = 1;
-
-/// The longest header that a device puts before a frame, in bytes: more than twice virtio's longest (5.1.6).
-pub(super) const MAX_HEADER: usize = 64;
 
 /// Where `ring` starts in the available ring: behind `flags` and `idx`, in words of 16 bits.
 const AVAIL_RING: u32 = 2;
@@ -308,6 +299,7 @@ impl SplitQueue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ring::virtq::{F_INDIRECT, F_NEXT, F_WRITE};
     use proptest::prelude::*;
 
     #[test]

@@ -5,7 +5,7 @@ use core::fmt;
 use core::mem::ManuallyDrop;
 use core::ptr::NonNull;
 
-use super::queue::{F_WRITE, MAX_HEADER, SplitQueue, descriptor};
+use super::queue::{SplitQueue, descriptor};
 use crate::buf::batch::Batch;
 use crate::buf::frame::Frame;
 use crate::buf::memory::{self, PoolInner, RawBuf};
@@ -13,6 +13,7 @@ use crate::buf::meta::{LEN_SHIFT, VLAN_VALID};
 use crate::buf::pool::BufPool;
 use crate::ring::error::{self, RingError};
 use crate::ring::fault::QueueFault;
+use crate::ring::virtq::{F_WRITE, MAX_HEADER, Ordinary, VirtqTaken};
 
 /// A receive queue full of lent buffers. Descriptor `id` always stands for slot `id`.
 ///
@@ -32,18 +33,6 @@ pub struct SplitRx<const HEADER: usize> {
     /// IOVA minus pointer, of the pool.
     pub(super) delta: u64,
     pub(super) lent_bytes: u32,
-}
-
-/// What [`SplitRx::take`] found.
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct SplitTaken {
-    /// An empty frame whose buffer the device has filled: headroom and room for data hold what it wrote.
-    pub frame: Frame,
-    /// The descriptor.
-    pub id: u32,
-    /// How many bytes the device says that it wrote, the header included: at most [`SplitRx::lent_bytes`].
-    pub used_bytes: u32,
 }
 
 impl<const HEADER: usize> SplitRx<HEADER> {
@@ -252,7 +241,7 @@ impl<const HEADER: usize> SplitRx<HEADER> {
     /// Moves the next frame to `batch` if it is there, an ordinary one as for [`SplitRx::take_ordinary`], every slot is full, no interrupt is asked for, and an
     /// empty buffer lies at hand, which takes its place and is made available. Returns its bytes. It counts by itself what [`SplitRx::ready`] counts for others.
     #[inline(always)]
-    pub fn take_only(&mut self, batch: &mut Batch, (min_used, max_used): (u32, u32), ordinary: impl Fn(&[u8; HEADER]) -> Option<u32>) -> Option<u64> {
+    pub fn take_only(&mut self, batch: &mut Batch, (min_used, max_used): (u32, u32), ordinary: &impl Ordinary<HEADER>) -> Option<u64> {
         let (min_used, max_used) = (min_used.max(HEADER as u32), max_used.min(self.lent_bytes));
         if self.owed_count > 0 || self.queue.is_armed() || !matches!(self.queue.ready(), Ok(1..)) {
             return None;
@@ -263,7 +252,7 @@ impl<const HEADER: usize> SplitRx<HEADER> {
             return None;
         }
         // SAFETY: the buffer was lent and came back, and has `HEADER` bytes of headroom (seen in `new`).
-        let known = ordinary(unsafe { filled.ptr().sub(HEADER).cast().as_ref() })?;
+        let known = ordinary.known(unsafe { filled.ptr().sub(HEADER).cast().as_ref() })?;
         let pool = self.pool.as_ptr();
         let len = u64::from(used_bytes - HEADER as u32);
         // SAFETY: the place is written before anything else. The buffer leaves its slot for `empty`, its length is within its room; `id` is below the
@@ -286,7 +275,7 @@ impl<const HEADER: usize> SplitRx<HEADER> {
     ///
     /// # Errors
     /// [`QueueFault::Index`], [`QueueFault::Length`]: the device names a descriptor that it does not have, or more bytes than it was lent.
-    pub fn take(&mut self) -> Result<Option<SplitTaken>, QueueFault> {
+    pub fn take(&mut self) -> Result<Option<VirtqTaken>, QueueFault> {
         if self.queue.seen() == 0 {
             return Ok(None);
         }
@@ -306,7 +295,7 @@ impl<const HEADER: usize> SplitRx<HEADER> {
         self.queue.next_used = self.queue.next_used.wrapping_add(1);
         // SAFETY: the slot owned the buffer, which is one of the pool's, and has just given it up.
         let frame = unsafe { Frame::fresh(filled, self.pool.as_ptr()) };
-        Ok(Some(SplitTaken { frame, id, used_bytes }))
+        Ok(Some(VirtqTaken { frame, id, used_bytes }))
     }
 
     /// Fills the empty slots with empty buffers, as far as `batch` has them, and makes them available.

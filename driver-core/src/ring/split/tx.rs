@@ -5,10 +5,10 @@ use core::fmt;
 use core::mem::ManuallyDrop;
 use core::ptr::NonNull;
 
-use super::queue::{F_INDIRECT, F_NEXT, MAX_HEADER, SplitQueue, descriptor};
+use super::queue::{SplitQueue, descriptor};
 use crate::buf::batch::Batch;
 use crate::buf::frame::Frame;
-use crate::buf::memory::{LINE_BYTES, PoolInner, RawBuf};
+use crate::buf::memory::{PoolInner, RawBuf};
 use crate::buf::pool::BufPool;
 use crate::host::dma::{DmaDomain, Iova};
 use crate::ring::desc::{DESC_BYTES, DescRing};
@@ -17,21 +17,13 @@ use crate::ring::fault::QueueFault;
 use crate::ring::memory::RingMemory;
 use crate::ring::owners::Sources;
 use crate::ring::tx::Reclaimed;
+use crate::ring::virtq::{EMPTY, F_INDIRECT, F_NEXT, FRAME, MAX_HEADER, TABLE, TAG_MASK, is_apart, pieces};
 use crate::ring::words::DmaWords;
 
 mod sent;
 
-/// Descriptors of one indirect table; longer chains lie in the queue itself.
-const TABLE: usize = 16;
 /// No further descriptor in a chain.
 const END: u16 = u16::MAX;
-
-/// The low bits of a slot that holds a buffer: the name of its pool. A home address has them clear.
-pub(super) const TAG_MASK: u64 = LINE_BYTES as u64 - 1;
-/// What a slot says that is empty. Like [`FRAME`], it has a tag that is no pool's.
-const EMPTY: u64 = TAG_MASK;
-/// A slot that holds no buffer but says that a whole frame lies in `frames`.
-const FRAME: u64 = TAG_MASK + LINE_BYTES as u64;
 
 /// A transmit queue: frames in flight, numbered by the first descriptor of their chain, and the descriptors that are free.
 ///
@@ -463,16 +455,6 @@ impl<const HEADER: usize> SplitTx<HEADER> {
             ManuallyDrop::drop(&mut self.tables);
         }
     }
-}
-
-/// How many descriptors a frame needs with its header.
-fn pieces<const HEADER: usize>(frame: &Frame) -> usize {
-    frame.segments().filter(|segment| !segment.is_empty()).count() + usize::from(is_apart::<HEADER>(frame))
-}
-
-/// Whether the header cannot lie right before the frame's first byte.
-fn is_apart<const HEADER: usize>(frame: &Frame) -> bool {
-    HEADER > 0 && (frame.linear_len() == 0 || frame.prefix::<HEADER>().is_none())
 }
 
 impl<const HEADER: usize> fmt::Debug for SplitTx<HEADER> {

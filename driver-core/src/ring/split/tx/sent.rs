@@ -2,11 +2,12 @@
 
 use core::ptr::NonNull;
 
-use super::{EMPTY, END, FRAME, SplitTx, TAG_MASK};
+use super::{END, SplitTx};
 use crate::buf::batch::Batch;
 use crate::buf::memory::RawBuf;
 use crate::ring::fault::QueueFault;
 use crate::ring::tx::Reclaimed;
+use crate::ring::virtq::{EMPTY, FRAME, TAG_MASK};
 
 impl<const HEADER: usize> SplitTx<HEADER> {
     /// Puts the buffers of frames that the device used onto `batch`'s stack of empty buffers (or back to their pools).

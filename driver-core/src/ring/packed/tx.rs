@@ -1,0 +1,464 @@
+//! The transmit half.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use core::fmt;
+use core::mem::ManuallyDrop;
+use core::ptr::NonNull;
+use core::sync::atomic::Ordering;
+
+use super::queue::{NEXT_ID, PackedQueue, PackedWatch, Progress};
+use crate::buf::batch::Batch;
+use crate::buf::frame::Frame;
+use crate::buf::memory::{PoolInner, RawBuf};
+use crate::buf::pool::BufPool;
+use crate::host::dma::{DmaDomain, Iova};
+use crate::ring::desc::{self, BLOCK, DESC_BYTES, DescRing};
+use crate::ring::error::{self, RingError};
+use crate::ring::lane::{LengthLanes, Pair};
+use crate::ring::memory::RingMemory;
+use crate::ring::owners::Sources;
+use crate::ring::tx::Reclaimed;
+use crate::ring::virtq::{EMPTY, F_INDIRECT, F_NEXT, FRAME, MAX_HEADER, TABLE, TAG_MASK, is_apart, pieces};
+use crate::ring::words::DmaWords;
+
+mod sent;
+
+/// A transmit queue: frames in flight by their buffer ID, which is the offset of their first descriptor as long as the device gives them back in order.
+///
+/// Each frame is sent with a header of `HEADER` bytes (at most 64), in its headroom where there is room, else in a place of its own.
+///
+/// Dropping it leaks its memory and the frames in flight, since nothing here knows whether the device still reads them; a driver that has seen the device
+/// stop calls [`PackedTx::release`].
+pub struct PackedTx<const HEADER: usize> {
+    queue: ManuallyDrop<PackedQueue>,
+    headers: ManuallyDrop<DmaWords<u32>>,
+    tables: ManuallyDrop<Option<DescRing>>,
+    /// The buffer in flight behind each ID, with the tag of its pool; [`EMPTY`], or [`FRAME`].
+    slots: Box<[u64]>,
+    /// How many descriptors each takes (1 where a slot holds a buffer), and how far the queue is.
+    progress: Arc<Progress>,
+    sources: Sources,
+    /// Frames in flight that are more than one buffer.
+    frames: ManuallyDrop<Box<[Option<Frame>]>>,
+    /// How many frames may still go by [`PackedTx::put_only`].
+    singles: u32,
+    /// What came back since nothing was in flight came in order: the ID of a descriptor that is free is free as well.
+    is_in_order: bool,
+    pool: BufPool,
+}
+
+impl<const HEADER: usize> PackedTx<HEADER> {
+    /// An empty queue. Frames of `pool` take the short way. `indirect`: chains may lie in tables of their own, in `domain`, which is the queue's. A header is at most
+    /// 64 bytes.
+    ///
+    /// # Errors
+    /// [`RingError::Domain`], [`RingError::Dma`].
+    pub fn new(queue: PackedQueue, domain: &DmaDomain, pool: &BufPool, indirect: bool) -> Result<Self, RingError> {
+        let mut memory = RingMemory::new(domain, Self::memory_bytes(queue.size(), indirect))?;
+        Self::in_memory(&mut memory, queue, pool, indirect)
+    }
+
+    /// The same with headers and tables in a part of `memory`: [`PackedTx::memory_bytes`] of it, beside what the queue took.
+    ///
+    /// # Errors
+    /// [`RingError::Domain`], [`RingError::Memory`].
+    pub fn in_memory(memory: &mut RingMemory, queue: PackedQueue, pool: &BufPool, indirect: bool) -> Result<Self, RingError> {
+        const { assert!(HEADER <= MAX_HEADER) }
+        error::same_domain(queue.domain(), pool)?;
+        error::same_domain(memory.domain(), pool)?;
+        let size = queue.size();
+        let (headers, tables) = (Self::header_words(size), Self::table_entries(size));
+        let tables = if indirect { Some(DescRing::in_part(memory.take(DescRing::part_bytes(tables), 16)?, tables)?) } else { None };
+        let headers = DmaWords::in_part(memory.take(DmaWords::<u32>::part_bytes(headers), 4)?, headers)?;
+        Ok(Self {
+            headers: ManuallyDrop::new(headers),
+            tables: ManuallyDrop::new(tables),
+            slots: (0..size).map(|_| EMPTY).collect(),
+            progress: Arc::new(Progress::new(size)),
+            sources: Sources::new(pool),
+            frames: ManuallyDrop::new((0..size).map(|_| None).collect()),
+            queue: ManuallyDrop::new(queue),
+            singles: 0,
+            is_in_order: true,
+            pool: pool.clone(),
+        })
+    }
+
+    /// How many bytes of a [`RingMemory`] the headers and tables of a queue of `size` descriptors take.
+    pub const fn memory_bytes(size: u16, indirect: bool) -> usize {
+        let headers = DmaWords::<u32>::part_bytes(Self::header_words(size));
+        if indirect { headers + DescRing::part_bytes(Self::table_entries(size)) } else { headers }
+    }
+
+    const fn header_words(size: u16) -> u32 {
+        size as u32 * Self::HEADER_WORDS
+    }
+
+    const fn table_entries(size: u16) -> u32 {
+        size as u32 * TABLE as u32
+    }
+
+    /// 32-bit words from one header to the next where headers lie apart.
+    const HEADER_WORDS: u32 = HEADER.next_multiple_of(16) as u32 / 4;
+
+    /// The ring.
+    #[inline(always)]
+    pub fn queue(&self) -> &PackedQueue {
+        &self.queue
+    }
+
+    /// How many descriptors there are.
+    #[allow(clippy::len_without_is_empty, reason = "`pending` says what is in it")]
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Descriptors that are free.
+    #[inline(always)]
+    pub fn free(&self) -> usize {
+        self.slots.len() - usize::from(self.queue.outstanding())
+    }
+
+    /// Descriptors that the device has.
+    pub fn pending(&self) -> usize {
+        self.queue.outstanding().into()
+    }
+
+    /// The pool whose frames take the short way.
+    #[inline(always)]
+    pub fn pool(&self) -> &BufPool {
+        &self.pool
+    }
+
+    /// Asks for an interrupt when the device has given back so many frames that `descriptors` more are free, or all frames, and says whether it gave any back
+    /// already. Without event indexes the interrupt comes at the next frame, and at each one behind it until [`PackedTx::disarm`].
+    pub fn arm(&mut self, descriptors: u32) -> bool {
+        self.queue.arm_behind(descriptors.try_into().unwrap_or(u16::MAX))
+    }
+
+    /// Asks for no interrupts, as [`PackedRx::disarm`](super::PackedRx::disarm).
+    pub fn disarm(&mut self) {
+        self.queue.disarm();
+    }
+
+    /// Shows the device what was made available, and says whether it wants to be notified (2.8.21.2).
+    #[inline(always)]
+    pub fn publish(&mut self) -> bool {
+        let tells = self.queue.publish();
+        self.progress.show(&self.queue);
+        tells
+    }
+
+    /// What another thread sees of how far the device is.
+    pub fn watch(&self) -> PackedWatch {
+        self.queue.watch(&self.progress)
+    }
+
+    /// Turns to the pool of frames whose pool word is `word`, and says whether they can be ordinary: plain ones of a pool in the queue's domain, with headroom
+    /// for the header.
+    ///
+    /// # Safety
+    /// A frame with this pool word is alive.
+    #[inline(always)]
+    unsafe fn turn_to(&mut self, word: NonNull<PoolInner>) -> bool {
+        let Self { sources, slots, .. } = self;
+        // SAFETY: the caller's.
+        let is_source = unsafe { sources.is_source(word) || sources.turn_to(word, &|name| slots.iter().any(|slot| slot & TAG_MASK == name.into())) };
+        is_source && sources.headroom_bytes() >= HEADER
+    }
+
+    /// Takes ordinary frames from the front of `batch`: those of one buffer of a pool in this queue's domain, with a length in `min_bytes..=max_bytes`, for
+    /// which nothing is asked for but to send them: their header is all zeros. Returns how many, and their bytes.
+    #[inline(always)]
+    pub fn put_ordinary(&mut self, batch: &mut Batch, min_bytes: u16, max_bytes: u16) -> (usize, u64) {
+        self.singles = 0;
+        let (mut done, mut bytes) = (0, 0);
+        while let Some(first) = batch.frames().first() {
+            // SAFETY: the frame is alive.
+            if min_bytes > max_bytes || !self.is_in_order || !unsafe { self.turn_to(first.pool_word()) } {
+                break;
+            }
+            let to_end = self.slots.len() - usize::from(self.queue.offset(self.queue.next_avail));
+            let run = batch.len().min(self.free()).min(to_end);
+            let frames = NonNull::from(batch.frames_mut()).cast();
+            // SAFETY: `run` frames are in the batch, and as many descriptors free up to the ring's end; the source's pool has the headroom.
+            let (count, more) = unsafe {
+                if self.sources.pool() == self.pool.as_ptr() {
+                    self.put_run::<true>(frames, run, (min_bytes, max_bytes))
+                } else {
+                    self.put_run::<false>(frames, run, (min_bytes, max_bytes))
+                }
+            };
+            // The frames at the front are in the slots now.
+            batch.advance(count);
+            done += count;
+            bytes += more;
+            if count == 0 {
+                break;
+            }
+        }
+        (done, bytes)
+    }
+
+    /// # Safety
+    /// `count` frames are at `frames`; those that are taken, the caller forgets. As many descriptors are free up to the ring's end, and
+    /// their offsets are IDs that are free. The source's pool is alive and has `HEADER` bytes of headroom; `OWN`: it is the queue's. `max_bytes` is no less than
+    /// `min_bytes`.
+    #[inline(never)]
+    unsafe fn put_run<const OWN: bool>(&mut self, frames: NonNull<Frame>, count: usize, (min_bytes, max_bytes): (u16, u16)) -> (usize, u64) {
+        let next = self.queue.next_avail;
+        let first = self.queue.offset(next);
+        let desc = self.queue.desc.at(first.into());
+        let tag = if OWN { 0 } else { self.sources.names() & TAG_MASK };
+        let lengths = LengthLanes::new(0, None, min_bytes, max_bytes);
+        // What makes of {pointer, pool} {IOVA of the header, 0}.
+        let key = self.sources.key().plus(Pair::new((HEADER as u64).wrapping_neg(), 0));
+        // What a descriptor's second word is beside the length.
+        let mut rest = u64::from(first) << 32 | self.queue.available_marks(next) | HEADER as u64;
+        // SAFETY: `first` is below the number of slots.
+        let slots = unsafe { self.slots.as_mut_ptr().add(first.into()) };
+        // The first that the device may not use yet needs its own length to be held back.
+        let mut hides = self.queue.hide_first(rest);
+        let is_first = hides != 0;
+        let (mut done, mut bytes) = (0, 0);
+        while count - done >= BLOCK {
+            // SAFETY: eight frames, slots and descriptors are left. A frame is 32 bytes, {pointer, pool} and two words, with the length at bytes 28 and 29. The sum's
+            // high word is 0 for an untagged frame of the source's pool: one buffer with its data at home, behind `HEADER` bytes of headroom.
+            unsafe {
+                let (frames, slots, desc) = (frames.add(done), slots.add(done), desc.add(done));
+                let sums: [Pair; BLOCK] = core::array::from_fn(|k| frames.add(k).cast::<Pair>().read().plus(key));
+                let others = sums[1..].iter().fold(sums[0], |a, &b| a.or(b));
+                let lens = core::array::from_fn(|k| frames.add(k).cast::<u16>().add(14).read());
+                if others.high() != 0 || !lengths.all_within(lens) {
+                    break;
+                }
+                let lens = lengths.words(lens);
+                let sum = lens[1..].iter().fold(lens[0], |a, &b| a.plus(b));
+                bytes += sum.low() + sum.high();
+                for (k, pair) in lens.into_iter().enumerate() {
+                    let words = pair.plus(Pair::new(rest.wrapping_add(hides), rest + NEXT_ID));
+                    hides = 0;
+                    rest += 2 * NEXT_ID;
+                    for (at, desc_words) in [(2 * k, sums[2 * k].low_low(words)), (2 * k + 1, sums[2 * k + 1].low_high(words))] {
+                        slots.add(at).write(place_header::<HEADER>(frames.add(at).as_ref().ptr()) + tag);
+                        desc::store(desc.add(at), desc_words);
+                    }
+                }
+            }
+            done += BLOCK;
+        }
+        while done < count {
+            // SAFETY: `done` is below `count`: frame, slot and descriptor lie inside their memory. The frame is such a one as above.
+            unsafe {
+                let frame = frames.add(done);
+                let sum = frame.cast::<Pair>().read().plus(key);
+                let len = frame.as_ref().linear_len() as u16;
+                if sum.high() != 0 || len.wrapping_sub(min_bytes) > max_bytes.wrapping_sub(min_bytes) {
+                    break;
+                }
+                slots.add(done).write(place_header::<HEADER>(frame.as_ref().ptr()) + tag);
+                desc::store(desc.add(done), Pair::new(sum.low(), (rest + u64::from(len)).wrapping_add(hides)));
+                hides = 0;
+                rest += NEXT_ID;
+                bytes += u64::from(len);
+            }
+            done += 1;
+        }
+        if is_first && done > 0 {
+            // SAFETY: the first of the frames that were taken.
+            self.queue.held += unsafe { frames.as_ref() }.linear_len() as u64;
+        }
+        self.queue.next_avail = next.wrapping_add(done as u16);
+        (done, bytes)
+    }
+
+    /// Takes the frame of `batch` if it is its only one, an ordinary one as for [`PackedTx::put_ordinary`] of the pool that the last frames were of, and one that
+    /// [`PackedTx::allow_singles`] allowed. Returns its bytes.
+    #[inline(always)]
+    pub fn put_only(&mut self, batch: &mut Batch, min_bytes: u16, max_bytes: u16) -> Option<u64> {
+        let frame = batch.only()?;
+        let singles = self.singles.checked_sub(1)?;
+        let (len, min, max) = (frame.linear_len() as u32, u32::from(min_bytes), u32::from(max_bytes));
+        // SAFETY: the frame is alive.
+        if len.wrapping_sub(min) > max.wrapping_sub(min) || !unsafe { self.sources.is_source(frame.pool_word()) } {
+            return None;
+        }
+        // SAFETY: `allow_singles` saw that more descriptors are free, their IDs too, and that the source's pool has the headroom. An offset is below the number of
+        // slots. The frame is one buffer with its data at home.
+        unsafe {
+            let word = place_header::<HEADER>(frame.ptr());
+            batch.forget_all();
+            let id = self.queue.offset(self.queue.next_avail);
+            *self.slots.get_unchecked_mut(usize::from(id)) = word | self.sources.names() & TAG_MASK;
+            let iova = word.wrapping_add(self.sources.delta()).wrapping_sub(HEADER as u64);
+            self.queue.put_now(iova, (u64::from(len) + HEADER as u64) | (u64::from(id) << 32));
+        }
+        self.singles = singles;
+        Some(len.into())
+    }
+
+    /// Lets as many frames of the pool that the last were of go by [`PackedTx::put_only`] as can with more than `min_free` descriptors free before each, and
+    /// at most `most`.
+    pub fn allow_singles(&mut self, min_free: u32, most: u32) {
+        let spare = (self.free() as u32).saturating_sub(min_free);
+        self.singles = if self.is_in_order && self.sources.headroom_bytes() >= HEADER { spare.min(most) } else { 0 };
+    }
+
+    /// How many descriptors of the queue `frame` takes. More than [`PackedTx::len`]: it cannot be sent.
+    pub fn descriptors(&self, frame: &Frame) -> usize {
+        self.descriptors_of(pieces::<HEADER>(frame))
+    }
+
+    fn descriptors_of(&self, pieces: usize) -> usize {
+        if self.fits_table(pieces) { 1 } else { pieces }
+    }
+
+    fn fits_table(&self, pieces: usize) -> bool {
+        (2..=TABLE).contains(&pieces) && self.tables.is_some()
+    }
+
+    /// An ID that no frame in flight has: the next descriptor's offset, but for a device that gave others back before it. There are as many as descriptors.
+    fn free_id(&self) -> Option<u16> {
+        let id = self.queue.offset(self.queue.next_avail);
+        if self.slots.get(usize::from(id)) == Some(&EMPTY) {
+            return Some(id);
+        }
+        self.slots.iter().position(|&slot| slot == EMPTY).map(|id| id as u16)
+    }
+
+    /// Queues any frame for which [`PackedTx::descriptors`] are free. Where its header finds no room right before its first byte, that has a place of its own.
+    ///
+    /// # Errors
+    /// The frame, where there are not so many; where a segment is in a domain that the device does not reach; and where there is nothing to be sent, neither
+    /// a byte nor a header.
+    pub fn put(&mut self, mut frame: Frame, header: [u8; HEADER]) -> Result<(), Frame> {
+        self.singles = 0;
+        let count = pieces::<HEADER>(&frame);
+        let needed = self.descriptors_of(count);
+        let can_be_sent = (1..=self.free()).contains(&needed) && frame.all_reachable(self.pool.domain());
+        let Some(id) = can_be_sent.then(|| self.free_id()).flatten() else { return Err(frame) };
+        let apart = is_apart::<HEADER>(&frame).then(|| (self.store_header(id, header), HEADER as u32));
+        let mut before = 0;
+        if apart.is_none()
+            && let Some(place) = frame.prefix_mut()
+        {
+            *place = header;
+            before = HEADER as u64;
+        }
+        // Header and first segment in one piece, or the header apart in front.
+        let segments = frame.dma_segments().filter(|&(_, len)| len > 0).map(|(iova, len)| {
+            let before = core::mem::take(&mut before);
+            (Iova(iova.0.wrapping_sub(before)), len as u32 + before as u32)
+        });
+        let pieces = apart.into_iter().chain(segments);
+        if self.fits_table(count) {
+            self.put_table(id, pieces);
+        } else {
+            self.put_chain(id, pieces);
+        }
+        let at = usize::from(id);
+        if let (Some(slot), Some(count), Some(place)) = (self.slots.get_mut(at), self.progress.counts.get(at), self.frames.get_mut(at)) {
+            *slot = FRAME;
+            count.store(needed as u16, Ordering::Relaxed);
+            *place = Some(frame);
+        }
+        Ok(())
+    }
+
+    /// Writes a header that lies apart, and says where.
+    fn store_header(&mut self, id: u16, header: [u8; HEADER]) -> Iova {
+        let at = u32::from(id) * Self::HEADER_WORDS;
+        for (k, bytes) in (0..).zip(header.chunks(4)) {
+            let word = bytes.iter().rev().fold(0, |word, &byte| word << 8 | u32::from(byte));
+            self.headers.store(at + k, word);
+        }
+        self.headers.iova().offset(u64::from(at) * 4)
+    }
+
+    /// Descriptors one after another in the table of `id`, where no flag is needed (2.8.7).
+    fn put_table(&mut self, id: u16, pieces: impl Iterator<Item = (Iova, u32)>) {
+        let Some(tables) = &mut *self.tables else { return };
+        let first = u32::from(id) * TABLE as u32;
+        let mut count = 0;
+        for (k, (iova, len)) in (0..).zip(pieces) {
+            tables.store(first + k, Pair::new(iova.0, len.into()));
+            count += 1;
+        }
+        let table = tables.iova().offset(u64::from(first) * DESC_BYTES as u64);
+        self.queue.put(table.0, (count * DESC_BYTES as u64) | (u64::from(id) << 32) | (u64::from(F_INDIRECT) << 48));
+    }
+
+    /// Descriptors of the ring itself. The ID is in each of them.
+    fn put_chain(&mut self, id: u16, pieces: impl Iterator<Item = (Iova, u32)>) {
+        let mut pieces = pieces.peekable();
+        while let Some((iova, len)) = pieces.next() {
+            let flags = if pieces.peek().is_some() { F_NEXT } else { 0 };
+            self.queue.put(iova.0, u64::from(len) | u64::from(id) << 32 | u64::from(flags) << 48);
+        }
+    }
+
+    /// Gives every frame in flight back and makes the queue what it was when it was new: for a device that was reset and is to be told of the queue once
+    /// more. Returns what was in flight.
+    ///
+    /// # Safety
+    /// As for [`PackedTx::release`].
+    pub unsafe fn rewind(&mut self, batch: &mut Batch) -> Reclaimed {
+        let all = self.give_all_back(batch);
+        // SAFETY: the caller's.
+        unsafe { self.queue.rewind() };
+        self.is_in_order = true;
+        self.progress.counts.iter().for_each(|count| count.store(1, Ordering::Relaxed));
+        self.progress.show(&self.queue);
+        all
+    }
+
+    /// Empties every slot.
+    fn give_all_back(&mut self, batch: &mut Batch) -> Reclaimed {
+        let mut all = Reclaimed { descriptors: self.pending() as u32, bytes: 0 };
+        self.singles = 0;
+        for at in 0..self.slots.len() {
+            let word = self.slots.get_mut(at).map_or(EMPTY, |slot| core::mem::replace(slot, EMPTY));
+            if word != EMPTY && word != FRAME {
+                self.give_back(batch, word);
+            }
+            if let Some(frame) = self.frames.get_mut(at).and_then(Option::take) {
+                all.bytes += frame.len() as u64;
+                batch.recycle(frame);
+            }
+        }
+        all
+    }
+
+    /// Takes the queue apart: frames in flight return to their pools and its memory is unmapped.
+    ///
+    /// # Safety
+    /// The device has confirmed that it stopped: it does not read the ring or its buffers any more.
+    pub unsafe fn release(mut self) {
+        self.give_all_back(&mut Batch::new(1));
+        // SAFETY: `self` is consumed, and `PackedTx` has no `Drop` of its own.
+        unsafe {
+            ManuallyDrop::drop(&mut self.frames);
+            ManuallyDrop::drop(&mut self.queue);
+            ManuallyDrop::drop(&mut self.headers);
+            ManuallyDrop::drop(&mut self.tables);
+        }
+    }
+}
+
+/// Writes a header of zeros before the data at `ptr`, and gives its address.
+///
+/// # Safety
+/// It is the home of a buffer with `HEADER` bytes of headroom, which the caller owns.
+#[inline(always)]
+unsafe fn place_header<const HEADER: usize>(ptr: NonNull<u8>) -> u64 {
+    // SAFETY: the caller's.
+    unsafe { ptr.sub(HEADER).cast::<[u8; HEADER]>().write([0; HEADER]) };
+    RawBuf::at(ptr).word()
+}
+
+impl<const HEADER: usize> fmt::Debug for PackedTx<HEADER> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PackedTx({} descriptors, {} pending)", self.len(), self.pending())
+    }
+}

@@ -1,0 +1,79 @@
+//! What the two layouts of virtqueues have in common: flags, headers, and what a transmit slot says.
+
+use crate::buf::frame::Frame;
+use crate::buf::memory::LINE_BYTES;
+
+/// VIRTQ_DESC_F_NEXT: the buffer goes on in the next descriptor (2.7.5, 2.8.6).
+pub const F_NEXT: u16 = 1;
+/// VIRTQ_DESC_F_WRITE: the device writes to the buffer.
+pub const F_WRITE: u16 = 2;
+/// VIRTQ_DESC_F_INDIRECT: the buffer is a table of descriptors.
+pub const F_INDIRECT: u16 = 4;
+
+/// The longest header that a device puts before a frame, in bytes: more than twice virtio's longest (5.1.6).
+pub(crate) const MAX_HEADER: usize = 64;
+/// Descriptors of one indirect table; longer chains lie in the queue itself.
+pub(crate) const TABLE: usize = 16;
+
+/// The low bits of a slot that holds a buffer: the name of its pool. A home address has them clear.
+pub(crate) const TAG_MASK: u64 = LINE_BYTES as u64 - 1;
+/// What a slot says that is empty. Like [`FRAME`], it has a tag that is no pool's.
+pub(crate) const EMPTY: u64 = TAG_MASK;
+/// A slot that holds no buffer but says that a whole frame lies in `frames`.
+pub(crate) const FRAME: u64 = TAG_MASK + LINE_BYTES as u64;
+
+/// The header that a network device puts before a frame (virtio 1.2, 5.1.6).
+pub const HEADER_BYTES: usize = 12;
+
+/// Which received frames are ordinary, by the header that the device put before them.
+#[derive(Debug, Clone, Copy)]
+#[allow(clippy::exhaustive_structs, reason = "plain data: every driver makes it")]
+pub struct HookRules {
+    /// The fewest and the most used bytes, the header included.
+    pub used_bytes: (u32, u32),
+    /// What has to be clear of the header's first eight bytes, little-endian.
+    pub clear: u64,
+    /// Which bits of the other four are looked at, and what they have to be.
+    pub looked_at: u32,
+    /// See `looked_at`.
+    pub wanted: u32,
+    /// Which of the first eight bytes say what is known of the frame: shifted left by `known_shift` they are the low half of its second word.
+    pub known: u64,
+    /// See `known`.
+    pub known_shift: u32,
+}
+
+/// What finds a received frame to be ordinary by its header: a closure, or a type of one's own whose code goes in line wherever it is asked.
+pub trait Ordinary<const HEADER: usize> {
+    /// What is known of the frame, as the low half of its second word (see [`meta`](crate::buf::meta)); `None` where it is not ordinary.
+    fn known(&self, header: &[u8; HEADER]) -> Option<u32>;
+}
+
+impl<const HEADER: usize, F: Fn(&[u8; HEADER]) -> Option<u32>> Ordinary<HEADER> for F {
+    #[inline(always)]
+    fn known(&self, header: &[u8; HEADER]) -> Option<u32> {
+        self(header)
+    }
+}
+
+/// One received buffer, as the `take` of either layout finds it.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct VirtqTaken {
+    /// An empty frame whose buffer the device has filled: headroom and room for data hold what it wrote.
+    pub frame: Frame,
+    /// The descriptor, or the buffer ID.
+    pub id: u32,
+    /// How many bytes the device says that it wrote, the header included: at most as many as were lent.
+    pub used_bytes: u32,
+}
+
+/// How many descriptors a frame needs with its header.
+pub(crate) fn pieces<const HEADER: usize>(frame: &Frame) -> usize {
+    frame.segments().filter(|segment| !segment.is_empty()).count() + usize::from(is_apart::<HEADER>(frame))
+}
+
+/// Whether the header cannot lie right before the frame's first byte.
+pub(crate) fn is_apart<const HEADER: usize>(frame: &Frame) -> bool {
+    HEADER > 0 && (frame.linear_len() == 0 || frame.prefix::<HEADER>().is_none())
+}

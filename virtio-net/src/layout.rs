@@ -1,0 +1,370 @@
+//! The two layouts of virtqueues (2.7, 2.8) behind the verbs that they share.
+
+use driver_core::buf::{Batch, BufPool, Frame};
+use driver_core::device::control::TxPosition;
+use driver_core::host::Iova;
+use driver_core::queue::core::{Lent, NotTaken};
+use driver_core::queue::{QueueFault, RxHooked, TxHooked};
+use driver_core::ring::packed::{PackedQueue, PackedRx, PackedTx, PackedWatch};
+use driver_core::ring::split::{HookRules, SplitQueue, SplitRx, SplitTx, UsedIndex};
+use driver_core::ring::{Ordinary, Reclaimed, RingError, RingMemory, VirtqTaken};
+
+use crate::desc::NET_HDR_BYTES;
+use crate::rules::Rules;
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+/// A receive queue of either layout.
+pub trait RxVirtq: Lent + sealed::Sealed {
+    /// Whether one look says how many buffers came back.
+    const COUNTS_READY: bool;
+
+    /// How many descriptors there are.
+    fn size(&self) -> u16;
+    /// Bytes lent with each.
+    fn lent_bytes(&self) -> u32;
+    /// How many buffers came back, or at least whether one did.
+    ///
+    /// # Errors
+    /// [`QueueFault`]: what the device says makes no sense.
+    fn ready(&mut self) -> Result<usize, QueueFault>;
+    /// How many of `wanted` buffers may be taken: there are empty ones in their stead.
+    fn covered(&mut self, batch: &mut Batch, wanted: usize) -> usize;
+    /// Takes ordinary frames.
+    fn take_ordinary(&mut self, batch: &mut Batch, count: usize, rules: &Rules) -> (usize, u64);
+    /// Takes the next frame alone, if it is ordinary.
+    fn take_only(&mut self, batch: &mut Batch, rules: &Rules) -> Option<u64>;
+    /// Takes the next buffer, whatever it is like.
+    ///
+    /// # Errors
+    /// [`NotTaken`]
+    fn take(&mut self, batch: &mut Batch) -> Result<VirtqTaken, NotTaken>;
+    /// Lends empty buffers in place of those taken, where taking has not done so.
+    fn refill(&mut self, batch: &mut Batch);
+    /// Shows the device what is available, and says whether it wants to be told.
+    fn publish(&mut self) -> bool;
+    /// Asks for an interrupt at the next buffer that comes back.
+    fn arm(&mut self);
+    /// Asks for none.
+    fn disarm(&mut self);
+    /// Whether a buffer came back.
+    fn has_frames(&self) -> bool;
+    /// For hooks.
+    fn hooked(&mut self, rules: HookRules) -> RxHooked<'_>;
+}
+
+/// A transmit queue of either layout.
+pub trait TxVirtq: Lent + sealed::Sealed {
+    /// How many descriptors there are.
+    fn size(&self) -> usize;
+    /// How many of them are free.
+    fn free(&self) -> usize;
+    /// The pool whose frames take the short way.
+    fn pool(&self) -> &BufPool;
+    /// Takes back what was sent.
+    ///
+    /// # Errors
+    /// [`QueueFault`]: what the device says makes no sense.
+    fn reclaim(&mut self, batch: &mut Batch) -> Result<Reclaimed, QueueFault>;
+    /// Puts the only frame of a batch, if it is ordinary and allowed.
+    fn put_only(&mut self, batch: &mut Batch, min_bytes: u16, max_bytes: u16) -> Option<u64>;
+    /// Allows single frames.
+    fn allow_singles(&mut self, min_free: u32, most: u32);
+    /// Puts ordinary frames.
+    fn put_ordinary(&mut self, batch: &mut Batch, min_bytes: u16, max_bytes: u16) -> (usize, u64);
+    /// How many descriptors a frame takes.
+    fn descriptors(&self, frame: &Frame) -> usize;
+    /// Puts any frame.
+    ///
+    /// # Errors
+    /// The frame, where it cannot be sent.
+    fn put(&mut self, frame: Frame, header: [u8; NET_HDR_BYTES]) -> Result<(), Frame>;
+    /// Shows the device what is available, and says whether it wants to be told.
+    fn publish(&mut self) -> bool;
+    /// Asks for an interrupt when so many descriptors more are free, or all.
+    fn arm(&mut self, descriptors: u32);
+    /// Asks for none.
+    fn disarm(&mut self);
+    /// For hooks.
+    fn hooked(&mut self, min_bytes: u16, max_bytes: u16) -> TxHooked<'_>;
+}
+
+/// The queues of one layout, and how they are made.
+pub(crate) trait Layout {
+    type Queue;
+    type Rx: RxVirtq;
+    type Tx: TxVirtq;
+
+    /// How many bytes a queue takes.
+    fn queue_bytes(size: u16) -> usize;
+    /// And what a transmit queue has beside it.
+    fn tx_bytes(size: u16, indirect: bool) -> usize;
+    fn queue(memory: &mut RingMemory, size: u16, event_idx: bool) -> Result<Self::Queue, RingError>;
+    fn areas(queue: &Self::Queue) -> [Iova; 3];
+    /// What tells another thread how far the device is.
+    fn watch(ring: &Self::Tx) -> TxWatch;
+    fn rx(queue: Self::Queue, pool: &BufPool) -> Result<Self::Rx, RingError>;
+    fn tx(memory: &mut RingMemory, queue: Self::Queue, pool: &BufPool, indirect: bool) -> Result<Self::Tx, RingError>;
+}
+
+/// A look at a transmit queue from another thread. It keeps the queue's memory.
+pub(crate) enum TxWatch {
+    Split(UsedIndex),
+    Packed(PackedWatch),
+}
+
+impl TxWatch {
+    /// What the device gave back, and what it was given, of which the queue has `taken` so many frames.
+    pub(crate) fn load(&self, taken: u64) -> TxPosition {
+        // In a split queue a frame is a chain, and each has an entry in the used ring (2.7.8).
+        let (head, tail) = match self {
+            Self::Split(used) => (used.load(), taken as u16),
+            Self::Packed(watch) => watch.load(),
+        };
+        TxPosition { head: head.into(), tail: tail.into() }
+    }
+}
+
+/// Split virtqueues (2.7).
+pub(crate) struct Split;
+
+/// Packed virtqueues (2.8).
+pub(crate) struct Packed;
+
+impl sealed::Sealed for SplitRx<NET_HDR_BYTES> {}
+impl sealed::Sealed for SplitTx<NET_HDR_BYTES> {}
+impl sealed::Sealed for PackedRx<NET_HDR_BYTES> {}
+impl sealed::Sealed for PackedTx<NET_HDR_BYTES> {}
+
+impl Layout for Split {
+    type Queue = SplitQueue;
+    type Rx = SplitRx<NET_HDR_BYTES>;
+    type Tx = SplitTx<NET_HDR_BYTES>;
+
+    fn queue_bytes(size: u16) -> usize {
+        SplitQueue::memory_bytes(size)
+    }
+    fn tx_bytes(size: u16, indirect: bool) -> usize {
+        SplitTx::<NET_HDR_BYTES>::memory_bytes(size, indirect)
+    }
+    fn queue(memory: &mut RingMemory, size: u16, event_idx: bool) -> Result<SplitQueue, RingError> {
+        SplitQueue::in_memory(memory, size, event_idx)
+    }
+    fn areas(queue: &SplitQueue) -> [Iova; 3] {
+        queue.areas()
+    }
+    fn watch(ring: &Self::Tx) -> TxWatch {
+        TxWatch::Split(ring.queue().used_index())
+    }
+    fn rx(queue: SplitQueue, pool: &BufPool) -> Result<Self::Rx, RingError> {
+        SplitRx::new(queue, pool)
+    }
+    fn tx(memory: &mut RingMemory, queue: SplitQueue, pool: &BufPool, indirect: bool) -> Result<Self::Tx, RingError> {
+        SplitTx::in_memory(memory, queue, pool, indirect)
+    }
+}
+
+impl Layout for Packed {
+    type Queue = PackedQueue;
+    type Rx = PackedRx<NET_HDR_BYTES>;
+    type Tx = PackedTx<NET_HDR_BYTES>;
+
+    fn queue_bytes(size: u16) -> usize {
+        PackedQueue::memory_bytes(size)
+    }
+    fn tx_bytes(size: u16, indirect: bool) -> usize {
+        PackedTx::<NET_HDR_BYTES>::memory_bytes(size, indirect)
+    }
+    fn queue(memory: &mut RingMemory, size: u16, event_idx: bool) -> Result<PackedQueue, RingError> {
+        PackedQueue::in_memory(memory, size, event_idx)
+    }
+    fn areas(queue: &PackedQueue) -> [Iova; 3] {
+        queue.areas()
+    }
+    fn watch(ring: &Self::Tx) -> TxWatch {
+        TxWatch::Packed(ring.watch())
+    }
+    fn rx(queue: PackedQueue, pool: &BufPool) -> Result<Self::Rx, RingError> {
+        PackedRx::new(queue, pool)
+    }
+    fn tx(memory: &mut RingMemory, queue: PackedQueue, pool: &BufPool, indirect: bool) -> Result<Self::Tx, RingError> {
+        PackedTx::in_memory(memory, queue, pool, indirect)
+    }
+}
+
+impl RxVirtq for SplitRx<NET_HDR_BYTES> {
+    const COUNTS_READY: bool = true;
+
+    fn size(&self) -> u16 {
+        self.queue().size()
+    }
+    #[inline(always)]
+    fn lent_bytes(&self) -> u32 {
+        Self::lent_bytes(self)
+    }
+    #[inline(always)]
+    fn ready(&mut self) -> Result<usize, QueueFault> {
+        Self::ready(self).map(usize::from)
+    }
+    #[inline(always)]
+    fn covered(&mut self, batch: &mut Batch, wanted: usize) -> usize {
+        match Self::covered(self, batch, wanted) {
+            0 if wanted > 0 => {
+                Self::refill(self, batch);
+                Self::covered(self, batch, 1)
+            }
+            count => count,
+        }
+    }
+    #[inline(always)]
+    fn take_ordinary(&mut self, batch: &mut Batch, count: usize, rules: &Rules) -> (usize, u64) {
+        let rules = *rules;
+        Self::take_ordinary(self, batch, count, rules.used_bytes(), |header| rules.known(header))
+    }
+    #[inline(always)]
+    fn take_only(&mut self, batch: &mut Batch, rules: &Rules) -> Option<u64> {
+        Self::take_only(self, batch, rules.used_bytes(), rules)
+    }
+    fn take(&mut self, _: &mut Batch) -> Result<VirtqTaken, NotTaken> {
+        Self::take(self).map_err(NotTaken::Fault)?.ok_or(NotTaken::NotDone)
+    }
+    #[inline(always)]
+    fn refill(&mut self, batch: &mut Batch) {
+        Self::refill(self, batch);
+    }
+    #[inline(always)]
+    fn publish(&mut self) -> bool {
+        Self::publish(self)
+    }
+    fn arm(&mut self) {
+        Self::arm(self);
+    }
+    #[inline(always)]
+    fn disarm(&mut self) {
+        Self::disarm(self);
+    }
+    fn has_frames(&self) -> bool {
+        self.is_ready()
+    }
+    #[inline(always)]
+    fn hooked(&mut self, rules: HookRules) -> RxHooked<'_> {
+        RxHooked::split(self, rules)
+    }
+}
+
+impl RxVirtq for PackedRx<NET_HDR_BYTES> {
+    const COUNTS_READY: bool = false;
+
+    fn size(&self) -> u16 {
+        self.queue().size()
+    }
+    #[inline(always)]
+    fn lent_bytes(&self) -> u32 {
+        Self::lent_bytes(self)
+    }
+    #[inline(always)]
+    fn ready(&mut self) -> Result<usize, QueueFault> {
+        Ok(self.is_ready().into())
+    }
+    #[inline(always)]
+    fn covered(&mut self, batch: &mut Batch, wanted: usize) -> usize {
+        Self::covered(self, batch, wanted)
+    }
+    #[inline(always)]
+    fn take_ordinary(&mut self, batch: &mut Batch, count: usize, rules: &Rules) -> (usize, u64) {
+        Self::take_ordinary(self, batch, count, &rules.of_hooks())
+    }
+    #[inline(always)]
+    fn take_only(&mut self, batch: &mut Batch, rules: &Rules) -> Option<u64> {
+        Self::take_only(self, batch, &rules.of_hooks())
+    }
+    fn take(&mut self, batch: &mut Batch) -> Result<VirtqTaken, NotTaken> {
+        if !self.is_ready() {
+            return Err(NotTaken::NotDone);
+        }
+        if Self::covered(self, batch, 1) == 0 {
+            return Err(NotTaken::NoBuffer);
+        }
+        Self::take(self, batch).map_err(NotTaken::Fault)?.ok_or(NotTaken::NotDone)
+    }
+    #[inline(always)]
+    fn refill(&mut self, _: &mut Batch) {}
+    #[inline(always)]
+    fn publish(&mut self) -> bool {
+        Self::publish(self)
+    }
+    fn arm(&mut self) {
+        Self::arm(self);
+    }
+    #[inline(always)]
+    fn disarm(&mut self) {
+        Self::disarm(self);
+    }
+    fn has_frames(&self) -> bool {
+        self.is_ready()
+    }
+    /// Its frames are polled, and judged in the batch.
+    #[inline(always)]
+    fn hooked(&mut self, _: HookRules) -> RxHooked<'_> {
+        RxHooked::whole()
+    }
+}
+
+macro_rules! tx_virtq {
+    ($ring:ident, |$this:ident, $bytes:ident| $hooked:expr) => {
+        impl TxVirtq for $ring<NET_HDR_BYTES> {
+            #[inline(always)]
+            fn size(&self) -> usize {
+                self.len()
+            }
+            #[inline(always)]
+            fn free(&self) -> usize {
+                Self::free(self)
+            }
+            fn pool(&self) -> &BufPool {
+                Self::pool(self)
+            }
+            #[inline(always)]
+            fn reclaim(&mut self, batch: &mut Batch) -> Result<Reclaimed, QueueFault> {
+                Self::reclaim(self, batch)
+            }
+            #[inline(always)]
+            fn put_only(&mut self, batch: &mut Batch, min_bytes: u16, max_bytes: u16) -> Option<u64> {
+                Self::put_only(self, batch, min_bytes, max_bytes)
+            }
+            #[inline(always)]
+            fn allow_singles(&mut self, min_free: u32, most: u32) {
+                Self::allow_singles(self, min_free, most);
+            }
+            #[inline(always)]
+            fn put_ordinary(&mut self, batch: &mut Batch, min_bytes: u16, max_bytes: u16) -> (usize, u64) {
+                Self::put_ordinary(self, batch, min_bytes, max_bytes)
+            }
+            fn descriptors(&self, frame: &Frame) -> usize {
+                Self::descriptors(self, frame)
+            }
+            fn put(&mut self, frame: Frame, header: [u8; NET_HDR_BYTES]) -> Result<(), Frame> {
+                Self::put(self, frame, header)
+            }
+            #[inline(always)]
+            fn publish(&mut self) -> bool {
+                Self::publish(self)
+            }
+            fn arm(&mut self, descriptors: u32) {
+                Self::arm(self, descriptors);
+            }
+            fn disarm(&mut self) {
+                Self::disarm(self);
+            }
+            #[inline(always)]
+            fn hooked(&mut self, min_bytes: u16, max_bytes: u16) -> TxHooked<'_> {
+                let ($this, $bytes) = (self, (min_bytes, max_bytes));
+                $hooked
+            }
+        }
+    };
+}
+tx_virtq!(SplitTx, |this, bytes| TxHooked::split(this, bytes.0, bytes.1));
+tx_virtq!(PackedTx, |_this, _bytes| TxHooked::whole());

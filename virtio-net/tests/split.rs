@@ -1,0 +1,26 @@
+//! Every scenario of this folder once more, on a card that offers no packed queues.
+
+#![allow(clippy::duplicate_mod, reason = "each scenario has the rig as a module of its own")]
+
+#[path = "checksums.rs"]
+mod checksums;
+#[path = "frames.rs"]
+mod frames;
+#[path = "handshake.rs"]
+mod handshake;
+#[path = "hooks.rs"]
+mod hooks;
+#[path = "jumbo.rs"]
+mod jumbo;
+#[path = "lying_device.rs"]
+mod lying_device;
+#[path = "notifications.rs"]
+mod notifications;
+#[path = "queues.rs"]
+mod queues;
+#[path = "room.rs"]
+mod room;
+#[path = "selftest.rs"]
+mod selftest;
+#[path = "states.rs"]
+mod states;
