@@ -197,6 +197,7 @@ impl Layout for Packed {
 impl RxVirtq for SplitRx<NET_HDR_BYTES> {
     const COUNTS_READY: bool = true;
 
+    #[inline(always)]
     fn size(&self) -> u16 {
         self.queue().size()
     }
@@ -227,6 +228,7 @@ impl RxVirtq for SplitRx<NET_HDR_BYTES> {
     fn take_only(&mut self, batch: &mut Batch, rules: &Rules) -> Option<u64> {
         Self::take_only(self, batch, rules.used_bytes(), rules)
     }
+    #[inline(always)]
     fn take(&mut self, _: &mut Batch) -> Result<VirtqTaken, NotTaken> {
         Self::take(self).map_err(NotTaken::Fault)?.ok_or(NotTaken::NotDone)
     }
@@ -245,6 +247,7 @@ impl RxVirtq for SplitRx<NET_HDR_BYTES> {
     fn disarm(&mut self) {
         Self::disarm(self);
     }
+    #[inline(always)]
     fn has_frames(&self) -> bool {
         self.is_ready()
     }
@@ -257,6 +260,7 @@ impl RxVirtq for SplitRx<NET_HDR_BYTES> {
 impl RxVirtq for PackedRx<NET_HDR_BYTES> {
     const COUNTS_READY: bool = false;
 
+    #[inline(always)]
     fn size(&self) -> u16 {
         self.queue().size()
     }
@@ -280,6 +284,7 @@ impl RxVirtq for PackedRx<NET_HDR_BYTES> {
     fn take_only(&mut self, batch: &mut Batch, rules: &Rules) -> Option<u64> {
         Self::take_only(self, batch, &rules.of_hooks())
     }
+    #[inline(always)]
     fn take(&mut self, batch: &mut Batch) -> Result<VirtqTaken, NotTaken> {
         if !self.is_ready() {
             return Err(NotTaken::NotDone);
@@ -302,6 +307,7 @@ impl RxVirtq for PackedRx<NET_HDR_BYTES> {
     fn disarm(&mut self) {
         Self::disarm(self);
     }
+    #[inline(always)]
     fn has_frames(&self) -> bool {
         self.is_ready()
     }
@@ -323,6 +329,7 @@ macro_rules! tx_virtq {
             fn free(&self) -> usize {
                 Self::free(self)
             }
+            #[inline(always)]
             fn pool(&self) -> &BufPool {
                 Self::pool(self)
             }
@@ -342,9 +349,11 @@ macro_rules! tx_virtq {
             fn put_ordinary(&mut self, batch: &mut Batch, min_bytes: u16, max_bytes: u16) -> (usize, u64) {
                 Self::put_ordinary(self, batch, min_bytes, max_bytes)
             }
+            #[inline(always)]
             fn descriptors(&self, frame: &Frame) -> usize {
                 Self::descriptors(self, frame)
             }
+            #[inline(always)]
             fn put(&mut self, frame: Frame, header: [u8; NET_HDR_BYTES]) -> Result<(), Frame> {
                 Self::put(self, frame, header)
             }

@@ -53,7 +53,15 @@ impl<F: PciFunction> Tx<F> {
 impl<F: PciFunction> TxQueue for Tx<F> {
     #[inline(always)]
     fn submit(&mut self, batch: &mut Batch) -> TxState {
-        either!(self, queue => queue.submit(batch))
+        /// Apart, so that a caller in which the other layout's way is in line saves no registers for this one's.
+        #[inline(never)]
+        fn submit_packed<K: TxKernel>(queue: &mut TxCore<K>, batch: &mut Batch) -> TxState {
+            queue.submit(batch)
+        }
+        match self {
+            Self::Split(queue) => queue.submit(batch),
+            Self::Packed(queue) => submit_packed(queue, batch),
+        }
     }
     fn reclaim(&mut self) -> usize {
         either!(self, queue => queue.reclaim())

@@ -14,7 +14,8 @@ pub(crate) fn lap(row: Row) -> Box<dyn Lap> {
     let (domain, shape) = (host::domain(), row.workload.shape());
     match row.driver {
         Driver::Ixgbe => on(row, || ixgbe_stub::port(&domain, &config(row, &domain), shape)),
-        Driver::VirtioNet => on(row, || virtio_stub::port(&domain, &config(row, &domain), shape)),
+        Driver::VirtioNet => on(row, || virtio_stub::split(&domain, &config(row, &domain), shape)),
+        Driver::VirtioPacked => on(row, || virtio_stub::packed(&domain, &config(row, &domain), shape)),
     }
 }
 

@@ -17,10 +17,12 @@ const HEADER_BYTES: u32 = 12;
 const STRUCTURES: [(u8, u32, u32); 3] = [(1, 0, 0x38), (2, 0x1000, 0x100), (4, 0x2000, 0x40)];
 /// MAC, STATUS, MRG_RXBUF, INDIRECT_DESC, EVENT_IDX, VERSION_1, ACCESS_PLATFORM.
 const FEATURES: u64 = 1 << 5 | 1 << 16 | 1 << 15 | 1 << 28 | 1 << 29 | 1 << 32 | 1 << 33;
+/// RING_PACKED.
+const PACKED: u64 = 1 << 34;
 const MAX_QUEUE: u32 = 4096;
 
-/// Common configuration (4.1.4.3), by words.
-fn answer(bar: &PlainBar, offset: u32) -> u32 {
+/// Common configuration (4.1.4.3), by words, of a card with these features.
+fn answer<const FEATURES: u64>(bar: &PlainBar, offset: u32) -> u32 {
     let stored = bar.stored(offset);
     match offset {
         // device_feature, by device_feature_select.
@@ -38,8 +40,94 @@ fn answer(bar: &PlainBar, offset: u32) -> u32 {
     }
 }
 
-/// The device's view of a split queue.
-struct Queue {
+/// The device's view of a queue.
+trait Queue: Send {
+    /// The queue whose registers were last written to `bar` while `queue` was selected.
+    fn find(bar: &PlainBar, queue: u32) -> Self;
+    /// The next buffer that the driver made available: its name, address and length.
+    fn pop(&mut self) -> Option<(u16, u64, u32)>;
+    /// Gives one back.
+    fn push(&mut self, id: u16, len_bytes: u32);
+    /// Shows the driver what was given back.
+    fn publish(&mut self);
+}
+
+/// Addresses of the areas, and the size, of a queue.
+fn registers(bar: &PlainBar, queue: u32) -> ([u64; 3], u16) {
+    let (mut selected, mut size, mut address) = (0, MAX_QUEUE, [0u64; 3]);
+    for (offset, value) in bar.writes() {
+        match offset {
+            0x16 => selected = value,
+            0x18 if selected == queue => size = value,
+            0x20..0x38 if selected == queue => {
+                let (place, high) = ((offset as usize - 0x20) / 8, offset % 8 != 0);
+                let kept = if high { address[place] & 0xffff_ffff } else { address[place] >> 32 << 32 };
+                address[place] = kept | u64::from(value) << if high { 32 } else { 0 };
+            }
+            _ => {}
+        }
+    }
+    (address, size as u16)
+}
+
+/// A packed one, whose device never wants to be notified.
+struct PackedQueue {
+    desc: *mut [u64; 2],
+    size: u16,
+    /// Descriptors taken and given back.
+    seen: u16,
+    index: u16,
+    /// The second word of the first descriptor that is given back and not shown.
+    first: Option<(u16, u64)>,
+}
+
+// SAFETY: the rings are memory of the process, and one thread has the card.
+unsafe impl Send for PackedQueue {}
+
+impl PackedQueue {
+    fn word(&self, place: u16) -> *mut u64 {
+        // SAFETY: positions are masked.
+        unsafe { self.desc.add(usize::from(place & (self.size - 1))).cast::<u64>().add(1) }
+    }
+}
+
+impl Queue for PackedQueue {
+    fn find(bar: &PlainBar, queue: u32) -> Self {
+        let ([desc, _, device], size) = registers(bar, queue);
+        // SAFETY: the driver's rings are alive while the lap is. RING_EVENT_FLAGS_DISABLE (2.8.10).
+        unsafe { device_ptr::<u32>(device).write_volatile(1 << 16) };
+        Self { desc: device_ptr(desc), size, seen: 0, index: 0, first: None }
+    }
+
+    fn pop(&mut self) -> Option<(u16, u64, u32)> {
+        // SAFETY: as in `find`.
+        let [iova, word] = unsafe { self.desc.add(usize::from(self.seen & (self.size - 1))).read_volatile() };
+        let is_available = if self.seen & self.size == 0 { word >> 48 & 0x8080 == 0x80 } else { word >> 48 & 0x8080 == 0x8000 };
+        self.seen = self.seen.wrapping_add(is_available.into());
+        is_available.then_some(((word >> 32) as u16, iova, word as u32))
+    }
+
+    fn push(&mut self, id: u16, len_bytes: u32) {
+        let marks = if self.index & self.size == 0 { 0x8080u64 << 48 } else { 0 };
+        let word = u64::from(len_bytes) | u64::from(id) << 32 | marks;
+        match self.first {
+            None => self.first = Some((self.index, word)),
+            // SAFETY: as in `find`.
+            Some(_) => unsafe { self.word(self.index).write_volatile(word) },
+        }
+        self.index = self.index.wrapping_add(1);
+    }
+
+    fn publish(&mut self) {
+        if let Some((place, word)) = self.first.take() {
+            // SAFETY: as in `find`.
+            unsafe { self.word(place).write_volatile(word) };
+        }
+    }
+}
+
+/// A split one.
+struct SplitQueue {
     desc: *mut [u64; 2],
     avail: *mut u16,
     used: *mut u32,
@@ -48,27 +136,15 @@ struct Queue {
     index: u16,
 }
 
-impl Queue {
-    /// The queue whose registers were last written to `bar` while `queue` was selected.
+// SAFETY: as of `PackedQueue`.
+unsafe impl Send for SplitQueue {}
+
+impl Queue for SplitQueue {
     fn find(bar: &PlainBar, queue: u32) -> Self {
-        let (mut selected, mut size, mut address) = (0, MAX_QUEUE, [0u64; 3]);
-        for (offset, value) in bar.writes() {
-            match offset {
-                0x16 => selected = value,
-                0x18 if selected == queue => size = value,
-                0x20..0x38 if selected == queue => {
-                    let (place, high) = ((offset as usize - 0x20) / 8, offset % 8 != 0);
-                    let kept = if high { address[place] & 0xffff_ffff } else { address[place] >> 32 << 32 };
-                    address[place] = kept | u64::from(value) << if high { 32 } else { 0 };
-                }
-                _ => {}
-            }
-        }
-        let [desc, avail, used] = address;
-        Self { desc: device_ptr(desc), avail: device_ptr(avail), used: device_ptr(used), mask: size as u16 - 1, seen: 0, index: 0 }
+        let ([desc, avail, used], size) = registers(bar, queue);
+        Self { desc: device_ptr(desc), avail: device_ptr(avail), used: device_ptr(used), mask: size - 1, seen: 0, index: 0 }
     }
 
-    /// The next buffer that the driver made available: its descriptor's number, address and length.
     fn pop(&mut self) -> Option<(u16, u64, u32)> {
         // SAFETY: the driver's rings are alive while the lap is; positions are masked, and descriptors are numbered below the queue's size.
         unsafe {
@@ -92,19 +168,20 @@ impl Queue {
         self.index = self.index.wrapping_add(1);
     }
 
-    fn publish(&self) {
+    fn publish(&mut self) {
         // SAFETY: as in `pop`. Flags (low) and index (high) are one word.
         unsafe { self.used.write_volatile(u32::from(self.index) << 16) };
     }
 }
 
-pub(crate) struct Stub {
-    rx: Queue,
-    tx: Queue,
+pub(crate) struct Stub<Q> {
+    rx: Q,
+    tx: Q,
+    frames: u16,
     shape: Shape,
 }
 
-impl Card for Stub {
+impl<Q: Queue> Card for Stub<Q> {
     fn receive(&mut self, frames: usize) {
         let Shape { frame_bytes, buffer_bytes, is_marked } = self.shape;
         let (total, lent) = (HEADER_BYTES + frame_bytes, HEADER_BYTES + buffer_bytes);
@@ -113,6 +190,7 @@ impl Card for Stub {
             while left > 0 {
                 let Some((id, iova, _)) = self.rx.pop() else { break };
                 if left == total {
+                    self.frames = self.frames.wrapping_add(1);
                     // SAFETY: the driver lent this buffer, which is longer than a header.
                     unsafe {
                         let header: *mut u8 = device_ptr(iova);
@@ -120,7 +198,7 @@ impl Card for Stub {
                         // num_buffers
                         header.add(10).cast::<u16>().write_unaligned(total.div_ceil(lent) as u16);
                         if is_marked {
-                            header.add(HEADER_BYTES as usize + hook::MARK_AT).cast::<u32>().write_unaligned(hook::mark(self.rx.seen.into()));
+                            header.add(HEADER_BYTES as usize + hook::MARK_AT).cast::<u32>().write_unaligned(hook::mark(self.frames.into()));
                         }
                     }
                 }
@@ -144,9 +222,22 @@ impl Card for Stub {
     }
 }
 
-/// The virtio driver, started on a stub in `domain`.
-pub(crate) fn port(domain: &DmaDomain, config: &Config, shape: Shape) -> Port<impl RxQueue + use<>, impl TxQueue + use<>, Stub> {
-    let bar = PlainBar::new(16 * 1024, answer);
+/// The virtio driver with split queues, started on a stub in `domain`.
+pub(crate) fn split(domain: &DmaDomain, config: &Config, shape: Shape) -> Port<impl RxQueue + use<>, impl TxQueue + use<>, impl Card + use<>> {
+    port::<SplitQueue, FEATURES>(domain, config, shape)
+}
+
+/// The same with packed ones.
+pub(crate) fn packed(domain: &DmaDomain, config: &Config, shape: Shape) -> Port<impl RxQueue + use<>, impl TxQueue + use<>, impl Card + use<>> {
+    port::<PackedQueue, { FEATURES | PACKED }>(domain, config, shape)
+}
+
+fn port<Q: Queue, const FEATURES: u64>(
+    domain: &DmaDomain,
+    config: &Config,
+    shape: Shape,
+) -> Port<impl RxQueue + use<Q, FEATURES>, impl TxQueue + use<Q, FEATURES>, Stub<Q>> {
+    let bar = PlainBar::new(16 * 1024, answer::<FEATURES>);
     let mut capabilities = [0u8; 72];
     for (k, (cfg_type, offset, len_bytes)) in STRUCTURES.into_iter().enumerate() {
         let (at, next) = (24 * k, if k == 2 { 0 } else { 0x40 + 24 * (k + 1) });
@@ -158,7 +249,7 @@ pub(crate) fn port(domain: &DmaDomain, config: &Config, shape: Shape) -> Port<im
     let function = StubFunction::new((0x1af4, 0x1041), &capabilities, bar.clone(), domain);
     let device = virtio_net::open(function, Arc::new(HostClock::new())).expect("the stub answers");
     let mut started = device.start(config).expect("the stub starts");
-    let card = Stub { rx: Queue::find(&bar, 0), tx: Queue::find(&bar, 1), shape };
+    let card = Stub { rx: Q::find(&bar, 0), tx: Q::find(&bar, 1), frames: 0, shape };
     let (rx, tx) = (started.rx.remove(0), started.tx.remove(0));
     // The control handle would reset the card when dropped; the process ends with the benchmark.
     std::mem::forget(started.control);

@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 pub(crate) enum Driver {
     Ixgbe,
     VirtioNet,
+    VirtioPacked,
 }
 
 /// What the program does with its frames.
