@@ -1,11 +1,10 @@
 //! The device's end of a packed virtqueue (2.8), strict about what a driver must do.
 
-use std::collections::BTreeSet;
 use std::sync::atomic::{Ordering, fence};
 
 use driver_core::host::Iova;
 
-use super::{Chain, Entry, Lie, Piece, Queue, Rules};
+use super::state::{Chain, Entry, Lie, Piece, Queue, Rules};
 use crate::dma::Dma;
 use crate::memory::DmaFault;
 use crate::slot::Slot;
@@ -25,21 +24,6 @@ const USED: u16 = 1 << 15;
 const EVENTS_ENABLE: u16 = 0;
 const EVENTS_DISABLE: u16 = 1;
 const EVENTS_DESC: u16 = 2;
-
-/// What a device keeps of a packed queue. A place in the ring is a number below twice the ring's size: in the first half while its wrap counter is 1.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Packed {
-    /// Where the next descriptor is looked for.
-    next: u32,
-    /// Where the next used descriptor goes.
-    used: u32,
-    /// Up to where the driver was told of used ones.
-    signalled: u32,
-    /// Descriptors that the device has and did not give back.
-    held: u16,
-    /// The buffer IDs of the chains that it has.
-    ids: BTreeSet<u16>,
-}
 
 /// AVAIL and USED as they are where both sides' counters are `wrap`.
 fn marks(wrap: bool, used: bool) -> u16 {

@@ -2,35 +2,11 @@
 
 use driver_core::host::Iova;
 
-use super::{Chain, Entry, Lie, Piece, Queue, Rules};
+use super::state::{Chain, Entry, Lie, Piece, Queue, Rules};
 use crate::dma::Dma;
 use crate::memory::DmaFault;
 use crate::slot::Slot;
 use crate::virtio_net::regs::*;
-
-/// What a device keeps of a split queue.
-#[derive(Debug, Clone)]
-pub(super) struct Split {
-    /// Chains taken from the available ring.
-    taken: u16,
-    /// Entries written to the used ring.
-    used: u16,
-    /// Used entries of which the driver was told, as far as the event index goes.
-    signalled: u16,
-    /// Heads that the device has.
-    held: Vec<bool>,
-}
-
-impl Split {
-    pub(super) fn new(max: u16) -> Self {
-        Self { taken: 0, used: 0, signalled: 0, held: vec![false; max.into()] }
-    }
-
-    /// Chains that the device has and did not return.
-    fn outstanding(&self) -> u16 {
-        self.taken.wrapping_sub(self.used)
-    }
-}
 
 impl Queue {
     /// How many chains wait.
