@@ -97,6 +97,8 @@ GUESTS = {
         IOMMU,
     ),
     "iommufd": (provide.iommufd_kernel, _cards(), IOMMU),
+    # QEMU's card with packed queues, which it offers when it is told to.
+    "packed": (provide.iommufd_kernel, lambda _sockets: [Port("n0", 3, "52:54:00:12:00:03", properties="packed=on")], IOMMU),
     # An IOMMU that remaps no interrupts; and a card with one vector for its queue and the link.
     "no-remapping": (
         provide.iommufd_kernel,

@@ -1,5 +1,7 @@
 """`respond` on a virtio card, through each way to VFIO: 20,000 frames from the host, all answered and equal."""
 
+import json
+
 from harness import commands
 from harness.lab import Failure, answering, stopped, test
 from harness.peer import Exchange
@@ -42,6 +44,18 @@ def respond_iommufd(lab):
     if "/dev/iommu" not in used or not any(node.startswith("/dev/vfio/devices/") for node in used):
         raise Failure(f"respond answered, but not through iommufd and the device node: {used}")
     return f"{report}, through {' and '.join(used)}"
+
+
+@test("respond-packed", needs=["respond", "barewire"])
+def respond_packed(lab):
+    """Linux 6.12, a card of QEMU's with packed queues: the same 20,000 frames over them"""
+    guest = lab.guest("packed")
+    report, _ = _respond(lab, guest, None)
+    # Identified, it says which of the features that it has are used.
+    info = guest.run(f"barewire info {commands.spec(guest.ports['n0'].address)} --json 2>/dev/null")
+    if "RING_PACKED" not in json.loads(info)["features"]:
+        raise Failure(f"the card has no packed queues, or they are not used: {info}")
+    return f"{report}, over packed queues"
 
 
 @test("respond-chosen", needs=["respond"])
