@@ -28,8 +28,7 @@ mod whole;
 
 pub use apart::{LargeRules, SplitRules, WholeLimits};
 use apart::{Manner, lent_high};
-pub use chain::Begun;
-pub use taking::{RxTakeError, WholeError};
+pub use taking::{Begun, RxTakeError, WholeError};
 
 /// Where the first word of a frame has the queue's number.
 const QUEUE_MASK: u64 = 0x3ff << QUEUE_SHIFT;

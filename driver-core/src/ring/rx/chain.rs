@@ -3,6 +3,7 @@
 use core::ptr::NonNull;
 
 use super::RxRing;
+use super::taking::Begun;
 use crate::barrier;
 use crate::buf::CHUNK;
 use crate::buf::batch::Batch;
@@ -16,19 +17,6 @@ use crate::ring::rules::RX_LENGTH;
 /// The most segments of a frame that goes in one go.
 const MAX_SEGMENTS: usize = 40;
 const _: () = assert!(MAX_SEGMENTS <= CHUNK, "a stack has room for them");
-
-/// A frame that came in part, or is too long.
-pub struct Begun {
-    pub(crate) chain: Growing,
-    /// Its end came as well.
-    pub(crate) ends: bool,
-}
-
-impl core::fmt::Debug for Begun {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "{} bytes in {} buffers", self.chain.bytes, self.chain.segments)
-    }
-}
 
 /// What a run over descriptors has at hand.
 struct Run {

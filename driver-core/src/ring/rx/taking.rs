@@ -1,6 +1,8 @@
-//! Why a receive ring gave nothing.
+//! What a receive ring gives beside frames: why it gave nothing, and what came of a frame.
 
 use core::fmt;
+
+use crate::buf::frame::Growing;
 
 /// Why [`RxRing::take`](super::RxRing::take) took nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,3 +60,16 @@ impl fmt::Display for WholeError {
     }
 }
 impl core::error::Error for WholeError {}
+
+/// A frame that came in part, or is too long.
+pub struct Begun {
+    pub(crate) chain: Growing,
+    /// Its end came as well.
+    pub(crate) ends: bool,
+}
+
+impl fmt::Debug for Begun {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes in {} buffers", self.chain.bytes, self.chain.segments)
+    }
+}
