@@ -254,10 +254,9 @@ fn what_is_forbidden() {
 fn what_is_not_modelled_says_so() {
     let card = Card::up();
     let cases = [
-        (0x5818, 2, "virtual machine queues and traffic classes are not modelled"),
-        (0x51B0, 1, "virtualization is not modelled"),
+        (0x5818, 2, "traffic classes are not modelled"),
         (0x5144, 1 << 31 | 1 << 27, "FCoE is not modelled"),
-        (0x5144, 1 << 31 | 1 << 26, "virtual machine queues and traffic classes are not modelled"),
+        (0x5144, 1 << 31 | 1 << 26, "pools of this kind are not modelled"),
         (0x5144, 1 << 31 | 1 << 19, "EtherType filters by user priority are not modelled"),
         (0xE9FC, 1 << 20, "low-latency interrupts are not modelled"),
         (0xEC1C, 1 << 29, "low-latency interrupts are not modelled"),
@@ -270,7 +269,10 @@ fn what_is_not_modelled_says_so() {
         (0x8E00, 1, "IPsec is not modelled"),
         (0x8C20, 1 << 2, "target times, outputs and inputs of the clock are not modelled"),
         (0x8C68, 1 << 3, "target times, outputs and inputs of the clock are not modelled"),
-        (0x2430, 6, "virtual machine queues and traffic classes are not modelled"),
+        (0x2430, 6, "traffic classes are not modelled"),
+        (0xF000, 1 << 26, "the unicast table is not modelled"),
+        (0xF60C, 1, "mirroring is not modelled"),
+        (0x80FC, 1 << 30, "a VLAN of a pool's own is not modelled"),
         (0x5808, 2, "wake-up is not modelled"),
     ];
     for (offset, value, what) in cases {

@@ -37,7 +37,7 @@ impl Card {
     /// A live card with packed queues; `event_idx`: with event indexes.
     fn up(options: VirtioNetOptions, event_idx: bool) -> Self {
         let (near, far) = peer::pair(64);
-        let device = SimDevice::new("sim:virtio-net", Box::new(VirtioNet::new(options)), Box::new(near), Iommu::new());
+        let device = SimDevice::new("sim:virtio-net", Box::new(VirtioNet::new(options.packed(true))), Box::new(near), Iommu::new());
         let mut function = device.function();
         // SAFETY: the card gets addresses of regions that live as long as it does.
         let bar = unsafe {

@@ -56,7 +56,7 @@ pub struct SimSpec {
     pub run: Option<Run>,
     /// What a virtio card says of the checksums of frames that it delivers.
     pub rx_checksum: RxChecksum,
-    /// Whether a virtio card offers packed queues; `None`: it does.
+    /// Whether a virtio card offers packed queues; `None`: it does not.
     pub packed: Option<bool>,
     /// What its port is plugged into.
     pub wire: WireSpec,
@@ -123,7 +123,7 @@ impl SimSpec {
             Card::X540Vf => function(0x1515),
             Card::X550Vf => function(0x1565),
             Card::VirtioNet => {
-                let options = VirtioNetOptions::new().mac(mac).rx_checksum(self.rx_checksum).packed(self.packed.unwrap_or(true));
+                let options = VirtioNetOptions::new().mac(mac).rx_checksum(self.rx_checksum).packed(self.packed.unwrap_or(false));
                 Box::new(VirtioNet::new(if let Some(mtu) = self.mtu { options.mtu(mtu) } else { options }))
             }
         }

@@ -118,7 +118,7 @@ GUESTS = {
     "sim-x540-vf": (provide.ixgbe_kernel, _facing("sim-x540-vf", "ixgbe,card=x540-vf"), {}),
     "sim-x550-vf": (provide.ixgbe_kernel, _facing("sim-x550-vf", "ixgbe,card=x550-vf"), {}),
     "sim-virtio": (provide.ixgbe_kernel, _facing("sim-virtio", "virtio-net"), {}),
-    "sim-virtio-split": (provide.ixgbe_kernel, _facing("sim-virtio-split", "virtio-net,packed=off"), {}),
+    "sim-virtio-packed": (provide.ixgbe_kernel, _facing("sim-virtio-packed", "virtio-net,packed=on"), {}),
     "sim-virtio-private": (provide.ixgbe_kernel, _facing("sim-virtio-private", "virtio-net"), {"shared": False}),
     # Simulated cards behind a virtual IOMMU, for the project's own drivers.
     "own": (provide.ixgbe_kernel, _facing("own", "ixgbe", lambda: _simulated(5, 2)), IOMMU),

@@ -8,8 +8,8 @@ from harness.lab import check, test
 GROUP = "virtio-on-sim"
 
 
-# Whose packed queues Linux takes where they are offered: as the card is by itself, and without them.
-LAYOUTS = {"": "sim-virtio", "-split": "sim-virtio-split"}
+# Whose packed queues Linux takes where they are offered: without them, as the card is by itself, and with them.
+LAYOUTS = {"": "sim-virtio", "-packed": "sim-virtio-packed"}
 # VIRTIO_F_RING_PACKED
 PACKED = 34
 
@@ -46,7 +46,7 @@ def probe(b):
     features = b.guest.run(f"cat /sys/bus/pci/devices/{b.address}/virtio*/features").strip()
     agreed = [bit for bit, value in enumerate(features) if value == "1"]
     check({32, 29, 28, 15, 5, 1, 0} <= set(agreed), f"features {agreed}")
-    check((PACKED in agreed) == (b.guest.name != LAYOUTS["-split"]), f"features {agreed}")
+    check((PACKED in agreed) == (b.guest.name == LAYOUTS["-packed"]), f"features {agreed}")
     return f"{MAC}, MTU {info.split()[-1]}, features {agreed}"
 
 

@@ -5,7 +5,7 @@ use super::regs::*;
 /// MSI-X vectors of a card of which nothing else was said: two queues and the configuration.
 const VECTORS: u16 = 3;
 
-/// Which card the model is: one with all features that it knows, until told otherwise.
+/// Which card the model is: one with all features that it knows but packed queues and their order, which QEMU's card does not offer by itself either, until told otherwise.
 ///
 /// ```
 /// use sim::virtio_net::{VirtioNet, VirtioNetOptions};
@@ -29,7 +29,7 @@ pub struct VirtioNetOptions {
 }
 
 impl VirtioNetOptions {
-    /// A card with all features that the model knows.
+    /// A card with all features that the model knows but packed queues.
     pub fn new() -> Self {
         Self::default()
     }
@@ -58,7 +58,7 @@ impl VirtioNetOptions {
         Self { features: self.features & !features, ..self }
     }
 
-    /// Whether it offers VIRTIO_F_RING_PACKED.
+    /// Whether it offers VIRTIO_F_RING_PACKED; without a call it does not.
     #[must_use]
     pub fn packed(self, offered: bool) -> Self {
         self.offer(VIRTIO_F_RING_PACKED, offered)
@@ -149,7 +149,6 @@ impl Default for VirtioNetOptions {
             VIRTIO_RING_F_EVENT_IDX,
             VIRTIO_F_VERSION_1,
             VIRTIO_F_ACCESS_PLATFORM,
-            VIRTIO_F_RING_PACKED,
             SPEED_DUPLEX,
         ];
         Self {
