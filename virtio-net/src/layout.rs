@@ -138,61 +138,39 @@ impl sealed::Sealed for SplitTx<NET_HDR_BYTES> {}
 impl sealed::Sealed for PackedRx<NET_HDR_BYTES> {}
 impl sealed::Sealed for PackedTx<NET_HDR_BYTES> {}
 
-impl Layout for Split {
-    type Queue = SplitQueue;
-    type Rx = SplitRx<NET_HDR_BYTES>;
-    type Tx = SplitTx<NET_HDR_BYTES>;
+macro_rules! layout {
+    ($layout:ident, $queue:ident, $rx:ident, $tx:ident, |$ring:ident| $watch:expr) => {
+        impl Layout for $layout {
+            type Queue = $queue;
+            type Rx = $rx<NET_HDR_BYTES>;
+            type Tx = $tx<NET_HDR_BYTES>;
 
-    fn queue_bytes(size: u16) -> usize {
-        SplitQueue::memory_bytes(size)
-    }
-    fn tx_bytes(size: u16, indirect: bool) -> usize {
-        SplitTx::<NET_HDR_BYTES>::memory_bytes(size, indirect)
-    }
-    fn queue(memory: &mut RingMemory, size: u16, event_idx: bool) -> Result<SplitQueue, RingError> {
-        SplitQueue::in_memory(memory, size, event_idx)
-    }
-    fn areas(queue: &SplitQueue) -> [Iova; 3] {
-        queue.areas()
-    }
-    fn watch(ring: &Self::Tx) -> TxWatch {
-        TxWatch::Split(ring.queue().used_index())
-    }
-    fn rx(queue: SplitQueue, pool: &BufPool) -> Result<Self::Rx, RingError> {
-        SplitRx::new(queue, pool)
-    }
-    fn tx(memory: &mut RingMemory, queue: SplitQueue, pool: &BufPool, indirect: bool) -> Result<Self::Tx, RingError> {
-        SplitTx::in_memory(memory, queue, pool, indirect)
-    }
+            fn queue_bytes(size: u16) -> usize {
+                $queue::memory_bytes(size)
+            }
+            fn tx_bytes(size: u16, indirect: bool) -> usize {
+                Self::Tx::memory_bytes(size, indirect)
+            }
+            fn queue(memory: &mut RingMemory, size: u16, event_idx: bool) -> Result<$queue, RingError> {
+                $queue::in_memory(memory, size, event_idx)
+            }
+            fn areas(queue: &$queue) -> [Iova; 3] {
+                queue.areas()
+            }
+            fn watch($ring: &Self::Tx) -> TxWatch {
+                $watch
+            }
+            fn rx(queue: $queue, pool: &BufPool) -> Result<Self::Rx, RingError> {
+                Self::Rx::new(queue, pool)
+            }
+            fn tx(memory: &mut RingMemory, queue: $queue, pool: &BufPool, indirect: bool) -> Result<Self::Tx, RingError> {
+                Self::Tx::in_memory(memory, queue, pool, indirect)
+            }
+        }
+    };
 }
-
-impl Layout for Packed {
-    type Queue = PackedQueue;
-    type Rx = PackedRx<NET_HDR_BYTES>;
-    type Tx = PackedTx<NET_HDR_BYTES>;
-
-    fn queue_bytes(size: u16) -> usize {
-        PackedQueue::memory_bytes(size)
-    }
-    fn tx_bytes(size: u16, indirect: bool) -> usize {
-        PackedTx::<NET_HDR_BYTES>::memory_bytes(size, indirect)
-    }
-    fn queue(memory: &mut RingMemory, size: u16, event_idx: bool) -> Result<PackedQueue, RingError> {
-        PackedQueue::in_memory(memory, size, event_idx)
-    }
-    fn areas(queue: &PackedQueue) -> [Iova; 3] {
-        queue.areas()
-    }
-    fn watch(ring: &Self::Tx) -> TxWatch {
-        TxWatch::Packed(ring.watch())
-    }
-    fn rx(queue: PackedQueue, pool: &BufPool) -> Result<Self::Rx, RingError> {
-        PackedRx::new(queue, pool)
-    }
-    fn tx(memory: &mut RingMemory, queue: PackedQueue, pool: &BufPool, indirect: bool) -> Result<Self::Tx, RingError> {
-        PackedTx::in_memory(memory, queue, pool, indirect)
-    }
-}
+layout!(Split, SplitQueue, SplitRx, SplitTx, |ring| TxWatch::Split(ring.queue().used_index()));
+layout!(Packed, PackedQueue, PackedRx, PackedTx, |ring| TxWatch::Packed(ring.watch()));
 
 impl RxVirtq for SplitRx<NET_HDR_BYTES> {
     const COUNTS_READY: bool = true;

@@ -63,9 +63,7 @@ pub(crate) struct Strides {
     start: usize,
     stride_bytes: u32,
     pub(crate) headroom_bytes: u32,
-    /// What a distance in lines is multiplied with to have the number of strides in its high word: 2^64 over the lines of a stride, rounded up.
-    per_stride: u64,
-    /// The same for a distance in bytes, with [`PLACE_BYTES`] times the number of strides in the high word.
+    /// What a distance in bytes is multiplied with to have [`PLACE_BYTES`] times the number of strides in its high word: as many times 2^64 over a stride, rounded up.
     place_per_byte: u64,
 }
 
@@ -82,26 +80,22 @@ impl Strides {
 
     /// Buffers from the address `start` on, `stride_bytes` apart: [`Strides::bytes`] of it.
     pub(crate) fn new(start: usize, stride_bytes: u32, headroom_bytes: u32) -> Self {
-        // Exact for less than 2^32 lines: rounding up adds less than one in 2^32 of a stride.
-        let per_stride = u64::MAX / u64::from(stride_bytes / LINE_BYTES) + 1;
         let place_per_byte = ((PLACE_BYTES as u128) << 64).div_ceil(stride_bytes.into()) as u64;
-        Self { start, stride_bytes, headroom_bytes, per_stride, place_per_byte }
+        Self { start, stride_bytes, headroom_bytes, place_per_byte }
     }
 
     /// The number of the buffer that the address `addr` points into: anywhere in it, headroom and the end of the data included, since
     /// a stride is longer than both together.
     #[inline]
     pub(crate) fn index(&self, addr: usize) -> u32 {
-        let lines = (addr - self.start) as u64 / u64::from(LINE_BYTES);
-        let index = ((u128::from(lines) * u128::from(self.per_stride)) >> 64) as u32;
-        debug_assert_eq!(index as usize, (addr - self.start) / self.stride_bytes as usize);
-        index
+        (self.place(addr) / PLACE_BYTES) as u32
     }
 
-    /// How far in among places of [`PLACE_BYTES`] that of the buffer lies which the address `addr` points into: as [`Strides::index`], in fewer steps.
+    /// How far in among places of [`PLACE_BYTES`] that of the buffer lies which the address `addr` points into: that many times its number.
     #[inline(always)]
     pub(crate) fn place(&self, addr: usize) -> usize {
-        // Rounding up adds less than a byte in 2^64: where the quotient is no whole number, it lacks more of the next.
+        // Rounding up adds less than one in 2^64 for each byte of the distance, and a quotient lacks one in a stride of the next number at least: exact where pool and
+        // stride, both in bytes, multiply to less than 2^69.
         let product = u128::from((addr - self.start) as u64) * u128::from(self.place_per_byte);
         let place = (product >> 64) as usize & !(PLACE_BYTES - 1);
         debug_assert_eq!(place, (addr - self.start) / self.stride_bytes as usize * PLACE_BYTES);

@@ -250,11 +250,7 @@ impl RxRing {
     /// Sees to it that an empty buffer lies ready in `batch`, and says whether there was none and is one now.
     #[inline(always)]
     pub fn stock(&self, batch: &mut Batch) -> bool {
-        if batch.spares_of(self.pool.as_ptr()).1 > 0 {
-            return false;
-        }
-        batch.refill(&self.pool, 1);
-        batch.spares_of(self.pool.as_ptr()).1 > 0
+        batch.spares_of(self.pool.as_ptr()).1 == 0 && batch.stock(&self.pool, 1) > 0
     }
 
     /// Moves ordinary frames to `batch` in blocks of 8, at most `budget` frames, as long as the next 8 are all done, ordinary and contiguous, and

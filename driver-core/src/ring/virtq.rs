@@ -3,6 +3,9 @@
 use crate::buf::frame::Frame;
 use crate::buf::memory::LINE_BYTES;
 
+pub(super) mod apart;
+pub(super) mod flight;
+
 /// VIRTQ_DESC_F_NEXT: the buffer goes on in the next descriptor (2.7.5, 2.8.6).
 pub const F_NEXT: u16 = 1;
 /// VIRTQ_DESC_F_WRITE: the device writes to the buffer.
@@ -12,8 +15,6 @@ pub const F_INDIRECT: u16 = 4;
 
 /// The longest header that a device puts before a frame, in bytes: more than twice virtio's longest (5.1.6).
 pub(crate) const MAX_HEADER: usize = 64;
-/// Descriptors of one indirect table; longer chains lie in the queue itself.
-pub(crate) const TABLE: usize = 16;
 
 /// The low bits of a slot that holds a buffer: the name of its pool. A home address has them clear.
 pub(crate) const TAG_MASK: u64 = LINE_BYTES as u64 - 1;

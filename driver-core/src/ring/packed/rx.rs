@@ -200,10 +200,8 @@ impl<const HEADER: usize> PackedRx<HEADER> {
     /// The device has confirmed that it stopped: it does not write to the ring or its buffers any more.
     pub unsafe fn release(mut self) {
         let pool: NonNull<PoolInner> = self.pool.as_ptr();
-        for buf in &self.slots {
-            // SAFETY: the slot owned the buffer, which is one of the pool's; `self` is consumed, so no slot is read again.
-            unsafe { memory::give_back(pool, &[*buf]) };
-        }
+        // SAFETY: the slots owned the buffers, which are the pool's; `self` is consumed, so no slot is read again.
+        unsafe { memory::give_back(pool, &self.slots) };
         // SAFETY: `self` is consumed, and `PackedRx` has no `Drop` of its own.
         unsafe { ManuallyDrop::drop(&mut self.queue) };
     }

@@ -10,17 +10,17 @@ use core::sync::atomic::Ordering;
 use super::queue::{NEXT_ID, PackedQueue, PackedWatch, Progress};
 use crate::buf::batch::Batch;
 use crate::buf::frame::Frame;
-use crate::buf::memory::{PoolInner, RawBuf};
+use crate::buf::memory::PoolInner;
 use crate::buf::pool::BufPool;
 use crate::host::dma::{DmaDomain, Iova};
-use crate::ring::desc::{self, BLOCK, DESC_BYTES, DescRing};
+use crate::ring::desc::{self, BLOCK};
 use crate::ring::error::{self, RingError};
 use crate::ring::lane::{LengthLanes, Pair};
 use crate::ring::memory::RingMemory;
 use crate::ring::owners::Sources;
 use crate::ring::tx::Reclaimed;
-use crate::ring::virtq::{EMPTY, F_INDIRECT, F_NEXT, FRAME, MAX_HEADER, TABLE, TAG_MASK, is_apart, pieces};
-use crate::ring::words::DmaWords;
+use crate::ring::virtq::apart::{Apart, place_header};
+use crate::ring::virtq::{EMPTY, F_INDIRECT, F_NEXT, FRAME, TAG_MASK, flight, pieces};
 
 mod sent;
 
@@ -32,8 +32,7 @@ mod sent;
 /// stop calls [`PackedTx::release`].
 pub struct PackedTx<const HEADER: usize> {
     queue: ManuallyDrop<PackedQueue>,
-    headers: ManuallyDrop<DmaWords<u32>>,
-    tables: ManuallyDrop<Option<DescRing>>,
+    apart: Apart<HEADER>,
     /// The buffer in flight behind each ID, with the tag of its pool; [`EMPTY`], or [`FRAME`].
     slots: Box<[u64]>,
     /// How many descriptors each takes (1 where a slot holds a buffer), and how far the queue is.
@@ -64,16 +63,11 @@ impl<const HEADER: usize> PackedTx<HEADER> {
     /// # Errors
     /// [`RingError::Domain`], [`RingError::Memory`].
     pub fn in_memory(memory: &mut RingMemory, queue: PackedQueue, pool: &BufPool, indirect: bool) -> Result<Self, RingError> {
-        const { assert!(HEADER <= MAX_HEADER) }
         error::same_domain(queue.domain(), pool)?;
         error::same_domain(memory.domain(), pool)?;
         let size = queue.size();
-        let (headers, tables) = (Self::header_words(size), Self::table_entries(size));
-        let tables = if indirect { Some(DescRing::in_part(memory.take(DescRing::part_bytes(tables), 16)?, tables)?) } else { None };
-        let headers = DmaWords::in_part(memory.take(DmaWords::<u32>::part_bytes(headers), 4)?, headers)?;
         Ok(Self {
-            headers: ManuallyDrop::new(headers),
-            tables: ManuallyDrop::new(tables),
+            apart: Apart::in_memory(memory, size, indirect)?,
             slots: (0..size).map(|_| EMPTY).collect(),
             progress: Arc::new(Progress::new(size)),
             sources: Sources::new(pool),
@@ -87,20 +81,8 @@ impl<const HEADER: usize> PackedTx<HEADER> {
 
     /// How many bytes of a [`RingMemory`] the headers and tables of a queue of `size` descriptors take.
     pub const fn memory_bytes(size: u16, indirect: bool) -> usize {
-        let headers = DmaWords::<u32>::part_bytes(Self::header_words(size));
-        if indirect { headers + DescRing::part_bytes(Self::table_entries(size)) } else { headers }
+        Apart::<HEADER>::memory_bytes(size, indirect)
     }
-
-    const fn header_words(size: u16) -> u32 {
-        size as u32 * Self::HEADER_WORDS
-    }
-
-    const fn table_entries(size: u16) -> u32 {
-        size as u32 * TABLE as u32
-    }
-
-    /// 32-bit words from one header to the next where headers lie apart.
-    const HEADER_WORDS: u32 = HEADER.next_multiple_of(16) as u32 / 4;
 
     /// The ring.
     #[inline(always)]
@@ -307,15 +289,7 @@ impl<const HEADER: usize> PackedTx<HEADER> {
 
     /// How many descriptors of the queue `frame` takes. More than [`PackedTx::len`]: it cannot be sent.
     pub fn descriptors(&self, frame: &Frame) -> usize {
-        self.descriptors_of(pieces::<HEADER>(frame))
-    }
-
-    fn descriptors_of(&self, pieces: usize) -> usize {
-        if self.fits_table(pieces) { 1 } else { pieces }
-    }
-
-    fn fits_table(&self, pieces: usize) -> bool {
-        (2..=TABLE).contains(&pieces) && self.tables.is_some()
+        self.apart.descriptors_of(pieces::<HEADER>(frame))
     }
 
     /// An ID that no frame in flight has: the next descriptor's offset, but for a device that gave others back before it. There are as many as descriptors.
@@ -335,24 +309,11 @@ impl<const HEADER: usize> PackedTx<HEADER> {
     pub fn put(&mut self, mut frame: Frame, header: [u8; HEADER]) -> Result<(), Frame> {
         self.singles = 0;
         let count = pieces::<HEADER>(&frame);
-        let needed = self.descriptors_of(count);
+        let needed = self.apart.descriptors_of(count);
         let can_be_sent = (1..=self.free()).contains(&needed) && frame.all_reachable(self.pool.domain());
         let Some(id) = can_be_sent.then(|| self.free_id()).flatten() else { return Err(frame) };
-        let apart = is_apart::<HEADER>(&frame).then(|| (self.store_header(id, header), HEADER as u32));
-        let mut before = 0;
-        if apart.is_none()
-            && let Some(place) = frame.prefix_mut()
-        {
-            *place = header;
-            before = HEADER as u64;
-        }
-        // Header and first segment in one piece, or the header apart in front.
-        let segments = frame.dma_segments().filter(|&(_, len)| len > 0).map(|(iova, len)| {
-            let before = core::mem::take(&mut before);
-            (Iova(iova.0.wrapping_sub(before)), len as u32 + before as u32)
-        });
-        let pieces = apart.into_iter().chain(segments);
-        if self.fits_table(count) {
+        let pieces = self.apart.pieces(id, &mut frame, header);
+        if self.apart.fits_table(count) {
             self.put_table(id, pieces);
         } else {
             self.put_chain(id, pieces);
@@ -366,27 +327,11 @@ impl<const HEADER: usize> PackedTx<HEADER> {
         Ok(())
     }
 
-    /// Writes a header that lies apart, and says where.
-    fn store_header(&mut self, id: u16, header: [u8; HEADER]) -> Iova {
-        let at = u32::from(id) * Self::HEADER_WORDS;
-        for (k, bytes) in (0..).zip(header.chunks(4)) {
-            let word = bytes.iter().rev().fold(0, |word, &byte| word << 8 | u32::from(byte));
-            self.headers.store(at + k, word);
-        }
-        self.headers.iova().offset(u64::from(at) * 4)
-    }
-
     /// Descriptors one after another in the table of `id`, where no flag is needed (2.8.7).
     fn put_table(&mut self, id: u16, pieces: impl Iterator<Item = (Iova, u32)>) {
-        let Some(tables) = &mut *self.tables else { return };
-        let first = u32::from(id) * TABLE as u32;
-        let mut count = 0;
-        for (k, (iova, len)) in (0..).zip(pieces) {
-            tables.store(first + k, Pair::new(iova.0, len.into()));
-            count += 1;
+        if let Some((table, bytes)) = self.apart.put_table(id, pieces, |(iova, len), _, _| Pair::new(iova.0, len.into())) {
+            self.queue.put(table.0, u64::from(bytes) | (u64::from(id) << 32) | (u64::from(F_INDIRECT) << 48));
         }
-        let table = tables.iova().offset(u64::from(first) * DESC_BYTES as u64);
-        self.queue.put(table.0, (count * DESC_BYTES as u64) | (u64::from(id) << 32) | (u64::from(F_INDIRECT) << 48));
     }
 
     /// Descriptors of the ring itself. The ID is in each of them.
@@ -415,19 +360,11 @@ impl<const HEADER: usize> PackedTx<HEADER> {
 
     /// Empties every slot.
     fn give_all_back(&mut self, batch: &mut Batch) -> Reclaimed {
-        let mut all = Reclaimed { descriptors: self.pending() as u32, bytes: 0 };
+        let descriptors = self.pending() as u32;
         self.singles = 0;
-        for at in 0..self.slots.len() {
-            let word = self.slots.get_mut(at).map_or(EMPTY, |slot| core::mem::replace(slot, EMPTY));
-            if word != EMPTY && word != FRAME {
-                self.give_back(batch, word);
-            }
-            if let Some(frame) = self.frames.get_mut(at).and_then(Option::take) {
-                all.bytes += frame.len() as u64;
-                batch.recycle(frame);
-            }
-        }
-        all
+        // SAFETY: a slot that is neither empty nor `FRAME` owns a buffer of the pool that its tag names.
+        let bytes = unsafe { flight::give_all_back(&mut self.slots, &mut self.frames, &self.sources, batch) };
+        Reclaimed { descriptors, bytes }
     }
 
     /// Takes the queue apart: frames in flight return to their pools and its memory is unmapped.
@@ -440,21 +377,9 @@ impl<const HEADER: usize> PackedTx<HEADER> {
         unsafe {
             ManuallyDrop::drop(&mut self.frames);
             ManuallyDrop::drop(&mut self.queue);
-            ManuallyDrop::drop(&mut self.headers);
-            ManuallyDrop::drop(&mut self.tables);
+            self.apart.release();
         }
     }
-}
-
-/// Writes a header of zeros before the data at `ptr`, and gives its address.
-///
-/// # Safety
-/// It is the home of a buffer with `HEADER` bytes of headroom, which the caller owns.
-#[inline(always)]
-unsafe fn place_header<const HEADER: usize>(ptr: NonNull<u8>) -> u64 {
-    // SAFETY: the caller's.
-    unsafe { ptr.sub(HEADER).cast::<[u8; HEADER]>().write([0; HEADER]) };
-    RawBuf::at(ptr).word()
 }
 
 impl<const HEADER: usize> fmt::Debug for PackedTx<HEADER> {

@@ -86,9 +86,7 @@ impl RxRing {
         // SAFETY: there are `most` places.
         let (mut place, end) = (first, unsafe { first.add(most) });
         // Brings the pool's stack to hand, so that the run may be kept.
-        if batch.spares_of(self.pool.as_ptr()).1 == 0 {
-            batch.refill(&self.pool, max_segments);
-        }
+        batch.stock(&self.pool, 1);
         let mut run = self.run(batch, max_segments, bad, hide);
         while place != end {
             if run.top < run.few {

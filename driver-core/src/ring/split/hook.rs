@@ -16,6 +16,7 @@ use crate::buf::memory::{PoolInner, RawBuf};
 use crate::buf::meta::{LEN_SHIFT, VLAN_VALID};
 use crate::ether::MIN_FRAME_BYTES;
 use crate::ring::verdict::{FrameView, Hook, Judged, Settled, Verdict};
+use crate::ring::virtq::apart::place_header;
 use crate::ring::virtq::{HEADER_BYTES, HookRules, TAG_MASK};
 
 /// The low half of a word, less the bit by which it would carry a VLAN tag.
@@ -415,7 +416,7 @@ fn settle_next<H: Hook>(
         // SAFETY: `out` is free, with `empty` taken from it or from the stack; the filled buffer goes there, and `empty` to its slot. The header lies in the
         // headroom, of which there is enough.
         unsafe {
-            let at = SplitTx::<HEADER_BYTES>::place_header(start);
+            let at = place_header::<HEADER_BYTES>(start);
             *outlet.tx.slots.get_unchecked_mut(usize::from(out)) = filled.word() | tag;
             let descriptor = outlet.tx.queue.desc.at_unmasked(out.into()).cast::<u64>();
             descriptor.write_volatile(at.wrapping_add(rx.delta).wrapping_sub(HEADER_BYTES as u64).to_le());

@@ -8,17 +8,16 @@ use core::ptr::NonNull;
 use super::queue::{SplitQueue, descriptor};
 use crate::buf::batch::Batch;
 use crate::buf::frame::Frame;
-use crate::buf::memory::{PoolInner, RawBuf};
+use crate::buf::memory::PoolInner;
 use crate::buf::pool::BufPool;
 use crate::host::dma::{DmaDomain, Iova};
-use crate::ring::desc::{DESC_BYTES, DescRing};
 use crate::ring::error::{self, RingError};
 use crate::ring::fault::QueueFault;
 use crate::ring::memory::RingMemory;
 use crate::ring::owners::Sources;
 use crate::ring::tx::Reclaimed;
-use crate::ring::virtq::{EMPTY, F_INDIRECT, F_NEXT, FRAME, MAX_HEADER, TABLE, TAG_MASK, is_apart, pieces};
-use crate::ring::words::DmaWords;
+use crate::ring::virtq::apart::{Apart, place_header};
+use crate::ring::virtq::{EMPTY, F_INDIRECT, F_NEXT, FRAME, TAG_MASK, flight, pieces};
 
 mod sent;
 
@@ -33,8 +32,7 @@ const END: u16 = u16::MAX;
 /// stop calls [`SplitTx::release`].
 pub struct SplitTx<const HEADER: usize> {
     pub(super) queue: ManuallyDrop<SplitQueue>,
-    pub(super) headers: ManuallyDrop<DmaWords<u32>>,
-    pub(super) tables: ManuallyDrop<Option<DescRing>>,
+    pub(super) apart: Apart<HEADER>,
     /// The buffer in flight behind each descriptor, with the tag of its pool; [`EMPTY`], or [`FRAME`].
     pub(super) slots: Box<[u64]>,
     pub(super) sources: Sources,
@@ -67,16 +65,11 @@ impl<const HEADER: usize> SplitTx<HEADER> {
     /// # Errors
     /// [`RingError::Domain`], [`RingError::Memory`].
     pub fn in_memory(memory: &mut RingMemory, queue: SplitQueue, pool: &BufPool, indirect: bool) -> Result<Self, RingError> {
-        const { assert!(HEADER <= MAX_HEADER) }
         error::same_domain(queue.domain(), pool)?;
         error::same_domain(memory.domain(), pool)?;
         let size = queue.size();
-        let (headers, tables) = (Self::header_words(size), Self::table_entries(size));
-        let tables = if indirect { Some(DescRing::in_part(memory.take(DescRing::part_bytes(tables), 16)?, tables)?) } else { None };
-        let headers = DmaWords::in_part(memory.take(DmaWords::<u32>::part_bytes(headers), 4)?, headers)?;
         Ok(Self {
-            headers: ManuallyDrop::new(headers),
-            tables: ManuallyDrop::new(tables),
+            apart: Apart::in_memory(memory, size, indirect)?,
             slots: (0..size).map(|_| EMPTY).collect(),
             sources: Sources::new(pool),
             frames: ManuallyDrop::new((0..size).map(|_| None).collect()),
@@ -91,20 +84,8 @@ impl<const HEADER: usize> SplitTx<HEADER> {
 
     /// How many bytes of a [`RingMemory`] the headers and tables of a queue of `size` descriptors take.
     pub const fn memory_bytes(size: u16, indirect: bool) -> usize {
-        let headers = DmaWords::<u32>::part_bytes(Self::header_words(size));
-        if indirect { headers + DescRing::part_bytes(Self::table_entries(size)) } else { headers }
+        Apart::<HEADER>::memory_bytes(size, indirect)
     }
-
-    const fn header_words(size: u16) -> u32 {
-        size as u32 * Self::HEADER_WORDS
-    }
-
-    const fn table_entries(size: u16) -> u32 {
-        size as u32 * TABLE as u32
-    }
-
-    /// 32-bit words from one header to the next where headers lie apart.
-    const HEADER_WORDS: u32 = HEADER.next_multiple_of(16) as u32 / 4;
 
     /// The rings and their indexes.
     #[inline(always)]
@@ -236,7 +217,7 @@ impl<const HEADER: usize> SplitTx<HEADER> {
                     break;
                 }
                 let id = *free.add(count - 1 - done);
-                let word = Self::place_header(frame.ptr());
+                let word = place_header::<HEADER>(frame.ptr());
                 *slots.add(usize::from(id)) = word + tag;
                 // Two words are enough: the device looks only after `publish`. No flags, no next.
                 let words = descriptors.add(usize::from(id)).cast::<u64>();
@@ -250,17 +231,6 @@ impl<const HEADER: usize> SplitTx<HEADER> {
         self.free_count -= done;
         self.queue.next_avail = self.queue.next_avail.wrapping_add(done as u16);
         (done, bytes)
-    }
-
-    /// Writes a header of zeros before the data at `ptr`, and gives its address.
-    ///
-    /// # Safety
-    /// It is the home of a buffer with `HEADER` bytes of headroom, which the caller owns.
-    #[inline(always)]
-    pub(super) unsafe fn place_header(ptr: NonNull<u8>) -> u64 {
-        // SAFETY: the caller's.
-        unsafe { ptr.sub(HEADER).cast::<[u8; HEADER]>().write([0; HEADER]) };
-        RawBuf::at(ptr).word()
     }
 
     /// Takes the frame of `batch` if it is its only one, an ordinary one as for [`SplitTx::put_ordinary`] of the pool that the last frames were of, and one that
@@ -279,7 +249,7 @@ impl<const HEADER: usize> SplitTx<HEADER> {
         unsafe {
             let top = self.free_count - 1;
             let id = *self.free.get_unchecked(top);
-            let word = Self::place_header(frame.ptr());
+            let word = place_header::<HEADER>(frame.ptr());
             batch.forget_all();
             *self.slots.get_unchecked_mut(usize::from(id)) = word | self.sources.names() & TAG_MASK;
             let words = self.queue.desc.at_unmasked(id.into()).cast::<u64>();
@@ -301,15 +271,7 @@ impl<const HEADER: usize> SplitTx<HEADER> {
 
     /// How many descriptors of the queue `frame` takes. More than [`SplitTx::len`]: it cannot be sent.
     pub fn descriptors(&self, frame: &Frame) -> usize {
-        self.descriptors_of(pieces::<HEADER>(frame))
-    }
-
-    fn descriptors_of(&self, pieces: usize) -> usize {
-        if self.fits_table(pieces) { 1 } else { pieces }
-    }
-
-    fn fits_table(&self, pieces: usize) -> bool {
-        (2..=TABLE).contains(&pieces) && self.tables.is_some()
+        self.apart.descriptors_of(pieces::<HEADER>(frame))
     }
 
     /// Queues any frame for which [`SplitTx::descriptors`] are free. Where its header finds no room right before its first byte, that has a place of its own.
@@ -320,24 +282,11 @@ impl<const HEADER: usize> SplitTx<HEADER> {
     pub fn put(&mut self, mut frame: Frame, header: [u8; HEADER]) -> Result<(), Frame> {
         self.singles = 0;
         let count = pieces::<HEADER>(&frame);
-        let needed = self.descriptors_of(count);
+        let needed = self.apart.descriptors_of(count);
         let can_be_sent = (1..=self.free_count).contains(&needed) && frame.all_reachable(self.pool.domain());
         let Some(head) = can_be_sent.then(|| self.take_free()).flatten() else { return Err(frame) };
-        let table = self.fits_table(count);
-        let apart = is_apart::<HEADER>(&frame).then(|| (self.store_header(head, header), HEADER as u32));
-        let mut before = 0;
-        if apart.is_none()
-            && let Some(place) = frame.prefix_mut()
-        {
-            *place = header;
-            before = HEADER as u64;
-        }
-        // Header and first segment in one piece, or the header apart in front.
-        let segments = frame.dma_segments().filter(|&(_, len)| len > 0).map(|(iova, len)| {
-            let before = core::mem::take(&mut before);
-            (Iova(iova.0.wrapping_sub(before)), len as u32 + before as u32)
-        });
-        let pieces = apart.into_iter().chain(segments);
+        let table = self.apart.fits_table(count);
+        let pieces = self.apart.pieces(head, &mut frame, header);
         if table {
             self.put_table(head, pieces);
         } else {
@@ -358,29 +307,15 @@ impl<const HEADER: usize> SplitTx<HEADER> {
         self.free.get(top).copied()
     }
 
-    /// Writes a header that lies apart, and says where.
-    fn store_header(&mut self, head: u16, header: [u8; HEADER]) -> Iova {
-        let at = u32::from(head) * Self::HEADER_WORDS;
-        for (k, bytes) in (0..).zip(header.chunks(4)) {
-            let word = bytes.iter().rev().fold(0, |word, &byte| word << 8 | u32::from(byte));
-            self.headers.store(at + k, word);
-        }
-        self.headers.iova().offset(u64::from(at) * 4)
-    }
-
     /// Descriptors one after another in the table of `head` (2.7.5.3).
     fn put_table(&mut self, head: u16, pieces: impl Iterator<Item = (Iova, u32)>) {
-        let Some(tables) = &mut *self.tables else { return };
-        let first = u32::from(head) * TABLE as u32;
-        let mut pieces = (0..).zip(pieces).peekable();
-        let mut count = 0;
-        while let Some((k, (iova, len))) = pieces.next() {
-            let (flags, next) = if pieces.peek().is_some() { (F_NEXT, k + 1) } else { (0, 0) };
-            tables.store(first + u32::from(k), descriptor(iova.0, len, flags, next));
-            count += 1;
+        let table = self.apart.put_table(head, pieces, |(iova, len), at, is_last| {
+            let (flags, next) = if is_last { (0, 0) } else { (F_NEXT, at + 1) };
+            descriptor(iova.0, len, flags, next)
+        });
+        if let Some((table, bytes)) = table {
+            self.queue.desc.store(head.into(), descriptor(table.0, bytes, F_INDIRECT, 0));
         }
-        let table = tables.iova().offset(u64::from(first) * DESC_BYTES as u64);
-        self.queue.desc.store(head.into(), descriptor(table.0, count * DESC_BYTES as u32, F_INDIRECT, 0));
     }
 
     /// Descriptors of the queue itself, chained by `next`.
@@ -426,19 +361,11 @@ impl<const HEADER: usize> SplitTx<HEADER> {
 
     /// Empties every slot.
     fn give_all_back(&mut self, batch: &mut Batch) -> Reclaimed {
-        let mut all = Reclaimed { descriptors: self.pending() as u32, bytes: 0 };
+        let descriptors = self.pending() as u32;
         self.singles = 0;
-        for at in 0..self.slots.len() {
-            let word = self.slots.get_mut(at).map_or(EMPTY, |slot| core::mem::replace(slot, EMPTY));
-            if word != EMPTY && word != FRAME {
-                self.give_back(batch, word);
-            }
-            if let Some(frame) = self.frames.get_mut(at).and_then(Option::take) {
-                all.bytes += frame.len() as u64;
-                batch.recycle(frame);
-            }
-        }
-        all
+        // SAFETY: a slot that is neither empty nor `FRAME` owns a buffer of the pool that its tag names.
+        let bytes = unsafe { flight::give_all_back(&mut self.slots, &mut self.frames, &self.sources, batch) };
+        Reclaimed { descriptors, bytes }
     }
 
     /// Takes the queue apart: frames in flight return to their pools and its memory is unmapped.
@@ -451,8 +378,7 @@ impl<const HEADER: usize> SplitTx<HEADER> {
         unsafe {
             ManuallyDrop::drop(&mut self.frames);
             ManuallyDrop::drop(&mut self.queue);
-            ManuallyDrop::drop(&mut self.headers);
-            ManuallyDrop::drop(&mut self.tables);
+            self.apart.release();
         }
     }
 }

@@ -58,7 +58,13 @@ impl TxRing {
     /// Whether the frame at the front of `batch` is of several buffers and asks for nothing.
     #[inline(always)]
     pub fn has_chain(&self, batch: &Batch) -> bool {
-        batch.frames().first().is_some_and(is_chain) && self.rules.end != 0 && self.bytes.is_empty()
+        batch.frames().first().is_some_and(is_chain) && self.gathers()
+    }
+
+    /// Whether descriptors without an end may come before the one with it, and no bytes are counted.
+    #[inline(always)]
+    fn gathers(&self) -> bool {
+        self.rules.end != 0 && self.bytes.is_empty()
     }
 
     /// Takes frames from the front of `batch` while each is a chain of plain segments of one pool of this ring's domain, each with bytes, `max_segments` at most
@@ -70,7 +76,7 @@ impl TxRing {
     /// [`TxRules::with_end`]: crate::ring::TxRules::with_end
     #[inline(never)]
     pub fn put_chains(&mut self, batch: &mut Batch, max_segments: usize, max_bytes: usize) -> usize {
-        if self.rules.end == 0 || !self.bytes.is_empty() {
+        if !self.gathers() {
             return 0;
         }
         self.count_singles();
@@ -124,7 +130,7 @@ impl TxRing {
         let (pool, from, free) = (frame.pool_ptr(), self.tail, self.free());
         // SAFETY: the frame is alive.
         let is_source = unsafe { self.owners.sources.is_source(pool) };
-        if !is_source || !is_chain(frame) || self.rules.end == 0 || !self.bytes.is_empty() {
+        if !is_source || !is_chain(frame) || !self.gathers() {
             return false;
         }
         self.count_singles();

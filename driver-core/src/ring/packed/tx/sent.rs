@@ -11,7 +11,7 @@ use crate::ring::fault::QueueFault;
 use crate::ring::lane::Pair;
 use crate::ring::packed::queue::{MARKS_AND_ID, NEXT_ID, unknown};
 use crate::ring::tx::Reclaimed;
-use crate::ring::virtq::{EMPTY, FRAME, TAG_MASK};
+use crate::ring::virtq::{EMPTY, FRAME, TAG_MASK, flight};
 
 impl<const HEADER: usize> PackedTx<HEADER> {
     /// Puts the buffers of frames that the device used onto `batch`'s stack of empty buffers (or back to their pools).
@@ -153,21 +153,13 @@ impl<const HEADER: usize> PackedTx<HEADER> {
         self.queue.next_used = self.queue.next_used.wrapping_add(count.swap(1, Ordering::Relaxed));
         let mut bytes = 0;
         if word != FRAME {
-            self.give_back(batch, word);
+            // SAFETY: a slot that is neither empty nor `FRAME` owned a buffer of the pool that its tag names.
+            unsafe { flight::give_back(&self.sources, batch, word) };
         } else if let Some(frame) = self.frames.get_mut(at).and_then(Option::take) {
             bytes = frame.len() as u64;
             batch.recycle(frame);
         }
         Ok(bytes)
-    }
-
-    /// Puts the buffer that a slot held, and holds no more, back.
-    pub(super) fn give_back(&self, batch: &mut Batch, word: u64) {
-        let tag = word & TAG_MASK;
-        if let (Some(pool), Some(buf)) = (self.sources.named(tag as u8), RawBuf::from_word(word - tag)) {
-            // SAFETY: a slot that is neither empty nor `FRAME` owned a buffer of the pool that its tag names.
-            unsafe { batch.put_spares(pool, &[buf]) };
-        }
     }
 
     /// How many frames are in flight that the device did not give back.

@@ -7,7 +7,7 @@ use crate::buf::batch::Batch;
 use crate::buf::memory::RawBuf;
 use crate::ring::fault::QueueFault;
 use crate::ring::tx::Reclaimed;
-use crate::ring::virtq::{EMPTY, FRAME, TAG_MASK};
+use crate::ring::virtq::{EMPTY, FRAME, TAG_MASK, flight};
 
 impl<const HEADER: usize> SplitTx<HEADER> {
     /// Puts the buffers of frames that the device used onto `batch`'s stack of empty buffers (or back to their pools).
@@ -106,22 +106,14 @@ impl<const HEADER: usize> SplitTx<HEADER> {
         self.queue.next_used = self.queue.next_used.wrapping_add(1);
         let mut bytes = 0;
         if word != FRAME {
-            self.give_back(batch, word);
+            // SAFETY: a slot that is neither empty nor `FRAME` owned a buffer of the pool that its tag names.
+            unsafe { flight::give_back(&self.sources, batch, word) };
         } else if let Some(frame) = self.frames.get_mut(id as usize).and_then(Option::take) {
             bytes = frame.len() as u64;
             batch.recycle(frame);
         }
         self.free_chain(id as u16);
         Ok(bytes)
-    }
-
-    /// Puts the buffer that a slot held, and holds no more, back.
-    pub(super) fn give_back(&self, batch: &mut Batch, word: u64) {
-        let tag = word & TAG_MASK;
-        if let (Some(pool), Some(buf)) = (self.sources.named(tag as u8), RawBuf::from_word(word - tag)) {
-            // SAFETY: a slot that is neither empty nor `FRAME` owned a buffer of the pool that its tag names.
-            unsafe { batch.put_spares(pool, &[buf]) };
-        }
     }
 
     /// Frees the descriptors of the chain at `head`.
