@@ -1,0 +1,249 @@
+//! The simulated virtio card's split queues by a driver of a few lines: whatever a driver must not do with chains, indexes, flags and headers, the card notes by name.
+
+use driver_core::host::{DmaRegion, PciFunction, RegSpace};
+use sim::virtio_net::{VirtioNet, VirtioNetOptions};
+use sim::wire::{
+    Wire,
+    peer::{self, Peer},
+};
+use sim::{Iommu, SimDevice, SimFunction};
+
+const SIZE: u16 = 8;
+/// Bits of a descriptor's flags (VIRTIO 1.3, 2.7.5).
+const NEXT: u16 = 1;
+const WRITE: u16 = 2;
+const INDIRECT: u16 = 4;
+/// Receive and transmit queue.
+const RX: usize = 0;
+const TX: usize = 1;
+/// Where a queue's areas lie in its memory: descriptors, available ring, used ring; then buffers of 2 KiB.
+const AREAS: [usize; 3] = [0, 0x200, 0x400];
+const BUFFERS: usize = 0x1000;
+const BUFFER_BYTES: usize = 2048;
+/// A header and the shortest frame.
+const BYTES: u32 = 12 + 60;
+
+/// Feature bits.
+const MRG_RXBUF: u64 = 1 << 15;
+const INDIRECT_DESC: u64 = 1 << 28;
+const EVENT_IDX: u64 = 1 << 29;
+const VERSION_1: u64 = 1 << 32;
+
+struct Card {
+    device: SimDevice,
+    _function: SimFunction,
+    bar: <SimFunction as PciFunction>::Bar,
+    queues: [DmaRegion; 2],
+    far: Peer,
+}
+
+impl Card {
+    /// A live card with these features.
+    fn up(features: u64) -> Self {
+        let (near, far) = peer::pair(64);
+        let device = SimDevice::new("sim:virtio-net", Box::new(VirtioNet::new(VirtioNetOptions::new())), Box::new(near), Iommu::new());
+        let mut function = device.function();
+        // SAFETY: the card gets addresses of regions that live as long as it does.
+        let bar = unsafe {
+            function.allow_dma().unwrap();
+            function.open_bar(4).unwrap()
+        };
+        let queues = [(); 2].map(|()| function.dma().allocate(BUFFERS + usize::from(SIZE) * BUFFER_BYTES).unwrap());
+        bar.write8(20, 1);
+        bar.write8(20, 3);
+        for (half, wanted) in [(0, features as u32), (1, (features >> 32) as u32)] {
+            bar.write32(8, half);
+            bar.write32(12, wanted);
+        }
+        bar.write8(20, 11);
+        for (index, queue) in (0..).zip(&queues) {
+            bar.write16(22, index);
+            bar.write16(24, SIZE);
+            for (field, at) in (32..).step_by(8).zip(AREAS) {
+                bar.write32(field, (queue.iova().0 + at as u64) as u32);
+                bar.write32(field + 4, ((queue.iova().0 + at as u64) >> 32) as u32);
+            }
+            bar.write16(28, 1);
+        }
+        bar.write8(20, 15);
+        Self { device, _function: function, bar, queues, far }
+    }
+
+    fn store<T>(&self, queue: usize, at: usize, value: T) {
+        assert!(at + size_of::<T>() <= self.queues[queue].len_bytes());
+        // SAFETY: it lies in the region, and the card moves in this thread alone.
+        unsafe { self.queues[queue].ptr().add(at).cast::<T>().write(value) };
+    }
+
+    /// Where buffer `k` lies.
+    fn buffer(&self, queue: usize, k: u16) -> u64 {
+        self.queues[queue].iova().0 + (BUFFERS + usize::from(k) * BUFFER_BYTES) as u64
+    }
+
+    /// A descriptor as the card reads it.
+    fn word(len: u32, flags: u16, next: u16) -> u64 {
+        u64::from(len) | u64::from(flags) << 32 | u64::from(next) << 48
+    }
+
+    /// Writes descriptor `index`, which names buffer `index`.
+    fn put(&self, queue: usize, index: u16, len: u32, flags: u16, next: u16) {
+        self.store(queue, 16 * usize::from(index), (self.buffer(queue, index), Self::word(len, flags, next)));
+    }
+
+    /// Makes `head` the available ring's entry `place`, and the index `index`.
+    fn give(&self, queue: usize, place: u16, head: u16, index: u16) {
+        self.store(queue, AREAS[1] + 4 + 2 * usize::from(place), head);
+        self.store(queue, AREAS[1] + 2, index);
+    }
+
+    /// Notifies of a queue, and lets the card move.
+    fn go(&self, queue: usize) {
+        self.bar.write16(0x3000 + 4 * queue as u32, queue as u16);
+        (0..4).for_each(|_| _ = self.device.advance_us(10));
+    }
+
+    /// What it noted since the last look, each once.
+    fn whats(&self) -> Vec<&'static str> {
+        let mut whats: Vec<_> = self.device.take_violations().iter().map(|violation| violation.what).collect();
+        whats.dedup();
+        whats
+    }
+
+    fn is_dead(&self) -> bool {
+        self.bar.read8(20) & 0x40 != 0
+    }
+
+    fn arrived(&mut self) -> usize {
+        let mut frame = Vec::new();
+        std::iter::from_fn(|| self.far.receive(&mut frame).then_some(())).count()
+    }
+}
+
+#[test]
+fn chains_that_may_be_are_sent() {
+    let mut card = Card::up(VERSION_1 | INDIRECT_DESC);
+    card.put(TX, 0, 12, NEXT, 3);
+    card.put(TX, 3, 60, 0, 0);
+    card.give(TX, 0, 0, 1);
+    card.go(TX);
+    // A table in buffer 7, of two pieces.
+    card.store(TX, BUFFERS + 7 * BUFFER_BYTES, (card.buffer(TX, 0), Card::word(12, NEXT, 1)));
+    card.store(TX, BUFFERS + 7 * BUFFER_BYTES + 16, (card.buffer(TX, 1), Card::word(60, 0, 0)));
+    card.put(TX, 7, 32, INDIRECT, 0);
+    card.give(TX, 1, 7, 2);
+    card.go(TX);
+    assert_eq!((card.arrived(), card.whats(), card.is_dead()), (2, vec![], false));
+}
+
+#[test]
+fn chains_that_must_not_be() {
+    type Deed = fn(&Card);
+    let indirect = "an indirect descriptor that must not be";
+    let deeds: [(&str, u64, bool, Deed); 8] = [
+        (indirect, 0, true, |card| card.put(TX, 0, 32, INDIRECT, 0)),
+        (indirect, INDIRECT_DESC, true, |card| card.put(TX, 0, 32, INDIRECT | NEXT, 1)),
+        (indirect, INDIRECT_DESC, true, |card| card.put(TX, 0, 33, INDIRECT, 0)),
+        (indirect, INDIRECT_DESC, true, |card| {
+            // Buffer 0 is a table, in which another is named.
+            card.store(TX, BUFFERS, (card.buffer(TX, 1), Card::word(32, INDIRECT, 0)));
+            card.put(TX, 0, 16, INDIRECT, 0);
+        }),
+        ("a readable descriptor behind a writable one", 0, false, |card| {
+            card.put(TX, 0, BYTES, NEXT | WRITE, 1);
+            card.put(TX, 1, 20, 0, 0);
+        }),
+        ("a chain is longer than the queue, or a circle", 0, true, |card| {
+            card.put(TX, 0, 12, NEXT, 1);
+            card.put(TX, 1, 60, NEXT, 0);
+        }),
+        ("a chain leads out of its table", 0, true, |card| card.put(TX, 0, 12, NEXT, SIZE)),
+        ("a descriptor of no bytes", 0, false, |card| {
+            card.put(TX, 0, BYTES, NEXT, 1);
+            card.put(TX, 1, 0, 0, 0);
+        }),
+    ];
+    for (expected, features, dies, deed) in deeds {
+        let card = Card::up(VERSION_1 | features);
+        deed(&card);
+        card.give(TX, 0, 0, 1);
+        card.go(TX);
+        let whats = card.whats();
+        assert!(whats.contains(&expected), "{expected}: {whats:?}");
+        assert_eq!(card.is_dead(), dies, "{expected}");
+    }
+}
+
+#[test]
+fn heads_that_must_not_be() {
+    let card = Card::up(VERSION_1);
+    card.give(TX, 0, SIZE, 1);
+    card.go(TX);
+    assert_eq!((card.whats(), card.is_dead()), (vec!["a descriptor beyond the queue is made available"], true));
+    let card = Card::up(VERSION_1);
+    // SAFETY: the model is told to hold what it sends, and not exchanged.
+    unsafe { card.device.with_model(|model: &mut VirtioNet| model.hold_tx = true) };
+    card.put(TX, 0, BYTES, 0, 0);
+    card.give(TX, 0, 0, 1);
+    card.give(TX, 1, 0, 2);
+    card.go(TX);
+    assert_eq!(card.whats(), ["a descriptor is made available while the device has it"]);
+}
+
+#[test]
+fn an_index_that_goes_back() {
+    let card = Card::up(VERSION_1);
+    card.put(TX, 0, BYTES, 0, 0);
+    card.give(TX, 0, 0, 1);
+    card.go(TX);
+    assert_eq!(card.whats(), [""; 0]);
+    card.give(TX, 0, 0, 0);
+    card.go(TX);
+    assert_eq!((card.whats(), card.is_dead()), (vec!["more chains are available than the queue has"], true));
+}
+
+#[test]
+fn flags_beside_event_indexes() {
+    let card = Card::up(VERSION_1 | EVENT_IDX);
+    card.put(TX, 0, BYTES, 0, 0);
+    card.store(TX, AREAS[1], 1u16);
+    card.give(TX, 0, 0, 1);
+    card.go(TX);
+    assert_eq!(card.whats(), ["avail flags are not zero with VIRTIO_F_EVENT_IDX"]);
+}
+
+#[test]
+fn receive_buffers_that_must_not_be() {
+    for (features, len, flags, expected) in [
+        (MRG_RXBUF, 11, WRITE, "a receive buffer is too small"),
+        (0, 1525, WRITE, "a receive buffer is too small"),
+        (MRG_RXBUF, BUFFER_BYTES as u32, 0, "a readable descriptor in the receive queue"),
+    ] {
+        let mut card = Card::up(VERSION_1 | features);
+        card.put(RX, 0, len, flags, 0);
+        card.give(RX, 0, 0, 1);
+        card.far.send(&[7; 60]);
+        card.go(RX);
+        let whats = card.whats();
+        assert!(whats.contains(&expected), "{expected}: {whats:?}");
+    }
+}
+
+#[test]
+fn headers_that_must_not_be() {
+    // flags, gso_type, and num_buffers' low byte.
+    for (at, value, expected) in [
+        (0, 2, "flags that are not the driver's to set"),
+        (0, 1, "flags that are not the driver's to set"),
+        (0, 4, "flags that are not the driver's to set"),
+        (1, 1, "segmentation was not negotiated"),
+        (10, 1, "num_buffers of a transmitted frame is not zero"),
+    ] {
+        let card = Card::up(VERSION_1);
+        card.store::<u8>(TX, BUFFERS + at, value);
+        card.put(TX, 0, BYTES, 0, 0);
+        card.give(TX, 0, 0, 1);
+        card.go(TX);
+        let whats = card.whats();
+        assert!(whats.contains(&expected), "{expected}: {whats:?}");
+    }
+}
