@@ -29,7 +29,6 @@ impl<F: PciFunction> Card<F> {
         self.transport.accept(features);
         self.transport.add_status(Status::FEATURES_OK);
         if !self.transport.status().contains(Status::FEATURES_OK) {
-            self.transport.add_status(Status::FAILED);
             return Err(HardwareError::FeaturesRefused { accepted: features, offered: self.offered }.into());
         }
         Ok(features)

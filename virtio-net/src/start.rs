@@ -23,7 +23,7 @@ use crate::control::{Control, Manage};
 use crate::error::HardwareError;
 use crate::layout::{Layout, Packed, Split, TxWatch};
 use crate::queues::QueueUp;
-use crate::regs::{Features, net};
+use crate::regs::{Features, Status, net};
 use crate::rx::{Receive, Rx};
 use crate::silence::silence;
 use crate::tx::{Transmit, Tx};
@@ -212,6 +212,13 @@ impl<F: PciFunction> VirtioNet<F> {
             None => BufPool::new(&card.domain, config::own_pool(settings, mrg_rxbuf))?,
         };
         card.greet()?;
+        // 3.1.1: whoever gives up "SHOULD set the FAILED status bit"; the reset that gives the device back comes behind it.
+        self.negotiate_and_go_live(config, settings, shared, pool).inspect_err(|_| card.transport.add_status(Status::FAILED))
+    }
+
+    /// The same from the features on.
+    fn negotiate_and_go_live(&self, config: &Config, settings: &mut Settings, shared: &mut Shared, pool: BufPool) -> Result<Running<F>, ErrorKind> {
+        let card = &self.card;
         let features = card.negotiate(&pool, settings.offloads(), config.wants_packed_queues())?;
         // SAFETY: it was reset just now (`greet`), so that it knows of no memory. What it is told from here on are the areas of queues: it uses none before the
         // queue is enabled, below, and then `Rx` and `Tx` hold them until the device was seen to stop.

@@ -3,7 +3,7 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::host::bar::{Bar, BarError, RegSpace};
@@ -29,6 +29,24 @@ pub struct Lies {
     pub dma: Vec<bool>,
     /// No lie: how many reads and writes there were of registers, but for those by a doorbell. One of 64 bits is one.
     pub accesses: (usize, usize),
+    /// No lie: which registers were read, by offset, in any BAR.
+    pub registers_read: BTreeSet<u32>,
+    /// No lie: writes of registers, oldest first: offset and value. None by a doorbell is among them.
+    pub registers_written: Vec<(u32, u64)>,
+    /// No lie: writes of configuration space by the driver itself, oldest first: offset, width in bytes, value.
+    pub config_written: Vec<(u16, u8, u32)>,
+}
+
+impl Lies {
+    fn note_read(&mut self, offset: u32) {
+        self.accesses.0 += 1;
+        self.registers_read.insert(offset);
+    }
+
+    fn note_write(&mut self, offset: u32, value: u64) {
+        self.accesses.1 += 1;
+        self.registers_written.push((offset, value));
+    }
 }
 
 /// The lies, in the test's hands while the driver has the function.
@@ -83,6 +101,7 @@ unsafe impl<F: PciFunction> PciFunction for Lying<F> {
         }
     }
     unsafe fn config_write(&mut self, offset: u16, width: u8, value: u32) -> Result<(), PciError> {
+        self.liar.lies().config_written.push((offset, width, value));
         // SAFETY: the caller's.
         unsafe { self.inner.config_write(offset, width, value) }
     }
@@ -126,36 +145,36 @@ impl<B: RegSpace> RegSpace for LyingBar<B> {
         self.liar.lies().bar_len.unwrap_or_else(|| self.inner.len_bytes())
     }
     fn read8(&self, offset: u32) -> u8 {
-        self.liar.lies().accesses.0 += 1;
+        self.liar.lies().note_read(offset);
         self.inner.read8(offset)
     }
     fn read16(&self, offset: u32) -> u16 {
-        self.liar.lies().accesses.0 += 1;
+        self.liar.lies().note_read(offset);
         self.inner.read16(offset)
     }
     fn read32(&self, offset: u32) -> u32 {
-        self.liar.lies().accesses.0 += 1;
+        self.liar.lies().note_read(offset);
         let (ones, zeros) = self.liar.lies().registers.get(&offset).copied().unwrap_or_default();
         (self.inner.read32(offset) | ones) & !zeros
     }
     fn read64(&self, offset: u32) -> u64 {
-        self.liar.lies().accesses.0 += 1;
+        self.liar.lies().note_read(offset);
         self.inner.read64(offset)
     }
     fn write8(&self, offset: u32, value: u8) {
-        self.liar.lies().accesses.1 += 1;
+        self.liar.lies().note_write(offset, value.into());
         self.inner.write8(offset, value);
     }
     fn write16(&self, offset: u32, value: u16) {
-        self.liar.lies().accesses.1 += 1;
+        self.liar.lies().note_write(offset, value.into());
         self.inner.write16(offset, value);
     }
     fn write32(&self, offset: u32, value: u32) {
-        self.liar.lies().accesses.1 += 1;
+        self.liar.lies().note_write(offset, value.into());
         self.inner.write32(offset, value);
     }
     fn write64(&self, offset: u32, value: u64) {
-        self.liar.lies().accesses.1 += 1;
+        self.liar.lies().note_write(offset, value);
         self.inner.write64(offset, value);
     }
 }
@@ -204,6 +223,8 @@ mod tests {
         unsafe { function.allow_dma() }.unwrap();
         function.forbid_dma().unwrap();
         assert_eq!(liar.lies().dma, [true, false]);
-        assert_eq!(liar.lies().accesses, (3, 1));
+        let (kept, lies) = (BTreeSet::from([4]), liar.lies());
+        assert_eq!((lies.accesses, &lies.registers_read, lies.registers_written.as_slice()), ((3, 1), &kept, [(4, 0xf0)].as_slice()));
+        assert_eq!(lies.config_written, []);
     }
 }

@@ -58,6 +58,12 @@ impl VirtioNetOptions {
         Self { features: self.features & !features, ..self }
     }
 
+    /// These features it offers too, those among them that it does not have.
+    #[must_use]
+    pub fn with(self, features: u64) -> Self {
+        Self { features: self.features | features, ..self }
+    }
+
     /// Whether it offers VIRTIO_F_RING_PACKED; without a call it does not.
     #[must_use]
     pub fn packed(self, offered: bool) -> Self {
