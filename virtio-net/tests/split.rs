@@ -4,6 +4,8 @@
 
 #[path = "checksums.rs"]
 mod checksums;
+#[path = "clauses_rings.rs"]
+mod clauses_rings;
 #[path = "frames.rs"]
 mod frames;
 #[path = "handshake.rs"]

@@ -300,6 +300,7 @@ impl SplitQueue {
 mod tests {
     use super::*;
     use crate::ring::virtq::{F_INDIRECT, F_NEXT, F_WRITE};
+    use crate::testing::domain;
     use proptest::prelude::*;
 
     #[test]
@@ -308,6 +309,63 @@ mod tests {
         assert_eq!(w0, 0x1122_3344_5566_7788);
         assert_eq!(w1.to_le_bytes(), [0x02, 0x00, 0x01, 0x00, 0x03, 0x00, 0x01, 0x80]);
         assert_eq!((F_NEXT, F_WRITE, F_INDIRECT), (1, 2, 4));
+    }
+
+    /// A queue of 8, as its device left it: the used ring's flags, and behind which entry it wants to be notified.
+    fn told(event_idx: bool, flags: u16, avail_event: u16) -> SplitQueue {
+        let mut queue = SplitQueue::new(&domain().0, 8, event_idx).unwrap();
+        queue.used.store(0, flags.into());
+        queue.used.store(USED_RING + 16, avail_event.into());
+        queue
+    }
+
+    /// Whether the device is to be notified of the next chain, which is the first.
+    fn notifies(mut queue: SplitQueue) -> bool {
+        queue.make_available(3);
+        queue.publish()
+    }
+
+    /// 2.7.10.1.
+    #[test]
+    fn without_event_indexes_the_flags_alone_count() {
+        for avail_event in [0, 1, 7, 0xffff] {
+            assert!(notifies(told(false, 0, avail_event)), "{avail_event}");
+            assert!(!notifies(told(false, USED_F_NO_NOTIFY, avail_event)), "{avail_event}");
+        }
+    }
+
+    /// 2.7.10.1.
+    #[test]
+    fn with_event_indexes_the_flags_do_not_count() {
+        for flags in [0, USED_F_NO_NOTIFY] {
+            assert!(notifies(told(true, flags, 0)), "{flags}");
+            assert!([1, 7, 0xffff].into_iter().all(|avail_event| !notifies(told(true, flags, avail_event))), "{flags}");
+        }
+    }
+
+    /// 2.7.7.1: without event indexes flags are 0 or 1, with them 0.
+    #[test]
+    fn flags_ask_for_interrupts_or_event_indexes_do() {
+        for (event_idx, flags) in [(false, [AVAIL_F_NO_INTERRUPT, 0]), (true, [0, 0])] {
+            let mut queue = told(event_idx, 0, 0);
+            for _ in 0..3 {
+                assert_eq!(queue.avail.load(0), flags[0]);
+                queue.arm();
+                assert_eq!(queue.avail.load(0), flags[1]);
+                queue.disarm();
+            }
+        }
+    }
+
+    /// 2.7.10.1: a device is asked for nothing before it said what it wants, in memory that a device wrote to, too.
+    #[test]
+    fn the_used_ring_begins_with_zeros_each_time() {
+        let mut queue = SplitQueue::new(&domain().0, 8, true).unwrap();
+        assert!((0..SplitQueue::used_words(8)).all(|at| queue.used.load(at) == 0));
+        (0..SplitQueue::used_words(8)).for_each(|at| queue.used.store(at, u32::MAX));
+        // SAFETY: there is no device.
+        unsafe { queue.rewind() };
+        assert!((0..SplitQueue::used_words(8)).all(|at| queue.used.load(at) == 0));
     }
 
     proptest! {

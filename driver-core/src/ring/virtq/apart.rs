@@ -20,6 +20,8 @@ const TABLE: usize = 16;
 pub(in crate::ring) struct Apart<const HEADER: usize> {
     headers: ManuallyDrop<DmaWords<u32>>,
     tables: ManuallyDrop<Option<DescRing>>,
+    /// The longest chain that lies in a table: 2.7.5.3.1 and 2.8.19 allow none of more descriptors than the queue has, in a table or not.
+    longest: usize,
 }
 
 impl<const HEADER: usize> Apart<HEADER> {
@@ -35,7 +37,7 @@ impl<const HEADER: usize> Apart<HEADER> {
         let (headers, tables) = (Self::header_words(size), Self::table_entries(size));
         let tables = if indirect { Some(DescRing::in_part(memory.take(DescRing::part_bytes(tables), 16)?, tables)?) } else { None };
         let headers = DmaWords::in_part(memory.take(DmaWords::<u32>::part_bytes(headers), 4)?, headers)?;
-        Ok(Self { headers: ManuallyDrop::new(headers), tables: ManuallyDrop::new(tables) })
+        Ok(Self { headers: ManuallyDrop::new(headers), tables: ManuallyDrop::new(tables), longest: TABLE.min(size.into()) })
     }
 
     /// How many bytes of a [`RingMemory`] it takes.
@@ -59,7 +61,7 @@ impl<const HEADER: usize> Apart<HEADER> {
 
     /// Whether so many pieces lie in a table.
     pub(in crate::ring) fn fits_table(&self, pieces: usize) -> bool {
-        (2..=TABLE).contains(&pieces) && self.tables.is_some()
+        (2..=self.longest).contains(&pieces) && self.tables.is_some()
     }
 
     /// Puts the frame's header before its first byte, or where it finds no room there into the place of `id`. Returns what the device is to gather: addresses and
