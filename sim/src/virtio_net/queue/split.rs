@@ -47,7 +47,8 @@ impl Queue {
     fn follow_split(&mut self, slot: &Slot<'_>, dma: &Dma<'_>, rules: Rules, chain: &mut Chain) -> Result<(), DmaFault> {
         let (mut table, mut entries, mut index, mut nested) = (Iova(self.areas[0]), self.size, chain.head, false);
         let wrong = |what, value: u64, section| slot.violation(what, format_args!("chain of descriptor {}", chain.head), value, section);
-        for _ in 0..self.size {
+        // The descriptor that refers to a table is none of the chain's (2.7.5.3.1).
+        while chain.pieces.len() < usize::from(self.size) {
             let [address, rest] = dma.load16(table.offset(16 * u64::from(index)))?;
             let (len, flags, next) = (rest as u32, u32::from((rest >> 32) as u16), (rest >> 48) as u16);
             if flags & VRING_DESC_F_INDIRECT != 0 {
