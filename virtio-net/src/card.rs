@@ -2,6 +2,7 @@
 //!
 //! [`init`](crate::init) and [`queues`](crate::queues) add the way from a reset to a live device.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 
 use driver_core::device::ErrorKind;
@@ -13,12 +14,12 @@ use driver_core::queue::QueueFault;
 use crate::error::HardwareError;
 use crate::filter::local_mac;
 use crate::regs::{Features, Status, net, pci};
-use crate::transport::{SharedFunction, Transport};
+use crate::transport::{Modern, SharedFunction, Transport};
 
 /// One device.
 pub(crate) struct Card<F: PciFunction> {
     pub(crate) function: SharedFunction<F>,
-    pub(crate) transport: Transport<F>,
+    pub(crate) transport: Box<dyn Transport<F>>,
     /// The memory that it reaches.
     pub(crate) domain: DmaDomain,
     /// Everything that it offers, once it was asked.
@@ -37,8 +38,8 @@ impl<F: PciFunction> Card<F> {
         log::info!("{}: {id}", function.name());
         function.enable_registers()?;
         let domain = function.dma().clone();
-        let (transport, function) = Transport::find(function, clock)?;
-        Ok(Self { function, transport, domain, offered: Features::empty(), device_mtu: None })
+        let (transport, function) = Modern::find(function, clock)?;
+        Ok(Self { function, transport: Box::new(transport), domain, offered: Features::empty(), device_mtu: None })
     }
 
     /// 3.1.1, steps 1 to 3: "Reset the device.", "Set the ACKNOWLEDGE status bit: the guest OS has noticed the device.", "Set the DRIVER status bit".
@@ -77,7 +78,7 @@ impl<F: PciFunction> Card<F> {
     fn permanent_mac(&self) -> Result<MacAddr, ErrorKind> {
         let transport = &self.transport;
         if !self.takes().contains(Features::MAC) {
-            return Ok(local_mac(&transport.name, transport.clock.now_us()));
+            return Ok(local_mac(transport.name(), transport.clock().now_us()));
         }
         let mac = transport.config(|device| {
             let mut mac = [0; 6];

@@ -72,7 +72,7 @@ impl<F: PciFunction> ControlKernel for Manage<F> {
     }
 
     fn link(&mut self, _: &Settings) -> Result<Link, ErrorKind> {
-        crate::link::link(&self.card.transport, self.features)
+        crate::link::link(&*self.card.transport, self.features)
     }
 
     fn stats(&self, rx: &Totals, tx: &Totals) -> Stats {

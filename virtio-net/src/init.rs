@@ -7,7 +7,7 @@ use driver_core::host::{PciFunction, VectorPlan, Vectors};
 
 use crate::card::Card;
 use crate::error::HardwareError;
-use crate::regs::{Features, Status, common};
+use crate::regs::{Features, Status};
 
 impl<F: PciFunction> Card<F> {
     /// Steps 4 to 6: accept features, set FEATURES_OK, "Re-read device status to ensure the FEATURES_OK bit is still set".
@@ -45,16 +45,13 @@ impl<F: PciFunction> Card<F> {
 
     /// Turns the vectors on and gives the control vector to configuration changes (4.1.5.1.2).
     pub(crate) fn set_up_vectors(&self, plan: Option<VectorPlan>) -> Result<Vectors<F::Interrupt>, ErrorKind> {
-        let common = &self.transport.common;
         let Some(plan) = plan else {
-            common::CONFIG_MSIX_VECTOR.write(common, common::NO_VECTOR);
+            self.transport.set_config_vector(None);
             return Ok(Vectors::default());
         };
         let vectors = self.function.lock().enable_interrupts(plan.count())?;
         let vector = plan.control();
-        common::CONFIG_MSIX_VECTOR.write(common, vector);
-        // "After mapping an event to vector, the driver MUST verify success by reading the Vector field value".
-        if common::CONFIG_MSIX_VECTOR.read(common) != vector {
+        if !self.transport.set_config_vector(Some(vector)) {
             return Err(HardwareError::Vector { what: "configuration changes", vector }.into());
         }
         Ok(vectors)

@@ -6,7 +6,7 @@
 //! | module | what is in it |
 //! | --- | --- |
 //! | [`start`], [`control`] | opening and starting; what the control handle does to the device |
-//! | `transport` | the modern PCI transport: where the structures lie, registers, the reset, feature bits |
+//! | `transport` | how the device is reached, as one trait, and the modern PCI transport: where the structures lie, registers, the reset, feature bits |
 //! | `card`, `init`, `queues` | what the device says of itself, and its way from a reset to a live one |
 //! | [`layout`] | what queues of both layouts can do |
 //! | [`rx`], [`tx`] | the data path over [`driver_core::ring::packed`] or [`driver_core::ring::split`] |

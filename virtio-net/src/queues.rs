@@ -9,7 +9,7 @@ use crate::card::{Card, lost};
 use crate::config::MAX_RING;
 use crate::error::HardwareError;
 use crate::layout::Layout;
-use crate::regs::{Features, common, net};
+use crate::regs::{Features, net};
 use crate::transport::Notify;
 
 /// A queue that is set up.
@@ -21,11 +21,9 @@ pub(crate) struct QueueUp<F: PciFunction, Q> {
 }
 
 impl<F: PciFunction> Card<F> {
-    /// The largest size of a queue, which it has after a reset; the queue stays selected.
+    /// The largest size of a queue, which it has after a reset.
     pub(crate) fn queue_size(&self, index: u16) -> Result<u16, ErrorKind> {
-        let common = &self.transport.common;
-        common::QUEUE_SELECT.write(common, index);
-        let size = common::QUEUE_SIZE.read(common);
+        let size = self.transport.queue_size(index);
         if size == u16::MAX && lost(self.transport.status()) == Some(QueueFault::Gone) {
             return Err(ErrorKind::NotRunning(DeviceState::Gone));
         }
@@ -39,7 +37,7 @@ impl<F: PciFunction> Card<F> {
     pub(crate) fn ring_size(&self, index: u16, wanted: u32) -> Result<u16, ErrorKind> {
         let size = self.queue_size(index)?.min(wanted.min(MAX_RING) as u16);
         if u32::from(size) < wanted {
-            log::info!("{}: queue {index} has {size} descriptors, the most that the device has, not {wanted}", self.transport.name);
+            log::info!("{}: queue {index} has {size} descriptors, the most that the device has, not {wanted}", self.transport.name());
         }
         Ok(size)
     }
@@ -53,37 +51,19 @@ impl<F: PciFunction> Card<F> {
         features: Features,
         vector: Option<u16>,
     ) -> Result<QueueUp<F, L::Queue>, ErrorKind> {
-        let (transport, common) = (&self.transport, &self.transport.common);
+        let transport = &self.transport;
         let queue = L::queue(memory, size, features.contains(Features::EVENT_IDX))?;
-        common::QUEUE_SELECT.write(common, index);
-        common::QUEUE_SIZE.write(common, size);
-        let [desc, driver, device] = L::areas(&queue);
-        common::QUEUE_DESC.write(common, desc.0);
-        common::QUEUE_DRIVER.write(common, driver.0);
-        common::QUEUE_DEVICE.write(common, device.0);
-        let takes = self.give_vector(vector);
+        transport.place_queue(index, size, L::areas(&queue));
+        let takes = transport.set_queue_vector(index, vector);
         if let (Some(vector), false) = (vector, takes) {
             if index == net::RECEIVEQ {
                 return Err(HardwareError::Vector { what: "the receive queue", vector }.into());
             }
             // Who waits for room can do so by the clock.
-            log::info!("{}: the device does not take vector {vector} for queue {index}, which interrupts nobody", transport.name);
-            self.give_vector(None);
+            log::info!("{}: the device does not take vector {vector} for queue {index}, which interrupts nobody", transport.name());
+            transport.set_queue_vector(index, None);
         }
-        let notify = transport.notify()?;
+        let notify = transport.notify(index)?;
         Ok(QueueUp { queue, notify, interrupts: vector.is_some() && takes })
-    }
-
-    /// Gives the selected queue a vector, or none. Whether the device took it (4.1.5.1.2).
-    fn give_vector(&self, vector: Option<u16>) -> bool {
-        let (common, vector) = (&self.transport.common, vector.unwrap_or(common::NO_VECTOR));
-        common::QUEUE_MSIX_VECTOR.write(common, vector);
-        common::QUEUE_MSIX_VECTOR.read(common) == vector
-    }
-
-    /// 4.1.5.1.3: a queue is enabled when all else is set up.
-    pub(crate) fn enable_queue(&self, index: u16) {
-        common::QUEUE_SELECT.write(&self.transport.common, index);
-        common::QUEUE_ENABLE.write(&self.transport.common, 1);
     }
 }

@@ -7,16 +7,13 @@ use alloc::vec::Vec;
 use driver_core::buf::Batch;
 use driver_core::device::error::steps;
 use driver_core::device::{Config, During, Error, ErrorKind, Flaw, Link, LinkReport, Outcome, SelfTest, TestPart};
-use driver_core::host::{Clock, Interrupt, PciFunction, RegSpace};
+use driver_core::host::{Clock, Interrupt, PciFunction};
 use driver_core::queue::TxQueue;
-use driver_core::reg::Reg;
 
 use crate::card::Card;
-use crate::regs::{Features, Status, common, net};
+use crate::regs::{Features, net};
 use crate::start::VirtioNet;
 
-/// Each bit both ways, as addresses of rings: multiples of the 16 bytes that a descriptor table wants (2.7).
-const ADDRESSES: [u64; 4] = [0x5555_5555_5555_5550, 0xaaaa_aaaa_aaaa_aaa0, 0xffff_ffff_ffff_fff0, 0];
 /// How long an interrupt may be on its way, in microseconds.
 const LIMIT_US: u64 = 500_000;
 const EVERY_US: u64 = 200;
@@ -61,7 +58,7 @@ impl<F: PciFunction> VirtioNet<F> {
         if self.vectors() < VECTORS {
             return Outcome::Absent { why: "the function has no vector for the transmit queue, and no other can be made to fire" };
         }
-        let (mac, clock) = (self.info().permanent_mac, self.card().transport.clock.clone());
+        let (mac, clock) = (self.info().permanent_mac, self.card().transport.clock().clone());
         let frame: Vec<u8> = mac.0.into_iter().chain(mac.0).chain(ETHERTYPE).chain(core::iter::repeat(0)).take(FRAME_BYTES).collect();
         let result = self.with_transmit_queue(&config, |tx, pool, vector| {
             let Some(mut vector) = vector else { return Ok(None) };
@@ -101,36 +98,21 @@ impl<F: PciFunction> Card<F> {
     /// What the driver writes is kept (4.1.4.3), and what the device says is said again.
     fn test_registers(&self) -> Result<String, Flaw> {
         self.greet()?;
-        let (transport, common) = (&self.transport, &self.transport.common);
+        let transport = &*self.transport;
         if transport.offered() != transport.offered() {
             return Err(Flaw::Unsteady { what: "what the device offers (device_feature)" });
         }
-        let generation = || common::CONFIG_GENERATION.read(common);
-        let (before, mac) = (generation(), || net::MAC.iter().map(|byte| byte.read(&transport.device)).collect::<Vec<_>>());
-        if self.takes().contains(Features::MAC) && transport.config(|_| mac())? != transport.config(|_| mac())? {
-            return Err(Flaw::Unsteady { what: "its address (mac)" });
-        }
-        if generation() != before {
+        let mac = || transport.config(|device| net::MAC.iter().map(|byte| byte.read(device)).collect::<Vec<_>>());
+        let mut looks = 0;
+        transport.steady(&mut || looks += 1)?;
+        if looks != 1 {
             return Err(Flaw::Unsteady { what: "config_generation" });
         }
-        for value in [1, 0] {
-            keeps(common, common::DEVICE_FEATURE_SELECT, value)?;
-            keeps(common, common::DRIVER_FEATURE_SELECT, value)?;
+        if self.takes().contains(Features::MAC) && mac()? != mac()? {
+            return Err(Flaw::Unsteady { what: "its address (mac)" });
         }
-        // Queues are set up behind FEATURES_OK (3.1.1).
-        transport.accept(self.takes());
-        transport.add_status(Status::FEATURES_OK);
-        for queue in [net::TRANSMITQ, net::RECEIVEQ] {
-            common::QUEUE_SELECT.write(common, queue);
-            let read = common::QUEUE_SELECT.read(common);
-            if read != queue {
-                return Err(differs(common::QUEUE_SELECT.name(), common::QUEUE_SELECT.offset(), queue.into(), read.into()));
-            }
-            for address in [common::QUEUE_DESC, common::QUEUE_DRIVER, common::QUEUE_DEVICE] {
-                ADDRESSES.into_iter().try_for_each(|value| keeps_wide(common, address, value))?;
-            }
-        }
-        Ok(format!("features, address and generation stay, and {} fields of two queues keep {} patterns", 3, ADDRESSES.len()))
+        let patterns = transport.test_registers(self.takes(), &[net::TRANSMITQ, net::RECEIVEQ])?;
+        Ok(format!("features, address and generation stay, and {} fields of two queues keep {patterns} patterns", 3))
     }
 
     fn test_link(&self, limit_us: u64) -> Outcome {
@@ -139,36 +121,15 @@ impl<F: PciFunction> Card<F> {
         }
         let mut waited_us = 0;
         loop {
-            match crate::link::link(&self.transport, self.takes()) {
+            match crate::link::link(&*self.transport, self.takes()) {
                 Ok(link) if link.up => return Outcome::of(Ok(link.to_string())),
                 Ok(_) if waited_us >= limit_us => return Outcome::Failed(Flaw::NoLink { report: LinkReport::of(Link::down()), waited_us }),
                 Ok(_) => {}
                 Err(error) => return Outcome::Failed(error.into()),
             }
             let pause_us = LINK_EVERY_US.min(limit_us - waited_us);
-            self.transport.clock.sleep_us(pause_us);
+            self.transport.clock().sleep_us(pause_us);
             waited_us += pause_us;
         }
     }
-}
-
-fn differs(name: &'static str, offset: u32, wrote: u32, read: u32) -> Flaw {
-    Flaw::Register { name: name.into(), offset, wrote, read, mask: u32::MAX }
-}
-
-fn keeps(space: &impl RegSpace, register: Reg<u32, driver_core::reg::Rw>, value: u32) -> Result<(), Flaw> {
-    register.write(space, value);
-    let read = register.read(space);
-    if read == value { Ok(()) } else { Err(differs(register.name(), register.offset(), value, read)) }
-}
-
-/// A field of 64 bits: what differs is told of the half in which it does.
-fn keeps_wide(space: &impl RegSpace, register: Reg<u64, driver_core::reg::Rw>, value: u64) -> Result<(), Flaw> {
-    register.write(space, value);
-    let read = register.read(space);
-    let half = u32::from(read as u32 == value as u32);
-    if read == value {
-        return Ok(());
-    }
-    Err(differs(register.name(), register.offset() + 4 * half, (value >> (32 * half)) as u32, (read >> (32 * half)) as u32))
 }

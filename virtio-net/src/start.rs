@@ -138,7 +138,7 @@ impl<F: PciFunction> VirtioNet<F> {
     pub fn start(self, config: &Config) -> Result<Started<F>, StartError<F>> {
         let mut settings = Settings::new(config, &self.info);
         settings.set_available_vectors(self.vectors);
-        let mut shared = Shared::watched(self.card.transport.clock.clone(), settings.tx().hang_us());
+        let mut shared = Shared::watched(self.card.transport.clock().clone(), settings.tx().hang_us());
         match self.bring_up(config, &mut settings, &mut shared) {
             Ok(Running { mut pair, tx_interrupts, watch, pool, vectors, features }) => {
                 let interrupt = pair.hand_out(vectors, settings.vectors(), tx_interrupts);
@@ -177,7 +177,7 @@ impl<F: PciFunction> VirtioNet<F> {
     ) -> Result<T, ErrorKind> {
         let mut settings = Settings::new(config, &self.info);
         settings.set_available_vectors(self.vectors);
-        let mut shared = Shared::watched(self.card.transport.clock.clone(), settings.tx().hang_us());
+        let mut shared = Shared::watched(self.card.transport.clock().clone(), settings.tx().hang_us());
         let running = self.bring_up(config, &mut settings, &mut shared);
         let result = running.map(|Running { pair, tx_interrupts, pool, mut vectors, .. }| {
             let vector = settings.vectors().and_then(|plan| plan.tx(0)).filter(|_| tx_interrupts).and_then(|vector| vectors.take(vector));
@@ -233,8 +233,8 @@ impl<F: PciFunction> VirtioNet<F> {
             running.with(Pair::Split(rx, tx))
         };
         // Last, when nothing can fail any more that would free the queues' memory.
-        card.enable_queue(net::RECEIVEQ);
-        card.enable_queue(net::TRANSMITQ);
+        card.transport.enable_queue(net::RECEIVEQ);
+        card.transport.enable_queue(net::TRANSMITQ);
         card.go_live()?;
         running.pair.kick();
         Ok(running)
@@ -274,8 +274,14 @@ impl<F: PciFunction> VirtioNet<F> {
         // Of one buffer at most, and untagged: only frames that go one at a time are looked at for a tag.
         let longest = limits.untagged_bytes().min(pool.data_bytes()) as u16;
         let max_ordinary_bytes = if gate.counts_bytes() { None } else { Some(longest) };
-        let (common, device) = (card.transport.common.clone(), features.contains(Features::STATUS).then(|| card.transport.device.clone()));
-        let kernel = Transmit { ring, notify, common, device, csum: features.contains(Features::CSUM), max_ordinary_bytes };
+        let kernel = Transmit {
+            ring,
+            notify,
+            transport: card.transport.another(),
+            tells_link: features.contains(Features::STATUS),
+            csum: features.contains(Features::CSUM),
+            max_ordinary_bytes,
+        };
         let tx = TxCore::new(kernel, shared.tx_seat(), 0, gate, limits).software(settings.software_work());
         Ok((rx, tx, Running { pair: (), watch, tx_interrupts, pool, vectors, features }))
     }

@@ -3,6 +3,7 @@
 //! The device's header goes to the 12 bytes before the frame's data where its headroom has them, so that one descriptor carries both; else it has a
 //! descriptor of its own.
 
+use alloc::boxed::Box;
 use core::fmt;
 
 use driver_core::buf::meta::Checksum;
@@ -19,9 +20,8 @@ use driver_core::ring::{REPORT_EVERY, Reclaimed};
 use crate::card::lost;
 use crate::desc::{HDR_F_NEEDS_CSUM, Header, NET_HDR_BYTES};
 use crate::layout::TxVirtq;
-use crate::regs::common::DEVICE_STATUS;
 use crate::regs::net;
-use crate::transport::{Notify, Structure};
+use crate::transport::{Notify, Transport};
 
 /// One transmit queue, in the layout that was negotiated.
 #[non_exhaustive]
@@ -111,9 +111,9 @@ pub struct Transmit<F: PciFunction, T: TxVirtq> {
     pub(crate) ring: T,
     pub(crate) notify: Notify<F>,
     /// Where the device's status is.
-    pub(crate) common: Structure<F>,
-    /// Where its link's state is, if it tells that.
-    pub(crate) device: Option<Structure<F>>,
+    pub(crate) transport: Box<dyn Transport<F>>,
+    /// The device tells its link's state.
+    pub(crate) tells_link: bool,
     /// VIRTIO_NET_F_CSUM was negotiated.
     pub(crate) csum: bool,
     /// The longest ordinary frame, in bytes. `None`: none is.
@@ -204,10 +204,10 @@ impl<F: PciFunction, T: TxVirtq> TxKernel for Transmit<F, T> {
     }
 
     fn why_stuck(&mut self) -> WhyStuck {
-        if let Some(fault) = lost(DEVICE_STATUS.read(&self.common)) {
+        if let Some(fault) = lost(self.transport.status()) {
             return WhyStuck::Lost(fault);
         }
-        let has_link = self.device.as_ref().is_none_or(|device| net::STATUS.read(device) & net::S_LINK_UP != 0);
+        let has_link = !self.tells_link || net::STATUS.read(self.transport.device_config()) & net::S_LINK_UP != 0;
         if has_link { WhyStuck::Unknown } else { WhyStuck::NoLink }
     }
 

@@ -1,0 +1,129 @@
+//! The verbs of a transport.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use core::convert::Infallible;
+use core::ops::ControlFlow;
+
+use driver_core::device::{ErrorKind, Flaw};
+use driver_core::host::{Bar, Clock, Doorbell, Iova, PciFunction, RegSpace};
+use driver_core::reg::{Pace, Pure, Reg, RegValue, look_until};
+
+use super::structure::Structure;
+use crate::error::HardwareError;
+use crate::regs::{Features, Status, notify};
+
+/// For how long a device configuration that changes at every look is looked at again, in microseconds: enough for any number of changes that a person makes.
+const CONFIG_LIMIT_US: u64 = 50_000;
+
+/// Where one queue is notified.
+pub(crate) enum Notify<F: PciFunction> {
+    /// One posted store.
+    Doorbell(<F::Bar as Bar>::Doorbell),
+    /// Where no doorbell can be had: an address that is not aligned to four bytes, or no mapped BAR.
+    Register(Structure<F>),
+}
+
+impl<F: PciFunction> Notify<F> {
+    /// 4.1.5.2: "the driver notifies the device by writing the 16-bit virtqueue index of this virtqueue to the Queue Notify address."
+    #[inline(always)]
+    pub(crate) fn ring(&self, queue: u16) {
+        match self {
+            Self::Doorbell(doorbell) => doorbell.ring16(queue),
+            Self::Register(structure) => notify::QUEUE_NOTIFY.write(structure, queue),
+        }
+    }
+}
+
+/// A device's registers, by what they are for. Whoever needs them elsewhere too takes [`another`](Self::another) handle.
+///
+/// Queues are named by their index, whatever else is selected.
+pub(crate) trait Transport<F: PciFunction>: Send {
+    /// The device's name, for what is logged.
+    fn name(&self) -> &str;
+    fn clock(&self) -> &Arc<dyn Clock>;
+    /// Another handle to the same device.
+    fn another(&self) -> Box<dyn Transport<F>>;
+
+    fn status(&self) -> Status;
+    /// Adds bits to the status. "The driver MUST NOT clear a device status bit" (2.1.1).
+    fn add_status(&self, bits: Status);
+    /// Resets the device. When it returns `Ok`, the device has said that it is reset, and uses no memory any more (2.4.1).
+    ///
+    /// # Errors
+    /// Where it does not say so in time.
+    fn reset(&self) -> Result<(), ErrorKind>;
+
+    /// The features that are offered.
+    fn offered(&self) -> Features;
+    /// Writes those that are accepted.
+    fn accept(&self, features: Features);
+
+    /// The device configuration as it stands. What it holds may change between two reads: [`config`](#method.config) is for values that belong together.
+    fn device_config(&self) -> &dyn RegSpace;
+    /// Calls `look` until the device configuration was the same before and after (2.5.1).
+    ///
+    /// # Errors
+    /// [`HardwareError::ConfigUnstable`]
+    fn steady(&self, look: &mut dyn FnMut()) -> Result<(), ErrorKind>;
+
+    /// Gives changes of the configuration a vector, or none. Whether the device took it.
+    fn set_config_vector(&self, vector: Option<u16>) -> bool;
+
+    /// The largest size of a queue in descriptors, as the device has it after a reset; 0: no such queue.
+    fn queue_size(&self, queue: u16) -> u16;
+    /// Sets the size, and where the descriptor area, the driver's area and the device's area are.
+    fn place_queue(&self, queue: u16, size: u16, areas: [Iova; 3]);
+    /// Gives a queue a vector, or none. Whether the device took it (4.1.5.1.2).
+    fn set_queue_vector(&self, queue: u16, vector: Option<u16>) -> bool;
+    /// Lets the device use a queue, when all else of it is set up.
+    fn enable_queue(&self, queue: u16);
+    /// Where a queue is notified.
+    ///
+    /// # Errors
+    /// Where that lies outside of what the device has.
+    fn notify(&self, queue: u16) -> Result<Notify<F>, ErrorKind>;
+
+    /// That registers keep what is written to them, for a device that was reset and greeted: those of features, then, behind FEATURES_OK with `features`, those
+    /// of `queues`. Returns how many patterns each kept.
+    ///
+    /// # Errors
+    /// [`Flaw`]: what does not.
+    fn test_registers(&self, features: Features, queues: &[u16]) -> Result<usize, Flaw>;
+}
+
+impl<F: PciFunction> dyn Transport<F> + '_ {
+    /// 2.5.1: "Drivers MUST NOT assume reads from fields greater than 32 bits wide are atomic, nor are reads from multiple fields": what `read` reads
+    /// is taken only where the configuration is the same before and after.
+    pub(crate) fn config<T>(&self, read: impl Fn(&dyn RegSpace) -> T) -> Result<T, ErrorKind> {
+        let mut value = None;
+        self.steady(&mut || value = Some(read(self.device_config())))?;
+        Ok(value.unwrap_or_else(|| read(self.device_config())))
+    }
+
+    /// Whether the device configuration has `needed_bytes`.
+    pub(crate) fn check_device_len(&self, needed_bytes: u32) -> Result<(), ErrorKind> {
+        let len_bytes = self.device_config().len_bytes() as u32;
+        if len_bytes < needed_bytes {
+            return Err(HardwareError::Structure { structure: "device configuration", len_bytes, needed_bytes }.into());
+        }
+        Ok(())
+    }
+}
+
+/// [`Transport::steady`] by a register that moves with the configuration.
+pub(super) fn steady_by<T: RegValue + PartialEq, M: Pure>(
+    generation: Reg<T, M>,
+    space: &impl RegSpace,
+    clock: &dyn Clock,
+    look: &mut dyn FnMut(),
+) -> Result<(), ErrorKind> {
+    let both = || {
+        let before = generation.read(space);
+        look();
+        let after = generation.read(space);
+        Ok::<_, Infallible>(if after == before { ControlFlow::Break(()) } else { ControlFlow::Continue(after) })
+    };
+    let Ok(outcome) = look_until(generation, "the device configuration to stay the same", clock, Pace::within(CONFIG_LIMIT_US), both);
+    outcome.map_err(|wait| HardwareError::ConfigUnstable { wait }.into())
+}
