@@ -24,6 +24,8 @@ pub(crate) struct Card<F: PciFunction> {
     pub(crate) domain: DmaDomain,
     /// Everything that it offers, once it was asked.
     pub(crate) offered: Features,
+    /// Pairs of queues that it has.
+    pub(crate) max_pairs: u16,
     /// The device's own MTU, where it tells one.
     pub(crate) device_mtu: Option<u32>,
 }
@@ -39,7 +41,7 @@ impl<F: PciFunction> Card<F> {
         function.enable_registers()?;
         let domain = function.dma().clone();
         let (transport, function) = Modern::find(function, clock)?;
-        Ok(Self { function, transport: Box::new(transport), domain, offered: Features::empty(), device_mtu: None })
+        Ok(Self { function, transport: Box::new(transport), domain, offered: Features::empty(), max_pairs: 1, device_mtu: None })
     }
 
     /// 3.1.1, steps 1 to 3: "Reset the device.", "Set the ACKNOWLEDGE status bit: the guest OS has noticed the device.", "Set the DRIVER status bit".
@@ -59,12 +61,13 @@ impl<F: PciFunction> Card<F> {
         self.transport.check_device_len(config_len_bytes(self.takes()))?;
         let mac = self.permanent_mac()?;
         self.device_mtu = self.read_mtu()?;
+        self.max_pairs = self.read_max_pairs()?;
         Ok(mac)
     }
 
     /// What this driver takes of what is offered.
     pub(crate) fn takes(&self) -> Features {
-        self.offered & Features::USED
+        (self.offered & Features::USED).with_what_they_require()
     }
 
     /// What became of a live device, if it does not run any more.
@@ -112,6 +115,13 @@ pub(crate) fn lost(status: Status) -> Option<QueueFault> {
 
 /// How many bytes of the device configuration these features need.
 fn config_len_bytes(features: Features) -> u32 {
-    let ends = [(Features::MAC, net::MAC.end()), (Features::STATUS, net::STATUS.end()), (Features::MTU, net::MTU.end())];
-    ends.into_iter().filter(|&(feature, _)| features.contains(feature)).map(|(_, end)| end).max().unwrap_or(0)
+    let ends = [
+        (Features::MAC, net::MAC.end()),
+        (Features::STATUS, net::STATUS.end()),
+        (Features::MQ | Features::RSS, net::MAX_VIRTQUEUE_PAIRS.end()),
+        (Features::MTU, net::MTU.end()),
+        (Features::SPEED_DUPLEX, net::DUPLEX.end()),
+        (Features::RSS, net::SUPPORTED_HASH_TYPES.end()),
+    ];
+    ends.into_iter().filter(|&(feature, _)| features.intersects(feature)).map(|(_, end)| end).max().unwrap_or(0)
 }

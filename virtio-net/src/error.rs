@@ -3,6 +3,7 @@
 use core::fmt;
 
 use driver_core::device::ErrorKind;
+use driver_core::queue::QueueFault;
 use driver_core::reg::WaitError;
 
 use crate::regs::Features;
@@ -51,6 +52,32 @@ pub enum HardwareError {
         /// Its size as the device tells it.
         size: u16,
     },
+    /// The device did not do what a command of its control queue asked for.
+    CommandRefused {
+        /// The command's name.
+        command: &'static str,
+        /// What it answered.
+        ack: u8,
+    },
+    /// The device did not answer a command of its control queue.
+    CommandStuck {
+        /// The command's name.
+        command: &'static str,
+        /// How long the wait was, and device_status as last read.
+        wait: WaitError,
+    },
+    /// The device answered a command with what makes no sense.
+    CommandFault {
+        /// The command's name.
+        command: &'static str,
+        /// What it did.
+        fault: QueueFault,
+    },
+    /// The control queue takes no command, since an earlier one was not answered.
+    ControlQueueStuck {
+        /// The command that was not sent.
+        command: &'static str,
+    },
     /// The device did not take an interrupt vector.
     Vector {
         /// What for.
@@ -89,6 +116,14 @@ impl fmt::Display for HardwareError {
                 f,
                 "queue {index} has {size} descriptors as the device tells, which is no power of two: the device is broken or has no such queue"
             ),
+            Self::CommandRefused { command, ack } => write!(f, "the device refuses {command} (ack {ack}): its host may limit what it can be set to"),
+            Self::CommandStuck { command, wait } => {
+                write!(f, "the device did not answer {command} in {} us: it was told, and its host is stuck; recover or stop it, and see the hypervisor's log", wait.waited_us)
+            }
+            Self::CommandFault { command, fault } => write!(f, "the device's answer to {command} makes no sense: {fault}"),
+            Self::ControlQueueStuck { command } => {
+                write!(f, "{command} cannot be sent, since the device has not answered an earlier command: recover the device, or stop and start it")
+            }
             Self::Vector { what, vector } => write!(f, "the device does not take vector {vector} for {what}: give it more vectors, or poll"),
         }
     }
@@ -97,13 +132,16 @@ impl fmt::Display for HardwareError {
 impl core::error::Error for HardwareError {
     fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
         match self {
-            Self::ConfigUnstable { wait } => Some(wait),
+            Self::ConfigUnstable { wait } | Self::CommandStuck { wait, .. } => Some(wait),
+            Self::CommandFault { fault, .. } => Some(fault),
             Self::NotModern { .. }
             | Self::Structure { .. }
             | Self::FeaturesRefused { .. }
             | Self::DeviceConfig { .. }
             | Self::NoAccessPlatform
             | Self::Queue { .. }
+            | Self::CommandRefused { .. }
+            | Self::ControlQueueStuck { .. }
             | Self::Vector { .. } => None,
         }
     }

@@ -1,7 +1,7 @@
 //! Initialisation in the specification's order (3.1.1, 4.1.5.1): features, and the vector of configuration changes. Queues are in [`queues`](crate::queues).
 
 use driver_core::buf::BufPool;
-use driver_core::device::{DeviceState, ErrorKind, Offloads};
+use driver_core::device::{Config, DeviceState, ErrorKind, Offloads, Settings};
 use driver_core::ether::FrameLimits;
 use driver_core::host::{PciFunction, VectorPlan, Vectors};
 
@@ -11,16 +11,21 @@ use crate::regs::{Features, Status};
 
 impl<F: PciFunction> Card<F> {
     /// Steps 4 to 6: accept features, set FEATURES_OK, "Re-read device status to ensure the FEATURES_OK bit is still set".
-    pub(crate) fn negotiate(&self, pool: &BufPool, offloads: Offloads, packed: bool) -> Result<Features, ErrorKind> {
-        let mut features = self.takes();
+    pub(crate) fn negotiate(&self, pool: &BufPool, settings: &Settings, config: &Config) -> Result<Features, ErrorKind> {
+        let (mut features, offloads) = (self.takes(), settings.offloads());
         let switches =
             [(Offloads::RX_CHECKSUM, Features::GUEST_CSUM), (Offloads::TX_CHECKSUM, Features::CSUM), (Offloads::RX_SCATTER, Features::MRG_RXBUF)];
         for (_, feature) in switches.into_iter().filter(|&(offload, _)| !offloads.contains(offload)) {
             features.remove(feature);
         }
-        if !packed {
+        if !config.wants_packed_queues() {
             features.remove(Features::RING_PACKED);
         }
+        // With it, no tag comes in that was not added (5.1.6.5.3.1).
+        if settings.vlans().is_none() {
+            features.remove(Features::CTRL_VLAN);
+        }
+        features = features.with_what_they_require();
         // 5.1.4.2: with VIRTIO_NET_F_MTU the driver "MUST supply enough receive buffers to receive at least one receive packet of size mtu".
         let limits = FrameLimits::of(self.device_mtu.unwrap_or(0));
         if !features.contains(Features::MRG_RXBUF) && pool.data_bytes() < limits.tagged_bytes() {

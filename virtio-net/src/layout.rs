@@ -7,7 +7,7 @@ use driver_core::queue::core::{Lent, NotTaken};
 use driver_core::queue::{QueueFault, RxHooked, TxHooked};
 use driver_core::ring::packed::{PackedQueue, PackedRx, PackedTx, PackedWatch};
 use driver_core::ring::split::{HookRules, SplitQueue, SplitRx, SplitTx, UsedIndex};
-use driver_core::ring::{Ordinary, Reclaimed, RingError, RingMemory, VirtqTaken};
+use driver_core::ring::{CommandQueue, Ordinary, Reclaimed, RingError, RingMemory, VirtqTaken};
 
 use crate::desc::NET_HDR_BYTES;
 use crate::rules::Rules;
@@ -107,6 +107,8 @@ pub(crate) trait Layout {
     fn watch(ring: &Self::Tx) -> TxWatch;
     fn rx(queue: Self::Queue, pool: &BufPool) -> Result<Self::Rx, RingError>;
     fn tx(memory: &mut RingMemory, queue: Self::Queue, pool: &BufPool, indirect: bool) -> Result<Self::Tx, RingError>;
+    /// A queue of commands.
+    fn commands(memory: &mut RingMemory, queue: Self::Queue) -> Result<CommandQueue, RingError>;
 }
 
 /// A look at a transmit queue from another thread. It keeps the queue's memory.
@@ -139,7 +141,7 @@ impl sealed::Sealed for PackedRx<NET_HDR_BYTES> {}
 impl sealed::Sealed for PackedTx<NET_HDR_BYTES> {}
 
 macro_rules! layout {
-    ($layout:ident, $queue:ident, $rx:ident, $tx:ident, |$ring:ident| $watch:expr) => {
+    ($layout:ident, $queue:ident, $rx:ident, $tx:ident, $commands:ident, |$ring:ident| $watch:expr) => {
         impl Layout for $layout {
             type Queue = $queue;
             type Rx = $rx<NET_HDR_BYTES>;
@@ -166,11 +168,14 @@ macro_rules! layout {
             fn tx(memory: &mut RingMemory, queue: $queue, pool: &BufPool, indirect: bool) -> Result<Self::Tx, RingError> {
                 Self::Tx::in_memory(memory, queue, pool, indirect)
             }
+            fn commands(memory: &mut RingMemory, queue: $queue) -> Result<CommandQueue, RingError> {
+                CommandQueue::$commands(memory, queue)
+            }
         }
     };
 }
-layout!(Split, SplitQueue, SplitRx, SplitTx, |ring| TxWatch::Split(ring.queue().used_index()));
-layout!(Packed, PackedQueue, PackedRx, PackedTx, |ring| TxWatch::Packed(ring.watch()));
+layout!(Split, SplitQueue, SplitRx, SplitTx, split, |ring| TxWatch::Split(ring.queue().used_index()));
+layout!(Packed, PackedQueue, PackedRx, PackedTx, packed, |ring| TxWatch::Packed(ring.watch()));
 
 impl RxVirtq for SplitRx<NET_HDR_BYTES> {
     const COUNTS_READY: bool = true;

@@ -9,7 +9,7 @@ use crate::card::{Card, lost};
 use crate::config::MAX_RING;
 use crate::error::HardwareError;
 use crate::layout::Layout;
-use crate::regs::{Features, net};
+use crate::regs::Features;
 use crate::transport::Notify;
 
 /// A queue that is set up.
@@ -42,6 +42,11 @@ impl<F: PciFunction> Card<F> {
         Ok(size)
     }
 
+    /// The same of the control queue, of which nobody asked for a length.
+    pub(crate) fn control_size(&self, index: u16, most: u32) -> Result<u16, ErrorKind> {
+        Ok(self.queue_size(index)?.min(most as u16))
+    }
+
     /// Select, size, addresses in `memory`, vector. The queue is not enabled yet.
     pub(crate) fn set_up_queue<L: Layout>(
         &self,
@@ -56,7 +61,7 @@ impl<F: PciFunction> Card<F> {
         transport.place_queue(index, size, L::areas(&queue));
         let takes = transport.set_queue_vector(index, vector);
         if let (Some(vector), false) = (vector, takes) {
-            if index == net::RECEIVEQ {
+            if index.is_multiple_of(2) {
                 return Err(HardwareError::Vector { what: "the receive queue", vector }.into());
             }
             // Who waits for room can do so by the clock.

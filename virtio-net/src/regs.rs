@@ -104,13 +104,75 @@ pub mod net {
     /// Valid with [`Features::MTU`](super::Features::MTU).
     pub const MTU: Reg<u16, Ro> = Reg::new(0x0A, "mtu", S);
 
+    /// Valid with [`Features::MQ`](super::Features::MQ) or [`Features::RSS`](super::Features::RSS).
+    pub const MAX_VIRTQUEUE_PAIRS: Reg<u16, Ro> = Reg::new(0x08, "max_virtqueue_pairs", S);
+    /// Mbit/s. Valid with [`Features::SPEED_DUPLEX`](super::Features::SPEED_DUPLEX), as the next.
+    pub const SPEED: Reg<u32, Ro> = Reg::new(0x0C, "speed", S);
+    /// [`DUPLEX_HALF`], or 1: full.
+    pub const DUPLEX: Reg<u8, Ro> = Reg::new(0x10, "duplex", S);
+    /// Bytes. Valid with [`Features::RSS`](super::Features::RSS) or [`Features::HASH_REPORT`](super::Features::HASH_REPORT).
+    pub const RSS_MAX_KEY_SIZE: Reg<u8, Ro> = Reg::new(0x11, "rss_max_key_size", S);
+    /// Entries. Valid with [`Features::RSS`](super::Features::RSS).
+    pub const RSS_MAX_INDIRECTION_TABLE_LENGTH: Reg<u16, Ro> = Reg::new(0x12, "rss_max_indirection_table_length", S);
+    /// Valid as the key's size.
+    pub const SUPPORTED_HASH_TYPES: Reg<u32, Ro> = Reg::new(0x14, "supported_hash_types", S);
+
+    /// `duplex` of a link of half duplex.
+    pub const DUPLEX_HALF: u8 = 0;
     /// VIRTIO_NET_S_LINK_UP.
     pub const S_LINK_UP: u16 = 1;
+    /// VIRTIO_NET_S_ANNOUNCE.
+    pub const S_ANNOUNCE: u16 = 2;
 
-    /// The receive queue without multiple queues (5.1.2).
-    pub const RECEIVEQ: u16 = 0;
-    /// The transmit queue without multiple queues (5.1.2).
-    pub const TRANSMITQ: u16 = 1;
+    /// The receive queue of a pair (5.1.2).
+    pub const fn receiveq(pair: u16) -> u16 {
+        2 * pair
+    }
+    /// Its transmit queue.
+    pub const fn transmitq(pair: u16) -> u16 {
+        2 * pair + 1
+    }
+}
+
+/// Commands of the control queue (5.1.6.5).
+pub mod ctrl {
+    /// One command.
+    #[derive(Debug, Clone, Copy)]
+    #[non_exhaustive]
+    pub struct Command {
+        /// `class`
+        pub class: u8,
+        /// `command`
+        pub number: u8,
+        /// Its name in the specification.
+        pub name: &'static str,
+    }
+
+    const fn command(class: u8, number: u8, name: &'static str) -> Command {
+        Command { class, number, name }
+    }
+
+    /// VIRTIO_NET_OK.
+    pub const OK: u8 = 0;
+
+    /// 5.1.6.5.1: a byte, 1 or 0.
+    pub const RX_PROMISC: Command = command(0, 0, "VIRTIO_NET_CTRL_RX_PROMISC");
+    /// The same.
+    pub const RX_ALLMULTI: Command = command(0, 1, "VIRTIO_NET_CTRL_RX_ALLMULTI");
+    /// 5.1.6.5.2: unicast addresses, then multicast ones, each behind their number of 32 bits.
+    pub const MAC_TABLE_SET: Command = command(1, 0, "VIRTIO_NET_CTRL_MAC_TABLE_SET");
+    /// An address.
+    pub const MAC_ADDR_SET: Command = command(1, 1, "VIRTIO_NET_CTRL_MAC_ADDR_SET");
+    /// 5.1.6.5.3: a VLAN of 16 bits.
+    pub const VLAN_ADD: Command = command(2, 0, "VIRTIO_NET_CTRL_VLAN_ADD");
+    /// The same.
+    pub const VLAN_DEL: Command = command(2, 1, "VIRTIO_NET_CTRL_VLAN_DEL");
+    /// 5.1.6.5.4: no data.
+    pub const ANNOUNCE_ACK: Command = command(3, 0, "VIRTIO_NET_CTRL_ANNOUNCE_ACK");
+    /// 5.1.6.5.6: pairs, of 16 bits.
+    pub const MQ_VQ_PAIRS_SET: Command = command(4, 0, "VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET");
+    /// 5.1.6.5.7: struct virtio_net_rss_config.
+    pub const MQ_RSS_CONFIG: Command = command(4, 1, "VIRTIO_NET_CTRL_MQ_RSS_CONFIG");
 }
 
 reg_flags! {
@@ -201,6 +263,10 @@ bitflags! {
         const NOTIF_CONFIG_DATA = 1 << 39;
         /// A queue can be reset alone.
         const RING_RESET = 1 << 40;
+        /// Notifications of one queue are moderated.
+        const VQ_NOTF_COAL = 1 << 52;
+        /// Notifications are moderated.
+        const NOTF_COAL = 1 << 53;
         /// The device cuts UDP by USO.
         const HOST_USO = 1 << 56;
         /// The device hashes received frames.
@@ -231,7 +297,15 @@ impl Features {
         .union(Self::GUEST_CSUM)
         .union(Self::INDIRECT_DESC)
         .union(Self::EVENT_IDX)
-        .union(Self::RING_PACKED);
+        .union(Self::RING_PACKED)
+        .union(Self::CTRL_VQ)
+        .union(Self::CTRL_RX)
+        .union(Self::CTRL_MAC_ADDR)
+        .union(Self::CTRL_VLAN)
+        .union(Self::GUEST_ANNOUNCE)
+        .union(Self::SPEED_DUPLEX)
+        .union(Self::MQ)
+        .union(Self::RSS);
 
     /// The names of the bits that are set; those without a name by number.
     pub fn names(self) -> alloc::vec::Vec<alloc::string::String> {

@@ -17,7 +17,7 @@ use driver_core::ring::split::SplitRx;
 
 use crate::desc::{HDR_F_DATA_VALID, HDR_F_NEEDS_CSUM, HDR_GSO_NONE, Header, NET_HDR_BYTES};
 use crate::layout::RxVirtq;
-use crate::regs::{Features, net};
+use crate::regs::Features;
 use crate::rules::Rules;
 use crate::transport::Notify;
 
@@ -230,7 +230,7 @@ impl<F: PciFunction, R: RxVirtq> RxKernel for Receive<F, R> {
 
     #[inline(always)]
     fn ring_doorbell(&mut self) {
-        self.notify.ring(net::RECEIVEQ);
+        self.notify.ring();
     }
 
     fn arm(&mut self) {

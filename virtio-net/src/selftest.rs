@@ -111,7 +111,7 @@ impl<F: PciFunction> Card<F> {
         if self.takes().contains(Features::MAC) && mac()? != mac()? {
             return Err(Flaw::Unsteady { what: "its address (mac)" });
         }
-        let patterns = transport.test_registers(self.takes(), &[net::TRANSMITQ, net::RECEIVEQ])?;
+        let patterns = transport.test_registers(self.takes(), &[net::transmitq(0), net::receiveq(0)])?;
         Ok(format!("features, address and generation stay, and {} fields of two queues keep {patterns} patterns", 3))
     }
 
@@ -122,7 +122,7 @@ impl<F: PciFunction> Card<F> {
         let mut waited_us = 0;
         loop {
             match crate::link::link(&*self.transport, self.takes()) {
-                Ok(link) if link.up => return Outcome::of(Ok(link.to_string())),
+                Ok((link, _)) if link.up => return Outcome::of(Ok(link.to_string())),
                 Ok(_) if waited_us >= limit_us => return Outcome::Failed(Flaw::NoLink { report: LinkReport::of(Link::down()), waited_us }),
                 Ok(_) => {}
                 Err(error) => return Outcome::Failed(error.into()),

@@ -1,32 +1,29 @@
 //! Opening and starting a device.
 
-use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
-use alloc::vec;
-use core::{fmt, slice};
+use core::fmt;
+
+mod bring_up;
 
 use driver_core::buf::{BufPool, PoolConfig};
 use driver_core::device::config::Limits;
-use driver_core::device::control::{hand_out, refuse_filters, take_back};
+use driver_core::device::control::take_back;
 use driver_core::device::error::steps;
-use driver_core::device::{Caps, Config, DeviceInfo, During, Error, ErrorKind, NetDriver, SelfTest, Settings, Shared, warn};
-use driver_core::host::{Clock, Interrupt, PciFunction, VectorPlan, Vectors};
-use driver_core::queue::TxGate;
-use driver_core::queue::core::{RxCore, RxLimits, TxCore};
-use driver_core::ring::RingMemory;
+use driver_core::device::{Caps, Config, DeviceInfo, DeviceState, During, Error, ErrorKind, NetDriver, SelfTest, Settings, Shared};
+use driver_core::host::{Clock, PciFunction};
+use driver_core::queue::core::Silence;
 
 use crate::card::Card;
 use crate::config::{self, MAX_MTU, MAX_RING, MIN_RING};
 use crate::control::{Control, Manage};
-use crate::error::HardwareError;
-use crate::layout::{Layout, Packed, Split, TxWatch};
-use crate::queues::QueueUp;
-use crate::regs::{Features, Status, net};
-use crate::rx::{Receive, Rx};
+use crate::ctrl::Ctrl;
+use crate::regs::{Features, net};
+use crate::rx::Rx;
 use crate::silence::silence;
-use crate::tx::{Transmit, Tx};
+use crate::tx::Tx;
+use bring_up::Running;
 
 /// What [`VirtioNet::start`] gives.
 pub type Started<F> = driver_core::device::Started<VirtioNet<F>>;
@@ -91,11 +88,14 @@ pub fn open<F: PciFunction>(function: F, clock: Arc<dyn Clock>) -> Result<Virtio
     card.greet().during(&name, steps::RESETTING)?;
     card.function.lock().forbid_dma().during(&name, steps::RESETTING)?;
     let mac = card.identify().during(&name, steps::OPENING)?;
-    let queue_size = card.queue_size(net::RECEIVEQ).and_then(|rx| Ok(rx.max(card.queue_size(net::TRANSMITQ)?))).during(&name, steps::OPENING)?;
+    let queue_size =
+        card.queue_size(net::receiveq(0)).and_then(|rx| Ok(rx.max(card.queue_size(net::transmitq(0))?))).during(&name, steps::OPENING)?;
 
     let mut info = DeviceInfo::new(&name, "virtio-net", "virtio network device", mac);
     info.ring_limits = MIN_RING..=queue_size.into();
     info.max_mtu = card.device_mtu.unwrap_or(MAX_MTU).min(MAX_MTU);
+    (info.max_rx_queues, info.max_tx_queues) = (card.max_pairs, card.max_pairs);
+    info.rss = card.rss_limits().during(&name, steps::OPENING)?;
     info.caps = config::caps(card.offered);
     info.caps.set(Caps::INTERRUPTS, vectors > 0);
     tell_features(&mut info, &card, card.takes(), vectors > 0);
@@ -139,18 +139,19 @@ impl<F: PciFunction> VirtioNet<F> {
         let mut settings = Settings::new(config, &self.info);
         settings.set_available_vectors(self.vectors);
         let mut shared = Shared::watched(self.card.transport.clock().clone(), settings.tx().hang_us());
-        match self.bring_up(config, &mut settings, &mut shared) {
-            Ok(Running { mut pair, tx_interrupts, watch, pool, vectors, features }) => {
-                let interrupt = pair.hand_out(vectors, settings.vectors(), tx_interrupts);
-                let (rx, tx) = pair.queues();
-                let (rx, tx) = (vec![rx], vec![tx]);
+        let mut ctrl = None;
+        match self.bring_up(config, &mut settings, &mut shared, &mut ctrl) {
+            Ok(Running { mut queues, tx_interrupts, watches, pool, vectors, features, filters }) => {
+                let interrupt = queues.hand_out(vectors, settings.vectors(), tx_interrupts);
+                let (rx, tx) = queues.all();
                 let Self { card, mut info, .. } = self;
                 tell_features(&mut info, &card, features, settings.vectors().is_some());
-                Ok(Started::new(Control::new(Manage::new(card, features, watch), info, settings, shared, interrupt), rx, tx, pool))
+                let manage = Manage::new(card, features, watches, ctrl, filters, &settings);
+                Ok(Started::new(Control::new(manage, info, settings, shared, interrupt), rx, tx, pool))
             }
             Err(kind) => {
                 // The queues are gone already; what they had lent comes back where the device is silent.
-                let answer = silence(self.card.transport.reset());
+                let answer = self.silence(ctrl);
                 if let Err(second) = take_back(&mut *self.card.function.lock(), &mut shared, answer) {
                     log::error!("{}: {second}", self.info.name);
                 }
@@ -178,16 +179,28 @@ impl<F: PciFunction> VirtioNet<F> {
         let mut settings = Settings::new(config, &self.info);
         settings.set_available_vectors(self.vectors);
         let mut shared = Shared::watched(self.card.transport.clock().clone(), settings.tx().hang_us());
-        let running = self.bring_up(config, &mut settings, &mut shared);
-        let result = running.map(|Running { pair, tx_interrupts, pool, mut vectors, .. }| {
+        let mut ctrl = None;
+        let running = self.bring_up(config, &mut settings, &mut shared, &mut ctrl);
+        let result = running.and_then(|Running { queues, tx_interrupts, pool, mut vectors, .. }| {
             let vector = settings.vectors().and_then(|plan| plan.tx(0)).filter(|_| tx_interrupts).and_then(|vector| vectors.take(vector));
-            let (rx, mut tx) = pair.queues();
-            (work(&mut tx, &pool, vector), (rx, tx, vectors))
+            let (rx, mut tx) = queues.all();
+            let first = tx.first_mut().ok_or(ErrorKind::NotRunning(DeviceState::Stopped))?;
+            let result = work(first, &pool, vector);
+            Ok((result, (rx, tx, vectors)))
         });
-        let answer = silence(self.card.transport.reset());
+        let answer = self.silence(ctrl);
         take_back(&mut *self.card.function.lock(), &mut shared, answer)?;
         self.card.greet()?;
         result.map(|(result, _)| result)
+    }
+
+    /// Resets a device that was brought up, or failed to come up, and takes its control queue back.
+    fn silence(&self, ctrl: Option<Ctrl<F>>) -> Result<Silence, ErrorKind> {
+        let silence = silence(self.card.transport.reset())?;
+        if let Some(ctrl) = ctrl {
+            ctrl.release(&silence);
+        }
+        Ok(silence)
     }
 
     /// Rings may be longer than the device's, and are cut then.
@@ -195,95 +208,6 @@ impl<F: PciFunction> VirtioNet<F> {
         let mut limits = Limits::of(&self.info, self.vectors);
         limits.ring = MIN_RING..=MAX_RING;
         limits
-    }
-
-    /// 3.1.1 from the start to DRIVER_OK.
-    fn bring_up(&self, config: &Config, settings: &mut Settings, shared: &mut Shared) -> Result<Running<F>, ErrorKind> {
-        let card = &self.card;
-        let mrg_rxbuf = config::spreads(self.info.used_caps, settings.offloads());
-        config::check(config, settings, &card.domain, &self.limits(), mrg_rxbuf)?;
-        warn(config, &self.info);
-        refuse_filters(config)?;
-        if !card.takes().contains(Features::ACCESS_PLATFORM) && !self.physical {
-            return Err(HardwareError::NoAccessPlatform.into());
-        }
-        let pool = match config.given_pool() {
-            Some(pool) => pool.clone(),
-            None => BufPool::new(&card.domain, config::own_pool(settings, mrg_rxbuf))?,
-        };
-        card.greet()?;
-        // 3.1.1: whoever gives up "SHOULD set the FAILED status bit"; the reset that gives the device back comes behind it.
-        self.negotiate_and_go_live(config, settings, shared, pool).inspect_err(|_| card.transport.add_status(Status::FAILED))
-    }
-
-    /// The same from the features on.
-    fn negotiate_and_go_live(&self, config: &Config, settings: &mut Settings, shared: &mut Shared, pool: BufPool) -> Result<Running<F>, ErrorKind> {
-        let card = &self.card;
-        let features = card.negotiate(&pool, settings.offloads(), config.wants_packed_queues())?;
-        // SAFETY: it was reset just now (`greet`), so that it knows of no memory. What it is told from here on are the areas of queues: it uses none before the
-        // queue is enabled, below, and then `Rx` and `Tx` hold them until the device was seen to stop.
-        #[allow(unsafe_code, reason = "from here on the device accesses memory")]
-        unsafe { card.function.lock().allow_dma() }?;
-        let vectors = card.set_up_vectors(settings.vectors())?;
-        let mut running = if features.contains(Features::RING_PACKED) {
-            let (rx, tx, running) = self.set_up::<Packed>(settings, shared, pool, vectors, features)?;
-            running.with(Pair::Packed(rx, tx))
-        } else {
-            let (rx, tx, running) = self.set_up::<Split>(settings, shared, pool, vectors, features)?;
-            running.with(Pair::Split(rx, tx))
-        };
-        // Last, when nothing can fail any more that would free the queues' memory.
-        card.transport.enable_queue(net::RECEIVEQ);
-        card.transport.enable_queue(net::TRANSMITQ);
-        card.go_live()?;
-        running.pair.kick();
-        Ok(running)
-    }
-
-    /// The queues, in one layout. They are not enabled yet.
-    #[allow(clippy::type_complexity, reason = "a pair of queues, and what goes with them")]
-    fn set_up<L: Layout>(
-        &self,
-        settings: &mut Settings,
-        shared: &mut Shared,
-        pool: BufPool,
-        vectors: Vectors<F::Interrupt>,
-        features: Features,
-    ) -> Result<(RxCore<Receive<F, L::Rx>>, TxCore<Transmit<F, L::Tx>>, Running<F, ()>), ErrorKind> {
-        let (card, plan, limits) = (&self.card, settings.vectors(), settings.limits());
-        let rx_size = card.ring_size(net::RECEIVEQ, settings.rx().ring_len())?;
-        let tx_size = card.ring_size(net::TRANSMITQ, settings.tx().ring_len())?;
-        let (rx_len, tx_len) = (u32::from(rx_size), u32::from(tx_size));
-        settings.set_ring_lens(rx_len, tx_len);
-        let indirect = features.contains(Features::INDIRECT_DESC);
-        // One region for the queues, and for what the transmit queue has beside its rings.
-        let bytes = L::queue_bytes(rx_size) + L::queue_bytes(tx_size) + L::tx_bytes(tx_size, indirect);
-        let mut memory = RingMemory::new(&card.domain, bytes)?;
-
-        let rx_vector = plan.and_then(|plan| plan.rx(0));
-        let QueueUp { queue, notify, .. } = card.set_up_queue::<L>(net::RECEIVEQ, &mut memory, rx_size, features, rx_vector)?;
-        let ring = L::rx(queue, &pool)?;
-        let rx_limits = RxLimits { max_frame_bytes: limits.longest(true), max_pieces: rx_len as usize };
-        let rx = RxCore::new(Receive::new(ring, notify, features, limits), shared.rx_seat(), 0, rx_limits);
-
-        let QueueUp { queue, notify, interrupts: tx_interrupts } =
-            card.set_up_queue::<L>(net::TRANSMITQ, &mut memory, tx_size, features, plan.and_then(|plan| plan.tx(0)))?;
-        let gate = TxGate::new(settings.tx().gate_config(), tx_len)?;
-        let ring = L::tx(&mut memory, queue, &pool, indirect)?;
-        let watch = L::watch(&ring);
-        // Of one buffer at most, and untagged: only frames that go one at a time are looked at for a tag.
-        let longest = limits.untagged_bytes().min(pool.data_bytes()) as u16;
-        let max_ordinary_bytes = if gate.counts_bytes() { None } else { Some(longest) };
-        let kernel = Transmit {
-            ring,
-            notify,
-            transport: card.transport.another(),
-            tells_link: features.contains(Features::STATUS),
-            csum: features.contains(Features::CSUM),
-            max_ordinary_bytes,
-        };
-        let tx = TxCore::new(kernel, shared.tx_seat(), 0, gate, limits).software(settings.software_work());
-        Ok((rx, tx, Running { pair: (), watch, tx_interrupts, pool, vectors, features }))
     }
 }
 
@@ -313,58 +237,5 @@ impl<F: PciFunction> NetDriver for VirtioNet<F> {
 impl<F: PciFunction> fmt::Debug for VirtioNet<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("VirtioNet").field("info", &self.info).field("features", &format!("{:#x}", self.card.takes().bits())).finish_non_exhaustive()
-    }
-}
-
-/// A receive and a transmit queue of one layout.
-#[allow(clippy::large_enum_variant, reason = "both are of one size, but for the rings' private words")]
-enum Pair<F: PciFunction> {
-    Split(RxCore<Receive<F, <Split as Layout>::Rx>>, TxCore<Transmit<F, <Split as Layout>::Tx>>),
-    Packed(RxCore<Receive<F, <Packed as Layout>::Rx>>, TxCore<Transmit<F, <Packed as Layout>::Tx>>),
-}
-
-impl<F: PciFunction> Pair<F> {
-    /// Tells the device of its first receive buffers.
-    fn kick(&mut self) {
-        match self {
-            Self::Split(rx, _) => rx.kick(),
-            Self::Packed(rx, _) => rx.kick(),
-        }
-    }
-
-    /// Gives each its vector, the transmit queue where it `has` one. Returns the control handle's.
-    fn hand_out(&mut self, vectors: Vectors<F::Interrupt>, plan: Option<VectorPlan>, has: bool) -> Option<Box<dyn Interrupt>> {
-        fn told<T>(tx: &mut T, has: bool) -> &mut [T] {
-            if has { slice::from_mut(tx) } else { &mut [] }
-        }
-        match self {
-            Self::Split(rx, tx) => hand_out(vectors, plan, slice::from_mut(rx), told(tx, has)),
-            Self::Packed(rx, tx) => hand_out(vectors, plan, slice::from_mut(rx), told(tx, has)),
-        }
-    }
-
-    fn queues(self) -> (Rx<F>, Tx<F>) {
-        match self {
-            Self::Split(rx, tx) => (Rx::Split(rx), Tx::Split(tx)),
-            Self::Packed(rx, tx) => (Rx::Packed(rx), Tx::Packed(tx)),
-        }
-    }
-}
-
-/// A device that came up, with its queues.
-struct Running<F: PciFunction, P = Pair<F>> {
-    pair: P,
-    watch: TxWatch,
-    /// The transmit queue has its vector.
-    tx_interrupts: bool,
-    pool: BufPool,
-    vectors: Vectors<F::Interrupt>,
-    features: Features,
-}
-
-impl<F: PciFunction> Running<F, ()> {
-    fn with(self, pair: Pair<F>) -> Running<F> {
-        let Self { watch, tx_interrupts, pool, vectors, features, .. } = self;
-        Running { pair, watch, tx_interrupts, pool, vectors, features }
     }
 }

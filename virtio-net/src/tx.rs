@@ -200,7 +200,7 @@ impl<F: PciFunction, T: TxVirtq> TxKernel for Transmit<F, T> {
 
     #[inline(always)]
     fn ring_doorbell(&mut self) {
-        self.notify.ring(net::TRANSMITQ);
+        self.notify.ring();
     }
 
     fn why_stuck(&mut self) -> WhyStuck {

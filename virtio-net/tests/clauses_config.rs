@@ -74,7 +74,7 @@ fn structures_may_be_larger_than_they_need_to_be() {
 
 #[test]
 fn structures_that_are_too_small_are_refused_by_name() {
-    for (cap, length, what) in [(COMMON_CAP, 0x37, "common configuration"), (DEVICE_CAP, 11, "device configuration"), (NOTIFY_CAP, 1, "notification")]
+    for (cap, length, what) in [(COMMON_CAP, 0x37, "common configuration"), (DEVICE_CAP, 16, "device configuration"), (NOTIFY_CAP, 1, "notification")]
     {
         let rig = Rig::with(Options::new().has_window(false));
         let liar = saying(&[(cap + LENGTH, length)]);
@@ -115,7 +115,7 @@ fn a_capability_that_names_no_bar_is_passed_over() {
 fn configuration_space_is_written_in_the_window_alone() {
     const COMMAND: u16 = 4;
     let liar = Liar::default();
-    answers(&mut Rig::new(), &liar, &Config::new().interrupts(true));
+    answers(&mut Rig::new(), &liar, &rig::any().interrupts(true));
     assert!(liar.lies().config_written.iter().all(|&(at, ..)| at == COMMAND), "{:x?}", liar.lies().config_written);
     // Where no BAR can be mapped: bar, offset, length and data of the window at 0xb0.
     let liar = Liar::default();
@@ -138,7 +138,7 @@ fn vendor_data_is_left_alone() {
 fn the_isr_status_is_left_alone() {
     let liar = Liar::default();
     let mut rig = Rig::new();
-    answers(&mut rig, &liar, &Config::new().interrupts(true));
+    answers(&mut rig, &liar, &rig::any().interrupts(true));
     let read = liar.lies().registers_read.clone();
     assert!(read.range(DEVICE).next().is_some(), "other registers are read");
     assert_eq!(read.range(ISR).next(), None);
@@ -154,7 +154,7 @@ fn devices_without_vectors_are_polled() {
 #[test]
 fn fields_are_read_where_their_feature_is_offered() {
     // Where the fields lie (5.1.4).
-    let fields = [(Features::MAC, 0..6), (Features::STATUS, 6..8), (Features::MTU, 10..12)];
+    let fields = [(Features::MAC, 0..6), (Features::STATUS, 6..8), (Features::MTU, 10..12), (Features::SPEED_DUPLEX, 12..17)];
     for (feature, field) in fields {
         let field = DEVICE.start + field.start..DEVICE.start + field.end;
         let read = |options| {

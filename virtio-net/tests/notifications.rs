@@ -3,7 +3,7 @@
 mod rig;
 
 use driver_core::buf::Batch;
-use driver_core::device::{Caps, Config, NetDevice};
+use driver_core::device::{Caps, NetDevice};
 use driver_core::host::Clock;
 use driver_core::queue::{Poller, RxQueue, TxQueue, TxState};
 use rig::{Parts, Rig, bytes_of, numbered, small, without};
@@ -24,7 +24,7 @@ fn ping(rig: &mut Rig, parts: &mut Parts, count: u32) {
 fn indexes_wrap_around_and_nothing_is_lost() {
     for features in [Features::empty(), Features::EVENT_IDX] {
         let mut rig = Rig::with(without(features));
-        let mut parts = rig.parts(&Config::new().rx_ring(8).tx_ring(64));
+        let mut parts = rig.parts(&rig::any().rx_ring(8).tx_ring(64));
         let mut batch = Batch::new(8);
         let frame = numbered(1, 60);
         // More than 65536 frames each way.
@@ -49,7 +49,7 @@ fn indexes_wrap_around_and_nothing_is_lost() {
 fn one_notification_a_submit_and_none_while_the_device_is_busy() {
     for features in [Features::empty(), Features::EVENT_IDX] {
         let mut rig = Rig::with(without(features));
-        let mut parts = rig.parts(&Config::new().tx_ring(256));
+        let mut parts = rig.parts(&rig::any().tx_ring(256));
         let frames: Vec<_> = (0..32).map(|k| numbered(k, 60)).collect();
         let notified = |rig: &Rig| rig.model(|m| m.counters().notifications[1]);
         parts.send(&frames);

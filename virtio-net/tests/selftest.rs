@@ -2,7 +2,7 @@
 
 mod rig;
 
-use driver_core::device::{Config, Flaw, NetDevice, NetDriver, Outcome, SelfTest, TestPart};
+use driver_core::device::{Flaw, NetDevice, NetDriver, Outcome, SelfTest, TestPart};
 use rig::{Rig, without};
 use sim::virtio_net::VirtioNetOptions as Options;
 use virtio_net::Features;
@@ -26,7 +26,7 @@ fn registers_interrupts_and_link_pass_and_the_rest_is_absent() {
     assert!(found.is_good());
     let left = rig.arrived();
     assert!(left.len() == 1 && left[0].len() == 60 && left[0][..6] == left[0][6..12], "one frame, from itself to itself: {left:?}");
-    let mut started = opened.start(&Config::new()).unwrap();
+    let mut started = opened.start(&rig::any()).unwrap();
     assert!(started.control.link().up);
     rig.send(&rig::numbered(1, 100));
     rig.run_us(100);

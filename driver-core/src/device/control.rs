@@ -34,7 +34,7 @@ mod kernel;
 mod lending;
 mod recovering;
 
-pub use kernel::{ControlKernel, TxPosition, refuse_filters, why_all_ones};
+pub use kernel::{ControlKernel, TxPosition, refuse_rules, refuse_vlans, why_all_ones};
 use kernel::{NO_CLOCK, NO_FLOW_CONTROL, NO_LINK_SPEEDS, NO_MODERATION, NO_RSS, NOT_STARTED};
 pub use lending::{hand_out, take_back};
 

@@ -33,12 +33,15 @@ impl Temperature {
 pub enum Alarm {
     /// It was too hot, and has shut its link down.
     Overheated,
+    /// It asks to be announced to its network, since it was moved to another host (virtio, VIRTIO_NET_F_GUEST_ANNOUNCE). The driver has acknowledged that.
+    Announce,
 }
 
 impl fmt::Display for Alarm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Overheated => f.write_str("the device is too hot, and has shut its link down: see to its cooling, then stop it and start it again"),
+            Self::Announce => f.write_str("the device was moved to another host: announce its addresses to the network, by gratuitous ARP and unsolicited neighbour advertisements"),
         }
     }
 }
@@ -55,9 +58,12 @@ pub(crate) struct Alarms {
 impl Alarms {
     /// The device says so, perhaps not for the first time. Returns whether it is news.
     pub(crate) fn raise(&mut self, alarm: Alarm) -> bool {
-        let is_news = self.standing != Some(alarm);
+        // That one is over as soon as it was told.
+        let is_passing = alarm == Alarm::Announce;
+        let is_news = is_passing || self.standing != Some(alarm);
         if is_news {
-            (self.standing, self.untold) = (Some(alarm), Some(alarm));
+            self.untold = Some(alarm);
+            self.standing = if is_passing { self.standing } else { Some(alarm) };
         }
         is_news
     }

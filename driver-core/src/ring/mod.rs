@@ -31,6 +31,8 @@
 //!
 //! An **ordinary** frame lies whole in one buffer and asks for nothing: many of them go through a kernel in one loop. The others go one by one.
 //!
+//! A virtio device takes commands by a queue of their own, [`CommandQueue`], of either layout.
+//!
 //! `rewind` and `release` are unsafe: they are where somebody says that the hardware writes no more. A kernel that is dropped leaks its memory and buffers,
 //! since it cannot know.
 //!
@@ -38,6 +40,7 @@
 //!
 //! A ring lies in a region of its own, or in a [part](RingPart) of one that it shares with the device's other rings ([`RingMemory`]).
 
+pub(crate) mod command;
 pub(crate) mod desc;
 pub(crate) mod error;
 pub(crate) mod fault;
@@ -58,6 +61,7 @@ pub(crate) mod verdict;
 pub(crate) mod virtq;
 pub(crate) mod words;
 
+pub use command::CommandQueue;
 pub use desc::{BLOCK, DESC_BYTES, DescRing};
 pub use error::{RingError, RulePart, RulesError};
 pub use fault::QueueFault;

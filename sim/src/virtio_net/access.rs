@@ -1,11 +1,13 @@
 //! Accesses to the structures: common configuration (4.1.4.3), ISR (4.1.4.5), device configuration (5.1.4), notifications (4.1.4.4).
 
+use super::VirtioNet;
+use super::ctrl::RSS_TABLE;
+use super::flow::{KEY_BYTES, hash};
 use super::regs::*;
-use super::{TRANSMITQ, VirtioNet};
 use crate::slot::Slot;
 
-/// Bytes of struct virtio_net_config as far as the model has it: up to `duplex`.
-const NET_CONFIG_BYTES: u32 = 17;
+/// Bytes of struct virtio_net_config as far as the model has it: up to `supported_hash_types`.
+const NET_CONFIG_BYTES: u32 = 24;
 
 impl VirtioNet {
     pub(super) fn read_structure(&mut self, slot: &Slot<'_>, offset: u32, width: u8) -> u64 {
@@ -41,7 +43,7 @@ impl VirtioNet {
         if self.reset_done_us.is_some() && offset != common::STATUS {
             slot.violation("a register was read during the reset", format_args!("common configuration, offset {offset:#x}"), 0, "4.1.4.3.2");
         }
-        let queue = self.queues.get(usize::from(self.queue_select));
+        let queue = self.place_of(self.queue_select.into()).and_then(|place| self.queues.get(place));
         let half = |value: u64, select: u32| if select < 2 { u64::from((value >> (32 * select)) as u32) } else { 0 };
         match offset {
             common::DEVICE_FEATURE_SELECT => self.device_feature_select.into(),
@@ -49,7 +51,7 @@ impl VirtioNet {
             common::DRIVER_FEATURE_SELECT => self.driver_feature_select.into(),
             common::DRIVER_FEATURE => half(self.driver_features, self.driver_feature_select),
             common::MSIX_CONFIG => self.config_vector.into(),
-            common::NUM_QUEUES => self.queues.len() as u64,
+            common::NUM_QUEUES => self.queue_count() as u64,
             common::STATUS => self.status.into(),
             common::GENERATION => {
                 self.generation = self.generation.wrapping_add(self.faults.restless.into());
@@ -147,13 +149,23 @@ impl VirtioNet {
         self.status |= value;
         if new & VIRTIO_CONFIG_S_FEATURES_OK != 0 && (self.faults.refuse_features || !self.has(VIRTIO_F_VERSION_1)) {
             self.status &= !(VIRTIO_CONFIG_S_FEATURES_OK as u8);
+        } else if new & VIRTIO_CONFIG_S_FEATURES_OK != 0 && self.has(VIRTIO_NET_F_CTRL_VLAN) {
+            // 5.1.6.5.3.1: no VLAN passes that was not added.
+            self.ctrl.filter.vlans = Some(Box::new([false; 4096]));
         }
-        if new & VIRTIO_CONFIG_S_DRIVER_OK != 0 && self.queues.iter().any(|queue| !queue.enabled) {
+        if new & VIRTIO_CONFIG_S_DRIVER_OK != 0 && self.is_missing_a_queue() {
             wrong("DRIVER_OK before every queue was enabled");
         }
         if self.is(VIRTIO_CONFIG_S_FAILED) {
             self.queues.iter_mut().for_each(|queue| queue.enabled = false);
         }
+    }
+
+    /// Whether a queue that every driver uses is not enabled: those of the first pair, and the control queue where it was negotiated. Pairs beside the first are looked at
+    /// when they are put to use.
+    fn is_missing_a_queue(&self) -> bool {
+        let needed = 0..2 + usize::from(self.has(VIRTIO_NET_F_CTRL_VQ));
+        needed.into_iter().map(|index| if index < 2 { index } else { self.control() }).any(|place| !self.queues[place].enabled)
     }
 
     /// Fields of the selected queue (4.1.5.1.3).
@@ -162,7 +174,8 @@ impl VirtioNet {
         let early = !self.is(VIRTIO_CONFIG_S_FEATURES_OK);
         let late = self.is(VIRTIO_CONFIG_S_DRIVER_OK);
         let vector = if offset == common::QUEUE_MSIX { self.vector(slot, value as u16) } else { NO_VECTOR };
-        let Some(queue) = self.queues.get_mut(usize::from(select)) else {
+        let place = self.place_of(select.into());
+        let Some(queue) = place.and_then(|place| self.queues.get_mut(place)) else {
             slot.violation("a field of a queue that is not there", format_args!("queue {select}, offset {offset:#x}"), value, "4.1.4.3");
             return;
         };
@@ -191,11 +204,12 @@ impl VirtioNet {
     }
 
     fn read_device(&mut self, slot: &Slot<'_>, offset: u32, width: u8) -> u64 {
-        // mac is bytes; status, max_virtqueue_pairs and mtu are le16; speed is le32; duplex is a byte.
+        // mac is bytes; status, max_virtqueue_pairs and mtu are le16; speed is le32; duplex and rss_max_key_size are bytes; rss_max_indirection_table_length is le16,
+        // supported_hash_types le32.
         let wanted = match offset {
-            0..=5 | 16 => Some(1),
-            6 | 8 | 10 => Some(2),
-            12 => Some(4),
+            0..=5 | 16 | 17 => Some(1),
+            6 | 8 | 10 | 18 => Some(2),
+            12 | 20 => Some(4),
             _ => None,
         };
         if !Self::check_width(slot, offset, width, wanted) || !self.is(VIRTIO_CONFIG_S_DRIVER) {
@@ -208,18 +222,22 @@ impl VirtioNet {
         }
         let mut bytes = [0; NET_CONFIG_BYTES as usize + 3];
         bytes[..6].copy_from_slice(&self.mac);
-        bytes[6] = if self.link_up { VIRTIO_NET_S_LINK_UP as u8 } else { 0 };
-        bytes[8] = 1;
+        bytes[6] = if self.link_up { VIRTIO_NET_S_LINK_UP as u8 } else { 0 } | if self.ctrl.announces { VIRTIO_NET_S_ANNOUNCE as u8 } else { 0 };
+        bytes[8] = self.options.pairs as u8;
         bytes[10..12].copy_from_slice(&self.options.mtu.to_le_bytes());
         bytes[12..16].copy_from_slice(&10_000u32.to_le_bytes());
         bytes[16] = 1;
+        bytes[17] = KEY_BYTES as u8;
+        bytes[18..20].copy_from_slice(&RSS_TABLE.to_le_bytes());
+        bytes[20..24].copy_from_slice(&hash::ALL.to_le_bytes());
         bytes.iter().skip(offset as usize).take(width.into()).rev().fold(0, |value, &byte| value << 8 | u64::from(byte))
     }
 
     /// 4.1.5.2: without VIRTIO_F_NOTIFICATION_DATA the 16-bit number of the queue, at the queue's address.
     fn notify(&mut self, slot: &Slot<'_>, offset: u32, width: u8, value: u64) {
         let queue = value as usize;
-        let right = queue <= TRANSMITQ && offset == queue as u32 * self.options.notify_off_multiplier && width == 2;
+        let place = self.place_of(queue);
+        let right = place.is_some() && offset == queue as u32 * self.options.notify_off_multiplier && width == 2;
         if !right || !self.is(VIRTIO_CONFIG_S_DRIVER_OK) || self.reset_done_us.is_some() {
             slot.violation(
                 "a notification of the wrong form or at the wrong time",
@@ -229,7 +247,7 @@ impl VirtioNet {
             );
             return;
         }
-        if let (Some(end), Some(count)) = (self.queues.get_mut(queue), self.counters.notifications.get_mut(queue)) {
+        if let (Some(end), Some(count)) = (place.and_then(|place| self.queues.get_mut(place)), self.counters.notifications.get_mut(queue)) {
             end.notified = true;
             *count += 1;
         }

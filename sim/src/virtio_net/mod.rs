@@ -1,9 +1,12 @@
-//! A model of a virtio network card with one queue pair (virtio 1.3, modern PCI transport, split and packed queues).
+//! A model of a virtio network card (virtio 1.3, modern PCI transport, split and packed queues, one or several pairs of them and a control queue).
 //!
 //! Section numbers are those of Virtual I/O Device (VIRTIO) Version 1.3. The model is stricter than a device has to be: what the specification forbids a
 //! driver is recorded as a violation, and a queue is only looked at after a notification where one was asked for.
 
 mod access;
+mod ctrl;
+mod filter;
+mod flow;
 mod options;
 mod partial;
 mod pci;
@@ -11,6 +14,7 @@ mod queue;
 mod regs;
 mod rx;
 mod space;
+mod steer;
 mod tx;
 
 use std::collections::VecDeque;
@@ -22,6 +26,7 @@ use crate::model::Model;
 use crate::msix::Msix;
 use crate::slot::Slot;
 use crate::wire::Wire;
+use ctrl::Ctrl;
 use queue::{Chain, Queue, Rules};
 use regs::*;
 
@@ -29,8 +34,36 @@ pub use options::{Faults, RxChecksum, UsedIds, VirtioNetOptions};
 
 /// struct virtio_net_hdr with num_buffers (5.1.6).
 const HEADER_BYTES: usize = 12;
-const RECEIVEQ: usize = 0;
-const TRANSMITQ: usize = 1;
+/// The same with hash_value, hash_report and padding, where VIRTIO_NET_F_HASH_REPORT was negotiated.
+const HASH_HEADER_BYTES: usize = 20;
+/// Pairs of queues that a card may have, and queues with the control queue.
+pub(super) const MAX_PAIRS: usize = 8;
+const MAX_QUEUES: usize = 2 * MAX_PAIRS + 1;
+
+/// The receive queue of a pair (5.1.2).
+const fn receiveq(pair: usize) -> usize {
+    2 * pair
+}
+
+/// Its transmit queue.
+const fn transmitq(pair: usize) -> usize {
+    2 * pair + 1
+}
+
+/// What the card keeps of one pair beside its queues.
+#[derive(Default)]
+struct Pair {
+    /// The driver has notified of receive buffers since the card ran out of them: only then it looks for more.
+    has_buffers: bool,
+    /// Receive buffers that were taken and are too few for the frame that waits.
+    stash: VecDeque<Chain>,
+    /// A chain that was taken and is not fetched yet.
+    fetching: Option<Chain>,
+    /// A frame that the wire had no room for, with its chain.
+    unsent: Option<(Chain, Vec<u8>)>,
+    /// Chains that were sent and are not given back.
+    sent: Vec<Chain>,
+}
 
 /// The card.
 pub struct VirtioNet {
@@ -53,27 +86,22 @@ pub struct VirtioNet {
     config_vector: u16,
     generation: u8,
     queue_select: u16,
-    queues: [Queue; 2],
+    /// Those of the pairs, and last the control queue, wherever the driver finds it.
+    queues: Vec<Queue>,
+    pairs: Vec<Pair>,
+    ctrl: Ctrl,
     isr: u8,
     mac: [u8; 6],
     link_up: bool,
     wants_reset: bool,
+    /// The configuration changed, of which nobody was told yet.
+    is_announcing: bool,
     /// What was sent is not reported, until a reset.
     hung: bool,
     /// What is said of received frames makes no sense, until a reset.
     lies: bool,
-    /// The driver has notified of receive buffers since the card ran out of them: only then it looks for more.
-    has_buffers: bool,
-    /// Receive buffers that were taken and are too few for the frame that waits.
-    stash: VecDeque<Chain>,
-    /// The frame that waits for buffers.
-    waiting: Option<Vec<u8>>,
-    /// A chain that was taken and is not fetched yet.
-    fetching: Option<Chain>,
-    /// A frame that the wire had no room for, with its chain.
-    unsent: Option<(Chain, Vec<u8>)>,
-    /// Chains that were sent and are not given back.
-    sent: Vec<Chain>,
+    /// The frame that waits for buffers of a pair.
+    waiting: Option<(usize, Vec<u8>)>,
     counters: Counters,
 }
 
@@ -88,7 +116,17 @@ pub struct Counters {
     /// Frames sent.
     pub sent: u64,
     /// Notifications of each queue.
-    pub notifications: [u64; 2],
+    pub notifications: [u64; MAX_QUEUES],
+    /// Frames that its filters kept out.
+    pub filtered: u64,
+    /// Commands of the control queue that were done.
+    pub commands: u64,
+    /// Commands that were refused.
+    pub refused: u64,
+    /// Frames delivered by each pair's receive queue.
+    pub received_by: [u64; MAX_PAIRS],
+    /// Frames sent by each pair's transmit queue.
+    pub sent_by: [u64; MAX_PAIRS],
     /// Chains of an indirect table.
     pub indirect: u64,
     /// Transmit chains of more than one piece.
@@ -109,7 +147,7 @@ impl VirtioNet {
             hold_tx: false,
             last_first: false,
             config: space::config_space(&options),
-            msix: Msix::new(options.vectors),
+            msix: Msix::new(options.vector_count()),
             status: 0,
             reset_done_us: None,
             device_feature_select: 0,
@@ -118,19 +156,17 @@ impl VirtioNet {
             config_vector: NO_VECTOR,
             generation: 0,
             queue_select: 0,
-            queues: [Queue::new(size), Queue::new(size)],
+            queues: (0..=2 * options.pairs).map(|_| Queue::new(size)).collect(),
+            pairs: (0..options.pairs).map(|_| Pair::default()).collect(),
+            ctrl: Ctrl::new(),
             isr: 0,
             mac: options.mac,
             link_up: true,
             wants_reset: false,
+            is_announcing: false,
             hung: false,
             lies: false,
-            has_buffers: false,
-            stash: VecDeque::new(),
             waiting: None,
-            fetching: None,
-            unsent: None,
-            sent: Vec::new(),
             counters: Counters::default(),
             options,
         }
@@ -165,9 +201,49 @@ impl VirtioNet {
         self.status
     }
 
+    /// The driver is asked to announce itself (5.1.6.5.4): VIRTIO_NET_S_ANNOUNCE, which a command clears.
+    pub fn ask_for_announcement(&mut self) {
+        self.ctrl.announces = true;
+        self.is_announcing = true;
+    }
+
     /// The card loses its way: DEVICE_NEEDS_RESET with the next step.
     pub fn lose_its_way(&mut self) {
         self.wants_reset = true;
+    }
+
+    /// How many queues the pairs have as the driver counts them: one pair, until several were negotiated (5.1.2).
+    fn pair_queues(&self) -> usize {
+        let is_multi = self.has(VIRTIO_NET_F_MQ) || self.has(VIRTIO_NET_F_RSS);
+        if is_multi { 2 * self.options.pairs } else { 2 }
+    }
+
+    /// How many queues there are, with the control queue behind those of the pairs.
+    fn queue_count(&self) -> usize {
+        self.pair_queues() + usize::from(self.offers(VIRTIO_NET_F_CTRL_VQ))
+    }
+
+    /// Where the queue that the driver calls `index` is kept; `None`: there is none.
+    fn place_of(&self, index: usize) -> Option<usize> {
+        match index.checked_sub(self.pair_queues()) {
+            None => Some(index),
+            Some(0) if self.offers(VIRTIO_NET_F_CTRL_VQ) => Some(self.control()),
+            Some(_) => None,
+        }
+    }
+
+    /// Where the control queue is kept.
+    fn control(&self) -> usize {
+        self.queues.len() - 1
+    }
+
+    /// How long the header before each frame is, in both directions.
+    fn header_bytes(&self) -> usize {
+        if self.has(VIRTIO_NET_F_HASH_REPORT) { HASH_HEADER_BYTES } else { HEADER_BYTES }
+    }
+
+    fn offers(&self, number: u32) -> bool {
+        self.options.features & bit(number) != 0
     }
 
     fn has(&self, number: u32) -> bool {
@@ -195,10 +271,12 @@ impl VirtioNet {
 
     /// 2.4.1: everything as after power-on, and no queue is touched any more.
     fn forget(&mut self) {
-        let kept = (self.config.clone(), self.msix.clone(), self.mac, self.link_up, self.counters, self.faults.clone());
+        let kept = (self.config.clone(), self.msix.clone(), self.link_up, self.counters, self.faults.clone());
         let toggles = (self.rx_checksum, self.hold_tx, self.last_first, self.generation);
+        let mac = if self.ctrl.mac_was_set { self.options.mac } else { self.mac };
         *self = Self::new(self.options.clone());
-        (self.config, self.msix, self.mac, self.link_up, self.counters, self.faults) = kept;
+        (self.config, self.msix, self.link_up, self.counters, self.faults) = kept;
+        self.mac = mac;
         (self.rx_checksum, self.hold_tx, self.last_first, self.generation) = toggles;
     }
 
@@ -311,6 +389,10 @@ unsafe impl Model for VirtioNet {
             return false;
         }
         let mut busy = self.follow_link(slot);
+        if std::mem::take(&mut self.is_announcing) && self.has(VIRTIO_NET_F_GUEST_ANNOUNCE) {
+            self.announce_change(slot);
+            busy = true;
+        }
         if self.reset_done_us.is_some_and(|us| us <= slot.now_us()) {
             self.forget();
             busy = true;
@@ -324,7 +406,10 @@ unsafe impl Model for VirtioNet {
             busy = true;
         }
         if self.is_live() {
-            busy |= self.transmit(slot, dma, wire);
+            busy |= self.obey(slot, dma);
+            for pair in 0..self.pairs.len() {
+                busy |= self.transmit(slot, dma, wire, pair);
+            }
             busy |= self.receive(slot, dma, wire);
         }
         busy

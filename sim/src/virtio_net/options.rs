@@ -1,11 +1,10 @@
 //! Which card the model is, and how it may misbehave.
 
+use super::MAX_PAIRS;
 use super::regs::*;
 
-/// MSI-X vectors of a card of which nothing else was said: two queues and the configuration.
-const VECTORS: u16 = 3;
-
-/// Which card the model is: one with all features that it knows but packed queues and their order, which QEMU's card does not offer by itself either, until told otherwise.
+/// Which card the model is: one with the features that it knows but packed queues and their order, several pairs of queues, hashes and standby, which QEMU's card does not offer by itself
+/// either, until told otherwise.
 ///
 /// ```
 /// use sim::virtio_net::{VirtioNet, VirtioNetOptions};
@@ -22,7 +21,9 @@ pub struct VirtioNetOptions {
     pub(super) has_window: bool,
     pub(super) has_bar: bool,
     pub(super) reset_us: u64,
-    pub(super) vectors: u16,
+    /// `None`: two for each pair, one for the control queue, and one for changes of the configuration.
+    pub(super) vectors: Option<u16>,
+    pub(super) pairs: usize,
     pub(super) rx_checksum: RxChecksum,
     pub(super) used_ids: UsedIds,
     pub(super) says_write: bool,
@@ -129,14 +130,40 @@ impl VirtioNetOptions {
         Self { rx_checksum, ..self }
     }
 
-    /// How many MSI-X vectors it has: 1 to 3 (two queues and the configuration).
+    /// How many pairs of queues it has, 1 to 8; with more than one it offers VIRTIO_NET_F_MQ.
+    ///
+    /// # Panics
+    /// Where it is another number.
+    #[must_use]
+    pub fn pairs(self, pairs: u16) -> Self {
+        assert!((1..=MAX_PAIRS).contains(&pairs.into()), "a card of this model has 1 to {MAX_PAIRS} pairs of queues");
+        Self { pairs: pairs.into(), ..self }.offer(VIRTIO_NET_F_MQ, pairs > 1)
+    }
+
+    /// Whether it offers VIRTIO_NET_F_RSS: flows are spread by a table; without a call it does not.
+    #[must_use]
+    pub fn rss(self, offered: bool) -> Self {
+        self.offer(VIRTIO_NET_F_RSS, offered)
+    }
+
+    /// Whether it offers VIRTIO_NET_F_HASH_REPORT: frames come with their hash; without a call it does not.
+    #[must_use]
+    pub fn hash_report(self, offered: bool) -> Self {
+        self.offer(VIRTIO_NET_F_HASH_REPORT, offered)
+    }
+
+    /// How many MSI-X vectors it has: 1 to two more than its pairs have queues. Without a call so many.
     ///
     /// # Panics
     /// Where it is another number.
     #[must_use]
     pub fn vectors(self, vectors: u16) -> Self {
-        assert!((1..=VECTORS).contains(&vectors), "a card of this model has 1 to {VECTORS} vectors");
-        Self { vectors, ..self }
+        assert!((1..=2 * MAX_PAIRS as u16 + 2).contains(&vectors), "a card of this model has 1 to {} vectors", 2 * MAX_PAIRS + 2);
+        Self { vectors: Some(vectors), ..self }
+    }
+
+    pub(super) fn vector_count(&self) -> u16 {
+        self.vectors.unwrap_or(2 * self.pairs as u16 + 2)
     }
 }
 
@@ -151,6 +178,12 @@ impl Default for VirtioNetOptions {
             VIRTIO_NET_F_MAC,
             VIRTIO_NET_F_MRG_RXBUF,
             VIRTIO_NET_F_STATUS,
+            VIRTIO_NET_F_CTRL_VQ,
+            VIRTIO_NET_F_CTRL_RX,
+            VIRTIO_NET_F_CTRL_VLAN,
+            VIRTIO_NET_F_CTRL_RX_EXTRA,
+            VIRTIO_NET_F_GUEST_ANNOUNCE,
+            VIRTIO_NET_F_CTRL_MAC_ADDR,
             VIRTIO_RING_F_INDIRECT_DESC,
             VIRTIO_RING_F_EVENT_IDX,
             VIRTIO_F_VERSION_1,
@@ -167,7 +200,8 @@ impl Default for VirtioNetOptions {
             has_window: true,
             has_bar: true,
             reset_us: 5,
-            vectors: VECTORS,
+            vectors: None,
+            pairs: 1,
             rx_checksum: RxChecksum::None,
             used_ids: UsedIds::default(),
             says_write: true,
@@ -247,6 +281,12 @@ pub struct Faults {
     pub rx_wrap: bool,
     /// The same of the transmit queue.
     pub tx_wrap: bool,
+    /// Commands of the control queue are never answered.
+    pub ctrl_silent: bool,
+    /// Commands of this class are refused.
+    pub ctrl_refuse: Option<u8>,
+    /// The id of the next used command.
+    pub ctrl_id: Option<u32>,
     /// The messages of this vector are lost.
     pub lost_vector: Option<u16>,
     /// Bit 12 of queues' addresses stays 0.

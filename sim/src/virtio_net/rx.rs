@@ -2,7 +2,7 @@
 
 use super::queue::{Chain, Entry, Lie};
 use super::regs::*;
-use super::{HEADER_BYTES, RECEIVEQ, RxChecksum, VirtioNet, partial};
+use super::{RxChecksum, VirtioNet, partial, receiveq};
 use crate::dma::Dma;
 use crate::memory::DmaFault;
 use crate::slot::Slot;
@@ -17,45 +17,63 @@ impl VirtioNet {
     /// Delivers what arrives. Returns whether something moved.
     pub(super) fn receive(&mut self, slot: &Slot<'_>, dma: &Dma<'_>, wire: &mut dyn Wire) -> bool {
         let moved = self.try_receive(slot, dma, wire);
-        moved.unwrap_or_else(|fault| {
-            self.queues[RECEIVEQ].dead |= !fault.is_passing();
+        moved.unwrap_or_else(|(pair, fault)| {
+            self.queues[receiveq(pair)].dead |= !fault.is_passing();
             !fault.is_passing()
         })
     }
 
-    fn try_receive(&mut self, slot: &Slot<'_>, dma: &Dma<'_>, wire: &mut dyn Wire) -> Result<bool, DmaFault> {
-        let mut entries = Vec::new();
-        let mut busy = std::mem::take(&mut self.queues[RECEIVEQ].notified);
+    /// A fault is told with the pair that it struck.
+    fn try_receive(&mut self, slot: &Slot<'_>, dma: &Dma<'_>, wire: &mut dyn Wire) -> Result<bool, (usize, DmaFault)> {
+        let mut entries: Vec<_> = self.pairs.iter().map(|_| Vec::new()).collect();
+        let mut busy = false;
         let mut stopped = Ok(());
-        self.has_buffers |= busy;
+        for (pair, state) in self.pairs.iter_mut().enumerate() {
+            let notified = std::mem::take(&mut self.queues[receiveq(pair)].notified);
+            state.has_buffers |= notified;
+            busy |= notified;
+        }
         for _ in 0..BUDGET {
-            let mut frame = match self.waiting.take() {
-                Some(frame) => frame,
+            let (pair, mut frame) = match self.waiting.take() {
+                Some(waiting) => waiting,
                 None => {
                     let mut frame = Vec::new();
                     if !self.link_up || !wire.receive(&mut frame) {
                         break;
                     }
                     busy = true;
-                    frame
+                    if !self.ctrl.filter.takes(&frame, self.mac) {
+                        self.counters.filtered += 1;
+                        continue;
+                    }
+                    (self.steer(&frame).0, frame)
                 }
             };
-            match self.gather_buffers(slot, dma, HEADER_BYTES + frame.len()) {
+            match self.gather_buffers(slot, dma, pair, self.header_bytes() + frame.len()) {
                 Ok(true) => {}
                 Ok(false) if !wire.is_lossless() => {
                     self.counters.dropped += 1;
                     break;
                 }
                 gathered => {
-                    self.waiting = Some(frame);
-                    stopped = gathered.map(|_| ());
+                    self.waiting = Some((pair, frame));
+                    stopped = gathered.map(|_| ()).map_err(|fault| (pair, fault));
                     break;
                 }
             }
             busy = true;
-            self.deliver(dma, &mut frame, &mut entries)?;
+            self.deliver(dma, pair, &mut frame, &mut entries[pair]).map_err(|fault| (pair, fault))?;
             self.counters.received += 1;
+            self.counters.received_by[pair] += 1;
         }
+        for (pair, entries) in entries.into_iter().enumerate() {
+            self.report(slot, dma, pair, entries).map_err(|fault| (pair, fault))?;
+        }
+        stopped.map(|()| busy)
+    }
+
+    /// Gives the buffers of a pair back.
+    fn report(&mut self, slot: &Slot<'_>, dma: &Dma<'_>, pair: usize, mut entries: Vec<Entry>) -> Result<(), DmaFault> {
         if !entries.is_empty() {
             if let (Some(id), Some(last)) = (self.faults.rx_id.take().or(self.lies.then_some(u32::MAX)), entries.last_mut()) {
                 last.id = id;
@@ -66,61 +84,62 @@ impl VirtioNet {
                 second.id = first.id;
             }
             let lie = Lie { jump: std::mem::take(&mut self.faults.rx_jump), wrong_wrap: std::mem::take(&mut self.faults.rx_wrap) };
-            self.queues[RECEIVEQ].give_back(dma, self.rules(), &entries, lie)?;
-            self.signal(slot, dma, RECEIVEQ);
+            let rules = self.rules();
+            self.queues[receiveq(pair)].give_back(dma, rules, &entries, lie)?;
+            self.signal(slot, dma, receiveq(pair));
         }
-        stopped.map(|()| busy)
+        Ok(())
     }
 
     /// Takes buffers for `needed` bytes into the stash, and says whether there are enough. Where not, the driver is asked to notify.
-    fn gather_buffers(&mut self, slot: &Slot<'_>, dma: &Dma<'_>, needed: usize) -> Result<bool, DmaFault> {
+    fn gather_buffers(&mut self, slot: &Slot<'_>, dma: &Dma<'_>, pair: usize, needed: usize) -> Result<bool, DmaFault> {
         let rules = self.rules();
         let merges = self.has(VIRTIO_NET_F_MRG_RXBUF);
-        let mut asked = false;
+        let (queue, mut asked) = (receiveq(pair), false);
         loop {
-            let room: usize = self.stash.iter().map(room_of).sum();
+            let room: usize = self.pairs[pair].stash.iter().map(room_of).sum();
             // A frame that one buffer does not hold is cut where buffers are not merged.
-            if room >= needed || !merges && !self.stash.is_empty() {
+            if room >= needed || !merges && !self.pairs[pair].stash.is_empty() {
                 // A card that has run out goes on waiting for more, though these were enough.
-                if self.has_buffers {
-                    self.queues[RECEIVEQ].want_notification(dma, rules, false)?;
+                if self.pairs[pair].has_buffers {
+                    self.queues[queue].want_notification(dma, rules, false)?;
                 }
                 return Ok(true);
             }
-            if !self.has_buffers {
+            if !self.pairs[pair].has_buffers {
                 return Ok(false);
             }
-            if self.queues[RECEIVEQ].waiting(slot, dma, rules)? == 0 {
+            if self.queues[queue].waiting(slot, dma, rules)? == 0 {
                 if asked {
-                    self.has_buffers = false;
+                    self.pairs[pair].has_buffers = false;
                     return Ok(false);
                 }
                 // Ask, then look once more: the driver may have been faster.
-                self.queues[RECEIVEQ].want_notification(dma, rules, true)?;
+                self.queues[queue].want_notification(dma, rules, true)?;
                 asked = true;
                 continue;
             }
-            let chain = self.queues[RECEIVEQ].take(slot, dma, rules)?;
-            if self.queues[RECEIVEQ].dead {
+            let chain = self.queues[queue].take(slot, dma, rules)?;
+            if self.queues[queue].dead {
                 return Ok(false);
             }
-            let least = if merges { HEADER_BYTES as u32 } else { WHOLE_FRAME_BYTES };
+            let least = if merges { self.header_bytes() as u32 } else { WHOLE_FRAME_BYTES };
             if room_of(&chain) < least as usize {
                 slot.violation("a receive buffer is too small", format_args!("descriptor {}", chain.head), room_of(&chain) as u64, "5.1.6.3.1");
             }
             if chain.pieces.iter().any(|piece| !piece.writable) {
                 slot.violation("a readable descriptor in the receive queue", format_args!("descriptor {}", chain.head), 0, "5.1.6.3");
             }
-            self.stash.push_back(chain);
+            self.pairs[pair].stash.push_back(chain);
         }
     }
 
     /// Writes header and frame into the buffers of the stash.
-    fn deliver(&mut self, dma: &Dma<'_>, frame: &mut Vec<u8>, entries: &mut Vec<Entry>) -> Result<(), DmaFault> {
+    fn deliver(&mut self, dma: &Dma<'_>, pair: usize, frame: &mut Vec<u8>, entries: &mut Vec<Entry>) -> Result<(), DmaFault> {
         let mut used = Vec::new();
-        let mut left = HEADER_BYTES + frame.len();
+        let mut left = self.header_bytes() + frame.len();
         while left > 0
-            && let Some(chain) = self.stash.pop_front()
+            && let Some(chain) = self.pairs[pair].stash.pop_front()
         {
             left = left.saturating_sub(room_of(&chain));
             used.push(chain);
@@ -158,6 +177,12 @@ impl VirtioNet {
         let mut header = vec![flags, gso_type, 0, 0, 0, 0];
         for word in [start, offset, num_buffers] {
             header.extend(word.to_le_bytes());
+        }
+        if self.has(VIRTIO_NET_F_HASH_REPORT) {
+            let (_, (value, report)) = self.steer(frame);
+            let (value, report) = if self.ctrl.steering.reports { (value, report) } else { (0, 0) };
+            header.extend(value.to_le_bytes());
+            header.extend(report.to_le_bytes());
         }
         header
     }

@@ -33,7 +33,7 @@ pub(super) fn config_space(options: &VirtioNetOptions) -> ConfigSpace {
     let mut config = ConfigSpace::new(&id);
     config.add_bar64(MSIX_BAR, MSIX_BYTES as u64);
     config.add_bar64(STRUCTURES_BAR, STRUCTURES_BYTES as u64);
-    let control = (options.vectors - 1).to_le_bytes();
+    let control = (options.vector_count() - 1).to_le_bytes();
     let pending = (MSIX_PENDING | u32::from(MSIX_BAR)).to_le_bytes();
     let body = [control[0], control[1], MSIX_BAR, 0, 0, 0, pending[0], pending[1], pending[2], pending[3]];
     config.add_capability(0x11, 0x40, &body, &[0, 0xc0]);

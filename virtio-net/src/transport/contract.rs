@@ -16,8 +16,14 @@ use crate::regs::{Features, Status, notify};
 /// For how long a device configuration that changes at every look is looked at again, in microseconds: enough for any number of changes that a person makes.
 const CONFIG_LIMIT_US: u64 = 50_000;
 
-/// Where one queue is notified.
-pub(crate) enum Notify<F: PciFunction> {
+/// Where one queue is notified, and its number.
+pub(crate) struct Notify<F: PciFunction> {
+    way: NotifyWay<F>,
+    queue: u16,
+}
+
+/// See [`Notify`].
+pub(super) enum NotifyWay<F: PciFunction> {
     /// One posted store.
     Doorbell(<F::Bar as Bar>::Doorbell),
     /// Where no doorbell can be had: an address that is not aligned to four bytes, or no mapped BAR.
@@ -25,12 +31,16 @@ pub(crate) enum Notify<F: PciFunction> {
 }
 
 impl<F: PciFunction> Notify<F> {
+    pub(super) fn new(way: NotifyWay<F>, queue: u16) -> Self {
+        Self { way, queue }
+    }
+
     /// 4.1.5.2: "the driver notifies the device by writing the 16-bit virtqueue index of this virtqueue to the Queue Notify address."
     #[inline(always)]
-    pub(crate) fn ring(&self, queue: u16) {
-        match self {
-            Self::Doorbell(doorbell) => doorbell.ring16(queue),
-            Self::Register(structure) => notify::QUEUE_NOTIFY.write(structure, queue),
+    pub(crate) fn ring(&self) {
+        match &self.way {
+            NotifyWay::Doorbell(doorbell) => doorbell.ring16(self.queue),
+            NotifyWay::Register(structure) => notify::QUEUE_NOTIFY.write(structure, self.queue),
         }
     }
 }

@@ -9,7 +9,7 @@ use driver_core::host::{Bar, Clock, Iova, PciFunction, RegSpace};
 use driver_core::reg::{Reg, Rw, wait_until};
 
 use super::capabilities::Finder;
-use super::contract::{Notify, Transport, steady_by};
+use super::contract::{Notify, NotifyWay, Transport, steady_by};
 use super::structure::{SharedFunction, Structure, Way};
 use crate::error::HardwareError;
 use crate::regs::common::{self, CONFIG_GENERATION, DEVICE_STATUS};
@@ -155,9 +155,9 @@ impl<F: PciFunction> Transport<F> for Modern<F> {
         if let Way::Bar(bar) = &at.way
             && let Ok(doorbell) = bar.doorbell(at.offset)
         {
-            return Ok(Notify::Doorbell(doorbell));
+            return Ok(Notify::new(NotifyWay::Doorbell(doorbell), queue));
         }
-        Ok(Notify::Register(at))
+        Ok(Notify::new(NotifyWay::Register(at), queue))
     }
 
     /// What the driver writes is kept (4.1.4.3).
@@ -240,7 +240,7 @@ mod tests {
             common::QUEUE_SELECT.write(common, 1);
             common::QUEUE_DESC.write(common, 0x1_2345_6000);
             assert_eq!((transport.status(), common::QUEUE_SELECT.read(common)), (Status::ACKNOWLEDGE | Status::DRIVER | Status::FEATURES_OK, 1));
-            assert_eq!((common::NUM_QUEUES.read(common), common::QUEUE_DESC.read(common)), (2, 0x1_2345_6000));
+            assert_eq!((common::NUM_QUEUES.read(common), common::QUEUE_DESC.read(common)), (3, 0x1_2345_6000));
             // SAFETY: the model is asked for its address, and nothing else.
             #[allow(unsafe_code, reason = "a model can be made to reach any memory")]
             let mac = unsafe { device.with_model(|model: &mut Model| model.mac()) }.unwrap();

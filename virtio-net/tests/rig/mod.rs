@@ -6,7 +6,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use driver_core::buf::{BufPool, PoolConfig};
-use driver_core::device::{Config, NetDriver};
+use driver_core::device::{Config, NetDriver, RxMode};
 pub use driver_core::testing::{Audit, Audited, bytes_of, numbered};
 use sim::virtio_net::{Faults, VirtioNet as Model, VirtioNetOptions as Options};
 use sim::{Iommu, SimFunction, Testbed};
@@ -111,7 +111,12 @@ pub fn pool(rig: &Rig, buffers: u32) -> BufPool {
     BufPool::new(&rig.domain(), PoolConfig::new(buffers)).unwrap()
 }
 
-/// Small rings.
+/// Every frame comes in, as tests of everything but filters want it.
+pub fn any() -> Config {
+    Config::new().rx_mode(RxMode::PROMISCUOUS)
+}
+
+/// The same with small rings.
 pub fn small() -> Config {
-    Config::new().rx_ring(64).tx_ring(64)
+    any().rx_ring(64).tx_ring(64)
 }

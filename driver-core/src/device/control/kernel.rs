@@ -86,16 +86,20 @@ const NO_RULES: ErrorKind = ErrorKind::Unsupported {
 const NO_VLAN_FILTER: ErrorKind =
     ErrorKind::Unsupported { what: "a filter of VLANs, or its driver does not use it", instead: "look at the tag in software" };
 
-/// That a device which has no filters of flows and of VLANs is not started with any.
+/// That a device which has no filters of flows is not started with any.
 ///
 /// # Errors
-/// What it does not do.
-pub fn refuse_filters(config: &Config) -> Result<(), ErrorKind> {
-    match (config.wanted_rules(), config.wanted_vlans()) {
-        ([_, ..], _) => Err(NO_RULES),
-        (_, Some(_)) => Err(NO_VLAN_FILTER),
-        _ => Ok(()),
-    }
+/// That it has none.
+pub fn refuse_rules(config: &Config) -> Result<(), ErrorKind> {
+    if config.wanted_rules().is_empty() { Ok(()) } else { Err(NO_RULES) }
+}
+
+/// The same of filters of VLANs.
+///
+/// # Errors
+/// That it has none.
+pub fn refuse_vlans(config: &Config) -> Result<(), ErrorKind> {
+    if config.wanted_vlans().is_none() { Ok(()) } else { Err(NO_VLAN_FILTER) }
 }
 
 /// What a driver does to its device for a control handle. But for [`ControlKernel::stop`], [`ControlKernel::restart`] and what reads no register, all of it is called while the device

@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use core::fmt;
 
 use crate::buf::batch::Batch;
+use crate::ring::command::CommandQueue;
 use crate::ring::packed::{PackedRx, PackedTx};
 use crate::ring::rx::RxRing;
 use crate::ring::split::{SplitRx, SplitTx};
@@ -31,6 +32,18 @@ impl Silence {
         let behind = ring.tail().wrapping_sub(left.tail) & (ring.len() - 1);
         // SAFETY: the hardware reads no buffer of the ring any more.
         unsafe { ring.retire(left.descriptors.saturating_add(behind)) }
+    }
+
+    /// Unmaps the memory of a queue of commands. The queue is one that this word speaks of.
+    pub fn release_commands(&self, queue: CommandQueue) {
+        // SAFETY: the hardware uses nothing of the queue any more.
+        unsafe { queue.release() }
+    }
+
+    /// Makes a queue of commands what it was when it was new. The queue is one that this word speaks of.
+    pub fn rewind_commands(&self, queue: &mut CommandQueue) {
+        // SAFETY: the hardware uses nothing of the queue any more.
+        unsafe { queue.rewind() }
     }
 
     /// Makes a receive ring what it was when it was new. Returns how many frames are lost by it: received, and not taken. The ring is one that this word speaks of.

@@ -13,6 +13,7 @@
 //! what was lent, and ignored on transmit. A chain's ID stands in each of its descriptors, since devices give back the first's or the last's, and its length is kept
 //! by ID in private memory.
 
+mod command;
 mod queue;
 mod rx;
 mod tx;

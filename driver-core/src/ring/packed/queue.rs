@@ -309,7 +309,7 @@ impl PackedQueue {
     ///
     /// # Safety
     /// The device uses the queue no more, and does not until it is told of it again.
-    pub(super) unsafe fn rewind(&mut self) {
+    pub(in crate::ring) unsafe fn rewind(&mut self) {
         for offset in 0..self.size {
             // SAFETY: `at` gives a descriptor of the ring, of two aligned words.
             unsafe { store_word(self.desc.at(offset.into()).cast::<u64>().add(1), 0) };

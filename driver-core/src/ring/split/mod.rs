@@ -9,6 +9,7 @@
 //!
 //! Of what the device can write only the used ring is ever read, each word once for each decision, and every index is checked before it is used.
 
+mod command;
 pub(crate) mod hook;
 mod queue;
 mod rx;

@@ -284,7 +284,7 @@ impl SplitQueue {
     ///
     /// # Safety
     /// The device uses the queue no more, and does not until it is told of it again.
-    pub(super) unsafe fn rewind(&mut self) {
+    pub(in crate::ring) unsafe fn rewind(&mut self) {
         // SAFETY: the device uses none of the words, by the caller's word.
         unsafe {
             self.avail.clear();

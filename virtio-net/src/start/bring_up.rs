@@ -1,0 +1,306 @@
+//! From the reset to a live device: 3.1.1 up to DRIVER_OK, with the queues of one layout or the other, and what the control queue sets behind it.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use driver_core::buf::BufPool;
+use driver_core::device::control::hand_out;
+use driver_core::device::{Config, ErrorKind, Settings, Shared, warn};
+use driver_core::host::{Interrupt, PciFunction, VectorPlan, Vectors};
+use driver_core::queue::TxGate;
+use driver_core::queue::core::{RxCore, RxLimits, TxCore};
+use driver_core::ring::{CommandQueue, RingMemory};
+
+use super::VirtioNet;
+use crate::config;
+use crate::ctrl::Ctrl;
+use crate::error::HardwareError;
+use crate::filter::{Filters, refuse};
+use crate::layout::{Layout, Packed, Split, TxWatch};
+use crate::queues::QueueUp;
+use crate::regs::{Features, Status, net};
+use crate::rx::{Receive, Rx};
+use crate::tx::{Transmit, Tx};
+
+/// Descriptors of a control queue: one command is under way at a time.
+const CONTROL_DESCRIPTORS: u32 = 64;
+/// Descriptors of a queue whose pair is in use for the other direction alone.
+const IDLE_DESCRIPTORS: u32 = config::MIN_RING;
+
+/// The queues of both directions, in one layout.
+pub(super) enum Queues<F: PciFunction> {
+    Split(Vec<RxCore<Receive<F, <Split as Layout>::Rx>>>, Vec<TxCore<Transmit<F, <Split as Layout>::Tx>>>),
+    Packed(Vec<RxCore<Receive<F, <Packed as Layout>::Rx>>>, Vec<TxCore<Transmit<F, <Packed as Layout>::Tx>>>),
+}
+
+impl<F: PciFunction> Queues<F> {
+    /// Tells the device of its first receive buffers.
+    fn kick(&mut self) {
+        match self {
+            Self::Split(rx, _) => rx.iter_mut().for_each(RxCore::kick),
+            Self::Packed(rx, _) => rx.iter_mut().for_each(RxCore::kick),
+        }
+    }
+
+    /// Gives each its vector, transmit queues where all of them `have` theirs. Returns the control handle's.
+    pub(super) fn hand_out(&mut self, vectors: Vectors<F::Interrupt>, plan: Option<VectorPlan>, have: bool) -> Option<Box<dyn Interrupt>> {
+        fn told<T>(tx: &mut [T], have: bool) -> &mut [T] {
+            if have { tx } else { &mut [] }
+        }
+        match self {
+            Self::Split(rx, tx) => hand_out(vectors, plan, rx, told(tx, have)),
+            Self::Packed(rx, tx) => hand_out(vectors, plan, rx, told(tx, have)),
+        }
+    }
+
+    pub(super) fn all(self) -> (Vec<Rx<F>>, Vec<Tx<F>>) {
+        match self {
+            Self::Split(rx, tx) => (rx.into_iter().map(Rx::Split).collect(), tx.into_iter().map(Tx::Split).collect()),
+            Self::Packed(rx, tx) => (rx.into_iter().map(Rx::Packed).collect(), tx.into_iter().map(Tx::Packed).collect()),
+        }
+    }
+}
+
+/// A device that came up, with its queues.
+pub(super) struct Running<F: PciFunction, Q = Queues<F>> {
+    pub(super) queues: Q,
+    /// Of each transmit queue.
+    pub(super) watches: Vec<TxWatch>,
+    /// Every transmit queue has its vector.
+    pub(super) tx_interrupts: bool,
+    pub(super) pool: BufPool,
+    pub(super) vectors: Vectors<F::Interrupt>,
+    pub(super) features: Features,
+    pub(super) filters: Filters,
+}
+
+impl<F: PciFunction, Q> Running<F, Q> {
+    fn with<R>(self, make: impl FnOnce(Q) -> R) -> Running<F, R> {
+        let Self { queues, watches, tx_interrupts, pool, vectors, features, filters } = self;
+        Running { queues: make(queues), watches, tx_interrupts, pool, vectors, features, filters }
+    }
+}
+
+/// The queues of one layout that are set up and not enabled yet.
+type SetUp<F, L> = Running<F, (Vec<RxCore<Receive<F, <L as Layout>::Rx>>>, Vec<TxCore<Transmit<F, <L as Layout>::Tx>>>)>;
+
+/// How many queues of each direction there are, and how many pairs that makes.
+#[derive(Clone, Copy)]
+struct Counts {
+    rx: u16,
+    tx: u16,
+}
+
+impl Counts {
+    fn of(settings: &Settings) -> Self {
+        Self { rx: settings.rx().queue_count(), tx: settings.tx().queue_count() }
+    }
+
+    fn pairs(self) -> u16 {
+        self.rx.max(self.tx)
+    }
+}
+
+impl<F: PciFunction> VirtioNet<F> {
+    /// Resets the device and makes it live. `ctrl` gets its control queue, which has to be given back where this fails.
+    pub(super) fn bring_up(
+        &self,
+        config: &Config,
+        settings: &mut Settings,
+        shared: &mut Shared,
+        ctrl: &mut Option<Ctrl<F>>,
+    ) -> Result<Running<F>, ErrorKind> {
+        let card = &self.card;
+        let mrg_rxbuf = config::spreads(self.info.used_caps, settings.offloads());
+        config::check(config, settings, &card.domain, &self.limits(), mrg_rxbuf)?;
+        warn(config, &self.info);
+        refuse(config, card.takes())?;
+        let counts = Counts::of(settings);
+        if counts.tx > counts.rx && !card.takes().contains(Features::RSS) {
+            // The device spreads what it receives over all pairs (5.1.6.5.6): nobody would poll the others.
+            return Err(ErrorKind::Unsupported {
+                what: "more transmit queues than receive queues without VIRTIO_NET_F_RSS",
+                instead: "open as many receive queues",
+            });
+        }
+        if !card.takes().contains(Features::ACCESS_PLATFORM) && !self.physical {
+            return Err(HardwareError::NoAccessPlatform.into());
+        }
+        let pool = match config.given_pool() {
+            Some(pool) => pool.clone(),
+            None => BufPool::new(&card.domain, config::own_pool(settings, mrg_rxbuf))?,
+        };
+        card.greet()?;
+        // 3.1.1: whoever gives up "SHOULD set the FAILED status bit"; the reset that gives the device back comes behind it.
+        self.negotiate_and_go_live(config, settings, shared, pool, ctrl).inspect_err(|_| card.transport.add_status(Status::FAILED))
+    }
+
+    /// The same from the features on.
+    fn negotiate_and_go_live(
+        &self,
+        config: &Config,
+        settings: &mut Settings,
+        shared: &mut Shared,
+        pool: BufPool,
+        ctrl: &mut Option<Ctrl<F>>,
+    ) -> Result<Running<F>, ErrorKind> {
+        let card = &self.card;
+        let features = card.negotiate(&pool, settings, config)?;
+        // SAFETY: it was reset just now (`greet`), so that it knows of no memory. What it is told from here on are the areas of queues: it uses none before the
+        // queue is enabled, below, and then `Rx`, `Tx` and `Ctrl` hold them until the device was seen to stop.
+        #[allow(unsafe_code, reason = "from here on the device accesses memory")]
+        unsafe { card.function.lock().allow_dma() }?;
+        let vectors = card.set_up_vectors(settings.vectors())?;
+        let mut running = if features.contains(Features::RING_PACKED) {
+            self.set_up::<Packed>(settings, shared, pool, vectors, features, ctrl)?.with(|(rx, tx)| Queues::Packed(rx, tx))
+        } else {
+            self.set_up::<Split>(settings, shared, pool, vectors, features, ctrl)?.with(|(rx, tx)| Queues::Split(rx, tx))
+        };
+        // Last, when nothing can fail any more that would free the queues' memory.
+        let pairs = Counts::of(settings).pairs();
+        (0..2 * pairs).for_each(|index| card.transport.enable_queue(index));
+        if ctrl.is_some() {
+            card.transport.enable_queue(self.control_index(features));
+        }
+        card.go_live()?;
+        running.queues.kick();
+        if let Some(ctrl) = ctrl {
+            card.spread(ctrl, features, pairs, settings.rss())?;
+            running.filters = Filters::configure(ctrl, &*card.transport, features, settings, self.info.permanent_mac)?;
+        }
+        Ok(running)
+    }
+
+    /// 5.1.2: the control queue lies behind those of all pairs that the device has, where several were negotiated.
+    fn control_index(&self, features: Features) -> u16 {
+        if features.intersects(Features::MQ | Features::RSS) { net::receiveq(self.card.max_pairs) } else { net::receiveq(1) }
+    }
+
+    /// The queues, in one layout. They are not enabled yet.
+    fn set_up<L: Layout>(
+        &self,
+        settings: &mut Settings,
+        shared: &mut Shared,
+        pool: BufPool,
+        vectors: Vectors<F::Interrupt>,
+        features: Features,
+        ctrl: &mut Option<Ctrl<F>>,
+    ) -> Result<SetUp<F, L>, ErrorKind> {
+        let (card, counts) = (&self.card, Counts::of(settings));
+        let sizes = Sizes::of(self, settings, counts, features)?;
+        settings.set_ring_lens(sizes.rx.into(), sizes.tx.into());
+        let indirect = features.contains(Features::INDIRECT_DESC);
+        // One region for the queues, and for what transmit queues and the control queue have beside their rings.
+        let mut memory = RingMemory::new(&card.domain, sizes.bytes::<L>(counts, indirect))?;
+
+        let (mut rx, mut tx, mut watches, mut tx_interrupts) = (Vec::new(), Vec::new(), Vec::new(), true);
+        for pair in 0..counts.pairs() {
+            if pair < counts.rx {
+                rx.push(self.set_up_rx::<L>(pair, &mut memory, sizes.rx, settings, shared, &pool, features)?);
+            } else {
+                card.set_up_queue::<L>(net::receiveq(pair), &mut memory, sizes.idle, features, None)?;
+            }
+            if pair < counts.tx {
+                let (queue, watch, has_vector) = self.set_up_tx::<L>(pair, &mut memory, sizes.tx, settings, shared, &pool, features)?;
+                tx.push(queue);
+                watches.push(watch);
+                tx_interrupts &= has_vector;
+            } else {
+                card.set_up_queue::<L>(net::transmitq(pair), &mut memory, sizes.idle, features, None)?;
+            }
+        }
+        if let Some(size) = sizes.control {
+            let index = self.control_index(features);
+            let QueueUp { queue, notify, .. } = card.set_up_queue::<L>(index, &mut memory, size, features, None)?;
+            *ctrl = Some(Ctrl::new(L::commands(&mut memory, queue)?, notify));
+        }
+        Ok(Running { queues: (rx, tx), watches, tx_interrupts, pool, vectors, features, filters: Filters::of_reset() })
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "what a queue is made of")]
+    #[allow(clippy::type_complexity, reason = "a queue")]
+    fn set_up_rx<L: Layout>(
+        &self,
+        pair: u16,
+        memory: &mut RingMemory,
+        size: u16,
+        settings: &Settings,
+        shared: &mut Shared,
+        pool: &BufPool,
+        features: Features,
+    ) -> Result<RxCore<Receive<F, L::Rx>>, ErrorKind> {
+        let (limits, vector) = (settings.limits(), settings.vectors().and_then(|plan| plan.rx(pair)));
+        let QueueUp { queue, notify, .. } = self.card.set_up_queue::<L>(net::receiveq(pair), memory, size, features, vector)?;
+        let ring = L::rx(queue, pool)?;
+        let rx_limits = RxLimits { max_frame_bytes: limits.longest(true), max_pieces: size.into() };
+        Ok(RxCore::new(Receive::new(ring, notify, features, limits), shared.rx_seat(), pair, rx_limits))
+    }
+
+    /// The queue, what tells another thread how far the device is in it, and whether it has its vector.
+    #[allow(clippy::too_many_arguments, reason = "what a queue is made of")]
+    #[allow(clippy::type_complexity, reason = "a queue, and what goes with it")]
+    fn set_up_tx<L: Layout>(
+        &self,
+        pair: u16,
+        memory: &mut RingMemory,
+        size: u16,
+        settings: &Settings,
+        shared: &mut Shared,
+        pool: &BufPool,
+        features: Features,
+    ) -> Result<(TxCore<Transmit<F, L::Tx>>, TxWatch, bool), ErrorKind> {
+        let (transport, limits, plan) = (&*self.card.transport, settings.limits(), settings.vectors());
+        let vector = plan.and_then(|plan| plan.tx(pair));
+        let QueueUp { queue, notify, interrupts } = self.card.set_up_queue::<L>(net::transmitq(pair), memory, size, features, vector)?;
+        let gate = TxGate::new(settings.tx().gate_config(), size.into())?;
+        let ring = L::tx(memory, queue, pool, features.contains(Features::INDIRECT_DESC))?;
+        let watch = L::watch(&ring);
+        // Of one buffer at most, and untagged: only frames that go one at a time are looked at for a tag.
+        let longest = limits.untagged_bytes().min(pool.data_bytes()) as u16;
+        let max_ordinary_bytes = if gate.counts_bytes() { None } else { Some(longest) };
+        let kernel = Transmit {
+            ring,
+            notify,
+            transport: transport.another(),
+            tells_link: features.contains(Features::STATUS),
+            csum: features.contains(Features::CSUM),
+            max_ordinary_bytes,
+        };
+        let tx = TxCore::new(kernel, shared.tx_seat(), pair, gate, limits).software(settings.software_work());
+        Ok((tx, watch, interrupts))
+    }
+}
+
+/// How many descriptors queues have: all of a direction the same.
+struct Sizes {
+    rx: u16,
+    tx: u16,
+    idle: u16,
+    /// `None`: there is no control queue.
+    control: Option<u16>,
+}
+
+impl Sizes {
+    fn of<F: PciFunction>(device: &VirtioNet<F>, settings: &Settings, counts: Counts, features: Features) -> Result<Self, ErrorKind> {
+        let card = &device.card;
+        let smallest = |count: u16, index: fn(u16) -> u16, wanted: u32| {
+            (0..count).try_fold(u16::MAX, |least, pair| Ok::<_, ErrorKind>(least.min(card.ring_size(index(pair), wanted)?)))
+        };
+        let has_control = features.contains(Features::CTRL_VQ);
+        Ok(Self {
+            rx: smallest(counts.rx, net::receiveq, settings.rx().ring_len())?,
+            tx: smallest(counts.tx, net::transmitq, settings.tx().ring_len())?,
+            idle: IDLE_DESCRIPTORS as u16,
+            control: if has_control { Some(card.control_size(device.control_index(features), CONTROL_DESCRIPTORS)?) } else { None },
+        })
+    }
+
+    fn bytes<L: Layout>(&self, counts: Counts, indirect: bool) -> usize {
+        let idle = 2 * counts.pairs() - counts.rx - counts.tx;
+        let control = self.control.map_or(0, |size| L::queue_bytes(size) + CommandQueue::memory_bytes());
+        usize::from(counts.rx) * L::queue_bytes(self.rx)
+            + usize::from(counts.tx) * (L::queue_bytes(self.tx) + L::tx_bytes(self.tx, indirect))
+            + usize::from(idle) * L::queue_bytes(self.idle)
+            + control
+    }
+}
