@@ -2,10 +2,18 @@
 
 #![allow(clippy::duplicate_mod, reason = "each scenario has the rig as a module of its own")]
 
+#[path = "announce.rs"]
+mod announce;
 #[path = "checksums.rs"]
 mod checksums;
 #[path = "clauses_rings.rs"]
 mod clauses_rings;
+#[path = "ctrl_filters.rs"]
+mod ctrl_filters;
+#[path = "ctrl_stuck.rs"]
+mod ctrl_stuck;
+#[path = "ctrl_vlans.rs"]
+mod ctrl_vlans;
 #[path = "frames.rs"]
 mod frames;
 #[path = "handshake.rs"]
@@ -18,10 +26,14 @@ mod jumbo;
 mod lying_device;
 #[path = "notifications.rs"]
 mod notifications;
+#[path = "pairs.rs"]
+mod pairs;
 #[path = "queues.rs"]
 mod queues;
 #[path = "room.rs"]
 mod room;
+#[path = "rss.rs"]
+mod rss;
 #[path = "selftest.rs"]
 mod selftest;
 #[path = "states.rs"]

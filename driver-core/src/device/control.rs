@@ -127,11 +127,16 @@ impl<K: ControlKernel> ControlCore<K> {
                 Some(fault) => self.fails(fault),
                 None => self.look_for_hang(),
             }
-            if let Some(alarm) = self.kernel.alarm().filter(|&alarm| self.alarms.raise(alarm)) {
-                log::error!("{}: {alarm}", self.info.name);
-            }
+            self.hear();
         }
         self.state()
+    }
+
+    /// Hears what the device said of itself when it was looked at.
+    fn hear(&mut self) {
+        if let Some(alarm) = self.kernel.alarm().filter(|&alarm| self.alarms.raise(alarm)) {
+            log::error!("{}: {alarm}", self.info.name);
+        }
     }
 
     /// Of a device that is known not to answer, what its host knows; else its own word.
@@ -246,6 +251,7 @@ impl<K: ControlKernel> NetDevice for ControlCore<K> {
             log::info!("{}: link {now}", self.info.name);
         }
         self.link = now;
+        self.hear();
         now
     }
 

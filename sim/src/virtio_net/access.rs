@@ -223,12 +223,12 @@ impl VirtioNet {
         let mut bytes = [0; NET_CONFIG_BYTES as usize + 3];
         bytes[..6].copy_from_slice(&self.mac);
         bytes[6] = if self.link_up { VIRTIO_NET_S_LINK_UP as u8 } else { 0 } | if self.ctrl.announces { VIRTIO_NET_S_ANNOUNCE as u8 } else { 0 };
-        bytes[8] = self.options.pairs as u8;
+        bytes[8..10].copy_from_slice(&self.faults.max_pairs.unwrap_or(self.options.pairs as u16).to_le_bytes());
         bytes[10..12].copy_from_slice(&self.options.mtu.to_le_bytes());
-        bytes[12..16].copy_from_slice(&10_000u32.to_le_bytes());
-        bytes[16] = 1;
-        bytes[17] = KEY_BYTES as u8;
-        bytes[18..20].copy_from_slice(&RSS_TABLE.to_le_bytes());
+        bytes[12..16].copy_from_slice(&self.speed.0.to_le_bytes());
+        bytes[16] = self.speed.1;
+        bytes[17] = self.faults.rss_key_size.unwrap_or(KEY_BYTES as u8);
+        bytes[18..20].copy_from_slice(&self.faults.rss_table.unwrap_or(RSS_TABLE).to_le_bytes());
         bytes[20..24].copy_from_slice(&hash::ALL.to_le_bytes());
         bytes.iter().skip(offset as usize).take(width.into()).rev().fold(0, |value, &byte| value << 8 | u64::from(byte))
     }

@@ -98,7 +98,8 @@ impl VirtioNet {
             self.queues[control].dead = true;
             return Ok(true);
         };
-        let done = if self.faults.ctrl_refuse == Some(class) { Err("") } else { self.command(class, number, data) };
+        let once = self.faults.ctrl_refuse_once.take_if(|refused| *refused == class).is_some();
+        let done = if once || self.faults.ctrl_refuse == Some(class) { Err("") } else { self.command(class, number, data) };
         match done {
             Ok(()) => self.counters.commands += 1,
             Err(why) => {

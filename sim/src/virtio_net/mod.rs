@@ -93,9 +93,11 @@ pub struct VirtioNet {
     isr: u8,
     mac: [u8; 6],
     link_up: bool,
+    /// Mbit/s, and duplex (5.1.4).
+    speed: (u32, u8),
     wants_reset: bool,
     /// The configuration changed, of which nobody was told yet.
-    is_announcing: bool,
+    changed: bool,
     /// What was sent is not reported, until a reset.
     hung: bool,
     /// What is said of received frames makes no sense, until a reset.
@@ -162,8 +164,9 @@ impl VirtioNet {
             isr: 0,
             mac: options.mac,
             link_up: true,
+            speed: (10_000, 1),
             wants_reset: false,
-            is_announcing: false,
+            changed: false,
             hung: false,
             lies: false,
             waiting: None,
@@ -201,10 +204,21 @@ impl VirtioNet {
         self.status
     }
 
+    /// Sets speed and duplex as the card tells them: Mbit/s, and 0 for half, 1 for full, 0xff for unknown duplex.
+    pub fn set_speed(&mut self, mbps: u32, duplex: u8) {
+        self.speed = (mbps, duplex);
+        self.generation = self.generation.wrapping_add(1);
+    }
+
+    /// Whether it waits to be announced.
+    pub fn is_announcing(&self) -> bool {
+        self.ctrl.announces
+    }
+
     /// The driver is asked to announce itself (5.1.6.5.4): VIRTIO_NET_S_ANNOUNCE, which a command clears.
     pub fn ask_for_announcement(&mut self) {
         self.ctrl.announces = true;
-        self.is_announcing = true;
+        self.changed = true;
     }
 
     /// The card loses its way: DEVICE_NEEDS_RESET with the next step.
@@ -271,11 +285,11 @@ impl VirtioNet {
 
     /// 2.4.1: everything as after power-on, and no queue is touched any more.
     fn forget(&mut self) {
-        let kept = (self.config.clone(), self.msix.clone(), self.link_up, self.counters, self.faults.clone());
+        let kept = (self.config.clone(), self.msix.clone(), (self.link_up, self.speed), self.counters, self.faults.clone());
         let toggles = (self.rx_checksum, self.hold_tx, self.last_first, self.generation);
         let mac = if self.ctrl.mac_was_set { self.options.mac } else { self.mac };
         *self = Self::new(self.options.clone());
-        (self.config, self.msix, self.link_up, self.counters, self.faults) = kept;
+        (self.config, self.msix, (self.link_up, self.speed), self.counters, self.faults) = kept;
         self.mac = mac;
         (self.rx_checksum, self.hold_tx, self.last_first, self.generation) = toggles;
     }
@@ -389,7 +403,7 @@ unsafe impl Model for VirtioNet {
             return false;
         }
         let mut busy = self.follow_link(slot);
-        if std::mem::take(&mut self.is_announcing) && self.has(VIRTIO_NET_F_GUEST_ANNOUNCE) {
+        if std::mem::take(&mut self.changed) && self.has(VIRTIO_NET_F_GUEST_ANNOUNCE) {
             self.announce_change(slot);
             busy = true;
         }
