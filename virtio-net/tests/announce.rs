@@ -15,7 +15,7 @@ fn a_device_that_was_moved_is_told_each_time() {
     assert!(parts.control.link().up && parts.control.alarm().is_none());
     for round in 0..3 {
         let before = rig.model(|m| m.counters().commands);
-        rig.model(|m| m.ask_for_announcement());
+        rig.model(sim::virtio_net::VirtioNet::ask_for_announcement);
         rig.run_us(10);
         assert!(parts.control.link().up);
         assert_eq!(rig.model(|m| (m.counters().commands, m.is_announcing())), (before + 1, false), "round {round}: acknowledged");
@@ -30,7 +30,7 @@ fn without_the_feature_nothing_is_acknowledged() {
     let rig = Rig::with(without(Features::GUEST_ANNOUNCE));
     let mut parts = rig.parts(&small());
     let before = rig.model(|m| m.counters().commands);
-    rig.model(|m| m.ask_for_announcement());
+    rig.model(sim::virtio_net::VirtioNet::ask_for_announcement);
     rig.run_us(10);
     assert!(parts.control.link().up);
     assert_eq!((rig.model(|m| m.counters().commands), parts.control.alarm()), (before, None));
