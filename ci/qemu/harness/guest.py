@@ -61,9 +61,10 @@ class Port:
 class TapPort(Port):
     """A network card whose wire ends in the host's own kernel, at a tap with virtio headers."""
 
-    def __init__(self, name, slot, mac):
-        super().__init__(name, slot, mac)
-        self.stack = KernelStack()
+    def __init__(self, name, slot, mac, properties="", address="10.9.0.1"):
+        """`address` is the kernel's at its end of the wire."""
+        super().__init__(name, slot, mac, properties=properties)
+        self.stack = KernelStack(address)
 
     def close(self):
         """Ends the tap."""

@@ -3,7 +3,7 @@ other end of their network ports."""
 
 import time
 
-from . import provide
+from . import matrix, provide
 from .guest import Guest, GuestError, Port, SimulatedPort, TapPort
 from .peer import Peer, PeerError, Responder
 
@@ -57,6 +57,17 @@ def _tapped(_sockets):
     return [TapPort("tap", 3, "52:54:00:7a:00:03"), Port("n1", 4, "52:54:00:7a:00:04")]
 
 
+def _matrix(_sockets):
+    """A card for each cell of the matrix, and the one at the other end of the taps."""
+    cards = []
+    for slot, cell in enumerate(matrix.CELLS, 3):
+        mac = f"52:54:00:3a:00:{slot:02x}"
+        make = TapPort if cell.tap else Port
+        cards.append(make(cell.name, slot, mac, properties=cell.properties()))
+    slot = 3 + len(cards)
+    return [*cards, TapPort(matrix.FAR, slot, f"52:54:00:3a:00:{slot:02x}", address=matrix.FAR_IP)]
+
+
 def _crossed(sockets):
     """A card whose wire ends at card `cross` of guest `group`: each sends to the socket that the other binds."""
     port = Port("cross", 3, "52:54:00:34:00:03")
@@ -108,6 +119,9 @@ GUESTS = {
     "noiommu": (provide.iommufd_kernel, _cards(), {}),
     "tap": (provide.iommufd_kernel, _tapped, IOMMU),
     "tap-newest": (provide.iommufd_kernel, _tapped, {"newest": True, **IOMMU}),
+    # The same cards on the host's QEMU, and on the latest.
+    "matrix": (provide.iommufd_kernel, _matrix, IOMMU),
+    "matrix-newest": (provide.iommufd_kernel, _matrix, {"newest": True, **IOMMU}),
     "stack": (provide.debian_kernel, _crossed, IOMMU),
     "sim": (provide.ixgbe_kernel, _facing("sim"), {}),
     "sim-intx": (provide.ixgbe_kernel, _facing("sim-intx"), {"parameters": "pci=nomsi"}),

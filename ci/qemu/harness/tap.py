@@ -23,6 +23,7 @@ class KernelStack:
     def __init__(self, address="10.9.0.1", prefix=24):
         self.address = address
         self.fd = None
+        self._namespace = None
         self._error = None
         # A namespace belongs to a thread; sockets that it makes stay in there, whoever uses them.
         self._within(lambda: self._open(f"{address}/{prefix}"))
@@ -30,6 +31,7 @@ class KernelStack:
     def _open(self, network):
         if _LIBC.unshare(CLONE_NEWNET):
             raise OSError(ctypes.get_errno(), "a network namespace for the tap cannot be made: run as root")
+        self._namespace = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         # No router solicitations between the frames that are compared.
         with open("/proc/sys/net/ipv6/conf/all/disable_ipv6", "w", encoding="ascii") as file:
             file.write("1")
@@ -39,6 +41,18 @@ class KernelStack:
             subprocess.run(["ip", *words.split()], check=True, stdout=subprocess.DEVNULL)
         self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+
+    def socket(self, kind):
+        """A further socket in the namespace, of IPv4."""
+        made = []
+
+        def make():
+            if _LIBC.setns(self._namespace, CLONE_NEWNET):
+                raise OSError(ctypes.get_errno(), "the tap's network namespace cannot be entered")
+            made.append(socket.socket(socket.AF_INET, kind))
+
+        self._within(make)
+        return made[0]
 
     def _within(self, work):
         def run():
@@ -59,6 +73,7 @@ class KernelStack:
         for held in (getattr(self, "udp", None), getattr(self, "tcp", None)):
             if held:
                 held.close()
-        if self.fd is not None:
-            os.close(self.fd)
-            self.fd = None
+        for number in (self.fd, self._namespace):
+            if number is not None:
+                os.close(number)
+        self.fd = self._namespace = None
