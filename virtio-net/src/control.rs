@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::mem;
 
 use driver_core::device::control::{ControlCore, ControlKernel, TxPosition};
-use driver_core::device::{Alarm, ErrorKind, Link, RssConfig, RxMode, Settings, Stats, XStat};
+use driver_core::device::{Alarm, ErrorKind, Link, Moderation, RssConfig, RxMode, Settings, Stats, XStat};
 use driver_core::ether::MacAddr;
 use driver_core::host::PciFunction;
 use driver_core::queue::QueueFault;
@@ -108,6 +108,17 @@ impl<F: PciFunction> ControlKernel for Manage<F> {
             Ok(()) => *last = rss.clone(),
             Err(_) if !ctrl.is_stuck() => card.spread(ctrl, *features, *pairs, last)?,
             Err(_) => {}
+        }
+        outcome
+    }
+
+    /// A device that refuses one is told the interval before once more, of all queues.
+    fn set_moderation(&mut self, moderation: Moderation, now: &Settings) -> Result<(), ErrorKind> {
+        let Self { card, features, ctrl, .. } = self;
+        let Some(ctrl) = ctrl else { return Ok(()) };
+        let outcome = card.coalesce(ctrl, *features, moderation, now);
+        if outcome.is_err() && !ctrl.is_stuck() {
+            card.coalesce(ctrl, *features, now.moderation(), now)?;
         }
         outcome
     }

@@ -28,6 +28,7 @@ extern crate alloc;
 extern crate std;
 
 mod card;
+mod coalesce;
 pub mod config;
 pub mod control;
 mod ctrl;

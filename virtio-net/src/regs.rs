@@ -171,6 +171,12 @@ pub mod ctrl {
     pub const ANNOUNCE_ACK: Command = command(3, 0, "VIRTIO_NET_CTRL_ANNOUNCE_ACK");
     /// 5.1.6.5.6: pairs, of 16 bits.
     pub const MQ_VQ_PAIRS_SET: Command = command(4, 0, "VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET");
+    /// 5.1.6.5.8: struct virtio_net_ctrl_coal, of all transmit queues.
+    pub const NOTF_COAL_TX_SET: Command = command(6, 0, "VIRTIO_NET_CTRL_NOTF_COAL_TX_SET");
+    /// The same of all receive queues.
+    pub const NOTF_COAL_RX_SET: Command = command(6, 1, "VIRTIO_NET_CTRL_NOTF_COAL_RX_SET");
+    /// The same of one queue: struct virtio_net_ctrl_coal_vq.
+    pub const NOTF_COAL_VQ_SET: Command = command(6, 2, "VIRTIO_NET_CTRL_NOTF_COAL_VQ_SET");
     /// 5.1.6.5.7: struct virtio_net_rss_config.
     pub const MQ_RSS_CONFIG: Command = command(4, 1, "VIRTIO_NET_CTRL_MQ_RSS_CONFIG");
 }
@@ -305,7 +311,9 @@ impl Features {
         .union(Self::GUEST_ANNOUNCE)
         .union(Self::SPEED_DUPLEX)
         .union(Self::MQ)
-        .union(Self::RSS);
+        .union(Self::RSS)
+        .union(Self::NOTF_COAL)
+        .union(Self::VQ_NOTF_COAL);
 
     /// The names of the bits that are set; those without a name by number.
     pub fn names(self) -> alloc::vec::Vec<alloc::string::String> {

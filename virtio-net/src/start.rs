@@ -16,6 +16,7 @@ use driver_core::host::{Clock, PciFunction};
 use driver_core::queue::core::Silence;
 
 use crate::card::Card;
+use crate::coalesce::{self, MAX_MODERATION_US};
 use crate::config::{self, MAX_MTU, MAX_RING, MIN_RING};
 use crate::control::{Control, Manage};
 use crate::ctrl::Ctrl;
@@ -98,6 +99,7 @@ pub fn open<F: PciFunction>(function: F, clock: Arc<dyn Clock>) -> Result<Virtio
     info.rss = card.rss_limits().during(&name, steps::OPENING)?;
     info.caps = config::caps(card.offered);
     info.caps.set(Caps::INTERRUPTS, vectors > 0);
+    info.max_moderation_us = if vectors > 0 && coalesce::has(card.takes()) { MAX_MODERATION_US } else { 0 };
     tell_features(&mut info, &card, card.takes(), vectors > 0);
     log::info!("{}: address {mac}, features {}", info.name, info.features.join(" "));
     Ok(VirtioNet { card, info, vectors, physical: false })

@@ -8,6 +8,8 @@ mod announce;
 mod checksums;
 #[path = "clauses_rings.rs"]
 mod clauses_rings;
+#[path = "coalescing.rs"]
+mod coalescing;
 #[path = "ctrl_filters.rs"]
 mod ctrl_filters;
 #[path = "ctrl_stuck.rs"]

@@ -1,8 +1,9 @@
 //! The control queue (5.1.6.5): commands, each a chain of a class, a command, its data, and an ack byte that the card writes.
 
+use super::coalesce::{All, Limits, needed};
 use super::filter::Filter;
 use super::flow::{KEY_BYTES, hash};
-use super::queue::{Chain, Lie};
+use super::queue::{Chain, Entry, Lie};
 use super::regs::*;
 use super::steer::Steering;
 use super::{VirtioNet, receiveq, transmitq};
@@ -31,11 +32,15 @@ pub(super) struct Ctrl {
     pub(super) mac_was_set: bool,
     /// VIRTIO_NET_S_ANNOUNCE.
     pub(super) announces: bool,
+    /// Which notifications wait.
+    pub(super) coalescing: All,
+    /// What the command under way answers beside its ack.
+    answer: Vec<u8>,
 }
 
 impl Ctrl {
     pub(super) fn new() -> Self {
-        Self { filter: Filter::new(), steering: Steering { pairs: 1, ..Steering::default() }, mac_was_set: false, announces: false }
+        Self { filter: Filter::new(), steering: Steering { pairs: 1, ..Steering::default() }, mac_was_set: false, announces: false, coalescing: All::default(), answer: Vec::new() }
     }
 }
 
@@ -98,7 +103,8 @@ impl VirtioNet {
             self.queues[control].dead = true;
             return Ok(true);
         };
-        let once = self.faults.ctrl_refuse_once.take_if(|refused| *refused == class).is_some();
+        let once = self.faults.ctrl_refuse_once.take_if(|refused| *refused == class).is_some() || self.is_refused_later(class);
+        self.ctrl.answer.clear();
         let done = if once || self.faults.ctrl_refuse == Some(class) { Err("") } else { self.command(class, number, data) };
         match done {
             Ok(()) => self.counters.commands += 1,
@@ -112,13 +118,25 @@ impl VirtioNet {
                 }
             }
         }
+        let answered = write_answer(dma, &chain, &self.ctrl.answer)?;
         dma.write(ack, &[u8::from(done.is_err())])?;
-        self.finish(slot, dma, control, &chain)?;
+        self.finish(slot, dma, control, chain.entry(answered + 1))?;
         Ok(true)
     }
 
-    fn finish(&mut self, slot: &Slot<'_>, dma: &Dma<'_>, control: usize, chain: &Chain) -> Result<(), DmaFault> {
-        let mut entry = chain.entry(1);
+    /// Whether it is this command's turn to be refused, behind others of its class.
+    fn is_refused_later(&mut self, class: u8) -> bool {
+        match &mut self.faults.ctrl_refuse_after {
+            Some((of, 0)) if *of == class => self.faults.ctrl_refuse_after.take().is_some(),
+            Some((of, left)) if *of == class => {
+                *left -= 1;
+                false
+            }
+            _ => false,
+        }
+    }
+
+    fn finish(&mut self, slot: &Slot<'_>, dma: &Dma<'_>, control: usize, mut entry: Entry) -> Result<(), DmaFault> {
         if let Some(id) = self.faults.ctrl_id.take() {
             entry.id = id;
         }
@@ -139,6 +157,7 @@ impl VirtioNet {
             (CLASS_MQ, 0) => VIRTIO_NET_F_MQ,
             (CLASS_MQ, 1) => VIRTIO_NET_F_RSS,
             (CLASS_MQ, 2) => VIRTIO_NET_F_HASH_REPORT,
+            (CLASS_NOTF_COAL, 0..=3) => needed(command),
             _ => return Err("a command that there is not"),
         };
         if !self.has(needed) || !self.has(VIRTIO_NET_F_CTRL_VQ) {
@@ -155,11 +174,28 @@ impl VirtioNet {
                 *vlan.ok_or("a VLAN beyond 4095")? = command == 0;
             }
             (CLASS_ANNOUNCE, _) => self.ctrl.announces = false,
+            (CLASS_NOTF_COAL, _) => self.set_coalescing(command, &mut data)?,
             (_, 0) => self.set_pairs(&mut data)?,
             (_, 1) => self.set_rss(&mut data)?,
             _ => self.set_hash(&mut data)?,
         }
         data.end()
+    }
+
+    /// struct virtio_net_ctrl_coal, behind the queue's index and what is reserved where it is one queue's. Of that which is asked for, the driver leaves the room.
+    fn set_coalescing(&mut self, command: u8, data: &mut Data<'_>) -> Done {
+        let queue = if command >= 2 { Some(data.number(4)? & 0xffff) } else { None };
+        if command == 3 {
+            let Limits { max_packets, max_usecs } = self.coalesce_queue(queue.unwrap_or(usize::MAX), None)?;
+            self.ctrl.answer = [max_packets.to_le_bytes(), max_usecs.to_le_bytes()].concat();
+            return Ok(());
+        }
+        let limits = Limits { max_packets: data.number(4)? as u32, max_usecs: data.number(4)? as u32 };
+        match queue {
+            None => self.coalesce_all(command, limits),
+            Some(queue) => self.coalesce_queue(queue, Some(limits)).map(drop)?,
+        }
+        Ok(())
     }
 
     fn set_mode(&mut self, command: u8, value: usize) -> Done {
@@ -277,4 +313,16 @@ impl VirtioNet {
         steering.key.0.iter_mut().zip(key).for_each(|(byte, &new)| *byte = new);
         Ok(())
     }
+}
+
+/// Writes what a command answers into what the device may write, before the ack. Returns how many bytes.
+fn write_answer(dma: &Dma<'_>, chain: &Chain, mut answer: &[u8]) -> Result<u32, DmaFault> {
+    let mut written = 0;
+    for piece in chain.pieces.iter().filter(|piece| piece.writable) {
+        let (now, later) = answer.split_at(answer.len().min(piece.len as usize));
+        dma.write(piece.at, now)?;
+        written += now.len() as u32;
+        answer = later;
+    }
+    Ok(written)
 }

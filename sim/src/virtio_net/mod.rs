@@ -4,6 +4,7 @@
 //! driver is recorded as a violation, and a queue is only looked at after a notification where one was asked for.
 
 mod access;
+mod coalesce;
 mod ctrl;
 mod filter;
 mod flow;
@@ -425,11 +426,13 @@ unsafe impl Model for VirtioNet {
                 busy |= self.transmit(slot, dma, wire, pair);
             }
             busy |= self.receive(slot, dma, wire);
+            busy |= self.signal_what_is_due(slot, dma);
         }
         busy
     }
 
     fn next_event_us(&self) -> Option<u64> {
-        self.reset_done_us.filter(|&us| us != u64::MAX)
+        let signal_us = self.next_signal_us().filter(|_| self.is_live());
+        self.reset_done_us.filter(|&us| us != u64::MAX).into_iter().chain(signal_us).min()
     }
 }

@@ -152,6 +152,18 @@ impl VirtioNetOptions {
         self.offer(VIRTIO_NET_F_HASH_REPORT, offered)
     }
 
+    /// Whether it offers VIRTIO_NET_F_NOTF_COAL: notifications wait for more frames, of all queues of a direction; without a call it does not.
+    #[must_use]
+    pub fn notf_coal(self, offered: bool) -> Self {
+        self.offer(VIRTIO_NET_F_NOTF_COAL, offered)
+    }
+
+    /// Whether it offers VIRTIO_NET_F_VQ_NOTF_COAL: the same of one queue; without a call it does not.
+    #[must_use]
+    pub fn vq_notf_coal(self, offered: bool) -> Self {
+        self.offer(VIRTIO_NET_F_VQ_NOTF_COAL, offered)
+    }
+
     /// How many MSI-X vectors it has: 1 to two more than its pairs have queues. Without a call so many.
     ///
     /// # Panics
@@ -293,6 +305,8 @@ pub struct Faults {
     pub rss_key_size: Option<u8>,
     /// rss_max_indirection_table_length, as the card tells.
     pub rss_table: Option<u16>,
+    /// The next command of this class is refused behind so many that are not.
+    pub ctrl_refuse_after: Option<(u8, u32)>,
     /// The id of the next used command.
     pub ctrl_id: Option<u32>,
     /// The messages of this vector are lost.

@@ -67,6 +67,11 @@ pub(super) const CLASS_MAC: u8 = 1;
 pub(super) const CLASS_VLAN: u8 = 2;
 pub(super) const CLASS_ANNOUNCE: u8 = 3;
 pub(super) const CLASS_MQ: u8 = 4;
+pub(super) const CLASS_NOTF_COAL: u8 = 6;
+
+/// Numbers of features that the kernel's headers of `virtio-bindings` may lack.
+pub(super) const VIRTIO_NET_F_VQ_NOTF_COAL: u32 = 52;
+pub(super) const VIRTIO_NET_F_NOTF_COAL: u32 = 53;
 
 /// VIRTIO_MSI_NO_VECTOR (4.1.5.1.2).
 pub(super) const NO_VECTOR: u16 = 0xffff;

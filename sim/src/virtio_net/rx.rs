@@ -65,6 +65,7 @@ impl VirtioNet {
             self.deliver(dma, pair, &mut frame, &mut entries[pair]).map_err(|fault| (pair, fault))?;
             self.counters.received += 1;
             self.counters.received_by[pair] += 1;
+            self.count_frames(slot, receiveq(pair), 1);
         }
         for (pair, entries) in entries.into_iter().enumerate() {
             self.report(slot, dma, pair, entries).map_err(|fault| (pair, fault))?;
@@ -86,7 +87,7 @@ impl VirtioNet {
             let lie = Lie { jump: std::mem::take(&mut self.faults.rx_jump), wrong_wrap: std::mem::take(&mut self.faults.rx_wrap) };
             let rules = self.rules();
             self.queues[receiveq(pair)].give_back(dma, rules, &entries, lie)?;
-            self.signal(slot, dma, receiveq(pair));
+            self.signal_if_due(slot, dma, receiveq(pair));
         }
         Ok(())
     }

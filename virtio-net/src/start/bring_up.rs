@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use driver_core::buf::BufPool;
 use driver_core::device::control::hand_out;
-use driver_core::device::{Config, ErrorKind, Settings, Shared, warn};
+use driver_core::device::{Config, ErrorKind, Moderation, Settings, Shared, warn};
 use driver_core::host::{Interrupt, PciFunction, VectorPlan, Vectors};
 use driver_core::queue::TxGate;
 use driver_core::queue::core::{RxCore, RxLimits, TxCore};
@@ -166,6 +166,9 @@ impl<F: PciFunction> VirtioNet<F> {
         running.queues.kick();
         if let Some(ctrl) = ctrl {
             card.spread(ctrl, features, pairs, settings.rss())?;
+            if settings.vectors().is_some() && settings.moderation() != Moderation::Adaptive {
+                card.coalesce(ctrl, features, settings.moderation(), settings)?;
+            }
             running.filters = Filters::configure(ctrl, &*card.transport, features, settings, self.info.permanent_mac)?;
         }
         Ok(running)
