@@ -98,7 +98,7 @@ fn limits(packets: u32, us: u32) -> Vec<u8> {
     [packets.to_le_bytes(), us.to_le_bytes()].concat()
 }
 
-/// 5.1.6.5.8 has this sequence of commands as its example.
+/// 5.1.6.5.9 has this sequence of commands as its example.
 #[test]
 fn the_last_limits_of_a_queue_hold_whichever_command_set_them() {
     let mut card = Card::up(MQ | NOTF_COAL | VQ_NOTF_COAL, 2);

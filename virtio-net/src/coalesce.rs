@@ -1,4 +1,4 @@
-//! How far apart interrupts are (5.1.6.5.8): the device lets a queue's wait until so much time has passed since its first frame.
+//! How far apart interrupts are (5.1.6.5.9): the device lets a queue's wait until so much time has passed since its first frame.
 
 use driver_core::device::{ErrorKind, Moderation, Settings};
 use driver_core::host::PciFunction;

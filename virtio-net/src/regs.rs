@@ -171,7 +171,7 @@ pub mod ctrl {
     pub const ANNOUNCE_ACK: Command = command(3, 0, "VIRTIO_NET_CTRL_ANNOUNCE_ACK");
     /// 5.1.6.5.6: pairs, of 16 bits.
     pub const MQ_VQ_PAIRS_SET: Command = command(4, 0, "VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET");
-    /// 5.1.6.5.8: struct virtio_net_ctrl_coal, of all transmit queues.
+    /// 5.1.6.5.9: struct virtio_net_ctrl_coal, of all transmit queues.
     pub const NOTF_COAL_TX_SET: Command = command(6, 0, "VIRTIO_NET_CTRL_NOTF_COAL_TX_SET");
     /// The same of all receive queues.
     pub const NOTF_COAL_RX_SET: Command = command(6, 1, "VIRTIO_NET_CTRL_NOTF_COAL_RX_SET");

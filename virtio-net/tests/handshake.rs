@@ -24,9 +24,9 @@ fn open_reports_what_the_device_is_and_offers() {
     rig.assert_clean();
 }
 
-/// Those of `features` that a card of one pair offers, without the filter of VLANs, for which nobody asked.
+/// Those of `features` that a card of one pair offers by itself, without the filter of VLANs, for which nobody asked.
 fn taken_of(features: Features) -> Features {
-    features - Features::MQ - Features::RSS - Features::CTRL_VLAN
+    features - Features::MQ - Features::RSS - Features::NOTF_COAL - Features::VQ_NOTF_COAL - Features::CTRL_VLAN
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Notifications that wait (5.1.6.5.8): a queue's goes out when so many frames have come together, or so much time after the first of them.
+//! Notifications that wait (5.1.6.5.9): a queue's goes out when so many frames have come together, or so much time after the first of them.
 
 use super::regs::*;
 use super::{MAX_PAIRS, VirtioNet, receiveq, transmitq};

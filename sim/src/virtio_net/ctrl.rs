@@ -40,7 +40,14 @@ pub(super) struct Ctrl {
 
 impl Ctrl {
     pub(super) fn new() -> Self {
-        Self { filter: Filter::new(), steering: Steering { pairs: 1, ..Steering::default() }, mac_was_set: false, announces: false, coalescing: All::default(), answer: Vec::new() }
+        Self {
+            filter: Filter::new(),
+            steering: Steering { pairs: 1, ..Steering::default() },
+            mac_was_set: false,
+            announces: false,
+            coalescing: All::default(),
+            answer: Vec::new(),
+        }
     }
 }
 

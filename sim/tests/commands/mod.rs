@@ -69,8 +69,7 @@ impl Card {
         // 5.1.2: the control queue lies behind those of all pairs, where several were negotiated.
         let control = if features & (MQ | RSS) != 0 { 2 * PAIRS } else { 2 };
         assert_eq!(bar.read16(18), control + 1, "num_queues");
-        let queues: Vec<_> =
-            (0..=2 * pairs).map(|_| function.dma().allocate(BUFFERS + usize::from(SIZE) * BUFFER_BYTES).unwrap()).collect();
+        let queues: Vec<_> = (0..=2 * pairs).map(|_| function.dma().allocate(BUFFERS + usize::from(SIZE) * BUFFER_BYTES).unwrap()).collect();
         for (index, queue) in (0..2 * pairs).chain([control]).zip(&queues) {
             bar.write16(22, index);
             bar.write16(24, SIZE);
