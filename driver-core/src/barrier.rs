@@ -23,6 +23,9 @@
 //! Where Linux orders only stores before a doorbell, the loads are ordered here too: a doorbell also lends out buffers that the program has
 //! read, and no other instruction stands between those reads and the device's writing.
 //!
+//! A virtio device that does not offer VIRTIO_F_ORDER_PLATFORM would do with what orders processors. It gets the same as every other: on x86-64 there is no difference, and elsewhere
+//! a test of which it is would cost what it saves.
+//!
 //! The step `barriers` of `ci/test` looks at the instructions that come out.
 
 /// Between the load that finds a descriptor done and every later access to what the device wrote or gave back.

@@ -47,8 +47,8 @@ impl Card {
         let queues = [(); 2].map(|()| function.dma().allocate(BUFFERS + usize::from(SIZE) * BUFFER_BYTES).unwrap());
         bar.write8(20, 1);
         bar.write8(20, 3);
-        // MRG_RXBUF, INDIRECT_DESC, EVENT_IDX; VERSION_1, RING_PACKED, and IN_ORDER where it is there.
-        for (half, wanted) in [(0, 1 << 15 | 1 << 28 | u32::from(event_idx) << 29), (1, 0b1101)] {
+        // MRG_RXBUF, INDIRECT_DESC, EVENT_IDX; VERSION_1, RING_PACKED, and IN_ORDER, NOTIFICATION_DATA and NOTIF_CONFIG_DATA where they are there.
+        for (half, wanted) in [(0, 1 << 15 | 1 << 28 | u32::from(event_idx) << 29), (1, 0b1100_1101)] {
             bar.write32(0, half);
             let offered = bar.read32(4);
             bar.write32(8, half);
@@ -278,4 +278,49 @@ fn a_buffer_id_that_the_card_has_is_not_to_be_given_again() {
     }
     card.go(TX);
     assert_eq!(card.whats(), ["a buffer ID is made available while the device has it"]);
+}
+
+/// 2.9, 4.1.5.2: 32 bits, of which the upper ones are the offset behind what is available, and its wrap counter.
+#[test]
+fn a_notification_that_says_how_far_the_queue_is_says_the_truth() {
+    const WRONG: &str = "a notification of the wrong form or at the wrong time";
+    const NOT_NEXT: &str = "a notification names a place that cannot be the next";
+    const TOO_MUCH: &str = "a notification told of more than is available";
+    let mut card = Card::up(VirtioNetOptions::new().notification_data(true), false);
+    let tell = |card: &Card, next: u32| {
+        card.bar.write32(0x3000 + 4, TX as u32 | next << 16);
+        (0..4).for_each(|_| _ = card.device.advance_us(10));
+        card.whats()
+    };
+    card.bar.write16(0x3000 + 4, TX as u16);
+    assert_eq!(card.whats(), [WRONG], "16 bits");
+    card.put(TX, (0, 0), card.buffer(TX, 0), BYTES, 0, 0);
+    assert_eq!((tell(&card, 0x8001), card.arrived()), (vec![], 1));
+    assert_eq!(tell(&card, 0x8001), [""; 0], "the same once more");
+    card.put(TX, (1, 0), card.buffer(TX, 1), BYTES, 1, 0);
+    assert_eq!((tell(&card, 0x8003), card.arrived()), (vec![TOO_MUCH], 1));
+    // Before what was taken, beyond the ring, and more than a round ahead.
+    for next in [0x8001, 0x8008, 0x0003] {
+        assert_eq!(tell(&card, next), [NOT_NEXT], "{next:#x}");
+    }
+    (2..SIZE).for_each(|place| card.put(TX, (place, 0), card.buffer(TX, place), BYTES, place, 0));
+    assert_eq!((tell(&card, 0x0000), card.arrived()), (vec![], 6), "the next round");
+}
+
+#[test]
+fn a_notification_names_its_queue_as_the_card_wants() {
+    let mut card = Card::up(VirtioNetOptions::new().notif_config_data(true), false);
+    card.bar.write16(22, TX as u16);
+    let name = card.bar.read16(56);
+    assert!(name > 1, "{name}");
+    card.put(TX, (0, 0), card.buffer(TX, 0), BYTES, 0, 0);
+    card.go(TX);
+    assert_eq!((card.arrived(), card.whats()), (0, vec!["a notification of the wrong form or at the wrong time"]));
+    card.bar.write16(0x3000 + 4, name);
+    (0..4).for_each(|_| _ = card.device.advance_us(10));
+    assert_eq!((card.arrived(), card.whats()), (1, vec![]));
+
+    let card = Card::up(VirtioNetOptions::new(), false);
+    card.bar.read16(56);
+    assert_eq!(card.whats(), ["queue_notif_config_data is read, which was not negotiated"]);
 }

@@ -53,7 +53,7 @@ impl<F: PciFunction> Ctrl<F> {
             return Err(HardwareError::ControlQueueStuck { command: name }.into());
         };
         if wants_news {
-            self.notify.ring();
+            self.notify.ring(|| self.queue.next_available());
         }
         let mut ack = [0];
         let pace = Pace::within(LIMIT_US);

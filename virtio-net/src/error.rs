@@ -78,6 +78,13 @@ pub enum HardwareError {
         /// The command that was not sent.
         command: &'static str,
     },
+    /// A queue is to be notified by 32 bits where only 16 are aligned.
+    NotifyAddress {
+        /// The queue's number.
+        queue: u16,
+        /// Where it is notified, in bytes from the BAR's start.
+        offset: u32,
+    },
     /// The device did not take an interrupt vector.
     Vector {
         /// What for.
@@ -124,6 +131,10 @@ impl fmt::Display for HardwareError {
             Self::ControlQueueStuck { command } => {
                 write!(f, "{command} cannot be sent, since the device has not answered an earlier command: recover the device, or stop and start it")
             }
+            Self::NotifyAddress { queue, offset } => write!(
+                f,
+                "queue {queue} is notified at offset {offset:#x}, where 32 bits are not aligned, though the device offers VIRTIO_F_NOTIFICATION_DATA: turn that off in the device"
+            ),
             Self::Vector { what, vector } => write!(f, "the device does not take vector {vector} for {what}: give it more vectors, or poll"),
         }
     }
@@ -142,6 +153,7 @@ impl core::error::Error for HardwareError {
             | Self::Queue { .. }
             | Self::CommandRefused { .. }
             | Self::ControlQueueStuck { .. }
+            | Self::NotifyAddress { .. }
             | Self::Vector { .. } => None,
         }
     }

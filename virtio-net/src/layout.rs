@@ -45,6 +45,8 @@ pub trait RxVirtq: Lent + sealed::Sealed {
     fn refill(&mut self, batch: &mut Batch);
     /// Shows the device what is available, and says whether it wants to be told.
     fn publish(&mut self) -> bool;
+    /// Where the next descriptor will be made available, as a notification tells it (2.9).
+    fn next_available(&self) -> u16;
     /// Asks for an interrupt at the next buffer that comes back.
     fn arm(&mut self);
     /// Asks for none.
@@ -83,6 +85,8 @@ pub trait TxVirtq: Lent + sealed::Sealed {
     fn put(&mut self, frame: Frame, header: [u8; NET_HDR_BYTES]) -> Result<(), Frame>;
     /// Shows the device what is available, and says whether it wants to be told.
     fn publish(&mut self) -> bool;
+    /// Where the next descriptor will be made available, as a notification tells it (2.9).
+    fn next_available(&self) -> u16;
     /// Asks for an interrupt when so many descriptors more are free, or all.
     fn arm(&mut self, descriptors: u32);
     /// Asks for none.
@@ -223,6 +227,10 @@ impl RxVirtq for SplitRx<NET_HDR_BYTES> {
     fn publish(&mut self) -> bool {
         Self::publish(self)
     }
+    #[inline(always)]
+    fn next_available(&self) -> u16 {
+        self.queue().next_available()
+    }
     fn arm(&mut self) {
         Self::arm(self);
     }
@@ -282,6 +290,10 @@ impl RxVirtq for PackedRx<NET_HDR_BYTES> {
     #[inline(always)]
     fn publish(&mut self) -> bool {
         Self::publish(self)
+    }
+    #[inline(always)]
+    fn next_available(&self) -> u16 {
+        self.queue().next_available()
     }
     fn arm(&mut self) {
         Self::arm(self);
@@ -343,6 +355,10 @@ macro_rules! tx_virtq {
             #[inline(always)]
             fn publish(&mut self) -> bool {
                 Self::publish(self)
+            }
+            #[inline(always)]
+            fn next_available(&self) -> u16 {
+                self.queue().next_available()
             }
             fn arm(&mut self, descriptors: u32) {
                 Self::arm(self, descriptors);

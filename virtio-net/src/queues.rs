@@ -68,7 +68,7 @@ impl<F: PciFunction> Card<F> {
             log::info!("{}: the device does not take vector {vector} for queue {index}, which interrupts nobody", transport.name());
             transport.set_queue_vector(index, None);
         }
-        let notify = transport.notify(index)?;
+        let notify = transport.notify(index, features)?;
         Ok(QueueUp { queue, notify, interrupts: vector.is_some() && takes })
     }
 }

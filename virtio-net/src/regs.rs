@@ -79,7 +79,9 @@ pub mod common {
     pub const QUEUE_DRIVER: Reg<u64, Rw> = Reg::new(0x28, "queue_driver", S);
     /// The used ring's address, 64 bits.
     pub const QUEUE_DEVICE: Reg<u64, Rw> = Reg::new(0x30, "queue_device", S);
-    /// Bytes of the structure as far as this driver uses it.
+    /// What notifications of the queue name it by, with [`Features::NOTIF_CONFIG_DATA`](super::Features::NOTIF_CONFIG_DATA) alone.
+    pub const QUEUE_NOTIF_CONFIG_DATA: Reg<u16, Ro> = Reg::new(0x38, "queue_notif_config_data", S);
+    /// Bytes of the structure as far as this driver uses it with every device.
     pub const LEN_BYTES: u32 = QUEUE_DEVICE.end();
 
     /// VIRTIO_MSI_NO_VECTOR (4.1.5.1.2).
@@ -91,6 +93,8 @@ pub mod notify {
     use driver_core::reg::{Reg, Wo};
     /// A queue's notification address, the offset being that of the queue.
     pub const QUEUE_NOTIFY: Reg<u16, Wo> = Reg::new(0, "Queue Notify", "4.1.5.2");
+    /// The same with [`Features::NOTIFICATION_DATA`](super::Features::NOTIFICATION_DATA): the next place in the upper half.
+    pub const QUEUE_NOTIFY_NEXT: Reg<u32, Wo> = Reg::new(0, "Queue Notify", "4.1.5.2");
 }
 
 /// struct virtio_net_config (5.1.4).
@@ -259,7 +263,7 @@ bitflags! {
         const RING_PACKED = 1 << 34;
         /// Buffers come back in the order in which they were made available.
         const IN_ORDER = 1 << 35;
-        /// Memory is ordered as the platform orders it for devices.
+        /// Memory is ordered as the platform orders it for devices. This driver's barriers ([`driver_core::barrier`]) do that with every device.
         const ORDER_PLATFORM = 1 << 36;
         /// Single root I/O virtualization.
         const SR_IOV = 1 << 37;
@@ -313,7 +317,10 @@ impl Features {
         .union(Self::MQ)
         .union(Self::RSS)
         .union(Self::NOTF_COAL)
-        .union(Self::VQ_NOTF_COAL);
+        .union(Self::VQ_NOTF_COAL)
+        .union(Self::ORDER_PLATFORM)
+        .union(Self::NOTIFICATION_DATA)
+        .union(Self::NOTIF_CONFIG_DATA);
 
     /// The names of the bits that are set; those without a name by number.
     pub fn names(self) -> alloc::vec::Vec<alloc::string::String> {

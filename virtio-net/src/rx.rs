@@ -230,7 +230,7 @@ impl<F: PciFunction, R: RxVirtq> RxKernel for Receive<F, R> {
 
     #[inline(always)]
     fn ring_doorbell(&mut self) {
-        self.notify.ring();
+        self.notify.ring(|| self.ring.next_available());
     }
 
     fn arm(&mut self) {

@@ -200,7 +200,7 @@ impl<F: PciFunction, T: TxVirtq> TxKernel for Transmit<F, T> {
 
     #[inline(always)]
     fn ring_doorbell(&mut self) {
-        self.notify.ring();
+        self.notify.ring(|| self.ring.next_available());
     }
 
     fn why_stuck(&mut self) -> WhyStuck {

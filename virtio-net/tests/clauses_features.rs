@@ -114,10 +114,10 @@ fn a_standby_device_is_a_device_of_its_own() {
     assert_eq!(answers(&mut rig, &small()) & STANDBY, 0);
 }
 
-/// MTU (3), MAC (5), VERSION_1 (32), ACCESS_PLATFORM (33), RING_PACKED (34).
+/// MTU (3), MAC (5), VERSION_1 (32), ACCESS_PLATFORM (33), RING_PACKED (34), ORDER_PLATFORM (36), NOTIF_CONFIG_DATA (39).
 #[test]
 fn what_should_be_accepted_is() {
-    for bit in [3, 5, 32, 33, 34] {
+    for bit in [3, 5, 32, 33, 34, 36, 39] {
         let mut rig = Rig::with(Options::new().with(1 << bit));
         assert_ne!(answers(&mut rig, &small()) & 1 << bit, 0, "bit {bit}");
     }

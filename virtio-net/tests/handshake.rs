@@ -31,7 +31,7 @@ fn taken_of(features: Features) -> Features {
 
 #[test]
 fn packed_queues_are_left_alone_where_they_are_not_wanted() {
-    let mut rig = Rig::new();
+    let mut rig = Rig::with(Options::new().with(taken_of(Features::USED).bits()));
     let mut parts = rig.parts(&rig::any().packed_queues(false));
     assert_eq!(rig.model(|m| m.negotiated()), taken_of(Features::USED.difference(Features::RING_PACKED)).bits());
     assert!(!parts.control.info().features.iter().any(|name| name == "RING_PACKED"));
@@ -44,7 +44,7 @@ fn packed_queues_are_left_alone_where_they_are_not_wanted() {
 
 #[test]
 fn start_follows_the_order_of_the_specification_and_drop_resets() {
-    let rig = Rig::new();
+    let rig = Rig::with(Options::new().with(taken_of(Features::USED).bits()));
     let started = rig.start(&rig::any());
     // ACKNOWLEDGE, DRIVER, FEATURES_OK, DRIVER_OK.
     assert_eq!(rig.model(|m| m.status()), 1 | 2 | 8 | 4);

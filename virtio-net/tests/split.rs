@@ -26,6 +26,8 @@ mod hooks;
 mod jumbo;
 #[path = "lying_device.rs"]
 mod lying_device;
+#[path = "notification_data.rs"]
+mod notification_data;
 #[path = "notifications.rs"]
 mod notifications;
 #[path = "pairs.rs"]

@@ -99,6 +99,14 @@ impl CommandQueue {
         }
     }
 
+    /// Where the next descriptor will be made available, as a notification tells it (2.9).
+    pub fn next_available(&self) -> u16 {
+        match &*self.queue {
+            Queue::Split(queue) => queue.next_available(),
+            Queue::Packed(queue) => queue.next_available(),
+        }
+    }
+
     /// Whether a command is under way that has no answer yet.
     pub fn is_busy(&self) -> bool {
         self.is_busy

@@ -62,6 +62,17 @@ impl VirtioNet {
             common::QUEUE_MSIX => queue.map_or(NO_VECTOR, |queue| queue.vector).into(),
             common::QUEUE_ENABLE => queue.is_some_and(|queue| queue.enabled).into(),
             common::QUEUE_NOTIFY_OFF => self.queue_select.into(),
+            common::QUEUE_NOTIF_CONFIG_DATA if queue.is_none() => 0,
+            common::QUEUE_NOTIF_CONFIG_DATA if self.has(VIRTIO_F_NOTIF_CONFIG_DATA) => self.notify_value(self.queue_select).into(),
+            common::QUEUE_NOTIF_CONFIG_DATA => {
+                slot.violation(
+                    "queue_notif_config_data is read, which was not negotiated",
+                    format_args!("queue {}", self.queue_select),
+                    0,
+                    "4.1.4.3",
+                );
+                u64::MAX
+            }
             _ => {
                 let (area, high) = ((offset - common::QUEUE_ADDRESSES) as usize / 8, !offset.is_multiple_of(8));
                 let stuck = u64::from(self.faults.stuck_address) << 12;
@@ -233,11 +244,18 @@ impl VirtioNet {
         bytes.iter().skip(offset as usize).take(width.into()).rev().fold(0, |value, &byte| value << 8 | u64::from(byte))
     }
 
-    /// 4.1.5.2: without VIRTIO_F_NOTIFICATION_DATA the 16-bit number of the queue, at the queue's address.
+    /// What a notification of a queue names it by (4.1.5.2), and the queue that it names by that: its number or, with VIRTIO_F_NOTIF_CONFIG_DATA, another of the card's own.
+    fn notify_value(&self, queue: u16) -> u16 {
+        if self.has(VIRTIO_F_NOTIF_CONFIG_DATA) { queue ^ 0xbeff } else { queue }
+    }
+
+    /// 4.1.5.2: 16 bits that name the queue, at the queue's address; with VIRTIO_F_NOTIFICATION_DATA 32 bits, of which the upper ones say how far the queue is.
     fn notify(&mut self, slot: &Slot<'_>, offset: u32, width: u8, value: u64) {
-        let queue = value as usize;
+        let tells_next = self.has(VIRTIO_F_NOTIFICATION_DATA);
+        let queue = self.notify_value(value as u16).into();
         let place = self.place_of(queue);
-        let right = place.is_some() && offset == queue as u32 * self.options.notify_off_multiplier && width == 2;
+        let is_at = place.is_some() && offset == queue as u32 * self.options.notify_off_multiplier;
+        let right = is_at && width == if tells_next { 4 } else { 2 };
         if !right || !self.is(VIRTIO_CONFIG_S_DRIVER_OK) || self.reset_done_us.is_some() {
             slot.violation(
                 "a notification of the wrong form or at the wrong time",
@@ -247,7 +265,11 @@ impl VirtioNet {
             );
             return;
         }
+        let rules = self.rules();
         if let (Some(end), Some(count)) = (place.and_then(|place| self.queues.get_mut(place)), self.counters.notifications.get_mut(queue)) {
+            if tells_next {
+                end.tell(slot, rules, (value >> 16) as u16);
+            }
             end.notified = true;
             *count += 1;
         }

@@ -77,6 +77,18 @@ impl VirtioNetOptions {
         self.offer(VIRTIO_F_IN_ORDER, offered)
     }
 
+    /// Whether it offers VIRTIO_F_NOTIFICATION_DATA: notifications say how far their queue is.
+    #[must_use]
+    pub fn notification_data(self, offered: bool) -> Self {
+        self.offer(VIRTIO_F_NOTIFICATION_DATA, offered)
+    }
+
+    /// Whether it offers VIRTIO_F_NOTIF_CONFIG_DATA: notifications name their queue by a number of the card's own.
+    #[must_use]
+    pub fn notif_config_data(self, offered: bool) -> Self {
+        self.offer(VIRTIO_F_NOTIF_CONFIG_DATA, offered)
+    }
+
     fn offer(self, number: u32, offered: bool) -> Self {
         let others = self.features & !bit(number);
         Self { features: if offered { others | bit(number) } else { others }, ..self }

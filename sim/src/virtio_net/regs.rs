@@ -2,7 +2,7 @@
 
 pub(super) use virtio_bindings::virtio_config::{
     VIRTIO_CONFIG_S_ACKNOWLEDGE, VIRTIO_CONFIG_S_DRIVER, VIRTIO_CONFIG_S_DRIVER_OK, VIRTIO_CONFIG_S_FAILED, VIRTIO_CONFIG_S_FEATURES_OK,
-    VIRTIO_CONFIG_S_NEEDS_RESET, VIRTIO_F_ACCESS_PLATFORM, VIRTIO_F_IN_ORDER, VIRTIO_F_RING_PACKED, VIRTIO_F_VERSION_1,
+    VIRTIO_CONFIG_S_NEEDS_RESET, VIRTIO_F_ACCESS_PLATFORM, VIRTIO_F_IN_ORDER, VIRTIO_F_NOTIFICATION_DATA, VIRTIO_F_RING_PACKED, VIRTIO_F_VERSION_1,
 };
 pub(super) use virtio_bindings::virtio_net::{
     VIRTIO_NET_F_CSUM, VIRTIO_NET_F_CTRL_MAC_ADDR, VIRTIO_NET_F_CTRL_RX, VIRTIO_NET_F_CTRL_RX_EXTRA, VIRTIO_NET_F_CTRL_VLAN, VIRTIO_NET_F_CTRL_VQ,
@@ -14,6 +14,9 @@ pub(super) use virtio_bindings::virtio_ring::{
     VIRTIO_RING_F_EVENT_IDX, VIRTIO_RING_F_INDIRECT_DESC, VRING_AVAIL_ALIGN_SIZE, VRING_AVAIL_F_NO_INTERRUPT, VRING_DESC_ALIGN_SIZE,
     VRING_DESC_F_INDIRECT, VRING_DESC_F_NEXT, VRING_DESC_F_WRITE, VRING_USED_ALIGN_SIZE, VRING_USED_F_NO_NOTIFY,
 };
+
+/// Features that the kernel's headers do not name (6).
+pub(super) const VIRTIO_F_NOTIF_CONFIG_DATA: u32 = 39;
 
 /// A feature bit by its number.
 pub(super) const fn bit(number: u32) -> u64 {
@@ -46,7 +49,9 @@ pub(super) mod common {
     pub(in super::super) const QUEUE_NOTIFY_OFF: u32 = 30;
     /// Three addresses of two 32-bit halves each: descriptors, driver area, device area.
     pub(in super::super) const QUEUE_ADDRESSES: u32 = 32;
-    pub(in super::super) const END: u32 = 56;
+    /// queue_notif_config_data, with VIRTIO_F_NOTIF_CONFIG_DATA alone.
+    pub(in super::super) const QUEUE_NOTIF_CONFIG_DATA: u32 = 56;
+    pub(in super::super) const END: u32 = 58;
 
     /// The width in bytes that a field has, `None` where no field begins.
     pub(in super::super) fn width(offset: u32) -> Option<u8> {
@@ -56,6 +61,7 @@ pub(super) mod common {
             20 | 21 => Some(1),
             22..=30 if offset.is_multiple_of(2) => Some(2),
             32..=52 if offset.is_multiple_of(4) => Some(4),
+            56 => Some(2),
             _ => None,
         }
     }

@@ -16,14 +16,16 @@ use crate::regs::{Features, Status, notify};
 /// For how long a device configuration that changes at every look is looked at again, in microseconds: enough for any number of changes that a person makes.
 const CONFIG_LIMIT_US: u64 = 50_000;
 
-/// Where one queue is notified, and its number.
-pub(crate) struct Notify<F: PciFunction> {
-    way: NotifyWay<F>,
-    queue: u16,
+/// How one queue is notified (4.1.5.2).
+pub(crate) enum Notify<F: PciFunction> {
+    /// By 16 bits, which name it.
+    Plain(NotifyAt<F>, u16),
+    /// By 32 bits: those, and how far the queue is (VIRTIO_F_NOTIFICATION_DATA).
+    WithNext(NotifyAt<F>, u16),
 }
 
-/// See [`Notify`].
-pub(super) enum NotifyWay<F: PciFunction> {
+/// Where it is notified.
+pub(crate) enum NotifyAt<F: PciFunction> {
     /// One posted store.
     Doorbell(<F::Bar as Bar>::Doorbell),
     /// Where no doorbell can be had: an address that is not aligned to four bytes, or no mapped BAR.
@@ -31,16 +33,19 @@ pub(super) enum NotifyWay<F: PciFunction> {
 }
 
 impl<F: PciFunction> Notify<F> {
-    pub(super) fn new(way: NotifyWay<F>, queue: u16) -> Self {
-        Self { way, queue }
-    }
-
-    /// 4.1.5.2: "the driver notifies the device by writing the 16-bit virtqueue index of this virtqueue to the Queue Notify address."
+    /// Notifies the device, which `next` tells of how far the queue is where it wants to know: next_off in the low 15 bits, next_wrap above (2.9).
     #[inline(always)]
-    pub(crate) fn ring(&self) {
-        match &self.way {
-            NotifyWay::Doorbell(doorbell) => doorbell.ring16(self.queue),
-            NotifyWay::Register(structure) => notify::QUEUE_NOTIFY.write(structure, self.queue),
+    pub(crate) fn ring(&self, next: impl FnOnce() -> u16) {
+        match self {
+            Self::Plain(NotifyAt::Doorbell(doorbell), name) => doorbell.ring16(*name),
+            Self::Plain(NotifyAt::Register(structure), name) => notify::QUEUE_NOTIFY.write(structure, *name),
+            Self::WithNext(at, name) => {
+                let value = u32::from(*name) | u32::from(next()) << 16;
+                match at {
+                    NotifyAt::Doorbell(doorbell) => doorbell.ring(value),
+                    NotifyAt::Register(structure) => notify::QUEUE_NOTIFY_NEXT.write(structure, value),
+                }
+            }
         }
     }
 }
@@ -88,11 +93,11 @@ pub(crate) trait Transport<F: PciFunction>: Send {
     fn set_queue_vector(&self, queue: u16, vector: Option<u16>) -> bool;
     /// Lets the device use a queue, when all else of it is set up.
     fn enable_queue(&self, queue: u16);
-    /// Where a queue is notified.
+    /// How a queue is notified, by the `features` that were negotiated.
     ///
     /// # Errors
-    /// Where that lies outside of what the device has.
-    fn notify(&self, queue: u16) -> Result<Notify<F>, ErrorKind>;
+    /// Where its address lies outside of what the device has, or is not aligned.
+    fn notify(&self, queue: u16, features: Features) -> Result<Notify<F>, ErrorKind>;
 
     /// That registers keep what is written to them, for a device that was reset and greeted: those of features, then, behind FEATURES_OK with `features`, those
     /// of `queues`. Returns how many patterns each kept.

@@ -9,7 +9,7 @@ use driver_core::host::{Bar, Clock, Iova, PciFunction, RegSpace};
 use driver_core::reg::{Reg, Rw, wait_until};
 
 use super::capabilities::Finder;
-use super::contract::{Notify, NotifyWay, Transport, steady_by};
+use super::contract::{Notify, NotifyAt, Transport, steady_by};
 use super::structure::{SharedFunction, Structure, Way};
 use crate::error::HardwareError;
 use crate::regs::common::{self, CONFIG_GENERATION, DEVICE_STATUS};
@@ -53,6 +53,19 @@ impl<F: PciFunction> Modern<F> {
 
     fn select(&self, queue: u16) {
         common::QUEUE_SELECT.write(&self.common, queue);
+    }
+
+    /// What notifications name a queue by (4.1.5.2). The queue stays selected.
+    fn notify_name(&self, queue: u16, features: Features) -> Result<u16, ErrorKind> {
+        self.select(queue);
+        if !features.contains(Features::NOTIF_CONFIG_DATA) {
+            return Ok(queue);
+        }
+        let (len_bytes, needed_bytes) = (self.common.len_bytes, common::QUEUE_NOTIF_CONFIG_DATA.end());
+        if len_bytes < needed_bytes {
+            return Err(HardwareError::Structure { structure: "common configuration", len_bytes, needed_bytes }.into());
+        }
+        Ok(common::QUEUE_NOTIF_CONFIG_DATA.read(&self.common))
     }
 }
 
@@ -141,23 +154,27 @@ impl<F: PciFunction> Transport<F> for Modern<F> {
     }
 
     /// 4.1.4.4: `cap.offset + queue_notify_off * notify_off_multiplier`.
-    fn notify(&self, queue: u16) -> Result<Notify<F>, ErrorKind> {
-        self.select(queue);
+    fn notify(&self, queue: u16, features: Features) -> Result<Notify<F>, ErrorKind> {
+        let name = self.notify_name(queue, features)?;
+        let tells_next = features.contains(Features::NOTIFICATION_DATA);
+        let len_bytes = if tells_next { notify::QUEUE_NOTIFY_NEXT.end() } else { notify::QUEUE_NOTIFY.end() };
         let steps = u32::from(common::QUEUE_NOTIFY_OFF.read(&self.common));
         let small = |needed_bytes| HardwareError::Structure { structure: "notification", len_bytes: self.notify.len_bytes, needed_bytes };
-        // 4.1.4.4.1: "the value cap.length presented by the device MUST satisfy cap.length >= queue_notify_off * notify_off_multiplier + 2".
+        // 4.1.4.4.1: "the value cap.length presented by the device MUST satisfy cap.length >= queue_notify_off * notify_off_multiplier + 2", or 4.
         let offset = steps.checked_mul(self.notify_off_multiplier).ok_or_else(|| small(u32::MAX))?;
-        let end = offset.checked_add(notify::QUEUE_NOTIFY.end()).ok_or_else(|| small(u32::MAX))?;
+        let end = offset.checked_add(len_bytes).ok_or_else(|| small(u32::MAX))?;
         if end > self.notify.len_bytes {
             return Err(small(end).into());
         }
-        let at = Structure { offset: self.notify.offset.wrapping_add(offset), len_bytes: 2, way: self.notify.way.clone() };
-        if let Way::Bar(bar) = &at.way
-            && let Ok(doorbell) = bar.doorbell(at.offset)
-        {
-            return Ok(Notify::new(NotifyWay::Doorbell(doorbell), queue));
+        let at = Structure { offset: self.notify.offset.wrapping_add(offset), len_bytes, way: self.notify.way.clone() };
+        if tells_next && !at.offset.is_multiple_of(len_bytes) {
+            return Err(HardwareError::NotifyAddress { queue, offset: at.offset }.into());
         }
-        Ok(Notify::new(NotifyWay::Register(at), queue))
+        let at = match &at.way {
+            Way::Bar(bar) => bar.doorbell(at.offset).map_or(NotifyAt::Register(at), NotifyAt::Doorbell),
+            Way::Window { .. } => NotifyAt::Register(at),
+        };
+        Ok(if tells_next { Notify::WithNext(at, name) } else { Notify::Plain(at, name) })
     }
 
     /// What the driver writes is kept (4.1.4.3).

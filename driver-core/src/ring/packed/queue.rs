@@ -252,6 +252,13 @@ impl PackedQueue {
         event & EVENTS_MASK != EVENTS_DESC || !self.event_idx || self.passes(event, new, old)
     }
 
+    /// Where the next descriptor will be made available, as a notification tells it (2.9): its offset, and the wrap counter in the bit above.
+    #[inline(always)]
+    pub fn next_available(&self) -> u16 {
+        let place = self.published;
+        self.offset(place) | if place & self.size == 0 { EVENT_WRAP as u16 } else { 0 }
+    }
+
     /// Whether the place that an event suppression structure names is one of those from `old` to `new`, fewer than two rounds.
     #[inline(always)]
     fn passes(&self, event: u32, new: u16, old: u16) -> bool {

@@ -211,6 +211,12 @@ impl SplitQueue {
         self.next_avail = self.next_avail.wrapping_add(1);
     }
 
+    /// Where the next chain will be made available, as a notification tells it (2.9): the available index.
+    #[inline(always)]
+    pub fn next_available(&self) -> u16 {
+        self.published
+    }
+
     /// Shows the device what was made available, and says whether it wants to be notified (2.7.10).
     #[inline(always)]
     pub(super) fn publish(&mut self) -> bool {

@@ -3,6 +3,7 @@
 mod packed;
 mod split;
 mod state;
+mod told;
 
 use super::regs::*;
 use crate::dma::Dma;
@@ -28,12 +29,17 @@ impl Queue {
 
     /// How many chains wait; of a packed queue, whether one does.
     pub(super) fn waiting(&mut self, slot: &Slot<'_>, dma: &Dma<'_>, rules: Rules) -> Result<u16, DmaFault> {
-        if rules.packed { self.waiting_packed(slot, dma, rules) } else { self.waiting_split(slot, dma, rules) }
+        let waiting = if rules.packed { self.waiting_packed(slot, dma, rules) } else { self.waiting_split(slot, dma, rules) }?;
+        self.judge_told(slot, rules, waiting);
+        Ok(waiting)
     }
 
     /// Takes the next chain. One is waiting. After a fault that passes nothing is taken.
     pub(super) fn take(&mut self, slot: &Slot<'_>, dma: &Dma<'_>, rules: Rules) -> Result<Chain, DmaFault> {
-        if rules.packed { self.take_packed(slot, dma, rules) } else { self.take_split(slot, dma, rules) }
+        let before = self.next(rules);
+        let chain = if rules.packed { self.take_packed(slot, dma, rules) } else { self.take_split(slot, dma, rules) }?;
+        self.take_told(rules, before);
+        Ok(chain)
     }
 
     /// Gives chains back, in this order.

@@ -61,6 +61,8 @@ pub(in crate::virtio_net) struct Queue {
     /// Descriptors, driver area, device area.
     pub(in crate::virtio_net) areas: [u64; 3],
     pub(in crate::virtio_net) notified: bool,
+    /// Up to where the last notification said that there is something, as long as that was not taken (VIRTIO_F_NOTIFICATION_DATA).
+    pub(super) told: Option<u32>,
     pub(super) split: Split,
     pub(super) packed: Packed,
     /// The queue's memory made no sense: it is not looked at any more.
@@ -127,6 +129,7 @@ impl Queue {
             enabled: false,
             areas: [0; 3],
             notified: false,
+            told: None,
             split: Split::new(max),
             packed: Packed::default(),
             dead: false,
