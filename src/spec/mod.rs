@@ -31,6 +31,8 @@
 //! | `run=threads\|stepped` | what moves it: a thread of its own, or the program's calls (see Host::stepped); not for barewire sim |
 //! | `rx-checksum=none\|valid\|local` | what is said of received checksums: nothing, good, or left to be filled in as by a local kernel (sim:virtio-net) |
 //! | `packed=on\|off` | whether packed queues are offered (sim:virtio-net) |
+//! | `queues=N` | how many queues of each direction it has, 1 to 8; 1 without it (sim:virtio-net) |
+//! | `rss=on\|off` | whether flows are spread over them by hashes (sim:virtio-net) |
 //! | `tap=NAME` | plug into the Linux network stack by the tap device NAME |
 //! | `netns=NAME` | the network namespace of the tap device: a name of ip netns, or a path as /proc/PID/ns/net |
 //! | `pcap-in=FILE` | receive the frames of the capture FILE (pcap or pcapng); a pipe, or - for standard input, is read as it comes |
@@ -236,6 +238,12 @@ mod tests {
             ("sim:virtio-net,rx-checksum=bad", "give rx-checksum=none|valid|local"),
             ("sim:ixgbe,packed=off", "packed is an option of sim:virtio-net"),
             ("sim:virtio-net,packed=1", "give packed=on|off"),
+            ("sim:ixgbe,queues=2", "queues is an option of sim:virtio-net"),
+            ("sim:ixgbe,rss=on", "rss is an option of sim:virtio-net"),
+            ("sim:virtio-net,queues=0", "queues=0: no such queues; give queues=N"),
+            ("sim:virtio-net,queues=9", "give queues=N"),
+            ("sim:virtio-net,queues=2,queues=2", "queues is given twice"),
+            ("sim:virtio-net,rss=1", "give rss=on|off"),
             ("sim:ixgbe,run=fast", "run=fast: no such run; give run=threads|stepped"),
             ("sim:ixgbe,hang-tx=3", "give hang-tx=after:N"),
             ("0000:01:00", "no PCI address: write domain:bus:device.function"),

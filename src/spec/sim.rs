@@ -29,6 +29,8 @@ pub const SIM_OPTIONS: &[(&str, &str, &str)] = &[
         "what is said of received checksums: nothing, good, or left to be filled in as by a local kernel (sim:virtio-net)",
     ),
     ("packed", "on|off", "whether packed queues are offered (sim:virtio-net)"),
+    ("queues", "N", "how many queues of each direction it has, 1 to 8; 1 without it (sim:virtio-net)"),
+    ("rss", "on|off", "whether flows are spread over them by hashes (sim:virtio-net)"),
 ];
 
 /// Where a simulated card has no name.
@@ -58,6 +60,10 @@ pub struct SimSpec {
     pub rx_checksum: RxChecksum,
     /// Whether a virtio card offers packed queues; `None`: it does not.
     pub packed: Option<bool>,
+    /// How many queues of each direction a virtio card has; `None`: one.
+    pub queues: Option<u16>,
+    /// Whether a virtio card spreads flows by hashes; `None`: it does not.
+    pub rss: Option<bool>,
     /// What its port is plugged into.
     pub wire: WireSpec,
 }
@@ -124,6 +130,7 @@ impl SimSpec {
             Card::X550Vf => function(0x1565),
             Card::VirtioNet => {
                 let options = VirtioNetOptions::new().mac(mac).rx_checksum(self.rx_checksum).packed(self.packed.unwrap_or(false));
+                let options = options.pairs(self.queues.unwrap_or(1)).rss(self.rss.unwrap_or(false));
                 Box::new(VirtioNet::new(if let Some(mtu) = self.mtu { options.mtu(mtu) } else { options }))
             }
         }
@@ -163,6 +170,7 @@ impl SimSpec {
         seen.push(key);
         let after = value.strip_prefix("after:").and_then(|frames| frames.parse().ok());
         let mtu = value.parse().ok().filter(|&mtu: &u16| u32::from(mtu) >= MIN_MTU);
+        let queues = value.parse().ok().filter(|queues| (1..=8).contains(queues));
         match (key, value) {
             ("card" | "hang-tx" | "defect" | "partner" | "cage", _) if self.card == Card::VirtioNet => {
                 return Err(format!("{key} is an option of sim:ixgbe: leave it away"));
@@ -170,7 +178,7 @@ impl SimSpec {
             ("mtu", _) if self.card != Card::VirtioNet => return Err("mtu is an option of sim:virtio-net: leave it away".into()),
             ("mtu", _) if mtu.is_some() => self.mtu = mtu,
             ("hang-tx", _) if after.is_some() => self.hang_tx_after = after,
-            ("rx-checksum" | "packed", _) if self.card != Card::VirtioNet => {
+            ("rx-checksum" | "packed" | "queues" | "rss", _) if self.card != Card::VirtioNet => {
                 return Err(format!("{key} is an option of sim:virtio-net: leave it away"));
             }
             ("rx-checksum", "none") => self.rx_checksum = RxChecksum::None,
@@ -178,6 +186,9 @@ impl SimSpec {
             ("rx-checksum", "local") => self.rx_checksum = RxChecksum::Local,
             ("packed", "on") => self.packed = Some(true),
             ("packed", "off") => self.packed = Some(false),
+            ("queues", _) if queues.is_some() => self.queues = queues,
+            ("rss", "on") => self.rss = Some(true),
+            ("rss", "off") => self.rss = Some(false),
             ("defect", word) if Defect::of(word).is_some() => self.defect = Defect::of(word),
             ("partner", words) if Speeds::of(words).is_some() => self.partner = Speeds::of(words),
             ("cage", word) if Cage::of(word).is_some() => self.cage = Cage::of(word).unwrap_or_default(),

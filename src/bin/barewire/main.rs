@@ -138,7 +138,7 @@ enum Command {
     /// `mishap hang|needs-reset|lie|vanish|memory-error|bus-error|overheat|pf-reset` lets that happen to the card, `help` lists these commands. The end of standard input changes nothing.
     #[command(after_long_help = options(&[("the card", SIM_OPTIONS), ("the wire", WIRE_OPTIONS)]))]
     Sim {
-        /// The card: ixgbe or virtio-net, with ,key=value options (card, mac, mtu, hang-tx, defect, partner, cage, rx-checksum, packed)
+        /// The card: ixgbe or virtio-net, with ,key=value options (card, mac, mtu, hang-tx, defect, partner, cage, rx-checksum, packed, queues, rss)
         #[arg(long, value_name = "CARD")]
         device: String,
         /// Where clients connect

@@ -1,0 +1,18 @@
+//! A simulated virtio card of several queues, by its spec.
+
+use barewire::Host;
+use barewire::driver_core::device::{Caps, Config};
+
+#[test]
+fn a_spec_says_how_many_queues_a_virtio_card_has_and_whether_it_spreads_by_hashes() {
+    for (spec, queues, spreads) in
+        [("sim:virtio-net", 1, false), ("sim:virtio-net,queues=4", 4, false), ("sim:virtio-net,queues=8,rss=on,packed=on", 8, true)]
+    {
+        let mut host = Host::new();
+        let device = host.open(spec).unwrap();
+        let info = device.info();
+        assert_eq!((info.max_rx_queues, info.max_tx_queues, info.caps.contains(Caps::RSS)), (queues, queues, spreads), "{spec}");
+        let port = device.start(&Config::new().rx_queues(queues).tx_queues(queues)).unwrap();
+        assert_eq!((port.rx.len(), port.tx.len()), (queues.into(), queues.into()), "{spec}");
+    }
+}
