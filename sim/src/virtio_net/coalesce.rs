@@ -60,7 +60,11 @@ impl VirtioNet {
 
     /// The same of all queues. Limits that were changed are looked at here, too.
     pub(super) fn signal_what_is_due(&mut self, slot: &Slot<'_>, dma: &Dma<'_>) -> bool {
-        (0..2 * self.pairs.len()).fold(false, |busy, queue| self.signal_if_due(slot, dma, queue) || busy)
+        let mut busy = false;
+        for queue in 0..2 * self.pairs.len() {
+            busy |= self.signal_if_due(slot, dma, queue);
+        }
+        busy
     }
 
     /// When the next notification goes out.
