@@ -173,7 +173,7 @@ fn a_server_that_ended() {
 
 #[test]
 fn asks_for_a_reset() {
-    let scene = Scene::new(virtio(), "needs-reset", &Config::new());
+    let scene = Scene::new(virtio(), "needs-reset", &Config::new().recovery(Recovery::Off));
     scene.act(|card, _| card.lose_its_way());
     scene.ends(DeviceState::NeedsReset, QueueFault::NeedsReset);
 }

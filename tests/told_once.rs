@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use barewire::driver_core::device::{Config, DeviceState, NetDevice};
+use barewire::driver_core::device::{Config, DeviceState, NetDevice, Recovery};
 use barewire::driver_core::host::Clock;
 use barewire::sim::virtio_net::{VirtioNet, VirtioNetOptions};
 use barewire::sim::wire::peer;
@@ -30,7 +30,7 @@ fn a_device_that_asks_for_a_reset_while_its_link_is_waited_for_says_so_once() {
     log::set_max_level(LevelFilter::Warn);
     let device = SimDevice::new("sim:virtio-net", Box::new(VirtioNet::new(VirtioNetOptions::default())), Box::new(peer::pair(4).0), Iommu::new());
     let clock = std::sync::Arc::new(SimClock::new([device.clone()]));
-    let mut started = barewire::virtio_net::open(device.function(), clock.clone()).unwrap().start(&Config::new()).unwrap();
+    let mut started = barewire::virtio_net::open(device.function(), clock.clone()).unwrap().start(&Config::new().recovery(Recovery::Off)).unwrap();
     // SAFETY: the model is told to give up, and nothing else.
     unsafe { device.with_model(VirtioNet::lose_its_way) }.unwrap();
     clock.sleep_us(100);

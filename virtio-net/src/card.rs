@@ -47,9 +47,14 @@ impl<F: PciFunction> Card<F> {
     /// 3.1.1, steps 1 to 3: "Reset the device.", "Set the ACKNOWLEDGE status bit: the guest OS has noticed the device.", "Set the DRIVER status bit".
     pub(crate) fn greet(&self) -> Result<(), ErrorKind> {
         self.transport.reset()?;
+        self.acknowledge();
+        Ok(())
+    }
+
+    /// Steps 2 and 3.
+    pub(crate) fn acknowledge(&self) {
         self.transport.add_status(Status::ACKNOWLEDGE);
         self.transport.add_status(Status::DRIVER);
-        Ok(())
     }
 
     /// Asks what it offers, and for its address.

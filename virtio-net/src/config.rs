@@ -36,7 +36,8 @@ fn check_pool(pool: &BufPool, settings: &Settings, mrg_rxbuf: bool) -> Result<()
     Ok(())
 }
 
-/// What a device with these features can do. Frames to be sent may lie in several buffers in any case, by chained descriptors (2.7.5).
+/// What a device with these features can do. Frames to be sent may lie in several buffers in any case, by chained descriptors (2.7.5), and every
+/// device is set up again by its driver.
 pub(crate) fn caps(features: Features) -> Caps {
     let segmentation = Features::HOST_TSO4 | Features::HOST_TSO6 | Features::HOST_UFO | Features::HOST_USO;
     let coalescing = Features::GUEST_TSO4 | Features::GUEST_TSO6 | Features::GUEST_UFO | Features::RSC_EXT;
@@ -52,7 +53,7 @@ pub(crate) fn caps(features: Features) -> Caps {
         (segmentation, Caps::TX_SEGMENTATION),
         (coalescing, Caps::RX_COALESCING),
     ];
-    pairs.into_iter().filter(|(needed, _)| features.intersects(*needed)).fold(Caps::TX_GATHER, |caps, (_, cap)| caps | cap)
+    pairs.into_iter().filter(|(needed, _)| features.intersects(*needed)).fold(Caps::TX_GATHER | Caps::RECOVERY, |caps, (_, cap)| caps | cap)
 }
 
 /// Whether a received frame may lie in several buffers: the device can, and it is wanted.
@@ -72,9 +73,9 @@ mod tests {
 
     #[test]
     fn capabilities_are_what_the_features_say() {
-        assert_eq!(caps(Features::VERSION_1 | Features::MAC), Caps::TX_GATHER);
-        assert_eq!(caps(Features::HOST_TSO6 | Features::GUEST_CSUM), Caps::TX_GATHER | Caps::TX_SEGMENTATION | Caps::RX_CHECKSUM);
-        let frames = Caps::RX_CHECKSUM | Caps::TX_CHECKSUM | Caps::RX_SCATTER | Caps::TX_GATHER;
+        assert_eq!(caps(Features::VERSION_1 | Features::MAC), Caps::TX_GATHER | Caps::RECOVERY);
+        assert_eq!(caps(Features::HOST_TSO6 | Features::GUEST_CSUM), Caps::TX_GATHER | Caps::RECOVERY | Caps::TX_SEGMENTATION | Caps::RX_CHECKSUM);
+        let frames = Caps::RX_CHECKSUM | Caps::TX_CHECKSUM | Caps::RX_SCATTER | Caps::TX_GATHER | Caps::RECOVERY;
         let used = frames | Caps::LINK_STATE | Caps::RX_FILTERS | Caps::VLAN_FILTERS | Caps::SET_MAC | Caps::RSS;
         assert_eq!(caps(Features::USED), used, "what the driver uses");
     }

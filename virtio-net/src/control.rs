@@ -12,11 +12,14 @@ use driver_core::queue::core::{Left, Silence, Totals};
 
 use crate::card::Card;
 use crate::ctrl::Ctrl;
+use crate::error::HardwareError;
 use crate::filter::{FIXED_MAC, Filters, NO_VLANS, set_mac};
 use crate::layout::TxWatch;
+use crate::queues::QueueAt;
+use crate::recover::Origin;
 use crate::regs::Features;
 use crate::regs::ctrl::ANNOUNCE_ACK;
-use crate::silence::silence;
+use crate::silence::{once_more, silence};
 
 /// Link, statistics and stop. Dropping it stops the device.
 pub type Control<F> = ControlCore<Manage<F>>;
@@ -24,35 +27,56 @@ pub type Control<F> = ControlCore<Manage<F>>;
 /// What the control handle of a virtio device works on.
 pub struct Manage<F: PciFunction> {
     card: Card<F>,
-    features: Features,
+    origin: Origin,
     /// Of each transmit queue, whose memory it keeps: until the device is stopped.
     watches: Vec<TxWatch>,
-    /// Where there is a control queue, until the device is stopped.
+    /// Where there is a control queue.
     ctrl: Option<Ctrl<F>>,
     filters: Filters,
     /// How what is received is spread, as the device took it last, and over how many pairs.
     rss: (RssConfig, u16),
     /// The device asked to be announced, of which nobody was told yet.
     announces: bool,
+    /// The device's word, while it is stopped.
+    silence: Option<Silence>,
 }
 
 impl<F: PciFunction> Manage<F> {
     /// A device that has just come up.
-    pub(crate) fn new(
-        card: Card<F>,
-        features: Features,
-        watches: Vec<TxWatch>,
-        ctrl: Option<Ctrl<F>>,
-        filters: Filters,
-        settings: &Settings,
-    ) -> Self {
+    pub(crate) fn new(card: Card<F>, origin: Origin, watches: Vec<TxWatch>, ctrl: Option<Ctrl<F>>, filters: Filters, settings: &Settings) -> Self {
         let pairs = settings.rx().queue_count().max(settings.tx().queue_count());
-        Self { card, features, watches, ctrl, filters, rss: (settings.rss().clone(), pairs), announces: false }
+        Self { card, origin, watches, ctrl, filters, rss: (settings.rss().clone(), pairs), announces: false, silence: None }
     }
 
     /// The features that were negotiated.
     pub fn features(&self) -> Features {
-        self.features
+        self.origin.features
+    }
+
+    /// Sets a queue up again that waits for it.
+    fn restart_queue(&self, at: &QueueAt) -> Result<(), ErrorKind> {
+        if self.origin.is_live {
+            return Err(HardwareError::LateQueue { index: at.index }.into());
+        }
+        self.card.restart_queue(at)
+    }
+
+    /// DRIVER_OK, and everything that the control queue has set: how it was set last.
+    fn restore(&mut self, settings: &Settings) -> Result<(), ErrorKind> {
+        let Self { card, origin, ctrl, filters, rss: (rss, pairs), .. } = self;
+        for at in &origin.places.idle {
+            card.restart_queue(at)?;
+        }
+        card.go_live()?;
+        origin.is_live = true;
+        if let Some(ctrl) = ctrl {
+            card.spread(ctrl, origin.features, *pairs, rss)?;
+            *filters = Filters::configure(ctrl, &*card.transport, origin.features, settings, origin.permanent_mac)?;
+            if settings.vectors().is_some() && settings.moderation() != Moderation::Adaptive {
+                card.coalesce(ctrl, origin.features, settings.moderation(), settings)?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -68,32 +92,32 @@ impl<F: PciFunction> ControlKernel for Manage<F> {
     fn set_mac(&mut self, mac: MacAddr, now: &Settings) -> Result<(), ErrorKind> {
         match &mut self.ctrl {
             _ if mac == now.mac() => Ok(()),
-            Some(ctrl) => set_mac(ctrl, &*self.card.transport, self.features, mac),
+            Some(ctrl) => set_mac(ctrl, &*self.card.transport, self.origin.features, mac),
             None => Err(FIXED_MAC),
         }
     }
 
     fn set_rx_mode(&mut self, mode: RxMode) -> Result<(), ErrorKind> {
-        let Self { card, features, ctrl, filters, .. } = self;
-        ctrl.as_mut().map_or(Ok(()), |ctrl| filters.set_mode(ctrl, &*card.transport, *features, mode))
+        let Self { card, origin, ctrl, filters, .. } = self;
+        ctrl.as_mut().map_or(Ok(()), |ctrl| filters.set_mode(ctrl, &*card.transport, origin.features, mode))
     }
 
     fn set_unicast(&mut self, addresses: &[MacAddr], _: &Settings) -> Result<(), ErrorKind> {
-        let Self { card, features, ctrl, filters, .. } = self;
+        let Self { card, origin, ctrl, filters, .. } = self;
         let multicast = filters.multicast().to_vec();
-        ctrl.as_mut().map_or(Ok(()), |ctrl| filters.set_addresses(ctrl, &*card.transport, *features, addresses, &multicast))
+        ctrl.as_mut().map_or(Ok(()), |ctrl| filters.set_addresses(ctrl, &*card.transport, origin.features, addresses, &multicast))
     }
 
     fn set_multicast(&mut self, addresses: &[MacAddr]) -> Result<(), ErrorKind> {
-        let Self { card, features, ctrl, filters, .. } = self;
+        let Self { card, origin, ctrl, filters, .. } = self;
         let unicast = filters.unicast().to_vec();
-        ctrl.as_mut().map_or(Ok(()), |ctrl| filters.set_addresses(ctrl, &*card.transport, *features, &unicast, addresses))
+        ctrl.as_mut().map_or(Ok(()), |ctrl| filters.set_addresses(ctrl, &*card.transport, origin.features, &unicast, addresses))
     }
 
     fn set_vlans(&mut self, ids: Option<&[u16]>, _: &Settings) -> Result<(), ErrorKind> {
-        let Self { card, features, ctrl, filters, .. } = self;
+        let Self { card, origin, ctrl, filters, .. } = self;
         match ctrl {
-            Some(ctrl) if features.contains(Features::CTRL_VLAN) => filters.set_vlans(ctrl, &*card.transport, *features, ids),
+            Some(ctrl) if origin.features.contains(Features::CTRL_VLAN) => filters.set_vlans(ctrl, &*card.transport, origin.features, ids),
             _ if ids.is_none() => Ok(()),
             _ => Err(NO_VLANS),
         }
@@ -101,12 +125,12 @@ impl<F: PciFunction> ControlKernel for Manage<F> {
 
     /// A device that refuses one spreads nothing any more, and is told the one before once more.
     fn set_rss(&mut self, rss: &RssConfig) -> Result<(), ErrorKind> {
-        let Self { card, features, ctrl, rss: (last, pairs), .. } = self;
+        let Self { card, origin, ctrl, rss: (last, pairs), .. } = self;
         let Some(ctrl) = ctrl else { return Ok(()) };
-        let outcome = card.spread(ctrl, *features, *pairs, rss);
+        let outcome = card.spread(ctrl, origin.features, *pairs, rss);
         match outcome {
             Ok(()) => *last = rss.clone(),
-            Err(_) if !ctrl.is_stuck() => card.spread(ctrl, *features, *pairs, last)?,
+            Err(_) if !ctrl.is_stuck() => card.spread(ctrl, origin.features, *pairs, last)?,
             Err(_) => {}
         }
         outcome
@@ -114,18 +138,18 @@ impl<F: PciFunction> ControlKernel for Manage<F> {
 
     /// A device that refuses one is told the interval before once more, of all queues.
     fn set_moderation(&mut self, moderation: Moderation, now: &Settings) -> Result<(), ErrorKind> {
-        let Self { card, features, ctrl, .. } = self;
+        let Self { card, origin, ctrl, .. } = self;
         let Some(ctrl) = ctrl else { return Ok(()) };
-        let outcome = card.coalesce(ctrl, *features, moderation, now);
+        let outcome = card.coalesce(ctrl, origin.features, moderation, now);
         if outcome.is_err() && !ctrl.is_stuck() {
-            card.coalesce(ctrl, *features, now.moderation(), now)?;
+            card.coalesce(ctrl, origin.features, now.moderation(), now)?;
         }
         outcome
     }
 
     fn look(&mut self) -> Option<QueueFault> {
         let stuck = self.ctrl.as_ref().is_some_and(Ctrl::is_stuck).then_some(QueueFault::Hardware("its control queue does not answer"));
-        self.card.look().or(stuck)
+        self.card.look_while(self.origin.is_live).or(stuck)
     }
 
     fn tx_position(&mut self, queue: u16, taken: u64) -> Option<TxPosition> {
@@ -133,7 +157,7 @@ impl<F: PciFunction> ControlKernel for Manage<F> {
     }
 
     fn link(&mut self, _: &Settings) -> Result<Link, ErrorKind> {
-        let (link, announces) = crate::link::link(&*self.card.transport, self.features)?;
+        let (link, announces) = crate::link::link(&*self.card.transport, self.origin.features)?;
         if announces && let Some(ctrl) = self.ctrl.as_mut().filter(|ctrl| !ctrl.is_stuck()) {
             // What follows from it is the application's: it knows which addresses its stack has.
             ctrl.command(&*self.card.transport, ANNOUNCE_ACK, &[])?;
@@ -155,11 +179,66 @@ impl<F: PciFunction> ControlKernel for Manage<F> {
     }
 
     fn stop(&mut self, _: &mut dyn FnMut(u16, Left)) -> Result<Silence, ErrorKind> {
-        self.watches.clear();
         let silence = silence(self.card.transport.reset())?;
-        if let Some(ctrl) = self.ctrl.take() {
+        self.silence = Some(once_more(&silence));
+        Ok(silence)
+    }
+
+    /// What a device may still use that did not confirm that it stopped leaks.
+    fn stopped(&mut self) {
+        self.watches.clear();
+        if let (Some(silence), Some(ctrl)) = (self.silence.take(), self.ctrl.take()) {
             ctrl.release(&silence);
         }
+    }
+
+    const RECOVERS: bool = true;
+    const STARTS_TOGETHER: bool = true;
+
+    fn restart(&mut self, settings: &Settings) -> Result<Silence, ErrorKind> {
+        let silence = silence(self.card.transport.reset())?;
+        self.silence = None;
+        (self.origin.is_live, self.origin.unannounced) = (false, Vec::new());
+        if let Some(ctrl) = &mut self.ctrl {
+            ctrl.rewind(&silence);
+        }
+        self.card.come_back(self.origin.features, settings)?;
         Ok(silence)
+    }
+
+    fn start_rx(&mut self, queue: u16, _: &Settings) -> Result<(), ErrorKind> {
+        let Some(&at) = self.origin.places.rx.get(usize::from(queue)) else { return Ok(()) };
+        self.restart_queue(&at)?;
+        self.origin.unannounced.push(at);
+        Ok(())
+    }
+
+    fn rewound_tx(&mut self, queue: u16, taken: u64) {
+        if let Some(watch) = self.watches.get_mut(usize::from(queue)) {
+            watch.rewound(taken);
+        }
+    }
+
+    fn start_tx(&mut self, queue: u16, _: &Settings) -> Result<(), ErrorKind> {
+        let Some(at) = self.origin.places.tx.get(usize::from(queue)) else { return Ok(()) };
+        self.restart_queue(at)
+    }
+
+    /// The buffers of a receive queue are available since its ring was emptied, before the device could be told.
+    fn queues_started(&mut self, settings: &Settings) -> Result<(), ErrorKind> {
+        if !self.origin.is_live {
+            self.restore(settings)?;
+        }
+        let features = self.origin.features;
+        for at in mem::take(&mut self.origin.unannounced) {
+            // All of a ring is available: a packed one begins its second round (2.9).
+            let next = if features.contains(Features::RING_PACKED) { 0 } else { at.size };
+            self.card.transport.notify(at.index, features)?.ring(|| next);
+        }
+        Ok(())
+    }
+
+    fn wake_queues(&mut self, _: &Settings) {
+        self.origin.wakers.iter().for_each(|waker| waker.wake());
     }
 }

@@ -81,6 +81,12 @@ impl<F: PciFunction> Ctrl<F> {
         }
     }
 
+    /// Makes the queue what it was when it was new, for a device that was reset: whatever was under way was not answered.
+    pub(crate) fn rewind(&mut self, silence: &Silence) {
+        silence.rewind_commands(&mut self.queue);
+        self.is_stuck = false;
+    }
+
     /// Gives the queue's memory back.
     pub(crate) fn release(self, silence: &Silence) {
         silence.release_commands(self.queue);

@@ -85,6 +85,11 @@ pub enum HardwareError {
         /// Where it is notified, in bytes from the BAR's start.
         offset: u32,
     },
+    /// A queue's ring was emptied after the device went live without it.
+    LateQueue {
+        /// The queue's number.
+        index: u16,
+    },
     /// The device did not take an interrupt vector.
     Vector {
         /// What for.
@@ -135,6 +140,7 @@ impl fmt::Display for HardwareError {
                 f,
                 "queue {queue} is notified at offset {offset:#x}, where 32 bits are not aligned, though the device offers VIRTIO_F_NOTIFICATION_DATA: turn that off in the device"
             ),
+            Self::LateQueue { index } => write!(f, "queue {index} comes back after its device went live, which takes queues before that alone"),
             Self::Vector { what, vector } => write!(f, "the device does not take vector {vector} for {what}: give it more vectors, or poll"),
         }
     }
@@ -151,6 +157,7 @@ impl core::error::Error for HardwareError {
             | Self::DeviceConfig { .. }
             | Self::NoAccessPlatform
             | Self::Queue { .. }
+            | Self::LateQueue { .. }
             | Self::CommandRefused { .. }
             | Self::ControlQueueStuck { .. }
             | Self::NotifyAddress { .. }

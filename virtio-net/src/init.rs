@@ -31,12 +31,18 @@ impl<F: PciFunction> Card<F> {
         if !features.contains(Features::MRG_RXBUF) && pool.data_bytes() < limits.tagged_bytes() {
             features.remove(Features::MTU);
         }
+        self.agree(features)?;
+        Ok(features)
+    }
+
+    /// Accepts these features, and sees that the device does too.
+    pub(crate) fn agree(&self, features: Features) -> Result<(), ErrorKind> {
         self.transport.accept(features);
         self.transport.add_status(Status::FEATURES_OK);
-        if !self.transport.status().contains(Status::FEATURES_OK) {
-            return Err(HardwareError::FeaturesRefused { accepted: features, offered: self.offered }.into());
+        if self.transport.status().contains(Status::FEATURES_OK) {
+            return Ok(());
         }
-        Ok(features)
+        Err(HardwareError::FeaturesRefused { accepted: features, offered: self.offered }.into())
     }
 
     /// Step 8: "Set the DRIVER_OK status bit. At this point the device is “live”."

@@ -3,7 +3,7 @@
 use driver_core::buf::{Batch, BufPool, Frame};
 use driver_core::device::control::TxPosition;
 use driver_core::host::Iova;
-use driver_core::queue::core::{Lent, NotTaken};
+use driver_core::queue::core::{Lent, NotTaken, Silence};
 use driver_core::queue::{QueueFault, RxHooked, TxHooked};
 use driver_core::ring::packed::{PackedQueue, PackedRx, PackedTx, PackedWatch};
 use driver_core::ring::split::{HookRules, SplitQueue, SplitRx, SplitTx, UsedIndex};
@@ -55,6 +55,8 @@ pub trait RxVirtq: Lent + sealed::Sealed {
     fn has_frames(&self) -> bool;
     /// For hooks.
     fn hooked(&mut self, rules: HookRules) -> RxHooked<'_>;
+    /// Makes the queue what it was when it was new, for a device that was reset. Returns how many buffers with frames are lost by it.
+    fn rewind(&mut self, silence: &Silence) -> u64;
 }
 
 /// A transmit queue of either layout.
@@ -93,6 +95,8 @@ pub trait TxVirtq: Lent + sealed::Sealed {
     fn disarm(&mut self);
     /// For hooks.
     fn hooked(&mut self, min_bytes: u16, max_bytes: u16) -> TxHooked<'_>;
+    /// Makes the queue what it was when it was new, for a device that was reset. Returns how many frames are lost by it, and what came back.
+    fn rewind(&mut self, silence: &Silence, batch: &mut Batch) -> (u64, Reclaimed);
 }
 
 /// The queues of one layout, and how they are made.
@@ -117,7 +121,11 @@ pub(crate) trait Layout {
 
 /// A look at a transmit queue from another thread. It keeps the queue's memory.
 pub(crate) enum TxWatch {
-    Split(UsedIndex),
+    /// Behind `base` frames, modulo 65536, the queue was made or rewound.
+    Split {
+        used: UsedIndex,
+        base: u16,
+    },
     Packed(PackedWatch),
 }
 
@@ -126,10 +134,17 @@ impl TxWatch {
     pub(crate) fn load(&self, taken: u64) -> TxPosition {
         // In a split queue a frame is a chain, and each has an entry in the used ring (2.7.8).
         let (head, tail) = match self {
-            Self::Split(used) => (used.load(), taken as u16),
+            Self::Split { used, base } => (used.load(), (taken as u16).wrapping_sub(*base)),
             Self::Packed(watch) => watch.load(),
         };
         TxPosition { head: head.into(), tail: tail.into() }
+    }
+
+    /// The queue was rewound, and has taken so many frames.
+    pub(crate) fn rewound(&mut self, taken: u64) {
+        if let Self::Split { base, .. } = self {
+            *base = taken as u16;
+        }
     }
 }
 
@@ -178,7 +193,7 @@ macro_rules! layout {
         }
     };
 }
-layout!(Split, SplitQueue, SplitRx, SplitTx, split, |ring| TxWatch::Split(ring.queue().used_index()));
+layout!(Split, SplitQueue, SplitRx, SplitTx, split, |ring| TxWatch::Split { used: ring.queue().used_index(), base: 0 });
 layout!(Packed, PackedQueue, PackedRx, PackedTx, packed, |ring| TxWatch::Packed(ring.watch()));
 
 impl RxVirtq for SplitRx<NET_HDR_BYTES> {
@@ -246,6 +261,9 @@ impl RxVirtq for SplitRx<NET_HDR_BYTES> {
     fn hooked(&mut self, rules: HookRules) -> RxHooked<'_> {
         RxHooked::split(self, rules)
     }
+    fn rewind(&mut self, silence: &Silence) -> u64 {
+        silence.rewind_split_rx(self)
+    }
 }
 
 impl RxVirtq for PackedRx<NET_HDR_BYTES> {
@@ -311,10 +329,13 @@ impl RxVirtq for PackedRx<NET_HDR_BYTES> {
     fn hooked(&mut self, _: HookRules) -> RxHooked<'_> {
         RxHooked::whole()
     }
+    fn rewind(&mut self, silence: &Silence) -> u64 {
+        silence.rewind_packed_rx(self)
+    }
 }
 
 macro_rules! tx_virtq {
-    ($ring:ident, |$this:ident, $bytes:ident| $hooked:expr) => {
+    ($ring:ident, $rewind:ident, |$this:ident, $bytes:ident| $hooked:expr) => {
         impl TxVirtq for $ring<NET_HDR_BYTES> {
             #[inline(always)]
             fn size(&self) -> usize {
@@ -371,8 +392,11 @@ macro_rules! tx_virtq {
                 let ($this, $bytes) = (self, (min_bytes, max_bytes));
                 $hooked
             }
+            fn rewind(&mut self, silence: &Silence, batch: &mut Batch) -> (u64, Reclaimed) {
+                silence.$rewind(self, batch)
+            }
         }
     };
 }
-tx_virtq!(SplitTx, |this, bytes| TxHooked::split(this, bytes.0, bytes.1));
-tx_virtq!(PackedTx, |_this, _bytes| TxHooked::whole());
+tx_virtq!(SplitTx, rewind_split_tx, |this, bytes| TxHooked::split(this, bytes.0, bytes.1));
+tx_virtq!(PackedTx, rewind_packed_tx, |_this, _bytes| TxHooked::whole());

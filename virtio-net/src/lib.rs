@@ -10,6 +10,7 @@
 //! | `card`, `init`, `queues` | what the device says of itself, and its way from a reset to a live one |
 //! | [`layout`] | what queues of both layouts can do |
 //! | [`rx`], [`tx`] | the data path over [`driver_core::ring::packed`] or [`driver_core::ring::split`] |
+//! | `recover` | a device that was reset is set up as it was |
 //! | `filter`, `link`, `stats` | one function of the device each |
 //! | [`regs`], [`desc`] | registers, feature bits, descriptors and headers, with the specification's names |
 //! | `silence` | where it is vouched for that the device uses lent memory no more |
@@ -40,6 +41,7 @@ mod init;
 pub mod layout;
 mod link;
 mod queues;
+mod recover;
 pub mod regs;
 mod rss;
 mod rules;

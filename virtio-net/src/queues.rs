@@ -1,7 +1,7 @@
 //! The device's queues: setting one up, and turning it on (4.1.5.1.3).
 
 use driver_core::device::{DeviceState, ErrorKind};
-use driver_core::host::PciFunction;
+use driver_core::host::{Iova, PciFunction};
 use driver_core::queue::QueueFault;
 use driver_core::ring::RingMemory;
 
@@ -16,8 +16,19 @@ use crate::transport::Notify;
 pub(crate) struct QueueUp<F: PciFunction, Q> {
     pub(crate) queue: Q,
     pub(crate) notify: Notify<F>,
-    /// It has the vector that it was to have.
-    pub(crate) interrupts: bool,
+    pub(crate) at: QueueAt,
+}
+
+/// How a queue is set up: after each reset the same.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct QueueAt {
+    pub(crate) index: u16,
+    /// Descriptors.
+    pub(crate) size: u16,
+    /// Descriptor area, driver's area and device's area.
+    pub(crate) areas: [Iova; 3],
+    /// The vector that it was to have, and that the device took.
+    pub(crate) vector: Option<u16>,
 }
 
 impl<F: PciFunction> Card<F> {
@@ -58,7 +69,8 @@ impl<F: PciFunction> Card<F> {
     ) -> Result<QueueUp<F, L::Queue>, ErrorKind> {
         let transport = &self.transport;
         let queue = L::queue(memory, size, features.contains(Features::EVENT_IDX))?;
-        transport.place_queue(index, size, L::areas(&queue));
+        let areas = L::areas(&queue);
+        transport.place_queue(index, size, areas);
         let takes = transport.set_queue_vector(index, vector);
         if let (Some(vector), false) = (vector, takes) {
             if index.is_multiple_of(2) {
@@ -69,6 +81,6 @@ impl<F: PciFunction> Card<F> {
             transport.set_queue_vector(index, None);
         }
         let notify = transport.notify(index, features)?;
-        Ok(QueueUp { queue, notify, interrupts: vector.is_some() && takes })
+        Ok(QueueUp { queue, notify, at: QueueAt { index, size, areas, vector: vector.filter(|_| takes) } })
     }
 }

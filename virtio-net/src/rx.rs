@@ -9,7 +9,7 @@ use driver_core::buf::meta::{Checksum, LEN_SHIFT};
 use driver_core::buf::{Batch, Frame, FrameError};
 use driver_core::ether::{self, FrameLimits};
 use driver_core::host::{Interrupt, PciFunction};
-use driver_core::queue::core::{NotTaken, Piece, RxCore, RxError, RxKernel, Stop, Taken};
+use driver_core::queue::core::{NotTaken, Piece, RxCore, RxError, RxKernel, Silence, Stop, Taken};
 use driver_core::queue::{QueueFault, RxCounters, RxHooked, RxQueue, Settled};
 use driver_core::ring::VirtqTaken;
 use driver_core::ring::packed::PackedRx;
@@ -244,6 +244,11 @@ impl<F: PciFunction, R: RxVirtq> RxKernel for Receive<F, R> {
     /// A device cannot stop one queue alone.
     fn stop(&mut self) -> Stop {
         Stop::WithDevice
+    }
+
+    fn rewind(&mut self, silence: &Silence) -> u64 {
+        (self.header, self.missing) = (Header::default(), 0);
+        self.ring.rewind(silence)
     }
 
     fn into_lent(self) -> R {

@@ -2,6 +2,15 @@
 
 use driver_core::queue::core::Silence;
 
+/// The same word once more, for what is kept until the device is started again, or is not any more.
+pub(crate) fn once_more(_: &Silence) -> Silence {
+    // SAFETY: the device was seen silent, and whoever keeps the word drops it before the device is told of memory again.
+    #[allow(unsafe_code, reason = "as below")]
+    unsafe {
+        Silence::confirmed()
+    }
+}
+
 /// The device's word that it is silent, if its answer to `Transport::reset` is that it is reset.
 pub(crate) fn silence<E>(answer: Result<(), E>) -> Result<Silence, E> {
     // SAFETY: `reset` returns without an error only after the device has confirmed it by device_status 0 (2.4.1, 4.1.4.3.1), and until it is started again a

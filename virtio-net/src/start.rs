@@ -3,6 +3,7 @@
 use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::fmt;
 
 mod bring_up;
@@ -11,15 +12,17 @@ use driver_core::buf::{BufPool, PoolConfig};
 use driver_core::device::config::Limits;
 use driver_core::device::control::take_back;
 use driver_core::device::error::steps;
-use driver_core::device::{Caps, Config, DeviceInfo, DeviceState, During, Error, ErrorKind, NetDriver, SelfTest, Settings, Shared};
-use driver_core::host::{Clock, PciFunction};
+use driver_core::device::{Caps, Config, DeviceInfo, DeviceState, During, Error, ErrorKind, NetDriver, Recovery, SelfTest, Settings, Shared};
+use driver_core::host::{Clock, PciFunction, WaitWaker};
 use driver_core::queue::core::Silence;
+use driver_core::queue::{RxQueue, TxQueue};
 
 use crate::card::Card;
 use crate::coalesce::{self, MAX_MODERATION_US};
 use crate::config::{self, MAX_MTU, MAX_RING, MIN_RING};
 use crate::control::{Control, Manage};
 use crate::ctrl::Ctrl;
+use crate::recover::Origin;
 use crate::regs::{Features, net};
 use crate::rx::Rx;
 use crate::silence::silence;
@@ -105,6 +108,13 @@ pub fn open<F: PciFunction>(function: F, clock: Arc<dyn Clock>) -> Result<Virtio
     Ok(VirtioNet { card, info, vectors, physical: false })
 }
 
+/// What wakes those who sleep on these queues' interrupts. Where the host has none left, they find out by themselves.
+fn wakers<F: PciFunction>(rx: &mut [Rx<F>], tx: &mut [Tx<F>]) -> Vec<Arc<dyn WaitWaker>> {
+    let of_rx = rx.iter_mut().filter_map(RxQueue::interrupt);
+    let of_tx = tx.iter_mut().filter_map(TxQueue::interrupt);
+    of_rx.chain(of_tx).filter_map(|interrupt| interrupt.waker().ok().flatten()).collect()
+}
+
 /// Says which of the offered features are in use, in every vocabulary.
 fn tell_features<F: PciFunction>(info: &mut DeviceInfo, card: &Card<F>, used: Features, has_interrupts: bool) {
     info.used_caps = config::caps(used);
@@ -140,15 +150,18 @@ impl<F: PciFunction> VirtioNet<F> {
     pub fn start(self, config: &Config) -> Result<Started<F>, StartError<F>> {
         let mut settings = Settings::new(config, &self.info);
         settings.set_available_vectors(self.vectors);
-        let mut shared = Shared::watched(self.card.transport.clock().clone(), settings.tx().hang_us());
+        let mut shared = Shared::watched(self.card.transport.clock().clone(), settings.tx().hang_us()).recovering(settings.recovery());
         let mut ctrl = None;
         match self.bring_up(config, &mut settings, &mut shared, &mut ctrl) {
-            Ok(Running { mut queues, tx_interrupts, watches, pool, vectors, features, filters }) => {
+            Ok(Running { mut queues, tx_interrupts, places, watches, pool, vectors, features, filters }) => {
                 let interrupt = queues.hand_out(vectors, settings.vectors(), tx_interrupts);
-                let (rx, tx) = queues.all();
+                let (mut rx, mut tx) = queues.all();
+                let wakers = if settings.recovery() == Recovery::Off { Vec::new() } else { wakers(&mut rx, &mut tx) };
                 let Self { card, mut info, .. } = self;
                 tell_features(&mut info, &card, features, settings.vectors().is_some());
-                let manage = Manage::new(card, features, watches, ctrl, filters, &settings);
+                info.used_caps.set(Caps::RECOVERY, settings.recovery() != Recovery::Off);
+                let origin = Origin::new(features, info.permanent_mac, places, wakers);
+                let manage = Manage::new(card, origin, watches, ctrl, filters, &settings);
                 Ok(Started::new(Control::new(manage, info, settings, shared, interrupt), rx, tx, pool))
             }
             Err(kind) => {

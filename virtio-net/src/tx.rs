@@ -11,7 +11,7 @@ use driver_core::buf::{Batch, BufPool, Frame};
 use driver_core::ether::MIN_FRAME_BYTES;
 use driver_core::host::{Interrupt, PciError, PciFunction};
 use driver_core::offload::Work;
-use driver_core::queue::core::{Put, Stop, TxCore, TxKernel, WhyStuck};
+use driver_core::queue::core::{Put, Silence, Stop, TxCore, TxKernel, WhyStuck};
 use driver_core::queue::{QueueFault, TxCounters, TxHooked, TxQueue, TxState, WakeFn};
 use driver_core::ring::packed::PackedTx;
 use driver_core::ring::split::SplitTx;
@@ -222,6 +222,10 @@ impl<F: PciFunction, T: TxVirtq> TxKernel for Transmit<F, T> {
     /// A device cannot stop one queue alone.
     fn stop(&mut self) -> Stop {
         Stop::WithDevice
+    }
+
+    fn rewind(&mut self, silence: &Silence, batch: &mut Batch) -> (u64, Reclaimed) {
+        self.ring.rewind(silence, batch)
     }
 
     fn into_lent(self) -> T {

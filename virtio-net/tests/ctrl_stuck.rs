@@ -2,7 +2,7 @@
 
 mod rig;
 
-use driver_core::device::{DeviceState, NetDevice, RxMode};
+use driver_core::device::{DeviceState, NetDevice, Recovery, RxMode};
 use driver_core::host::Clock;
 use driver_core::queue::QueueFault;
 use rig::{Rig, pool, small, start_error};
@@ -12,7 +12,7 @@ use virtio_net::HardwareError;
 fn a_command_that_is_not_answered_ends_in_time_and_no_other_is_sent() {
     let rig = Rig::new();
     let pool = pool(&rig, 256);
-    let mut parts = rig.parts(&small().pool(pool.clone()));
+    let mut parts = rig.parts(&small().recovery(Recovery::Off).pool(pool.clone()));
     rig.faults(|faults| faults.ctrl_silent = true);
     let began_us = rig.clock.now_us();
     let error = parts.control.set_rx_mode(RxMode::empty()).unwrap_err();

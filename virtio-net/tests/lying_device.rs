@@ -5,7 +5,7 @@ mod rig;
 use std::sync::atomic::Ordering;
 
 use driver_core::buf::{Batch, BufPool};
-use driver_core::device::{DeviceState, NetDevice};
+use driver_core::device::{DeviceState, NetDevice, Recovery};
 use driver_core::queue::{QueueFault, RxQueue, TxQueue, TxState};
 use rig::{Parts, Rig, numbered, pool, small};
 use sim::virtio_net::{Faults, VirtioNet as Model};
@@ -219,7 +219,9 @@ fn a_stopped_queue_that_breaks_wakes_who_waits() {
 
 #[test]
 fn a_device_that_loses_its_way_is_reported_and_breaks_the_queues() {
-    let (rig, mut parts, pool) = rig();
+    let rig = Rig::new();
+    let pool = rig::pool(&rig, 512);
+    let mut parts = rig.parts(&small().pool(pool.clone()).recovery(Recovery::Off));
     parts.control.check().unwrap();
     rig.model(Model::lose_its_way);
     rig.run_us(20);
@@ -243,7 +245,7 @@ fn a_device_that_loses_its_way_is_reported_and_breaks_the_queues() {
 #[test]
 fn a_vector_tells_that_the_device_lost_its_way() {
     let rig = Rig::new();
-    let mut started = rig.start(&small().interrupts(true));
+    let mut started = rig.start(&small().interrupts(true).recovery(Recovery::Off));
     rig.model(Model::lose_its_way);
     rig.run_us(20);
     assert_eq!(started.control.link_interrupt().unwrap().wait(Some(0)).unwrap(), 1);

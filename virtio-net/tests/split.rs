@@ -34,6 +34,8 @@ mod notifications;
 mod pairs;
 #[path = "queues.rs"]
 mod queues;
+#[path = "recovery.rs"]
+mod recovery;
 #[path = "room.rs"]
 mod room;
 #[path = "rss.rs"]

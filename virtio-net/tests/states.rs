@@ -4,7 +4,7 @@
 mod rig;
 
 use driver_core::buf::Batch;
-use driver_core::device::{Config, DeviceState, Link, NetDevice, TxConfig};
+use driver_core::device::{Config, DeviceState, Link, NetDevice, Recovery, TxConfig};
 use driver_core::host::{Clock, PciFunction};
 use driver_core::queue::{QueueFault, RxQueue, TxQueue, TxState};
 use rig::{Parts, Rig, numbered, small};
@@ -73,7 +73,7 @@ fn a_full_transmit_queue_finds_out_by_itself_that_its_device_is_gone() {
 fn a_transmit_queue_that_does_not_move_hangs() {
     for asks_for_room in [true, false] {
         let mut rig = Rig::new();
-        let mut parts = busy(&mut rig, &small().tx(TxConfig::new().ring(64).timeout_us(300_000)));
+        let mut parts = busy(&mut rig, &small().tx(TxConfig::new().ring(64).timeout_us(300_000)).recovery(Recovery::Off));
         rig.model(|model| model.hold_tx = true);
         let mut batch = fill(&mut parts);
         let begun_us = rig.clock.now_us();
@@ -104,7 +104,7 @@ fn a_transmit_queue_that_does_not_move_hangs() {
 #[test]
 fn a_hang_with_room_in_the_ring_is_seen_by_the_handle() {
     let mut rig = Rig::new();
-    let mut parts = busy(&mut rig, &small().tx(TxConfig::new().ring(64).timeout_us(300_000)));
+    let mut parts = busy(&mut rig, &small().tx(TxConfig::new().ring(64).timeout_us(300_000)).recovery(Recovery::Off));
     let submit = |rig: &mut Rig, parts: &mut Parts| {
         let mut batch = Batch::new(1);
         batch.push(parts.pool.frame_from(&[2; 60]).unwrap()).unwrap();
@@ -133,7 +133,7 @@ fn a_hang_with_room_in_the_ring_is_seen_by_the_handle() {
 #[test]
 fn without_a_link_nothing_hangs() {
     let mut rig = Rig::new();
-    let mut parts = busy(&mut rig, &small().tx(TxConfig::new().ring(64).timeout_us(300_000)));
+    let mut parts = busy(&mut rig, &small().tx(TxConfig::new().ring(64).timeout_us(300_000)).recovery(Recovery::Off));
     rig.device.set_carrier(false);
     rig.model(|model| model.hold_tx = true);
     let mut batch = fill(&mut parts);

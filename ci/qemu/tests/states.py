@@ -122,8 +122,8 @@ def memory_error_ixgbe(lab):
 
 @test("hang-virtio", needs=["barewire", "respond"])
 def hang_virtio(lab):
-    """a simulated virtio card whose transmitter hangs: respond says which queue, ends with status 1, and starts again"""
-    return _told(lab, "virtio", "hang", "transmit queue 0 hangs")
+    """a simulated virtio card behind the kernel's VFIO whose transmitter hangs: it is reset and set up as it was, respond says so and answers on"""
+    return _recovered(lab, "virtio", "hang", "transmit queue 0 hung")
 
 
 @test("broken-ixgbe", needs=["barewire", "respond"])
@@ -140,8 +140,8 @@ def broken_virtio(lab):
 
 @test("needs-reset", needs=["barewire", "respond"])
 def needs_reset(lab):
-    """the same with a virtio card that asks for a reset"""
-    return _told(lab, "virtio", "needs-reset", "asks for a reset")
+    """a simulated virtio card that asks for a reset gets one, and respond answers on"""
+    return _recovered(lab, "virtio", "needs-reset", "asked for a reset")
 
 
 GONE = "does not answer any more"

@@ -406,7 +406,9 @@ impl<K: ControlKernel> NetDevice for ControlCore<K> {
         }
         let answer = self.end();
         let Self { kernel, shared, .. } = self;
-        kernel.with_function(|function| take_back(function, shared, answer)).during(&self.info.name, steps::STOPPING)
+        let result = kernel.with_function(|function| take_back(function, shared, answer));
+        kernel.stopped();
+        result.during(&self.info.name, steps::STOPPING)
     }
 }
 

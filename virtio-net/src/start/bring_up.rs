@@ -17,7 +17,8 @@ use crate::ctrl::Ctrl;
 use crate::error::HardwareError;
 use crate::filter::{Filters, refuse};
 use crate::layout::{Layout, Packed, Split, TxWatch};
-use crate::queues::QueueUp;
+use crate::queues::{QueueAt, QueueUp};
+use crate::recover::Places;
 use crate::regs::{Features, Status, net};
 use crate::rx::{Receive, Rx};
 use crate::tx::{Transmit, Tx};
@@ -66,6 +67,8 @@ pub(super) struct Running<F: PciFunction, Q = Queues<F>> {
     pub(super) queues: Q,
     /// Of each transmit queue.
     pub(super) watches: Vec<TxWatch>,
+    /// How every queue is set up.
+    pub(super) places: Places,
     /// Every transmit queue has its vector.
     pub(super) tx_interrupts: bool,
     pub(super) pool: BufPool,
@@ -76,8 +79,8 @@ pub(super) struct Running<F: PciFunction, Q = Queues<F>> {
 
 impl<F: PciFunction, Q> Running<F, Q> {
     fn with<R>(self, make: impl FnOnce(Q) -> R) -> Running<F, R> {
-        let Self { queues, watches, tx_interrupts, pool, vectors, features, filters } = self;
-        Running { queues: make(queues), watches, tx_interrupts, pool, vectors, features, filters }
+        let Self { queues, watches, places, tx_interrupts, pool, vectors, features, filters } = self;
+        Running { queues: make(queues), watches, places, tx_interrupts, pool, vectors, features, filters }
     }
 }
 
@@ -196,28 +199,32 @@ impl<F: PciFunction> VirtioNet<F> {
         // One region for the queues, and for what transmit queues and the control queue have beside their rings.
         let mut memory = RingMemory::new(&card.domain, sizes.bytes::<L>(counts, indirect))?;
 
-        let (mut rx, mut tx, mut watches, mut tx_interrupts) = (Vec::new(), Vec::new(), Vec::new(), true);
+        let (mut rx, mut tx, mut watches, mut places) = (Vec::new(), Vec::new(), Vec::new(), Places::default());
         for pair in 0..counts.pairs() {
             if pair < counts.rx {
-                rx.push(self.set_up_rx::<L>(pair, &mut memory, sizes.rx, settings, shared, &pool, features)?);
+                let (queue, at) = self.set_up_rx::<L>(pair, &mut memory, sizes.rx, settings, shared, &pool, features)?;
+                rx.push(queue);
+                places.rx.push(at);
             } else {
-                card.set_up_queue::<L>(net::receiveq(pair), &mut memory, sizes.idle, features, None)?;
+                places.idle.push(card.set_up_queue::<L>(net::receiveq(pair), &mut memory, sizes.idle, features, None)?.at);
             }
             if pair < counts.tx {
-                let (queue, watch, has_vector) = self.set_up_tx::<L>(pair, &mut memory, sizes.tx, settings, shared, &pool, features)?;
+                let (queue, watch, at) = self.set_up_tx::<L>(pair, &mut memory, sizes.tx, settings, shared, &pool, features)?;
                 tx.push(queue);
                 watches.push(watch);
-                tx_interrupts &= has_vector;
+                places.tx.push(at);
             } else {
-                card.set_up_queue::<L>(net::transmitq(pair), &mut memory, sizes.idle, features, None)?;
+                places.idle.push(card.set_up_queue::<L>(net::transmitq(pair), &mut memory, sizes.idle, features, None)?.at);
             }
         }
         if let Some(size) = sizes.control {
             let index = self.control_index(features);
-            let QueueUp { queue, notify, .. } = card.set_up_queue::<L>(index, &mut memory, size, features, None)?;
+            let QueueUp { queue, notify, at } = card.set_up_queue::<L>(index, &mut memory, size, features, None)?;
+            places.idle.push(at);
             *ctrl = Some(Ctrl::new(L::commands(&mut memory, queue)?, notify));
         }
-        Ok(Running { queues: (rx, tx), watches, tx_interrupts, pool, vectors, features, filters: Filters::of_reset() })
+        let tx_interrupts = places.tx.iter().all(|at| at.vector.is_some());
+        Ok(Running { queues: (rx, tx), watches, places, tx_interrupts, pool, vectors, features, filters: Filters::of_reset() })
     }
 
     #[allow(clippy::too_many_arguments, reason = "what a queue is made of")]
@@ -231,15 +238,15 @@ impl<F: PciFunction> VirtioNet<F> {
         shared: &mut Shared,
         pool: &BufPool,
         features: Features,
-    ) -> Result<RxCore<Receive<F, L::Rx>>, ErrorKind> {
+    ) -> Result<(RxCore<Receive<F, L::Rx>>, QueueAt), ErrorKind> {
         let (limits, vector) = (settings.limits(), settings.vectors().and_then(|plan| plan.rx(pair)));
-        let QueueUp { queue, notify, .. } = self.card.set_up_queue::<L>(net::receiveq(pair), memory, size, features, vector)?;
+        let QueueUp { queue, notify, at } = self.card.set_up_queue::<L>(net::receiveq(pair), memory, size, features, vector)?;
         let ring = L::rx(queue, pool)?;
         let rx_limits = RxLimits { max_frame_bytes: limits.longest(true), max_pieces: size.into() };
-        Ok(RxCore::new(Receive::new(ring, notify, features, limits), shared.rx_seat(), pair, rx_limits))
+        Ok((RxCore::new(Receive::new(ring, notify, features, limits), shared.rx_seat(), pair, rx_limits), at))
     }
 
-    /// The queue, what tells another thread how far the device is in it, and whether it has its vector.
+    /// The queue, what tells another thread how far the device is in it, and how it is set up.
     #[allow(clippy::too_many_arguments, reason = "what a queue is made of")]
     #[allow(clippy::type_complexity, reason = "a queue, and what goes with it")]
     fn set_up_tx<L: Layout>(
@@ -251,10 +258,10 @@ impl<F: PciFunction> VirtioNet<F> {
         shared: &mut Shared,
         pool: &BufPool,
         features: Features,
-    ) -> Result<(TxCore<Transmit<F, L::Tx>>, TxWatch, bool), ErrorKind> {
+    ) -> Result<(TxCore<Transmit<F, L::Tx>>, TxWatch, QueueAt), ErrorKind> {
         let (transport, limits, plan) = (&*self.card.transport, settings.limits(), settings.vectors());
         let vector = plan.and_then(|plan| plan.tx(pair));
-        let QueueUp { queue, notify, interrupts } = self.card.set_up_queue::<L>(net::transmitq(pair), memory, size, features, vector)?;
+        let QueueUp { queue, notify, at } = self.card.set_up_queue::<L>(net::transmitq(pair), memory, size, features, vector)?;
         let gate = TxGate::new(settings.tx().gate_config(), size.into())?;
         let ring = L::tx(memory, queue, pool, features.contains(Features::INDIRECT_DESC))?;
         let watch = L::watch(&ring);
@@ -270,7 +277,7 @@ impl<F: PciFunction> VirtioNet<F> {
             max_ordinary_bytes,
         };
         let tx = TxCore::new(kernel, shared.tx_seat(), pair, gate, limits).software(settings.software_work());
-        Ok((tx, watch, interrupts))
+        Ok((tx, watch, at))
     }
 }
 

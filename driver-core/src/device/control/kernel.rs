@@ -274,7 +274,10 @@ pub trait ControlKernel: Send + 'static {
     /// Where the device does not confirm that it is silent.
     fn stop(&mut self, left: &mut dyn FnMut(u16, Left)) -> Result<Silence, ErrorKind>;
 
-    /// Whether the driver sets its device up anew: then it has the following three, and its queues' kernels `rewind`.
+    /// The device is stopped for good: what the control handle itself keeps of its memory goes back, where the device was seen to use it no more.
+    fn stopped(&mut self) {}
+
+    /// Whether the driver sets its device up anew: then it has the following four, and its queues' kernels `rewind`.
     const RECOVERS: bool = false;
 
     /// Resets a device that was stopped, or did not confirm it, and sets it up by `settings`, as a start does, but for its queues: all of them are off. Gives the
@@ -298,6 +301,17 @@ pub trait ControlKernel: Send + 'static {
     /// Where it does not turn on.
     fn start_tx(&mut self, _queue: u16, _settings: &Settings) -> Result<(), ErrorKind> {
         Err(NO_RECOVERY)
+    }
+    /// Behind a restart, and before `start_tx`: the queue's ring is as when it was new, and the queue has taken so many frames since the start.
+    fn rewound_tx(&mut self, _queue: u16, _taken: u64) {}
+    /// Whether a device takes all of its queues together, before it goes live: then its queues are waited for, as long as a recovery waits for any.
+    const STARTS_TOGETHER: bool = false;
+    /// Queues were turned on, and work from here on. The first call behind a restart is where a device that takes its queues together goes live.
+    ///
+    /// # Errors
+    /// Where it does not.
+    fn queues_started(&mut self, _settings: &Settings) -> Result<(), ErrorKind> {
+        Ok(())
     }
     /// Lets every queue's interrupt fire once.
     fn wake_queues(&mut self, _settings: &Settings) {}

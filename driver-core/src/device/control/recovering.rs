@@ -148,22 +148,7 @@ impl<K: ControlKernel> ControlCore<K> {
 
     /// Turns the hardware of queues on that wait for it.
     fn join(&mut self) {
-        let Self { kernel, shared, settings, .. } = self;
-        let mut failed = None;
-        for (way, queue, seat) in shared.joining() {
-            let started = match way {
-                Way::Rx => kernel.start_rx(queue, settings),
-                Way::Tx => kernel.start_tx(queue, settings),
-            };
-            match started {
-                Ok(()) => seat.resume(),
-                Err(error) => {
-                    failed = Some(error);
-                    break;
-                }
-            }
-        }
-        if let Some(error) = failed {
+        if let Err(error) = self.start_queues() {
             match &self.recoveries.episode {
                 Some(_) => self.try_failed(&error),
                 // Behind the recovery: a queue that came late.
@@ -173,6 +158,31 @@ impl<K: ControlKernel> ControlCore<K> {
                 }
             }
         }
+    }
+
+    fn start_queues(&mut self) -> Result<(), ErrorKind> {
+        let Self { kernel, shared, settings, recoveries, .. } = self;
+        for (way, queue, seat) in shared.joining() {
+            match way {
+                Way::Rx => kernel.start_rx(queue, settings)?,
+                Way::Tx => {
+                    kernel.rewound_tx(queue, seat.tally().totals().packets);
+                    kernel.start_tx(queue, settings)?;
+                }
+            }
+        }
+        let now_us = shared.watch().map_or(0, |watch| watch.clock.now_us());
+        let waits = K::STARTS_TOGETHER && recoveries.episode.is_some_and(|episode| now_us < episode.until_us);
+        if shared.joined().next().is_none() || waits && shared.is_anybody_late() {
+            return Ok(());
+        }
+        kernel.queues_started(settings)?;
+        shared.joined().for_each(|seat| seat.resume());
+        if K::STARTS_TOGETHER {
+            // Whoever slept while the others were waited for goes on.
+            kernel.wake_queues(settings);
+        }
+        Ok(())
     }
 
     fn try_failed(&mut self, error: &ErrorKind) {

@@ -74,6 +74,16 @@ impl Shared {
         self.living().filter(|(.., seat)| seat.join())
     }
 
+    /// The queues whose hardware was turned on, and that do not work yet.
+    pub(crate) fn joined(&self) -> impl Iterator<Item = &Arc<Seat>> {
+        self.living().map(|(.., seat)| seat).filter(|seat| seat.state() == State::Joining)
+    }
+
+    /// Whether a queue is there whose hardware cannot be turned on yet.
+    pub(crate) fn is_anybody_late(&self) -> bool {
+        self.living().any(|(.., seat)| matches!(seat.state(), State::Pausing | State::Paused | State::Rewinding))
+    }
+
     /// What pauses does not go on, for this reason.
     pub(crate) fn give_up(&mut self, fault: QueueFault) {
         (self.state, self.cause) = (State::Failed, Some(fault));

@@ -63,6 +63,39 @@ impl Silence {
     }
 }
 
+/// The same of virtio's queues. A received frame in several buffers counts once for each.
+impl Silence {
+    /// Of a split receive queue.
+    pub fn rewind_split_rx<const HEADER: usize>(&self, ring: &mut SplitRx<HEADER>) -> u64 {
+        let lost = ring.ready().unwrap_or(0);
+        // SAFETY: the hardware writes to nothing of the ring any more.
+        unsafe { ring.rewind() };
+        lost.into()
+    }
+
+    /// Of a split transmit queue.
+    pub fn rewind_split_tx<const HEADER: usize>(&self, ring: &mut SplitTx<HEADER>, batch: &mut Batch) -> (u64, Reclaimed) {
+        let lost = ring.pending_frames() as u64;
+        // SAFETY: the hardware reads nothing of the ring any more.
+        (lost, unsafe { ring.rewind(batch) })
+    }
+
+    /// Of a packed receive queue.
+    pub fn rewind_packed_rx<const HEADER: usize>(&self, ring: &mut PackedRx<HEADER>) -> u64 {
+        let lost = ring.ready();
+        // SAFETY: the hardware writes to nothing of the ring any more.
+        unsafe { ring.rewind() };
+        lost.into()
+    }
+
+    /// Of a packed transmit queue.
+    pub fn rewind_packed_tx<const HEADER: usize>(&self, ring: &mut PackedTx<HEADER>, batch: &mut Batch) -> (u64, Reclaimed) {
+        let lost = ring.pending_frames() as u64;
+        // SAFETY: the hardware reads nothing of the ring any more.
+        (lost, unsafe { ring.rewind(batch) })
+    }
+}
+
 /// What a transmit queue's hardware has not sent when it fell silent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(clippy::exhaustive_structs, reason = "plain data: every driver makes it")]

@@ -1,0 +1,205 @@
+//! A device that hangs or asks for a reset is reset and set up as it was, with queues of either layout: the program hears of it when it is over.
+
+mod rig;
+
+use driver_core::buf::Batch;
+use driver_core::device::{Config, DeviceState, NetDevice, Recovered, Recovery, RxMode, TxConfig};
+use driver_core::ether::MacAddr;
+use driver_core::host::Clock;
+use driver_core::queue::{QueueFault, RxQueue, TxQueue, TxState};
+use rig::{Parts, Rig, numbered, small};
+use sim::{Mishap, Model as _};
+
+const HANG_US: u64 = 300_000;
+const WATCH_US: u64 = 100_000;
+
+fn config() -> Config {
+    small().tx(TxConfig::new().ring(64).timeout_us(HANG_US))
+}
+
+/// A program on one thread, which looks at its device ten times a second.
+struct Ward {
+    rig: Rig,
+    parts: Parts,
+    watch_us: u64,
+}
+
+impl Ward {
+    fn new(config: &Config) -> Self {
+        let rig = Rig::new();
+        let parts = rig.parts(config);
+        Self { rig, parts, watch_us: 0 }
+    }
+
+    fn suffer(&self, mishap: Mishap) {
+        assert!(self.rig.model(|model| model.suffer(mishap)));
+    }
+
+    /// Half a millisecond. Returns how many frames came.
+    fn turn(&mut self) -> usize {
+        self.rig.run_us(500);
+        let came = self.parts.receive().len();
+        self.parts.tx.reclaim();
+        assert_eq!((self.parts.rx.fault(), self.parts.tx.fault()), (None, None), "queues pause, and are not told a fault");
+        if self.rig.clock.now_us() >= self.watch_us {
+            self.watch_us = self.rig.clock.now_us() + WATCH_US;
+            self.parts.control.watch();
+        }
+        came
+    }
+
+    fn submit(&mut self, count: u64) {
+        let mut batch = Batch::new(64);
+        for number in 0..count {
+            batch.push(self.parts.pool.frame_from(&numbered(number as _, 60)).unwrap()).unwrap();
+        }
+        let state = self.parts.tx.submit(&mut batch);
+        assert!(matches!(state, TxState::Running) && batch.is_empty(), "{state:?}");
+    }
+
+    fn until_recovered(&mut self) -> Recovered {
+        let begun_us = self.rig.clock.now_us();
+        loop {
+            self.turn();
+            if let Some(recovered) = self.parts.control.recovered() {
+                assert_eq!(self.parts.control.state(), DeviceState::Running);
+                return recovered;
+            }
+            assert!(self.rig.clock.now_us() - begun_us < 5_000_000, "it takes for ever: {}", self.parts.control.state());
+        }
+    }
+
+    /// A frame goes in, and one out.
+    fn exchange(&mut self) {
+        drop(self.rig.arrived());
+        self.rig.send(&numbered(7, 60));
+        self.submit(1);
+        let (mut came, mut went) = (0, 0);
+        for _ in 0..10 {
+            came += self.turn();
+            went += self.rig.arrived().len();
+        }
+        assert_eq!((came, went), (1, 1), "traffic");
+    }
+
+    fn ends(self) {
+        let Self { rig, parts, .. } = self;
+        let pool = parts.pool.clone();
+        let Parts { mut control, rx, tx, pool: own } = parts;
+        control.stop().unwrap();
+        drop((rx, tx, own));
+        control.accounts().check().unwrap();
+        drop(control);
+        assert_eq!(pool.available(), pool.len(), "every buffer is back");
+        rig.assert_clean();
+    }
+}
+
+#[test]
+fn a_hung_transmitter_is_reset_and_what_was_in_flight_is_lost_and_counted() {
+    let mut ward = Ward::new(&config());
+    for round in 1..=3 {
+        ward.exchange();
+        ward.suffer(Mishap::Hang);
+        ward.submit(10);
+        let recovered = ward.until_recovered();
+        assert!(matches!(recovered.cause, QueueFault::Hung { queue: 0, .. }), "{recovered}");
+        assert_eq!((recovered.attempts, recovered.lost), (1, 10), "{recovered}");
+        let xstats = ward.parts.control.xstats();
+        let of = |name: &str| xstats.iter().find(|xstat| xstat.name == name).map(|xstat| xstat.value);
+        assert_eq!((of("resets"), of("recoveries"), of("tx_q0_lost")), (Some(round), Some(round), Some(10 * round)));
+    }
+    ward.exchange();
+    // A queue that stands at another count than the device's used index hangs no more than before.
+    for _ in 0..1_000 {
+        ward.turn();
+    }
+    assert_eq!(ward.parts.control.recovered(), None);
+    ward.rig.audit.excuse("frames that left the card that hung");
+    ward.ends();
+}
+
+#[test]
+fn a_device_that_asks_for_a_reset_gets_one() {
+    let mut ward = Ward::new(&config());
+    ward.exchange();
+    ward.suffer(Mishap::NeedsReset);
+    let recovered = ward.until_recovered();
+    assert_eq!((recovered.cause, recovered.attempts, recovered.lost), (QueueFault::NeedsReset, 1, 0), "{recovered}");
+    ward.exchange();
+    ward.ends();
+}
+
+#[test]
+fn frames_that_nobody_polled_are_counted() {
+    let mut ward = Ward::new(&config());
+    ward.exchange();
+    for number in 0..5 {
+        ward.rig.send(&numbered(number, 60));
+    }
+    ward.rig.run_us(100);
+    ward.suffer(Mishap::NeedsReset);
+    ward.rig.run_us(100);
+    ward.parts.control.watch();
+    let recovered = ward.until_recovered();
+    assert_eq!((recovered.lost, ward.parts.rx.counters().lost), (5, 5), "{recovered}");
+    ward.exchange();
+    ward.ends();
+}
+
+/// What is negotiated is the same, and what the control queue has set is set again.
+#[test]
+fn features_address_and_filters_are_as_they_were() {
+    let mut ward = Ward::new(&config().rx_mode(RxMode::empty()));
+    let mac = MacAddr([2, 0, 0, 0, 0, 0x77]);
+    ward.parts.control.set_mac(mac).unwrap();
+    let negotiated = ward.rig.model(|model| model.negotiated());
+    ward.suffer(Mishap::NeedsReset);
+    ward.until_recovered();
+    assert_eq!(ward.rig.model(|model| (model.negotiated(), model.mac())), (negotiated, mac.0));
+    let to = |mac: MacAddr| [&mac.0[..], &[2, 0, 0, 0, 0, 9, 8, 0], &[0; 46]].concat();
+    for (address, comes) in [(MacAddr([2, 0, 0, 0, 0, 0x78]), 0), (mac, 1)] {
+        ward.rig.send(&to(address));
+        let came: usize = (0..5).map(|_| ward.turn()).sum();
+        assert_eq!(came, comes, "{address}");
+    }
+    ward.ends();
+}
+
+/// Nobody has called the transmit queue since: the device goes live without it, and is reset once more when it comes.
+#[test]
+fn a_queue_that_comes_late_is_taken_with_one_more_reset() {
+    let mut ward = Ward::new(&config());
+    ward.exchange();
+    ward.suffer(Mishap::NeedsReset);
+    ward.rig.run_us(100);
+    for _ in 0..10 {
+        ward.parts.control.watch();
+        ward.rig.run_us(WATCH_US);
+        assert_eq!(ward.parts.receive(), Vec::<Vec<u8>>::new());
+    }
+    assert_eq!(ward.parts.control.recovered().unwrap().cause, QueueFault::NeedsReset);
+    ward.rig.send(&numbered(1, 60));
+    ward.rig.run_us(100);
+    assert_eq!(ward.parts.receive().len(), 1, "the receiver works");
+    // The model's own wish: no clause forbids a device to go live while a queue of it is off.
+    let noted = ward.rig.device.take_violations();
+    assert_eq!(noted.len(), 1, "{noted:?}");
+    let recovered = ward.until_recovered();
+    assert_eq!(recovered.cause, QueueFault::NotRestarted, "{recovered}");
+    ward.exchange();
+    ward.ends();
+}
+
+#[test]
+fn without_recovery_it_is_told_and_stays() {
+    let mut ward = Ward::new(&config().recovery(Recovery::Off));
+    ward.suffer(Mishap::NeedsReset);
+    ward.rig.run_us(100);
+    for _ in 0..3 {
+        assert_eq!(ward.parts.control.watch(), DeviceState::NeedsReset);
+        ward.rig.run_us(WATCH_US);
+    }
+    assert_eq!(ward.parts.control.recovered(), None);
+    ward.ends();
+}
