@@ -75,7 +75,7 @@ mod tests {
     fn capabilities_are_what_the_features_say() {
         assert_eq!(caps(Features::VERSION_1 | Features::MAC), Caps::TX_GATHER | Caps::RECOVERY);
         assert_eq!(caps(Features::HOST_TSO6 | Features::GUEST_CSUM), Caps::TX_GATHER | Caps::RECOVERY | Caps::TX_SEGMENTATION | Caps::RX_CHECKSUM);
-        let frames = Caps::RX_CHECKSUM | Caps::TX_CHECKSUM | Caps::RX_SCATTER | Caps::TX_GATHER | Caps::RECOVERY;
+        let frames = Caps::RX_CHECKSUM | Caps::TX_CHECKSUM | Caps::TX_SEGMENTATION | Caps::RX_SCATTER | Caps::TX_GATHER | Caps::RECOVERY;
         let used = frames | Caps::LINK_STATE | Caps::RX_FILTERS | Caps::VLAN_FILTERS | Caps::SET_MAC | Caps::RSS;
         assert_eq!(caps(Features::USED), used, "what the driver uses");
     }

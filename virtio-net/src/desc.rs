@@ -15,6 +15,14 @@ pub const DATA_VALID_SHIFT: u32 = 4;
 const _: () = assert!((HDR_F_DATA_VALID as u64) << DATA_VALID_SHIFT == meta::L4_CHECKED);
 /// VIRTIO_NET_HDR_GSO_NONE.
 pub const HDR_GSO_NONE: u8 = 0;
+/// VIRTIO_NET_HDR_GSO_TCPV4.
+pub const HDR_GSO_TCPV4: u8 = 1;
+/// VIRTIO_NET_HDR_GSO_TCPV6.
+pub const HDR_GSO_TCPV6: u8 = 4;
+/// VIRTIO_NET_HDR_GSO_UDP_L4.
+pub const HDR_GSO_UDP_L4: u8 = 5;
+/// VIRTIO_NET_HDR_GSO_ECN, a bit beside the type.
+pub const HDR_GSO_ECN: u8 = 0x80;
 
 /// struct virtio_net_hdr (5.1.6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

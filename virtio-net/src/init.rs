@@ -8,6 +8,7 @@ use driver_core::host::{PciFunction, VectorPlan, Vectors};
 use crate::card::Card;
 use crate::error::HardwareError;
 use crate::regs::{Features, Status};
+use crate::segment;
 
 impl<F: PciFunction> Card<F> {
     /// Steps 4 to 6: accept features, set FEATURES_OK, "Re-read device status to ensure the FEATURES_OK bit is still set".
@@ -17,6 +18,9 @@ impl<F: PciFunction> Card<F> {
             [(Offloads::RX_CHECKSUM, Features::GUEST_CSUM), (Offloads::TX_CHECKSUM, Features::CSUM), (Offloads::RX_SCATTER, Features::MRG_RXBUF)];
         for (_, feature) in switches.into_iter().filter(|&(offload, _)| !offloads.contains(offload)) {
             features.remove(feature);
+        }
+        if !offloads.contains(Offloads::TX_SEGMENTATION) {
+            features -= segment::CUTS;
         }
         if !config.wants_packed_queues() {
             features.remove(Features::RING_PACKED);

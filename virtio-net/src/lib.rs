@@ -18,8 +18,8 @@
 //!
 //! Section numbers are those of Virtual I/O Device (VIRTIO) Version 1.3.
 //!
-//! Queues are packed where the device offers it and [`Config::packed_queues`](driver_core::device::Config::packed_queues) does not forbid it, else split. Several queue pairs
-//! and segmentation are not negotiated; more pairs are more calls of `Card::set_up_queue`, since [`Started`] has lists of queues.
+//! Queues are packed where the device offers it and [`Config::packed_queues`](driver_core::device::Config::packed_queues) does not forbid it, else split. More queue pairs
+//! are more calls of `Card::set_up_queue`, since [`Started`] has lists of queues. What the device is to cut is in `segment`.
 #![no_std]
 #![warn(clippy::exhaustive_enums, clippy::exhaustive_structs)]
 #![deny(unsafe_code)]
@@ -46,6 +46,7 @@ pub mod regs;
 mod rss;
 mod rules;
 pub mod rx;
+mod segment;
 mod selftest;
 mod silence;
 pub mod start;

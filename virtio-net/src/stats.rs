@@ -16,11 +16,15 @@ pub(crate) fn stats(rx: &Totals, tx: &Totals) -> Stats {
     stats.rx_errors = rx.errors;
     stats.rx_frame_errors = rx.header_errors;
     stats.rx_length_errors = rx.length_errors;
-    // Those that are lost with their queue had been taken.
-    stats.tx_packets = tx.packets.saturating_sub(tx.lost);
+    stats.tx_packets = sent(tx);
     stats.tx_bytes = tx.bytes;
     stats.uncounted = UNCOUNTED;
     stats
+}
+
+/// Frames on the wire: those that were taken, with what the device makes of them beyond one each, but for those that were lost with their queue.
+fn sent(tx: &Totals) -> u64 {
+    (tx.packets + tx.cut).saturating_sub(tx.lost)
 }
 
 /// The same of each queue by name; beside it, the names that all drivers' queues have.
@@ -32,7 +36,7 @@ pub(crate) fn xstats(rx: &[Totals], tx: &[Totals]) -> Vec<XStat> {
         all.extend(counters.map(|(what, value)| XStat::of_queue("rx", queue, what, value)));
     }
     for (queue, totals) in tx.iter().enumerate() {
-        let counters = [("packets", totals.packets.saturating_sub(totals.lost)), ("bytes", totals.bytes)];
+        let counters = [("packets", sent(totals)), ("bytes", totals.bytes)];
         all.extend(counters.map(|(what, value)| XStat::of_queue("tx", queue, what, value)));
     }
     all

@@ -20,7 +20,8 @@ use driver_core::ring::{REPORT_EVERY, Reclaimed};
 use crate::card::lost;
 use crate::desc::{HDR_F_NEEDS_CSUM, Header, NET_HDR_BYTES};
 use crate::layout::TxVirtq;
-use crate::regs::net;
+use crate::regs::{Features, net};
+use crate::segment;
 use crate::transport::{Notify, Transport};
 
 /// One transmit queue, in the layout that was negotiated.
@@ -116,6 +117,8 @@ pub struct Transmit<F: PciFunction, T: TxVirtq> {
     pub(crate) tells_link: bool,
     /// VIRTIO_NET_F_CSUM was negotiated.
     pub(crate) csum: bool,
+    /// What was negotiated of segmentation.
+    pub(crate) cuts: Features,
     /// The longest ordinary frame, in bytes. `None`: none is.
     pub(crate) max_ordinary_bytes: Option<u16>,
 }
@@ -126,6 +129,7 @@ impl<F: PciFunction, T: TxVirtq> TxKernel for Transmit<F, T> {
     const COUNTS_BYTES: bool = true;
     const HAS_PUT_ONLY: bool = true;
     const MAX_SEGMENTS: usize = 32;
+    const MAX_CUT_BYTES: usize = segment::MAX_PAYLOAD_BYTES;
 
     #[inline(always)]
     fn capacity(&self) -> u32 {
@@ -172,22 +176,25 @@ impl<F: PciFunction, T: TxVirtq> TxKernel for Transmit<F, T> {
         }
     }
 
-    fn offload(&self, _frame: &Frame) -> Work {
-        if self.csum { Work::CHECKSUM } else { Work::empty() }
+    fn offload(&self, frame: &Frame) -> Work {
+        let mut work = if self.csum { Work::CHECKSUM } else { Work::empty() };
+        work.set(Work::SEGMENTATION, segment::by_device(frame, self.cuts));
+        work
     }
 
     fn descriptors(&self, frame: &Frame, _filled: usize) -> usize {
         self.ring.descriptors(frame)
     }
 
-    fn put_unusual(&mut self, frame: Frame, _bytes: usize) {
-        let header = match frame.checksum() {
+    fn put_unusual(&mut self, mut frame: Frame, _bytes: usize) {
+        let cut = if frame.asks_for_nothing() { None } else { segment::header(&mut frame) };
+        let header = cut.unwrap_or_else(|| match frame.checksum() {
             // 5.1.6.2: "If the driver negotiated VIRTIO_NET_F_CSUM, it can skip checksumming the packet: flags has the VIRTIO_NET_HDR_F_NEEDS_CSUM set,
             // csum_start is set to the offset within the packet to begin checksumming, and csum_offset indicates how many bytes after the csum_start
             // the new (16 bit ones' complement) checksum is placed by the device."
             Checksum::Partial { start, offset } => Header { flags: HDR_F_NEEDS_CSUM, csum_start: start, csum_offset: offset, ..Header::default() },
             _ => Header::default(),
-        };
+        });
         if self.ring.put(frame, header.encode()).is_err() {
             log::error!("virtio-net transmit queue: a counted descriptor was not free");
         }

@@ -40,6 +40,8 @@ mod recovery;
 mod room;
 #[path = "rss.rs"]
 mod rss;
+#[path = "segmentation.rs"]
+mod segmentation;
 #[path = "selftest.rs"]
 mod selftest;
 #[path = "states.rs"]

@@ -177,6 +177,47 @@ impl Headers {
         put(data, l4 + self.sum_offset(), pseudo.value().to_be_bytes());
     }
 
+    /// How many bytes the packet has as a whole, IP's header included.
+    pub fn packet_bytes(&self) -> usize {
+        usize::from(self.ip_bytes) + usize::from(self.l4_bytes) + self.payload_bytes
+    }
+
+    /// Where the transport's checksum goes, as a frame asks for it.
+    pub fn partial(&self) -> Checksum {
+        // Both lie within a buffer, whose length has 16 bits.
+        Checksum::Partial { start: self.l4_at() as u16, offset: self.sum_offset() as u16 }
+    }
+
+    /// Whether it is TCP with CWR: the sender answers a mark of congestion (RFC 3168, section 6.1.2).
+    pub fn has_ecn(&self, frame: &Frame) -> bool {
+        self.is_tcp && get::<1>(frame.data(), self.l4_at() + 13)[0] & CWR != 0
+    }
+
+    /// Writes into the frame's headers what devices want to find there that may hand the frame on uncut: lengths of the packet as a whole, IPv4's checksum, and in the
+    /// transport's the sum of the pseudo header, length included. The packet has 65,535 bytes at most.
+    pub fn complete(&self, frame: &mut Frame) {
+        let (ip, l4) = (usize::from(self.mac_bytes), self.l4_at());
+        let packet_bytes = self.packet_bytes();
+        let l4_bytes = packet_bytes - usize::from(self.ip_bytes);
+        self.prime(frame);
+        let data = frame.data_mut();
+        if self.is_ipv6 {
+            put(data, ip + 4, ((packet_bytes - 40) as u16).to_be_bytes());
+        } else {
+            put(data, ip + 2, (packet_bytes as u16).to_be_bytes());
+            let mut sum = Sum::new();
+            sum.add(data.get(ip..l4).unwrap_or_default());
+            put(data, ip + IPV4_CHECKSUM, sum.checksum().to_be_bytes());
+        }
+        if !self.is_tcp {
+            put(data, l4 + 4, (l4_bytes as u16).to_be_bytes());
+        }
+        let mut pseudo = Sum::new();
+        pseudo.add(&get::<2>(data, l4 + self.sum_offset()));
+        pseudo.add(&(l4_bytes as u32).to_be_bytes());
+        put(data, l4 + self.sum_offset(), pseudo.value().to_be_bytes());
+    }
+
     /// Corrects the headers of segment `index`, which has `len_bytes` bytes: lengths, identification, sequence number, flags.
     fn correct(&self, data: &mut [u8], index: usize, len_bytes: usize) {
         let (ip, l4) = (usize::from(self.mac_bytes), self.l4_at());

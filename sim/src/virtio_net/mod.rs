@@ -8,6 +8,7 @@ mod coalesce;
 mod ctrl;
 mod filter;
 mod flow;
+mod gso;
 mod options;
 mod partial;
 mod pci;
@@ -60,8 +61,8 @@ struct Pair {
     stash: VecDeque<Chain>,
     /// A chain that was taken and is not fetched yet.
     fetching: Option<Chain>,
-    /// A frame that the wire had no room for, with its chain.
-    unsent: Option<(Chain, Vec<u8>)>,
+    /// Frames that the wire had no room for, with the chain that they came of.
+    unsent: Option<(Chain, VecDeque<Vec<u8>>)>,
     /// Chains that were sent and are not given back.
     sent: Vec<Chain>,
 }

@@ -89,6 +89,14 @@ impl VirtioNetOptions {
         self.offer(VIRTIO_F_NOTIF_CONFIG_DATA, offered)
     }
 
+    /// Whether it offers to cut TCP over IPv4 and IPv6, with ECN, and UDP (VIRTIO_NET_F_HOST_TSO4, TSO6, ECN, USO), and wants hdr_len exact
+    /// (VIRTIO_NET_F_GUEST_HDRLEN); without a call it does not, as QEMU's card where what is behind it takes no header.
+    #[must_use]
+    pub fn segmentation(self, offered: bool) -> Self {
+        let all = [VIRTIO_NET_F_HOST_TSO4, VIRTIO_NET_F_HOST_TSO6, VIRTIO_NET_F_HOST_ECN, VIRTIO_NET_F_HOST_USO, VIRTIO_NET_F_GUEST_HDRLEN];
+        all.into_iter().fold(self, |options, number| options.offer(number, offered))
+    }
+
     fn offer(self, number: u32, offered: bool) -> Self {
         let others = self.features & !bit(number);
         Self { features: if offered { others | bit(number) } else { others }, ..self }

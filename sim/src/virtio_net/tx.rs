@@ -1,5 +1,8 @@
 //! Transmitting: from the chains of the transmit queue to the wire (5.1.6.2).
 
+use std::collections::VecDeque;
+
+use super::gso::{Asked, Wrong};
 use super::queue::{Chain, Lie};
 use super::regs::*;
 use super::{HASH_HEADER_BYTES, VirtioNet, transmitq};
@@ -10,10 +13,10 @@ use crate::wire::{Sent, Wire};
 
 /// How many frames one step sends.
 const BUDGET: usize = 32;
-/// The most that a chain may hold: no frame is longer, since segmentation is not negotiated.
-const LONGEST_CHAIN_BYTES: usize = HASH_HEADER_BYTES + 65_536;
 /// Ethernet header and VLAN tag.
 const ETHERNET_BYTES: usize = 14 + 4;
+/// The most that a chain may hold: the longest packet of IPv6, whose length does not count its own header.
+const LONGEST_CHAIN_BYTES: usize = HASH_HEADER_BYTES + ETHERNET_BYTES + 40 + 65_535;
 
 impl VirtioNet {
     /// Sends what waits. Returns whether something moved.
@@ -28,8 +31,8 @@ impl VirtioNet {
 
     fn try_transmit(&mut self, slot: &Slot<'_>, dma: &Dma<'_>, wire: &mut dyn Wire, pair: usize) -> Result<bool, DmaFault> {
         let mut busy = false;
-        if let Some((chain, frame)) = self.pairs[pair].unsent.take() {
-            if !self.put_on_wire(wire, pair, chain, frame) {
+        if let Some((chain, frames)) = self.pairs[pair].unsent.take() {
+            if !self.put_on_wire(wire, pair, chain, frames) {
                 return Ok(false);
             }
             busy = true;
@@ -95,17 +98,17 @@ impl VirtioNet {
         }
         let Some(chain) = self.pairs[pair].fetching.take() else { return Ok(true) };
         self.counters.chained += u64::from(chain.pieces.len() > 1);
-        let frame = self.unwrap_frame(slot, &chain, bytes);
-        Ok(self.put_on_wire(wire, pair, chain, frame))
+        let frames = self.unwrap_frame(slot, &chain, bytes);
+        Ok(self.put_on_wire(wire, pair, chain, frames.into()))
     }
 
-    /// Takes the header off, checks it, and does what it asks for (5.1.6.2.1).
-    fn unwrap_frame(&self, slot: &Slot<'_>, chain: &Chain, mut bytes: Vec<u8>) -> Vec<u8> {
+    /// Takes the header off, checks it, and does what it asks for (5.1.6.2.1). Returns what goes on the wire.
+    fn unwrap_frame(&self, slot: &Slot<'_>, chain: &Chain, mut bytes: Vec<u8>) -> Vec<Vec<u8>> {
         let wrong = |what, value: u64| slot.violation(what, format_args!("header of descriptor {}", chain.head), value, "5.1.6.2.1");
         let header_bytes = self.header_bytes();
         if bytes.len() < header_bytes + 14 {
             wrong("a chain has no room for header and frame", bytes.len() as u64);
-            return Vec::new();
+            return vec![Vec::new()];
         }
         let frame = bytes.split_off(header_bytes);
         let word = |at: usize| u16::from_le_bytes([bytes[at], bytes[at + 1]]);
@@ -113,35 +116,63 @@ impl VirtioNet {
         if num_buffers != 0 {
             wrong("num_buffers of a transmitted frame is not zero", num_buffers.into());
         }
-        if gso_type != VIRTIO_NET_HDR_GSO_NONE {
-            wrong("segmentation was not negotiated", gso_type.into());
-        }
         if flags & !VIRTIO_NET_HDR_F_NEEDS_CSUM != 0 || flags != 0 && !self.has(VIRTIO_NET_F_CSUM) {
             wrong("flags that are not the driver's to set", flags.into());
         }
-        if self.has(VIRTIO_NET_F_MTU) && frame.len() > usize::from(self.options.mtu) + ETHERNET_BYTES {
+        let fits = |frame: &Vec<u8>| !self.has(VIRTIO_NET_F_MTU) || frame.len() <= usize::from(self.options.mtu) + ETHERNET_BYTES;
+        if gso_type != VIRTIO_NET_HDR_GSO_NONE {
+            let [hdr_len, gso_size, csum_start, csum_offset] = [2, 4, 6, 8].map(|at| usize::from(word(at)));
+            let asked = Asked { gso_type, hdr_len, gso_size, csum_start, csum_offset };
+            let frames = match self.segments(asked, flags, &frame) {
+                Ok(frames) => frames,
+                Err((what, value)) => {
+                    wrong(what, value);
+                    return vec![Vec::new()];
+                }
+            };
+            if let Some(long) = frames.iter().find(|frame| !fits(frame)) {
+                wrong("a segment is longer than the MTU allows", long.len() as u64);
+            }
+            return frames;
+        }
+        if !fits(&frame) {
             wrong("a frame is longer than the MTU allows", frame.len() as u64);
         }
         if flags & VIRTIO_NET_HDR_F_NEEDS_CSUM == 0 {
-            return frame;
+            return vec![frame];
         }
         let (start, place) = (usize::from(start), usize::from(start) + usize::from(offset));
         if place + 2 > frame.len() {
             wrong("the checksum's place is outside the frame", place as u64);
-            return frame;
+            return vec![frame];
         }
-        with_checksum(frame, start, place)
+        vec![with_checksum(frame, start, place)]
     }
 
-    /// Whether the wire took the frame; else it waits.
-    fn put_on_wire(&mut self, wire: &mut dyn Wire, pair: usize, chain: Chain, frame: Vec<u8>) -> bool {
-        if !frame.is_empty() && wire.send(&frame) == Sent::Busy {
-            self.pairs[pair].unsent = Some((chain, frame));
-            return false;
+    /// Cuts a frame that asks for it, where that was negotiated.
+    fn segments(&self, asked: Asked, flags: u32, frame: &[u8]) -> Result<Vec<Vec<u8>>, Wrong> {
+        let is_negotiated = asked.feature().is_some_and(|feature| self.has(feature));
+        if !is_negotiated || asked.has_ecn() && !self.has(VIRTIO_NET_F_HOST_ECN) {
+            return Err(("segmentation was not negotiated", asked.gso_type.into()));
         }
-        self.learn(&frame, pair);
-        self.counters.sent += 1;
-        self.counters.sent_by[pair] += 1;
+        if flags & VIRTIO_NET_HDR_F_NEEDS_CSUM == 0 {
+            return Err(("segmentation without VIRTIO_NET_HDR_F_NEEDS_CSUM", flags.into()));
+        }
+        asked.cut(frame, self.has(VIRTIO_NET_F_GUEST_HDRLEN))
+    }
+
+    /// Whether the wire took all the frames of a chain; else the rest wait.
+    fn put_on_wire(&mut self, wire: &mut dyn Wire, pair: usize, chain: Chain, mut frames: VecDeque<Vec<u8>>) -> bool {
+        while let Some(frame) = frames.pop_front() {
+            if !frame.is_empty() && wire.send(&frame) == Sent::Busy {
+                frames.push_front(frame);
+                self.pairs[pair].unsent = Some((chain, frames));
+                return false;
+            }
+            self.learn(&frame, pair);
+            self.counters.sent += 1;
+            self.counters.sent_by[pair] += 1;
+        }
         self.pairs[pair].sent.push(chain);
         true
     }
@@ -170,7 +201,7 @@ impl VirtioNet {
 }
 
 /// The ones' complement sum from `start` to the end, complemented, at `place`.
-fn with_checksum(mut frame: Vec<u8>, start: usize, place: usize) -> Vec<u8> {
+pub(super) fn with_checksum(mut frame: Vec<u8>, start: usize, place: usize) -> Vec<u8> {
     let mut sum = frame[start..].chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(pair.get(1).copied().unwrap_or(0))).sum::<u32>();
     while sum > 0xffff {
         sum = (sum & 0xffff) + (sum >> 16);

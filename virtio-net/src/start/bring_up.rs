@@ -21,6 +21,7 @@ use crate::queues::{QueueAt, QueueUp};
 use crate::recover::Places;
 use crate::regs::{Features, Status, net};
 use crate::rx::{Receive, Rx};
+use crate::segment;
 use crate::tx::{Transmit, Tx};
 
 /// Descriptors of a control queue: one command is under way at a time.
@@ -274,6 +275,7 @@ impl<F: PciFunction> VirtioNet<F> {
             transport: transport.another(),
             tells_link: features.contains(Features::STATUS),
             csum: features.contains(Features::CSUM),
+            cuts: segment::of(features),
             max_ordinary_bytes,
         };
         let tx = TxCore::new(kernel, shared.tx_seat(), pair, gate, limits).software(settings.software_work());
