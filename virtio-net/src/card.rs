@@ -11,8 +11,8 @@ use driver_core::ether::{MIN_MTU, MacAddr};
 use driver_core::host::{Clock, DmaDomain, PciFunction};
 use driver_core::queue::QueueFault;
 
+use crate::address::local_mac;
 use crate::error::HardwareError;
-use crate::filter::local_mac;
 use crate::regs::{Features, Status, net, pci};
 use crate::transport::{Modern, SharedFunction, Transport};
 

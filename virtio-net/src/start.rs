@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 mod bring_up;
+mod running;
 
 use driver_core::buf::{BufPool, PoolConfig};
 use driver_core::device::config::Limits;
@@ -27,7 +28,7 @@ use crate::regs::{Features, net};
 use crate::rx::Rx;
 use crate::silence::silence;
 use crate::tx::Tx;
-use bring_up::Running;
+use running::Running;
 
 /// What [`VirtioNet::start`] gives.
 pub type Started<F> = driver_core::device::Started<VirtioNet<F>>;

@@ -1,9 +1,9 @@
 //! Accesses to the structures: common configuration (4.1.4.3), ISR (4.1.4.5), device configuration (5.1.4), notifications (4.1.4.4).
 
 use super::VirtioNet;
-use super::ctrl::RSS_TABLE;
 use super::flow::{KEY_BYTES, hash};
 use super::regs::*;
+use super::sets::RSS_TABLE;
 use crate::slot::Slot;
 
 /// Bytes of struct virtio_net_config as far as the model has it: up to `supported_hash_types`.

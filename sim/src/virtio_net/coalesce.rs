@@ -1,41 +1,10 @@
 //! Notifications that wait (5.1.6.5.9): a queue's goes out when so many frames have come together, or so much time after the first of them.
 
 use super::regs::*;
-use super::{MAX_PAIRS, VirtioNet, receiveq, transmitq};
+use super::sets::{Coalescing, Limits};
+use super::{VirtioNet, receiveq, transmitq};
 use crate::dma::Dma;
 use crate::slot::Slot;
-
-/// struct virtio_net_ctrl_coal.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Limits {
-    pub(super) max_packets: u32,
-    pub(super) max_usecs: u32,
-}
-
-/// How long a queue's notification waits, and what it waits for.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Coalescing {
-    pub(super) limits: Limits,
-    /// Frames since the last notification, and when the first of them was.
-    frames: u32,
-    since_us: u64,
-}
-
-/// Of the queues of all pairs, by their place.
-pub(super) type All = [Coalescing; 2 * MAX_PAIRS];
-
-impl Coalescing {
-    fn due_us(&self) -> Option<u64> {
-        let Limits { max_packets, max_usecs } = self.limits;
-        let waits = self.frames > 0 && self.frames < max_packets && max_usecs > 0;
-        match self.frames {
-            0 => None,
-            // Of either of the two being zero: after every frame.
-            _ if !waits => Some(0),
-            _ => Some(self.since_us.saturating_add(max_usecs.into())),
-        }
-    }
-}
 
 impl VirtioNet {
     /// A queue has so many frames more of which its driver is to hear.

@@ -1,11 +1,10 @@
 //! The control queue (5.1.6.5): commands, each a chain of a class, a command, its data, and an ack byte that the card writes.
 
-use super::coalesce::{All, Limits, needed};
-use super::filter::Filter;
+use super::coalesce::needed;
 use super::flow::{KEY_BYTES, hash};
 use super::queue::{Chain, Entry, Lie};
 use super::regs::*;
-use super::steer::Steering;
+use super::sets::{Limits, RSS_TABLE};
 use super::{VirtioNet, receiveq, transmitq};
 use crate::dma::Dma;
 use crate::memory::DmaFault;
@@ -17,39 +16,9 @@ const HEADER_BYTES: usize = 2;
 const LONGEST_BYTES: usize = 1 << 16;
 /// Further addresses of one kind that the card tells apart; with more it takes all of the kind, as QEMU's.
 const TABLE: usize = 64;
-/// The longest indirection table.
-pub(super) const RSS_TABLE: u16 = 128;
 
 /// What a command comes to.
 type Done = Result<(), &'static str>;
-
-/// What the control queue sets.
-#[derive(Debug, Clone)]
-pub(super) struct Ctrl {
-    pub(super) filter: Filter,
-    pub(super) steering: Steering,
-    /// The address was set by a command, which a reset undoes.
-    pub(super) mac_was_set: bool,
-    /// VIRTIO_NET_S_ANNOUNCE.
-    pub(super) announces: bool,
-    /// Which notifications wait.
-    pub(super) coalescing: All,
-    /// What the command under way answers beside its ack.
-    answer: Vec<u8>,
-}
-
-impl Ctrl {
-    pub(super) fn new() -> Self {
-        Self {
-            filter: Filter::new(),
-            steering: Steering { pairs: 1, ..Steering::default() },
-            mac_was_set: false,
-            announces: false,
-            coalescing: All::default(),
-            answer: Vec::new(),
-        }
-    }
-}
 
 /// A command's data, taken bit by bit.
 struct Data<'a>(&'a [u8]);

@@ -1,7 +1,7 @@
 //! Segmentation as a device does it whose peer is a kernel (5.1.6.2): one frame of the driver's into many on the wire.
 
+use super::partial::with_checksum;
 use super::regs::*;
-use super::tx::with_checksum;
 
 /// EtherTypes, IP protocols, and flags of TCP.
 const IPV4: u16 = 0x0800;

@@ -15,6 +15,7 @@ mod pci;
 mod queue;
 mod regs;
 mod rx;
+mod sets;
 mod space;
 mod steer;
 mod tx;
@@ -28,9 +29,9 @@ use crate::model::Model;
 use crate::msix::Msix;
 use crate::slot::Slot;
 use crate::wire::Wire;
-use ctrl::Ctrl;
 use queue::{Chain, Queue, Rules};
 use regs::*;
+use sets::Ctrl;
 
 pub use options::{Faults, RxChecksum, UsedIds, VirtioNetOptions};
 
@@ -38,8 +39,7 @@ pub use options::{Faults, RxChecksum, UsedIds, VirtioNetOptions};
 const HEADER_BYTES: usize = 12;
 /// The same with hash_value, hash_report and padding, where VIRTIO_NET_F_HASH_REPORT was negotiated.
 const HASH_HEADER_BYTES: usize = 20;
-/// Pairs of queues that a card may have, and queues with the control queue.
-pub(super) const MAX_PAIRS: usize = 8;
+/// Queues with the control queue.
 const MAX_QUEUES: usize = 2 * MAX_PAIRS + 1;
 
 /// The receive queue of a pair (5.1.2).

@@ -1,6 +1,5 @@
 //! Which card the model is, and how it may misbehave.
 
-use super::MAX_PAIRS;
 use super::regs::*;
 
 /// Which card the model is: one with the features that it knows but packed queues and their order, several pairs of queues, hashes and standby, which QEMU's card does not offer by itself

@@ -37,6 +37,16 @@ pub(super) fn take_out(frame: &mut [u8]) -> Option<(u16, u16)> {
     Some((start as u16, offset as u16))
 }
 
+/// The ones' complement sum from `start` to the end, complemented, at `place`.
+pub(super) fn with_checksum(mut frame: Vec<u8>, start: usize, place: usize) -> Vec<u8> {
+    let mut sum = frame[start..].chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(pair.get(1).copied().unwrap_or(0))).sum::<u32>();
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    frame[place..place + 2].copy_from_slice(&(!sum as u16).to_be_bytes());
+    frame
+}
+
 fn sum(bytes: &[u8]) -> u64 {
     bytes.chunks(2).map(|pair| u64::from(pair[0]) << 8 | u64::from(pair.get(1).copied().unwrap_or(0))).sum()
 }

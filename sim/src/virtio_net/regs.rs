@@ -83,5 +83,8 @@ pub(super) const VIRTIO_NET_F_NOTF_COAL: u32 = 53;
 /// VIRTIO_NET_F_GUEST_HDRLEN, which the kernel's headers lack.
 pub(super) const VIRTIO_NET_F_GUEST_HDRLEN: u32 = 59;
 
+/// Pairs of queues that a card may have.
+pub(super) const MAX_PAIRS: usize = 8;
+
 /// VIRTIO_MSI_NO_VECTOR (4.1.5.1.2).
 pub(super) const NO_VECTOR: u16 = 0xffff;

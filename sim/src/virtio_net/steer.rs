@@ -1,46 +1,8 @@
 //! Which receive queue a frame goes to: by its hash (5.1.6.5.7.3), or as the card sees fit (5.1.6.5.6).
 
-use std::collections::HashMap;
-
 use super::VirtioNet;
-use super::flow::{Flow, KEY_BYTES};
+use super::flow::Flow;
 use super::regs::*;
-
-/// How flows are spread, and hashed.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Steering {
-    /// The pairs that are in use.
-    pub(super) pairs: usize,
-    /// The types of hashes; 0: none.
-    pub(super) types: u32,
-    /// Whether the hash is reported.
-    pub(super) reports: bool,
-    pub(super) key: Key,
-    /// The queues by the hash's low bits; empty: the card steers as it sees fit.
-    pub(super) table: Vec<u16>,
-    /// The queue of what has no hash.
-    pub(super) unclassified: u16,
-    /// By the number of a flow, the pair that sent of it last.
-    pub(super) seen: HashMap<u64, usize>,
-}
-
-/// A key, all zeros at first.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Key(pub(super) [u8; KEY_BYTES]);
-
-impl Default for Key {
-    fn default() -> Self {
-        Self([0; KEY_BYTES])
-    }
-}
-
-impl Steering {
-    /// Spreading and hashing are off, as behind a command that was refused.
-    pub(super) fn switch_off(&mut self) {
-        (self.types, self.reports) = (0, false);
-        self.table.clear();
-    }
-}
 
 impl VirtioNet {
     /// The pair to which a frame goes, and its hash with the report of what was hashed.

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use super::gso::{Asked, Wrong};
+use super::partial::with_checksum;
 use super::queue::{Chain, Lie};
 use super::regs::*;
 use super::{HASH_HEADER_BYTES, VirtioNet, transmitq};
@@ -198,14 +199,4 @@ impl VirtioNet {
         self.signal_if_due(slot, dma, transmitq(pair));
         Ok(())
     }
-}
-
-/// The ones' complement sum from `start` to the end, complemented, at `place`.
-pub(super) fn with_checksum(mut frame: Vec<u8>, start: usize, place: usize) -> Vec<u8> {
-    let mut sum = frame[start..].chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(pair.get(1).copied().unwrap_or(0))).sum::<u32>();
-    while sum > 0xffff {
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    frame[place..place + 2].copy_from_slice(&(!sum as u16).to_be_bytes());
-    frame
 }

@@ -1,17 +1,16 @@
 //! From the reset to a live device: 3.1.1 up to DRIVER_OK, with the queues of one layout or the other, and what the control queue sets behind it.
 
-use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use driver_core::buf::BufPool;
-use driver_core::device::control::hand_out;
 use driver_core::device::{Config, ErrorKind, Moderation, Settings, Shared, warn};
-use driver_core::host::{Interrupt, PciFunction, VectorPlan, Vectors};
+use driver_core::host::{PciFunction, Vectors};
 use driver_core::queue::TxGate;
 use driver_core::queue::core::{RxCore, RxLimits, TxCore};
 use driver_core::ring::{CommandQueue, RingMemory};
 
 use super::VirtioNet;
+use super::running::{Queues, Running};
 use crate::config;
 use crate::ctrl::Ctrl;
 use crate::error::HardwareError;
@@ -20,70 +19,14 @@ use crate::layout::{Layout, Packed, Split, TxWatch};
 use crate::queues::{QueueAt, QueueUp};
 use crate::recover::Places;
 use crate::regs::{Features, Status, net};
-use crate::rx::{Receive, Rx};
+use crate::rx::Receive;
 use crate::segment;
-use crate::tx::{Transmit, Tx};
+use crate::tx::Transmit;
 
 /// Descriptors of a control queue: one command is under way at a time.
 const CONTROL_DESCRIPTORS: u32 = 64;
 /// Descriptors of a queue whose pair is in use for the other direction alone.
 const IDLE_DESCRIPTORS: u32 = config::MIN_RING;
-
-/// The queues of both directions, in one layout.
-pub(super) enum Queues<F: PciFunction> {
-    Split(Vec<RxCore<Receive<F, <Split as Layout>::Rx>>>, Vec<TxCore<Transmit<F, <Split as Layout>::Tx>>>),
-    Packed(Vec<RxCore<Receive<F, <Packed as Layout>::Rx>>>, Vec<TxCore<Transmit<F, <Packed as Layout>::Tx>>>),
-}
-
-impl<F: PciFunction> Queues<F> {
-    /// Tells the device of its first receive buffers.
-    fn kick(&mut self) {
-        match self {
-            Self::Split(rx, _) => rx.iter_mut().for_each(RxCore::kick),
-            Self::Packed(rx, _) => rx.iter_mut().for_each(RxCore::kick),
-        }
-    }
-
-    /// Gives each its vector, transmit queues where all of them `have` theirs. Returns the control handle's.
-    pub(super) fn hand_out(&mut self, vectors: Vectors<F::Interrupt>, plan: Option<VectorPlan>, have: bool) -> Option<Box<dyn Interrupt>> {
-        fn told<T>(tx: &mut [T], have: bool) -> &mut [T] {
-            if have { tx } else { &mut [] }
-        }
-        match self {
-            Self::Split(rx, tx) => hand_out(vectors, plan, rx, told(tx, have)),
-            Self::Packed(rx, tx) => hand_out(vectors, plan, rx, told(tx, have)),
-        }
-    }
-
-    pub(super) fn all(self) -> (Vec<Rx<F>>, Vec<Tx<F>>) {
-        match self {
-            Self::Split(rx, tx) => (rx.into_iter().map(Rx::Split).collect(), tx.into_iter().map(Tx::Split).collect()),
-            Self::Packed(rx, tx) => (rx.into_iter().map(Rx::Packed).collect(), tx.into_iter().map(Tx::Packed).collect()),
-        }
-    }
-}
-
-/// A device that came up, with its queues.
-pub(super) struct Running<F: PciFunction, Q = Queues<F>> {
-    pub(super) queues: Q,
-    /// Of each transmit queue.
-    pub(super) watches: Vec<TxWatch>,
-    /// How every queue is set up.
-    pub(super) places: Places,
-    /// Every transmit queue has its vector.
-    pub(super) tx_interrupts: bool,
-    pub(super) pool: BufPool,
-    pub(super) vectors: Vectors<F::Interrupt>,
-    pub(super) features: Features,
-    pub(super) filters: Filters,
-}
-
-impl<F: PciFunction, Q> Running<F, Q> {
-    fn with<R>(self, make: impl FnOnce(Q) -> R) -> Running<F, R> {
-        let Self { queues, watches, places, tx_interrupts, pool, vectors, features, filters } = self;
-        Running { queues: make(queues), watches, places, tx_interrupts, pool, vectors, features, filters }
-    }
-}
 
 /// The queues of one layout that are set up and not enabled yet.
 type SetUp<F, L> = Running<F, (Vec<RxCore<Receive<F, <L as Layout>::Rx>>>, Vec<TxCore<Transmit<F, <L as Layout>::Tx>>>)>;

@@ -1,0 +1,73 @@
+//! A device that came up, and its queues in one layout or the other.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use driver_core::buf::BufPool;
+use driver_core::device::control::hand_out;
+use driver_core::host::{Interrupt, PciFunction, VectorPlan, Vectors};
+use driver_core::queue::core::{RxCore, TxCore};
+
+use crate::filter::Filters;
+use crate::layout::{Layout, Packed, Split, TxWatch};
+use crate::recover::Places;
+use crate::regs::Features;
+use crate::rx::{Receive, Rx};
+use crate::tx::{Transmit, Tx};
+
+/// The queues of both directions, in one layout.
+pub(super) enum Queues<F: PciFunction> {
+    Split(Vec<RxCore<Receive<F, <Split as Layout>::Rx>>>, Vec<TxCore<Transmit<F, <Split as Layout>::Tx>>>),
+    Packed(Vec<RxCore<Receive<F, <Packed as Layout>::Rx>>>, Vec<TxCore<Transmit<F, <Packed as Layout>::Tx>>>),
+}
+
+impl<F: PciFunction> Queues<F> {
+    /// Tells the device of its first receive buffers.
+    pub(super) fn kick(&mut self) {
+        match self {
+            Self::Split(rx, _) => rx.iter_mut().for_each(RxCore::kick),
+            Self::Packed(rx, _) => rx.iter_mut().for_each(RxCore::kick),
+        }
+    }
+
+    /// Gives each its vector, transmit queues where all of them `have` theirs. Returns the control handle's.
+    pub(super) fn hand_out(&mut self, vectors: Vectors<F::Interrupt>, plan: Option<VectorPlan>, have: bool) -> Option<Box<dyn Interrupt>> {
+        fn told<T>(tx: &mut [T], have: bool) -> &mut [T] {
+            if have { tx } else { &mut [] }
+        }
+        match self {
+            Self::Split(rx, tx) => hand_out(vectors, plan, rx, told(tx, have)),
+            Self::Packed(rx, tx) => hand_out(vectors, plan, rx, told(tx, have)),
+        }
+    }
+
+    pub(super) fn all(self) -> (Vec<Rx<F>>, Vec<Tx<F>>) {
+        match self {
+            Self::Split(rx, tx) => (rx.into_iter().map(Rx::Split).collect(), tx.into_iter().map(Tx::Split).collect()),
+            Self::Packed(rx, tx) => (rx.into_iter().map(Rx::Packed).collect(), tx.into_iter().map(Tx::Packed).collect()),
+        }
+    }
+}
+
+/// A device that came up, with its queues.
+pub(super) struct Running<F: PciFunction, Q = Queues<F>> {
+    pub(super) queues: Q,
+    /// Of each transmit queue.
+    pub(super) watches: Vec<TxWatch>,
+    /// How every queue is set up.
+    pub(super) places: Places,
+    /// Every transmit queue has its vector.
+    pub(super) tx_interrupts: bool,
+    pub(super) pool: BufPool,
+    pub(super) vectors: Vectors<F::Interrupt>,
+    pub(super) features: Features,
+    pub(super) filters: Filters,
+}
+
+impl<F: PciFunction, Q> Running<F, Q> {
+    /// The same with its queues made into others.
+    pub(super) fn with<R>(self, make: impl FnOnce(Q) -> R) -> Running<F, R> {
+        let Self { queues, watches, places, tx_interrupts, pool, vectors, features, filters } = self;
+        Running { queues: make(queues), watches, places, tx_interrupts, pool, vectors, features, filters }
+    }
+}
