@@ -75,6 +75,24 @@ class TapPort(Port):
         return ["-netdev", f"tap,id={self.name}-net,fd={self.stack.fd}", "-device", self.device()]
 
 
+class HubPort(Port):
+    """A network card at a hub inside QEMU. What it sends, the other cards at the hub receive, without a system call; and it sends by a timer of the guest's clock.
+
+    With `inlet`, a socket of the host is at the hub too."""
+
+    def __init__(self, name, slot, mac, inlet=False, properties=""):
+        super().__init__(name, slot, mac, properties="ioeventfd=off,tx=timer,x-txtimer=1000" + (f",{properties}" if properties else ""))
+        self._inlet = inlet
+
+    def arguments(self):
+        """QEMU's arguments for this port."""
+        arguments = ["-netdev", f"hubport,id={self.name}-net,hubid=0", "-device", self.device()]
+        if self._inlet:
+            arguments += ["-netdev", f"dgram,id=inlet,local.type=unix,local.path={self.near},remote.type=unix,remote.path={self.far}"]
+            arguments += ["-netdev", "hubport,id=inlet-hub,hubid=0,netdev=inlet"]
+        return arguments
+
+
 class SimulatedPort(Port):
     """A network card of the project's own, which a process beside QEMU simulates and serves over vfio-user.
 
@@ -147,10 +165,11 @@ class SimulatedPort(Port):
 class Guest:
     """A running guest. Ends with `close`, and in any case with the process that started it."""
 
-    def __init__(self, name, kernel, ports, programs, sockets, logs, iommu=False, machine=None, parameters="", shared=True, newest=False):
-        """`newest`: QEMU of the latest release, and not the host's."""
+    def __init__(self, name, kernel, ports, programs, sockets, logs, iommu=False, machine=None, parameters="", shared=True, newest=False, counted=False):
+        """`newest`: QEMU of the latest release, and not the host's. `counted`: one processor, whose every instruction takes a nanosecond of the guest's clock."""
         self.name = name
         self._newest = newest
+        self._counted = counted
         self.ports = {port.name: port for port in ports}
         self.console_log = logs / f"{name}-console.log"
         self.trusted = True
@@ -226,7 +245,7 @@ class Guest:
         # Two processors, since QEMU's TCG before 8.1 leaves the memory barriers of a guest with one away, although its devices run on other
         # threads: now and then a virtio driver that asks whether it must notify then reads too early, and the queue stands still. A second
         # processor also brings a second queue.
-        command += ["-smp", "2"]
+        command += ["-smp", "1", "-icount", "shift=0"] if self._counted else ["-smp", "2"]
         if iommu:
             # A vfio-user device is told of the guest's mappings as they are made, and for that the guest has to flush what it adds.
             remapping = "on" if iommu != "no-remapping" else "off"

@@ -4,7 +4,7 @@ other end of their network ports."""
 import time
 
 from . import matrix, provide
-from .guest import Guest, GuestError, Port, SimulatedPort, TapPort
+from .guest import Guest, GuestError, HubPort, Port, SimulatedPort, TapPort
 from .peer import Peer, PeerError, Responder
 
 TESTS = []
@@ -68,6 +68,14 @@ def _matrix(_sockets):
     return [*cards, TapPort(matrix.FAR, slot, f"52:54:00:3a:00:{slot:02x}", address=matrix.FAR_IP)]
 
 
+def _looped(_sockets):
+    """Two cards that are each other's wire: a forwarder between them has its own frames back."""
+    return [
+        HubPort("left", 3, "52:54:00:10:00:03", inlet=True),
+        HubPort("right", 4, "52:54:00:10:00:04"),
+    ]
+
+
 def _crossed(sockets):
     """A card whose wire ends at card `cross` of guest `group`: each sends to the socket that the other binds."""
     port = Port("cross", 3, "52:54:00:34:00:03")
@@ -122,6 +130,8 @@ GUESTS = {
     # The same cards on the host's QEMU, and on the latest.
     "matrix": (provide.iommufd_kernel, _matrix, IOMMU),
     "matrix-newest": (provide.iommufd_kernel, _matrix, {"newest": True, **IOMMU}),
+    # Two cards that are each other's wire, and a processor whose clock counts its instructions.
+    "loop": (provide.dpdk_kernel, _looped, {"counted": True, **IOMMU}),
     "stack": (provide.debian_kernel, _crossed, IOMMU),
     "sim": (provide.ixgbe_kernel, _facing("sim"), {}),
     "sim-intx": (provide.ixgbe_kernel, _facing("sim-intx"), {"parameters": "pci=nomsi"}),

@@ -6,6 +6,7 @@ QEMU itself, which is installed by apt, and the programs, which cargo builds in 
 import fcntl
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -37,6 +38,34 @@ IXGBE_LIBRARIES = [
     ("libxtables12", "libxtables.so.12"),
     ("zlib1g", "libz.so.1"),
 ]
+
+# Where libraries that testpmd needs are, by Debian's packages; those of DPDK itself follow a rule.
+DPDK_LIBRARIES = [
+    "ibverbs-providers",
+    "libbsd0",
+    "libc6",
+    "libcap2",
+    "libdbus-1-3",
+    "libelf1",
+    "libfdt1",
+    "libgcc-s1",
+    "libgcrypt20",
+    "libgpg-error0",
+    "libibverbs1",
+    "libjansson4",
+    "liblz4-1",
+    "liblzma5",
+    "libmd0",
+    "libnl-3-200",
+    "libnl-route-3-200",
+    "libnuma1",
+    "libpcap0.8",
+    "libsystemd0",
+    "libzstd1",
+    "zlib1g",
+]
+# What testpmd loads by itself: the driver of virtio cards, a memory pool's ring, and what ends its threads.
+DPDK_DRIVERS = ("librte_net_virtio.so", "librte_mempool_ring.so", "libgcc_s.so.1")
 
 # The program of the package `ixy` here, in which another project's driver works.
 IXY = "ixy-forward"
@@ -264,6 +293,43 @@ def iommufd_kernel():
         print(f"# building {image} from Debian's kernel source: 5 to 20 minutes, once", flush=True)
         _run([str(HERE / "build-kernel")])
     return Kernel("6.12", image, _base_archive([]))
+
+
+def dpdk_kernel():
+    """Linux 6.12 as `iommufd_kernel`, with DPDK's testpmd and its driver of virtio cards, as Debian has them."""
+    kernel = iommufd_kernel()
+    program = _package("dpdk-dev") / "usr" / "bin" / "dpdk-testpmd"
+    kernel.archive.file("bin/dpdk-testpmd", program.read_bytes(), 0o755)
+    at_hand = {path.name: path for package in DPDK_LIBRARIES for path in _package(package).rglob("*.so*")}
+    wanted, taken = [*_needed(program), *DPDK_DRIVERS], set()
+    interface = next(number[1] for name in wanted if (number := re.fullmatch(r"librte_eal\.so\.(\d+)", name)))
+    while wanted:
+        name = wanted.pop()
+        if name in taken:
+            continue
+        taken.add(name)
+        if name.startswith("librte_"):
+            path = _dpdk_library(name, interface)
+        elif name in at_hand:
+            path = at_hand[name]
+        else:
+            raise Missing(f"testpmd needs {name}, which is in none of the packages {', '.join(DPDK_LIBRARIES)}")
+        folder = "lib64" if name.startswith("ld-linux") else "lib/x86_64-linux-gnu"
+        kernel.archive.file(f"{folder}/{name}", path.read_bytes(), 0o755)
+        wanted += _needed(path)
+    return kernel
+
+
+def _dpdk_library(name, interface):
+    """The path of a library of DPDK: librte_net_virtio.so.23, or without the number of its interface, is in the package librte-net-virtio23."""
+    stem = name.split(".so")[0]
+    package = stem.replace("_", "-")
+    return next(_package(f"{package}{'-' if stem[-1].isdigit() else ''}{interface}").rglob(f"{stem}.so.{interface}"))
+
+
+def _needed(path):
+    """The names of the libraries that a program or a library is linked with."""
+    return re.findall(r"\(NEEDED\).*\[(.*)\]", _run(["readelf", "-d", str(path)]))
 
 
 def _base_archive(modules):
