@@ -11,15 +11,16 @@
 //! | [`layout`] | what queues of both layouts can do |
 //! | [`rx`], [`tx`] | the data path over [`driver_core::ring::packed`] or [`driver_core::ring::split`] |
 //! | `recover` | a device that was reset is set up as it was |
-//! | `filter`, `link`, `stats` | one function of the device each |
+//! | `ctrl` | the control queue: commands, each answered in bounded time |
+//! | `filter`, `rss`, `coalesce`, `segment`, `link`, `stats` | one function of the device each |
 //! | [`regs`], [`desc`] | registers, feature bits, descriptors and headers, with the specification's names |
 //! | `silence` | where it is vouched for that the device uses lent memory no more |
 //! | [`config`], [`error`] | which configurations, what can go wrong |
 //!
 //! Section numbers are those of Virtual I/O Device (VIRTIO) Version 1.3.
 //!
-//! Queues are packed where the device offers it and [`Config::packed_queues`](driver_core::device::Config::packed_queues) does not forbid it, else split. More queue pairs
-//! are more calls of `Card::set_up_queue`, since [`Started`] has lists of queues. What the device is to cut is in `segment`.
+//! Queues are packed where the device offers it and [`Config::packed_queues`](driver_core::device::Config::packed_queues) does not forbid it, else split. Receive and transmit queues come in
+//! pairs: where there are more of one direction than of the other, the rest of the pairs is set up and idle. What goes by the control queue is told behind DRIVER_OK.
 #![no_std]
 #![warn(clippy::exhaustive_enums, clippy::exhaustive_structs)]
 #![deny(unsafe_code)]
