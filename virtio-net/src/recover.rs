@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 
 use driver_core::device::{ErrorKind, Settings};
 use driver_core::ether::MacAddr;
-use driver_core::host::{PciFunction, WaitWaker};
+use driver_core::host::{PciFunction, VectorPlan, WaitWaker};
 use driver_core::queue::QueueFault;
 
 use crate::card::{Card, lost};
@@ -54,7 +54,7 @@ impl<F: PciFunction> Card<F> {
             return Err(HardwareError::FeaturesRefused { accepted: features, offered }.into());
         }
         self.agree(features)?;
-        let vector = settings.vectors().map(|plan| plan.control());
+        let vector = settings.vectors().map(VectorPlan::control);
         match vector {
             Some(vector) if !self.transport.set_config_vector(Some(vector)) => {
                 Err(HardwareError::Vector { what: "configuration changes", vector }.into())
