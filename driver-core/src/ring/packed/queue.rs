@@ -245,7 +245,12 @@ impl PackedQueue {
         self.announced = new;
         // The flags must be out before the look at whether the device sleeps, else both sides could wait for ever.
         barrier::store_then_load();
-        let event = self.device.load(0);
+        self.wants(self.device.load(0), new, old)
+    }
+
+    /// Whether a side whose event suppression structure says this wants to hear of the places from `old` to `new` (2.8.10).
+    #[inline(always)]
+    fn wants(&self, event: u32, new: u16, old: u16) -> bool {
         if event & EVENTS_MASK == EVENTS_DISABLE {
             return false;
         }
@@ -416,3 +421,7 @@ pub(super) fn unknown(id: u32, limit: usize) -> QueueFault {
 #[cfg(test)]
 #[path = "queue_tests.rs"]
 mod tests;
+
+#[cfg(all(test, loom))]
+#[path = "handshake_loom_tests.rs"]
+mod handshake_loom_tests;
