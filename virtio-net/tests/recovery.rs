@@ -8,6 +8,7 @@ use driver_core::ether::MacAddr;
 use driver_core::host::Clock;
 use driver_core::queue::{QueueFault, RxQueue, TxQueue, TxState};
 use rig::{Parts, Rig, numbered, small};
+use sim::virtio_net::VirtioNetOptions as Options;
 use sim::{Mishap, Model as _};
 
 const HANG_US: u64 = 300_000;
@@ -144,6 +145,30 @@ fn frames_that_nobody_polled_are_counted() {
     let recovered = ward.until_recovered();
     assert_eq!((recovered.lost, ward.parts.rx.counters().lost), (5, 5), "{recovered}");
     ward.exchange();
+    ward.ends();
+}
+
+/// A device that wants to know how far its queues are (2.9) is told of no buffer that is not there, though the program holds all that are to spare.
+#[test]
+fn a_device_is_told_how_far_its_rings_are_again() {
+    let rig = Rig::with(Options::new().notification_data(true));
+    let pool = rig::pool(&rig, 80);
+    let parts = rig.parts(&config().pool(pool));
+    let mut ward = Ward { rig, parts, watch_us: 0 };
+    let mut held = Batch::new(64);
+    for number in 0..40 {
+        ward.rig.send(&numbered(number, 60));
+        ward.rig.run_us(20);
+        ward.parts.rx.poll(&mut held, 1);
+    }
+    assert_eq!(held.len(), 16, "a frame is taken for an empty buffer, of which there are no more");
+    ward.suffer(Mishap::NeedsReset);
+    ward.until_recovered();
+    assert_eq!(ward.rig.violations(), "");
+    held.clear();
+    ward.rig.send(&numbered(99, 60));
+    assert_eq!((0..5).map(|_| ward.turn()).sum::<usize>(), 1);
+    drop(held);
     ward.ends();
 }
 
