@@ -165,10 +165,9 @@ fn a_device_is_told_how_far_its_rings_are_again() {
     ward.suffer(Mishap::NeedsReset);
     ward.until_recovered();
     assert_eq!(ward.rig.violations(), "");
-    held.clear();
+    drop(held);
     ward.rig.send(&numbered(99, 60));
     assert_eq!((0..5).map(|_| ward.turn()).sum::<usize>(), 1);
-    drop(held);
     ward.ends();
 }
 
