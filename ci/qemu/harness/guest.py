@@ -266,13 +266,17 @@ class Guest:
                     if time.monotonic() > deadline:
                         raise GuestError(f"QEMU of guest {self.name} does not open its sockets") from None
 
+    def qemu_said(self):
+        """What QEMU has printed."""
+        return (self._logs / f"{self.name}-qemu.log").read_text(errors="replace")
+
     def _check_alive(self):
         for port in self._simulated:
             port.check_alive()
         status = self._process.poll()
         if status is not None:
             self.trusted = False
-            log = (self._logs / f"{self.name}-qemu.log").read_text(errors="replace").strip()
+            log = self.qemu_said().strip()
             raise GuestError(f"QEMU of guest {self.name} ended with status {status}: {log[-400:] or 'no output'}")
 
     def run(self, script, timeout=20, check=True):

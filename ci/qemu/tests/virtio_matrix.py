@@ -12,7 +12,7 @@ import threading
 import time
 
 from harness import commands
-from harness.lab import answering, check, stopped, test
+from harness.lab import EXPECTED, answering, check, stopped, test
 from harness.matrix import CELLS, FAR, FAR_IP
 from harness.peer import Exchange
 
@@ -25,6 +25,9 @@ MOST = 1472
 STREAM_BYTES = 1_500_000
 PORT = 7
 SECONDS = 60
+# Once in some 90 runs of a tap's cell on the latest QEMU (11.1) it read an available index, which stood above 256, as 0, and asked for a reset. Why is not known: the
+# index is one word of 16 bits in mapped memory, which nothing sets to 0 while the device is live. Where QEMU says so, and only there, a cell has a second try, and tells of it.
+COMPLAINT = "Guest moved used index"
 # What travels, as each side knows it.
 _NOISE = random.Random(1311).randbytes(STREAM_BYTES)
 
@@ -195,7 +198,14 @@ def _register(cell, guest):
     work = _on_taps if cell.tap else _on_frames
 
     def run(lab):
-        return work(lab, lab.guest(guest), cell)
+        try:
+            return work(lab, lab.guest(guest), cell)
+        except EXPECTED:
+            said = [line for line in lab.guest(guest).qemu_said().splitlines() if COMPLAINT in line]
+            if not said:
+                raise
+        lab.settle(failed=True)
+        return f"{work(lab, lab.guest(guest), cell)}; at the second try: at the first QEMU said {said[0].partition(': ')[2]!r}"
 
     run.__doc__ = f"{'two kernels on taps through `forward`' if cell.tap else 'frames of the harness at `respond`'}: {cell.properties()}"
     test(f"{GROUP}/{cell.name}{guest.removeprefix('matrix')}", needs=["barewire", "forward", "respond"])(run)
