@@ -2,6 +2,8 @@
 
 #![allow(clippy::duplicate_mod, reason = "each scenario has the rig as a module of its own")]
 
+#[path = "after_a_lie.rs"]
+mod after_a_lie;
 #[path = "announce.rs"]
 mod announce;
 #[path = "checksums.rs"]
@@ -26,6 +28,8 @@ mod hooks;
 mod jumbo;
 #[path = "lying_device.rs"]
 mod lying_device;
+#[path = "lying_headers.rs"]
+mod lying_headers;
 #[path = "notification_data.rs"]
 mod notification_data;
 #[path = "notifications.rs"]

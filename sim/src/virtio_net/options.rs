@@ -300,6 +300,8 @@ pub struct Faults {
     pub rx_flags: Option<u8>,
     /// gso_type of the next frame.
     pub gso_type: Option<u8>,
+    /// The whole header of the next frame, in place of flags, gso_type, num_buffers and all else.
+    pub rx_header: Option<[u8; 12]>,
     /// So much is added to the receive queue's used index, once.
     pub rx_jump: u16,
     /// The id of the next used transmit chain.

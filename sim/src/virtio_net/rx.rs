@@ -179,6 +179,9 @@ impl VirtioNet {
         for word in [start, offset, num_buffers] {
             header.extend(word.to_le_bytes());
         }
+        if let Some(lie) = self.faults.rx_header.take() {
+            header.copy_from_slice(&lie);
+        }
         if self.has(VIRTIO_NET_F_HASH_REPORT) {
             let (_, (value, report)) = self.steer(frame);
             let (value, report) = if self.ctrl.steering.reports { (value, report) } else { (0, 0) };
