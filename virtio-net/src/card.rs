@@ -9,6 +9,7 @@ use driver_core::device::ErrorKind;
 use driver_core::device::control::why_all_ones;
 use driver_core::ether::{MIN_MTU, MacAddr};
 use driver_core::host::{Clock, DmaDomain, PciFunction};
+use driver_core::offload::RssTypes;
 use driver_core::queue::QueueFault;
 
 use crate::address::local_mac;
@@ -28,6 +29,8 @@ pub(crate) struct Card<F: PciFunction> {
     pub(crate) max_pairs: u16,
     /// The device's own MTU, where it tells one.
     pub(crate) device_mtu: Option<u32>,
+    /// What it can hash.
+    pub(crate) hash_types: RssTypes,
 }
 
 impl<F: PciFunction> Card<F> {
@@ -41,7 +44,15 @@ impl<F: PciFunction> Card<F> {
         function.enable_registers()?;
         let domain = function.dma().clone();
         let (transport, function) = Modern::find(function, clock)?;
-        Ok(Self { function, transport: Box::new(transport), domain, offered: Features::empty(), max_pairs: 1, device_mtu: None })
+        Ok(Self {
+            function,
+            transport: Box::new(transport),
+            domain,
+            offered: Features::empty(),
+            max_pairs: 1,
+            device_mtu: None,
+            hash_types: RssTypes::empty(),
+        })
     }
 
     /// 3.1.1, steps 1 to 3: "Reset the device.", "Set the ACKNOWLEDGE status bit: the guest OS has noticed the device.", "Set the DRIVER status bit".
@@ -126,7 +137,7 @@ fn config_len_bytes(features: Features) -> u32 {
         (Features::MQ | Features::RSS, net::MAX_VIRTQUEUE_PAIRS.end()),
         (Features::MTU, net::MTU.end()),
         (Features::SPEED_DUPLEX, net::DUPLEX.end()),
-        (Features::RSS, net::SUPPORTED_HASH_TYPES.end()),
+        (Features::RSS | Features::HASH_REPORT, net::SUPPORTED_HASH_TYPES.end()),
     ];
     ends.into_iter().filter(|&(feature, _)| features.intersects(feature)).map(|(_, end)| end).max().unwrap_or(0)
 }

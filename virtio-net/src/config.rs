@@ -6,7 +6,6 @@ use driver_core::device::{Caps, Config, ConfigError, Offloads, Settings};
 use driver_core::ether::{HEADER_BYTES, VLAN_TAG_BYTES};
 use driver_core::host::DmaDomain;
 
-use crate::desc::NET_HDR_BYTES;
 use crate::regs::Features;
 
 /// The largest MTU, in bytes: the largest buffer of a pool less Ethernet header and VLAN tag.
@@ -18,14 +17,21 @@ pub const MAX_RING: u32 = 32768;
 /// Buffers of a pool of the device's own beside those that the rings hold: for batches and for frames in the application's hands.
 const SPARE_BUFFERS: u32 = 1024;
 
-/// Checks all of `config` that does not depend on free memory. `mrg_rxbuf`: a received frame may lie in several buffers.
-pub(crate) fn check(config: &Config, settings: &Settings, domain: &DmaDomain, limits: &Limits, mrg_rxbuf: bool) -> Result<(), ConfigError> {
+/// Checks all of `config` that does not depend on free memory. `mrg_rxbuf`: a received frame may lie in several buffers. `header_bytes`: the device's header.
+pub(crate) fn check(
+    config: &Config,
+    settings: &Settings,
+    domain: &DmaDomain,
+    limits: &Limits,
+    mrg_rxbuf: bool,
+    header_bytes: usize,
+) -> Result<(), ConfigError> {
     config::check(config, domain, limits)?;
-    config.given_pool().map_or(Ok(()), |pool| check_pool(pool, settings, mrg_rxbuf))
+    config.given_pool().map_or(Ok(()), |pool| check_pool(pool, settings, mrg_rxbuf, header_bytes))
 }
 
-fn check_pool(pool: &BufPool, settings: &Settings, mrg_rxbuf: bool) -> Result<(), ConfigError> {
-    let (headroom_bytes, min_bytes) = (pool.headroom_bytes(), NET_HDR_BYTES as u32);
+fn check_pool(pool: &BufPool, settings: &Settings, mrg_rxbuf: bool, header_bytes: usize) -> Result<(), ConfigError> {
+    let (headroom_bytes, min_bytes) = (pool.headroom_bytes(), header_bytes as u32);
     if headroom_bytes < min_bytes {
         return Err(ConfigError::PoolHeadroom { headroom_bytes, min_bytes });
     }
@@ -46,6 +52,7 @@ pub(crate) fn caps(features: Features) -> Caps {
         (Features::CSUM, Caps::TX_CHECKSUM),
         (Features::MRG_RXBUF, Caps::RX_SCATTER),
         (Features::RSS, Caps::RSS),
+        (Features::HASH_REPORT, Caps::RX_HASH),
         (Features::CTRL_RX, Caps::RX_FILTERS),
         (Features::CTRL_MAC_ADDR, Caps::SET_MAC),
         (Features::STATUS, Caps::LINK_STATE),
@@ -76,7 +83,7 @@ mod tests {
         assert_eq!(caps(Features::VERSION_1 | Features::MAC), Caps::TX_GATHER | Caps::RECOVERY);
         assert_eq!(caps(Features::HOST_TSO6 | Features::GUEST_CSUM), Caps::TX_GATHER | Caps::RECOVERY | Caps::TX_SEGMENTATION | Caps::RX_CHECKSUM);
         let frames = Caps::RX_CHECKSUM | Caps::TX_CHECKSUM | Caps::TX_SEGMENTATION | Caps::RX_SCATTER | Caps::TX_GATHER | Caps::RECOVERY;
-        let used = frames | Caps::LINK_STATE | Caps::RX_FILTERS | Caps::VLAN_FILTERS | Caps::SET_MAC | Caps::RSS;
+        let used = frames | Caps::LINK_STATE | Caps::RX_FILTERS | Caps::VLAN_FILTERS | Caps::SET_MAC | Caps::RSS | Caps::RX_HASH;
         assert_eq!(caps(Features::USED), used, "what the driver uses");
     }
 }

@@ -5,6 +5,9 @@ use driver_core::buf::meta;
 /// Bytes of struct virtio_net_hdr with `num_buffers`, which every device of version 1 has.
 pub const NET_HDR_BYTES: usize = 12;
 
+/// The same with `hash_value`, `hash_report` and `padding_reserved`, where VIRTIO_NET_F_HASH_REPORT was negotiated: before frames of both directions.
+pub const HASH_HDR_BYTES: usize = 20;
+
 /// VIRTIO_NET_HDR_F_NEEDS_CSUM: the checksum is partial.
 pub const HDR_F_NEEDS_CSUM: u8 = 1;
 /// VIRTIO_NET_HDR_F_DATA_VALID: the device checked the checksum.
@@ -24,7 +27,7 @@ pub const HDR_GSO_UDP_L4: u8 = 5;
 /// VIRTIO_NET_HDR_GSO_ECN, a bit beside the type.
 pub const HDR_GSO_ECN: u8 = 0x80;
 
-/// struct virtio_net_hdr (5.1.6).
+/// struct virtio_net_hdr (5.1.6), but for the hash, which [`driver_core::ring::flow_hash`] reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[allow(clippy::exhaustive_structs, reason = "plain data: the fields that the specification gives it")]
 pub struct Header {
@@ -45,12 +48,20 @@ pub struct Header {
 }
 
 impl Header {
-    /// From the bytes before a frame.
+    /// From the bytes before a frame, those of a header with a hash too.
     #[inline(always)]
-    pub fn decode(bytes: &[u8; NET_HDR_BYTES]) -> Self {
-        let [flags, gso_type, a, b, c, d, e, f, g, h, i, j] = *bytes;
+    pub fn decode(bytes: &[u8]) -> Self {
+        let Some(&[flags, gso_type, a, b, c, d, e, f, g, h, i, j]) = bytes.first_chunk() else { return Self::default() };
         let word = |low, high| u16::from_le_bytes([low, high]);
         Self { flags, gso_type, hdr_len: word(a, b), gso_size: word(c, d), csum_start: word(e, f), csum_offset: word(g, h), num_buffers: word(i, j) }
+    }
+
+    /// As the device reads it, with a hash of none where there is one in the header.
+    #[inline(always)]
+    pub fn encode_in<const HEADER: usize>(self) -> [u8; HEADER] {
+        let mut bytes = [0; HEADER];
+        bytes.iter_mut().zip(self.encode()).for_each(|(byte, of)| *byte = of);
+        bytes
     }
 
     /// As the device reads it.

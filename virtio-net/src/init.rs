@@ -25,6 +25,9 @@ impl<F: PciFunction> Card<F> {
         if !config.wants_packed_queues() {
             features.remove(Features::RING_PACKED);
         }
+        if !config.wants_rx_hash() {
+            features.remove(Features::HASH_REPORT);
+        }
         // With it, no tag comes in that was not added (5.1.6.5.3.1).
         if settings.vlans().is_none() {
             features.remove(Features::CTRL_VLAN);

@@ -7,9 +7,9 @@ use driver_core::queue::core::{Lent, NotTaken, Silence};
 use driver_core::queue::{QueueFault, RxHooked, TxHooked};
 use driver_core::ring::packed::{PackedQueue, PackedRx, PackedTx, PackedWatch};
 use driver_core::ring::split::{HookRules, SplitQueue, SplitRx, SplitTx, UsedIndex};
-use driver_core::ring::{CommandQueue, Ordinary, Reclaimed, RingError, RingMemory, VirtqTaken};
+use driver_core::ring::{CommandQueue, Ordinary, Reclaimed, RingError, RingMemory, VirtqTaken, flow_hash};
 
-use crate::desc::NET_HDR_BYTES;
+use crate::desc::{HASH_HDR_BYTES, Header, NET_HDR_BYTES};
 use crate::rules::Rules;
 
 mod sealed {
@@ -18,6 +18,13 @@ mod sealed {
 
 /// A receive queue of either layout.
 pub trait RxVirtq: Lent + sealed::Sealed {
+    /// Bytes of the device's header.
+    const HEADER_BYTES: usize;
+    /// The first word of a frame, with its flow hash where the header has one (see [`meta`](driver_core::buf::meta)).
+    fn first_word(frame: &Frame) -> u64;
+    /// What the device says before a frame.
+    fn header(frame: &Frame) -> Option<Header>;
+
     /// Whether one look says how many buffers came back.
     const COUNTS_READY: bool;
 
@@ -84,7 +91,7 @@ pub trait TxVirtq: Lent + sealed::Sealed {
     ///
     /// # Errors
     /// The frame, where it cannot be sent.
-    fn put(&mut self, frame: Frame, header: [u8; NET_HDR_BYTES]) -> Result<(), Frame>;
+    fn put(&mut self, frame: Frame, header: Header) -> Result<(), Frame>;
     /// Shows the device what is available, and says whether it wants to be told.
     fn publish(&mut self) -> bool;
     /// Where the next descriptor will be made available, as a notification tells it (2.9).
@@ -148,23 +155,27 @@ impl TxWatch {
     }
 }
 
-/// Split virtqueues (2.7).
-pub(crate) struct Split;
+/// Split virtqueues (2.7), with headers of so many bytes.
+pub(crate) struct Split<const HEADER: usize>;
 
-/// Packed virtqueues (2.8).
-pub(crate) struct Packed;
+/// Packed virtqueues (2.8), with headers of so many bytes.
+pub(crate) struct Packed<const HEADER: usize>;
 
-impl sealed::Sealed for SplitRx<NET_HDR_BYTES> {}
-impl sealed::Sealed for SplitTx<NET_HDR_BYTES> {}
-impl sealed::Sealed for PackedRx<NET_HDR_BYTES> {}
-impl sealed::Sealed for PackedTx<NET_HDR_BYTES> {}
+impl<const HEADER: usize> sealed::Sealed for SplitRx<HEADER> {}
+impl<const HEADER: usize> sealed::Sealed for SplitTx<HEADER> {}
+impl<const HEADER: usize> sealed::Sealed for PackedRx<HEADER> {}
+impl<const HEADER: usize> sealed::Sealed for PackedTx<HEADER> {}
 
 macro_rules! layout {
     ($layout:ident, $queue:ident, $rx:ident, $tx:ident, $commands:ident, |$ring:ident| $watch:expr) => {
-        impl Layout for $layout {
+        impl<const HEADER: usize> Layout for $layout<HEADER>
+        where
+            $rx<HEADER>: RxVirtq,
+            $tx<HEADER>: TxVirtq,
+        {
             type Queue = $queue;
-            type Rx = $rx<NET_HDR_BYTES>;
-            type Tx = $tx<NET_HDR_BYTES>;
+            type Rx = $rx<HEADER>;
+            type Tx = $tx<HEADER>;
 
             fn queue_bytes(size: u16) -> usize {
                 $queue::memory_bytes(size)
@@ -196,78 +207,108 @@ macro_rules! layout {
 layout!(Split, SplitQueue, SplitRx, SplitTx, split, |ring| TxWatch::Split { used: ring.queue().used_index(), base: 0 });
 layout!(Packed, PackedQueue, PackedRx, PackedTx, packed, |ring| TxWatch::Packed(ring.watch()));
 
-impl RxVirtq for SplitRx<NET_HDR_BYTES> {
-    const COUNTS_READY: bool = true;
-
-    #[inline(always)]
-    fn size(&self) -> u16 {
-        self.queue().size()
-    }
-    #[inline(always)]
-    fn lent_bytes(&self) -> u32 {
-        Self::lent_bytes(self)
-    }
-    #[inline(always)]
-    fn ready(&mut self) -> Result<usize, QueueFault> {
-        Self::ready(self).map(usize::from)
-    }
-    #[inline(always)]
-    fn covered(&mut self, batch: &mut Batch, wanted: usize) -> usize {
-        match Self::covered(self, batch, wanted) {
-            0 if wanted > 0 => {
-                Self::refill(self, batch);
-                Self::covered(self, batch, 1)
-            }
-            count => count,
-        }
-    }
-    #[inline(always)]
-    fn take_ordinary(&mut self, batch: &mut Batch, count: usize, rules: &Rules) -> (usize, u64) {
-        let rules = *rules;
-        Self::take_ordinary(self, batch, count, rules.used_bytes(), |header| rules.known(header))
-    }
-    #[inline(always)]
-    fn take_only(&mut self, batch: &mut Batch, rules: &Rules) -> Option<u64> {
-        Self::take_only(self, batch, rules.used_bytes(), rules)
-    }
-    #[inline(always)]
-    fn take(&mut self, _: &mut Batch) -> Result<VirtqTaken, NotTaken> {
-        Self::take(self).map_err(NotTaken::Fault)?.ok_or(NotTaken::NotDone)
-    }
-    #[inline(always)]
-    fn refill(&mut self, batch: &mut Batch) {
-        Self::refill(self, batch);
-    }
-    #[inline(always)]
-    fn publish(&mut self) -> bool {
-        Self::publish(self)
-    }
-    #[inline(always)]
-    fn next_available(&self) -> u16 {
-        self.queue().next_available()
-    }
-    fn arm(&mut self) {
-        Self::arm(self);
-    }
-    #[inline(always)]
-    fn disarm(&mut self) {
-        Self::disarm(self);
-    }
-    #[inline(always)]
-    fn has_frames(&self) -> bool {
-        self.is_ready()
-    }
-    #[inline(always)]
-    fn hooked(&mut self, rules: HookRules) -> RxHooked<'_> {
-        RxHooked::split(self, rules)
-    }
-    fn rewind(&mut self, silence: &Silence) -> u64 {
-        silence.rewind_split_rx(self)
-    }
+/// A frame's first word, by the header before it.
+fn first_word<const HEADER: usize>(frame: &Frame) -> u64 {
+    let last = frame.prefix::<HEADER>().filter(|_| HEADER == HASH_HDR_BYTES).and_then(|header| header.last_chunk());
+    last.map_or(0, |last| flow_hash(u64::from_le_bytes(*last)))
 }
 
-impl RxVirtq for PackedRx<NET_HDR_BYTES> {
+macro_rules! split_rx_virtq {
+    ($header:expr, |$this:ident, $rules:ident| $hooked:expr) => {
+        impl RxVirtq for SplitRx<{ $header }> {
+            const HEADER_BYTES: usize = $header;
+            const COUNTS_READY: bool = true;
+
+            fn first_word(frame: &Frame) -> u64 {
+                first_word::<{ $header }>(frame)
+            }
+            fn header(frame: &Frame) -> Option<Header> {
+                frame.prefix::<{ $header }>().map(|bytes| Header::decode(bytes))
+            }
+
+            #[inline(always)]
+            fn size(&self) -> u16 {
+                self.queue().size()
+            }
+            #[inline(always)]
+            fn lent_bytes(&self) -> u32 {
+                Self::lent_bytes(self)
+            }
+            #[inline(always)]
+            fn ready(&mut self) -> Result<usize, QueueFault> {
+                Self::ready(self).map(usize::from)
+            }
+            #[inline(always)]
+            fn covered(&mut self, batch: &mut Batch, wanted: usize) -> usize {
+                match Self::covered(self, batch, wanted) {
+                    0 if wanted > 0 => {
+                        Self::refill(self, batch);
+                        Self::covered(self, batch, 1)
+                    }
+                    count => count,
+                }
+            }
+            #[inline(always)]
+            fn take_ordinary(&mut self, batch: &mut Batch, count: usize, rules: &Rules) -> (usize, u64) {
+                let rules = *rules;
+                Self::take_ordinary(self, batch, count, rules.used_bytes::<{ $header }>(), |header| rules.known(header))
+            }
+            #[inline(always)]
+            fn take_only(&mut self, batch: &mut Batch, rules: &Rules) -> Option<u64> {
+                Self::take_only(self, batch, rules.used_bytes::<{ $header }>(), rules)
+            }
+            #[inline(always)]
+            fn take(&mut self, _: &mut Batch) -> Result<VirtqTaken, NotTaken> {
+                Self::take(self).map_err(NotTaken::Fault)?.ok_or(NotTaken::NotDone)
+            }
+            #[inline(always)]
+            fn refill(&mut self, batch: &mut Batch) {
+                Self::refill(self, batch);
+            }
+            #[inline(always)]
+            fn publish(&mut self) -> bool {
+                Self::publish(self)
+            }
+            #[inline(always)]
+            fn next_available(&self) -> u16 {
+                self.queue().next_available()
+            }
+            fn arm(&mut self) {
+                Self::arm(self);
+            }
+            #[inline(always)]
+            fn disarm(&mut self) {
+                Self::disarm(self);
+            }
+            #[inline(always)]
+            fn has_frames(&self) -> bool {
+                self.is_ready()
+            }
+            #[inline(always)]
+            fn hooked(&mut self, rules: HookRules) -> RxHooked<'_> {
+                let ($this, $rules) = (self, rules);
+                $hooked
+            }
+            fn rewind(&mut self, silence: &Silence) -> u64 {
+                silence.rewind_split_rx(self)
+            }
+        }
+    };
+}
+split_rx_virtq!(NET_HDR_BYTES, |this, rules| RxHooked::split(this, rules));
+// Frames with a hash are polled, and judged in the batch.
+split_rx_virtq!(HASH_HDR_BYTES, |_this, _rules| RxHooked::whole());
+
+impl<const HEADER: usize> RxVirtq for PackedRx<HEADER> {
+    const HEADER_BYTES: usize = HEADER;
     const COUNTS_READY: bool = false;
+
+    fn first_word(frame: &Frame) -> u64 {
+        first_word::<HEADER>(frame)
+    }
+    fn header(frame: &Frame) -> Option<Header> {
+        frame.prefix::<HEADER>().map(|bytes| Header::decode(bytes))
+    }
 
     #[inline(always)]
     fn size(&self) -> u16 {
@@ -287,11 +328,11 @@ impl RxVirtq for PackedRx<NET_HDR_BYTES> {
     }
     #[inline(always)]
     fn take_ordinary(&mut self, batch: &mut Batch, count: usize, rules: &Rules) -> (usize, u64) {
-        Self::take_ordinary(self, batch, count, &rules.of_hooks())
+        Self::take_ordinary(self, batch, count, &rules.of_hooks::<HEADER>())
     }
     #[inline(always)]
     fn take_only(&mut self, batch: &mut Batch, rules: &Rules) -> Option<u64> {
-        Self::take_only(self, batch, &rules.of_hooks())
+        Self::take_only(self, batch, &rules.of_hooks::<HEADER>())
     }
     #[inline(always)]
     fn take(&mut self, batch: &mut Batch) -> Result<VirtqTaken, NotTaken> {
@@ -335,8 +376,8 @@ impl RxVirtq for PackedRx<NET_HDR_BYTES> {
 }
 
 macro_rules! tx_virtq {
-    ($ring:ident, $rewind:ident, |$this:ident, $bytes:ident| $hooked:expr) => {
-        impl TxVirtq for $ring<NET_HDR_BYTES> {
+    ($ring:ident, $header:expr, $rewind:ident, |$this:ident, $bytes:ident| $hooked:expr) => {
+        impl TxVirtq for $ring<{ $header }> {
             #[inline(always)]
             fn size(&self) -> usize {
                 self.len()
@@ -370,8 +411,8 @@ macro_rules! tx_virtq {
                 Self::descriptors(self, frame)
             }
             #[inline(always)]
-            fn put(&mut self, frame: Frame, header: [u8; NET_HDR_BYTES]) -> Result<(), Frame> {
-                Self::put(self, frame, header)
+            fn put(&mut self, frame: Frame, header: Header) -> Result<(), Frame> {
+                Self::put(self, frame, header.encode_in())
             }
             #[inline(always)]
             fn publish(&mut self) -> bool {
@@ -398,5 +439,7 @@ macro_rules! tx_virtq {
         }
     };
 }
-tx_virtq!(SplitTx, rewind_split_tx, |this, bytes| TxHooked::split(this, bytes.0, bytes.1));
-tx_virtq!(PackedTx, rewind_packed_tx, |_this, _bytes| TxHooked::whole());
+tx_virtq!(SplitTx, NET_HDR_BYTES, rewind_split_tx, |this, bytes| TxHooked::split(this, bytes.0, bytes.1));
+tx_virtq!(SplitTx, HASH_HDR_BYTES, rewind_split_tx, |_this, _bytes| TxHooked::whole());
+tx_virtq!(PackedTx, NET_HDR_BYTES, rewind_packed_tx, |_this, _bytes| TxHooked::whole());
+tx_virtq!(PackedTx, HASH_HDR_BYTES, rewind_packed_tx, |_this, _bytes| TxHooked::whole());

@@ -181,6 +181,8 @@ pub mod ctrl {
     pub const NOTF_COAL_RX_SET: Command = command(6, 1, "VIRTIO_NET_CTRL_NOTF_COAL_RX_SET");
     /// The same of one queue: struct virtio_net_ctrl_coal_vq.
     pub const NOTF_COAL_VQ_SET: Command = command(6, 2, "VIRTIO_NET_CTRL_NOTF_COAL_VQ_SET");
+    /// 5.1.6.5.6.4: struct virtio_net_hash_config.
+    pub const MQ_HASH_CONFIG: Command = command(4, 2, "VIRTIO_NET_CTRL_MQ_HASH_CONFIG");
     /// 5.1.6.5.7: struct virtio_net_rss_config.
     pub const MQ_RSS_CONFIG: Command = command(4, 1, "VIRTIO_NET_CTRL_MQ_RSS_CONFIG");
 }
@@ -321,6 +323,7 @@ impl Features {
         .union(Self::SPEED_DUPLEX)
         .union(Self::MQ)
         .union(Self::RSS)
+        .union(Self::HASH_REPORT)
         .union(Self::NOTF_COAL)
         .union(Self::VQ_NOTF_COAL)
         .union(Self::ORDER_PLATFORM)

@@ -38,10 +38,25 @@ const _: () = {
     }
 };
 
+/// `hash_types` of what is to be hashed, all that the device has where nothing is said of it.
+fn types_of(rss: &RssConfig, supported: RssTypes) -> [u8; 4] {
+    hash_types(rss.hash_types().unwrap_or(supported) & supported).to_le_bytes()
+}
+
+/// struct virtio_net_hash_config (5.1.6.5.6.4).
+fn hash_config(rss: &RssConfig, supported: RssTypes) -> Vec<u8> {
+    let mut bytes = Vec::from(types_of(rss, supported));
+    // Reserved.
+    bytes.extend([0; 8]);
+    bytes.push(RSS_KEY_BYTES as u8);
+    bytes.extend(rss.key_bytes());
+    bytes
+}
+
 /// struct virtio_net_rss_config, for a device with so many pairs in use.
-fn rss_config(rss: &RssConfig, pairs: u16) -> Vec<u8> {
+fn rss_config(rss: &RssConfig, pairs: u16, supported: RssTypes) -> Vec<u8> {
     let table = rss.table_entries().unwrap_or(&[0]);
-    let mut bytes = Vec::from(hash_types(rss.hash_types().unwrap_or_default()).to_le_bytes());
+    let mut bytes = Vec::from(types_of(rss, supported));
     // indirection_table_mask; unclassified_queue, that of what has no hash.
     bytes.extend((table.len() as u16 - 1).to_le_bytes());
     bytes.extend(0u16.to_le_bytes());
@@ -55,9 +70,9 @@ fn rss_config(rss: &RssConfig, pairs: u16) -> Vec<u8> {
 }
 
 impl<F: PciFunction> Card<F> {
-    /// What the device can spread by hashes; nothing where it has no VIRTIO_NET_F_RSS.
+    /// What the device can hash, and spread by it; nothing where it has neither VIRTIO_NET_F_RSS nor VIRTIO_NET_F_HASH_REPORT.
     pub(crate) fn rss_limits(&self) -> Result<RssLimits, ErrorKind> {
-        if !self.takes().contains(Features::RSS) {
+        if !self.takes().intersects(Features::RSS | Features::HASH_REPORT) {
             return Ok(RssLimits::default());
         }
         let (key, table, types) = self.transport.config(|device| {
@@ -66,6 +81,9 @@ impl<F: PciFunction> Card<F> {
         // 5.1.4.1: "at least 40", "at least 128".
         if usize::from(key) < RSS_KEY_BYTES {
             return Err(HardwareError::DeviceConfig { what: "rss_max_key_size is below 40" }.into());
+        }
+        if !self.takes().contains(Features::RSS) {
+            return Ok(RssLimits::new(0, 0, RssTypes::from_bits_truncate(types)));
         }
         if table < 128 {
             return Err(HardwareError::DeviceConfig { what: "rss_max_indirection_table_length is below 128" }.into());
@@ -88,15 +106,19 @@ impl<F: PciFunction> Card<F> {
         }
     }
 
-    /// Puts so many pairs to use, and spreads what is received over them.
+    /// Puts so many pairs to use, spreads what is received over them, and has it hashed.
     pub(crate) fn spread(&self, ctrl: &mut Ctrl<F>, features: Features, pairs: u16, rss: &RssConfig) -> Result<(), ErrorKind> {
-        if pairs == 1 {
-            return Ok(());
-        }
+        let hashes = features.contains(Features::HASH_REPORT);
         if features.contains(Features::RSS) {
-            ctrl.command(&*self.transport, ctrl::MQ_RSS_CONFIG, &[&rss_config(rss, pairs)])
-        } else {
-            ctrl.command(&*self.transport, ctrl::MQ_VQ_PAIRS_SET, &[&pairs.to_le_bytes()])
+            return if pairs == 1 && !hashes {
+                Ok(())
+            } else {
+                ctrl.command(&*self.transport, ctrl::MQ_RSS_CONFIG, &[&rss_config(rss, pairs, self.hash_types)])
+            };
         }
+        if pairs > 1 {
+            ctrl.command(&*self.transport, ctrl::MQ_VQ_PAIRS_SET, &[&pairs.to_le_bytes()])?;
+        }
+        if hashes { ctrl.command(&*self.transport, ctrl::MQ_HASH_CONFIG, &[&hash_config(rss, self.hash_types)]) } else { Ok(()) }
     }
 }

@@ -7,9 +7,6 @@ use driver_core::ring::split::HookRules;
 use crate::desc::{DATA_VALID_SHIFT, HDR_F_DATA_VALID, HDR_F_NEEDS_CSUM, HDR_GSO_NONE, NET_HDR_BYTES};
 use crate::regs::Features;
 
-/// The shortest frame that is handed up, an Ethernet header, with the device's header before it.
-const MIN_USED_BYTES: u32 = (NET_HDR_BYTES + ether::HEADER_BYTES) as u32;
-
 /// What was negotiated, as far as a received frame is judged by it.
 #[derive(Debug, Clone, Copy)]
 pub struct Rules {
@@ -37,15 +34,16 @@ impl Rules {
 
     /// The shortest and the longest used length of an ordinary frame.
     #[inline(always)]
-    pub(crate) fn used_bytes(&self) -> (u32, u32) {
-        (MIN_USED_BYTES, self.max_used_bytes)
+    pub(crate) fn used_bytes<const HEADER: usize>(&self) -> (u32, u32) {
+        // The shortest frame that is handed up is an Ethernet header.
+        ((HEADER + ether::HEADER_BYTES) as u32, self.max_used_bytes)
     }
 
-    /// [`Rules::known`](Ordinary::known) by the bits of the header's eight and four bytes.
+    /// [`Rules::known`](Ordinary::known) by the bits of the header's first eight and next four bytes.
     #[inline(always)]
-    pub(crate) fn of_hooks(self) -> HookRules {
+    pub(crate) fn of_hooks<const HEADER: usize>(self) -> HookRules {
         HookRules {
-            used_bytes: self.used_bytes(),
+            used_bytes: self.used_bytes::<HEADER>(),
             clear: u64::from(HDR_F_NEEDS_CSUM) | 0xff << 8,
             looked_at: u32::from(self.buffers_mask) << 16,
             wanted: (1 & u32::from(self.buffers_mask)) << 16,
@@ -55,14 +53,14 @@ impl Rules {
     }
 }
 
-impl Ordinary<NET_HDR_BYTES> for Rules {
+impl<const HEADER: usize> Ordinary<HEADER> for Rules {
     /// Whether a frame is ordinary by its header: whole in one buffer, not segmented, and nothing known of its checksum but perhaps that it is good,
     /// which the returned bits say.
     #[inline(always)]
-    fn known(&self, header: &[u8; NET_HDR_BYTES]) -> Option<u32> {
+    fn known(&self, header: &[u8; HEADER]) -> Option<u32> {
         /// `flags` and `gso_type` in the header's first two bytes.
         const UNUSUAL: u16 = (HDR_F_NEEDS_CSUM as u16) | 0xff << 8;
-        let [a, b, .., e, f] = *header;
+        let &[a, b, .., e, f] = header.first_chunk::<NET_HDR_BYTES>()?;
         let (first, buffers) = (u16::from_le_bytes([a, b]), u16::from_le_bytes([e, f]));
         const { assert!(HDR_GSO_NONE == 0) };
         if first & UNUSUAL != 0 || (buffers ^ 1) & self.buffers_mask != 0 {

@@ -1,6 +1,6 @@
 //! Polled receive: what the device's header says of a frame, and how its receive queue is armed and stopped (5.1.6.3, 5.1.6.4).
 //!
-//! A receive buffer is one descriptor: the device's header goes to the last 12 bytes of the headroom, the frame right behind it to where an empty buffer's
+//! A receive buffer is one descriptor: the device's header goes to the last 12 bytes of the headroom (20 where frames tell their hash), the frame right behind it to where an empty buffer's
 //! data begins.
 
 use core::fmt;
@@ -15,7 +15,7 @@ use driver_core::ring::VirtqTaken;
 use driver_core::ring::packed::PackedRx;
 use driver_core::ring::split::SplitRx;
 
-use crate::desc::{HDR_F_DATA_VALID, HDR_F_NEEDS_CSUM, HDR_GSO_NONE, Header, NET_HDR_BYTES};
+use crate::desc::{HASH_HDR_BYTES, HDR_F_DATA_VALID, HDR_F_NEEDS_CSUM, HDR_GSO_NONE, Header, NET_HDR_BYTES};
 use crate::layout::RxVirtq;
 use crate::regs::Features;
 use crate::rules::Rules;
@@ -29,6 +29,10 @@ pub enum Rx<F: PciFunction> {
     Split(RxCore<Receive<F, SplitRx<NET_HDR_BYTES>>>),
     /// A packed virtqueue (2.8).
     Packed(RxCore<Receive<F, PackedRx<NET_HDR_BYTES>>>),
+    /// A split one whose frames tell their hash.
+    SplitHash(RxCore<Receive<F, SplitRx<HASH_HDR_BYTES>>>),
+    /// A packed one whose frames do.
+    PackedHash(RxCore<Receive<F, PackedRx<HASH_HDR_BYTES>>>),
 }
 
 /// Does the same with the queue of either layout.
@@ -37,6 +41,8 @@ macro_rules! either {
         match $this {
             Self::Split($queue) => $work,
             Self::Packed($queue) => $work,
+            Self::SplitHash($queue) => $work,
+            Self::PackedHash($queue) => $work,
         }
     };
 }
@@ -44,7 +50,17 @@ macro_rules! either {
 impl<F: PciFunction> RxQueue for Rx<F> {
     #[inline(always)]
     fn poll(&mut self, batch: &mut Batch, budget: usize) -> usize {
-        either!(self, queue => queue.poll(batch, budget))
+        /// Apart, so that a caller in which the ways without hashes are in line saves no registers for this one's.
+        #[inline(never)]
+        fn poll_apart<K: RxKernel>(queue: &mut RxCore<K>, batch: &mut Batch, budget: usize) -> usize {
+            queue.poll(batch, budget)
+        }
+        match self {
+            Self::Split(queue) => queue.poll(batch, budget),
+            Self::Packed(queue) => queue.poll(batch, budget),
+            Self::SplitHash(queue) => poll_apart(queue, batch, budget),
+            Self::PackedHash(queue) => poll_apart(queue, batch, budget),
+        }
     }
     fn arm(&mut self) -> bool {
         either!(self, queue => queue.arm())
@@ -88,14 +104,14 @@ pub struct Receive<F: PciFunction, R: RxVirtq> {
 impl<F: PciFunction, R: RxVirtq> Receive<F, R> {
     /// On a ring that is filled, of a device that may not be live yet.
     pub(crate) fn new(ring: R, notify: Notify<F>, features: Features, limits: FrameLimits) -> Self {
-        let rules = Rules::new(features, ring.lent_bytes().min(limits.tagged_bytes() + NET_HDR_BYTES as u32));
+        let rules = Rules::new(features, ring.lent_bytes().min(limits.tagged_bytes() + R::HEADER_BYTES as u32));
         Self { ring, notify, rules, header: Header::default(), missing: 0 }
     }
 
     /// The buffer that a frame begins in.
     fn first_buffer(&mut self, frame: &mut Frame, used_bytes: u32) -> Result<(), QueueFault> {
-        let header = frame.prefix().map(Header::decode).unwrap_or_default();
-        let Some(len) = used_bytes.checked_sub(NET_HDR_BYTES as u32) else {
+        let (header, word) = (R::header(frame).unwrap_or_default(), R::first_word(frame));
+        let Some(len) = used_bytes.checked_sub(R::HEADER_BYTES as u32) else {
             return Err(QueueFault::Protocol("the device used a receive buffer for less than the header of a frame"));
         };
         let buffers = if self.rules.mrg_rxbuf { header.num_buffers } else { 1 };
@@ -104,7 +120,7 @@ impl<F: PciFunction, R: RxVirtq> Receive<F, R> {
             return Err(QueueFault::Protocol("the device's num_buffers is zero, or more than the queue has"));
         }
         (self.header, self.missing) = (header, buffers - 1);
-        frame.set_received([0, u64::from(len) << LEN_SHIFT]).map_err(misplaced)
+        frame.set_received([word, u64::from(len) << LEN_SHIFT]).map_err(misplaced)
     }
 
     /// One more buffer of a frame: without a header, it is filled from its first byte, where the header would lie (5.1.6.4).
@@ -113,9 +129,9 @@ impl<F: PciFunction, R: RxVirtq> Receive<F, R> {
             return Err(QueueFault::Protocol("the device used a buffer in the middle of a frame for no bytes"));
         }
         self.missing -= 1;
-        let behind = (used_bytes as usize).saturating_sub(NET_HDR_BYTES);
+        let behind = (used_bytes as usize).saturating_sub(R::HEADER_BYTES);
         frame.set_received([0, (behind as u64) << LEN_SHIFT]).map_err(misplaced)?;
-        frame.push(NET_HDR_BYTES).map_err(misplaced)?;
+        frame.push(R::HEADER_BYTES).map_err(misplaced)?;
         frame.trim(used_bytes as usize).map_err(misplaced)
     }
 
@@ -215,7 +231,7 @@ impl<F: PciFunction, R: RxVirtq> RxKernel for Receive<F, R> {
             return RxHooked::whole();
         }
         let rules = self.rules;
-        self.ring.hooked(rules.of_hooks())
+        self.ring.hooked(rules.of_hooks::<NET_HDR_BYTES>())
     }
 
     #[inline(always)]

@@ -101,6 +101,7 @@ pub fn open<F: PciFunction>(function: F, clock: Arc<dyn Clock>) -> Result<Virtio
     info.max_mtu = card.device_mtu.unwrap_or(MAX_MTU).min(MAX_MTU);
     (info.max_rx_queues, info.max_tx_queues) = (card.max_pairs, card.max_pairs);
     info.rss = card.rss_limits().during(&name, steps::OPENING)?;
+    card.hash_types = info.rss.types;
     info.caps = config::caps(card.offered);
     info.caps.set(Caps::INTERRUPTS, vectors > 0);
     info.max_moderation_us = if vectors > 0 && coalesce::has(card.takes()) { MAX_MODERATION_US } else { 0 };

@@ -1,6 +1,6 @@
 //! Transmit: what the device's header of a frame asks for, and how its transmit queue is stopped (5.1.6.2).
 //!
-//! The device's header goes to the 12 bytes before the frame's data where its headroom has them, so that one descriptor carries both; else it has a
+//! The device's header goes to the 12 bytes (20 with VIRTIO_NET_F_HASH_REPORT) before the frame's data where its headroom has them, so that one descriptor carries both; else it has a
 //! descriptor of its own.
 
 use alloc::boxed::Box;
@@ -18,7 +18,7 @@ use driver_core::ring::split::SplitTx;
 use driver_core::ring::{REPORT_EVERY, Reclaimed};
 
 use crate::card::lost;
-use crate::desc::{HDR_F_NEEDS_CSUM, Header, NET_HDR_BYTES};
+use crate::desc::{HASH_HDR_BYTES, HDR_F_NEEDS_CSUM, Header, NET_HDR_BYTES};
 use crate::layout::TxVirtq;
 use crate::regs::{Features, net};
 use crate::segment;
@@ -32,6 +32,10 @@ pub enum Tx<F: PciFunction> {
     Split(TxCore<Transmit<F, SplitTx<NET_HDR_BYTES>>>),
     /// A packed virtqueue (2.8).
     Packed(TxCore<Transmit<F, PackedTx<NET_HDR_BYTES>>>),
+    /// A split one whose header has room for a hash.
+    SplitHash(TxCore<Transmit<F, SplitTx<HASH_HDR_BYTES>>>),
+    /// A packed one.
+    PackedHash(TxCore<Transmit<F, PackedTx<HASH_HDR_BYTES>>>),
 }
 
 /// Does the same with the queue of either layout.
@@ -40,6 +44,8 @@ macro_rules! either {
         match $this {
             Self::Split($queue) => $work,
             Self::Packed($queue) => $work,
+            Self::SplitHash($queue) => $work,
+            Self::PackedHash($queue) => $work,
         }
     };
 }
@@ -56,12 +62,14 @@ impl<F: PciFunction> TxQueue for Tx<F> {
     fn submit(&mut self, batch: &mut Batch) -> TxState {
         /// Apart, so that a caller in which the other layout's way is in line saves no registers for this one's.
         #[inline(never)]
-        fn submit_packed<K: TxKernel>(queue: &mut TxCore<K>, batch: &mut Batch) -> TxState {
+        fn submit_apart<K: TxKernel>(queue: &mut TxCore<K>, batch: &mut Batch) -> TxState {
             queue.submit(batch)
         }
         match self {
             Self::Split(queue) => queue.submit(batch),
-            Self::Packed(queue) => submit_packed(queue, batch),
+            Self::Packed(queue) => submit_apart(queue, batch),
+            Self::SplitHash(queue) => submit_apart(queue, batch),
+            Self::PackedHash(queue) => submit_apart(queue, batch),
         }
     }
     fn reclaim(&mut self) -> usize {
@@ -195,7 +203,7 @@ impl<F: PciFunction, T: TxVirtq> TxKernel for Transmit<F, T> {
             Checksum::Partial { start, offset } => Header { flags: HDR_F_NEEDS_CSUM, csum_start: start, csum_offset: offset, ..Header::default() },
             _ => Header::default(),
         });
-        if self.ring.put(frame, header.encode()).is_err() {
+        if self.ring.put(frame, header).is_err() {
             log::error!("virtio-net transmit queue: a counted descriptor was not free");
         }
     }

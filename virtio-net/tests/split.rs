@@ -22,6 +22,8 @@ mod ctrl_vlans;
 mod frames;
 #[path = "handshake.rs"]
 mod handshake;
+#[path = "hash_report.rs"]
+mod hash_report;
 #[path = "hooks.rs"]
 mod hooks;
 #[path = "jumbo.rs"]

@@ -12,6 +12,7 @@ bitflags! {
     /// | `RX_CHECKSUM`, `TX_CHECKSUM`, `TX_SCTP_CRC`, `TX_VLAN_INSERT`, `TX_SEGMENTATION`, `RX_SCATTER` | [`Config::offloads`](crate::device::config::Config::offloads) without it |
     /// | `TX_CHECKSUM`, `TX_SCTP_CRC`, `TX_VLAN_INSERT` in software | [`Config::software`](crate::device::config::Config::software) without it |
     /// | `RSS` | [`Config::rx_queues`](crate::device::config::Config::rx_queues): off with one, as it is unless more are asked for |
+    /// | `RX_HASH` | [`Config::rx_hash`](crate::device::config::Config::rx_hash): off unless asked for |
     /// | `RX_VLAN_STRIP` | [`Config::rx_vlan_strip`](crate::device::config::Config::rx_vlan_strip): off unless asked for |
     /// | `DOUBLE_VLAN` | [`Config::double_vlan`](crate::device::config::Config::double_vlan): off unless asked for |
     /// | `RX_COALESCING` | [`Config::rx_coalescing`](crate::device::config::Config::rx_coalescing): off unless asked for |
@@ -73,6 +74,8 @@ bitflags! {
         const TX_SCTP_CRC = 1 << 22;
         /// It expects an outer VLAN tag on every frame, and does what it does behind that (QinQ, IEEE 802.1ad).
         const DOUBLE_VLAN = 1 << 23;
+        /// It tells the hashes of received frames ([`Frame::rss`](crate::buf::Frame::rss)) on one queue too. A device without it may tell them where it spreads by them.
+        const RX_HASH = 1 << 24;
     }
 }
 

@@ -66,6 +66,7 @@ pub struct Config {
     link_speeds: Option<LinkSpeeds>,
     timestamps: Timestamps,
     packed_queues: bool,
+    hashes: bool,
 }
 
 impl Default for Config {
@@ -100,6 +101,7 @@ impl Config {
             link_speeds: None,
             timestamps: Timestamps::Off,
             packed_queues: true,
+            hashes: false,
         }
     }
 
@@ -150,6 +152,12 @@ impl Config {
     /// All frames of such a device take a longer way through the driver, for which segments that come together are to make up.
     pub fn rx_coalescing(self, wanted: bool) -> Self {
         Self { coalesces: wanted, ..self }
+    }
+    /// Whether received frames tell the hash of their flow ([`Frame::rss`](crate::buf::Frame::rss)), by the key and the types of [`Config::rss`], on one queue too; not
+    /// unless asked for. A device that tells it only where it spreads by it does so in any case, and where it does not a warning says so:
+    /// [`FlowTuple::hash`](crate::offload::FlowTuple::hash) computes it.
+    pub fn rx_hash(self, wanted: bool) -> Self {
+        Self { hashes: wanted, ..self }
     }
     /// Whether the device puts the headers of received frames into buffers of their own, the first of each frame, which says how long they are
     /// ([`Frame::split_header_bytes`](crate::buf::Frame::split_header_bytes)): so that payload begins where a buffer begins. Not unless asked for. Each descriptor has two
@@ -304,6 +312,10 @@ impl Config {
     /// See [`Config::rx_coalescing`].
     pub fn wants_rx_coalescing(&self) -> bool {
         self.coalesces
+    }
+    /// See [`Config::rx_hash`].
+    pub fn wants_rx_hash(&self) -> bool {
+        self.hashes
     }
     /// See [`Config::header_split`].
     pub fn wants_header_split(&self) -> bool {

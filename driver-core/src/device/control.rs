@@ -275,7 +275,7 @@ impl<K: ControlKernel> NetDevice for ControlCore<K> {
 
     fn set_rss(&mut self, rss: &RssConfig) -> Result<(), Error> {
         let (limits, queues) = (self.info.rss, self.settings.rx().spread_queues());
-        let has = self.info.used_caps.contains(Caps::RSS);
+        let has = self.info.used_caps.intersects(Caps::RSS | Caps::RX_HASH);
         let checked = if has { rss.check(&limits, queues).map_err(|error| ConfigError::Rss(error).into()) } else { Err(NO_RSS) };
         let now = rss.on(&limits, queues);
         self.set(steps::SETTING_RSS, checked, |kernel, _| kernel.set_rss(&now), |settings| settings.set_rss(now.clone()))?;

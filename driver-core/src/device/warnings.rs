@@ -20,6 +20,9 @@ pub fn warn(config: &Config, info: &DeviceInfo) {
     if let Some(missing) = config.wanted_link_speeds().map(|asked| asked - info.link_speeds).filter(|missing| !missing.is_empty()) {
         log::warn!("{name}: it cannot be told to offer {missing}: it offers {}", config.wanted_link_speeds().unwrap_or_default() & info.link_speeds);
     }
+    if config.wants_rx_hash() && !info.caps.contains(Caps::RX_HASH) && (!info.caps.contains(Caps::RSS) || config.rx_config().spread_queues() <= 1) {
+        log::warn!("{name}: it tells no hashes of received frames: software computes them");
+    }
     if config.wants_rx_vlan_strip() && !info.caps.contains(Caps::RX_VLAN_STRIP) {
         log::warn!("{name}: it does not take VLAN tags out of received frames: they stay in the frames' bytes");
     }

@@ -72,5 +72,5 @@ pub use rules::{RxRules, TxRules};
 pub use rx::{Begun, LargeRules, RxRing, RxTakeError, SplitRules, WholeError, WholeLimits};
 pub use tx::{REPORT_EVERY, Reclaimed, TxContext, TxRing};
 pub use verdict::{FrameView, Hook, Settled, SettledRest, Verdict, WhenFull};
-pub use virtq::{Ordinary, VirtqTaken};
+pub use virtq::{HASH_HEADER_BYTES, Ordinary, VirtqTaken, flow_hash};
 pub use words::{DmaWords, Word};

@@ -1,7 +1,10 @@
 //! What the two layouts of virtqueues have in common: flags, headers, and what a transmit slot says.
 
+use core::ptr::NonNull;
+
 use crate::buf::frame::Frame;
 use crate::buf::memory::LINE_BYTES;
+use crate::buf::meta::VALUE_SHIFT;
 
 pub(super) mod apart;
 pub(super) mod flight;
@@ -23,8 +26,43 @@ pub(crate) const EMPTY: u64 = TAG_MASK;
 /// A slot that holds no buffer but says that a whole frame lies in `frames`.
 pub(crate) const FRAME: u64 = TAG_MASK + LINE_BYTES as u64;
 
-/// The header that a network device puts before a frame (virtio 1.2, 5.1.6).
+/// The header that a network device puts before a frame (virtio 1.3, 5.1.6).
 pub const HEADER_BYTES: usize = 12;
+/// The same with the frame's flow hash, where hashes are reported: the word that [`flow_hash`] reads comes last.
+pub const HASH_HEADER_BYTES: usize = 20;
+
+/// The kinds of a frame's first word (see [`meta`](crate::buf::meta)) by the low byte of `hash_report` (5.1.6.4.3.3): without a hash, IPv4, TCP and UDP over it; IPv6, TCP and UDP over it, and
+/// the same three with extension headers. What else a device says tells of no hash.
+static KINDS: [u8; 256] = {
+    let known = [0, 2, 1, 7, 5, 3, 8, 4, 6, 9];
+    let (mut kinds, mut k) = ([0; 256], 0);
+    while k < known.len() {
+        kinds[k] = known[k];
+        k += 1;
+    }
+    kinds
+};
+
+/// The flow hash in the last eight bytes of a header of [`HASH_HEADER_BYTES`], as a frame's first word has it: `hash_value`, `hash_report`, and two bytes more.
+#[inline(always)]
+pub fn flow_hash(last: u64) -> u64 {
+    // What a byte says is below 256.
+    let kind = KINDS[usize::from((last >> 32) as u8)];
+    last << VALUE_SHIFT | u64::from(kind)
+}
+
+/// A frame's first word, by the header of `HEADER` bytes that ends at `end`.
+///
+/// # Safety
+/// The bytes are there, and nobody writes to them.
+#[inline(always)]
+pub(super) unsafe fn first_word<const HEADER: usize>(end: NonNull<u8>) -> u64 {
+    if HEADER != HASH_HEADER_BYTES {
+        return 0;
+    }
+    // SAFETY: the caller's.
+    flow_hash(u64::from_le(unsafe { end.sub(8).cast().read_unaligned() }))
+}
 
 /// Which received frames are ordinary, by the header that the device put before them.
 #[derive(Debug, Clone, Copy)]
@@ -34,7 +72,7 @@ pub struct HookRules {
     pub used_bytes: (u32, u32),
     /// What has to be clear of the header's first eight bytes, little-endian.
     pub clear: u64,
-    /// Which bits of the other four are looked at, and what they have to be.
+    /// Which bits of the next four are looked at, and what they have to be.
     pub looked_at: u32,
     /// See `looked_at`.
     pub wanted: u32,

@@ -302,6 +302,8 @@ pub struct Faults {
     pub gso_type: Option<u8>,
     /// The whole header of the next frame, in place of flags, gso_type, num_buffers and all else.
     pub rx_header: Option<[u8; 12]>,
+    /// hash_report of the next frame.
+    pub hash_report: Option<u16>,
     /// So much is added to the receive queue's used index, once.
     pub rx_jump: u16,
     /// The id of the next used transmit chain.

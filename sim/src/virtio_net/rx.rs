@@ -185,6 +185,7 @@ impl VirtioNet {
         if self.has(VIRTIO_NET_F_HASH_REPORT) {
             let (_, (value, report)) = self.steer(frame);
             let (value, report) = if self.ctrl.steering.reports { (value, report) } else { (0, 0) };
+            let report = self.faults.hash_report.take().map_or(report, u32::from);
             header.extend(value.to_le_bytes());
             header.extend(report.to_le_bytes());
         }

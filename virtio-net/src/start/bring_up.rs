@@ -10,9 +10,10 @@ use driver_core::queue::core::{RxCore, RxLimits, TxCore};
 use driver_core::ring::{CommandQueue, RingMemory};
 
 use super::VirtioNet;
-use super::running::{Queues, Running};
+use super::running::{Queues, Running, RxOf, TxOf};
 use crate::config;
 use crate::ctrl::Ctrl;
+use crate::desc::{HASH_HDR_BYTES, NET_HDR_BYTES};
 use crate::error::HardwareError;
 use crate::filter::{Filters, refuse};
 use crate::layout::{Layout, Packed, Split, TxWatch};
@@ -29,7 +30,7 @@ const CONTROL_DESCRIPTORS: u32 = 64;
 const IDLE_DESCRIPTORS: u32 = config::MIN_RING;
 
 /// The queues of one layout that are set up and not enabled yet.
-type SetUp<F, L> = Running<F, (Vec<RxCore<Receive<F, <L as Layout>::Rx>>>, Vec<TxCore<Transmit<F, <L as Layout>::Tx>>>)>;
+type SetUp<F, L> = Running<F, (Vec<RxOf<F, L>>, Vec<TxOf<F, L>>)>;
 
 /// How many queues of each direction there are, and how many pairs that makes.
 #[derive(Clone, Copy)]
@@ -58,8 +59,9 @@ impl<F: PciFunction> VirtioNet<F> {
         ctrl: &mut Option<Ctrl<F>>,
     ) -> Result<Running<F>, ErrorKind> {
         let card = &self.card;
+        let header_bytes = if config.wants_rx_hash() && card.takes().contains(Features::HASH_REPORT) { HASH_HDR_BYTES } else { NET_HDR_BYTES };
         let mrg_rxbuf = config::spreads(self.info.used_caps, settings.offloads());
-        config::check(config, settings, &card.domain, &self.limits(), mrg_rxbuf)?;
+        config::check(config, settings, &card.domain, &self.limits(), mrg_rxbuf, header_bytes)?;
         warn(config, &self.info);
         refuse(config, card.takes())?;
         let counts = Counts::of(settings);
@@ -98,10 +100,23 @@ impl<F: PciFunction> VirtioNet<F> {
         #[allow(unsafe_code, reason = "from here on the device accesses memory")]
         unsafe { card.function.lock().allow_dma() }?;
         let vectors = card.set_up_vectors(settings.vectors())?;
-        let mut running = if features.contains(Features::RING_PACKED) {
-            self.set_up::<Packed>(settings, shared, pool, vectors, features, ctrl)?.with(|(rx, tx)| Queues::Packed(rx, tx))
-        } else {
-            self.set_up::<Split>(settings, shared, pool, vectors, features, ctrl)?.with(|(rx, tx)| Queues::Split(rx, tx))
+        let mut running = match (features.contains(Features::RING_PACKED), features.contains(Features::HASH_REPORT)) {
+            (false, false) => {
+                let running = self.set_up::<Split<NET_HDR_BYTES>>(settings, shared, pool, vectors, features, ctrl)?;
+                running.with(|(rx, tx)| Queues::Split(rx, tx))
+            }
+            (true, false) => {
+                let running = self.set_up::<Packed<NET_HDR_BYTES>>(settings, shared, pool, vectors, features, ctrl)?;
+                running.with(|(rx, tx)| Queues::Packed(rx, tx))
+            }
+            (false, true) => {
+                let running = self.set_up::<Split<HASH_HDR_BYTES>>(settings, shared, pool, vectors, features, ctrl)?;
+                running.with(|(rx, tx)| Queues::SplitHash(rx, tx))
+            }
+            (true, true) => {
+                let running = self.set_up::<Packed<HASH_HDR_BYTES>>(settings, shared, pool, vectors, features, ctrl)?;
+                running.with(|(rx, tx)| Queues::PackedHash(rx, tx))
+            }
         };
         // Last, when nothing can fail any more that would free the queues' memory.
         let pairs = Counts::of(settings).pairs();

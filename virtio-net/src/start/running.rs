@@ -8,6 +8,7 @@ use driver_core::device::control::hand_out;
 use driver_core::host::{Interrupt, PciFunction, VectorPlan, Vectors};
 use driver_core::queue::core::{RxCore, TxCore};
 
+use crate::desc::{HASH_HDR_BYTES, NET_HDR_BYTES};
 use crate::filter::Filters;
 use crate::layout::{Layout, Packed, Split, TxWatch};
 use crate::recover::Places;
@@ -15,10 +16,17 @@ use crate::regs::Features;
 use crate::rx::{Receive, Rx};
 use crate::tx::{Transmit, Tx};
 
-/// The queues of both directions, in one layout.
+/// A receive queue of one layout.
+pub(super) type RxOf<F, L> = RxCore<Receive<F, <L as Layout>::Rx>>;
+/// A transmit queue of one layout.
+pub(super) type TxOf<F, L> = TxCore<Transmit<F, <L as Layout>::Tx>>;
+
+/// The queues of both directions, in one layout, with one header.
 pub(super) enum Queues<F: PciFunction> {
-    Split(Vec<RxCore<Receive<F, <Split as Layout>::Rx>>>, Vec<TxCore<Transmit<F, <Split as Layout>::Tx>>>),
-    Packed(Vec<RxCore<Receive<F, <Packed as Layout>::Rx>>>, Vec<TxCore<Transmit<F, <Packed as Layout>::Tx>>>),
+    Split(Vec<RxOf<F, Split<NET_HDR_BYTES>>>, Vec<TxOf<F, Split<NET_HDR_BYTES>>>),
+    Packed(Vec<RxOf<F, Packed<NET_HDR_BYTES>>>, Vec<TxOf<F, Packed<NET_HDR_BYTES>>>),
+    SplitHash(Vec<RxOf<F, Split<HASH_HDR_BYTES>>>, Vec<TxOf<F, Split<HASH_HDR_BYTES>>>),
+    PackedHash(Vec<RxOf<F, Packed<HASH_HDR_BYTES>>>, Vec<TxOf<F, Packed<HASH_HDR_BYTES>>>),
 }
 
 impl<F: PciFunction> Queues<F> {
@@ -27,6 +35,8 @@ impl<F: PciFunction> Queues<F> {
         match self {
             Self::Split(rx, _) => rx.iter_mut().for_each(RxCore::kick),
             Self::Packed(rx, _) => rx.iter_mut().for_each(RxCore::kick),
+            Self::SplitHash(rx, _) => rx.iter_mut().for_each(RxCore::kick),
+            Self::PackedHash(rx, _) => rx.iter_mut().for_each(RxCore::kick),
         }
     }
 
@@ -38,6 +48,8 @@ impl<F: PciFunction> Queues<F> {
         match self {
             Self::Split(rx, tx) => hand_out(vectors, plan, rx, told(tx, have)),
             Self::Packed(rx, tx) => hand_out(vectors, plan, rx, told(tx, have)),
+            Self::SplitHash(rx, tx) => hand_out(vectors, plan, rx, told(tx, have)),
+            Self::PackedHash(rx, tx) => hand_out(vectors, plan, rx, told(tx, have)),
         }
     }
 
@@ -45,6 +57,8 @@ impl<F: PciFunction> Queues<F> {
         match self {
             Self::Split(rx, tx) => (rx.into_iter().map(Rx::Split).collect(), tx.into_iter().map(Tx::Split).collect()),
             Self::Packed(rx, tx) => (rx.into_iter().map(Rx::Packed).collect(), tx.into_iter().map(Tx::Packed).collect()),
+            Self::SplitHash(rx, tx) => (rx.into_iter().map(Rx::SplitHash).collect(), tx.into_iter().map(Tx::SplitHash).collect()),
+            Self::PackedHash(rx, tx) => (rx.into_iter().map(Rx::PackedHash).collect(), tx.into_iter().map(Tx::PackedHash).collect()),
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::buf::pool::BufPool;
 use crate::ring::error::{self, RingError};
 use crate::ring::fault::QueueFault;
 use crate::ring::lane::Pair;
-use crate::ring::virtq::{F_WRITE, MAX_HEADER, VirtqTaken};
+use crate::ring::virtq::{F_WRITE, HEADER_BYTES, MAX_HEADER, VirtqTaken};
 
 /// A receive queue full of lent buffers: what is taken is replaced at once, in the same descriptor and under the same buffer ID.
 ///
@@ -31,7 +31,7 @@ pub struct PackedRx<const HEADER: usize> {
     /// IOVA minus pointer, of the pool, less the header.
     delta: u64,
     lent_bytes: u32,
-    /// There are sixteen bytes of headroom, as blocks of frames want it.
+    /// There are four bytes of headroom more than a header, as blocks of frames want it.
     sees_blocks: bool,
 }
 
@@ -62,7 +62,7 @@ impl<const HEADER: usize> PackedRx<HEADER> {
             pool: pool.clone(),
             delta: pool.inner().delta.wrapping_sub(HEADER as u64),
             lent_bytes: pool.data_bytes() + HEADER as u32,
-            sees_blocks: have_bytes >= size_of::<Pair>(),
+            sees_blocks: have_bytes >= HEADER + size_of::<Pair>() - HEADER_BYTES,
         };
         rx.make_all_available();
         Ok(rx)

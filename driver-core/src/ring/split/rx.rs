@@ -13,7 +13,7 @@ use crate::buf::meta::{LEN_SHIFT, VLAN_VALID};
 use crate::buf::pool::BufPool;
 use crate::ring::error::{self, RingError};
 use crate::ring::fault::QueueFault;
-use crate::ring::virtq::{F_WRITE, MAX_HEADER, Ordinary, VirtqTaken};
+use crate::ring::virtq::{F_WRITE, MAX_HEADER, Ordinary, VirtqTaken, first_word};
 
 /// A receive queue full of lent buffers. Descriptor `id` always stands for slot `id`.
 ///
@@ -230,7 +230,7 @@ impl<const HEADER: usize> SplitRx<HEADER> {
                 let len = u64::from(used_bytes - HEADER as u32);
                 bytes += len;
                 let mut frame = ManuallyDrop::new(Frame::fresh(filled, pool));
-                frame.set_plain_words([0, u64::from(known) & !VLAN_VALID | len << LEN_SHIFT]);
+                frame.set_plain_words([first_word::<HEADER>(filled.ptr()), u64::from(known) & !VLAN_VALID | len << LEN_SHIFT]);
                 places.add(done).cast::<ManuallyDrop<Frame>>().write(frame);
             }
             run.done = done + 1;
@@ -260,7 +260,7 @@ impl<const HEADER: usize> SplitRx<HEADER> {
         unsafe {
             let (place, empty) = batch.exchange_one(pool)?;
             let mut frame = Frame::fresh(filled, pool);
-            frame.set_plain_words([0, u64::from(known) & !VLAN_VALID | len << LEN_SHIFT]);
+            frame.set_plain_words([first_word::<HEADER>(filled.ptr()), u64::from(known) & !VLAN_VALID | len << LEN_SHIFT]);
             place.write(frame);
             *self.slots.get_unchecked_mut(id as usize) = Some(empty);
             let iova = self.iova_of(empty);

@@ -12,20 +12,20 @@ use crate::buf::meta::{LEN_SHIFT, VLAN_VALID};
 use crate::ring::desc::{self, BLOCK};
 use crate::ring::lane::Pair;
 use crate::ring::packed::queue::{MARKS_AND_ID, NEXT_ID};
-use crate::ring::virtq::{HEADER_BYTES, HookRules};
+use crate::ring::virtq::{HASH_HEADER_BYTES, HEADER_BYTES, HookRules, first_word};
 
 /// What of a descriptor's second word is tested: marks, buffer ID and length.
 const TESTED: u64 = (MARKS_AND_ID as u64) << 32 | 0xffff_ffff;
 
-/// The header that a device wrote, by its first eight bytes and its other four.
+/// The header that a device wrote, by its first eight bytes and the next four.
 ///
 /// # Safety
 /// The buffer has come back from the device, and has a header's headroom.
 #[inline(always)]
-unsafe fn header_of(buf: RawBuf) -> (u64, u32) {
+unsafe fn header_of<const HEADER: usize>(buf: RawBuf) -> (u64, u32) {
     // SAFETY: the caller's.
     unsafe {
-        let header = buf.ptr().sub(HEADER_BYTES);
+        let header = buf.ptr().sub(HEADER);
         (u64::from_le(header.cast().read_unaligned()), u32::from_le(header.add(8).cast().read_unaligned()))
     }
 }
@@ -64,11 +64,12 @@ struct Run<'a> {
     bytes: u64,
 }
 
-impl PackedRx<HEADER_BYTES> {
+impl<const HEADER: usize> PackedRx<HEADER> {
     /// The bounds of used lengths; `None`: there are none.
     #[inline(always)]
     fn bounds(&self, rules: &HookRules) -> Option<(u32, u32)> {
-        let (min_used, max_used) = (rules.used_bytes.0.max(HEADER_BYTES as u32), rules.used_bytes.1.min(self.lent_bytes));
+        const { assert!(HEADER >= HEADER_BYTES, "rules look at twelve bytes") }
+        let (min_used, max_used) = (rules.used_bytes.0.max(HEADER as u32), rules.used_bytes.1.min(self.lent_bytes));
         Some((min_used, max_used.checked_sub(min_used)?))
     }
 
@@ -136,8 +137,8 @@ impl PackedRx<HEADER_BYTES> {
         };
         // SAFETY: each takes no more than what is left of `most`; for the rest the caller's.
         unsafe {
-            while most - run.done >= BLOCK && self.sees_blocks && run.take_block() {}
-            while run.done < most && run.take_one() {}
+            while most - run.done >= BLOCK && self.sees_blocks && run.take_block::<HEADER>() {}
+            while run.done < most && run.take_one::<HEADER>() {}
         }
         self.queue.next_used = next.wrapping_add(run.done as u16);
         self.queue.next_avail = self.queue.next_avail.wrapping_add(run.done as u16);
@@ -162,19 +163,19 @@ impl PackedRx<HEADER_BYTES> {
         unsafe {
             let slot = self.slots.get_unchecked_mut(usize::from(id));
             let filled = *slot;
-            let (low, high) = header_of(filled);
+            let (low, high) = header_of::<HEADER>(filled);
             if !is_usual(rules, low, high) {
                 return None;
             }
             let (place, empty) = batch.exchange_one(pool)?;
             *slot = empty;
-            place.cast::<ManuallyDrop<Frame>>().write(frame_of(filled, pool, used_bytes, known(rules, low)));
+            place.cast::<ManuallyDrop<Frame>>().write(frame_of::<HEADER>(filled, pool, used_bytes, known(rules, low)));
             let iova = self.iova_of(empty);
             self.queue.next_used = next.wrapping_add(1);
             let word = self.lent_word(id);
             self.queue.put_now(iova, word);
         }
-        Some(u64::from(used_bytes) - HEADER_BYTES as u64)
+        Some(u64::from(used_bytes) - HEADER as u64)
     }
 
     /// Moves the next frame to `batch` if it is there, an ordinary one as for [`PackedRx::take_ordinary`], nothing is unpublished, no interrupt is asked for, and
@@ -192,17 +193,17 @@ impl PackedRx<HEADER_BYTES> {
 /// # Safety
 /// The buffer is one of `pool`, and the caller's, who forgets it. The used bytes are a header's at least, and within what was lent.
 #[inline(always)]
-unsafe fn frame_of(filled: RawBuf, pool: NonNull<PoolInner>, used_bytes: u32, known: u64) -> ManuallyDrop<Frame> {
-    let len = u64::from(used_bytes - HEADER_BYTES as u32);
+unsafe fn frame_of<const HEADER: usize>(filled: RawBuf, pool: NonNull<PoolInner>, used_bytes: u32, known: u64) -> ManuallyDrop<Frame> {
+    let len = u64::from(used_bytes - HEADER as u32);
     // SAFETY: the caller's.
     unsafe {
         let mut frame = ManuallyDrop::new(Frame::fresh(filled, pool));
-        frame.set_plain_words([0, known | len << LEN_SHIFT]);
+        frame.set_plain_words([first_word::<HEADER>(filled.ptr()), known | len << LEN_SHIFT]);
         frame
     }
 }
 
-/// The last twelve bytes of two words that end before a buffer's data.
+/// The first twelve bytes of headers, each the last of two words.
 struct Headers {
     any: Pair,
     all: Pair,
@@ -245,7 +246,7 @@ impl Run<'_> {
     /// # Safety
     /// A descriptor, a slot, a place and an empty buffer are left. The slot's buffer was lent, and a header's headroom is before it.
     #[inline(always)]
-    unsafe fn take_one(&mut self) -> bool {
+    unsafe fn take_one<const HEADER: usize>(&mut self) -> bool {
         // SAFETY: the caller's; the buffer has come back, and its length is within its room.
         unsafe {
             let above = desc::load(self.desc.add(self.done)).and(Pair::new(0, TESTED)).plus(self.least).high();
@@ -254,14 +255,14 @@ impl Run<'_> {
             }
             barrier::after_done();
             let filled = *self.slots.add(self.done);
-            let (low, high) = header_of(filled);
+            let (low, high) = header_of::<HEADER>(filled);
             if !is_usual(self.rules, low, high) {
                 return false;
             }
             self.lend(0);
             let used_bytes = self.min_used + above as u32;
-            self.places.add(self.done).cast::<ManuallyDrop<Frame>>().write(frame_of(filled, self.pool, used_bytes, known(self.rules, low)));
-            self.bytes += u64::from(used_bytes) - HEADER_BYTES as u64;
+            self.places.add(self.done).cast::<ManuallyDrop<Frame>>().write(frame_of::<HEADER>(filled, self.pool, used_bytes, known(self.rules, low)));
+            self.bytes += u64::from(used_bytes) - HEADER as u64;
         }
         self.hides = Pair::new(0, 0);
         self.least = self.least.plus(Pair::new(0, NEXT_ID.wrapping_neg()));
@@ -272,9 +273,9 @@ impl Run<'_> {
     /// Takes the next eight frames, if all of them are there, ordinary, and the same is known of each.
     ///
     /// # Safety
-    /// As for [`Run::take_one`], eight times; sixteen bytes of headroom are before each buffer's data.
+    /// As for [`Run::take_one`], eight times; four bytes of headroom are before each header.
     #[inline(always)]
-    unsafe fn take_block(&mut self) -> bool {
+    unsafe fn take_block<const HEADER: usize>(&mut self) -> bool {
         // SAFETY: the caller's; the buffers have come back, and their lengths are within their room. A frame is 32 bytes: {pointer, pool} and two words.
         unsafe {
             let (desc, slots) = (self.desc.add(self.done), self.slots.add(self.done));
@@ -290,21 +291,24 @@ impl Run<'_> {
                 return false;
             }
             barrier::after_done();
-            let header = |k: usize| (*slots.add(k)).ptr().cast::<Pair>().sub(1).read_unaligned();
+            let header = |k: usize| (*slots.add(k)).ptr().sub(HEADER - HEADER_BYTES).cast::<Pair>().sub(1).read_unaligned();
             let first = header(0);
             let headers = (1..BLOCK)
                 .map(header)
                 .fold(Headers { any: first, all: first }, |Headers { any, all }, one| Headers { any: any.or(one), all: all.and(one) });
             let Some(known) = headers.known(self.rules) else { return false };
-            let words = Pair::new(0, u64::from(self.min_used - HEADER_BYTES as u32) << LEN_SHIFT | known);
+            let words = Pair::new(0, u64::from(self.min_used - HEADER as u32) << LEN_SHIFT | known);
             for (k, above) in above.into_iter().enumerate() {
                 let place = self.places.add(self.done + k).cast::<Pair>();
                 Frame::write_owner(place.cast(), *slots.add(k), self.pool);
                 place.add(1).write(above.shl32().plus(words));
+                if HEADER == HASH_HEADER_BYTES {
+                    place.add(1).cast::<u64>().write(first_word::<HEADER>((*slots.add(k)).ptr()));
+                }
                 self.lend(k);
             }
             let above = above[1..].iter().fold(above[0], |a, &b| a.plus(b)).high();
-            self.bytes += above + BLOCK as u64 * u64::from(self.min_used - HEADER_BYTES as u32);
+            self.bytes += above + BLOCK as u64 * u64::from(self.min_used - HEADER as u32);
             self.least = least;
         }
         self.hides = Pair::new(0, 0);
