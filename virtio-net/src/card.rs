@@ -15,7 +15,7 @@ use driver_core::queue::QueueFault;
 use crate::address::local_mac;
 use crate::error::HardwareError;
 use crate::regs::{Features, Status, net, pci};
-use crate::transport::{Modern, SharedFunction, Transport};
+use crate::transport::{Mmio, Modern, SharedFunction, Transport};
 
 /// One device.
 pub(crate) struct Card<F: PciFunction> {
@@ -55,6 +55,22 @@ impl<F: PciFunction> Card<F> {
         })
     }
 
+    /// That memory mapped registers are those of a virtio network card. `None`: no device is there.
+    pub(crate) fn at_registers(mut function: F, clock: Arc<dyn Clock>) -> Result<Option<Self>, ErrorKind> {
+        function.enable_registers()?;
+        let domain = function.dma().clone();
+        let Some((transport, function)) = Mmio::find(function, clock)? else { return Ok(None) };
+        Ok(Some(Self {
+            function,
+            transport: Box::new(transport),
+            domain,
+            offered: Features::empty(),
+            max_pairs: 1,
+            device_mtu: None,
+            hash_types: RssTypes::empty(),
+        }))
+    }
+
     /// 3.1.1, steps 1 to 3: "Reset the device.", "Set the ACKNOWLEDGE status bit: the guest OS has noticed the device.", "Set the DRIVER status bit".
     pub(crate) fn greet(&self) -> Result<(), ErrorKind> {
         self.transport.reset()?;
@@ -83,7 +99,7 @@ impl<F: PciFunction> Card<F> {
 
     /// What this driver takes of what is offered.
     pub(crate) fn takes(&self) -> Features {
-        (self.offered & Features::USED).with_what_they_require()
+        (self.offered & Features::USED - self.transport.lacks()).with_what_they_require()
     }
 
     /// What became of a live device, if it does not run any more.

@@ -17,6 +17,15 @@ pub enum HardwareError {
         /// What it lacks.
         missing: &'static str,
     },
+    /// Memory mapped registers are not what they have to be.
+    Mmio {
+        /// The register's name.
+        register: &'static str,
+        /// What it reads.
+        read: u32,
+        /// What it has to read.
+        needed: u32,
+    },
     /// A structure is smaller than what it must hold.
     Structure {
         /// Which structure.
@@ -106,6 +115,13 @@ impl fmt::Display for HardwareError {
                 f,
                 "it lacks {missing} of virtio 1.0: it speaks the legacy interface alone; configure it as modern (QEMU: disable-legacy=on or disable-modern=off)"
             ),
+            Self::Mmio { register: "Version", read: 1, .. } => f.write_str(
+                "Version is 1: it speaks the legacy interface alone, which this driver does not drive; configure it as modern (QEMU: -global virtio-mmio.force-legacy=false)",
+            ),
+            Self::Mmio { register, read, needed } => write!(
+                f,
+                "{register} reads {read:#x} where a virtio network card has {needed:#x}: another device is at this place, or none"
+            ),
             Self::Structure { structure, len_bytes, needed_bytes } => write!(
                 f,
                 "its {structure} structure has {len_bytes:#x} bytes where {needed_bytes:#x} are needed: the capability list is wrong, or the BAR was mapped in part"
@@ -152,6 +168,7 @@ impl core::error::Error for HardwareError {
             Self::ConfigUnstable { wait } | Self::CommandStuck { wait, .. } => Some(wait),
             Self::CommandFault { fault, .. } => Some(fault),
             Self::NotModern { .. }
+            | Self::Mmio { .. }
             | Self::Structure { .. }
             | Self::FeaturesRefused { .. }
             | Self::DeviceConfig { .. }

@@ -1,9 +1,11 @@
 //! Initialisation in the specification's order (3.1.1, 4.1.5.1): features, and the vector of configuration changes. Queues are in [`queues`](crate::queues).
 
+use alloc::boxed::Box;
+
 use driver_core::buf::BufPool;
 use driver_core::device::{Config, DeviceState, ErrorKind, Offloads, Settings};
 use driver_core::ether::FrameLimits;
-use driver_core::host::{PciFunction, VectorPlan, Vectors};
+use driver_core::host::{Interrupt, PciFunction, VectorPlan, Vectors};
 
 use crate::card::Card;
 use crate::error::HardwareError;
@@ -62,12 +64,12 @@ impl<F: PciFunction> Card<F> {
     }
 
     /// Turns the vectors on and gives the control vector to configuration changes (4.1.5.1.2).
-    pub(crate) fn set_up_vectors(&self, plan: Option<VectorPlan>) -> Result<Vectors<F::Interrupt>, ErrorKind> {
+    pub(crate) fn set_up_vectors(&self, plan: Option<VectorPlan>) -> Result<Vectors<Box<dyn Interrupt>>, ErrorKind> {
         let Some(plan) = plan else {
             self.transport.set_config_vector(None);
             return Ok(Vectors::default());
         };
-        let vectors = self.function.lock().enable_interrupts(plan.count())?;
+        let vectors = self.function.lock().enable_interrupts(plan.count())?.map(|vector| self.transport.interrupt(vector));
         let vector = plan.control();
         if !self.transport.set_config_vector(Some(vector)) {
             return Err(HardwareError::Vector { what: "configuration changes", vector }.into());

@@ -1,12 +1,12 @@
-//! virtio network devices over PCI, driven from an application.
+//! virtio network devices over PCI and memory mapped, driven from an application.
 //!
-//! [`open`] takes a PCI function, resets the device and reads what it offers; [`VirtioNet::start`] gives the control handle and the queues.
+//! [`open`] takes a PCI function, [`open_mmio`] a memory mapped device; it resets the device and reads what it offers; [`VirtioNet::start`] gives the control handle and the queues.
 //! After it, only the queues touch the device on the data path, each from its own thread.
 //!
 //! | module | what is in it |
 //! | --- | --- |
 //! | [`start`], [`control`] | opening and starting; what the control handle does to the device |
-//! | `transport` | how the device is reached, as one trait, and the modern PCI transport: where the structures lie, registers, the reset, feature bits |
+//! | `transport` | how the device is reached, as one trait, with modern PCI (where the structures lie, registers, the reset, feature bits) and memory mapped registers |
 //! | `card`, `init`, `queues` | what the device says of itself, and its way from a reset to a live one |
 //! | [`layout`] | what queues of both layouts can do |
 //! | [`rx`], [`tx`] | the data path over [`driver_core::ring::packed`] or [`driver_core::ring::split`] |
@@ -62,5 +62,5 @@ pub use driver_core::device::{ConfigError, Error, ErrorKind};
 pub use error::HardwareError;
 pub use regs::Features;
 pub use rx::Rx;
-pub use start::{StartError, Started, VirtioNet, open};
+pub use start::{StartError, Started, VirtioNet, open, open_mmio};
 pub use tx::Tx;

@@ -88,6 +88,59 @@ pub mod common {
     pub const NO_VECTOR: u16 = 0xFFFF;
 }
 
+/// Registers of a memory mapped device (4.2.2), all of 32 bits.
+pub mod mmio {
+    use driver_core::reg::{Reg, Ro, Rw, Wo};
+    const S: &str = "4.2.2";
+    /// [`MAGIC`].
+    pub const MAGIC_VALUE: Reg<u32, Ro> = Reg::new(0x000, "MagicValue", S);
+    /// 2; 1: a device of the legacy interface.
+    pub const VERSION: Reg<u32, Ro> = Reg::new(0x004, "Version", S);
+    /// The virtio device ID; 0: there is no device.
+    pub const DEVICE_ID: Reg<u32, Ro> = Reg::new(0x008, "DeviceID", S);
+    /// Feature bits that the device offers, those that `DeviceFeaturesSel` says.
+    pub const DEVICE_FEATURES: Reg<u32, Ro> = Reg::new(0x010, "DeviceFeatures", S);
+    /// Selects which 32 of them.
+    pub const DEVICE_FEATURES_SEL: Reg<u32, Wo> = Reg::new(0x014, "DeviceFeaturesSel", S);
+    /// Feature bits that the driver accepts, those that `DriverFeaturesSel` says.
+    pub const DRIVER_FEATURES: Reg<u32, Wo> = Reg::new(0x020, "DriverFeatures", S);
+    /// Selects which 32 of them.
+    pub const DRIVER_FEATURES_SEL: Reg<u32, Wo> = Reg::new(0x024, "DriverFeaturesSel", S);
+    /// Selects the queue that the registers of queues are about.
+    pub const QUEUE_SEL: Reg<u32, Wo> = Reg::new(0x030, "QueueSel", S);
+    /// The largest size of the queue; 0: no such queue.
+    pub const QUEUE_SIZE_MAX: Reg<u32, Ro> = Reg::new(0x034, "QueueSizeMax", S);
+    /// Its size.
+    pub const QUEUE_SIZE: Reg<u32, Wo> = Reg::new(0x038, "QueueSize", S);
+    /// 1: the device uses the queue.
+    pub const QUEUE_READY: Reg<u32, Rw> = Reg::new(0x044, "QueueReady", S);
+    /// Notifies the device of a queue.
+    pub const QUEUE_NOTIFY: Reg<u32, Wo> = Reg::new(0x050, "QueueNotify", S);
+    /// Which events the interrupt tells of.
+    pub const INTERRUPT_STATUS: Reg<u32, Ro> = Reg::new(0x060, "InterruptStatus", S);
+    /// Those that were handled.
+    pub const INTERRUPT_ACK: Reg<u32, Wo> = Reg::new(0x064, "InterruptACK", S);
+    /// See [`Status`](super::Status).
+    pub const STATUS: Reg<u32, Rw> = Reg::new(0x070, "Status", S);
+    /// Low and high half of the descriptor area's address.
+    pub const QUEUE_DESC: [Reg<u32, Wo>; 2] = [Reg::new(0x080, "QueueDescLow", S), Reg::new(0x084, "QueueDescHigh", S)];
+    /// The same of the driver's area.
+    pub const QUEUE_DRIVER: [Reg<u32, Wo>; 2] = [Reg::new(0x090, "QueueDriverLow", S), Reg::new(0x094, "QueueDriverHigh", S)];
+    /// The same of the device's area.
+    pub const QUEUE_DEVICE: [Reg<u32, Wo>; 2] = [Reg::new(0x0A0, "QueueDeviceLow", S), Reg::new(0x0A4, "QueueDeviceHigh", S)];
+    /// Changes each time the device configuration changes.
+    pub const CONFIG_GENERATION: Reg<u32, Ro> = Reg::new(0x0FC, "ConfigGeneration", S);
+    /// Where the device configuration begins.
+    pub const CONFIG: u32 = 0x100;
+
+    /// The value of `MagicValue`: "virt".
+    pub const MAGIC: u32 = u32::from_le_bytes(*b"virt");
+    /// DeviceID of a network card (5.1.1).
+    pub const NETWORK_CARD: u32 = 1;
+    /// Events in `InterruptStatus`: a buffer was used, the configuration changed.
+    pub const EVENTS: u32 = 1 | 2;
+}
+
 /// What the notification structure holds (4.1.4.4).
 pub mod notify {
     use driver_core::reg::{Reg, Wo};

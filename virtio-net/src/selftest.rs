@@ -111,8 +111,8 @@ impl<F: PciFunction> Card<F> {
         if self.takes().contains(Features::MAC) && mac()? != mac()? {
             return Err(Flaw::Unsteady { what: "its address (mac)" });
         }
-        let patterns = transport.test_registers(self.takes(), &[net::transmitq(0), net::receiveq(0)])?;
-        Ok(format!("features, address and generation stay, and {} fields of two queues keep {patterns} patterns", 3))
+        let kept = transport.test_registers(self.takes(), &[net::transmitq(0), net::receiveq(0)])?;
+        Ok(format!("features, address and generation stay, and {kept}"))
     }
 
     fn test_link(&self, limit_us: u64) -> Outcome {

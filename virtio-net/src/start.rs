@@ -1,5 +1,6 @@
 //! Opening and starting a device.
 
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -14,7 +15,7 @@ use driver_core::device::config::Limits;
 use driver_core::device::control::take_back;
 use driver_core::device::error::steps;
 use driver_core::device::{Caps, Config, DeviceInfo, DeviceState, During, Error, ErrorKind, NetDriver, Recovery, SelfTest, Settings, Shared};
-use driver_core::host::{Clock, PciFunction, WaitWaker};
+use driver_core::host::{Clock, Interrupt, PciFunction, WaitWaker};
 use driver_core::queue::core::Silence;
 use driver_core::queue::{RxQueue, TxQueue};
 
@@ -89,7 +90,35 @@ pub struct VirtioNet<F: PciFunction> {
 pub fn open<F: PciFunction>(function: F, clock: Arc<dyn Clock>) -> Result<VirtioNet<F>, Error> {
     let name = String::from(function.name());
     let vectors = function.interrupt_count();
-    let mut card = Card::find(function, clock).during(&name, steps::OPENING)?;
+    let card = Card::find(function, clock).during(&name, steps::OPENING)?;
+    identify(name, vectors, card)
+}
+
+/// Takes a memory mapped device (4.2), resets it, and reads what it offers. `None`: there is none at this place, only room for one (DeviceID 0), which is no
+/// error.
+///
+/// What a platform knows of the device is `function`: its BAR 0 is the block of registers from MagicValue on, [`dma`](PciFunction::dma) the memory that the
+/// device reaches, and its only vector the device's interrupt line, which the driver acknowledges in the device (InterruptACK) whenever a wait for it ends by it.
+/// The driver does not read its configuration space, but asks [`enable_registers`](PciFunction::enable_registers), [`is_removed`](PciFunction::is_removed),
+/// [`allow_dma`](PciFunction::allow_dma), [`forbid_dma`](PciFunction::forbid_dma) and [`reset`](PciFunction::reset): a platform that has an IOMMU answers them
+/// by it. There is nothing to be found on a bus: whoever implements the function knows the place (a device tree's `virtio,mmio`, ACPI, a command line).
+///
+/// # Errors
+/// [`Error`]: the registers are none of a virtio device, or of one of the legacy interface (Version 1), or of another device than a network card; as [`open`].
+pub fn open_mmio<F: PciFunction>(function: F, clock: Arc<dyn Clock>) -> Result<Option<VirtioNet<F>>, Error> {
+    let name = String::from(function.name());
+    let vectors = function.interrupt_count().min(1);
+    match Card::at_registers(function, clock).during(&name, steps::OPENING)? {
+        Some(card) => identify(name, vectors, card).map(Some),
+        None => {
+            log::info!("{name}: no device is at this place");
+            Ok(None)
+        }
+    }
+}
+
+/// Resets a device whose registers were found, and reads what it offers.
+fn identify<F: PciFunction>(name: String, vectors: u16, mut card: Card<F>) -> Result<VirtioNet<F>, Error> {
     card.greet().during(&name, steps::RESETTING)?;
     card.function.lock().forbid_dma().during(&name, steps::RESETTING)?;
     let mac = card.identify().during(&name, steps::OPENING)?;
@@ -191,7 +220,7 @@ impl<F: PciFunction> VirtioNet<F> {
     pub(crate) fn with_transmit_queue<T>(
         &mut self,
         config: &Config,
-        work: impl FnOnce(&mut Tx<F>, &BufPool, Option<F::Interrupt>) -> T,
+        work: impl FnOnce(&mut Tx<F>, &BufPool, Option<Box<dyn Interrupt>>) -> T,
     ) -> Result<T, ErrorKind> {
         let mut settings = Settings::new(config, &self.info);
         settings.set_available_vectors(self.vectors);

@@ -32,6 +32,8 @@ mod jumbo;
 mod lying_device;
 #[path = "lying_headers.rs"]
 mod lying_headers;
+#[path = "mmio.rs"]
+mod mmio;
 #[path = "notification_data.rs"]
 mod notification_data;
 #[path = "notifications.rs"]

@@ -36,7 +36,7 @@ mod recovering;
 
 pub use kernel::{ControlKernel, TxPosition, refuse_rules, refuse_vlans, why_all_ones};
 use kernel::{NO_CLOCK, NO_FLOW_CONTROL, NO_LINK_SPEEDS, NO_MODERATION, NO_RSS, NOT_STARTED};
-pub use lending::{hand_out, take_back};
+pub use lending::{hand_out, hand_out_boxed, take_back};
 
 /// The control handle of a started device, over what one driver brings. Dropping it stops the device.
 pub struct ControlCore<K: ControlKernel> {

@@ -140,6 +140,11 @@ impl<I> Vectors<I> {
         self.vectors.get_mut(usize::from(vector))?.take()
     }
 
+    /// The same vectors, each made into something else.
+    pub fn map<J>(self, mut make: impl FnMut(I) -> J) -> Vectors<J> {
+        Vectors { vectors: self.vectors.into_iter().map(|vector| vector.map(&mut make)).collect() }
+    }
+
     /// How many are left.
     pub fn left(&self) -> usize {
         self.vectors.iter().flatten().count()

@@ -112,7 +112,7 @@ impl VirtioNet {
         if vector >= self.msix.count() || self.faults.refuse_vector == Some(vector) { NO_VECTOR } else { vector }
     }
 
-    fn write_features(&mut self, slot: &Slot<'_>, value: u64) {
+    pub(super) fn write_features(&mut self, slot: &Slot<'_>, value: u64) {
         let select = self.driver_feature_select;
         let is_settled = self.is(VIRTIO_CONFIG_S_FEATURES_OK);
         if is_settled || !self.is(VIRTIO_CONFIG_S_DRIVER) {
@@ -132,7 +132,7 @@ impl VirtioNet {
     }
 
     /// 2.1, 3.1.1: bits are only added, in their order; 0 is a reset.
-    fn write_status(&mut self, slot: &Slot<'_>, value: u8) {
+    pub(super) fn write_status(&mut self, slot: &Slot<'_>, value: u8) {
         if value == 0 {
             self.reset_done_us = Some(if self.faults.reset_stuck { u64::MAX } else { slot.now_us() + self.options.reset_us });
             // A status of 0 already needs no wait, but reads back 0 only when the reset is done.
@@ -180,7 +180,7 @@ impl VirtioNet {
     }
 
     /// Fields of the selected queue (4.1.5.1.3).
-    fn write_queue(&mut self, slot: &Slot<'_>, offset: u32, value: u64) {
+    pub(super) fn write_queue(&mut self, slot: &Slot<'_>, offset: u32, value: u64) {
         let (select, max, is_packed) = (self.queue_select, self.options.queue_size, self.has(VIRTIO_F_RING_PACKED));
         let early = !self.is(VIRTIO_CONFIG_S_FEATURES_OK);
         let late = self.is(VIRTIO_CONFIG_S_DRIVER_OK);
@@ -214,7 +214,7 @@ impl VirtioNet {
         }
     }
 
-    fn read_device(&mut self, slot: &Slot<'_>, offset: u32, width: u8) -> u64 {
+    pub(super) fn read_device(&mut self, slot: &Slot<'_>, offset: u32, width: u8) -> u64 {
         // mac is bytes; status, max_virtqueue_pairs and mtu are le16; speed is le32; duplex and rss_max_key_size are bytes; rss_max_indirection_table_length is le16,
         // supported_hash_types le32.
         let wanted = match offset {
@@ -265,10 +265,15 @@ impl VirtioNet {
             );
             return;
         }
-        let rules = self.rules();
+        self.take_notification(slot, queue, tells_next.then_some((value >> 16) as u16));
+    }
+
+    /// The queue that the driver calls `queue` is notified, and maybe told how far it is.
+    pub(super) fn take_notification(&mut self, slot: &Slot<'_>, queue: usize, next: Option<u16>) {
+        let (rules, place) = (self.rules(), self.place_of(queue));
         if let (Some(end), Some(count)) = (place.and_then(|place| self.queues.get_mut(place)), self.counters.notifications.get_mut(queue)) {
-            if tells_next {
-                end.tell(slot, rules, (value >> 16) as u16);
+            if let Some(next) = next {
+                end.tell(slot, rules, next);
             }
             end.notified = true;
             *count += 1;

@@ -1,4 +1,4 @@
-//! A model of a virtio network card (virtio 1.3, modern PCI transport, split and packed queues, one or several pairs of them and a control queue).
+//! A model of a virtio network card (virtio 1.3, modern PCI transport or memory mapped, split and packed queues, one or several pairs of them and a control queue).
 //!
 //! Section numbers are those of Virtual I/O Device (VIRTIO) Version 1.3. The model is stricter than a device has to be: what the specification forbids a
 //! driver is recorded as a violation, and a queue is only looked at after a notification where one was asked for.
@@ -9,6 +9,7 @@ mod ctrl;
 mod filter;
 mod flow;
 mod gso;
+mod mmio;
 mod options;
 mod partial;
 mod pci;
@@ -92,6 +93,7 @@ pub struct VirtioNet {
     queues: Vec<Queue>,
     pairs: Vec<Pair>,
     ctrl: Ctrl,
+    block: Block,
     isr: u8,
     mac: [u8; 6],
     link_up: bool,
@@ -163,6 +165,7 @@ impl VirtioNet {
             queues: (0..=2 * options.pairs).map(|_| Queue::new(size)).collect(),
             pairs: (0..options.pairs).map(|_| Pair::default()).collect(),
             ctrl: Ctrl::new(),
+            block: Block::default(),
             isr: 0,
             mac: options.mac,
             link_up: true,
@@ -289,10 +292,11 @@ impl VirtioNet {
     fn forget(&mut self) {
         let kept = (self.config.clone(), self.msix.clone(), (self.link_up, self.speed), self.counters, self.faults.clone());
         let toggles = (self.rx_checksum, self.hold_tx, self.last_first, self.generation);
+        let block = Block { selected: [false; 2], ..self.block.clone() };
         let mac = if self.ctrl.mac_was_set { self.options.mac } else { self.mac };
         *self = Self::new(self.options.clone());
         (self.config, self.msix, (self.link_up, self.speed), self.counters, self.faults) = kept;
-        self.mac = mac;
+        (self.mac, self.block) = (mac, block);
         (self.rx_checksum, self.hold_tx, self.last_first, self.generation) = toggles;
     }
 
@@ -300,10 +304,7 @@ impl VirtioNet {
     fn announce_change(&mut self, slot: &Slot<'_>) {
         self.generation = self.generation.wrapping_add(1);
         if self.is(VIRTIO_CONFIG_S_DRIVER_OK) {
-            self.isr |= 2;
-            if self.config_vector != NO_VECTOR {
-                self.msix.raise(slot, self.config_vector);
-            }
+            self.tell_of_change(slot);
         }
     }
 
@@ -324,13 +325,8 @@ impl VirtioNet {
         let Some(end) = self.queues.get_mut(queue) else { return };
         // A fault is recorded by the IOMMU. Where the driver's wish cannot be read now, an interrupt too many does no harm.
         if end.wants_interrupt(slot, dma, rules).unwrap_or_else(|fault| fault.is_passing()) {
-            self.isr |= 1;
-            if end.vector != NO_VECTOR {
-                let vector = end.vector;
-                if self.faults.lost_vector != Some(vector) {
-                    self.msix.raise(slot, vector);
-                }
-            }
+            let vector = end.vector;
+            self.tell_of_buffers(slot, vector);
         }
     }
 }
@@ -350,8 +346,9 @@ unsafe impl Model for VirtioNet {
 
     fn bar_len_bytes(&self, index: u8) -> Option<usize> {
         match index {
-            space::MSIX_BAR => Some(space::MSIX_BYTES),
-            STRUCTURES_BAR if self.options.has_bar => Some(STRUCTURES_BYTES),
+            BLOCK_BAR if self.options.mmio => Some(BLOCK_BYTES),
+            _ if index == space::msix_bar(&self.options) => Some(space::MSIX_BYTES),
+            STRUCTURES_BAR if self.options.has_bar && !self.options.mmio => Some(STRUCTURES_BYTES),
             _ => None,
         }
     }
@@ -359,6 +356,7 @@ unsafe impl Model for VirtioNet {
     fn bar_read(&mut self, slot: &Slot<'_>, index: u8, offset: u32, width: u8) -> u64 {
         match index {
             _ if self.faults.gone => u64::MAX,
+            BLOCK_BAR if self.options.mmio => self.read_block(slot, offset, width),
             STRUCTURES_BAR => self.read_structure(slot, offset, width),
             _ if offset < space::MSIX_PENDING => self.msix.table_read(offset as usize).into(),
             _ => self.msix.pending_read((offset - space::MSIX_PENDING) as usize).into(),
@@ -368,6 +366,7 @@ unsafe impl Model for VirtioNet {
     fn bar_write(&mut self, slot: &Slot<'_>, index: u8, offset: u32, width: u8, value: u64) {
         match index {
             _ if self.faults.gone => {}
+            BLOCK_BAR if self.options.mmio => self.write_block(slot, offset, width, value),
             STRUCTURES_BAR => self.write_structure(slot, offset, width, value),
             _ if offset < space::MSIX_PENDING => self.msix.table_write(slot, offset as usize, value as u32),
             _ => {}

@@ -26,6 +26,7 @@ pub struct VirtioNetOptions {
     pub(super) rx_checksum: RxChecksum,
     pub(super) used_ids: UsedIds,
     pub(super) says_write: bool,
+    pub(super) mmio: bool,
 }
 
 impl VirtioNetOptions {
@@ -137,6 +138,12 @@ impl VirtioNetOptions {
         Self { has_bar, ..self }
     }
 
+    /// Whether its registers are those of a memory mapped device (4.2), in BAR 0, and it has no structures of a PCI device, and one interrupt.
+    #[must_use]
+    pub fn mmio(self, mmio: bool) -> Self {
+        Self { mmio, ..self }
+    }
+
     /// How long a reset takes, in microseconds.
     #[must_use]
     pub fn reset_us(self, reset_us: u64) -> Self {
@@ -194,6 +201,9 @@ impl VirtioNetOptions {
     }
 
     pub(super) fn vector_count(&self) -> u16 {
+        if self.mmio {
+            return 1;
+        }
         self.vectors.unwrap_or(2 * self.pairs as u16 + 2)
     }
 }
@@ -236,6 +246,7 @@ impl Default for VirtioNetOptions {
             rx_checksum: RxChecksum::None,
             used_ids: UsedIds::default(),
             says_write: true,
+            mmio: false,
         }
     }
 }
@@ -334,6 +345,14 @@ pub struct Faults {
     pub ctrl_id: Option<u32>,
     /// The messages of this vector are lost.
     pub lost_vector: Option<u16>,
+    /// MagicValue of a memory mapped card.
+    pub magic: Option<u32>,
+    /// Its Version.
+    pub version: Option<u32>,
+    /// Its DeviceID.
+    pub device_id: Option<u32>,
+    /// Bits that its InterruptStatus has beside those of events.
+    pub isr: u32,
     /// Bit 12 of queues' addresses stays 0.
     pub stuck_address: bool,
     /// The card was unplugged: registers and configuration space read all ones, nothing moves.

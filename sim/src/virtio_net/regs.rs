@@ -33,6 +33,19 @@ pub(super) const DEVICE_AT: u32 = 0x2000;
 pub(super) const NOTIFY_AT: u32 = 0x3000;
 pub(super) const STRUCTURE_BYTES: u32 = 0x1000;
 
+/// The BAR of a memory mapped device's block of registers (4.2.2), and how much of it there is.
+pub(super) const BLOCK_BAR: u8 = 0;
+pub(super) const BLOCK_BYTES: usize = 0x200;
+
+/// What such a block remembers beside the card.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Block {
+    /// How many of MagicValue, Version and DeviceID were read in this order, once.
+    pub(super) probed: u32,
+    /// DeviceFeaturesSel and DriverFeaturesSel were written since the reset.
+    pub(super) selected: [bool; 2],
+}
+
 /// struct virtio_pci_common_cfg (4.1.4.3): le32, le32, le32, le32, le16, le16, u8, u8, then the queue's fields.
 pub(super) mod common {
     pub(in super::super) const DEVICE_FEATURE_SELECT: u32 = 0;

@@ -3,14 +3,16 @@
 use driver_core::host::PciId;
 
 use super::options::VirtioNetOptions;
-use super::regs::{COMMON_AT, DEVICE_AT, ISR_AT, NOTIFY_AT, STRUCTURE_BYTES, STRUCTURES_BAR, STRUCTURES_BYTES, common};
+use super::regs::{BLOCK_BAR, BLOCK_BYTES, COMMON_AT, DEVICE_AT, ISR_AT, NOTIFY_AT, STRUCTURE_BYTES, STRUCTURES_BAR, STRUCTURES_BYTES, common};
 use crate::config::ConfigSpace;
 
 const VENDOR: u16 = 0x1af4;
 /// Ethernet controller.
 const CLASS: u32 = 0x02_0000;
-/// BAR 0: the MSI-X table, and from half of it on the pending bits.
-pub(super) const MSIX_BAR: u8 = 0;
+/// The BAR of the MSI-X table, and from half of it on of the pending bits.
+pub(super) const fn msix_bar(options: &VirtioNetOptions) -> u8 {
+    if options.mmio { 2 } else { 0 }
+}
 pub(super) const MSIX_BYTES: usize = 4096;
 pub(super) const MSIX_PENDING: u32 = 2048;
 
@@ -31,12 +33,17 @@ pub(super) fn config_space(options: &VirtioNetOptions) -> ConfigSpace {
     let revision = u8::from(options.device >= 0x1040);
     let id = PciId { vendor: VENDOR, device: options.device, revision, class: CLASS, subsystem_vendor: VENDOR, subsystem: 0x1100 };
     let mut config = ConfigSpace::new(&id);
-    config.add_bar64(MSIX_BAR, MSIX_BYTES as u64);
-    config.add_bar64(STRUCTURES_BAR, STRUCTURES_BYTES as u64);
+    let msix_bar = msix_bar(options);
+    config.add_bar64(msix_bar, MSIX_BYTES as u64);
     let control = (options.vector_count() - 1).to_le_bytes();
-    let pending = (MSIX_PENDING | u32::from(MSIX_BAR)).to_le_bytes();
-    let body = [control[0], control[1], MSIX_BAR, 0, 0, 0, pending[0], pending[1], pending[2], pending[3]];
+    let pending = (MSIX_PENDING | u32::from(msix_bar)).to_le_bytes();
+    let body = [control[0], control[1], msix_bar, 0, 0, 0, pending[0], pending[1], pending[2], pending[3]];
     config.add_capability(0x11, 0x40, &body, &[0, 0xc0]);
+    if options.mmio {
+        config.add_bar64(BLOCK_BAR, BLOCK_BYTES as u64);
+        return config;
+    }
+    config.add_bar64(STRUCTURES_BAR, STRUCTURES_BYTES as u64);
     // A structure of a kind that is reserved, which a driver has to pass over (4.1.4.1).
     config.add_capability(VENDOR_SPECIFIC, 0x50, &structure(0xee, 0, 0, 4, &[]), &[]);
     // The order is not that of the addresses, as with QEMU.

@@ -1,10 +1,11 @@
 //! From the reset to a live device: 3.1.1 up to DRIVER_OK, with the queues of one layout or the other, and what the control queue sets behind it.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use driver_core::buf::BufPool;
 use driver_core::device::{Config, ErrorKind, Moderation, Settings, Shared, warn};
-use driver_core::host::{PciFunction, Vectors};
+use driver_core::host::{Interrupt, PciFunction, Vectors};
 use driver_core::queue::TxGate;
 use driver_core::queue::core::{RxCore, RxLimits, TxCore};
 use driver_core::ring::{CommandQueue, RingMemory};
@@ -30,7 +31,7 @@ const CONTROL_DESCRIPTORS: u32 = 64;
 const IDLE_DESCRIPTORS: u32 = config::MIN_RING;
 
 /// The queues of one layout that are set up and not enabled yet.
-type SetUp<F, L> = Running<F, (Vec<RxOf<F, L>>, Vec<TxOf<F, L>>)>;
+type SetUp<F, L> = Running<(Vec<RxOf<F, L>>, Vec<TxOf<F, L>>)>;
 
 /// How many queues of each direction there are, and how many pairs that makes.
 #[derive(Clone, Copy)]
@@ -57,7 +58,7 @@ impl<F: PciFunction> VirtioNet<F> {
         settings: &mut Settings,
         shared: &mut Shared,
         ctrl: &mut Option<Ctrl<F>>,
-    ) -> Result<Running<F>, ErrorKind> {
+    ) -> Result<Running<Queues<F>>, ErrorKind> {
         let card = &self.card;
         let header_bytes = if config.wants_rx_hash() && card.takes().contains(Features::HASH_REPORT) { HASH_HDR_BYTES } else { NET_HDR_BYTES };
         let mrg_rxbuf = config::spreads(self.info.used_caps, settings.offloads());
@@ -92,7 +93,7 @@ impl<F: PciFunction> VirtioNet<F> {
         shared: &mut Shared,
         pool: BufPool,
         ctrl: &mut Option<Ctrl<F>>,
-    ) -> Result<Running<F>, ErrorKind> {
+    ) -> Result<Running<Queues<F>>, ErrorKind> {
         let card = &self.card;
         let features = card.negotiate(&pool, settings, config)?;
         // SAFETY: it was reset just now (`greet`), so that it knows of no memory. What it is told from here on are the areas of queues: it uses none before the
@@ -147,7 +148,7 @@ impl<F: PciFunction> VirtioNet<F> {
         settings: &mut Settings,
         shared: &mut Shared,
         pool: BufPool,
-        vectors: Vectors<F::Interrupt>,
+        vectors: Vectors<Box<dyn Interrupt>>,
         features: Features,
         ctrl: &mut Option<Ctrl<F>>,
     ) -> Result<SetUp<F, L>, ErrorKind> {

@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use driver_core::buf::BufPool;
-use driver_core::device::control::hand_out;
+use driver_core::device::control::hand_out_boxed;
 use driver_core::host::{Interrupt, PciFunction, VectorPlan, Vectors};
 use driver_core::queue::core::{RxCore, TxCore};
 
@@ -41,15 +41,15 @@ impl<F: PciFunction> Queues<F> {
     }
 
     /// Gives each its vector, transmit queues where all of them `have` theirs. Returns the control handle's.
-    pub(super) fn hand_out(&mut self, vectors: Vectors<F::Interrupt>, plan: Option<VectorPlan>, have: bool) -> Option<Box<dyn Interrupt>> {
+    pub(super) fn hand_out(&mut self, vectors: Vectors<Box<dyn Interrupt>>, plan: Option<VectorPlan>, have: bool) -> Option<Box<dyn Interrupt>> {
         fn told<T>(tx: &mut [T], have: bool) -> &mut [T] {
             if have { tx } else { &mut [] }
         }
         match self {
-            Self::Split(rx, tx) => hand_out(vectors, plan, rx, told(tx, have)),
-            Self::Packed(rx, tx) => hand_out(vectors, plan, rx, told(tx, have)),
-            Self::SplitHash(rx, tx) => hand_out(vectors, plan, rx, told(tx, have)),
-            Self::PackedHash(rx, tx) => hand_out(vectors, plan, rx, told(tx, have)),
+            Self::Split(rx, tx) => hand_out_boxed(vectors, plan, rx, told(tx, have)),
+            Self::Packed(rx, tx) => hand_out_boxed(vectors, plan, rx, told(tx, have)),
+            Self::SplitHash(rx, tx) => hand_out_boxed(vectors, plan, rx, told(tx, have)),
+            Self::PackedHash(rx, tx) => hand_out_boxed(vectors, plan, rx, told(tx, have)),
         }
     }
 
@@ -64,7 +64,7 @@ impl<F: PciFunction> Queues<F> {
 }
 
 /// A device that came up, with its queues.
-pub(super) struct Running<F: PciFunction, Q = Queues<F>> {
+pub(super) struct Running<Q> {
     pub(super) queues: Q,
     /// Of each transmit queue.
     pub(super) watches: Vec<TxWatch>,
@@ -73,14 +73,14 @@ pub(super) struct Running<F: PciFunction, Q = Queues<F>> {
     /// Every transmit queue has its vector.
     pub(super) tx_interrupts: bool,
     pub(super) pool: BufPool,
-    pub(super) vectors: Vectors<F::Interrupt>,
+    pub(super) vectors: Vectors<Box<dyn Interrupt>>,
     pub(super) features: Features,
     pub(super) filters: Filters,
 }
 
-impl<F: PciFunction, Q> Running<F, Q> {
+impl<Q> Running<Q> {
     /// The same with its queues made into others.
-    pub(super) fn with<R>(self, make: impl FnOnce(Q) -> R) -> Running<F, R> {
+    pub(super) fn with<R>(self, make: impl FnOnce(Q) -> R) -> Running<R> {
         let Self { queues, watches, places, tx_interrupts, pool, vectors, features, filters } = self;
         Running { queues: make(queues), watches, places, tx_interrupts, pool, vectors, features, filters }
     }

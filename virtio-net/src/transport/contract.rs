@@ -1,12 +1,13 @@
 //! The verbs of a transport.
 
 use alloc::boxed::Box;
+use alloc::string::String;
 use alloc::sync::Arc;
 use core::convert::Infallible;
 use core::ops::ControlFlow;
 
 use driver_core::device::{ErrorKind, Flaw};
-use driver_core::host::{Bar, Clock, Doorbell, Iova, PciFunction, RegSpace};
+use driver_core::host::{Bar, Clock, Doorbell, Interrupt, Iova, PciFunction, RegSpace};
 use driver_core::reg::{Pace, Pure, Reg, RegValue, look_until};
 
 use super::structure::Structure;
@@ -20,6 +21,8 @@ const CONFIG_LIMIT_US: u64 = 50_000;
 pub(crate) enum Notify<F: PciFunction> {
     /// By 16 bits, which name it.
     Plain(NotifyAt<F>, u16),
+    /// By 32 bits, which name it (4.2.3.3).
+    Wide(NotifyAt<F>, u16),
     /// By 32 bits: those, and how far the queue is (VIRTIO_F_NOTIFICATION_DATA).
     WithNext(NotifyAt<F>, u16),
 }
@@ -32,6 +35,16 @@ pub(crate) enum NotifyAt<F: PciFunction> {
     Register(Structure<F>),
 }
 
+impl<F: PciFunction> NotifyAt<F> {
+    #[inline(always)]
+    fn ring(&self, value: u32) {
+        match self {
+            Self::Doorbell(doorbell) => doorbell.ring(value),
+            Self::Register(structure) => notify::QUEUE_NOTIFY_NEXT.write(structure, value),
+        }
+    }
+}
+
 impl<F: PciFunction> Notify<F> {
     /// Notifies the device, which `next` tells of how far the queue is where it wants to know: next_off in the low 15 bits, next_wrap above (2.9).
     #[inline(always)]
@@ -39,13 +52,8 @@ impl<F: PciFunction> Notify<F> {
         match self {
             Self::Plain(NotifyAt::Doorbell(doorbell), name) => doorbell.ring16(*name),
             Self::Plain(NotifyAt::Register(structure), name) => notify::QUEUE_NOTIFY.write(structure, *name),
-            Self::WithNext(at, name) => {
-                let value = u32::from(*name) | u32::from(next()) << 16;
-                match at {
-                    NotifyAt::Doorbell(doorbell) => doorbell.ring(value),
-                    NotifyAt::Register(structure) => notify::QUEUE_NOTIFY_NEXT.write(structure, value),
-                }
-            }
+            Self::Wide(at, name) => at.ring((*name).into()),
+            Self::WithNext(at, name) => at.ring(u32::from(*name) | u32::from(next()) << 16),
         }
     }
 }
@@ -71,6 +79,10 @@ pub(crate) trait Transport<F: PciFunction>: Send {
 
     /// The features that are offered.
     fn offered(&self) -> Features;
+    /// Features that only other transports have the registers for: they are not accepted.
+    fn lacks(&self) -> Features {
+        Features::empty()
+    }
     /// Writes those that are accepted.
     fn accept(&self, features: Features);
 
@@ -82,6 +94,10 @@ pub(crate) trait Transport<F: PciFunction>: Send {
     /// [`HardwareError::ConfigUnstable`]
     fn steady(&self, look: &mut dyn FnMut()) -> Result<(), ErrorKind>;
 
+    /// A vector of the function as its owner is to wait for it.
+    fn interrupt(&self, vector: F::Interrupt) -> Box<dyn Interrupt> {
+        Box::new(vector)
+    }
     /// Gives changes of the configuration a vector, or none. Whether the device took it.
     fn set_config_vector(&self, vector: Option<u16>) -> bool;
 
@@ -100,11 +116,11 @@ pub(crate) trait Transport<F: PciFunction>: Send {
     fn notify(&self, queue: u16, features: Features) -> Result<Notify<F>, ErrorKind>;
 
     /// That registers keep what is written to them, for a device that was reset and greeted: those of features, then, behind FEATURES_OK with `features`, those
-    /// of `queues`. Returns how many patterns each kept.
+    /// of `queues`. Returns what was seen.
     ///
     /// # Errors
     /// [`Flaw`]: what does not.
-    fn test_registers(&self, features: Features, queues: &[u16]) -> Result<usize, Flaw>;
+    fn test_registers(&self, features: Features, queues: &[u16]) -> Result<String, Flaw>;
 }
 
 impl<F: PciFunction> dyn Transport<F> + '_ {

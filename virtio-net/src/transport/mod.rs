@@ -4,9 +4,11 @@
 
 mod capabilities;
 mod contract;
+mod mmio;
 mod modern;
 mod structure;
 
 pub(crate) use contract::{Notify, Transport};
+pub(crate) use mmio::Mmio;
 pub(crate) use modern::Modern;
 pub(crate) use structure::SharedFunction;

@@ -13,7 +13,17 @@ use crate::queue::core::tx::TxCore;
 
 /// Gives each queue its interrupt and returns that of the control handle, all of them as `plan` has them.
 pub fn hand_out<R: RxKernel, T: TxKernel>(
-    mut vectors: Vectors<impl Interrupt>,
+    vectors: Vectors<impl Interrupt>,
+    plan: Option<VectorPlan>,
+    rx: &mut [RxCore<R>],
+    tx: &mut [TxCore<T>],
+) -> Option<Box<dyn Interrupt>> {
+    hand_out_boxed(vectors.map(|interrupt| Box::new(interrupt) as _), plan, rx, tx)
+}
+
+/// The same of vectors of which not all are of one type.
+pub fn hand_out_boxed<R: RxKernel, T: TxKernel>(
+    mut vectors: Vectors<Box<dyn Interrupt>>,
     plan: Option<VectorPlan>,
     rx: &mut [RxCore<R>],
     tx: &mut [TxCore<T>],
@@ -21,15 +31,15 @@ pub fn hand_out<R: RxKernel, T: TxKernel>(
     let plan = plan?;
     for queue in rx {
         if let Some(interrupt) = plan.rx(queue.index()).and_then(|vector| vectors.take(vector)) {
-            queue.set_interrupt(Box::new(interrupt));
+            queue.set_interrupt(interrupt);
         }
     }
     for queue in tx {
         if let Some(interrupt) = plan.tx(queue.index()).and_then(|vector| vectors.take(vector)) {
-            queue.set_interrupt(Box::new(interrupt));
+            queue.set_interrupt(interrupt);
         }
     }
-    vectors.take(plan.control()).map(|interrupt| Box::new(interrupt) as _)
+    vectors.take(plan.control())
 }
 
 /// Takes back what a device was lent, after its `answer` to being stopped: for its word that it is silent or, where it does not give it, after a reset of the
