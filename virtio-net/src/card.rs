@@ -44,31 +44,21 @@ impl<F: PciFunction> Card<F> {
         function.enable_registers()?;
         let domain = function.dma().clone();
         let (transport, function) = Modern::find(function, clock)?;
-        Ok(Self {
-            function,
-            transport: Box::new(transport),
-            domain,
-            offered: Features::empty(),
-            max_pairs: 1,
-            device_mtu: None,
-            hash_types: RssTypes::empty(),
-        })
+        Ok(Self::reached_by(transport, function, domain))
     }
 
     /// That memory mapped registers are those of a virtio network card. `None`: no device is there.
     pub(crate) fn at_registers(mut function: F, clock: Arc<dyn Clock>) -> Result<Option<Self>, ErrorKind> {
         function.enable_registers()?;
         let domain = function.dma().clone();
-        let Some((transport, function)) = Mmio::find(function, clock)? else { return Ok(None) };
-        Ok(Some(Self {
-            function,
-            transport: Box::new(transport),
-            domain,
-            offered: Features::empty(),
-            max_pairs: 1,
-            device_mtu: None,
-            hash_types: RssTypes::empty(),
-        }))
+        let found = Mmio::find(function, clock)?;
+        Ok(found.map(|(transport, function)| Self::reached_by(transport, function, domain)))
+    }
+
+    /// A device that was not asked anything yet.
+    fn reached_by(transport: impl Transport<F> + 'static, function: SharedFunction<F>, domain: DmaDomain) -> Self {
+        let (offered, hash_types) = (Features::empty(), RssTypes::empty());
+        Self { function, transport: Box::new(transport), domain, offered, max_pairs: 1, device_mtu: None, hash_types }
     }
 
     /// 3.1.1, steps 1 to 3: "Reset the device.", "Set the ACKNOWLEDGE status bit: the guest OS has noticed the device.", "Set the DRIVER status bit".
@@ -99,7 +89,7 @@ impl<F: PciFunction> Card<F> {
 
     /// What this driver takes of what is offered.
     pub(crate) fn takes(&self) -> Features {
-        (self.offered & Features::USED - self.transport.lacks()).with_what_they_require()
+        (self.offered & (Features::USED - self.transport.lacks())).with_what_they_require()
     }
 
     /// What became of a live device, if it does not run any more.

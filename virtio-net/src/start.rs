@@ -91,7 +91,7 @@ pub fn open<F: PciFunction>(function: F, clock: Arc<dyn Clock>) -> Result<Virtio
     let name = String::from(function.name());
     let vectors = function.interrupt_count();
     let card = Card::find(function, clock).during(&name, steps::OPENING)?;
-    identify(name, vectors, card)
+    identify(&name, vectors, card)
 }
 
 /// Takes a memory mapped device (4.2), resets it, and reads what it offers. `None`: there is none at this place, only room for one (DeviceID 0), which is no
@@ -109,7 +109,7 @@ pub fn open_mmio<F: PciFunction>(function: F, clock: Arc<dyn Clock>) -> Result<O
     let name = String::from(function.name());
     let vectors = function.interrupt_count().min(1);
     match Card::at_registers(function, clock).during(&name, steps::OPENING)? {
-        Some(card) => identify(name, vectors, card).map(Some),
+        Some(card) => identify(&name, vectors, card).map(Some),
         None => {
             log::info!("{name}: no device is at this place");
             Ok(None)
@@ -118,18 +118,17 @@ pub fn open_mmio<F: PciFunction>(function: F, clock: Arc<dyn Clock>) -> Result<O
 }
 
 /// Resets a device whose registers were found, and reads what it offers.
-fn identify<F: PciFunction>(name: String, vectors: u16, mut card: Card<F>) -> Result<VirtioNet<F>, Error> {
-    card.greet().during(&name, steps::RESETTING)?;
-    card.function.lock().forbid_dma().during(&name, steps::RESETTING)?;
-    let mac = card.identify().during(&name, steps::OPENING)?;
-    let queue_size =
-        card.queue_size(net::receiveq(0)).and_then(|rx| Ok(rx.max(card.queue_size(net::transmitq(0))?))).during(&name, steps::OPENING)?;
+fn identify<F: PciFunction>(name: &str, vectors: u16, mut card: Card<F>) -> Result<VirtioNet<F>, Error> {
+    card.greet().during(name, steps::RESETTING)?;
+    card.function.lock().forbid_dma().during(name, steps::RESETTING)?;
+    let mac = card.identify().during(name, steps::OPENING)?;
+    let queue_size = card.queue_size(net::receiveq(0)).and_then(|rx| Ok(rx.max(card.queue_size(net::transmitq(0))?))).during(name, steps::OPENING)?;
 
-    let mut info = DeviceInfo::new(&name, "virtio-net", "virtio network device", mac);
+    let mut info = DeviceInfo::new(name, "virtio-net", "virtio network device", mac);
     info.ring_limits = MIN_RING..=queue_size.into();
     info.max_mtu = card.device_mtu.unwrap_or(MAX_MTU).min(MAX_MTU);
     (info.max_rx_queues, info.max_tx_queues) = (card.max_pairs, card.max_pairs);
-    info.rss = card.rss_limits().during(&name, steps::OPENING)?;
+    info.rss = card.rss_limits().during(name, steps::OPENING)?;
     card.hash_types = info.rss.types;
     info.caps = config::caps(card.offered);
     info.caps.set(Caps::INTERRUPTS, vectors > 0);
