@@ -299,81 +299,88 @@ split_rx_virtq!(NET_HDR_BYTES, |this, rules| RxHooked::split(this, rules));
 // Frames with a hash are polled, and judged in the batch.
 split_rx_virtq!(HASH_HDR_BYTES, |_this, _rules| RxHooked::whole());
 
-impl<const HEADER: usize> RxVirtq for PackedRx<HEADER> {
-    const HEADER_BYTES: usize = HEADER;
-    const COUNTS_READY: bool = false;
+macro_rules! packed_rx_virtq {
+    ($header:expr, |$this:ident, $rules:ident| $hooked:expr) => {
+        impl RxVirtq for PackedRx<{ $header }> {
+            const HEADER_BYTES: usize = $header;
+            const COUNTS_READY: bool = false;
 
-    fn first_word(frame: &Frame) -> u64 {
-        first_word::<HEADER>(frame)
-    }
-    fn header(frame: &Frame) -> Option<Header> {
-        frame.prefix::<HEADER>().map(|bytes| Header::decode(bytes))
-    }
+            fn first_word(frame: &Frame) -> u64 {
+                first_word::<{ $header }>(frame)
+            }
+            fn header(frame: &Frame) -> Option<Header> {
+                frame.prefix::<{ $header }>().map(|bytes| Header::decode(bytes))
+            }
 
-    #[inline(always)]
-    fn size(&self) -> u16 {
-        self.queue().size()
-    }
-    #[inline(always)]
-    fn lent_bytes(&self) -> u32 {
-        Self::lent_bytes(self)
-    }
-    #[inline(always)]
-    fn ready(&mut self) -> Result<usize, QueueFault> {
-        Ok(self.is_ready().into())
-    }
-    #[inline(always)]
-    fn covered(&mut self, batch: &mut Batch, wanted: usize) -> usize {
-        Self::covered(self, batch, wanted)
-    }
-    #[inline(always)]
-    fn take_ordinary(&mut self, batch: &mut Batch, count: usize, rules: &Rules) -> (usize, u64) {
-        Self::take_ordinary(self, batch, count, &rules.of_hooks::<HEADER>())
-    }
-    #[inline(always)]
-    fn take_only(&mut self, batch: &mut Batch, rules: &Rules) -> Option<u64> {
-        Self::take_only(self, batch, &rules.of_hooks::<HEADER>())
-    }
-    #[inline(always)]
-    fn take(&mut self, batch: &mut Batch) -> Result<VirtqTaken, NotTaken> {
-        if !self.is_ready() {
-            return Err(NotTaken::NotDone);
+            #[inline(always)]
+            fn size(&self) -> u16 {
+                self.queue().size()
+            }
+            #[inline(always)]
+            fn lent_bytes(&self) -> u32 {
+                Self::lent_bytes(self)
+            }
+            #[inline(always)]
+            fn ready(&mut self) -> Result<usize, QueueFault> {
+                Ok(self.is_ready().into())
+            }
+            #[inline(always)]
+            fn covered(&mut self, batch: &mut Batch, wanted: usize) -> usize {
+                Self::covered(self, batch, wanted)
+            }
+            #[inline(always)]
+            fn take_ordinary(&mut self, batch: &mut Batch, count: usize, rules: &Rules) -> (usize, u64) {
+                Self::take_ordinary(self, batch, count, &rules.of_hooks::<{ $header }>())
+            }
+            #[inline(always)]
+            fn take_only(&mut self, batch: &mut Batch, rules: &Rules) -> Option<u64> {
+                Self::take_only(self, batch, &rules.of_hooks::<{ $header }>())
+            }
+            #[inline(always)]
+            fn take(&mut self, batch: &mut Batch) -> Result<VirtqTaken, NotTaken> {
+                if !self.is_ready() {
+                    return Err(NotTaken::NotDone);
+                }
+                if Self::covered(self, batch, 1) == 0 {
+                    return Err(NotTaken::NoBuffer);
+                }
+                Self::take(self, batch).map_err(NotTaken::Fault)?.ok_or(NotTaken::NotDone)
+            }
+            #[inline(always)]
+            fn refill(&mut self, _: &mut Batch) {}
+            #[inline(always)]
+            fn publish(&mut self) -> bool {
+                Self::publish(self)
+            }
+            #[inline(always)]
+            fn next_available(&self) -> u16 {
+                self.queue().next_available()
+            }
+            fn arm(&mut self) {
+                Self::arm(self);
+            }
+            #[inline(always)]
+            fn disarm(&mut self) {
+                Self::disarm(self);
+            }
+            #[inline(always)]
+            fn has_frames(&self) -> bool {
+                self.is_ready()
+            }
+            #[inline(always)]
+            fn hooked(&mut self, rules: HookRules) -> RxHooked<'_> {
+                let ($this, $rules) = (self, rules);
+                $hooked
+            }
+            fn rewind(&mut self, silence: &Silence) -> u64 {
+                silence.rewind_packed_rx(self)
+            }
         }
-        if Self::covered(self, batch, 1) == 0 {
-            return Err(NotTaken::NoBuffer);
-        }
-        Self::take(self, batch).map_err(NotTaken::Fault)?.ok_or(NotTaken::NotDone)
-    }
-    #[inline(always)]
-    fn refill(&mut self, _: &mut Batch) {}
-    #[inline(always)]
-    fn publish(&mut self) -> bool {
-        Self::publish(self)
-    }
-    #[inline(always)]
-    fn next_available(&self) -> u16 {
-        self.queue().next_available()
-    }
-    fn arm(&mut self) {
-        Self::arm(self);
-    }
-    #[inline(always)]
-    fn disarm(&mut self) {
-        Self::disarm(self);
-    }
-    #[inline(always)]
-    fn has_frames(&self) -> bool {
-        self.is_ready()
-    }
-    /// Its frames are polled, and judged in the batch.
-    #[inline(always)]
-    fn hooked(&mut self, _: HookRules) -> RxHooked<'_> {
-        RxHooked::whole()
-    }
-    fn rewind(&mut self, silence: &Silence) -> u64 {
-        silence.rewind_packed_rx(self)
-    }
+    };
 }
+packed_rx_virtq!(NET_HDR_BYTES, |this, rules| RxHooked::packed(this, rules));
+// As over split queues.
+packed_rx_virtq!(HASH_HDR_BYTES, |_this, _rules| RxHooked::whole());
 
 macro_rules! tx_virtq {
     ($ring:ident, $header:expr, $rewind:ident, |$this:ident, $bytes:ident| $hooked:expr) => {
@@ -441,5 +448,5 @@ macro_rules! tx_virtq {
 }
 tx_virtq!(SplitTx, NET_HDR_BYTES, rewind_split_tx, |this, bytes| TxHooked::split(this, bytes.0, bytes.1));
 tx_virtq!(SplitTx, HASH_HDR_BYTES, rewind_split_tx, |_this, _bytes| TxHooked::whole());
-tx_virtq!(PackedTx, NET_HDR_BYTES, rewind_packed_tx, |_this, _bytes| TxHooked::whole());
+tx_virtq!(PackedTx, NET_HDR_BYTES, rewind_packed_tx, |this, bytes| TxHooked::packed(this, bytes.0, bytes.1));
 tx_virtq!(PackedTx, HASH_HDR_BYTES, rewind_packed_tx, |_this, _bytes| TxHooked::whole());

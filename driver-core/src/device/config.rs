@@ -230,7 +230,6 @@ impl Config {
         Self { timestamps, ..self }
     }
     /// Whether a virtio device that offers packed queues (VIRTIO_F_RING_PACKED) is driven by them, as it is without a call; else by split ones.
-    /// A hook's verdicts are carried out in place over split ones alone: over packed ones its frames are polled and judged in the batch, for many times the instructions.
     pub fn packed_queues(self, wanted: bool) -> Self {
         Self { packed_queues: wanted, ..self }
     }

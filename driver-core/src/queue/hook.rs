@@ -6,10 +6,10 @@ use core::ptr::NonNull;
 use crate::buf::batch::Batch;
 use crate::buf::frame::Frame;
 use crate::queue::contract::{RxQueue, TxQueue};
-use crate::ring::hook::{Judge, Opened, Outlets, RxWay, TxWay, Unfit, judge_blocks, judge_one};
-use crate::ring::split::hook::{self as split, Outlet, Undone};
+use crate::ring::hook::{Judge, Opened, Outlets, RxWay, TxWay, Unfit, judge_blocks, judge_one, judge_virtq};
 use crate::ring::tx::TxRing;
 use crate::ring::verdict::{Hook, Judged, Settled, Shut, Verdict, WhenFull};
+use crate::ring::virtq::judged::Undone;
 
 /// Polls with a [`Hook`]. Every [`RxQueue`] can do so, and `dyn RxQueue` as well.
 pub trait PollWith: RxQueue {
@@ -100,11 +100,10 @@ fn way_of_one<Q: RxQueue + ?Sized, H: Hook, T: TxQueue + ?Sized>(
             }
             _ => Some(0),
         },
-        RxWay::Split(from, rules) => match tx.hook_begin(batch).0 {
-            TxWay::Split(to, bytes) => {
+        RxWay::Virtq(from, rules) => match tx.hook_begin(batch).0 {
+            TxWay::Virtq(to, bytes) => {
                 let mut settled = Settled::default();
-                let outlet = Outlet { tx: to, code: 0, bytes };
-                let done = split::judge((from, &rules), Some(outlet), hook, (batch, &mut settled), 1, &mut unfit.one).0;
+                let done = judge_virtq((from, &rules), Some((to, 0, bytes)), hook, (batch, &mut settled), 1, &mut unfit.one).0;
                 finish(rx, *tx, batch, &settled);
                 Some(done)
             }
@@ -144,11 +143,8 @@ fn short_way<Q: RxQueue + ?Sized, H: Hook, T: TxQueue + ?Sized>(
             TxWay::Descriptors(to) => Some(judge_blocks(from, to, hook, batch, settled, budget, &mut unfit.block)),
             _ => Some(0),
         },
-        RxWay::Split(from, rules) => match tx.hook_begin(batch).0 {
-            TxWay::Split(to, bytes) => {
-                let outlet = Outlet { tx: to, code: 0, bytes };
-                Some(split::judge((from, &rules), Some(outlet), hook, (batch, settled), budget, &mut unfit.one).0)
-            }
+        RxWay::Virtq(from, rules) => match tx.hook_begin(batch).0 {
+            TxWay::Virtq(to, bytes) => Some(judge_virtq((from, &rules), Some((to, 0, bytes)), hook, (batch, settled), budget, &mut unfit.one).0),
             _ => Some(0),
         },
     };
@@ -175,9 +171,9 @@ fn long_way<Q: RxQueue + ?Sized, H: Hook, T: TxQueue + ?Sized>(
         let judged = match call.rx.hook_begin().0 {
             RxWay::Nothing => return done,
             RxWay::Whole => Some(Judged::Unusual),
-            RxWay::Split(..) => {
+            RxWay::Virtq(..) => {
                 drop(call);
-                return split_way(rx, hook, tx, when_full, batch, (done, budget), unfit.one);
+                return virtq_way(rx, hook, tx, when_full, batch, (done, budget), unfit.one);
             }
             RxWay::Descriptors(ring) => {
                 let mut out = Out { queues: &mut *tx };
@@ -214,7 +210,7 @@ struct Left {
 }
 
 /// [`long_way`] for virtqueues: `one` is the verdict on the next frame.
-fn split_way<Q: RxQueue + ?Sized, H: Hook, T: TxQueue + ?Sized>(
+fn virtq_way<Q: RxQueue + ?Sized, H: Hook, T: TxQueue + ?Sized>(
     rx: &mut Q,
     hook: &mut H,
     tx: &mut [&mut T],
@@ -227,7 +223,7 @@ fn split_way<Q: RxQueue + ?Sized, H: Hook, T: TxQueue + ?Sized>(
     loop {
         let code = one.map_or(0, |one| one.code);
         let is_new = one.is_none();
-        let (now, judged) = split_run(rx, hook, tx, batch, budget - done, (code, shut.has(code)), &mut one);
+        let (now, judged) = virtq_run(rx, hook, tx, batch, budget - done, (code, shut.has(code)), &mut one);
         done += now;
         if let Some(undone) = one
             && (now == 0 && !is_new || code == undone.code)
@@ -253,8 +249,8 @@ fn split_way<Q: RxQueue + ?Sized, H: Hook, T: TxQueue + ?Sized>(
     }
 }
 
-/// One run of [`split::judge`] with the queue that `code` is the number of, if there is one.
-fn split_run<Q: RxQueue + ?Sized, H: Hook, T: TxQueue + ?Sized>(
+/// One run of [`judge_virtq`] with the queue that `code` is the number of, if there is one.
+fn virtq_run<Q: RxQueue + ?Sized, H: Hook, T: TxQueue + ?Sized>(
     rx: &mut Q,
     hook: &mut H,
     tx: &mut [&mut T],
@@ -267,22 +263,19 @@ fn split_run<Q: RxQueue + ?Sized, H: Hook, T: TxQueue + ?Sized>(
     let Call { rx, batch, settled } = &mut call;
     let Some(queue) = tx.get_mut(usize::from(code)) else {
         return match rx.hook_begin().0 {
-            RxWay::Split(from, rules) => split::judge((from, &rules), None, hook, (batch, settled), budget, one),
+            RxWay::Virtq(from, rules) => judge_virtq((from, &rules), None, hook, (batch, settled), budget, one),
             _ => (0, Judged::All),
         };
     };
     // What goes out is counted as sent, and told apart when it is over.
     let mut out = Sent { tx: queue, settled: Settled::default(), total: settled, code };
-    let RxWay::Split(from, rules) = rx.hook_begin().0 else { return (0, Judged::All) };
+    let RxWay::Virtq(from, rules) = rx.hook_begin().0 else { return (0, Judged::All) };
     if is_shut {
-        return split::judge((from, &rules), None, hook, (batch, &mut out.settled), budget, one);
+        return judge_virtq((from, &rules), None, hook, (batch, &mut out.settled), budget, one);
     }
     match out.tx.hook_begin(batch).0 {
-        TxWay::Split(to, bytes) => {
-            let outlet = Outlet { tx: to, code, bytes };
-            split::judge((from, &rules), Some(outlet), hook, (batch, &mut out.settled), budget, one)
-        }
-        _ => split::judge((from, &rules), None, hook, (batch, &mut out.settled), budget, one),
+        TxWay::Virtq(to, bytes) => judge_virtq((from, &rules), Some((to, code, bytes)), hook, (batch, &mut out.settled), budget, one),
+        _ => judge_virtq((from, &rules), None, hook, (batch, &mut out.settled), budget, one),
     }
 }
 
@@ -318,7 +311,7 @@ fn settle_undone<Q: RxQueue + ?Sized, T: TxQueue + ?Sized>(
 ) -> bool {
     let mut call = Call { rx, batch, settled: Settled::default() };
     let Call { rx, batch, settled } = &mut call;
-    let RxWay::Split(from, _) = rx.hook_begin().0 else { return false };
+    let RxWay::Virtq(mut from, _) = rx.hook_begin().0 else { return false };
     settled.bytes = undone.bytes();
     let Some(frame) = from.take_judged(batch, undone) else {
         settled.bytes = 0;
@@ -418,7 +411,7 @@ impl<T: TxQueue + ?Sized> Outlets<TxRing> for Out<'_, '_, T> {
         match queue.hook_begin(batch).0 {
             TxWay::Descriptors(ring) => Opened::Ring(NonNull::from(ring)),
             TxWay::Full => Opened::Full,
-            TxWay::Whole | TxWay::Split(..) => Opened::Whole,
+            TxWay::Whole | TxWay::Virtq(..) => Opened::Whole,
         }
     }
 

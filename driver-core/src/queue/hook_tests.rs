@@ -1,9 +1,10 @@
 //! Hooks over rings, against cards of a few lines: every buffer has one owner at all times, every frame goes where its verdict says, and in order.
 
 mod queues;
-mod split;
-mod split_queues;
 mod sum;
+mod virtq;
+mod virtq_layouts;
+mod virtq_queues;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -9,6 +9,7 @@
 mod blocks;
 mod eight;
 mod single;
+mod virtq;
 mod ways;
 
 use core::ptr::NonNull;
@@ -25,6 +26,7 @@ use crate::ring::tx::{REPORT_EVERY, TxRing};
 use crate::ring::verdict::{FrameView, Hook, Judged, Settled, Shut, Verdict, WhenFull};
 pub(crate) use blocks::judge_blocks;
 pub(crate) use single::{Unfit, judge_one};
+pub(crate) use virtq::judge_virtq;
 pub(crate) use ways::{Opened, Outlets, RxWay, TxWay};
 pub use ways::{RxHooked, TxHooked};
 

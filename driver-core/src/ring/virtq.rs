@@ -8,6 +8,7 @@ use crate::buf::meta::VALUE_SHIFT;
 
 pub(super) mod apart;
 pub(super) mod flight;
+pub(crate) mod judged;
 
 /// VIRTQ_DESC_F_NEXT: the buffer goes on in the next descriptor (2.7.5, 2.8.6).
 pub const F_NEXT: u16 = 1;

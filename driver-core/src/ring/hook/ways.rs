@@ -4,6 +4,8 @@ use core::ptr::NonNull;
 
 use crate::buf::batch::Batch;
 use crate::buf::frame::Frame;
+use crate::ring::hook::virtq::{VirtqRx, VirtqTx};
+use crate::ring::packed::{PackedRx, PackedTx};
 use crate::ring::rx::RxRing;
 use crate::ring::split::{HEADER_BYTES, HookRules, SplitRx, SplitTx};
 use crate::ring::tx::TxRing;
@@ -19,7 +21,7 @@ pub(crate) enum RxWay<'a> {
     /// Frames come up by polls alone.
     Whole,
     Descriptors(&'a mut RxRing),
-    Split(&'a mut SplitRx<HEADER_BYTES>, HookRules),
+    Virtq(VirtqRx<'a>, HookRules),
 }
 
 impl<'a> RxHooked<'a> {
@@ -43,7 +45,12 @@ impl<'a> RxHooked<'a> {
     /// A virtqueue whose next entry begins a frame; `rules` say which of them are ordinary.
     #[inline(always)]
     pub const fn split(ring: &'a mut SplitRx<HEADER_BYTES>, rules: HookRules) -> Self {
-        Self(RxWay::Split(ring, rules))
+        Self(RxWay::Virtq(VirtqRx::Split(ring), rules))
+    }
+    /// The same of a packed one.
+    #[inline(always)]
+    pub const fn packed(ring: &'a mut PackedRx<HEADER_BYTES>, rules: HookRules) -> Self {
+        Self(RxWay::Virtq(VirtqRx::Packed(ring), rules))
     }
 }
 
@@ -59,7 +66,7 @@ pub(crate) enum TxWay<'a> {
     Whole,
     Descriptors(&'a mut TxRing),
     /// With the shortest and the longest frame, in bytes.
-    Split(&'a mut SplitTx<HEADER_BYTES>, (u16, u16)),
+    Virtq(VirtqTx<'a>, (u16, u16)),
 }
 
 impl<'a> TxHooked<'a> {
@@ -83,7 +90,12 @@ impl<'a> TxHooked<'a> {
     /// A virtqueue, for frames of `min_bytes..=max_bytes`.
     #[inline(always)]
     pub const fn split(ring: &'a mut SplitTx<HEADER_BYTES>, min_bytes: u16, max_bytes: u16) -> Self {
-        Self(TxWay::Split(ring, (min_bytes, max_bytes)))
+        Self(TxWay::Virtq(VirtqTx::Split(ring), (min_bytes, max_bytes)))
+    }
+    /// A packed one.
+    #[inline(always)]
+    pub const fn packed(ring: &'a mut PackedTx<HEADER_BYTES>, min_bytes: u16, max_bytes: u16) -> Self {
+        Self(TxWay::Virtq(VirtqTx::Packed(ring), (min_bytes, max_bytes)))
     }
 }
 

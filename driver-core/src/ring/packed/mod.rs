@@ -14,6 +14,7 @@
 //! by ID in private memory.
 
 mod command;
+pub(crate) mod hook;
 mod queue;
 mod rx;
 mod tx;

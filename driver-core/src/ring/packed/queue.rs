@@ -19,6 +19,9 @@ const USED: u64 = 1 << (48 + 15);
 /// The two, and the buffer ID between length and flags, of the upper half of the second word.
 pub(super) const MARKS_AND_ID: u32 = ((AVAIL | USED) >> 32) as u32 | 0xffff;
 
+/// What of a used descriptor's second word is tested: marks, buffer ID and length.
+pub(super) const TESTED: u64 = (MARKS_AND_ID as u64) << 32 | 0xffff_ffff;
+
 /// From one buffer ID to the next, in a second word.
 pub(super) const NEXT_ID: u64 = 1 << 32;
 
@@ -208,6 +211,16 @@ impl PackedQueue {
         }
         self.next_avail = place.wrapping_add(1);
         self.published = self.next_avail;
+    }
+
+    /// Counts `count` descriptors that were written with their marks: the device may use them, unless there are others before them that it may not.
+    #[inline(always)]
+    pub(super) fn was_put(&mut self, count: u16) {
+        let is_all = !self.has_unpublished();
+        self.next_avail = self.next_avail.wrapping_add(count);
+        if is_all {
+            self.published = self.next_avail;
+        }
     }
 
     /// Takes `word`, which is to be the second one of the next descriptor, for [`PackedQueue::flush`] to write, if that descriptor is the first that the device may not

@@ -24,12 +24,12 @@ use crate::ring::virtq::{F_WRITE, HEADER_BYTES, MAX_HEADER, VirtqTaken};
 /// Dropping it leaks its memory and buffers, since nothing here knows whether the device still writes to them; a driver that has seen the device
 /// stop calls [`PackedRx::release`].
 pub struct PackedRx<const HEADER: usize> {
-    queue: ManuallyDrop<PackedQueue>,
+    pub(super) queue: ManuallyDrop<PackedQueue>,
     /// The buffer behind each ID.
-    slots: Box<[RawBuf]>,
-    pool: BufPool,
+    pub(super) slots: Box<[RawBuf]>,
+    pub(super) pool: BufPool,
     /// IOVA minus pointer, of the pool, less the header.
-    delta: u64,
+    pub(super) delta: u64,
     lent_bytes: u32,
     /// There are four bytes of headroom more than a header, as blocks of frames want it.
     sees_blocks: bool,
@@ -78,13 +78,13 @@ impl<const HEADER: usize> PackedRx<HEADER> {
 
     /// Where the device writes when it is lent `buf`.
     #[inline(always)]
-    fn iova_of(&self, buf: RawBuf) -> u64 {
+    pub(super) fn iova_of(&self, buf: RawBuf) -> u64 {
         buf.word().wrapping_add(self.delta)
     }
 
     /// The second word of a descriptor, less the marks.
     #[inline(always)]
-    fn lent_word(&self, id: u16) -> u64 {
+    pub(super) fn lent_word(&self, id: u16) -> u64 {
         u64::from(self.lent_bytes) | u64::from(id) << 32 | u64::from(F_WRITE) << 48
     }
 

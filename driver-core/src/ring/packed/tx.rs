@@ -31,20 +31,20 @@ mod sent;
 /// Dropping it leaks its memory and the frames in flight, since nothing here knows whether the device still reads them; a driver that has seen the device
 /// stop calls [`PackedTx::release`].
 pub struct PackedTx<const HEADER: usize> {
-    queue: ManuallyDrop<PackedQueue>,
+    pub(super) queue: ManuallyDrop<PackedQueue>,
     apart: Apart<HEADER>,
     /// The buffer in flight behind each ID, with the tag of its pool; [`EMPTY`], or [`FRAME`].
-    slots: Box<[u64]>,
+    pub(super) slots: Box<[u64]>,
     /// How many descriptors each takes (1 where a slot holds a buffer), and how far the queue is.
     progress: Arc<Progress>,
-    sources: Sources,
+    pub(super) sources: Sources,
     /// Frames in flight that are more than one buffer.
     frames: ManuallyDrop<Box<[Option<Frame>]>>,
     /// How many frames may still go by [`PackedTx::put_only`].
-    singles: u32,
+    pub(super) singles: u32,
     /// What came back since nothing was in flight came in order: the ID of a descriptor that is free is free as well.
-    is_in_order: bool,
-    pool: BufPool,
+    pub(super) is_in_order: bool,
+    pub(super) pool: BufPool,
 }
 
 impl<const HEADER: usize> PackedTx<HEADER> {
@@ -143,7 +143,7 @@ impl<const HEADER: usize> PackedTx<HEADER> {
     /// # Safety
     /// A frame with this pool word is alive.
     #[inline(always)]
-    unsafe fn turn_to(&mut self, word: NonNull<PoolInner>) -> bool {
+    pub(super) unsafe fn turn_to(&mut self, word: NonNull<PoolInner>) -> bool {
         let Self { sources, slots, .. } = self;
         // SAFETY: the caller's.
         let is_source = unsafe { sources.is_source(word) || sources.turn_to(word, &|name| slots.iter().any(|slot| slot & TAG_MASK == name.into())) };

@@ -13,38 +13,20 @@ use super::{SplitRx, SplitTx};
 use crate::buf::batch::Batch;
 use crate::buf::frame::Frame;
 use crate::buf::memory::{PoolInner, RawBuf};
-use crate::buf::meta::{LEN_SHIFT, VLAN_VALID};
+use crate::buf::meta::LEN_SHIFT;
 use crate::ether::MIN_FRAME_BYTES;
 use crate::ring::verdict::{FrameView, Hook, Judged, Settled, Verdict};
 use crate::ring::virtq::apart::place_header;
+use crate::ring::virtq::judged::{Outlet, Undone, header_of};
 use crate::ring::virtq::{HEADER_BYTES, HookRules, TAG_MASK};
 
-/// The low half of a word, less the bit by which it would carry a VLAN tag.
-const LOW_HALF: u64 = 0xffff_ffff & !VLAN_VALID;
-
-/// A verdict that the queue at hand does not carry out. The frame is behind the next used entry.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Undone {
-    pub(crate) code: u8,
-    start: NonNull<u8>,
-    len: usize,
-    words: [u64; 2],
-}
+type SplitOutlet<'a> = Outlet<'a, SplitTx<HEADER_BYTES>>;
 
 /// The next used entry that is to be judged.
 struct Next {
     id: usize,
     filled: RawBuf,
     words: [u64; 2],
-}
-
-/// Where frames go.
-pub(crate) struct Outlet<'a> {
-    pub(crate) tx: &'a mut SplitTx<HEADER_BYTES>,
-    /// The code of the verdict that means it.
-    pub(crate) code: u8,
-    /// The shortest and the longest frame.
-    pub(crate) bytes: (u16, u16),
 }
 
 impl SplitRx<HEADER_BYTES> {
@@ -58,16 +40,12 @@ impl SplitRx<HEADER_BYTES> {
             return None;
         }
         // SAFETY: the buffer was lent and came back, and has as many bytes of headroom (seen in `new`).
-        let (low, high) = unsafe {
-            let header = filled.ptr().sub(HEADER_BYTES);
-            (u64::from_le(header.cast().read_unaligned()), u32::from_le(header.add(8).cast().read_unaligned()))
-        };
-        if low & rules.clear | u64::from(high & rules.looked_at ^ rules.wanted) != 0 {
+        let (low, high) = unsafe { header_of::<HEADER_BYTES>(filled) };
+        if !rules.is_usual(low, high) {
             return None;
         }
-        let known = (low & rules.known) << rules.known_shift;
         let len = u64::from(used_bytes - HEADER_BYTES as u32);
-        Some(Next { id: id as usize, filled, words: [0, known & LOW_HALF | len << LEN_SHIFT] })
+        Some(Next { id: id as usize, filled, words: [0, rules.known(low) | len << LEN_SHIFT] })
     }
 
     /// Passes the next used entry, whose buffer stays, and makes its descriptor available again.
@@ -120,26 +98,11 @@ impl SplitRx<HEADER_BYTES> {
         }
         let (id, _) = self.queue.used_entry();
         let filled = (*self.slots.get(id as usize)?)?;
-        is_within(self.pool.inner(), filled, undone).then_some((id as usize, filled))
+        undone.is_within(self.pool.inner(), filled).then_some((id as usize, filled))
     }
 }
 
-impl Undone {
-    /// The bytes with which it came.
-    pub(crate) fn bytes(&self) -> u64 {
-        self.words[1] >> LEN_SHIFT & 0xffff
-    }
-}
-
-/// Whether the ends that a hook left lie in this buffer.
-fn is_within(pool: &PoolInner, buf: RawBuf, undone: &Undone) -> bool {
-    let start = undone.start.addr().get();
-    let first = buf.word() as usize - pool.strides.headroom_bytes as usize;
-    let words_len = (undone.words[1] >> LEN_SHIFT) as u16;
-    start >= first && start + undone.len <= pool.end(buf) && u32::from(words_len) <= pool.data_bytes
-}
-
-impl Outlet<'_> {
+impl Outlet<'_, SplitTx<HEADER_BYTES>> {
     /// An empty buffer of `pool` for a receive slot, and the descriptor that is free with it: that of a frame that was sent, else a free one and a buffer of the
     /// batch's stack, but for the `owed` ones there that empty slots wait for.
     #[inline(always)]
@@ -174,7 +137,7 @@ impl Outlet<'_> {
 #[inline(never)]
 pub(crate) fn judge<H: Hook>(
     (rx, rules): (&mut SplitRx<HEADER_BYTES>, &HookRules),
-    mut outlet: Option<Outlet<'_>>,
+    mut outlet: Option<SplitOutlet<'_>>,
     hook: &mut H,
     (batch, settled): (&mut Batch, &mut Settled),
     budget: usize,
@@ -228,7 +191,7 @@ pub(crate) fn judge<H: Hook>(
 /// by is written back when this is dropped, also by a panic of the hook.
 struct Run<'a, 'b> {
     rx: &'a mut SplitRx<HEADER_BYTES>,
-    outlet: &'a mut Outlet<'b>,
+    outlet: &'a mut SplitOutlet<'b>,
     batch: &'a mut Batch,
     settled: &'a mut Settled,
     tag: u64,
@@ -247,7 +210,7 @@ impl<'a, 'b> Run<'a, 'b> {
     #[inline(always)]
     fn new(
         rx: &'a mut SplitRx<HEADER_BYTES>,
-        outlet: &'a mut Outlet<'b>,
+        outlet: &'a mut SplitOutlet<'b>,
         batch: &'a mut Batch,
         settled: &'a mut Settled,
         tag: u64,
@@ -290,15 +253,12 @@ impl<'a, 'b> Run<'a, 'b> {
                 }
                 let Some(filled) = *slots.add(id) else { return };
                 let home = filled.ptr();
-                let header = home.sub(HEADER_BYTES);
-                let (low, high) = (u64::from_le(header.cast().read_unaligned()), u32::from_le(header.add(8).cast().read_unaligned()));
-                let is_unusual = low & rules.clear | u64::from(high & rules.looked_at ^ rules.wanted) != 0;
-                if used_bytes.wrapping_sub(min_used) > span || is_unusual {
+                let (low, high) = header_of::<HEADER_BYTES>(filled);
+                if used_bytes.wrapping_sub(min_used) > span || !rules.is_usual(low, high) {
                     return;
                 }
                 let len = (used_bytes - HEADER_BYTES as u32) as usize;
-                let known = (low & rules.known) << rules.known_shift;
-                let mut view = FrameView::new(filled, pool, [0, known & LOW_HALF | (len as u64) << LEN_SHIFT]);
+                let mut view = FrameView::new(filled, pool, [0, rules.known(low) | (len as u64) << LEN_SHIFT]);
                 hint::assert_unchecked(view.len() >= MIN_FRAME_BYTES);
                 let code = hook.verdict(&mut view).code();
                 let has_moved = view.has_moved();
@@ -386,7 +346,7 @@ const _: () = assert!(size_of::<Option<RawBuf>>() == size_of::<u64>());
 #[inline(never)]
 fn settle_next<H: Hook>(
     (rx, rules): (&mut SplitRx<HEADER_BYTES>, &HookRules),
-    mut outlet: Option<&mut Outlet<'_>>,
+    mut outlet: Option<&mut SplitOutlet<'_>>,
     hook: &mut H,
     (batch, settled): (&mut Batch, &mut Settled),
     (tag, sent): (u64, &mut usize),
@@ -399,7 +359,7 @@ fn settle_next<H: Hook>(
     // SAFETY: the slot's buffer is done and of this pool; the length is within its room, by the used bytes.
     let mut view = unsafe { FrameView::new(filled, pool, words) };
     let code = match undone.take() {
-        Some(before) if is_within(rx.pool.inner(), filled, &before) => {
+        Some(before) if before.is_within(rx.pool.inner(), filled) => {
             // SAFETY: the ends were just seen to lie within the buffer.
             view = unsafe { FrameView::again(filled, pool, before.words, (before.start, before.len)) };
             before.code

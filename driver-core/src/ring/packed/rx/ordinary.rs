@@ -8,39 +8,12 @@ use crate::barrier;
 use crate::buf::batch::Batch;
 use crate::buf::frame::Frame;
 use crate::buf::memory::{PoolInner, RawBuf};
-use crate::buf::meta::{LEN_SHIFT, VLAN_VALID};
+use crate::buf::meta::LEN_SHIFT;
 use crate::ring::desc::{self, BLOCK};
 use crate::ring::lane::Pair;
-use crate::ring::packed::queue::{MARKS_AND_ID, NEXT_ID};
+use crate::ring::packed::queue::{MARKS_AND_ID, NEXT_ID, TESTED};
+use crate::ring::virtq::judged::header_of;
 use crate::ring::virtq::{HASH_HEADER_BYTES, HEADER_BYTES, HookRules, first_word};
-
-/// What of a descriptor's second word is tested: marks, buffer ID and length.
-const TESTED: u64 = (MARKS_AND_ID as u64) << 32 | 0xffff_ffff;
-
-/// The header that a device wrote, by its first eight bytes and the next four.
-///
-/// # Safety
-/// The buffer has come back from the device, and has a header's headroom.
-#[inline(always)]
-unsafe fn header_of<const HEADER: usize>(buf: RawBuf) -> (u64, u32) {
-    // SAFETY: the caller's.
-    unsafe {
-        let header = buf.ptr().sub(HEADER);
-        (u64::from_le(header.cast().read_unaligned()), u32::from_le(header.add(8).cast().read_unaligned()))
-    }
-}
-
-/// Whether none of the bits says that a frame is unusual.
-#[inline(always)]
-fn is_usual(rules: &HookRules, low: u64, high: u32) -> bool {
-    low & rules.clear | u64::from(high & rules.looked_at ^ rules.wanted) == 0
-}
-
-/// What is known of a frame, as the low half of its second word.
-#[inline(always)]
-fn known(rules: &HookRules, low: u64) -> u64 {
-    (low & rules.known) << rules.known_shift & 0xffff_ffff & !VLAN_VALID
-}
 
 /// Frames on their way from the slots to a batch, one behind another.
 struct Run<'a> {
@@ -67,7 +40,7 @@ struct Run<'a> {
 impl<const HEADER: usize> PackedRx<HEADER> {
     /// The bounds of used lengths; `None`: there are none.
     #[inline(always)]
-    fn bounds(&self, rules: &HookRules) -> Option<(u32, u32)> {
+    pub(in crate::ring::packed) fn bounds(&self, rules: &HookRules) -> Option<(u32, u32)> {
         const { assert!(HEADER >= HEADER_BYTES, "rules look at twelve bytes") }
         let (min_used, max_used) = (rules.used_bytes.0.max(HEADER as u32), rules.used_bytes.1.min(self.lent_bytes));
         Some((min_used, max_used.checked_sub(min_used)?))
@@ -164,12 +137,12 @@ impl<const HEADER: usize> PackedRx<HEADER> {
             let slot = self.slots.get_unchecked_mut(usize::from(id));
             let filled = *slot;
             let (low, high) = header_of::<HEADER>(filled);
-            if !is_usual(rules, low, high) {
+            if !rules.is_usual(low, high) {
                 return None;
             }
             let (place, empty) = batch.exchange_one(pool)?;
             *slot = empty;
-            place.cast::<ManuallyDrop<Frame>>().write(frame_of::<HEADER>(filled, pool, used_bytes, known(rules, low)));
+            place.cast::<ManuallyDrop<Frame>>().write(frame_of::<HEADER>(filled, pool, used_bytes, rules.known(low)));
             let iova = self.iova_of(empty);
             self.queue.next_used = next.wrapping_add(1);
             let word = self.lent_word(id);
@@ -219,8 +192,8 @@ impl Headers {
     #[inline(always)]
     fn known(&self, rules: &HookRules) -> Option<u64> {
         let ((any_low, any_high), (all_low, all_high)) = (Self::parts(self.any), Self::parts(self.all));
-        let is_usual = is_usual(rules, any_low, any_high) && is_usual(rules, 0, all_high) && (any_low ^ all_low) & rules.known == 0;
-        is_usual.then(|| known(rules, any_low))
+        let is_usual = rules.is_usual(any_low, any_high) && rules.is_usual(0, all_high) && (any_low ^ all_low) & rules.known == 0;
+        is_usual.then(|| rules.known(any_low))
     }
 }
 
@@ -256,12 +229,12 @@ impl Run<'_> {
             barrier::after_done();
             let filled = *self.slots.add(self.done);
             let (low, high) = header_of::<HEADER>(filled);
-            if !is_usual(self.rules, low, high) {
+            if !self.rules.is_usual(low, high) {
                 return false;
             }
             self.lend(0);
             let used_bytes = self.min_used + above as u32;
-            self.places.add(self.done).cast::<ManuallyDrop<Frame>>().write(frame_of::<HEADER>(filled, self.pool, used_bytes, known(self.rules, low)));
+            self.places.add(self.done).cast::<ManuallyDrop<Frame>>().write(frame_of::<HEADER>(filled, self.pool, used_bytes, self.rules.known(low)));
             self.bytes += u64::from(used_bytes) - HEADER as u64;
         }
         self.hides = Pair::new(0, 0);

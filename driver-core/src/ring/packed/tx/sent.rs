@@ -5,7 +5,7 @@ use core::sync::atomic::Ordering;
 
 use super::PackedTx;
 use crate::buf::batch::Batch;
-use crate::buf::memory::RawBuf;
+use crate::buf::memory::{PoolInner, RawBuf};
 use crate::ring::desc::{self, BLOCK};
 use crate::ring::fault::QueueFault;
 use crate::ring::lane::Pair;
@@ -39,6 +39,13 @@ impl<const HEADER: usize> PackedTx<HEADER> {
         all.descriptors = self.queue.next_used.wrapping_sub(before).into();
         self.progress.show(&self.queue);
         Ok(all)
+    }
+
+    /// Puts buffers of frames that came back in order onto `batch`'s stack, until `wanted` of `pool` lie there, or one is not ordinary.
+    #[inline(always)]
+    pub(in crate::ring::packed) fn reclaim_for(&mut self, batch: &mut Batch, pool: NonNull<PoolInner>, wanted: usize) {
+        while batch.spares_of(pool).1 < wanted && self.queue.outstanding() > 0 && self.reclaim_ordinary(batch) > 0 {}
+        self.is_in_order |= self.queue.outstanding() == 0;
     }
 
     /// A used descriptor that is none of those that the device was given.

@@ -1,4 +1,4 @@
-//! Hooks over virtqueues.
+//! Hooks over virtqueues of either layout.
 
 use std::collections::{HashSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -7,26 +7,28 @@ use std::vec::Vec;
 use crate::buf::batch::Batch;
 use crate::buf::frame::Frame;
 use crate::buf::pool::{BufPool, PoolConfig};
+use crate::host::dma::Iova;
 use crate::queue::hook::PollWith;
-use crate::queue::hook_tests::split_queues::{Rx, Tx};
-use crate::ring::split::{F_NEXT, HEADER_BYTES, SplitQueue, SplitRx, SplitTx};
+use crate::queue::hook_tests::virtq_layouts::{End, Given, Layout, Packed, RxLike, Split, TxLike};
+use crate::queue::hook_tests::virtq_queues::{Rx, Tx};
+use crate::ring::split::HEADER_BYTES;
 use crate::ring::verdict::{FrameView, Settled, Verdict, WhenFull};
 use crate::testing::{SplitEnd, device_ptr, domain};
 
-const SIZE: u16 = 32;
+pub(super) const SIZE: u16 = 32;
 const BUFFERS: u32 = 256;
 
-struct World {
+struct World<L: Layout> {
     state: u64,
     pools: [BufPool; 2],
     first_iova: u64,
     stride_bytes: u64,
-    rx: Rx,
-    tx: [Tx; 2],
-    rx_card: SplitEnd,
+    rx: Rx<L::Rx>,
+    tx: [Tx<L::Tx>; 2],
+    rx_card: <L::Rx as RxLike>::End,
     /// Descriptors that the card may fill.
-    available: VecDeque<u16>,
-    tx_cards: [SplitEnd; 2],
+    available: VecDeque<Given>,
+    tx_cards: [<L::Tx as TxLike>::End; 2],
     /// Those in flight of each queue, by address, oldest first, with their numbers of descriptors, and how many the card has not used.
     in_flight: [VecDeque<(u16, u64, usize)>; 2],
     unused: [usize; 2],
@@ -35,17 +37,20 @@ struct World {
     id: u64,
 }
 
-impl World {
+impl<L: Layout> World<L>
+where
+    L::Rx: Send,
+    L::Tx: Send,
+{
     fn new(seed: u64) -> Self {
         let domain = domain().0;
         let pools = [0, 1].map(|_| BufPool::new(&domain, PoolConfig::new(BUFFERS)).unwrap());
         let two = [pools[0].take().unwrap(), pools[0].take().unwrap()].map(|frame| frame.iova().0);
-        let queue = || SplitQueue::new(&domain, SIZE, false).unwrap();
-        // SAFETY: the queues live as long as the cards.
-        let card = |queue: &SplitQueue| unsafe { SplitEnd::new(queue) };
-        let rx = Rx { ring: SplitRx::new(queue(), &pools[0]).unwrap(), settled: Settled::default(), fault: None };
-        let tx = [0, 1].map(|k| Tx { ring: SplitTx::new(queue(), &domain, &pools[k], false).unwrap(), taken: 0, bytes: 0 });
-        let (rx_card, tx_cards) = (card(rx.ring.queue()), [card(tx[0].ring.queue()), card(tx[1].ring.queue())]);
+        let (ring, rx_card) = L::Rx::make(&domain, &pools[0]);
+        let rx = Rx { ring, settled: Settled::default(), fault: None };
+        let [(a, a_card), (b, b_card)] = [0, 1].map(|k| L::Tx::make(&domain, &pools[k]));
+        let tx = [a, b].map(|ring| Tx { ring, taken: 0, bytes: 0 });
+        let tx_cards = [a_card, b_card];
         let batch = Batch::new(64);
         let (first_iova, stride_bytes) = (two[0] - u64::from(pools[0].headroom_bytes()), two[1] - two[0]);
         Self {
@@ -75,17 +80,17 @@ impl World {
 
     /// The card fills a buffer with a frame that asks for a verdict, ordinary or not; what it says of it is not seen before `publish`.
     fn receive(&mut self, code: u8, moves: u8, len: usize, flags: u8) -> bool {
-        self.available.extend(self.rx_card.next_heads());
-        let Some(head) = self.available.pop_front() else { return false };
-        let (iova, lent, ..) = self.rx_card.descriptor(head);
+        self.available.extend(self.rx_card.next(false));
+        let Some(Given { id, pieces, .. }) = self.available.pop_front() else { return false };
+        let (iova, lent) = pieces[0];
         assert!(lent as usize >= len + HEADER_BYTES);
         let mut bytes = [0; HEADER_BYTES + 14];
         (bytes[0], bytes[10]) = (flags, 1);
         bytes[12..20].copy_from_slice(&self.id.to_le_bytes());
         (bytes[20], bytes[21], bytes[22]) = (code, moves, 5);
         // SAFETY: the buffer was lent, and is longer.
-        unsafe { device_ptr(iova).copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
-        self.rx_card.use_one(head.into(), (len + HEADER_BYTES) as u32);
+        unsafe { device_ptr(Iova(iova)).copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+        self.rx_card.use_one(id, (len + HEADER_BYTES) as u32, 1);
         let to = match verdict_of(code) {
             Verdict::Tx => Some(0),
             Verdict::Redirect(1) => Some(1),
@@ -132,19 +137,15 @@ impl World {
     /// Notes what was made available to the transmit cards.
     fn look(&mut self) {
         for k in 0..2 {
-            for head in self.tx_cards[k].next_heads() {
-                let (mut iova, mut len, flags, next) = self.tx_cards[k].descriptor(head);
-                if flags == F_NEXT {
+            for Given { id, pieces, bytes } in self.tx_cards[k].next(true) {
+                let all: u32 = pieces.iter().map(|piece| piece.1).sum();
+                assert!((72..=1526).contains(&all), "{pieces:?}");
+                if let [header, _] = pieces[..] {
                     // The header lies apart, since the frame has no room for it.
-                    assert_eq!(len as usize, HEADER_BYTES);
-                    (iova, len, ..) = self.tx_cards[k].descriptor(next);
-                    len += HEADER_BYTES as u32;
+                    assert_eq!(header.1 as usize, HEADER_BYTES);
                 }
-                assert!((72..=1526).contains(&len), "{len} {flags:#x}");
-                self.in_flight[k].push_back((head, iova.0, 1 + usize::from(flags)));
+                self.in_flight[k].push_back((id, pieces[pieces.len() - 1].0, pieces.len()));
                 self.unused[k] += 1;
-                // SAFETY: it is in flight.
-                let bytes = unsafe { self.tx_cards[k].gather(head) };
                 assert_eq!(bytes[..HEADER_BYTES], [0; HEADER_BYTES], "the header asks for nothing");
                 self.came(k, u64::from_le_bytes(bytes[12..20].try_into().unwrap()));
             }
@@ -164,8 +165,8 @@ impl World {
     fn send(&mut self, most: usize) {
         for k in 0..2 {
             for _ in 0..most.min(self.unused[k]) {
-                let (head, ..) = self.in_flight[k][self.in_flight[k].len() - self.unused[k]];
-                self.tx_cards[k].use_one(head.into(), 0);
+                let (id, _, descriptors) = self.in_flight[k][self.in_flight[k].len() - self.unused[k]];
+                self.tx_cards[k].use_one(id, 0, descriptors as u16);
                 self.unused[k] -= 1;
             }
             self.tx_cards[k].publish();
@@ -187,9 +188,9 @@ impl World {
             let number = (iova - first) / stride;
             assert!(iova >= first && number < BUFFERS.into() && seen.insert(number), "buffer {number} has two owners, or is of another pool");
         };
-        (0..SIZE).for_each(|id| own(self.rx_card.descriptor(id).0.0));
+        (0..SIZE).for_each(|id| own(self.rx_card.address(id)));
         for (k, tx) in self.tx.iter().enumerate() {
-            let mut pending = tx.ring.pending();
+            let mut pending = tx.ring.in_flight();
             // They come back in order.
             for &(_, iova, descriptors) in self.in_flight[k].iter().rev() {
                 if pending == 0 {
@@ -224,10 +225,10 @@ impl World {
         let Self { rx, tx, batch, .. } = self;
         drop(batch);
         // SAFETY: the cards are at rest.
-        unsafe { rx.ring.release() };
+        unsafe { rx.ring.end() };
         for tx in tx {
             // SAFETY: as above.
-            unsafe { tx.ring.release() };
+            unsafe { tx.ring.end() };
         }
     }
 }
@@ -261,6 +262,15 @@ fn follow(frame: &mut FrameView<'_>) -> Verdict {
 
 #[test]
 fn every_buffer_has_one_owner_whatever_the_verdicts() {
+    one_owner::<Split>();
+}
+
+#[test]
+fn every_buffer_of_packed_queues_has_one_owner_whatever_the_verdicts() {
+    one_owner::<Packed>();
+}
+
+fn one_owner<L: Layout<Rx: Send, Tx: Send>>() {
     let wanted = match std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse::<u64>().ok()) {
         _ if cfg!(miri) => 100,
         Some(cases) => cases * 2000,
@@ -268,7 +278,7 @@ fn every_buffer_has_one_owner_whatever_the_verdicts() {
     };
     let (mut judged, mut seed) = (0, 1);
     while judged < wanted {
-        let mut world = World::new(0x9e37_79b9_7f4a_7c15 ^ seed);
+        let mut world = World::<L>::new(0x9e37_79b9_7f4a_7c15 ^ seed);
         for turn in 0..if cfg!(miri) { 12 } else { 400 } {
             let (mix, most, budget) = (world.below(9), world.below(40), world.below(50) as usize);
             world.receive_some(mix, most);
@@ -304,9 +314,14 @@ fn every_buffer_has_one_owner_whatever_the_verdicts() {
 
 #[test]
 fn a_hook_that_panics_loses_nothing_and_its_frame_is_judged_again() {
+    panics::<Split>();
+    panics::<Packed>();
+}
+
+fn panics<L: Layout<Rx: Send, Tx: Send>>() {
     for (at, frames) in [(0, 1_u32), (3, 20), (19, 20)] {
         for code in 0..4 {
-            let mut world = World::new(3);
+            let mut world = World::<L>::new(3);
             (0..frames).for_each(|_| assert!(world.receive(code, 9, 60, 0)));
             world.rx_card.publish();
             let mut seen = 0;
@@ -333,7 +348,7 @@ fn a_hook_that_panics_loses_nothing_and_its_frame_is_judged_again() {
 fn lies_of_either_device_reach_no_hook_and_no_buffer() {
     // The receiver's: numbers and lengths that were not lent.
     for (id, used_bytes) in [(SIZE.into(), 72), (u32::MAX, 72), (3, 11), (3, u32::MAX), (3, 2048 + 13), (0, 72)] {
-        let mut world = World::new(3);
+        let mut world = World::<Split>::new(3);
         (0..8).for_each(|_| assert!(world.receive(0, 9, 60, 0)));
         world.rx_card.write_used(3, id, used_bytes);
         world.rx_card.publish();
@@ -344,18 +359,18 @@ fn lies_of_either_device_reach_no_hook_and_no_buffer() {
         assert_eq!((judged, world.rx.fault.is_some()), (wanted, id != 0), "{id} {used_bytes}");
         let held = world.pools[0].available() + world.batch.cache().count(&world.pools[0]) as u32;
         // What a broken queue has taken out last goes to nobody.
-        assert!(held + u32::from(SIZE) + world.tx[0].ring.pending() as u32 >= BUFFERS - u32::from(used_bytes == 11), "{held}");
+        assert!(held + u32::from(SIZE) + world.tx[0].ring.in_flight() as u32 >= BUFFERS - u32::from(used_bytes == 11), "{held}");
         world.release();
     }
     // The transmitter's: what it did not have, and what it gave back twice.
     for id in [SIZE.into(), u32::MAX, 0, 31] {
-        let mut world = World::new(3);
+        let mut world = World::<Split>::new(3);
         (0..4).for_each(|_| assert!(world.receive(0, 9, 60, 0)));
         world.rx_card.publish();
         assert_eq!(world.poll(64, WhenFull::Drop), 4);
         let first = world.in_flight[0][0].0;
-        world.tx_cards[0].use_one(first.into(), 0);
-        world.tx_cards[0].use_one(if id == 0 { first.into() } else { id }, 0);
+        SplitEnd::use_one(&mut world.tx_cards[0], first.into(), 0);
+        SplitEnd::use_one(&mut world.tx_cards[0], if id == 0 { first.into() } else { id }, 0);
         world.tx_cards[0].publish();
         world.unused[0] -= 1;
         (0..4).for_each(|_| assert!(world.receive(0, 9, 60, 0)));
@@ -364,7 +379,7 @@ fn lies_of_either_device_reach_no_hook_and_no_buffer() {
         let [a, b] = &mut world.tx;
         assert_eq!(world.rx.poll_with(&mut follow, &mut [a, b], WhenFull::Drop, &mut world.batch, 64), 4);
         let frames: Vec<Frame> = core::iter::from_fn(|| world.pools[0].take()).collect();
-        let held = frames.len() + usize::from(SIZE) + world.tx[0].ring.pending() + world.batch.cache().count(&world.pools[0]);
+        let held = frames.len() + usize::from(SIZE) + world.tx[0].ring.in_flight() + world.batch.cache().count(&world.pools[0]);
         assert_eq!(held, BUFFERS as usize, "{id}");
         drop(frames);
         world.release();
