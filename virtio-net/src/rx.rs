@@ -47,19 +47,22 @@ macro_rules! either {
     };
 }
 
+impl<F: PciFunction> Rx<F> {
+    /// [`RxQueue::poll`] of those with hashes, apart, so that a caller in which the other ways are in line saves no registers for this one's.
+    #[cold]
+    #[inline(never)]
+    fn poll_apart(&mut self, batch: &mut Batch, budget: usize) -> usize {
+        either!(self, queue => queue.poll(batch, budget))
+    }
+}
+
 impl<F: PciFunction> RxQueue for Rx<F> {
     #[inline(always)]
     fn poll(&mut self, batch: &mut Batch, budget: usize) -> usize {
-        /// Apart, so that a caller in which the ways without hashes are in line saves no registers for this one's.
-        #[inline(never)]
-        fn poll_apart<K: RxKernel>(queue: &mut RxCore<K>, batch: &mut Batch, budget: usize) -> usize {
-            queue.poll(batch, budget)
-        }
         match self {
             Self::Split(queue) => queue.poll(batch, budget),
             Self::Packed(queue) => queue.poll(batch, budget),
-            Self::SplitHash(queue) => poll_apart(queue, batch, budget),
-            Self::PackedHash(queue) => poll_apart(queue, batch, budget),
+            with_hash => with_hash.poll_apart(batch, budget),
         }
     }
     fn arm(&mut self) -> bool {

@@ -51,6 +51,13 @@ macro_rules! either {
 }
 
 impl<F: PciFunction> Tx<F> {
+    /// [`TxQueue::submit`] of those whose header has room for a hash, apart.
+    #[cold]
+    #[inline(never)]
+    fn submit_apart(&mut self, batch: &mut Batch) -> TxState {
+        either!(self, queue => queue.submit(batch))
+    }
+
     /// Lets the interrupt fire when so many more descriptors come back: see [`TxCore::arm_for`].
     pub(crate) fn arm_for(&mut self, descriptors: u32) {
         either!(self, queue => queue.arm_for(descriptors));
@@ -68,8 +75,7 @@ impl<F: PciFunction> TxQueue for Tx<F> {
         match self {
             Self::Split(queue) => queue.submit(batch),
             Self::Packed(queue) => submit_apart(queue, batch),
-            Self::SplitHash(queue) => submit_apart(queue, batch),
-            Self::PackedHash(queue) => submit_apart(queue, batch),
+            with_hash => with_hash.submit_apart(batch),
         }
     }
     fn reclaim(&mut self) -> usize {

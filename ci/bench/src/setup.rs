@@ -16,6 +16,8 @@ pub(crate) fn lap(row: Row) -> Box<dyn Lap> {
         Driver::Ixgbe => on(row, || ixgbe_stub::port(&domain, &config(row, &domain), shape)),
         Driver::VirtioNet => on(row, || virtio_stub::split(&domain, &config(row, &domain), shape)),
         Driver::VirtioPacked => on(row, || virtio_stub::packed(&domain, &config(row, &domain), shape)),
+        Driver::VirtioNetHash => on(row, || virtio_stub::split_hash(&domain, &config(row, &domain).rx_hash(true), shape)),
+        Driver::VirtioPackedHash => on(row, || virtio_stub::packed_hash(&domain, &config(row, &domain).rx_hash(true), shape)),
     }
 }
 

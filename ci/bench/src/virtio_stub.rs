@@ -11,14 +11,18 @@ use crate::host::{HostClock, PlainBar, StubFunction, device_ptr};
 use crate::lap::{Card, Port};
 use crate::workload::Shape;
 
-/// Bytes of `virtio_net_hdr` with VERSION_1 (virtio 1.2, 5.1.6).
+/// Bytes of `virtio_net_hdr` with VERSION_1 (virtio 1.3, 5.1.6).
 const HEADER_BYTES: u32 = 12;
+/// The same with a hash.
+const HASH_HEADER_BYTES: u32 = 20;
 /// Where the structures lie in BAR 4: common configuration, notification, device configuration.
 const STRUCTURES: [(u8, u32, u32); 3] = [(1, 0, 0x38), (2, 0x1000, 0x100), (4, 0x2000, 0x40)];
 /// MAC, STATUS, MRG_RXBUF, INDIRECT_DESC, EVENT_IDX, VERSION_1, ACCESS_PLATFORM.
 const FEATURES: u64 = 1 << 5 | 1 << 16 | 1 << 15 | 1 << 28 | 1 << 29 | 1 << 32 | 1 << 33;
 /// RING_PACKED.
 const PACKED: u64 = 1 << 34;
+/// CTRL_VQ and HASH_REPORT.
+const HASHES: u64 = 1 << 17 | 1 << 57;
 const MAX_QUEUE: u32 = 4096;
 
 /// Common configuration (4.1.4.3), by words, of a card with these features.
@@ -27,8 +31,13 @@ fn answer<const FEATURES: u64>(bar: &PlainBar, offset: u32) -> u32 {
     match offset {
         // device_feature, by device_feature_select.
         0x04 => (FEATURES >> (32 * (bar.stored(0) & 1))) as u32,
-        // num_queues is 2, above the configuration vector.
-        0x10 => stored & 0xffff | 2 << 16,
+        // num_queues, above the configuration vector.
+        0x10 => stored & 0xffff | if FEATURES & HASHES == 0 { 2 } else { 3 } << 16,
+        // Whoever waits for an answer looks at the status meanwhile.
+        0x14 if FEATURES & HASHES != 0 => {
+            obey::<FEATURES>(bar);
+            stored
+        }
         // queue_size: the most there is, until the driver asks for less.
         0x18 => stored | if stored & 0xffff == 0 { MAX_QUEUE } else { 0 },
         // queue_notify_off is 0, above queue_enable.
@@ -36,7 +45,48 @@ fn answer<const FEATURES: u64>(bar: &PlainBar, offset: u32) -> u32 {
         // Device configuration: the address, and the link is up.
         0x2000 => 0x0200_0002,
         0x2004 => 0x0001_0000,
+        // rss_max_key_size is 40; every type is supported.
+        0x2010 => 40 << 8,
+        0x2014 => 0x1ff,
         _ => stored,
+    }
+}
+
+/// Says that the first command of the control queue is done, once it is there: there is no other.
+fn obey<const FEATURES: u64>(bar: &PlainBar) {
+    let ([desc, avail, used], size) = registers(bar, 2);
+    if desc == 0 {
+        return;
+    }
+    let table = device_ptr::<[u64; 2]>(desc);
+    // SAFETY: the driver's rings are alive while it waits; a chain is no longer than the queue, and its last descriptor is where the answer goes.
+    unsafe {
+        let is_packed = FEATURES & PACKED != 0;
+        let (is_new, first) = if is_packed {
+            ((*table)[1] >> 48 & 0x8080 == 0x80, 0)
+        } else {
+            let (avail, used) = (device_ptr::<u16>(avail), device_ptr::<u16>(used));
+            (avail.add(1).read_volatile() == 1 && used.add(1).read_volatile() == 0, avail.add(2).read_volatile())
+        };
+        if !is_new {
+            return;
+        }
+        let mut last = first;
+        // NEXT; a split chain goes on where it says.
+        while (*table.add(usize::from(last)))[1] >> if is_packed { 48 } else { 32 } & 1 != 0 {
+            last = if is_packed { last + 1 } else { ((*table.add(usize::from(last)))[1] >> 48) as u16 } % size;
+        }
+        let [answer, word] = *table.add(usize::from(last));
+        // VIRTIO_NET_OK.
+        device_ptr::<u8>(answer).write_volatile(0);
+        if is_packed {
+            table.cast::<u64>().add(1).write_volatile(1 | word & 0xffff << 32 | 0x8080 << 48);
+        } else {
+            let used = device_ptr::<u32>(used);
+            used.add(1).write_volatile(first.into());
+            used.add(2).write_volatile(1);
+            used.write_volatile(1 << 16);
+        }
     }
 }
 
@@ -179,12 +229,13 @@ pub(crate) struct Stub<Q> {
     tx: Q,
     frames: u16,
     shape: Shape,
+    header_bytes: u32,
 }
 
 impl<Q: Queue> Card for Stub<Q> {
     fn receive(&mut self, frames: usize) {
         let Shape { frame_bytes, buffer_bytes, is_marked } = self.shape;
-        let (total, lent) = (HEADER_BYTES + frame_bytes, HEADER_BYTES + buffer_bytes);
+        let (total, lent) = (self.header_bytes + frame_bytes, self.header_bytes + buffer_bytes);
         for _ in 0..frames {
             let mut left = total;
             while left > 0 {
@@ -197,8 +248,13 @@ impl<Q: Queue> Card for Stub<Q> {
                         header.write_bytes(0, 10);
                         // num_buffers
                         header.add(10).cast::<u16>().write_unaligned(total.div_ceil(lent) as u16);
+                        if self.header_bytes == HASH_HEADER_BYTES {
+                            // hash_value, and VIRTIO_NET_HASH_REPORT_UDPv4.
+                            header.add(12).cast::<u32>().write_unaligned(self.frames.into());
+                            header.add(16).cast::<u32>().write_unaligned(3);
+                        }
                         if is_marked {
-                            header.add(HEADER_BYTES as usize + hook::MARK_AT).cast::<u32>().write_unaligned(hook::mark(self.frames.into()));
+                            header.add(self.header_bytes as usize + hook::MARK_AT).cast::<u32>().write_unaligned(hook::mark(self.frames.into()));
                         }
                     }
                 }
@@ -214,7 +270,7 @@ impl<Q: Queue> Card for Stub<Q> {
         let mut sent = 0;
         while let Some((id, _, len_bytes)) = self.tx.pop() {
             // A frame of several buffers is a chain, or a table: one entry as well.
-            sent += usize::from(len_bytes == HEADER_BYTES + self.shape.frame_bytes || self.shape.frame_bytes > self.shape.buffer_bytes);
+            sent += usize::from(len_bytes == self.header_bytes + self.shape.frame_bytes || self.shape.frame_bytes > self.shape.buffer_bytes);
             self.tx.push(id, 0);
         }
         self.tx.publish();
@@ -230,6 +286,16 @@ pub(crate) fn split(domain: &DmaDomain, config: &Config, shape: Shape) -> Port<i
 /// The same with packed ones.
 pub(crate) fn packed(domain: &DmaDomain, config: &Config, shape: Shape) -> Port<impl RxQueue + use<>, impl TxQueue + use<>, impl Card + use<>> {
     port::<PackedQueue, { FEATURES | PACKED }>(domain, config, shape)
+}
+
+/// With split queues, and hashes of received frames.
+pub(crate) fn split_hash(domain: &DmaDomain, config: &Config, shape: Shape) -> Port<impl RxQueue + use<>, impl TxQueue + use<>, impl Card + use<>> {
+    port::<SplitQueue, { FEATURES | HASHES }>(domain, config, shape)
+}
+
+/// The same with packed ones.
+pub(crate) fn packed_hash(domain: &DmaDomain, config: &Config, shape: Shape) -> Port<impl RxQueue + use<>, impl TxQueue + use<>, impl Card + use<>> {
+    port::<PackedQueue, { FEATURES | PACKED | HASHES }>(domain, config, shape)
 }
 
 fn port<Q: Queue, const FEATURES: u64>(
@@ -249,7 +315,8 @@ fn port<Q: Queue, const FEATURES: u64>(
     let function = StubFunction::new((0x1af4, 0x1041), &capabilities, bar.clone(), domain);
     let device = virtio_net::open(function, Arc::new(HostClock::new())).expect("the stub answers");
     let mut started = device.start(config).expect("the stub starts");
-    let card = Stub { rx: Q::find(&bar, 0), tx: Q::find(&bar, 1), frames: 0, shape };
+    let header_bytes = if FEATURES & HASHES == 0 { HEADER_BYTES } else { HASH_HEADER_BYTES };
+    let card = Stub { rx: Q::find(&bar, 0), tx: Q::find(&bar, 1), frames: 0, shape, header_bytes };
     let (rx, tx) = (started.rx.remove(0), started.tx.remove(0));
     // The control handle would reset the card when dropped; the process ends with the benchmark.
     std::mem::forget(started.control);

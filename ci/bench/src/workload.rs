@@ -8,6 +8,10 @@ pub(crate) enum Driver {
     Ixgbe,
     VirtioNet,
     VirtioPacked,
+    /// Received frames tell their hash.
+    VirtioNetHash,
+    /// The same.
+    VirtioPackedHash,
 }
 
 /// What the program does with its frames.

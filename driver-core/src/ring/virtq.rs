@@ -52,6 +52,18 @@ pub fn flow_hash(last: u64) -> u64 {
     last << VALUE_SHIFT | u64::from(kind)
 }
 
+/// A frame's first word as its halves lie in memory, by a header of [`HASH_HEADER_BYTES`] that ends at `end`.
+///
+/// # Safety
+/// The bytes are there, and nobody writes to them.
+#[inline(always)]
+pub(super) unsafe fn first_halves(end: NonNull<u8>) -> [u32; 2] {
+    // SAFETY: the caller's.
+    let (hash, report) = unsafe { (u32::from_le(end.sub(8).cast().read_unaligned()), end.sub(4).read()) };
+    let kind = u32::from(KINDS[usize::from(report)]);
+    if cfg!(target_endian = "big") { [hash, kind] } else { [kind, hash] }
+}
+
 /// A frame's first word, by the header of `HEADER` bytes that ends at `end`.
 ///
 /// # Safety

@@ -13,7 +13,7 @@ use crate::ring::desc::{self, BLOCK};
 use crate::ring::lane::Pair;
 use crate::ring::packed::queue::{MARKS_AND_ID, NEXT_ID, TESTED};
 use crate::ring::virtq::judged::header_of;
-use crate::ring::virtq::{HASH_HEADER_BYTES, HEADER_BYTES, HookRules, first_word};
+use crate::ring::virtq::{HASH_HEADER_BYTES, HEADER_BYTES, HookRules, first_halves, first_word};
 
 /// Frames on their way from the slots to a batch, one behind another.
 struct Run<'a> {
@@ -273,10 +273,11 @@ impl Run<'_> {
             let words = Pair::new(0, u64::from(self.min_used - HEADER as u32) << LEN_SHIFT | known);
             for (k, above) in above.into_iter().enumerate() {
                 let place = self.places.add(self.done + k).cast::<Pair>();
-                Frame::write_owner(place.cast(), *slots.add(k), self.pool);
+                let filled = *slots.add(k);
+                Frame::write_owner(place.cast(), filled, self.pool);
                 place.add(1).write(above.shl32().plus(words));
                 if HEADER == HASH_HEADER_BYTES {
-                    place.add(1).cast::<u64>().write(first_word::<HEADER>((*slots.add(k)).ptr()));
+                    place.add(1).cast().write(first_halves(filled.ptr()));
                 }
                 self.lend(k);
             }
