@@ -6,6 +6,7 @@ use driver_core::device::{Caps, Config, ConfigError, Offloads, Settings};
 use driver_core::ether::{HEADER_BYTES, VLAN_TAG_BYTES};
 use driver_core::host::DmaDomain;
 
+use crate::large;
 use crate::regs::Features;
 
 /// The largest MTU, in bytes: the largest buffer of a pool less Ethernet header and VLAN tag.
@@ -46,7 +47,6 @@ fn check_pool(pool: &BufPool, settings: &Settings, mrg_rxbuf: bool, header_bytes
 /// device is set up again by its driver.
 pub(crate) fn caps(features: Features) -> Caps {
     let segmentation = Features::HOST_TSO4 | Features::HOST_TSO6 | Features::HOST_UFO | Features::HOST_USO;
-    let coalescing = Features::GUEST_TSO4 | Features::GUEST_TSO6 | Features::GUEST_UFO | Features::RSC_EXT;
     let pairs = [
         (Features::GUEST_CSUM, Caps::RX_CHECKSUM),
         (Features::CSUM, Caps::TX_CHECKSUM),
@@ -58,9 +58,12 @@ pub(crate) fn caps(features: Features) -> Caps {
         (Features::STATUS, Caps::LINK_STATE),
         (Features::CTRL_VLAN, Caps::VLAN_FILTERS),
         (segmentation, Caps::TX_SEGMENTATION),
-        (coalescing, Caps::RX_COALESCING),
+        (large::FRAMES, Caps::RX_COALESCING),
     ];
-    pairs.into_iter().filter(|(needed, _)| features.intersects(*needed)).fold(Caps::TX_GATHER | Caps::RECOVERY, |caps, (_, cap)| caps | cap)
+    let caps =
+        pairs.into_iter().filter(|(needed, _)| features.intersects(*needed)).fold(Caps::TX_GATHER | Caps::RECOVERY, |caps, (_, cap)| caps | cap);
+    // No buffer of a pool holds a large frame.
+    if caps.contains(Caps::RX_SCATTER) { caps } else { caps - Caps::RX_COALESCING }
 }
 
 /// Whether a received frame may lie in several buffers: the device can, and it is wanted.
@@ -83,7 +86,9 @@ mod tests {
         assert_eq!(caps(Features::VERSION_1 | Features::MAC), Caps::TX_GATHER | Caps::RECOVERY);
         assert_eq!(caps(Features::HOST_TSO6 | Features::GUEST_CSUM), Caps::TX_GATHER | Caps::RECOVERY | Caps::TX_SEGMENTATION | Caps::RX_CHECKSUM);
         let frames = Caps::RX_CHECKSUM | Caps::TX_CHECKSUM | Caps::TX_SEGMENTATION | Caps::RX_SCATTER | Caps::TX_GATHER | Caps::RECOVERY;
-        let used = frames | Caps::LINK_STATE | Caps::RX_FILTERS | Caps::VLAN_FILTERS | Caps::SET_MAC | Caps::RSS | Caps::RX_HASH;
+        let used =
+            frames | Caps::RX_COALESCING | Caps::LINK_STATE | Caps::RX_FILTERS | Caps::VLAN_FILTERS | Caps::SET_MAC | Caps::RSS | Caps::RX_HASH;
         assert_eq!(caps(Features::USED), used, "what the driver uses");
+        assert_eq!(caps(Features::USED - Features::MRG_RXBUF), used - Caps::RX_COALESCING - Caps::RX_SCATTER, "no buffer holds it");
     }
 }

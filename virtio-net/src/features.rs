@@ -3,11 +3,13 @@
 use crate::regs::Features;
 
 /// What a feature requires: one of these, or one of those. From 5.1.3.1 and, for HASH_REPORT and CTRL_RX_EXTRA, 5.1.4.2.
-const REQUIRES: [(Features, Features); 22] = [
+const REQUIRES: [(Features, Features); 24] = [
     (Features::GUEST_TSO4, Features::GUEST_CSUM),
     (Features::GUEST_TSO6, Features::GUEST_CSUM),
     (Features::GUEST_ECN, Features::GUEST_TSO4.union(Features::GUEST_TSO6)),
     (Features::GUEST_UFO, Features::GUEST_CSUM),
+    (Features::GUEST_USO4, Features::GUEST_CSUM),
+    (Features::GUEST_USO6, Features::GUEST_CSUM),
     (Features::HOST_TSO4, Features::CSUM),
     (Features::HOST_TSO6, Features::CSUM),
     (Features::HOST_ECN, Features::HOST_TSO4.union(Features::HOST_TSO6)),

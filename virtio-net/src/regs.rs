@@ -332,6 +332,10 @@ bitflags! {
         const VQ_NOTF_COAL = 1 << 52;
         /// Notifications are moderated.
         const NOTF_COAL = 1 << 53;
+        /// The driver takes UDP over IPv4 in one piece, of datagrams.
+        const GUEST_USO4 = 1 << 54;
+        /// The same over IPv6.
+        const GUEST_USO6 = 1 << 55;
         /// The device cuts UDP by USO.
         const HOST_USO = 1 << 56;
         /// The device hashes received frames.
@@ -360,6 +364,11 @@ impl Features {
         .union(Self::MRG_RXBUF)
         .union(Self::CSUM)
         .union(Self::GUEST_CSUM)
+        .union(Self::GUEST_TSO4)
+        .union(Self::GUEST_TSO6)
+        .union(Self::GUEST_ECN)
+        .union(Self::GUEST_USO4)
+        .union(Self::GUEST_USO6)
         .union(Self::HOST_TSO4)
         .union(Self::HOST_TSO6)
         .union(Self::HOST_ECN)

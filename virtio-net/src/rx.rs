@@ -16,6 +16,7 @@ use driver_core::ring::packed::PackedRx;
 use driver_core::ring::split::SplitRx;
 
 use crate::desc::{HASH_HDR_BYTES, HDR_F_DATA_VALID, HDR_F_NEEDS_CSUM, HDR_GSO_NONE, Header, NET_HDR_BYTES};
+use crate::large;
 use crate::layout::RxVirtq;
 use crate::regs::Features;
 use crate::rules::Rules;
@@ -102,13 +103,20 @@ pub struct Receive<F: PciFunction, R: RxVirtq> {
     header: Header,
     /// How many of them are missing.
     missing: u16,
+    /// What was negotiated of large frames.
+    large: Features,
+    /// The longest frame that is none.
+    longest: usize,
+    /// Of how many segments the frame was that was judged last.
+    segments: u16,
 }
 
 impl<F: PciFunction, R: RxVirtq> Receive<F, R> {
     /// On a ring that is filled, of a device that may not be live yet.
     pub(crate) fn new(ring: R, notify: Notify<F>, features: Features, limits: FrameLimits) -> Self {
         let rules = Rules::new(features, ring.lent_bytes().min(limits.tagged_bytes() + R::HEADER_BYTES as u32));
-        Self { ring, notify, rules, header: Header::default(), missing: 0 }
+        let (large, longest) = (large::of(features), limits.longest(true));
+        Self { ring, notify, rules, header: Header::default(), missing: 0, large, longest, segments: 1 }
     }
 
     /// The buffer that a frame begins in.
@@ -222,10 +230,18 @@ impl<F: PciFunction, R: RxVirtq> RxKernel for Receive<F, R> {
         if frame.len() < ether::HEADER_BYTES {
             return Err(RxError::Length);
         }
+        self.segments = 1;
+        self.set_checksum(frame)?;
         if self.header.gso_type != HDR_GSO_NONE {
-            return Err(RxError::Header);
+            self.segments = large::mark(frame, &self.header, self.large).ok_or(RxError::Header)?;
+        } else if frame.len() > self.longest {
+            return Err(RxError::Length);
         }
-        self.set_checksum(frame)
+        Ok(())
+    }
+
+    fn segments(&self) -> u16 {
+        self.segments
     }
 
     #[inline(always)]

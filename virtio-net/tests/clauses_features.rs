@@ -85,7 +85,7 @@ fn answers(rig: &mut Rig, config: &Config) -> u64 {
 fn no_feature_is_taken_without_those_that_it_needs() {
     for (feature, needs) in NEEDS {
         let mut rig = Rig::with(Options::new().with(feature).without(needs));
-        let taken = answers(&mut rig, &small());
+        let taken = answers(&mut rig, &small().rx_coalescing(true));
         assert_eq!(taken & feature, 0, "{feature:#x} without {needs:#x}");
         // Nor does one follow from what was left out because of another.
         for (other, needs) in NEEDS {

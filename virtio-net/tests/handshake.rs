@@ -24,11 +24,12 @@ fn open_reports_what_the_device_is_and_offers() {
     rig.assert_clean();
 }
 
-/// Those of `features` that a card of one pair offers by itself, which cuts nothing, without the filter of VLANs and reports of hashes, for which nobody asked.
+/// Those of `features` that a card of one pair offers by itself, which cuts nothing, without the filter of VLANs, large frames and reports of hashes, for which nobody asked.
 fn taken_of(features: Features) -> Features {
     let cuts = Features::HOST_TSO4 | Features::HOST_TSO6 | Features::HOST_ECN | Features::HOST_USO | Features::GUEST_HDRLEN;
+    let large = Features::GUEST_TSO4 | Features::GUEST_TSO6 | Features::GUEST_ECN | Features::GUEST_USO4 | Features::GUEST_USO6;
     let moderation = Features::NOTF_COAL | Features::VQ_NOTF_COAL;
-    features - Features::MQ - Features::RSS - Features::HASH_REPORT - moderation - Features::CTRL_VLAN - cuts
+    features - Features::MQ - Features::RSS - Features::HASH_REPORT - moderation - Features::CTRL_VLAN - cuts - large
 }
 
 #[test]

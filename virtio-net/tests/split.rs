@@ -28,6 +28,8 @@ mod hash_report;
 mod hooks;
 #[path = "jumbo.rs"]
 mod jumbo;
+#[path = "large_receive.rs"]
+mod large_receive;
 #[path = "lying_device.rs"]
 mod lying_device;
 #[path = "lying_headers.rs"]

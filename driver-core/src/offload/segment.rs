@@ -100,6 +100,18 @@ impl Segmentation {
         let mss_bytes = payload_bytes.div_ceil(segments.into()).try_into().ok()?;
         Some(Self { kind, mss_bytes, header_bytes: header_bytes.try_into().ok()? })
     }
+
+    /// How a received frame is cut again, of which the device says what kind it is and how long its segments were; and its headers, in which is found where they
+    /// end.
+    ///
+    /// # Errors
+    /// [`SegmentationError`]: it is not what the device says.
+    pub fn of_received(frame: &Frame, kind: SegmentationKind, mss_bytes: u16) -> Result<(Self, Headers), SegmentationError> {
+        let (mac_bytes, ip_bytes, l4_bytes, ..) = find(frame).ok_or(SegmentationError::Headers(kind))?;
+        // Of headers that do not lie in the first buffer, the next says so.
+        let cut = Self { kind, mss_bytes, header_bytes: (mac_bytes + ip_bytes + l4_bytes) as u16 };
+        Ok((cut, Headers::of(frame, cut)?))
+    }
 }
 
 impl Headers {

@@ -7,8 +7,8 @@ use super::regs::*;
 const IPV4: u16 = 0x0800;
 const IPV6: u16 = 0x86dd;
 const TAGS: [u16; 2] = [0x8100, 0x88a8];
-const TCP: u8 = 6;
-const UDP: u8 = 17;
+pub(super) const TCP: u8 = 6;
+pub(super) const UDP: u8 = 17;
 const CWR: u8 = 0x80;
 const PSH_AND_FIN: u8 = 0x09;
 
@@ -26,12 +26,12 @@ pub(super) struct Asked {
 pub(super) type Wrong = (&'static str, u64);
 
 /// Where the headers of a frame lie, by its bytes alone.
-struct Found {
-    ip: usize,
-    is_v6: bool,
-    protocol: u8,
+pub(super) struct Found {
+    pub(super) ip: usize,
+    pub(super) is_v6: bool,
+    pub(super) protocol: u8,
     /// The first byte behind the transport's header.
-    end: usize,
+    pub(super) end: usize,
 }
 
 impl Asked {
@@ -124,6 +124,16 @@ impl Asked {
     }
 }
 
+/// The headers of a frame without extension headers, and where its transport begins.
+pub(super) fn places(frame: &[u8]) -> Option<(Found, usize)> {
+    let mut ip = 14;
+    while TAGS.contains(&frame.get(ip - 2..ip).map(|bytes| word(bytes, 0))?) {
+        ip += 4;
+    }
+    let l4 = if frame.get(ip)? >> 4 == 4 { ip + header_of_v4(frame, ip) } else { ip + 40 };
+    find(frame, l4).map(|found| (found, l4))
+}
+
 /// The headers of a frame whose transport begins at `l4`.
 fn find(frame: &[u8], l4: usize) -> Option<Found> {
     let kind = |at: usize| frame.get(at..at + 2).map(|bytes| u16::from_be_bytes([bytes[0], bytes[1]]));
@@ -152,29 +162,29 @@ fn find(frame: &[u8], l4: usize) -> Option<Found> {
     (header >= shortest && l4 + header <= frame.len()).then_some(Found { ip, is_v6, protocol, end: l4 + header })
 }
 
-fn header_of_v4(frame: &[u8], ip: usize) -> usize {
+pub(super) fn header_of_v4(frame: &[u8], ip: usize) -> usize {
     4 * usize::from(frame[ip] & 15)
 }
 
 /// The sum of the pseudo header of all that is behind `l4`.
-fn pseudo(frame: &[u8], found: &Found, l4: usize) -> u16 {
+pub(super) fn pseudo(frame: &[u8], found: &Found, l4: usize) -> u16 {
     let addresses = if found.is_v6 { found.ip + 8..found.ip + 40 } else { found.ip + 12..found.ip + 20 };
     folded(sum(&frame[addresses]) + u64::from(found.protocol) + (frame.len() - l4) as u64)
 }
 
-fn word(bytes: &[u8], at: usize) -> u16 {
+pub(super) fn word(bytes: &[u8], at: usize) -> u16 {
     u16::from_be_bytes([bytes[at], bytes[at + 1]])
 }
 
-fn set(bytes: &mut [u8], at: usize, value: u16) {
+pub(super) fn set(bytes: &mut [u8], at: usize, value: u16) {
     bytes[at..at + 2].copy_from_slice(&value.to_be_bytes());
 }
 
-fn sum(bytes: &[u8]) -> u64 {
+pub(super) fn sum(bytes: &[u8]) -> u64 {
     bytes.chunks(2).map(|pair| u64::from(pair[0]) << 8 | u64::from(pair.get(1).copied().unwrap_or(0))).sum()
 }
 
-fn folded(mut sum: u64) -> u16 {
+pub(super) fn folded(mut sum: u64) -> u16 {
     while sum > 0xffff {
         sum = (sum & 0xffff) + (sum >> 16);
     }

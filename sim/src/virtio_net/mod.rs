@@ -9,6 +9,7 @@ mod ctrl;
 mod filter;
 mod flow;
 mod gso;
+mod join;
 mod mmio;
 mod options;
 mod partial;
@@ -30,6 +31,7 @@ use crate::model::Model;
 use crate::msix::Msix;
 use crate::slot::Slot;
 use crate::wire::Wire;
+use join::Arrived;
 use queue::{Chain, Queue, Rules};
 use regs::*;
 use sets::Ctrl;
@@ -107,7 +109,9 @@ pub struct VirtioNet {
     /// What is said of received frames makes no sense, until a reset.
     lies: bool,
     /// The frame that waits for buffers of a pair.
-    waiting: Option<(usize, Vec<u8>)>,
+    waiting: Option<(usize, Arrived)>,
+    /// The frame that came behind one that was put together.
+    ahead: Option<Vec<u8>>,
     counters: Counters,
 }
 
@@ -141,6 +145,8 @@ pub struct Counters {
     pub merged: u64,
     /// How often a queue was enabled.
     pub enabled: u64,
+    /// Received frames that were put together from several.
+    pub joined: u64,
 }
 
 impl VirtioNet {
@@ -175,6 +181,7 @@ impl VirtioNet {
             hung: false,
             lies: false,
             waiting: None,
+            ahead: None,
             counters: Counters::default(),
             options,
         }

@@ -97,6 +97,14 @@ impl VirtioNetOptions {
         all.into_iter().fold(self, |options, number| options.offer(number, offered))
     }
 
+    /// Whether it offers to put received segments together (VIRTIO_NET_F_GUEST_TSO4, TSO6, ECN, USO4, USO6), and does so with those that come one behind the
+    /// other; without a call it does not.
+    #[must_use]
+    pub fn large_receive(self, offered: bool) -> Self {
+        let all = [VIRTIO_NET_F_GUEST_TSO4, VIRTIO_NET_F_GUEST_TSO6, VIRTIO_NET_F_GUEST_ECN, VIRTIO_NET_F_GUEST_USO4, VIRTIO_NET_F_GUEST_USO6];
+        all.into_iter().fold(self, |options, number| options.offer(number, offered))
+    }
+
     fn offer(self, number: u32, offered: bool) -> Self {
         let others = self.features & !bit(number);
         Self { features: if offered { others | bit(number) } else { others }, ..self }
@@ -315,6 +323,12 @@ pub struct Faults {
     pub rx_header: Option<[u8; 12]>,
     /// hash_report of the next frame.
     pub hash_report: Option<u16>,
+    /// gso_size of the next frame.
+    pub gso_size: Option<u16>,
+    /// hdr_len of the next frame.
+    pub hdr_len: Option<u16>,
+    /// csum_start of the next frame.
+    pub csum_start: Option<u16>,
     /// So much is added to the receive queue's used index, once.
     pub rx_jump: u16,
     /// The id of the next used transmit chain.

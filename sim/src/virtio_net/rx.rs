@@ -1,5 +1,6 @@
 //! Receiving: from the wire into the buffers of the receive queue (5.1.6.3, 5.1.6.4).
 
+use super::join::{Arrived, Large};
 use super::queue::{Chain, Entry, Lie};
 use super::regs::*;
 use super::{RxChecksum, VirtioNet, partial, receiveq};
@@ -12,6 +13,10 @@ use crate::wire::Wire;
 const BUDGET: usize = 32;
 /// 5.1.6.3.1: without mergeable buffers each is to hold a header and the largest frame without segmentation.
 const WHOLE_FRAME_BYTES: u32 = 1526;
+/// The same with it.
+const LARGE_FRAME_BYTES: u32 = 65_562;
+/// By which a driver takes large frames, but for ECN, which needs one of them.
+const LARGE: [u32; 4] = [VIRTIO_NET_F_GUEST_TSO4, VIRTIO_NET_F_GUEST_TSO6, VIRTIO_NET_F_GUEST_USO4, VIRTIO_NET_F_GUEST_USO6];
 
 impl VirtioNet {
     /// Delivers what arrives. Returns whether something moved.
@@ -37,19 +42,16 @@ impl VirtioNet {
             let (pair, mut frame) = match self.waiting.take() {
                 Some(waiting) => waiting,
                 None => {
-                    let mut frame = Vec::new();
-                    if !self.link_up || !wire.receive(&mut frame) {
-                        break;
-                    }
+                    let Some(frame) = self.next_frame(wire) else { break };
                     busy = true;
-                    if !self.ctrl.filter.takes(&frame, self.mac) {
+                    if !self.ctrl.filter.takes(&frame.bytes, self.mac) {
                         self.counters.filtered += 1;
                         continue;
                     }
-                    (self.steer(&frame).0, frame)
+                    (self.steer(&frame.bytes).0, frame)
                 }
             };
-            match self.gather_buffers(slot, dma, pair, self.header_bytes() + frame.len()) {
+            match self.gather_buffers(slot, dma, pair, self.header_bytes() + frame.bytes.len()) {
                 Ok(true) => {}
                 Ok(false) if !wire.is_lossless() => {
                     self.counters.dropped += 1;
@@ -71,6 +73,30 @@ impl VirtioNet {
             self.report(slot, dma, pair, entries).map_err(|fault| (pair, fault))?;
         }
         stopped.map(|()| busy)
+    }
+
+    /// The next frame from the wire, put together from those behind it where the driver takes that.
+    fn next_frame(&mut self, wire: &mut dyn Wire) -> Option<Arrived> {
+        let link_up = self.link_up;
+        let mut read = || {
+            let mut frame = Vec::new();
+            (link_up && wire.receive(&mut frame)).then_some(frame)
+        };
+        let first = self.ahead.take().or_else(&mut read)?;
+        let mut large = match Large::begin(first, |feature| self.has(feature)) {
+            Ok(large) => large,
+            Err(bytes) => return Some(Arrived { bytes, gso: None }),
+        };
+        while !large.is_over() {
+            let Some(next) = read() else { break };
+            if let Err(other) = large.add(next) {
+                self.ahead = Some(other);
+                break;
+            }
+        }
+        let arrived = large.finish();
+        self.counters.joined += u64::from(arrived.gso.is_some());
+        Some(arrived)
     }
 
     /// Gives the buffers of a pair back.
@@ -124,7 +150,11 @@ impl VirtioNet {
             if self.queues[queue].dead {
                 return Ok(false);
             }
-            let least = if merges { self.header_bytes() as u32 } else { WHOLE_FRAME_BYTES };
+            let least = match merges {
+                true => self.header_bytes() as u32,
+                false if LARGE.iter().any(|&feature| self.has(feature)) => LARGE_FRAME_BYTES,
+                false => WHOLE_FRAME_BYTES,
+            };
             if room_of(&chain) < least as usize {
                 slot.violation("a receive buffer is too small", format_args!("descriptor {}", chain.head), room_of(&chain) as u64, "5.1.6.3.1");
             }
@@ -136,9 +166,9 @@ impl VirtioNet {
     }
 
     /// Writes header and frame into the buffers of the stash.
-    fn deliver(&mut self, dma: &Dma<'_>, pair: usize, frame: &mut Vec<u8>, entries: &mut Vec<Entry>) -> Result<(), DmaFault> {
+    fn deliver(&mut self, dma: &Dma<'_>, pair: usize, frame: &mut Arrived, entries: &mut Vec<Entry>) -> Result<(), DmaFault> {
         let mut used = Vec::new();
-        let mut left = self.header_bytes() + frame.len();
+        let mut left = self.header_bytes() + frame.bytes.len();
         while left > 0
             && let Some(chain) = self.pairs[pair].stash.pop_front()
         {
@@ -148,7 +178,7 @@ impl VirtioNet {
         let true_buffers = used.len() as u16;
         self.counters.merged += u64::from(true_buffers > 1);
         let mut bytes = self.header(true_buffers, frame);
-        bytes.append(frame);
+        bytes.append(&mut frame.bytes);
         let mut rest = bytes.as_slice();
         for chain in &used {
             let mut written = 0;
@@ -164,7 +194,8 @@ impl VirtioNet {
     }
 
     /// The header of `frame`, out of which it may take a checksum.
-    fn header(&mut self, num_buffers: u16, frame: &mut [u8]) -> Vec<u8> {
+    fn header(&mut self, num_buffers: u16, arrived: &mut Arrived) -> Vec<u8> {
+        let Arrived { bytes: frame, gso } = arrived;
         let (flags, start, offset) = match self.rx_checksum {
             _ if !self.has(VIRTIO_NET_F_GUEST_CSUM) => (0, 0, 0),
             RxChecksum::None => (0, 0, 0),
@@ -172,11 +203,15 @@ impl VirtioNet {
             RxChecksum::Partial { start, offset } => (VIRTIO_NET_HDR_F_NEEDS_CSUM, start, offset),
             RxChecksum::Local => partial::take_out(frame).map_or((0, 0, 0), |(start, offset)| (VIRTIO_NET_HDR_F_NEEDS_CSUM, start, offset)),
         };
+        let (flags, start, offset) = gso.map_or((flags, start, offset), |gso| (VIRTIO_NET_HDR_F_NEEDS_CSUM, gso.csum_start, gso.csum_offset));
         let flags = self.faults.rx_flags.take().unwrap_or(flags as u8);
-        let gso_type = self.faults.gso_type.take().unwrap_or(VIRTIO_NET_HDR_GSO_NONE as u8);
+        let gso_type = self.faults.gso_type.take().unwrap_or(gso.map_or(VIRTIO_NET_HDR_GSO_NONE as u8, |gso| gso.kind));
+        let hdr_len = self.faults.hdr_len.take().unwrap_or(gso.map_or(0, |gso| gso.hdr_len));
+        let gso_size = self.faults.gso_size.take().unwrap_or(gso.map_or(0, |gso| gso.size));
+        let start = self.faults.csum_start.take().unwrap_or(start);
         let num_buffers = self.faults.num_buffers.take().unwrap_or(num_buffers);
-        let mut header = vec![flags, gso_type, 0, 0, 0, 0];
-        for word in [start, offset, num_buffers] {
+        let mut header = vec![flags, gso_type];
+        for word in [hdr_len, gso_size, start, offset, num_buffers] {
             header.extend(word.to_le_bytes());
         }
         if let Some(lie) = self.faults.rx_header.take() {

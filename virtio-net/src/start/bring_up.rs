@@ -17,6 +17,7 @@ use crate::ctrl::Ctrl;
 use crate::desc::{HASH_HDR_BYTES, NET_HDR_BYTES};
 use crate::error::HardwareError;
 use crate::filter::{Filters, refuse};
+use crate::large;
 use crate::layout::{Layout, Packed, Split, TxWatch};
 use crate::queues::{QueueAt, QueueUp};
 use crate::recover::Places;
@@ -202,7 +203,9 @@ impl<F: PciFunction> VirtioNet<F> {
         let (limits, vector) = (settings.limits(), settings.vectors().and_then(|plan| plan.rx(pair)));
         let QueueUp { queue, notify, at } = self.card.set_up_queue::<L>(net::receiveq(pair), memory, size, features, vector)?;
         let ring = L::rx(queue, pool)?;
-        let rx_limits = RxLimits { max_frame_bytes: limits.longest(true), max_pieces: size.into() };
+        let longest = limits.longest(true);
+        let max_frame_bytes = if features.intersects(large::FRAMES) { longest.max(large::MAX_FRAME_BYTES) } else { longest };
+        let rx_limits = RxLimits { max_frame_bytes, max_pieces: size.into() };
         Ok((RxCore::new(Receive::new(ring, notify, features, limits), shared.rx_seat(), pair, rx_limits), at))
     }
 

@@ -211,6 +211,11 @@ pub trait RxKernel: fmt::Debug + Send {
         Ok(())
     }
 
+    /// How many received segments the device had put together in the frame that was judged last: to be counted.
+    fn segments(&self) -> u16 {
+        1
+    }
+
     /// The ring, for a hook to judge its frames where they lie, behind [`RxKernel::ready`]; [`RxHooked::whole`] in the middle of a frame of several buffers. What the
     /// hook settled and emptied is refilled and published as what is taken.
     fn hooked(&mut self) -> RxHooked<'_> {

@@ -395,6 +395,10 @@ impl<K: RxKernel> RxCore<K> {
         let tally = self.seat.tally();
         match judged {
             Ok(()) => {
+                let segments = self.kernel.segments();
+                if segments > 1 {
+                    tally.cut.add(u64::from(segments) - 1);
+                }
                 self.count_bytes(bytes as u64);
                 // The budget is within the batch's room, so the push cannot fail; if it did, the frame would go back to the pool.
                 return if batch.push(frame).is_ok() { Step::Frame } else { Step::NoFrame };
