@@ -37,7 +37,7 @@ impl<F: PciFunction> Card<F> {
         }
         features = features.with_what_they_require();
         let room_bytes = u64::from(settings.rx().ring_len().min(self.queue_size(net::receiveq(0))?.into())) * u64::from(pool.data_bytes());
-        features = features - large::ALL | large::guest_offloads(self.transport.name(), features, settings, room_bytes);
+        features = (features - large::ALL) | large::guest_offloads(self.transport.name(), features, settings, room_bytes);
         // 5.1.4.2: with VIRTIO_NET_F_MTU the driver "MUST supply enough receive buffers to receive at least one receive packet of size mtu".
         let limits = FrameLimits::of(self.device_mtu.unwrap_or(0));
         if !features.contains(Features::MRG_RXBUF) && pool.data_bytes() < limits.tagged_bytes() {

@@ -26,10 +26,10 @@ use crate::transport::Notify;
 #[non_exhaustive]
 #[allow(clippy::large_enum_variant, reason = "both are of one size, but for the ring's private words")]
 pub enum Rx<F: PciFunction> {
-    /// A split virtqueue (2.7).
-    Split(RxCore<Receive<F, SplitRx<NET_HDR_BYTES>>>),
     /// A packed virtqueue (2.8).
     Packed(RxCore<Receive<F, PackedRx<NET_HDR_BYTES>>>),
+    /// A split virtqueue (2.7).
+    Split(RxCore<Receive<F, SplitRx<NET_HDR_BYTES>>>),
     /// A split one whose frames tell their hash.
     SplitHash(RxCore<Receive<F, SplitRx<HASH_HDR_BYTES>>>),
     /// A packed one whose frames do.

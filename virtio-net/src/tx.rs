@@ -28,10 +28,10 @@ use crate::transport::{Notify, Transport};
 #[non_exhaustive]
 #[allow(clippy::large_enum_variant, reason = "both are of one size, but for the ring's private words")]
 pub enum Tx<F: PciFunction> {
-    /// A split virtqueue (2.7).
-    Split(TxCore<Transmit<F, SplitTx<NET_HDR_BYTES>>>),
     /// A packed virtqueue (2.8).
     Packed(TxCore<Transmit<F, PackedTx<NET_HDR_BYTES>>>),
+    /// A split virtqueue (2.7).
+    Split(TxCore<Transmit<F, SplitTx<NET_HDR_BYTES>>>),
     /// A split one whose header has room for a hash.
     SplitHash(TxCore<Transmit<F, SplitTx<HASH_HDR_BYTES>>>),
     /// A packed one.

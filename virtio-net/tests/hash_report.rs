@@ -84,14 +84,14 @@ fn tell(rig: &mut Rig, started: &mut Started) -> Vec<Option<RssKind>> {
         assert_eq!((bytes, found), (&frame, expected), "kind {flow}");
         told.push(found.map(|rss| rss.kind));
     }
-    for kind in 0..kinds(1).len() {
+    for (kind, told) in told.iter().enumerate() {
         for flow in 0..40 {
             rig.send(&kinds(flow)[kind]);
         }
         let burst = came(rig, started);
         assert_eq!(burst.len(), 40);
         assert!(burst.iter().all(|(_, found, expected)| found == expected), "kind {kind}");
-        assert!(burst.iter().all(|(_, found, _)| found.map(|rss| rss.kind) == told[kind]));
+        assert!(burst.iter().all(|(_, found, _)| found.map(|rss| rss.kind) == *told));
     }
     for flow in 0..5 {
         kinds(flow).iter().for_each(|frame| rig.send(frame));
