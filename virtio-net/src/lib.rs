@@ -8,7 +8,7 @@
 //! | [`start`], [`control`] | opening and starting; what the control handle does to the device |
 //! | `transport` | how the device is reached, as one trait, with modern PCI (where the structures lie, registers, the reset, feature bits) and memory mapped registers |
 //! | `card`, `init`, `queues` | what the device says of itself, and its way from a reset to a live one |
-//! | [`layout`] | what queues of both layouts can do |
+//! | `layout` | what queues of both layouts can do |
 //! | [`rx`], [`tx`] | the data path over [`driver_core::ring::packed`] or [`driver_core::ring::split`] |
 //! | `recover` | a device that was reset is set up as it was |
 //! | `ctrl` | the control queue: commands, each answered in bounded time |
