@@ -70,11 +70,7 @@ impl<F: PciFunction> Manage<F> {
         card.go_live()?;
         origin.is_live = true;
         if let Some(ctrl) = ctrl {
-            card.spread(ctrl, origin.features, *pairs, rss)?;
-            *filters = Filters::configure(ctrl, &*card.transport, origin.features, settings, origin.permanent_mac)?;
-            if settings.vectors().is_some() && settings.moderation() != Moderation::Adaptive {
-                card.coalesce(ctrl, origin.features, settings.moderation(), settings)?;
-            }
+            *filters = card.tell_all(ctrl, origin.features, (rss, *pairs), settings, origin.permanent_mac)?;
         }
         Ok(())
     }

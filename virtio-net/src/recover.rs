@@ -6,13 +6,15 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use driver_core::device::{ErrorKind, Settings};
+use driver_core::device::{ErrorKind, Moderation, RssConfig, Settings};
 use driver_core::ether::MacAddr;
 use driver_core::host::{PciFunction, VectorPlan, WaitWaker};
 use driver_core::queue::QueueFault;
 
 use crate::card::{Card, lost};
+use crate::ctrl::Ctrl;
 use crate::error::HardwareError;
+use crate::filter::Filters;
 use crate::queues::QueueAt;
 use crate::regs::{Features, Status};
 
@@ -65,6 +67,22 @@ impl<F: PciFunction> Card<F> {
                 Ok(())
             }
         }
+    }
+
+    /// Tells a device that has just gone live by its control queue all that it is to be set to: at a start, and behind each reset.
+    pub(crate) fn tell_all(
+        &self,
+        ctrl: &mut Ctrl<F>,
+        features: Features,
+        (rss, pairs): (&RssConfig, u16),
+        settings: &Settings,
+        permanent_mac: MacAddr,
+    ) -> Result<Filters, ErrorKind> {
+        self.spread(ctrl, features, pairs, rss)?;
+        if settings.vectors().is_some() && settings.moderation() != Moderation::Adaptive {
+            self.coalesce(ctrl, features, settings.moderation(), settings)?;
+        }
+        Filters::configure(ctrl, &*self.transport, features, settings, permanent_mac)
     }
 
     /// Sets a queue up again whose ring is as when it was new, and enables it.

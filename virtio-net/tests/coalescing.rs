@@ -134,7 +134,7 @@ fn an_interval_that_is_refused_leaves_the_one_before() {
     for options in cards() {
         let rig = Rig::with(options);
         let mut parts = rig.parts(&fixed(US));
-        rig.faults(|faults| faults.ctrl_refuse_once = Some(CLASS));
+        rig.faults(|faults| faults.ctrl_refuse_after = Some((CLASS, 0)));
         let error = parts.control.set_moderation(Moderation::Fixed { us: 70 }).unwrap_err();
         assert!(matches!(error.hardware(), Some(HardwareError::CommandRefused { .. })), "{error}");
         assert_eq!(parts.control.settings().moderation(), Moderation::Fixed { us: US });

@@ -193,7 +193,7 @@ fn what_the_device_refuses_leaves_the_hash_as_it_was() {
     for (options, command) in [(hashing(), "VIRTIO_NET_CTRL_MQ_HASH_CONFIG"), (hashing().pairs(4).rss(true), "VIRTIO_NET_CTRL_MQ_RSS_CONFIG")] {
         let mut rig = Rig::with(options);
         let mut started = rig.start(&config());
-        rig.faults(|faults| faults.ctrl_refuse_once = Some(4));
+        rig.faults(|faults| faults.ctrl_refuse_after = Some((4, 0)));
         let error = started.control.set_rss(&RssConfig::new().key([7; 40])).unwrap_err();
         assert_eq!(error.hardware(), Some(&HardwareError::CommandRefused { command, ack: 1 }));
         assert_eq!(started.control.settings().rss().key_bytes(), RssConfig::new().key_bytes());

@@ -88,7 +88,7 @@ fn tables_keys_and_types_are_set_while_it_runs() {
 fn what_the_device_refuses_leaves_it_as_it_was() {
     let mut rig = Rig::with(card());
     let mut started = rig.start(&small().rx_queues(4).tx_queues(4).rss(RssConfig::new().table(&[2])));
-    rig.faults(|faults| faults.ctrl_refuse_once = Some(4));
+    rig.faults(|faults| faults.ctrl_refuse_after = Some((4, 0)));
     let error = started.control.set_rss(&RssConfig::new().table(&[1])).unwrap_err();
     assert_eq!(error.hardware(), Some(&HardwareError::CommandRefused { command: "VIRTIO_NET_CTRL_MQ_RSS_CONFIG", ack: 1 }));
     let counts: Vec<_> = spread(&mut rig, &mut started, 40).iter().map(Vec::len).collect();

@@ -79,7 +79,7 @@ impl VirtioNet {
             self.queues[control].dead = true;
             return Ok(true);
         };
-        let once = self.faults.ctrl_refuse_once.take_if(|refused| *refused == class).is_some() || self.is_refused_later(class);
+        let once = self.is_refused_later(class);
         self.ctrl.answer.clear();
         let done = if once || self.faults.ctrl_refuse == Some(class) { Err("") } else { self.command(class, number, data) };
         match done {

@@ -345,8 +345,6 @@ pub struct Faults {
     pub ctrl_silent: bool,
     /// Commands of this class are refused.
     pub ctrl_refuse: Option<u8>,
-    /// The next command of this class is refused.
-    pub ctrl_refuse_once: Option<u8>,
     /// max_virtqueue_pairs, as the card tells.
     pub max_pairs: Option<u16>,
     /// rss_max_key_size, as the card tells.

@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use driver_core::buf::BufPool;
-use driver_core::device::{Config, ErrorKind, Moderation, Settings, Shared, warn};
+use driver_core::device::{Config, ErrorKind, Settings, Shared, warn};
 use driver_core::host::{Interrupt, PciFunction, Vectors};
 use driver_core::queue::TxGate;
 use driver_core::queue::core::{RxCore, RxLimits, TxCore};
@@ -129,11 +129,7 @@ impl<F: PciFunction> VirtioNet<F> {
         card.go_live()?;
         running.queues.kick();
         if let Some(ctrl) = ctrl {
-            card.spread(ctrl, features, pairs, settings.rss())?;
-            if settings.vectors().is_some() && settings.moderation() != Moderation::Adaptive {
-                card.coalesce(ctrl, features, settings.moderation(), settings)?;
-            }
-            running.filters = Filters::configure(ctrl, &*card.transport, features, settings, self.info.permanent_mac)?;
+            running.filters = card.tell_all(ctrl, features, (settings.rss(), pairs), settings, self.info.permanent_mac)?;
         }
         Ok(running)
     }
