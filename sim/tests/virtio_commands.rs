@@ -93,6 +93,23 @@ fn a_command_without_class_or_ack_breaks_the_card() {
     assert_eq!(card.arrives(&[0xff; 64]), None);
 }
 
+#[test]
+fn offloads_are_switched_that_were_negotiated() {
+    let mut card = Card::up(CTRL_GUEST_OFFLOADS | GUEST_CSUM | GUEST_TSO4, 1);
+    let set = |offloads: u64| [&[5, 0][..], &offloads.to_le_bytes()].concat();
+    for offloads in [0, GUEST_CSUM, GUEST_CSUM | GUEST_TSO4] {
+        assert_eq!(card.tell(&set(offloads)), OK);
+    }
+    assert_eq!(card.whats(), [""; 0]);
+    // GUEST_TSO6, CTRL_VQ, and a bit that is none.
+    for offloads in [GUEST_CSUM | 1 << 8, 1 << 17, 1 << 45] {
+        assert_eq!(card.refused(&set(offloads)), "an offload is switched on that was not negotiated");
+    }
+    assert_eq!(card.refused(&set(GUEST_CSUM)[..9]), "a command is too short");
+    assert_eq!(card.refused(&[5, 1, 0, 0, 0, 0, 0, 0, 0, 0]), "a command that there is not");
+    assert_eq!(Card::up(GUEST_CSUM, 1).refused(&set(GUEST_CSUM)), "a command whose feature was not negotiated");
+}
+
 /// struct virtio_net_ctrl_coal.
 fn limits(packets: u32, us: u32) -> Vec<u8> {
     [packets.to_le_bytes(), us.to_le_bytes()].concat()

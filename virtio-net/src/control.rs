@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::mem;
 
 use driver_core::device::control::{ControlCore, ControlKernel, TxPosition};
-use driver_core::device::{Alarm, ErrorKind, Link, Moderation, RssConfig, RxMode, Settings, Stats, XStat};
+use driver_core::device::{Alarm, Caps, ErrorKind, Link, Moderation, RssConfig, RxMode, Settings, Stats, XStat};
 use driver_core::ether::MacAddr;
 use driver_core::host::PciFunction;
 use driver_core::queue::QueueFault;
@@ -15,6 +15,7 @@ use crate::ctrl::Ctrl;
 use crate::error::HardwareError;
 use crate::filter::{FIXED_MAC, Filters, NO_VLANS, set_mac};
 use crate::layout::TxWatch;
+use crate::offloads;
 use crate::queues::QueueAt;
 use crate::recover::Origin;
 use crate::regs::Features;
@@ -141,6 +142,16 @@ impl<F: PciFunction> ControlKernel for Manage<F> {
             card.coalesce(ctrl, origin.features, now.moderation(), now)?;
         }
         outcome
+    }
+
+    fn set_rx_offloads(&mut self, wanted: Caps, _: &Settings) -> Result<(), ErrorKind> {
+        let Self { card, origin, ctrl, .. } = self;
+        match ctrl {
+            Some(ctrl) if origin.features.contains(Features::CTRL_GUEST_OFFLOADS) => {
+                offloads::switch(ctrl, &*card.transport, origin.features, wanted)
+            }
+            _ => Err(offloads::FIXED),
+        }
     }
 
     fn look(&mut self) -> Option<QueueFault> {

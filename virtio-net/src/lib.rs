@@ -43,6 +43,7 @@ mod init;
 pub mod large;
 mod layout;
 mod link;
+mod offloads;
 mod queues;
 mod recover;
 pub mod regs;

@@ -15,6 +15,7 @@ use crate::card::{Card, lost};
 use crate::ctrl::Ctrl;
 use crate::error::HardwareError;
 use crate::filter::Filters;
+use crate::offloads;
 use crate::queues::QueueAt;
 use crate::regs::{Features, Status};
 
@@ -79,6 +80,7 @@ impl<F: PciFunction> Card<F> {
         permanent_mac: MacAddr,
     ) -> Result<Filters, ErrorKind> {
         self.spread(ctrl, features, pairs, rss)?;
+        offloads::restore(ctrl, &*self.transport, features, settings)?;
         if settings.vectors().is_some() && settings.moderation() != Moderation::Adaptive {
             self.coalesce(ctrl, features, settings.moderation(), settings)?;
         }

@@ -228,6 +228,8 @@ pub mod ctrl {
     pub const ANNOUNCE_ACK: Command = command(3, 0, "VIRTIO_NET_CTRL_ANNOUNCE_ACK");
     /// 5.1.6.5.6: pairs, of 16 bits.
     pub const MQ_VQ_PAIRS_SET: Command = command(4, 0, "VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET");
+    /// 5.1.6.5.8: offloads of 64 bits, by the numbers of their features.
+    pub const GUEST_OFFLOADS_SET: Command = command(5, 0, "VIRTIO_NET_CTRL_GUEST_OFFLOADS_SET");
     /// 5.1.6.5.9: struct virtio_net_ctrl_coal, of all transmit queues.
     pub const NOTF_COAL_TX_SET: Command = command(6, 0, "VIRTIO_NET_CTRL_NOTF_COAL_TX_SET");
     /// The same of all receive queues.
@@ -381,6 +383,7 @@ impl Features {
         .union(Self::CTRL_RX)
         .union(Self::CTRL_MAC_ADDR)
         .union(Self::CTRL_VLAN)
+        .union(Self::CTRL_GUEST_OFFLOADS)
         .union(Self::GUEST_ANNOUNCE)
         .union(Self::SPEED_DUPLEX)
         .union(Self::MQ)

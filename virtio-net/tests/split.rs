@@ -50,6 +50,8 @@ mod recovery;
 mod room;
 #[path = "rss.rs"]
 mod rss;
+#[path = "rx_offloads.rs"]
+mod rx_offloads;
 #[path = "segmentation.rs"]
 mod segmentation;
 #[path = "selftest.rs"]

@@ -5,6 +5,7 @@ use core::fmt;
 
 use crate::buf::pool::{BufPool, PoolConfig};
 use crate::device::accounts::Accounts;
+use crate::device::caps::Caps;
 use crate::device::clock::HardwareClock;
 use crate::device::config::Config;
 use crate::device::dump::RegisterValue;
@@ -205,6 +206,12 @@ pub trait NetDevice: Send {
     /// # Errors
     /// Where the device filters no VLANs, or an id is not between 0 and 4095.
     fn set_vlan_filter(&mut self, ids: Option<&[u16]>) -> Result<(), Error>;
+    /// Sets what the device does from now on for received frames, of what it was started with: [`Caps::RX_CHECKSUM`], [`Caps::RX_COALESCING`], both or neither. Frames that are
+    /// on their way are still as they were to be before. A recovery leaves it so.
+    ///
+    /// # Errors
+    /// Where the device cannot while it runs, was started without one of them, or has no large frames without their checksums; and of any other capability.
+    fn set_rx_offloads(&mut self, wanted: Caps) -> Result<(), Error>;
     /// Counters since the start.
     fn stats(&mut self) -> Stats;
     /// Everything that the device and its driver count, by name, since the start; the same names in the same order each time. Of a device that was stopped or failed

@@ -35,7 +35,7 @@ mod lending;
 mod recovering;
 
 pub use kernel::{ControlKernel, TxPosition, refuse_rules, refuse_vlans, why_all_ones};
-use kernel::{NO_CLOCK, NO_FLOW_CONTROL, NO_LINK_SPEEDS, NO_MODERATION, NO_RSS, NOT_STARTED};
+use kernel::{NO_CLOCK, NO_FLOW_CONTROL, NO_LINK_SPEEDS, NO_MODERATION, NO_RSS, NO_RX_OFFLOADS, NOT_STARTED};
 pub use lending::{hand_out, hand_out_boxed, take_back};
 
 /// The control handle of a started device, over what one driver brings. Dropping it stops the device.
@@ -331,6 +331,13 @@ impl<K: ControlKernel> NetDevice for ControlCore<K> {
         let wrong = ids.unwrap_or_default().iter().any(|&id| id > MAX_VLAN_ID);
         let checked = if wrong { Err(RuleError::Senseless { why: "a VLAN id is between 0 and 4095" }.into()) } else { Ok(()) };
         self.set(steps::SETTING_VLANS, checked, |kernel, now| kernel.set_vlans(ids, now), |settings| settings.set_vlans(ids))
+    }
+
+    fn set_rx_offloads(&mut self, wanted: Caps) -> Result<(), Error> {
+        let started = self.info.used_caps & (Caps::RX_CHECKSUM | Caps::RX_COALESCING);
+        let checked = if started.contains(wanted) { Ok(()) } else { Err(NO_RX_OFFLOADS) };
+        let tell = |kernel: &mut K, now: &Settings| kernel.set_rx_offloads(wanted, now);
+        self.set(steps::SETTING_RX_OFFLOADS, checked, tell, |settings| settings.set_rx_offloads(wanted))
     }
 
     fn stats(&mut self) -> Stats {

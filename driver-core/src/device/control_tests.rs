@@ -7,6 +7,7 @@ use std::sync::Mutex;
 
 use super::*;
 use crate::device::config::Config;
+use crate::device::offloads::Offloads;
 use crate::device::rss::RssLimits;
 use crate::device::rule::{RuleInForce, RulePlace};
 use crate::host::clock::Clock;
@@ -123,6 +124,9 @@ impl ControlKernel for Kernel {
     fn set_vlans(&mut self, _: Option<&[u16]>, _: &Settings) -> Result<(), ErrorKind> {
         self.stage.tell("vlans")
     }
+    fn set_rx_offloads(&mut self, _: Caps, _: &Settings) -> Result<(), ErrorKind> {
+        self.stage.tell("offloads")
+    }
     fn look(&mut self) -> Option<QueueFault> {
         self.stage.0.lock().unwrap().trouble
     }
@@ -219,6 +223,26 @@ fn an_interval_that_is_not_kept_is_refused_and_no_device_sees_it() {
     let text = control.set_moderation(Moderation::Adaptive).unwrap_err().to_string();
     assert!(text.contains("does not do interrupts at intervals as it was started"), "{text}");
     assert_eq!((stage.told(), control.settings().moderation()), ([""; 0].into(), Moderation::Adaptive));
+}
+
+#[test]
+fn what_is_done_for_received_frames_is_what_was_done_at_the_start_or_less() {
+    let stage = Stage::default();
+    let mut control = control(&stage);
+    control.info.used_caps = Caps::RX_CHECKSUM | Caps::TX_CHECKSUM;
+    for wanted in [Caps::RX_COALESCING, Caps::TX_CHECKSUM, Caps::RX_CHECKSUM | Caps::RX_SCATTER] {
+        let text = control.set_rx_offloads(wanted).unwrap_err().to_string();
+        assert!(text.contains("setting what it does for received frames") && text.contains("RX_CHECKSUM and RX_COALESCING alone"), "{text}");
+    }
+    assert_eq!(stage.told(), [""; 0]);
+    for wanted in [Caps::empty(), Caps::RX_CHECKSUM] {
+        control.set_rx_offloads(wanted).unwrap();
+        let now = control.settings();
+        assert_eq!((now.offloads().contains(Offloads::RX_CHECKSUM), now.coalesces()), (!wanted.is_empty(), false));
+    }
+    stage.act(|acts| acts.refuses = true);
+    control.set_rx_offloads(Caps::empty()).unwrap_err();
+    assert!(control.settings().offloads().contains(Offloads::RX_CHECKSUM));
 }
 
 #[test]

@@ -57,6 +57,8 @@ pub mod steps {
     pub const REMOVING_A_RULE: &str = "removing a rule";
     /// Which VLANs come in.
     pub const SETTING_VLANS: &str = "setting its VLAN filter";
+    /// What it does for received frames.
+    pub const SETTING_RX_OFFLOADS: &str = "setting what it does for received frames";
     /// Reading registers for who asks what they hold.
     pub const READING_REGISTERS: &str = "reading its registers";
     /// Reading what it keeps without power.

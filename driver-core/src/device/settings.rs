@@ -246,6 +246,11 @@ impl Settings {
     pub fn set_link_speeds(&mut self, speeds: LinkSpeeds) {
         self.link_speeds = speeds;
     }
+    /// Of RX_CHECKSUM and RX_COALESCING the device does these now.
+    pub fn set_rx_offloads(&mut self, wanted: Caps) {
+        self.offloads.set(Offloads::RX_CHECKSUM, wanted.contains(Caps::RX_CHECKSUM));
+        self.coalesces = wanted.contains(Caps::RX_COALESCING);
+    }
     /// Flows are spread so now.
     pub fn set_rss(&mut self, rss: RssConfig) {
         self.rss = rss;

@@ -17,6 +17,14 @@ const LONGEST_BYTES: usize = 1 << 16;
 /// Further addresses of one kind that the card tells apart; with more it takes all of the kind, as QEMU's.
 const TABLE: usize = 64;
 
+/// What VIRTIO_NET_CTRL_GUEST_OFFLOADS_SET switches, of what the card has.
+const OFFLOADS: u64 = bit(VIRTIO_NET_F_GUEST_CSUM)
+    | bit(VIRTIO_NET_F_GUEST_TSO4)
+    | bit(VIRTIO_NET_F_GUEST_TSO6)
+    | bit(VIRTIO_NET_F_GUEST_ECN)
+    | bit(VIRTIO_NET_F_GUEST_USO4)
+    | bit(VIRTIO_NET_F_GUEST_USO6);
+
 /// What a command comes to.
 type Done = Result<(), &'static str>;
 
@@ -133,6 +141,7 @@ impl VirtioNet {
             (CLASS_MQ, 0) => VIRTIO_NET_F_MQ,
             (CLASS_MQ, 1) => VIRTIO_NET_F_RSS,
             (CLASS_MQ, 2) => VIRTIO_NET_F_HASH_REPORT,
+            (CLASS_GUEST_OFFLOADS, 0) => VIRTIO_NET_F_CTRL_GUEST_OFFLOADS,
             (CLASS_NOTF_COAL, 0..=3) => needed(command),
             _ => return Err("a command that there is not"),
         };
@@ -150,6 +159,7 @@ impl VirtioNet {
                 *vlan.ok_or("a VLAN beyond 4095")? = command == 0;
             }
             (CLASS_ANNOUNCE, _) => self.ctrl.announces = false,
+            (CLASS_GUEST_OFFLOADS, _) => self.set_offloads(&mut data)?,
             (CLASS_NOTF_COAL, _) => self.set_coalescing(command, &mut data)?,
             (_, 0) => self.set_pairs(&mut data)?,
             (_, 1) => self.set_rss(&mut data)?,
@@ -171,6 +181,16 @@ impl VirtioNet {
             None => self.coalesce_all(command, limits),
             Some(queue) => self.coalesce_queue(queue, Some(limits)).map(drop)?,
         }
+        Ok(())
+    }
+
+    /// 5.1.6.5.8: of the offloads that were negotiated those that are on from here.
+    fn set_offloads(&mut self, data: &mut Data<'_>) -> Done {
+        let wanted = data.number(8)? as u64;
+        if wanted & !(self.driver_features & OFFLOADS) != 0 {
+            return Err("an offload is switched on that was not negotiated");
+        }
+        self.ctrl.offloads_off = !wanted & OFFLOADS;
         Ok(())
     }
 

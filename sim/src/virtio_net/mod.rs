@@ -276,6 +276,11 @@ impl VirtioNet {
         self.driver_features & bit(number) != 0
     }
 
+    /// Whether it does what a feature of received frames is about: that was negotiated, and not switched off since.
+    fn does(&self, number: u32) -> bool {
+        self.has(number) && self.ctrl.offloads_off & bit(number) == 0
+    }
+
     fn is(&self, status: u32) -> bool {
         u32::from(self.status) & status != 0
     }

@@ -105,6 +105,12 @@ impl VirtioNetOptions {
         all.into_iter().fold(self, |options, number| options.offer(number, offered))
     }
 
+    /// Whether it offers VIRTIO_NET_F_CTRL_GUEST_OFFLOADS: what it does for received frames is switched by a command; without a call it does not.
+    #[must_use]
+    pub fn guest_offloads(self, offered: bool) -> Self {
+        self.offer(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS, offered)
+    }
+
     fn offer(self, number: u32, offered: bool) -> Self {
         let others = self.features & !bit(number);
         Self { features: if offered { others | bit(number) } else { others }, ..self }

@@ -83,7 +83,7 @@ impl VirtioNet {
             (link_up && wire.receive(&mut frame)).then_some(frame)
         };
         let first = self.ahead.take().or_else(&mut read)?;
-        let mut large = match Large::begin(first, |feature| self.has(feature)) {
+        let mut large = match Large::begin(first, |feature| self.does(feature)) {
             Ok(large) => large,
             Err(bytes) => return Some(Arrived { bytes, gso: None }),
         };
@@ -197,7 +197,7 @@ impl VirtioNet {
     fn header(&mut self, num_buffers: u16, arrived: &mut Arrived) -> Vec<u8> {
         let Arrived { bytes: frame, gso } = arrived;
         let (flags, start, offset) = match self.rx_checksum {
-            _ if !self.has(VIRTIO_NET_F_GUEST_CSUM) => (0, 0, 0),
+            _ if !self.does(VIRTIO_NET_F_GUEST_CSUM) => (0, 0, 0),
             RxChecksum::None => (0, 0, 0),
             RxChecksum::Valid => (VIRTIO_NET_HDR_F_DATA_VALID, 0, 0),
             RxChecksum::Partial { start, offset } => (VIRTIO_NET_HDR_F_NEEDS_CSUM, start, offset),

@@ -20,6 +20,8 @@ pub(super) struct Ctrl {
     pub(super) announces: bool,
     /// Which notifications wait.
     pub(super) coalescing: All,
+    /// Offloads that were negotiated and are switched off, by their features' bits.
+    pub(super) offloads_off: u64,
     /// What the command under way answers beside its ack.
     pub(super) answer: Vec<u8>,
 }
@@ -32,6 +34,7 @@ impl Ctrl {
             mac_was_set: false,
             announces: false,
             coalescing: All::default(),
+            offloads_off: 0,
             answer: Vec::new(),
         }
     }

@@ -20,6 +20,9 @@ pub const NEXT: u16 = 1;
 pub const WRITE: u16 = 2;
 
 /// Feature bits (5.1.3).
+pub const GUEST_CSUM: u64 = 1 << 1;
+pub const CTRL_GUEST_OFFLOADS: u64 = 1 << 2;
+pub const GUEST_TSO4: u64 = 1 << 7;
 pub const CTRL_VQ: u64 = 1 << 17;
 pub const CTRL_RX: u64 = 1 << 18;
 pub const CTRL_VLAN: u64 = 1 << 19;
@@ -50,7 +53,8 @@ impl Card {
     /// A live card with these features and VERSION_1 and CTRL_VQ, on which the queues of so many pairs are enabled, receive queues with all their buffers.
     pub fn up(features: u64, pairs: u16) -> Self {
         let (near, far) = peer::pair(64);
-        let options = VirtioNetOptions::new().mac(MAC).pairs(PAIRS).rss(true).notf_coal(true).vq_notf_coal(true);
+        let options =
+            VirtioNetOptions::new().mac(MAC).pairs(PAIRS).rss(true).notf_coal(true).vq_notf_coal(true).large_receive(true).guest_offloads(true);
         let device = SimDevice::new("sim:virtio-net", Box::new(VirtioNet::new(options)), Box::new(near), Iommu::new());
         let mut function = device.function();
         // SAFETY: the card gets addresses of regions that live as long as it does.

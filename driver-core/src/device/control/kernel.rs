@@ -3,6 +3,7 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use crate::device::caps::Caps;
 use crate::device::clock::DeviceClock;
 use crate::device::config::Config;
 use crate::device::dump::RegisterValue;
@@ -63,6 +64,12 @@ pub(super) const NO_FLOW_CONTROL: ErrorKind = ErrorKind::Unsupported {
 pub(super) const NO_LINK_SPEEDS: ErrorKind = ErrorKind::Unsupported {
     what: "a choice of speeds by its driver: its medium has one, or its EEPROM or its host decides",
     instead: "choose at the other end of the link; `DeviceInfo::link_speeds` says where there is a choice",
+};
+
+/// What it does for received frames is decided at the start.
+pub(super) const NO_RX_OFFLOADS: ErrorKind = ErrorKind::Unsupported {
+    what: "that for received frames as it was started, or not while it runs",
+    instead: "start it with `Config::offloads` and `Config::rx_coalescing`, and switch RX_CHECKSUM and RX_COALESCING alone",
 };
 
 /// It has no clock.
@@ -190,6 +197,14 @@ pub trait ControlKernel: Send + 'static {
     /// Where the device has no such filter, or not beside the rules that hold.
     fn set_vlans(&mut self, ids: Option<&[u16]>, _now: &Settings) -> Result<(), ErrorKind> {
         if ids.is_none() { Ok(()) } else { Err(NO_VLAN_FILTER) }
+    }
+
+    /// Does this for received frames from now on: of RX_CHECKSUM and RX_COALESCING what the device was started with, or less.
+    ///
+    /// # Errors
+    /// Where the device cannot.
+    fn set_rx_offloads(&mut self, _: Caps, _now: &Settings) -> Result<(), ErrorKind> {
+        Err(NO_RX_OFFLOADS)
     }
 
     /// Looks whether the device still is what the driver made it: [`QueueFault::Gone`], [`QueueFault::Reset`], [`QueueFault::NeedsReset`] if not.

@@ -7,6 +7,7 @@ use core::fmt;
 use core::ops::{Deref, DerefMut};
 
 use crate::device::accounts::Accounts;
+use crate::device::caps::Caps;
 use crate::device::clock::HardwareClock;
 use crate::device::contract::NetDevice;
 use crate::device::dump::RegisterValue;
@@ -113,6 +114,9 @@ impl<C: NetDevice + 'static> NetDevice for AuditedControl<C> {
     }
     fn set_vlan_filter(&mut self, ids: Option<&[u16]>) -> Result<(), Error> {
         (**self).set_vlan_filter(ids)
+    }
+    fn set_rx_offloads(&mut self, wanted: Caps) -> Result<(), Error> {
+        (**self).set_rx_offloads(wanted)
     }
     fn stats(&mut self) -> Stats {
         (**self).stats()

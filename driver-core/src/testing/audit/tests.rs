@@ -9,6 +9,7 @@ use super::*;
 use crate::buf::batch::Batch;
 use crate::buf::pool::BufPool;
 use crate::device::accounts::Accounts;
+use crate::device::caps::Caps;
 use crate::device::clock::HardwareClock;
 use crate::device::contract::NetDevice;
 use crate::device::dump::RegisterValue;
@@ -164,6 +165,9 @@ impl NetDevice for Card {
         Err(RuleError::Unknown { id }).during("card", "ruling")
     }
     fn set_vlan_filter(&mut self, _: Option<&[u16]>) -> Result<(), Error> {
+        Ok(())
+    }
+    fn set_rx_offloads(&mut self, _: Caps) -> Result<(), Error> {
         Ok(())
     }
     fn stats(&mut self) -> Stats {
