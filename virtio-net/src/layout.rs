@@ -85,6 +85,8 @@ pub trait TxVirtq: Lent + sealed::Sealed {
     fn allow_singles(&mut self, min_free: u32, most: u32);
     /// Puts ordinary frames.
     fn put_ordinary(&mut self, batch: &mut Batch, min_bytes: u16, max_bytes: u16) -> (usize, u64);
+    /// The most descriptors that a frame of so many segments takes, or of fewer.
+    fn most_descriptors(&self, segments: usize) -> usize;
     /// How many descriptors a frame takes.
     fn descriptors(&self, frame: &Frame) -> usize;
     /// Puts any frame.
@@ -114,14 +116,14 @@ pub(crate) trait Layout {
 
     /// How many bytes a queue takes.
     fn queue_bytes(size: u16) -> usize;
-    /// And what a transmit queue has beside it.
-    fn tx_bytes(size: u16, indirect: bool) -> usize;
+    /// And what a transmit queue has beside it, with tables of so many descriptors.
+    fn tx_bytes(size: u16, table: u16) -> usize;
     fn queue(memory: &mut RingMemory, size: u16, event_idx: bool) -> Result<Self::Queue, RingError>;
     fn areas(queue: &Self::Queue) -> [Iova; 3];
     /// What tells another thread how far the device is.
     fn watch(ring: &Self::Tx) -> TxWatch;
     fn rx(queue: Self::Queue, pool: &BufPool) -> Result<Self::Rx, RingError>;
-    fn tx(memory: &mut RingMemory, queue: Self::Queue, pool: &BufPool, indirect: bool) -> Result<Self::Tx, RingError>;
+    fn tx(memory: &mut RingMemory, queue: Self::Queue, pool: &BufPool, table: u16) -> Result<Self::Tx, RingError>;
     /// A queue of commands.
     fn commands(memory: &mut RingMemory, queue: Self::Queue) -> Result<CommandQueue, RingError>;
 }
@@ -180,8 +182,8 @@ macro_rules! layout {
             fn queue_bytes(size: u16) -> usize {
                 $queue::memory_bytes(size)
             }
-            fn tx_bytes(size: u16, indirect: bool) -> usize {
-                Self::Tx::memory_bytes(size, indirect)
+            fn tx_bytes(size: u16, table: u16) -> usize {
+                Self::Tx::memory_bytes(size, table)
             }
             fn queue(memory: &mut RingMemory, size: u16, event_idx: bool) -> Result<$queue, RingError> {
                 $queue::in_memory(memory, size, event_idx)
@@ -195,8 +197,8 @@ macro_rules! layout {
             fn rx(queue: $queue, pool: &BufPool) -> Result<Self::Rx, RingError> {
                 Self::Rx::new(queue, pool)
             }
-            fn tx(memory: &mut RingMemory, queue: $queue, pool: &BufPool, indirect: bool) -> Result<Self::Tx, RingError> {
-                Self::Tx::in_memory(memory, queue, pool, indirect)
+            fn tx(memory: &mut RingMemory, queue: $queue, pool: &BufPool, table: u16) -> Result<Self::Tx, RingError> {
+                Self::Tx::in_memory(memory, queue, pool, table)
             }
             fn commands(memory: &mut RingMemory, queue: $queue) -> Result<CommandQueue, RingError> {
                 CommandQueue::$commands(memory, queue)
@@ -412,6 +414,9 @@ macro_rules! tx_virtq {
             #[inline(always)]
             fn put_ordinary(&mut self, batch: &mut Batch, min_bytes: u16, max_bytes: u16) -> (usize, u64) {
                 Self::put_ordinary(self, batch, min_bytes, max_bytes)
+            }
+            fn most_descriptors(&self, segments: usize) -> usize {
+                Self::most_descriptors(self, segments)
             }
             #[inline(always)]
             fn descriptors(&self, frame: &Frame) -> usize {

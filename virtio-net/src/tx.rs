@@ -121,6 +121,9 @@ impl<F: PciFunction> fmt::Debug for Tx<F> {
     }
 }
 
+/// The most buffers of a frame: what the longest packet takes of 2 KiB each, with some that are not full. A header that has a place of its own goes before them.
+pub(crate) const MAX_SEGMENTS: usize = 63;
+
 /// What a transmit queue of a virtio device is made of.
 pub struct Transmit<F: PciFunction, T: TxVirtq> {
     pub(crate) ring: T,
@@ -142,7 +145,7 @@ impl<F: PciFunction, T: TxVirtq> TxKernel for Transmit<F, T> {
     const DRIVER: &'static str = "virtio-net";
     const COUNTS_BYTES: bool = true;
     const HAS_PUT_ONLY: bool = true;
-    const MAX_SEGMENTS: usize = 32;
+    const MAX_SEGMENTS: usize = MAX_SEGMENTS;
     const MAX_CUT_BYTES: usize = segment::MAX_PAYLOAD_BYTES;
 
     #[inline(always)]
@@ -194,6 +197,10 @@ impl<F: PciFunction, T: TxVirtq> TxKernel for Transmit<F, T> {
         let mut work = if self.csum { Work::CHECKSUM } else { Work::empty() };
         work.set(Work::SEGMENTATION, segment::by_device(frame, self.cuts));
         work
+    }
+
+    fn most_descriptors(&self) -> usize {
+        self.ring.most_descriptors(Self::MAX_SEGMENTS)
     }
 
     fn descriptors(&self, frame: &Frame, _filled: usize) -> usize {

@@ -110,11 +110,11 @@ fn what_cannot_be_sent_is_refused_and_stays() {
     };
     refuse(&twice, 1515, Refusal::TooLong { len_bytes: 1519, max_bytes: 1518 });
     let pieces = |frame: &mut driver_core::buf::Frame| {
-        for _ in 0..32 {
+        for _ in 0..63 {
             frame.append(pool.frame_from(&[1; 10]).unwrap());
         }
     };
-    refuse(&pieces, 100, Refusal::TooManySegments { segments: 33, max: 32 });
+    refuse(&pieces, 100, Refusal::TooManySegments { segments: 64, max: 63 });
     assert_eq!(parts.tx.pending(), 0);
     rig.assert_clean();
 }

@@ -84,16 +84,20 @@ proptest! {
     }
 }
 
-/// The longest packet that IP describes, in buffers of 16 KiB, and one byte more.
+/// The longest packet that IP describes, and one byte more, in buffers of 16 KiB and of 2 KiB, full ones and such that are not; in tables and in the queue itself.
 #[test]
 fn a_packet_has_as_many_bytes_as_its_length_can_say() {
-    for (is_ipv6, headers) in [(false, 40), (true, 60)] {
-        let mut rig = Rig::with(Options::new().segmentation(true));
-        let pool = driver_core::buf::BufPool::new(&rig.domain(), PoolConfig::new(256).data_bytes(16_384)).unwrap();
-        let mut parts = rig.parts(&small().pool(pool));
+    let buffers = [(16_384, 16_000), (2048, 2048), (2048, 1100)];
+    for (k, (data_bytes, each)) in buffers.repeat(4).into_iter().enumerate() {
+        let missing = if k < 6 { Features::empty() } else { Features::INDIRECT_DESC };
+        let mut rig = Rig::with(Options::new().segmentation(true).without(missing.bits()));
+        let pool = driver_core::buf::BufPool::new(&rig.domain(), PoolConfig::new(256).data_bytes(data_bytes)).unwrap();
+        let mut parts = rig.parts(&small().tx_ring(128).pool(pool));
+        let is_ipv6 = k / 3 % 2 == 1;
+        let headers = if is_ipv6 { 60 } else { 40 };
         for (payload, is_sent) in [(65_535 - headers, true), (65_536 - headers, false)] {
             let packet = Packet { payload: vec![7; payload], ..Packet::new(TCP, is_ipv6, 0) };
-            let mut frame = packet.in_pieces(&parts.pool, 16_000, 16_000);
+            let mut frame = packet.in_pieces(&parts.pool, each, each);
             frame.set_segmentation(Some(packet.cut(1400)));
             if is_sent {
                 assert_eq!(sent_as_by_software(&mut rig, &mut parts, frame), payload.div_ceil(1400));

@@ -24,12 +24,26 @@ use crate::recover::Places;
 use crate::regs::{Features, Status, net};
 use crate::rx::Receive;
 use crate::segment;
-use crate::tx::Transmit;
+use crate::tx::{MAX_SEGMENTS, Transmit};
 
 /// Descriptors of a control queue: one command is under way at a time.
 const CONTROL_DESCRIPTORS: u32 = 64;
 /// Descriptors of a queue whose pair is in use for the other direction alone.
 const IDLE_DESCRIPTORS: u32 = config::MIN_RING;
+
+/// Descriptors of an indirect table.
+const TABLE: u16 = 16;
+/// The same where the device cuts, so that a large packet may lie in one.
+const LONG_TABLE: u16 = MAX_SEGMENTS as u16 + 1;
+
+/// How many descriptors an indirect table has: none where chains lie in the queue itself.
+fn table_of(features: Features) -> u16 {
+    match (features.contains(Features::INDIRECT_DESC), features.intersects(segment::CUTS)) {
+        (false, _) => 0,
+        (true, false) => TABLE,
+        (true, true) => LONG_TABLE,
+    }
+}
 
 /// The queues of one layout that are set up and not enabled yet.
 type SetUp<F, L> = Running<(Vec<RxOf<F, L>>, Vec<TxOf<F, L>>)>;
@@ -152,9 +166,9 @@ impl<F: PciFunction> VirtioNet<F> {
         let (card, counts) = (&self.card, Counts::of(settings));
         let sizes = Sizes::of(self, settings, counts, features)?;
         settings.set_ring_lens(sizes.rx.into(), sizes.tx.into());
-        let indirect = features.contains(Features::INDIRECT_DESC);
+        let table = table_of(features);
         // One region for the queues, and for what transmit queues and the control queue have beside their rings.
-        let mut memory = RingMemory::new(&card.domain, sizes.bytes::<L>(counts, indirect))?;
+        let mut memory = RingMemory::new(&card.domain, sizes.bytes::<L>(counts, table))?;
 
         let (mut rx, mut tx, mut watches, mut places) = (Vec::new(), Vec::new(), Vec::new(), Places::default());
         for pair in 0..counts.pairs() {
@@ -222,7 +236,7 @@ impl<F: PciFunction> VirtioNet<F> {
         let vector = plan.and_then(|plan| plan.tx(pair));
         let QueueUp { queue, notify, at } = self.card.set_up_queue::<L>(net::transmitq(pair), memory, size, features, vector)?;
         let gate = TxGate::new(settings.tx().gate_config(), size.into())?;
-        let ring = L::tx(memory, queue, pool, features.contains(Features::INDIRECT_DESC))?;
+        let ring = L::tx(memory, queue, pool, table_of(features))?;
         let watch = L::watch(&ring);
         // Of one buffer at most, and untagged: only frames that go one at a time are looked at for a tag.
         let longest = limits.untagged_bytes().min(pool.data_bytes()) as u16;
@@ -265,11 +279,11 @@ impl Sizes {
         })
     }
 
-    fn bytes<L: Layout>(&self, counts: Counts, indirect: bool) -> usize {
+    fn bytes<L: Layout>(&self, counts: Counts, table: u16) -> usize {
         let idle = 2 * counts.pairs() - counts.rx - counts.tx;
         let control = self.control.map_or(0, |size| L::queue_bytes(size) + CommandQueue::memory_bytes());
         usize::from(counts.rx) * L::queue_bytes(self.rx)
-            + usize::from(counts.tx) * (L::queue_bytes(self.tx) + L::tx_bytes(self.tx, indirect))
+            + usize::from(counts.tx) * (L::queue_bytes(self.tx) + L::tx_bytes(self.tx, table))
             + usize::from(idle) * L::queue_bytes(self.idle)
             + control
     }

@@ -364,6 +364,11 @@ pub trait TxKernel: fmt::Debug + Send {
         Work::empty()
     }
 
+    /// The most descriptors that a frame takes.
+    fn most_descriptors(&self) -> usize {
+        Self::MAX_SEGMENTS + Self::MORE_DESCRIPTORS
+    }
+
     /// How many descriptors a frame takes of which `filled` segments have bytes. More than [`TxKernel::capacity`]: it never fits.
     fn descriptors(&self, frame: &Frame, filled: usize) -> usize;
 

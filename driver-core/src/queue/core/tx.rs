@@ -74,9 +74,9 @@ impl<K: TxKernel> TxCore<K> {
     /// A queue on an empty kernel, whose hardware may be running already. `index`: its number among the device's transmit queues.
     pub fn new(kernel: K, seat: Arc<Seat>, index: u16, gate: TxGate, limits: FrameLimits) -> Self {
         Self {
+            never_stops_above: gate.never_stops_above().max(kernel.most_descriptors() as u32),
             kernel: ManuallyDrop::new(kernel),
             seat,
-            never_stops_above: gate.never_stops_above().max((K::MAX_SEGMENTS + K::MORE_DESCRIPTORS) as u32),
             gate,
             tagged: Tagged { limits, outer: None },
             software: Work::SOFTWARE,

@@ -177,7 +177,7 @@ macro_rules! rings {
         impl TxLike for $tx<HEADER_BYTES> {
             type End = $end;
             fn make(domain: &DmaDomain, pool: &BufPool) -> (Self, Self::End) {
-                let tx = Self::new($queue::new(domain, SIZE, false).unwrap(), domain, pool, false).unwrap();
+                let tx = Self::new($queue::new(domain, SIZE, false).unwrap(), domain, pool, 0).unwrap();
                 let $of = tx.queue();
                 let card = $card;
                 (tx, card)

@@ -48,26 +48,27 @@ pub struct PackedTx<const HEADER: usize> {
 }
 
 impl<const HEADER: usize> PackedTx<HEADER> {
-    /// An empty queue. Frames of `pool` take the short way. `indirect`: chains may lie in tables of their own, in `domain`, which is the queue's. A header is at most
+    /// An empty queue. Frames of `pool` take the short way. Chains of up to `table` descriptors lie in tables of their own, in `domain`, which is the queue's, and take one of the
+    /// queue; 0: none do. A header is at most
     /// 64 bytes.
     ///
     /// # Errors
     /// [`RingError::Domain`], [`RingError::Dma`].
-    pub fn new(queue: PackedQueue, domain: &DmaDomain, pool: &BufPool, indirect: bool) -> Result<Self, RingError> {
-        let mut memory = RingMemory::new(domain, Self::memory_bytes(queue.size(), indirect))?;
-        Self::in_memory(&mut memory, queue, pool, indirect)
+    pub fn new(queue: PackedQueue, domain: &DmaDomain, pool: &BufPool, table: u16) -> Result<Self, RingError> {
+        let mut memory = RingMemory::new(domain, Self::memory_bytes(queue.size(), table))?;
+        Self::in_memory(&mut memory, queue, pool, table)
     }
 
     /// The same with headers and tables in a part of `memory`: [`PackedTx::memory_bytes`] of it, beside what the queue took.
     ///
     /// # Errors
     /// [`RingError::Domain`], [`RingError::Memory`].
-    pub fn in_memory(memory: &mut RingMemory, queue: PackedQueue, pool: &BufPool, indirect: bool) -> Result<Self, RingError> {
+    pub fn in_memory(memory: &mut RingMemory, queue: PackedQueue, pool: &BufPool, table: u16) -> Result<Self, RingError> {
         error::same_domain(queue.domain(), pool)?;
         error::same_domain(memory.domain(), pool)?;
         let size = queue.size();
         Ok(Self {
-            apart: Apart::in_memory(memory, size, indirect)?,
+            apart: Apart::in_memory(memory, size, table)?,
             slots: (0..size).map(|_| EMPTY).collect(),
             progress: Arc::new(Progress::new(size)),
             sources: Sources::new(pool),
@@ -79,9 +80,9 @@ impl<const HEADER: usize> PackedTx<HEADER> {
         })
     }
 
-    /// How many bytes of a [`RingMemory`] the headers and tables of a queue of `size` descriptors take.
-    pub const fn memory_bytes(size: u16, indirect: bool) -> usize {
-        Apart::<HEADER>::memory_bytes(size, indirect)
+    /// How many bytes of a [`RingMemory`] the headers of a queue of `size` descriptors take, and tables of `table` descriptors each.
+    pub const fn memory_bytes(size: u16, table: u16) -> usize {
+        Apart::<HEADER>::memory_bytes(size, table)
     }
 
     /// The ring.
@@ -285,6 +286,11 @@ impl<const HEADER: usize> PackedTx<HEADER> {
     pub fn allow_singles(&mut self, min_free: u32, most: u32) {
         let spare = (self.free() as u32).saturating_sub(min_free);
         self.singles = if self.is_in_order && self.sources.headroom_bytes() >= HEADER { spare.min(most) } else { 0 };
+    }
+
+    /// The most descriptors of the queue that a frame of so many segments takes, or of fewer.
+    pub fn most_descriptors(&self, segments: usize) -> usize {
+        self.apart.most_descriptors(segments + usize::from(HEADER > 0))
     }
 
     /// How many descriptors of the queue `frame` takes. More than [`PackedTx::len`]: it cannot be sent.

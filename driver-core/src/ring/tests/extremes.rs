@@ -95,7 +95,7 @@ proptest! {
                     Ok(rx) => unsafe { rx.release() },
                     Err(error) => assert!(matches!(error, RingError::PoolTooSmall { .. })),
                 }
-                let tx = SplitTx::<12>::new(queue().unwrap(), pool.domain(), &pool, event_idx).unwrap();
+                let tx = SplitTx::<12>::new(queue().unwrap(), pool.domain(), &pool, if event_idx { 16 } else { 0 }).unwrap();
                 // SAFETY: there is no device.
                 unsafe { tx.release() };
             }
@@ -220,7 +220,7 @@ proptest! {
     #[test]
     fn a_split_transmit_queue_takes_any_call_and_any_word(calls in calls(), indirect: bool) {
         let pool = pool(60);
-        let mut tx = SplitTx::<12>::new(SplitQueue::new(pool.domain(), 16, indirect).unwrap(), pool.domain(), &pool, indirect).unwrap();
+        let mut tx = SplitTx::<12>::new(SplitQueue::new(pool.domain(), 16, indirect).unwrap(), pool.domain(), &pool, if indirect { 16 } else { 0 }).unwrap();
         // SAFETY: the queue outlives it.
         let card = unsafe { SplitEnd::new(tx.queue()) };
         let mut batch = Batch::new(32);

@@ -236,7 +236,7 @@ impl Send {
     fn new(indirect: bool) -> Self {
         let domain = domain().0;
         let pool = BufPool::new(&domain, PoolConfig::new(128)).unwrap();
-        let tx = PackedTx::new(PackedQueue::new(&domain, SIZE, true).unwrap(), &domain, &pool, indirect).unwrap();
+        let tx = PackedTx::new(PackedQueue::new(&domain, SIZE, true).unwrap(), &domain, &pool, if indirect { 16 } else { 0 }).unwrap();
         // SAFETY: the queue outlives every use of the card.
         let card = unsafe { PackedEnd::new(tx.queue()) };
         Self { pool, tx, card, taken: Vec::new(), batch: Batch::new(64) }

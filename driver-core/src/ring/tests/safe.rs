@@ -70,9 +70,9 @@ fn a_pool_of_another_domain_is_refused() {
     let is_domain = |error: &RingError| assert!(matches!(error, RingError::Domain { .. }), "{error}");
     let queue = |domain| SplitQueue::new(domain, 16, false).unwrap();
     is_domain(&SplitRx::<12>::new(queue(&ours), &foreign).unwrap_err());
-    is_domain(&SplitTx::<12>::new(queue(&ours), &ours, &foreign, true).unwrap_err());
-    is_domain(&SplitTx::<12>::new(queue(&ours), &other, &pool, true).unwrap_err());
-    is_domain(&SplitTx::<12>::new(queue(&other), &ours, &pool, true).unwrap_err());
+    is_domain(&SplitTx::<12>::new(queue(&ours), &ours, &foreign, 16).unwrap_err());
+    is_domain(&SplitTx::<12>::new(queue(&ours), &other, &pool, 16).unwrap_err());
+    is_domain(&SplitTx::<12>::new(queue(&other), &ours, &pool, 16).unwrap_err());
     let mut memory = RingMemory::new(&ours, 4 * DescRing::part_bytes(8)).unwrap();
     let mut part = || memory.take(DescRing::part_bytes(8), 128).unwrap();
     is_domain(&RxRing::in_part(part(), &foreign, 8, 0, RX).unwrap_err());
@@ -100,12 +100,12 @@ fn a_split_queue_says_what_its_pool_lacks() {
 fn all_rings_of_a_device_lie_in_one_mapping_which_goes_with_the_last() {
     let (domain, mapper) = domain();
     let pool = BufPool::new(&domain, PoolConfig::new(256)).unwrap();
-    let bytes = 2 * DescRing::part_bytes(64) + 2 * SplitQueue::memory_bytes(32) + SplitTx::<12>::memory_bytes(32, true);
+    let bytes = 2 * DescRing::part_bytes(64) + 2 * SplitQueue::memory_bytes(32) + SplitTx::<12>::memory_bytes(32, 16);
     let mut memory = RingMemory::new(&domain, bytes).unwrap();
     let rx = RxRing::in_part(memory.take(DescRing::part_bytes(64), 128).unwrap(), &pool, 64, 0, RX).unwrap();
     let split_rx = SplitRx::<12>::new(SplitQueue::in_memory(&mut memory, 32, true).unwrap(), &pool).unwrap();
     let queue = SplitQueue::in_memory(&mut memory, 32, true).unwrap();
-    let split_tx = SplitTx::<12>::in_memory(&mut memory, queue, &pool, true).unwrap();
+    let split_tx = SplitTx::<12>::in_memory(&mut memory, queue, &pool, 16).unwrap();
     let tx = TxRing::in_part(memory.take(DescRing::part_bytes(64), 128).unwrap(), &pool, 64, TX, false).unwrap();
     let starts: Vec<u64> = [rx.iova(), tx.iova()].iter().chain(&split_rx.queue().areas()).map(|iova| iova.0).collect();
     assert!(starts.iter().all(|start| start.is_multiple_of(128)), "{starts:x?}");

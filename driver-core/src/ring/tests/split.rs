@@ -183,7 +183,7 @@ fn a_receive_queue_starts_anew_with_every_buffer_that_it_has() {
 fn a_transmit_queue_is_armed_for_the_entry_that_makes_enough_room_across_the_wrap_around() {
     let domain = domain().0;
     let pool = BufPool::new(&domain, PoolConfig::new(64)).unwrap();
-    let mut tx = SplitTx::<HEADER>::new(SplitQueue::new(&domain, 16, true).unwrap(), &domain, &pool, false).unwrap();
+    let mut tx = SplitTx::<HEADER>::new(SplitQueue::new(&domain, 16, true).unwrap(), &domain, &pool, 0).unwrap();
     let (mut card, mut batch) = (card_of(tx.queue()), Batch::new(64));
     let mut used = 0u16;
     // 16 entries a round: more than 65536 of them.
@@ -221,7 +221,7 @@ fn a_transmit_queue_starts_anew_and_gives_back_what_was_in_flight() {
     for indirect in [false, true] {
         let domain = domain().0;
         let pool = BufPool::new(&domain, PoolConfig::new(64)).unwrap();
-        let mut tx = SplitTx::<HEADER>::new(SplitQueue::new(&domain, 16, false).unwrap(), &domain, &pool, indirect).unwrap();
+        let mut tx = SplitTx::<HEADER>::new(SplitQueue::new(&domain, 16, false).unwrap(), &domain, &pool, if indirect { 16 } else { 0 }).unwrap();
         let mut batch = Batch::new(64);
         for round in 0..3 {
             let mut card = card_of(tx.queue());
@@ -254,7 +254,7 @@ fn what_a_transmit_queue_cannot_send_comes_back() {
     let (ours, other) = (domain().0, domain().0);
     let pool = BufPool::new(&ours, PoolConfig { buffers: 8, data_bytes: 2048, headroom_bytes: 0 }).unwrap();
     let foreign = BufPool::new(&other, PoolConfig::new(8)).unwrap();
-    let mut tx = SplitTx::<0>::new(SplitQueue::new(&ours, 4, false).unwrap(), &ours, &pool, false).unwrap();
+    let mut tx = SplitTx::<0>::new(SplitQueue::new(&ours, 4, false).unwrap(), &ours, &pool, 0).unwrap();
     let frame = tx.put(foreign.frame_from(&[1; 60]).unwrap(), []).unwrap_err();
     assert!(foreign.owns(&frame), "the device reaches no memory of another domain");
     let frame = tx.put(pool.take().unwrap(), []).unwrap_err();
@@ -274,7 +274,7 @@ fn what_a_transmit_queue_cannot_send_comes_back() {
 fn a_header_apart_is_whole_whatever_its_length() {
     let domain = domain().0;
     let pool = BufPool::new(&domain, PoolConfig { buffers: 8, data_bytes: 2048, headroom_bytes: 0 }).unwrap();
-    let mut tx = SplitTx::<10>::new(SplitQueue::new(&domain, 8, false).unwrap(), &domain, &pool, false).unwrap();
+    let mut tx = SplitTx::<10>::new(SplitQueue::new(&domain, 8, false).unwrap(), &domain, &pool, 0).unwrap();
     let header = core::array::from_fn(|k| k as u8 + 1);
     for _ in 0..2 {
         tx.put(pool.frame_from(&[1; 60]).unwrap(), header).unwrap();

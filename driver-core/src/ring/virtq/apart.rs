@@ -13,13 +13,12 @@ use crate::ring::lane::Pair;
 use crate::ring::memory::RingMemory;
 use crate::ring::words::DmaWords;
 
-/// Descriptors of one indirect table; longer chains lie in the queue itself.
-const TABLE: usize = 16;
-
 /// Headers of frames that have no room for theirs, and tables of chains: a place of each for every number that a frame in flight has. Dropping it leaks the memory.
 pub(in crate::ring) struct Apart<const HEADER: usize> {
     headers: ManuallyDrop<DmaWords<u32>>,
     tables: ManuallyDrop<Option<DescRing>>,
+    /// Descriptors of each table; longer chains lie in the queue itself.
+    table: u16,
     /// The longest chain that lies in a table: 2.7.5.3.1 and 2.8.19 allow none of more descriptors than the queue has, in a table or not.
     longest: usize,
 }
@@ -28,30 +27,35 @@ impl<const HEADER: usize> Apart<HEADER> {
     /// 32-bit words from one header to the next.
     const HEADER_WORDS: u32 = HEADER.next_multiple_of(16) as u32 / 4;
 
-    /// For a queue of `size` descriptors, in a part of `memory`: [`Apart::memory_bytes`] of it.
+    /// For a queue of `size` descriptors, in a part of `memory`: [`Apart::memory_bytes`] of it. `table`: how many descriptors a table has; 0 where there are none.
     ///
     /// # Errors
     /// [`RingError::Memory`].
-    pub(in crate::ring) fn in_memory(memory: &mut RingMemory, size: u16, indirect: bool) -> Result<Self, RingError> {
+    pub(in crate::ring) fn in_memory(memory: &mut RingMemory, size: u16, table: u16) -> Result<Self, RingError> {
         const { assert!(HEADER <= MAX_HEADER) }
-        let (headers, tables) = (Self::header_words(size), Self::table_entries(size));
-        let tables = if indirect { Some(DescRing::in_part(memory.take(DescRing::part_bytes(tables), 16)?, tables)?) } else { None };
+        let (headers, tables) = (Self::header_words(size), Self::table_entries(size, table));
+        let tables = if table > 0 { Some(DescRing::in_part(memory.take(DescRing::part_bytes(tables), 16)?, tables)?) } else { None };
         let headers = DmaWords::in_part(memory.take(DmaWords::<u32>::part_bytes(headers), 4)?, headers)?;
-        Ok(Self { headers: ManuallyDrop::new(headers), tables: ManuallyDrop::new(tables), longest: TABLE.min(size.into()) })
+        Ok(Self { headers: ManuallyDrop::new(headers), tables: ManuallyDrop::new(tables), table, longest: table.min(size).into() })
     }
 
     /// How many bytes of a [`RingMemory`] it takes.
-    pub(in crate::ring) const fn memory_bytes(size: u16, indirect: bool) -> usize {
+    pub(in crate::ring) const fn memory_bytes(size: u16, table: u16) -> usize {
         let headers = DmaWords::<u32>::part_bytes(Self::header_words(size));
-        if indirect { headers + DescRing::part_bytes(Self::table_entries(size)) } else { headers }
+        if table > 0 { headers + DescRing::part_bytes(Self::table_entries(size, table)) } else { headers }
     }
 
     const fn header_words(size: u16) -> u32 {
         size as u32 * Self::HEADER_WORDS
     }
 
-    const fn table_entries(size: u16) -> u32 {
-        size as u32 * TABLE as u32
+    const fn table_entries(size: u16, table: u16) -> u32 {
+        size as u32 * (table as u32).next_power_of_two()
+    }
+
+    /// The most descriptors of the queue that so many pieces take, or fewer.
+    pub(in crate::ring) fn most_descriptors(&self, pieces: usize) -> usize {
+        if pieces <= self.longest && self.tables.is_some() { 1 } else { pieces }
     }
 
     /// How many descriptors of the queue so many pieces take.
@@ -107,7 +111,7 @@ impl<const HEADER: usize> Apart<HEADER> {
         descriptor: impl Fn((Iova, u32), u16, bool) -> Pair,
     ) -> Option<(Iova, u32)> {
         let tables = (*self.tables).as_mut()?;
-        let first = u32::from(id) * TABLE as u32;
+        let first = u32::from(id) * u32::from(self.table).next_power_of_two();
         let (mut pieces, mut count) = (pieces.peekable(), 0);
         while let Some(piece) = pieces.next() {
             tables.store(first + u32::from(count), descriptor(piece, count, pieces.peek().is_none()));

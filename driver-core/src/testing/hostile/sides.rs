@@ -159,7 +159,7 @@ macro_rules! send {
             type Device = $device;
 
             fn new(domain: &DmaDomain, pool: &BufPool, event_idx: bool, indirect: bool) -> Self {
-                Self::new(<$queue>::new(domain, SIZE, event_idx).expect("a queue"), domain, pool, indirect).expect("a transmit queue")
+                Self::new(<$queue>::new(domain, SIZE, event_idx).expect("a queue"), domain, pool, if indirect { 16 } else { 0 }).expect("a transmit queue")
             }
             fn device(&self) -> $device {
                 <$device>::new(self.queue())
