@@ -294,6 +294,11 @@ fn find(frame: &Frame) -> Option<(usize, usize, usize, bool, bool)> {
 }
 
 impl Frame {
+    /// How many frames the device makes of it.
+    pub(crate) fn segments_on_wire(&self) -> usize {
+        self.segmentation().and_then(|cut| Headers::of(self, cut).ok()).map_or(1, |headers| headers.segments())
+    }
+
     /// Cuts the frame as it asks for ([`Frame::segmentation`]), into frames in buffers of `pool`, whose checksums are filled in: what a device does that cuts by
     /// itself (Linux: `skb_segment`). A VLAN tag that it asks for is theirs as well. A frame that asks for nothing gives none.
     ///

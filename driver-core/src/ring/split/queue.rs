@@ -190,6 +190,11 @@ impl SplitQueue {
         (self.used.load(at), self.used.load(at + 1))
     }
 
+    /// The `id` of the used entry that lies so many behind the next.
+    pub(super) fn used_id_behind(&self, count: u16) -> u32 {
+        self.used.load(USED_RING + 2 * self.slot(self.next_used.wrapping_add(count)))
+    }
+
     /// Where the next used entry lies, and how many lie behind one another from there to the end of the ring.
     #[inline(always)]
     pub(super) fn used_run(&self) -> (NonNull<u32>, usize) {

@@ -359,10 +359,13 @@ impl<const HEADER: usize> SplitTx<HEADER> {
         all
     }
 
-    /// How many frames are in flight that the device did not give back.
+    /// How many frames are in flight that the device did not give back. One that it cuts counts as all that it makes of it.
     pub fn pending_frames(&mut self) -> usize {
-        let in_flight = self.slots.iter().filter(|&&slot| slot != EMPTY).count();
-        in_flight.saturating_sub(self.ready().unwrap_or(0).into())
+        let ready = self.ready().unwrap_or(0);
+        let frames_of = |id: usize| self.slots.get(id).map_or(0, |&word| flight::frames_of(word, self.frames.get(id)));
+        let in_flight: usize = (0..self.slots.len()).map(frames_of).sum();
+        let back = (0..ready).map(|k| frames_of(self.queue.used_id_behind(k) as usize)).sum();
+        in_flight.saturating_sub(back)
     }
 
     /// Empties every slot.

@@ -20,6 +20,15 @@ pub(in crate::ring) unsafe fn give_back(sources: &Sources, batch: &mut Batch, wo
     }
 }
 
+/// How many frames the device makes of what a slot with this word holds, where a frame that is more than one buffer is `frame`: one that it cuts counts as all that it makes of it.
+pub(in crate::ring) fn frames_of(word: u64, frame: Option<&Option<Frame>>) -> usize {
+    match word {
+        EMPTY => 0,
+        FRAME => frame.and_then(Option::as_ref).map_or(1, Frame::segments_on_wire),
+        _ => 1,
+    }
+}
+
 /// Empties every slot, and returns the bytes of the frames that were more than one buffer.
 ///
 /// # Safety

@@ -169,19 +169,20 @@ impl<const HEADER: usize> PackedTx<HEADER> {
         Ok(bytes)
     }
 
-    /// How many frames are in flight that the device did not give back.
+    /// How many frames are in flight that the device did not give back. One that it cuts counts as all that it makes of it.
     pub fn pending_frames(&self) -> usize {
-        let in_flight = self.slots.iter().filter(|&&slot| slot != EMPTY).count();
+        let frames_of = |id: usize| self.slots.get(id).map_or(0, |&word| flight::frames_of(word, self.frames.get(id)));
+        let in_flight: usize = (0..self.slots.len()).map(frames_of).sum();
         let (queue, mut place, mut back) = (&self.queue, self.queue.next_used, 0);
         while back < in_flight {
             let word = queue.word(place);
             let id = (word >> 32) as u16;
             let is_used = (word ^ queue.used_marks(place)) >> 32 & u64::from(MARKS_AND_ID & !0xffff) == 0;
-            let is_in_flight = self.slots.get(usize::from(id)).is_some_and(|&slot| slot != EMPTY);
-            let Some(count) = self.progress.count(id).filter(|_| is_used && is_in_flight) else { break };
+            let frames = frames_of(id.into());
+            let Some(count) = self.progress.count(id).filter(|_| is_used && frames > 0) else { break };
             place = place.wrapping_add(count);
-            back += 1;
+            back += frames;
         }
-        in_flight - back
+        in_flight.saturating_sub(back)
     }
 }
