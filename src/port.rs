@@ -262,7 +262,7 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use driver_core::buf::Batch;
-    use driver_core::device::{Config, DeviceState};
+    use driver_core::device::{Config, DeviceState, Recovery};
     use driver_core::host::{PciFunction, RegSpace};
     use driver_core::queue::QueueFault;
     use sim::wire::peer::{self, Peer};
@@ -330,7 +330,7 @@ mod tests {
     #[test]
     fn what_happened_to_a_device_is_told_by_event_queues_link_and_report() {
         for (name, card) in [("sim:ixgbe", Card::I82599), ("sim:virtio-net", Card::VirtioNet)] {
-            let (device, mut port, _far) = started(name, card, &Config::new());
+            let (device, mut port, _far) = started(name, card, &Config::new().recovery(Recovery::Off));
             assert_eq!((port.event(), port.control.state()), (None, DeviceState::Running));
             // SAFETY: a reset makes the card access less.
             unsafe { device.another_function() }.reset().unwrap();

@@ -136,12 +136,42 @@ fn virtio() -> VirtioNet {
 
 #[test]
 fn reset_by_somebody_else() {
-    let scene = Scene::new(ixgbe(), "reset-ixgbe", &Config::new());
+    let scene = Scene::new(ixgbe(), "reset-ixgbe", &Config::new().recovery(Recovery::Off));
     scene.act(Model::reset);
     scene.ends(DeviceState::Reset, QueueFault::Reset);
-    let scene = Scene::new(virtio(), "reset-virtio", &Config::new());
+    let scene = Scene::new(virtio(), "reset-virtio", &Config::new().recovery(Recovery::Off));
     scene.act(Model::reset);
     scene.ends(DeviceState::Reset, QueueFault::Reset);
+}
+
+/// With recovery the program hears of it when it is over.
+#[test]
+fn reset_by_somebody_else_and_recovered() {
+    fn recovers<M: Model>(card: M, name: &str) {
+        let mut scene = Scene::new(card, name, &Config::new());
+        scene.act(Model::reset);
+        let mut told = None;
+        until("a recovery", || {
+            scene.port.tx[0].reclaim();
+            scene.port.rx[0].poll(&mut Batch::new(1), 1);
+            told = scene.port.event();
+            told.is_some()
+        });
+        let Some(Event::Recovered(recovered)) = told else { panic!("{told:?}") };
+        assert_eq!((recovered.cause, recovered.attempts), (QueueFault::Reset, 1), "{recovered}");
+        until("a link", || scene.port.control.link().up);
+        let (mut batch, mut frame) = (Batch::new(1), Vec::new());
+        while scene.far.receive(&mut frame) {}
+        batch.push(scene.port.pool.frame_from(&[3; 60]).unwrap()).unwrap();
+        assert_eq!(scene.port.tx[0].submit(&mut batch), TxState::Running);
+        until("a frame behind it", || scene.far.receive(&mut frame) && frame == [3; 60]);
+        let report = scene.port.finish();
+        assert_eq!(report.state, DeviceState::Stopped);
+        report.check().unwrap();
+        drop((scene.far, scene.served));
+    }
+    recovers(ixgbe(), "reset-recovered-ixgbe");
+    recovers(virtio(), "reset-recovered-virtio");
 }
 
 #[test]

@@ -22,7 +22,7 @@ use crate::ptp::{Lost, PTP_ETHERTYPE, Ptp};
 use crate::queues::{RingAt, RxSetup};
 use crate::recover::describe;
 use crate::regs::{CTRL_EXT, CtrlExt, Eicr, RXCTRL, Rxctrl, TDH, TDT};
-use crate::silence::silence;
+use crate::silence::{let_reach_memory_again, silence};
 use crate::stats::{Counting, Look, Queues};
 
 /// Link, filters, statistics and stop. Dropping it stops the card.
@@ -233,6 +233,7 @@ impl<F: PciFunction> ControlKernel for Manage<F> {
     fn restart(&mut self, settings: &Settings) -> Result<Silence, ErrorKind> {
         let Self { function, card, .. } = self;
         let silence = silence(card.silence(function))?;
+        let_reach_memory_again(function, &silence)?;
         self.reported = Eicr::empty();
         if let Some(ptp) = &self.ptp {
             ptp.open(false);

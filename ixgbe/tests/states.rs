@@ -159,7 +159,7 @@ fn without_a_link_nothing_hangs() {
 #[test]
 fn a_card_that_somebody_else_reset_is_told_as_such() {
     let card = Card::new();
-    let mut started = busy(&card, &Config::new());
+    let mut started = busy(&card, &Config::new().recovery(Recovery::Off));
     let pool = started.pool.clone();
     assert_eq!(started.control.stats().rx_packets, 1);
     // As root does by the function's `reset` file.
@@ -178,7 +178,7 @@ fn a_card_that_somebody_else_reset_is_told_as_such() {
 #[test]
 fn a_card_whose_memory_decoding_was_switched_off_is_not_gone() {
     let card = Card::new();
-    let mut started = busy(&card, &Config::new());
+    let mut started = busy(&card, &Config::new().recovery(Recovery::Off));
     let pool = started.pool.clone();
     // SAFETY: it makes the card answer less.
     let mut beside = unsafe { card.device.another_function() };

@@ -5,7 +5,7 @@ mod function;
 use driver_core::buf::Batch;
 use driver_core::device::{Config, DeviceState, NetDevice, Recovery, RxConfig, RxMode};
 use driver_core::ether::MacAddr;
-use driver_core::host::Clock;
+use driver_core::host::{Clock, PciFunction};
 use driver_core::queue::{QueueFault, TxQueue};
 use driver_core::testing::fill;
 use function::{ALL, Started, Vf, X540, X550, frame_to};
@@ -46,6 +46,23 @@ fn it_is_told_by_name_and_traffic_goes_on() {
             vf.watch_for_us(&mut started, 300_000);
             vf.exchange(&mut started, 32);
         }
+    }
+}
+
+/// The function alone, as root does by its `reset` file.
+#[test]
+fn one_of_the_function_alone_is_mended_as_well() {
+    for device in ALL {
+        let vf = Vf::of(device);
+        let mut started = vf.start(&Config::new());
+        vf.audit.excuse("what was sent and not reported counts as lost: the reset took the ring's head");
+        vf.exchange(&mut started, 32);
+        // SAFETY: a reset makes the card access less.
+        unsafe { vf.device.another_function() }.reset().unwrap();
+        let recovered = until_recovered(&vf, &mut started);
+        assert_eq!((recovered.cause, recovered.attempts), (QueueFault::Reset, 1), "{recovered}");
+        vf.run_us(5_000);
+        vf.exchange(&mut started, 32);
     }
 }
 

@@ -123,7 +123,8 @@ impl<F: PciFunction> Card<F> {
     }
 }
 
-/// What the status of a live device says of it: that it does not answer, asks for a reset (2.1.2), or was reset, so that DRIVER_OK is gone.
+/// What the status of a live device says of it: that it does not answer, asks for a reset (2.1.2), or was reset, so that DRIVER is gone, and DRIVER_OK where it was not
+/// set behind that.
 pub(crate) fn lost(status: Status) -> Option<QueueFault> {
     // All ones have every bit set, DEVICE_NEEDS_RESET too.
     if status.bits() == u8::MAX {
@@ -132,7 +133,7 @@ pub(crate) fn lost(status: Status) -> Option<QueueFault> {
     if status.contains(Status::DEVICE_NEEDS_RESET) {
         return Some(QueueFault::NeedsReset);
     }
-    (!status.contains(Status::DRIVER_OK)).then_some(QueueFault::Reset)
+    (!status.contains(Status::DRIVER | Status::DRIVER_OK)).then_some(QueueFault::Reset)
 }
 
 /// How many bytes of the device configuration these features need.

@@ -55,11 +55,13 @@ impl<F: PciFunction> Manage<F> {
     }
 
     /// Sets a queue up again that waits for it.
-    fn restart_queue(&self, at: &QueueAt) -> Result<(), ErrorKind> {
+    fn restart_queue(&mut self, at: &QueueAt) -> Result<(), ErrorKind> {
         if self.origin.is_live {
             return Err(HardwareError::LateQueue { index: at.index }.into());
         }
-        self.card.restart_queue(at)
+        self.card.restart_queue(at)?;
+        self.origin.enabled.push(at.index);
+        Ok(())
     }
 
     /// DRIVER_OK, and everything that the control queue has set: how it was set last.
@@ -67,6 +69,7 @@ impl<F: PciFunction> Manage<F> {
         let Self { card, origin, ctrl, filters, rss: (rss, pairs), .. } = self;
         for at in &origin.places.idle {
             card.restart_queue(at)?;
+            origin.enabled.push(at.index);
         }
         card.go_live()?;
         origin.is_live = true;
@@ -156,7 +159,9 @@ impl<F: PciFunction> ControlKernel for Manage<F> {
 
     fn look(&mut self) -> Option<QueueFault> {
         let stuck = self.ctrl.as_ref().is_some_and(Ctrl::is_stuck).then_some(QueueFault::Hardware("its control queue does not answer"));
-        self.card.look_while(self.origin.is_live).or(stuck)
+        let Self { card, origin, .. } = self;
+        let lost = || (origin.is_live && card.has_lost_queue(&origin.enabled)).then_some(QueueFault::Reset);
+        card.look_while(origin.is_live).or(stuck).or_else(lost)
     }
 
     fn tx_position(&mut self, queue: u16, taken: u64) -> Option<TxPosition> {
@@ -205,10 +210,11 @@ impl<F: PciFunction> ControlKernel for Manage<F> {
     fn restart(&mut self, settings: &Settings) -> Result<Silence, ErrorKind> {
         let silence = silence(self.card.transport.reset())?;
         self.silence = None;
-        (self.origin.is_live, self.origin.unannounced) = (false, Vec::new());
+        (self.origin.is_live, self.origin.unannounced, self.origin.enabled) = (false, Vec::new(), Vec::new());
         if let Some(ctrl) = &mut self.ctrl {
             ctrl.rewind(&silence);
         }
+        self.card.let_it_reach_memory_again(&silence)?;
         self.card.come_back(self.origin.features, settings)?;
         Ok(silence)
     }
@@ -227,8 +233,8 @@ impl<F: PciFunction> ControlKernel for Manage<F> {
     }
 
     fn start_tx(&mut self, queue: u16, _: &Settings) -> Result<(), ErrorKind> {
-        let Some(at) = self.origin.places.tx.get(usize::from(queue)) else { return Ok(()) };
-        self.restart_queue(at)
+        let Some(&at) = self.origin.places.tx.get(usize::from(queue)) else { return Ok(()) };
+        self.restart_queue(&at)
     }
 
     /// The buffers of a receive queue are available since its ring was emptied, before the device could be told.

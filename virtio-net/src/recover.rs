@@ -28,6 +28,13 @@ pub(crate) struct Places {
     pub(crate) idle: Vec<QueueAt>,
 }
 
+impl Places {
+    /// All of them.
+    fn all(&self) -> impl Iterator<Item = &QueueAt> {
+        self.rx.iter().chain(&self.tx).chain(&self.idle)
+    }
+}
+
 /// How a started device was set up, to be set up so again.
 pub(crate) struct Origin {
     /// The features that were negotiated.
@@ -36,7 +43,9 @@ pub(crate) struct Origin {
     pub(crate) places: Places,
     /// What ends the waits of those who sleep on queues' interrupts: no virtio device lets an interrupt fire on demand.
     pub(crate) wakers: Vec<Arc<dyn WaitWaker>>,
-    /// Queues that were enabled since the reset and whose buffers the device was not told of.
+    /// Queues that were enabled since the reset.
+    pub(crate) enabled: Vec<u16>,
+    /// Those of them whose buffers the device was not told of.
     pub(crate) unannounced: Vec<QueueAt>,
     /// DRIVER_OK is set.
     pub(crate) is_live: bool,
@@ -44,7 +53,8 @@ pub(crate) struct Origin {
 
 impl Origin {
     pub(crate) fn new(features: Features, permanent_mac: MacAddr, places: Places, wakers: Vec<Arc<dyn WaitWaker>>) -> Self {
-        Self { features, permanent_mac, places, wakers, unannounced: Vec::new(), is_live: true }
+        let enabled = places.all().map(|at| at.index).collect();
+        Self { features, permanent_mac, places, wakers, enabled, unannounced: Vec::new(), is_live: true }
     }
 }
 
@@ -100,6 +110,11 @@ impl<F: PciFunction> Card<F> {
         }
         transport.enable_queue(at.index);
         Ok(())
+    }
+
+    /// Whether the device has turned one of these queues off, which are on.
+    pub(crate) fn has_lost_queue(&self, enabled: &[u16]) -> bool {
+        enabled.iter().any(|&index| !self.transport.is_enabled(index))
     }
 
     /// What the status says of a device that is being set up again, or is live.

@@ -1,6 +1,10 @@
 //! Where this driver vouches that the device reads and writes lent memory no more.
 
+use driver_core::device::ErrorKind;
+use driver_core::host::PciFunction;
 use driver_core::queue::core::Silence;
+
+use crate::card::Card;
 
 /// The same word once more, for what is kept until the device is started again, or is not any more.
 pub(crate) fn once_more(_: &Silence) -> Silence {
@@ -17,4 +21,15 @@ pub(crate) fn silence<E>(answer: Result<(), E>) -> Result<Silence, E> {
     // device that was reset uses no queue.
     #[allow(unsafe_code, reason = "only here is it known that the device uses no memory any more")]
     answer.map(|()| unsafe { Silence::confirmed() })
+}
+
+impl<F: PciFunction> Card<F> {
+    /// Lets a device that was reset access memory again, where whoever else reset its function has taken that away.
+    pub(crate) fn let_it_reach_memory_again(&self, _: &Silence) -> Result<(), ErrorKind> {
+        // SAFETY: the device was reset just now, so that it knows of no memory; what it is told from here on are the areas of queues as they were at the start, which
+        // `Rx`, `Tx` and `Ctrl` hold until it was seen to stop.
+        #[allow(unsafe_code, reason = "from here on the device accesses memory")]
+        unsafe { self.function.lock().allow_dma() }?;
+        Ok(())
+    }
 }

@@ -1,100 +1,16 @@
 //! A device that hangs or asks for a reset is reset and set up as it was, with queues of either layout: the program hears of it when it is over.
 
 mod rig;
+mod ward;
 
 use driver_core::buf::Batch;
-use driver_core::device::{Config, DeviceState, NetDevice, Recovered, Recovery, RxMode, TxConfig};
+use driver_core::device::{DeviceState, NetDevice, Recovery, RxMode};
 use driver_core::ether::MacAddr;
-use driver_core::host::Clock;
-use driver_core::queue::{QueueFault, RxQueue, TxQueue, TxState};
-use rig::{Parts, Rig, numbered, small};
+use driver_core::queue::{QueueFault, RxQueue};
+use rig::{Rig, numbered};
+use sim::Mishap;
 use sim::virtio_net::VirtioNetOptions as Options;
-use sim::{Mishap, Model as _};
-
-const HANG_US: u64 = 300_000;
-const WATCH_US: u64 = 100_000;
-
-fn config() -> Config {
-    small().tx(TxConfig::new().ring(64).timeout_us(HANG_US))
-}
-
-/// A program on one thread, which looks at its device ten times a second.
-struct Ward {
-    rig: Rig,
-    parts: Parts,
-    watch_us: u64,
-}
-
-impl Ward {
-    fn new(config: &Config) -> Self {
-        let rig = Rig::new();
-        let parts = rig.parts(config);
-        Self { rig, parts, watch_us: 0 }
-    }
-
-    fn suffer(&self, mishap: Mishap) {
-        assert!(self.rig.model(|model| model.suffer(mishap)));
-    }
-
-    /// Half a millisecond. Returns how many frames came.
-    fn turn(&mut self) -> usize {
-        self.rig.run_us(500);
-        let came = self.parts.receive().len();
-        self.parts.tx.reclaim();
-        assert_eq!((self.parts.rx.fault(), self.parts.tx.fault()), (None, None), "queues pause, and are not told a fault");
-        if self.rig.clock.now_us() >= self.watch_us {
-            self.watch_us = self.rig.clock.now_us() + WATCH_US;
-            self.parts.control.watch();
-        }
-        came
-    }
-
-    fn submit(&mut self, count: u64) {
-        let mut batch = Batch::new(64);
-        for number in 0..count {
-            batch.push(self.parts.pool.frame_from(&numbered(number as _, 60)).unwrap()).unwrap();
-        }
-        let state = self.parts.tx.submit(&mut batch);
-        assert!(matches!(state, TxState::Running) && batch.is_empty(), "{state:?}");
-    }
-
-    fn until_recovered(&mut self) -> Recovered {
-        let begun_us = self.rig.clock.now_us();
-        loop {
-            self.turn();
-            if let Some(recovered) = self.parts.control.recovered() {
-                assert_eq!(self.parts.control.state(), DeviceState::Running);
-                return recovered;
-            }
-            assert!(self.rig.clock.now_us() - begun_us < 5_000_000, "it takes for ever: {}", self.parts.control.state());
-        }
-    }
-
-    /// A frame goes in, and one out.
-    fn exchange(&mut self) {
-        drop(self.rig.arrived());
-        self.rig.send(&numbered(7, 60));
-        self.submit(1);
-        let (mut came, mut went) = (0, 0);
-        for _ in 0..10 {
-            came += self.turn();
-            went += self.rig.arrived().len();
-        }
-        assert_eq!((came, went), (1, 1), "traffic");
-    }
-
-    fn ends(self) {
-        let Self { rig, parts, .. } = self;
-        let pool = parts.pool.clone();
-        let Parts { mut control, rx, tx, pool: own } = parts;
-        control.stop().unwrap();
-        drop((rx, tx, own));
-        control.accounts().check().unwrap();
-        drop(control);
-        assert_eq!(pool.available(), pool.len(), "every buffer is back");
-        rig.assert_clean();
-    }
-}
+use ward::{WATCH_US, Ward, config};
 
 #[test]
 fn a_hung_transmitter_is_reset_and_what_was_in_flight_is_lost_and_counted() {
@@ -154,7 +70,7 @@ fn a_device_is_told_how_far_its_rings_are_again() {
     let rig = Rig::with(Options::new().notification_data(true));
     let pool = rig::pool(&rig, 80);
     let parts = rig.parts(&config().pool(pool));
-    let mut ward = Ward { rig, parts, watch_us: 0 };
+    let mut ward = Ward::of(rig, parts);
     let mut held = Batch::new(64);
     for number in 0..40 {
         ward.rig.send(&numbered(number, 60));

@@ -46,6 +46,8 @@ mod pairs;
 mod queues;
 #[path = "recovery.rs"]
 mod recovery;
+#[path = "reset_by_others.rs"]
+mod reset_by_others;
 #[path = "room.rs"]
 mod room;
 #[path = "rss.rs"]

@@ -146,7 +146,7 @@ fn without_a_link_nothing_hangs() {
 #[test]
 fn a_device_that_somebody_else_reset_is_told_as_such() {
     let mut rig = Rig::new();
-    let mut parts = busy(&mut rig, &small());
+    let mut parts = busy(&mut rig, &small().recovery(Recovery::Off));
     let pool = parts.pool.clone();
     // SAFETY: a reset makes the card access less.
     unsafe { rig.device.another_function() }.reset().unwrap();
@@ -163,7 +163,7 @@ fn a_device_that_somebody_else_reset_is_told_as_such() {
 #[test]
 fn a_device_whose_memory_decoding_was_switched_off_is_not_gone() {
     let mut rig = Rig::new();
-    let mut parts = busy(&mut rig, &small());
+    let mut parts = busy(&mut rig, &small().recovery(Recovery::Off));
     let pool = parts.pool.clone();
     // SAFETY: it makes the card answer less.
     let mut beside = unsafe { rig.device.another_function() };

@@ -389,8 +389,8 @@ impl<K: ControlKernel> NetDevice for ControlCore<K> {
 
     fn accounts(&self) -> Accounts {
         let (rx, tx) = (self.shared.rx_totals(), self.shared.tx_totals());
-        // What a device counted behind the last look, before it vanished or was reset, nobody knows.
-        let is_told = !matches!(self.state(), DeviceState::Gone | DeviceState::Reset);
+        // What a device counted behind the last look, before it vanished or somebody else reset it, nobody knows.
+        let is_told = !self.recoveries.has_forgotten && !matches!(self.state(), DeviceState::Gone | DeviceState::Reset);
         let (rx_filled, tx_sent) = if is_told { self.kernel.frames_counted() } else { (None, None) };
         Accounts {
             tx_taken: tx.packets,

@@ -6,10 +6,9 @@ use core::fmt;
 
 use crate::ring::fault::QueueFault;
 
-/// What becomes of a device that hangs, asks for a reset, or reports that something in itself failed.
+/// What becomes of a device that hangs, asks for a reset, was reset by somebody else, or reports that something in itself failed.
 ///
-/// A device that is gone, that somebody else has reset, or that broke a queue by what it wrote is not recovered: nobody is there, somebody wanted it so, or it is
-/// not to be trusted.
+/// A device that is gone, or that broke a queue by what it wrote, is not recovered: nobody is there, or it is not to be trusted.
 ///
 /// ```
 /// use driver_core::device::{Config, Recovery, RecoveryLimits};
@@ -116,6 +115,7 @@ impl fmt::Display for Cause {
         match self.0 {
             QueueFault::Hung { queue, .. } => write!(f, "transmit queue {queue} hung"),
             QueueFault::NeedsReset => f.write_str("it asked for a reset"),
+            QueueFault::Reset => f.write_str("somebody else reset it, or switched its memory decoding off"),
             QueueFault::Hardware(what) => write!(f, "it reported {what}"),
             QueueFault::NotRestarted => f.write_str("a queue did not turn on"),
             other => other.fmt(f),
@@ -188,6 +188,8 @@ pub(crate) struct Recoveries {
     last: Option<(Episode, u64)>,
     /// The device was reset and did not come up.
     pub(crate) is_down: bool,
+    /// Somebody else reset it: what it counted since it was looked at before that nobody knows.
+    pub(crate) has_forgotten: bool,
     /// How often the device was reset for it.
     pub(crate) resets: u64,
     /// How often it worked.
@@ -302,6 +304,7 @@ mod tests {
         let cases = [
             (HUNG, "transmit queue 0 hung"),
             (QueueFault::NeedsReset, "it asked for a reset"),
+            (QueueFault::Reset, "somebody else reset it, or switched its memory decoding off"),
             (QueueFault::Hardware("an error"), "it reported an error"),
             (QueueFault::NotRestarted, "a queue did not turn on"),
         ];
@@ -309,6 +312,6 @@ mod tests {
             assert!(fault.is_mended_by_reset());
             assert_eq!(Cause(fault).to_string(), text);
         }
-        assert!(![QueueFault::Gone, QueueFault::Reset, QueueFault::Stopped, QueueFault::Protocol("")].iter().any(QueueFault::is_mended_by_reset));
+        assert!(![QueueFault::Gone, QueueFault::Stopped, QueueFault::Protocol("")].iter().any(QueueFault::is_mended_by_reset));
     }
 }

@@ -46,9 +46,9 @@ pub enum QueueFault {
 }
 
 impl QueueFault {
-    /// Whether it is over with a reset of the device that the driver does itself: not what the device should not have written, nor what somebody else did.
+    /// Whether it is over when the driver itself resets the device and sets it up as it was: not what the device should not have written.
     pub const fn is_mended_by_reset(&self) -> bool {
-        matches!(self, Self::Hung { .. } | Self::NeedsReset | Self::Hardware(_) | Self::NotRestarted)
+        matches!(self, Self::Hung { .. } | Self::Reset | Self::NeedsReset | Self::Hardware(_) | Self::NotRestarted)
     }
 }
 

@@ -15,7 +15,7 @@ use crate::id::Family;
 use crate::irq::{Intervals, fire};
 use crate::queues::{RingAt, RxSetup};
 use crate::regs::vf::VFPSRTYPE;
-use crate::silence::silence;
+use crate::silence::{let_reach_memory_again, silence};
 use crate::stats::{Counting, Look, Queues};
 use crate::vf::bring_up::Function;
 use crate::vf::limits::NO_RULES;
@@ -189,6 +189,7 @@ impl<F: PciFunction> ControlKernel for Manage<F> {
 
     fn restart(&mut self, settings: &Settings) -> Result<Silence, ErrorKind> {
         let silence = silence(self.vf.card.silence_function())?;
+        let_reach_memory_again(&mut self.function, &silence)?;
         if self.vf.mailbox.is_lost() {
             self.counting.begin_again();
         }

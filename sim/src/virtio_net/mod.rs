@@ -238,6 +238,19 @@ impl VirtioNet {
         self.wants_reset = true;
     }
 
+    /// Somebody else than its driver resets it, by the status.
+    pub fn be_reset(&mut self) {
+        self.forget();
+    }
+
+    /// It stops a queue, and forgets how that was set up. `false`: there is none of that number.
+    pub fn forget_queue(&mut self, index: u16) -> bool {
+        let place = self.place_of(index.into());
+        let Some(queue) = place.and_then(|place| self.queues.get_mut(place)) else { return false };
+        *queue = Queue::new(self.options.queue_size);
+        true
+    }
+
     /// How many queues the pairs have as the driver counts them: one pair, until several were negotiated (5.1.2).
     fn pair_queues(&self) -> usize {
         let is_multi = self.has(VIRTIO_NET_F_MQ) || self.has(VIRTIO_NET_F_RSS);

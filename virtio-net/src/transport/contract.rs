@@ -109,6 +109,8 @@ pub(crate) trait Transport<F: PciFunction>: Send {
     fn set_queue_vector(&self, queue: u16, vector: Option<u16>) -> bool;
     /// Lets the device use a queue, when all else of it is set up.
     fn enable_queue(&self, queue: u16);
+    /// Whether the device uses a queue, by its own word.
+    fn is_enabled(&self, queue: u16) -> bool;
     /// How a queue is notified, by the `features` that were negotiated.
     ///
     /// # Errors

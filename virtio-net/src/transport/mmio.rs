@@ -151,6 +151,11 @@ impl<F: PciFunction> Transport<F> for Mmio<F> {
         mmio::QUEUE_READY.write(&self.control, 1);
     }
 
+    fn is_enabled(&self, queue: u16) -> bool {
+        self.select(queue);
+        mmio::QUEUE_READY.read(&self.control) != 0
+    }
+
     fn notify(&self, queue: u16, features: Features) -> Result<Notify<F>, ErrorKind> {
         let register = mmio::QUEUE_NOTIFY;
         let at = Structure { offset: register.offset(), len_bytes: register.len_bytes(), way: self.control.way.clone() };

@@ -154,6 +154,11 @@ impl<F: PciFunction> Transport<F> for Modern<F> {
         common::QUEUE_ENABLE.write(&self.common, 1);
     }
 
+    fn is_enabled(&self, queue: u16) -> bool {
+        self.select(queue);
+        common::QUEUE_ENABLE.read(&self.common) != 0
+    }
+
     /// 4.1.4.4: `cap.offset + queue_notify_off * notify_off_multiplier`.
     fn notify(&self, queue: u16, features: Features) -> Result<Notify<F>, ErrorKind> {
         let name = self.notify_name(queue, features)?;

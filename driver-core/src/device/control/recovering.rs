@@ -10,6 +10,7 @@ use crate::device::recovery::{Cause, Next, Recoveries};
 use crate::device::state::pausing::Way;
 use crate::device::state::{DeviceState, Shared};
 use crate::host::clock::Clock;
+use crate::host::pci::PciFunction;
 use crate::ring::fault::QueueFault;
 
 /// How long queues on other threads may take to say that they pause, and to empty their rings, in microseconds. Such a call takes microseconds; its thread may have
@@ -76,6 +77,7 @@ impl<K: ControlKernel> ControlCore<K> {
         let Self { recoveries, shared, info, .. } = self;
         let (Some(limits), Some(now_us)) = (recoveries.limits, shared.watch().map(|watch| watch.clock.now_us())) else { return };
         log::warn!("{}: {}: it will be reset and set up as it was", info.name, Cause(cause));
+        recoveries.has_forgotten |= cause == QueueFault::Reset;
         match &mut recoveries.episode {
             Some(episode) => {
                 episode.cause = cause;
@@ -129,6 +131,8 @@ impl<K: ControlKernel> ControlCore<K> {
 
     fn reset_and_restore(&mut self) -> Result<(), ErrorKind> {
         let Self { kernel, shared, settings, recoveries, .. } = self;
+        // Whoever else reset it has perhaps left its registers off.
+        kernel.with_function(|function| if function.is_decoding() { Ok(()) } else { function.enable_registers() })?;
         if !core::mem::replace(&mut recoveries.is_down, true) {
             kernel.read_all_counters();
             match kernel.stop(&mut |queue, left| shared.set_left(queue, left)) {
