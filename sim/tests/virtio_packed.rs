@@ -163,6 +163,32 @@ fn in_order_one_used_descriptor_stands_for_all_that_was_sent() {
 }
 
 #[test]
+fn in_order_received_buffers_are_skipped_where_they_are_full() {
+    let mut card = Card::up(VirtioNetOptions::new().in_order(true), false);
+    for place in 0..SIZE {
+        card.put(RX, (place, 0), card.buffer(RX, place), BUFFER_BYTES as u32, 20 + place, WRITE);
+    }
+    card.go(RX);
+    card.far.send(&[7; 5000]);
+    card.far.send(&[7; 60]);
+    card.go(RX);
+    assert_eq!(card.used(RX, 0), (12 + 5000 - 2 * BUFFER_BYTES as u32, 22, AVAIL | USED | WRITE), "the last of three");
+    assert!((1..3).all(|place| card.used(RX, place).2 == AVAIL | WRITE));
+    assert_eq!((card.used(RX, 3), card.whats()), ((BYTES, 23, AVAIL | USED | WRITE), vec![]), "what has bytes to spare tells how many it has");
+}
+
+#[test]
+fn in_order_each_may_have_its_own_used_descriptor() {
+    let card = Card::up(VirtioNetOptions::new().in_order(true).skips(false), false);
+    for place in 0..5 {
+        card.put(TX, (place, 0), card.buffer(TX, place), BYTES, 10 + place, 0);
+    }
+    card.go(TX);
+    assert!((0..5).all(|place| card.used(TX, place) == (0, 10 + place, AVAIL | USED)));
+    assert_eq!(card.whats(), [""; 0]);
+}
+
+#[test]
 fn used_receive_buffers_say_that_they_were_written_where_the_card_does() {
     for (says, flags) in [(true, WRITE), (false, 0)] {
         let mut card = Card::up(VirtioNetOptions::new().says_write(says), false);

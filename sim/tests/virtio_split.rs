@@ -31,6 +31,7 @@ const MRG_RXBUF: u64 = 1 << 15;
 const INDIRECT_DESC: u64 = 1 << 28;
 const EVENT_IDX: u64 = 1 << 29;
 const VERSION_1: u64 = 1 << 32;
+const IN_ORDER: u64 = 1 << 35;
 
 struct Card {
     device: SimDevice,
@@ -44,8 +45,12 @@ impl Card {
     /// A live card with these features.
     fn up(features: u64) -> Self {
         let (near, far) = peer::pair(64);
-        let device =
-            SimDevice::new("sim:virtio-net", Box::new(VirtioNet::new(VirtioNetOptions::new().large_receive(true))), Box::new(near), Iommu::new());
+        let device = SimDevice::new(
+            "sim:virtio-net",
+            Box::new(VirtioNet::new(VirtioNetOptions::new().large_receive(true).in_order(true))),
+            Box::new(near),
+            Iommu::new(),
+        );
         let mut function = device.function();
         // SAFETY: the card gets addresses of regions that live as long as it does.
         let bar = unsafe {
@@ -197,6 +202,84 @@ fn heads_that_must_not_be() {
     card.give(TX, 1, 0, 2);
     card.go(TX);
     assert_eq!(card.whats(), ["a descriptor is made available while the device has it"]);
+}
+
+/// 2.7.9.
+#[test]
+fn in_order_one_used_entry_stands_for_all_that_was_sent() {
+    let mut card = Card::up(VERSION_1 | IN_ORDER);
+    let used = |card: &Card, place: usize| card.load::<[u32; 2]>(TX, AREAS[2] + 4 + 8 * place);
+    for head in 0..3 {
+        card.put(TX, head, BYTES, 0, 0);
+        card.give(TX, head, head, 0);
+    }
+    card.give(TX, 2, 2, 3);
+    card.go(TX);
+    assert_eq!(([used(&card, 0), used(&card, 1)], card.load::<u16>(TX, AREAS[2] + 2)), ([[2, 0], [0, 0]], 3));
+    // A chain that goes round the table's end, behind one of two.
+    for (index, next) in [(3, 4), (4, 5), (5, 6), (6, 7), (7, 0), (0, 1)] {
+        card.put(TX, index, if index == 3 { 12 } else { 20 }, NEXT, next);
+    }
+    card.put(TX, 4, 60, 0, 0);
+    card.put(TX, 1, 60, 0, 0);
+    card.give(TX, 3, 3, 3);
+    card.give(TX, 4, 5, 5);
+    card.go(TX);
+    assert_eq!((used(&card, 3), used(&card, 4), card.load::<u16>(TX, AREAS[2] + 2)), ([5, 0], [0, 0], 5));
+    assert_eq!((card.arrived(), card.whats()), (5, vec![]));
+}
+
+#[test]
+fn chains_that_must_not_be_where_they_are_used_in_order() {
+    type Deed = fn(&Card) -> u16;
+    let deeds: [(&str, Deed); 5] = [
+        ("a chain does not begin behind the last one, in order", |card| {
+            card.put(TX, 2, BYTES, 0, 0);
+            2
+        }),
+        ("next is not the descriptor behind, in order", |card| {
+            card.put(TX, 1, 12, NEXT, 3);
+            card.put(TX, 3, 60, 0, 0);
+            1
+        }),
+        ("next is not the descriptor behind, in order", |card| {
+            card.put(TX, 1, 12, NEXT, 0);
+            card.put(TX, 0, 60, 0, 0);
+            1
+        }),
+        ("next is not the descriptor behind, in order", |card| {
+            // Buffer 1 is a table whose pieces lie otherwise.
+            for (at, word) in [(0, Card::word(12, NEXT, 2)), (2, Card::word(60, 0, 0))] {
+                card.store(TX, BUFFERS + BUFFER_BYTES + 16 * at, (card.buffer(TX, at as u16), word));
+            }
+            card.put(TX, 1, 48, INDIRECT, 0);
+            1
+        }),
+        ("a chain does not begin behind the last one, in order", |card| {
+            // The one before is well, and of two descriptors.
+            card.put(TX, 1, 12, NEXT, 2);
+            card.put(TX, 2, 60, 0, 0);
+            card.give(TX, 1, 1, 2);
+            card.go(TX);
+            assert_eq!(card.whats(), [""; 0]);
+            card.put(TX, 2, BYTES, 0, 0);
+            card.give(TX, 2, 2, 3);
+            2
+        }),
+    ];
+    for (expected, deed) in deeds {
+        let card = Card::up(VERSION_1 | IN_ORDER | INDIRECT_DESC);
+        card.put(TX, 0, BYTES, 0, 0);
+        card.give(TX, 0, 0, 1);
+        card.go(TX);
+        assert_eq!(card.whats(), [""; 0]);
+        let head = deed(&card);
+        if card.load::<u16>(TX, AREAS[1] + 2) == 1 {
+            card.give(TX, 1, head, 2);
+        }
+        card.go(TX);
+        assert_eq!((card.whats(), card.is_dead()), (vec![expected], false));
+    }
 }
 
 #[test]

@@ -147,6 +147,8 @@ pub struct Counters {
     pub enabled: u64,
     /// Received frames that were put together from several.
     pub joined: u64,
+    /// Chains of receive and transmit queues that were used and had no entry, or descriptor, of their own (VIRTIO_F_IN_ORDER).
+    pub skipped: u64,
 }
 
 impl VirtioNet {
@@ -310,6 +312,7 @@ impl VirtioNet {
             ids: self.options.used_ids,
             says_write: self.options.says_write,
             in_order: self.has(VIRTIO_F_IN_ORDER),
+            skips: self.options.skips,
         }
     }
 

@@ -27,6 +27,7 @@ pub struct VirtioNetOptions {
     pub(super) used_ids: UsedIds,
     pub(super) says_write: bool,
     pub(super) mmio: bool,
+    pub(super) skips: bool,
 }
 
 impl VirtioNetOptions {
@@ -71,10 +72,17 @@ impl VirtioNetOptions {
         self.offer(VIRTIO_F_RING_PACKED, offered)
     }
 
-    /// Whether it offers VIRTIO_F_IN_ORDER, and then marks one descriptor of a packed queue used for all that it sent in one go, as DPDK's does.
+    /// Whether it offers VIRTIO_F_IN_ORDER: buffers are used in the order in which they came.
     #[must_use]
     pub fn in_order(self, offered: bool) -> Self {
         self.offer(VIRTIO_F_IN_ORDER, offered)
+    }
+
+    /// Whether with VIRTIO_F_IN_ORDER one used entry, or descriptor, stands for all buffers that were used in one go up to its own, as DPDK's do of what was sent; else
+    /// each has its own, as with QEMU. Received buffers are skipped where they are full.
+    #[must_use]
+    pub fn skips(self, skips: bool) -> Self {
+        Self { skips, ..self }
     }
 
     /// Whether it offers VIRTIO_F_NOTIFICATION_DATA: notifications say how far their queue is.
@@ -261,6 +269,7 @@ impl Default for VirtioNetOptions {
             used_ids: UsedIds::default(),
             says_write: true,
             mmio: false,
+            skips: true,
         }
     }
 }

@@ -112,7 +112,7 @@ impl VirtioNet {
             }
             let lie = Lie { jump: std::mem::take(&mut self.faults.rx_jump), wrong_wrap: std::mem::take(&mut self.faults.rx_wrap) };
             let rules = self.rules();
-            self.queues[receiveq(pair)].give_back(dma, rules, &entries, lie)?;
+            self.counters.skipped += self.queues[receiveq(pair)].give_back(dma, rules, &entries, lie)?;
             self.signal_if_due(slot, dma, receiveq(pair));
         }
         Ok(())

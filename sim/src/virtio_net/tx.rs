@@ -194,7 +194,7 @@ impl VirtioNet {
         }
         let lie = Lie { jump: std::mem::take(&mut self.faults.tx_jump), wrong_wrap: std::mem::take(&mut self.faults.tx_wrap) };
         let rules = self.rules();
-        self.queues[transmitq(pair)].give_back(dma, rules, &entries, lie)?;
+        self.counters.skipped += self.queues[transmitq(pair)].give_back(dma, rules, &entries, lie)?;
         self.count_frames(slot, transmitq(pair), entries.len());
         self.signal_if_due(slot, dma, transmitq(pair));
         Ok(())

@@ -9,6 +9,7 @@ use super::regs::*;
 use crate::dma::Dma;
 use crate::memory::DmaFault;
 use crate::slot::Slot;
+use state::bursts;
 pub(super) use state::{Chain, Entry, Lie, Queue, Rules};
 
 impl Queue {
@@ -42,9 +43,10 @@ impl Queue {
         Ok(chain)
     }
 
-    /// Gives chains back, in this order.
-    pub(super) fn give_back(&mut self, dma: &Dma<'_>, rules: Rules, entries: &[Entry], lie: Lie) -> Result<(), DmaFault> {
-        if rules.packed { self.give_back_packed(dma, rules, entries, lie) } else { self.give_back_split(dma, entries, lie) }
+    /// Gives chains back, in this order. Returns how many have no entry of their own.
+    pub(super) fn give_back(&mut self, dma: &Dma<'_>, rules: Rules, entries: &[Entry], lie: Lie) -> Result<u64, DmaFault> {
+        if rules.packed { self.give_back_packed(dma, rules, entries, lie) } else { self.give_back_split(dma, rules, entries, lie) }?;
+        Ok((entries.len() - bursts(rules, entries).count()) as u64)
     }
 
     /// Whether the driver wants an interrupt for what was used since the last time it was asked.

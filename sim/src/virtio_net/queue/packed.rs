@@ -4,7 +4,7 @@ use std::sync::atomic::{Ordering, fence};
 
 use driver_core::host::Iova;
 
-use super::state::{Chain, Entry, Lie, Piece, Queue, Rules};
+use super::state::{Chain, Entry, Lie, Piece, Queue, Rules, bursts};
 use crate::dma::Dma;
 use crate::memory::DmaFault;
 use crate::slot::Slot;
@@ -130,14 +130,14 @@ impl Queue {
         Ok(())
     }
 
-    /// Writes used descriptors: of buffers that nothing was written to, one for all of them where they are used in order (2.8.8). The first is written last, so that
-    /// the driver sees all of them or none (2.8.9).
+    /// Writes used descriptors; one that stands for several chains lies where the first one's would (2.8.8). The first is written last, so that the driver sees all
+    /// of them or none (2.8.9).
     pub(super) fn give_back_packed(&mut self, dma: &Dma<'_>, rules: Rules, entries: &[Entry], Lie { jump, wrong_wrap }: Lie) -> Result<(), DmaFault> {
-        let burst = entries.last().filter(|_| rules.in_order && entries.iter().all(|entry| entry.len == 0));
-        let burst = burst.map(|last| [Entry { slots: entries.iter().map(|entry| entry.slots).sum(), ..*last }]);
         let mut place = self.packed.used;
         let mut first = None;
-        for entry in burst.as_ref().map_or(entries, |burst| burst.as_slice()) {
+        for burst in bursts(rules, entries) {
+            let Some(entry) = burst.last() else { continue };
+            let slots = burst.iter().map(|entry| entry.slots).sum();
             let (at, wrap) = self.at(place);
             let write = if rules.says_write && entry.len > 0 { WRITE } else { 0 };
             let word = u64::from(entry.len) | u64::from(entry.id as u16) << 32 | u64::from(marks(wrap != wrong_wrap, true) | write) << 48;
@@ -145,8 +145,8 @@ impl Queue {
                 None => first = Some((at, word)),
                 Some(_) => dma.store8(at.offset(8), word)?,
             }
-            place = self.step(place, entry.slots);
-            self.packed.held = self.packed.held.saturating_sub(entry.slots);
+            place = self.step(place, slots);
+            self.packed.held = self.packed.held.saturating_sub(slots);
         }
         self.packed.used = place;
         for entry in entries {

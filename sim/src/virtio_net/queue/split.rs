@@ -2,7 +2,7 @@
 
 use driver_core::host::Iova;
 
-use super::state::{Chain, Entry, Lie, Piece, Queue, Rules};
+use super::state::{Chain, Entry, Lie, Piece, Queue, Rules, bursts};
 use crate::dma::Dma;
 use crate::memory::DmaFault;
 use crate::slot::Slot;
@@ -36,6 +36,7 @@ impl Queue {
             self.dead = true;
         }
         self.split.taken = self.split.taken.wrapping_add(1);
+        self.split.behind = head.wrapping_add(chain.slots) % self.size;
         if let Some(held) = self.split.held.get_mut(usize::from(head))
             && std::mem::replace(held, true)
         {
@@ -47,6 +48,10 @@ impl Queue {
     fn follow_split(&mut self, slot: &Slot<'_>, dma: &Dma<'_>, rules: Rules, chain: &mut Chain) -> Result<(), DmaFault> {
         let (mut table, mut entries, mut index, mut nested) = (Iova(self.areas[0]), self.size, chain.head, false);
         let wrong = |what, value: u64, section| slot.violation(what, format_args!("chain of descriptor {}", chain.head), value, section);
+        if rules.in_order && chain.head != self.split.behind {
+            wrong("a chain does not begin behind the last one, in order", chain.head.into(), "2.7.5");
+        }
+        chain.slots = 1;
         // The descriptor that refers to a table is none of the chain's (2.7.5.3.1).
         while chain.pieces.len() < usize::from(self.size) {
             let [address, rest] = dma.load16(table.offset(16 * u64::from(index)))?;
@@ -71,27 +76,35 @@ impl Queue {
             if flags & VRING_DESC_F_NEXT == 0 {
                 return Ok(());
             }
+            if rules.in_order && next != if nested { index.wrapping_add(1) } else { index.wrapping_add(1) % self.size } {
+                wrong("next is not the descriptor behind, in order", next.into(), if nested { "2.7.5.3.1" } else { "2.7.5.2" });
+            }
             if next >= entries {
                 wrong("a chain leads out of its table", next.into(), "2.7.5");
                 self.dead = true;
                 return Ok(());
             }
             index = next;
+            chain.slots += u16::from(!nested);
         }
         wrong("a chain is longer than the queue, or a circle", 0, "2.7.5.2");
         self.dead = true;
         Ok(())
     }
 
-    /// Gives chains back, in this order. The index goes up by as many, and `jump` more.
-    pub(super) fn give_back_split(&mut self, dma: &Dma<'_>, entries: &[Entry], Lie { jump, .. }: Lie) -> Result<(), DmaFault> {
-        for &Entry { id, len, .. } in entries {
+    /// Gives chains back, in this order. The index goes up by as many, and `jump` more. An entry that stands for several chains lies where the first one's would
+    /// (2.7.9).
+    pub(super) fn give_back_split(&mut self, dma: &Dma<'_>, rules: Rules, entries: &[Entry], Lie { jump, .. }: Lie) -> Result<(), DmaFault> {
+        for burst in bursts(rules, entries) {
+            let Some(&Entry { id, len, .. }) = burst.last() else { continue };
             let at = 4 + 8 * u64::from(self.split.used % self.size);
             dma.store4(self.device(at), id)?;
             dma.store4(self.device(at + 4), len)?;
-            self.split.used = self.split.used.wrapping_add(1);
-            if let Some(held) = self.split.held.get_mut(id as usize) {
-                *held = false;
+            self.split.used = self.split.used.wrapping_add(burst.len() as u16);
+            for entry in burst {
+                if let Some(held) = self.split.held.get_mut(entry.id as usize) {
+                    *held = false;
+                }
             }
         }
         dma.store2(self.device(2), self.split.used.wrapping_add(jump))

@@ -21,14 +21,15 @@ pub(in crate::virtio_net) struct Chain {
     /// What names it: the first descriptor of a split queue's, the buffer ID of a packed queue's.
     pub(in crate::virtio_net) head: u16,
     pub(in crate::virtio_net) pieces: Vec<Piece>,
-    /// How many descriptors of a packed ring it lies in.
+    /// How many descriptors of the ring, or of a split queue's table, it lies in.
     pub(super) slots: u16,
 }
 
 impl Chain {
     /// How it is given back with so many bytes written.
     pub(in crate::virtio_net) fn entry(&self, written: u32) -> Entry {
-        Entry { id: self.head.into(), len: written, chain: self.head, slots: self.slots }
+        let room: u32 = self.pieces.iter().filter(|piece| piece.writable).map(|piece| piece.len).sum();
+        Entry { id: self.head.into(), len: written, chain: self.head, slots: self.slots, is_whole: written == room }
     }
 }
 
@@ -41,6 +42,21 @@ pub(in crate::virtio_net) struct Entry {
     pub(super) chain: u16,
     /// How far a packed ring's next used descriptor lies behind this one's.
     pub(in crate::virtio_net) slots: u16,
+    /// The device has written all that it was lent of it, if anything.
+    is_whole: bool,
+}
+
+impl Entry {
+    /// Whether the entry behind may stand for this one too, where buffers are used in order: "The skipped buffers [...] are assumed to have been used (read or
+    /// written) by the device completely." What is not true is said of each alone.
+    fn may_be_skipped(&self, behind: &Self) -> bool {
+        self.is_whole && [self, behind].iter().all(|entry| entry.id == u32::from(entry.chain))
+    }
+}
+
+/// Parts entries into those that are told by their last one (2.7.9, 2.8.8), where the device uses buffers in order and does so; else each is told alone.
+pub(super) fn bursts(rules: Rules, entries: &[Entry]) -> impl Iterator<Item = &[Entry]> {
+    entries.chunk_by(move |entry, behind| rules.in_order && rules.skips && entry.may_be_skipped(behind))
 }
 
 /// What else is said of what is given back, and is not true.
@@ -80,6 +96,8 @@ pub(in crate::virtio_net) struct Rules {
     /// Of a packed queue: used descriptors of buffers that were written to say so.
     pub(in crate::virtio_net) says_write: bool,
     pub(in crate::virtio_net) in_order: bool,
+    /// With it, one entry stands for all buffers up to its own.
+    pub(in crate::virtio_net) skips: bool,
 }
 
 /// What a device keeps of a split queue.
@@ -93,11 +111,13 @@ pub(super) struct Split {
     pub(super) signalled: u16,
     /// Heads that the device has.
     pub(super) held: Vec<bool>,
+    /// The descriptor behind the last chain's, at which the next one begins where buffers are used in order.
+    pub(super) behind: u16,
 }
 
 impl Split {
     pub(super) fn new(max: u16) -> Self {
-        Self { taken: 0, used: 0, signalled: 0, held: vec![false; max.into()] }
+        Self { taken: 0, used: 0, signalled: 0, held: vec![false; max.into()], behind: 0 }
     }
 
     /// Chains that the device has and did not return.
