@@ -10,6 +10,7 @@ use driver_core::ring::split::{HookRules, SplitQueue, SplitRx, SplitTx, UsedInde
 use driver_core::ring::{CommandQueue, Ordinary, Reclaimed, RingError, RingMemory, VirtqTaken, flow_hash};
 
 use crate::desc::{HASH_HDR_BYTES, Header, NET_HDR_BYTES};
+use crate::regs::Features;
 use crate::rules::Rules;
 
 mod sealed {
@@ -118,7 +119,8 @@ pub(crate) trait Layout {
     fn queue_bytes(size: u16) -> usize;
     /// And what a transmit queue has beside it, with tables of so many descriptors.
     fn tx_bytes(size: u16, table: u16) -> usize;
-    fn queue(memory: &mut RingMemory, size: u16, event_idx: bool) -> Result<Self::Queue, RingError>;
+    /// A queue, by what was negotiated of queues.
+    fn queue(memory: &mut RingMemory, size: u16, features: Features) -> Result<Self::Queue, RingError>;
     fn areas(queue: &Self::Queue) -> [Iova; 3];
     /// What tells another thread how far the device is.
     fn watch(ring: &Self::Tx) -> TxWatch;
@@ -169,7 +171,7 @@ impl<const HEADER: usize> sealed::Sealed for PackedRx<HEADER> {}
 impl<const HEADER: usize> sealed::Sealed for PackedTx<HEADER> {}
 
 macro_rules! layout {
-    ($layout:ident, $queue:ident, $rx:ident, $tx:ident, $commands:ident, |$ring:ident| $watch:expr) => {
+    ($layout:ident, $queue:ident, $rx:ident, $tx:ident, $commands:ident, |$made:ident, $features:ident| $order:expr, |$ring:ident| $watch:expr) => {
         impl<const HEADER: usize> Layout for $layout<HEADER>
         where
             $rx<HEADER>: RxVirtq,
@@ -185,8 +187,9 @@ macro_rules! layout {
             fn tx_bytes(size: u16, table: u16) -> usize {
                 Self::Tx::memory_bytes(size, table)
             }
-            fn queue(memory: &mut RingMemory, size: u16, event_idx: bool) -> Result<$queue, RingError> {
-                $queue::in_memory(memory, size, event_idx)
+            fn queue(memory: &mut RingMemory, size: u16, features: Features) -> Result<$queue, RingError> {
+                let ($made, $features) = ($queue::in_memory(memory, size, features.contains(Features::EVENT_IDX))?, features);
+                Ok($order)
             }
             fn areas(queue: &$queue) -> [Iova; 3] {
                 queue.areas()
@@ -206,8 +209,10 @@ macro_rules! layout {
         }
     };
 }
-layout!(Split, SplitQueue, SplitRx, SplitTx, split, |ring| TxWatch::Split { used: ring.queue().used_index(), base: 0 });
-layout!(Packed, PackedQueue, PackedRx, PackedTx, packed, |ring| TxWatch::Packed(ring.watch()));
+layout!(Split, SplitQueue, SplitRx, SplitTx, split, |queue, _features| queue, |ring| TxWatch::Split { used: ring.queue().used_index(), base: 0 });
+layout!(Packed, PackedQueue, PackedRx, PackedTx, packed, |queue, features| queue.in_order(features.contains(Features::IN_ORDER)), |ring| {
+    TxWatch::Packed(ring.watch())
+});
 
 /// A frame's first word, by the header before it.
 fn first_word<const HEADER: usize>(frame: &Frame) -> u64 {

@@ -68,7 +68,7 @@ impl<F: PciFunction> Card<F> {
         vector: Option<u16>,
     ) -> Result<QueueUp<F, L::Queue>, ErrorKind> {
         let transport = &self.transport;
-        let queue = L::queue(memory, size, features.contains(Features::EVENT_IDX))?;
+        let queue = L::queue(memory, size, features)?;
         let areas = L::areas(&queue);
         transport.place_queue(index, size, areas);
         let takes = transport.set_queue_vector(index, vector);

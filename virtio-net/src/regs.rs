@@ -379,6 +379,7 @@ impl Features {
         .union(Self::INDIRECT_DESC)
         .union(Self::EVENT_IDX)
         .union(Self::RING_PACKED)
+        .union(Self::IN_ORDER)
         .union(Self::CTRL_VQ)
         .union(Self::CTRL_RX)
         .union(Self::CTRL_MAC_ADDR)

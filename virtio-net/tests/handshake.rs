@@ -36,7 +36,7 @@ fn taken_of(features: Features) -> Features {
 fn packed_queues_are_left_alone_where_they_are_not_wanted() {
     let mut rig = Rig::with(Options::new().with(taken_of(Features::USED).bits()));
     let mut parts = rig.parts(&rig::any().packed_queues(false));
-    assert_eq!(rig.model(|m| m.negotiated()), taken_of(Features::USED.difference(Features::RING_PACKED)).bits());
+    assert_eq!(rig.model(|m| m.negotiated()), taken_of(Features::USED.difference(Features::RING_PACKED | Features::IN_ORDER)).bits());
     assert!(!parts.control.info().features.iter().any(|name| name == "RING_PACKED"));
     parts.send(&[rig::numbered(1, 60)]);
     rig.run_us(20);
@@ -51,7 +51,7 @@ fn start_follows_the_order_of_the_specification_and_drop_resets() {
     let started = rig.start(&rig::any());
     // ACKNOWLEDGE, DRIVER, FEATURES_OK, DRIVER_OK.
     assert_eq!(rig.model(|m| m.status()), 1 | 2 | 8 | 4);
-    let taken = taken_of(if rig::is_packed() { Features::USED } else { Features::USED.difference(Features::RING_PACKED) });
+    let taken = taken_of(if rig::is_packed() { Features::USED } else { Features::USED.difference(Features::RING_PACKED | Features::IN_ORDER) });
     assert_eq!(rig.model(|m| m.negotiated()), taken.bits());
     assert_eq!(started.control.kernel().features(), taken);
     drop(started);

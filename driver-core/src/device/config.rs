@@ -66,6 +66,7 @@ pub struct Config {
     link_speeds: Option<LinkSpeeds>,
     timestamps: Timestamps,
     packed_queues: bool,
+    in_order: bool,
     hashes: bool,
 }
 
@@ -101,6 +102,7 @@ impl Config {
             link_speeds: None,
             timestamps: Timestamps::Off,
             packed_queues: true,
+            in_order: true,
             hashes: false,
         }
     }
@@ -233,6 +235,11 @@ impl Config {
     pub fn packed_queues(self, wanted: bool) -> Self {
         Self { packed_queues: wanted, ..self }
     }
+    /// Whether a virtio device that offers to use buffers in the order in which it gets them (VIRTIO_F_IN_ORDER) is held to it, as it is without a call; else it may use
+    /// them in any order.
+    pub fn in_order(self, wanted: bool) -> Self {
+        Self { in_order: wanted, ..self }
+    }
 
     /// How many of the receive queues, the last ones, have frames of destination addresses of their own alone, which [`Rule::destination_mac`] gives them; the first
     /// ones share all other frames, spread over them by hash where they are several. None, unless this is called. [`DeviceInfo::mac_pools`] says how many there can
@@ -363,6 +370,10 @@ impl Config {
     /// See [`Config::recovery`].
     pub fn wanted_recovery(&self) -> Recovery {
         self.recovery
+    }
+    /// See [`Config::in_order`].
+    pub fn wants_in_order(&self) -> bool {
+        self.in_order
     }
     /// See [`Config::packed_queues`].
     pub fn wants_packed_queues(&self) -> bool {

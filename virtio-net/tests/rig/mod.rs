@@ -19,7 +19,12 @@ pub type Parts = driver_core::testing::Parts<Audited<VirtioNet<SimFunction>>>;
 
 /// Whether the card offers packed queues: all but the scenarios that `tests/split.rs` goes through once more without.
 pub fn is_packed() -> bool {
-    !module_path!().starts_with("split::")
+    !["split::", "in_order_split::"].iter().any(|file| module_path!().starts_with(file))
+}
+
+/// Whether it uses buffers in order: in scenarios that are gone through once more for that.
+fn is_in_order() -> bool {
+    module_path!().starts_with("in_order_")
 }
 
 /// The card, its clock and the far end of its wire.
@@ -44,7 +49,9 @@ impl Rig {
 
     /// A card in a domain that may have others, on a wire that takes one frame in `interval_us` (0: as fast as it goes).
     pub fn in_domain(iommu: &Arc<Iommu>, options: Options, interval_us: u64) -> Self {
-        Self { bed: Testbed::slowed("sim:virtio-net", Box::new(Model::new(options.packed(is_packed()))), iommu, interval_us), audit: Audit::new() }
+        let options = options.packed(is_packed());
+        let options = if is_in_order() { options.in_order(true) } else { options };
+        Self { bed: Testbed::slowed("sim:virtio-net", Box::new(Model::new(options)), iommu, interval_us), audit: Audit::new() }
     }
 
     pub fn open(&self) -> Result<VirtioNet<SimFunction>, Error> {

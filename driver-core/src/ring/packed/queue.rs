@@ -57,6 +57,7 @@ pub struct PackedQueue {
     /// Descriptors taken back.
     pub(super) next_used: u16,
     event_idx: bool,
+    in_order: bool,
     /// Whether the device is asked to interrupt.
     armed: bool,
 }
@@ -92,10 +93,17 @@ impl PackedQueue {
             announced: 0,
             next_used: 0,
             event_idx,
+            in_order: false,
             armed: true,
         };
         queue.disarm();
         Ok(queue)
+    }
+
+    /// The same of a device that uses buffers in order (VIRTIO_F_IN_ORDER): one used descriptor may stand for many buffers, and any other order is a fault.
+    #[must_use]
+    pub fn in_order(self, in_order: bool) -> Self {
+        Self { in_order, ..self }
     }
 
     /// How many bytes of a [`RingMemory`] a queue of `size` descriptors takes.
@@ -144,7 +152,7 @@ impl PackedQueue {
     pub(super) fn watch(&self, progress: &Arc<Progress>) -> PackedWatch {
         // SAFETY: a descriptor has two words.
         let at = unsafe { self.desc.at(0).cast::<u64>().add(1) };
-        PackedWatch { at, size: self.size, progress: progress.clone(), _region: self.desc.region().clone() }
+        PackedWatch { at, size: self.size, in_order: self.in_order, progress: progress.clone(), _region: self.desc.region().clone() }
     }
 
     /// Descriptors that were written and not taken back.
@@ -179,6 +187,26 @@ impl PackedQueue {
         let is_used = word & (AVAIL | USED) == self.used_marks(self.next_used);
         barrier::after_done();
         is_used.then_some(word)
+    }
+
+    /// Whether buffers have to come back in order.
+    #[inline(always)]
+    pub(super) fn is_in_order(&self) -> bool {
+        self.in_order
+    }
+
+    /// How many places behind `place`, at which a used descriptor names this buffer, the buffer lies, where a device that uses buffers in order may name it there: for all
+    /// of them (2.8.8). `None`: the device does not have such a buffer.
+    pub(super) fn skipped(&self, place: u16, id: u16) -> Option<u16> {
+        let skipped = id.wrapping_sub(self.offset(place)) & (self.size - 1);
+        (id < self.size && skipped < self.published.wrapping_sub(place)).then_some(skipped)
+    }
+
+    /// Writes a descriptor that the device has used, and did not write, since another one stands for it, as the device would have: with the ID of its own place.
+    pub(super) fn mark_used(&mut self, place: u16, len: u32) {
+        let word = u64::from(len) | u64::from(self.offset(place)) << 32 | self.used_marks(place);
+        // SAFETY: `at` gives a descriptor of the ring, of two aligned words.
+        unsafe { store_word(self.desc.at(self.offset(place).into()).cast::<u64>().add(1), word) };
     }
 
     /// Writes the next descriptor: its address, and length, buffer ID and flags without the marks.
@@ -366,6 +394,7 @@ pub struct PackedWatch {
     /// The second word of the first descriptor.
     at: NonNull<u64>,
     size: u16,
+    in_order: bool,
     progress: Arc<Progress>,
     _region: Arc<DmaRegion>,
 }
@@ -413,7 +442,10 @@ impl PackedWatch {
             if left == 0 || word & (AVAIL | USED) != used_marks(self.size, used) {
                 break;
             }
-            let count = self.progress.count((word >> 32) as u16).unwrap_or(1);
+            let id = (word >> 32) as u16;
+            // What lies before the buffer that is named, where it stands for them too.
+            let before = if self.in_order { id.wrapping_sub(used) & (self.size - 1) } else { 0 };
+            let count = before.saturating_add(self.progress.count(id).unwrap_or(1));
             used = used.wrapping_add(count.min(left));
         }
         (used, end)

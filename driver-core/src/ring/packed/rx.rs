@@ -116,10 +116,12 @@ impl<const HEADER: usize> PackedRx<HEADER> {
         let (queue, mut ready) = (&self.queue, 0);
         while ready < queue.size() {
             let place = queue.next_used.wrapping_add(ready);
-            if (queue.word(place) ^ queue.used_marks(place)) >> 32 & u64::from(MARKS_AND_ID & !0xffff) != 0 {
+            let word = queue.word(place);
+            if (word ^ queue.used_marks(place)) >> 32 & u64::from(MARKS_AND_ID & !0xffff) != 0 {
                 break;
             }
-            ready += 1;
+            let skipped = if queue.is_in_order() { queue.skipped(place, (word >> 32) as u16).unwrap_or(0) } else { 0 };
+            ready += 1 + skipped;
         }
         ready
     }
@@ -158,8 +160,13 @@ impl<const HEADER: usize> PackedRx<HEADER> {
     /// [`QueueFault::Index`], [`QueueFault::Length`]: the device names a buffer that it does not have, or more bytes than it was lent.
     pub fn take(&mut self, batch: &mut Batch) -> Result<Option<VirtqTaken>, QueueFault> {
         let Some(word) = self.queue.used() else { return Ok(None) };
-        let (used_bytes, id) = (word as u32, (word >> 32) as u16);
+        let (mut used_bytes, mut id) = (word as u32, (word >> 32) as u16);
         let limit = self.slots.len();
+        let first = self.queue.offset(self.queue.next_used);
+        if self.queue.is_in_order() && id != first {
+            self.spread(id, used_bytes)?;
+            (used_bytes, id) = (self.lent_bytes, first);
+        }
         let Some(slot) = self.slots.get_mut(usize::from(id)) else { return Err(unknown(id.into(), limit)) };
         // What was lent anew since the last publication lies at its ID's own offset: the device has not got it.
         if self.queue.is_unpublished(id.into()) {
@@ -171,7 +178,7 @@ impl<const HEADER: usize> PackedRx<HEADER> {
         let Some(empty) = batch.take_ready(self.pool.as_ptr()) else { return Ok(None) };
         let filled = core::mem::replace(slot, empty);
         let iova = self.iova_of(empty);
-        let is_in_order = id == self.queue.offset(self.queue.next_used);
+        let is_in_order = id == first;
         self.queue.next_used = self.queue.next_used.wrapping_add(1);
         let word = self.lent_word(id);
         self.queue.put(iova, word);
@@ -181,6 +188,22 @@ impl<const HEADER: usize> PackedRx<HEADER> {
         // SAFETY: the slot owned the buffer, which is one of the pool's, and has just given it up.
         let frame = unsafe { Frame::fresh(filled, self.pool.as_ptr()) };
         Ok(Some(VirtqTaken { frame, id: id.into(), used_bytes }))
+    }
+
+    /// Has every buffer up to the one that the next used descriptor names, with what was used of it, look as if the device had given each back by itself (2.8.8). "The
+    /// skipped buffers [...] are assumed to have been used (read or written) by the device completely."
+    #[cold]
+    fn spread(&mut self, id: u16, used_bytes: u32) -> Result<(), QueueFault> {
+        let next = self.queue.next_used;
+        let Some(skipped) = self.queue.skipped(next, id) else { return Err(unknown(id.into(), self.slots.len())) };
+        if used_bytes > self.lent_bytes {
+            return Err(QueueFault::Length { slot: id.into(), len_bytes: used_bytes, max_bytes: self.lent_bytes });
+        }
+        self.queue.mark_used(next.wrapping_add(skipped), used_bytes);
+        for place in (0..skipped).rev() {
+            self.queue.mark_used(next.wrapping_add(place), self.lent_bytes);
+        }
+        Ok(())
     }
 
     /// Makes every buffer that is lent available again, in a queue that is otherwise as new: for a device that was reset and is to be told of the queue

@@ -44,7 +44,7 @@ impl<const HEADER: usize> PackedTx<HEADER> {
     /// Puts buffers of frames that came back in order onto `batch`'s stack, until `wanted` of `pool` lie there, or one is not ordinary.
     #[inline(always)]
     pub(in crate::ring::packed) fn reclaim_for(&mut self, batch: &mut Batch, pool: NonNull<PoolInner>, wanted: usize) {
-        while batch.spares_of(pool).1 < wanted && self.queue.outstanding() > 0 && self.reclaim_ordinary(batch) > 0 {}
+        while batch.spares_of(pool).1 < wanted && self.queue.outstanding() > 0 && (self.reclaim_ordinary(batch) > 0 || self.spread_next()) {}
         self.is_in_order |= self.queue.outstanding() == 0;
     }
 
@@ -147,13 +147,19 @@ impl<const HEADER: usize> PackedTx<HEADER> {
         let Some(word) = self.queue.used() else { return Ok(0) };
         let id = (word >> 32) as u16;
         let limit = self.slots.len();
+        let first = self.queue.offset(self.queue.next_used);
+        let id = match self.queue.is_in_order() && id != first {
+            true if self.spread(id) => first,
+            true => return Err(unknown(id.into(), limit)),
+            false => id,
+        };
         let at = usize::from(id);
         let (Some(slot), Some(count)) = (self.slots.get_mut(at), self.progress.counts.get(at)) else { return Err(unknown(id.into(), limit)) };
         let word = core::mem::replace(slot, EMPTY);
         if word == EMPTY {
             return Err(unknown(id.into(), limit));
         }
-        if id != self.queue.offset(self.queue.next_used) {
+        if id != first {
             (self.is_in_order, self.singles) = (false, 0);
         }
         // 2.8.6: the next used descriptor lies behind all of this chain's.
@@ -169,6 +175,34 @@ impl<const HEADER: usize> PackedTx<HEADER> {
         Ok(bytes)
     }
 
+    /// [`PackedTx::spread`] of the next used descriptor. Whether it stood for more than its own frame.
+    #[inline(always)]
+    fn spread_next(&mut self) -> bool {
+        self.queue.is_in_order() && self.spread_used()
+    }
+
+    #[cold]
+    fn spread_used(&mut self) -> bool {
+        let id = self.queue.used().map(|word| (word >> 32) as u16);
+        id.is_some_and(|id| id != self.queue.offset(self.queue.next_used) && self.spread(id))
+    }
+
+    /// Has every frame up to that of the buffer that the next used descriptor names look as if the device had given each back by itself (2.8.8). Whether there is such
+    /// a one.
+    fn spread(&mut self, id: u16) -> bool {
+        let next = self.queue.next_used;
+        let is_in_flight = self.slots.get(usize::from(id)).is_some_and(|&slot| slot != EMPTY);
+        let Some(skipped) = self.queue.skipped(next, id).filter(|_| is_in_flight) else { return false };
+        let mut behind = 0;
+        while behind < skipped {
+            let Some(count) = self.progress.count(self.queue.offset(next.wrapping_add(behind))) else { return false };
+            behind += count;
+            self.queue.mark_used(next.wrapping_add(behind), 0);
+        }
+        self.queue.mark_used(next, 0);
+        behind == skipped
+    }
+
     /// How many frames are in flight that the device did not give back. One that it cuts counts as all that it makes of it.
     pub fn pending_frames(&self) -> usize {
         let frames_of = |id: usize| self.slots.get(id).map_or(0, |&word| flight::frames_of(word, self.frames.get(id)));
@@ -178,10 +212,19 @@ impl<const HEADER: usize> PackedTx<HEADER> {
             let word = queue.word(place);
             let id = (word >> 32) as u16;
             let is_used = (word ^ queue.used_marks(place)) >> 32 & u64::from(MARKS_AND_ID & !0xffff) == 0;
-            let frames = frames_of(id.into());
-            let Some(count) = self.progress.count(id).filter(|_| is_used && frames > 0) else { break };
-            place = place.wrapping_add(count);
-            back += frames;
+            if !is_used || frames_of(id.into()) == 0 {
+                break;
+            }
+            // A device that uses buffers in order names the last one of many.
+            let mut head = if queue.is_in_order() { queue.offset(place) } else { id };
+            while let Some(count) = self.progress.count(head) {
+                place = place.wrapping_add(count);
+                back += frames_of(head.into());
+                if head == id || back >= in_flight {
+                    break;
+                }
+                head = queue.offset(place);
+            }
         }
         in_flight.saturating_sub(back)
     }
