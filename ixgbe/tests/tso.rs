@@ -7,6 +7,7 @@ use common::{Card, I82599, Started, X540, X550};
 use driver_core::buf::{Batch, Frame, PoolConfig};
 use driver_core::device::{Caps, Config, NetDevice, Offloads};
 use driver_core::host::RegSpace;
+use driver_core::offload::Work;
 use driver_core::queue::{Refusal, TxQueue, TxState};
 use packets::{Packet, TCP, cut_by_software};
 use proptest::prelude::*;
@@ -154,14 +155,26 @@ fn what_was_to_be_cut_and_is_given_up_is_counted_as_many() {
 }
 
 #[test]
-fn without_the_offload_it_is_refused_by_name() {
+fn without_the_offload_software_cuts_unless_it_is_not_to() {
+    let off = || Config::new().offloads(Offloads::all() - Offloads::TX_SEGMENTATION);
     let card = Card::new();
-    let mut started = card.start(&Config::new().offloads(Offloads::all() - Offloads::TX_SEGMENTATION));
+    let mut started = card.start(&off());
+    let packet = Packet::new(TCP, true, 3000);
+    let mut frame = packet.in_pieces(&started.pool, 2048, 2048);
+    frame.set_segmentation(Some(packet.cut(1000)));
+    frame.set_vlan(Some(5));
+    let mut batch = Batch::new(1);
+    let wanted = cut_by_software(&frame);
+    batch.push(frame).unwrap();
+    assert_eq!(started.tx[0].submit(&mut batch), TxState::Running);
+    assert_eq!(card.sent(), wanted);
+    drop(started);
+    let mut started = card.start(&off().software(Caps::SOFTWARE - Caps::TX_SEGMENTATION));
     let packet = Packet::new(TCP, false, 3000);
     let mut frame = packet.in_pieces(&started.pool, 2048, 2048);
     frame.set_segmentation(Some(packet.cut(1000)));
     let mut batch = Batch::new(1);
     batch.push(frame).unwrap();
     let TxState::Refused(why) = started.tx[0].submit(&mut batch) else { panic!("it was taken") };
-    assert_eq!(why, Refusal::Offload("segmentation"));
+    assert_eq!(why, Refusal::SwitchedOff(Work::SEGMENTATION));
 }

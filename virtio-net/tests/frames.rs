@@ -4,7 +4,7 @@ mod rig;
 
 use driver_core::buf::{Batch, BufPool, Checksum, PoolConfig, Segmentation, SegmentationKind};
 use driver_core::device::NetDevice;
-use driver_core::offload::OffloadError;
+use driver_core::offload::{OffloadError, SegmentationError};
 use driver_core::queue::{Refusal, RxQueue, TxQueue, TxState};
 use rig::{Rig, bytes_of, numbered, pool, small, without};
 use sim::Iommu;
@@ -100,7 +100,7 @@ fn what_cannot_be_sent_is_refused_and_stays() {
     refuse(&|frame| frame.trim(13).unwrap(), 60, Refusal::TooShort { len_bytes: 13 });
     refuse(&|_| {}, 1515, Refusal::TooLong { len_bytes: 1515, max_bytes: 1514 });
     let cut = Segmentation { kind: SegmentationKind::Tcp4, mss_bytes: 20, header_bytes: 54 };
-    refuse(&|frame| frame.set_segmentation(Some(cut)), 100, Refusal::Offload("segmentation"));
+    refuse(&|frame| frame.set_segmentation(Some(cut)), 100, Refusal::Segmentation(SegmentationError::Headers(SegmentationKind::Tcp4)));
     let place = OffloadError::Place { start: 14, offset: 85, len_bytes: 100 };
     refuse(&|frame| frame.set_checksum(Checksum::Partial { start: 14, offset: 85 }), 100, Refusal::Checksum(place));
     // With its tag it has two, and the MTU's longest frame has one.

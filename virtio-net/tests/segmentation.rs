@@ -6,7 +6,7 @@ mod rig;
 
 use driver_core::buf::{Batch, Frame, PoolConfig};
 use driver_core::device::{Caps, Config, NetDevice, Offloads};
-use driver_core::offload::SegmentationError;
+use driver_core::offload::{SegmentationError, Work};
 use driver_core::queue::{Refusal, TxQueue, TxState};
 use packets::{Packet, TCP, UDP, cut_by_software};
 use proptest::prelude::*;
@@ -17,6 +17,14 @@ use virtio_net::Features;
 /// TCP's flags, from the start of its header, and CWR among them (RFC 3168).
 const FLAGS: usize = 13;
 const CWR: u8 = 0x80;
+
+/// What the device does not cut nobody does.
+const NOBODY: TxState = TxState::Refused(Refusal::SwitchedOff(Work::SEGMENTATION));
+
+/// Software cuts nothing.
+fn alone(config: Config) -> Config {
+    config.software(Caps::SOFTWARE - Caps::TX_SEGMENTATION)
+}
 
 fn submit(parts: &mut Parts, frame: Frame) -> TxState {
     let mut batch = Batch::new(1);
@@ -92,7 +100,7 @@ fn a_packet_has_as_many_bytes_as_its_length_can_say() {
         let missing = if k < 6 { Features::empty() } else { Features::INDIRECT_DESC };
         let mut rig = Rig::with(Options::new().segmentation(true).without(missing.bits()));
         let pool = driver_core::buf::BufPool::new(&rig.domain(), PoolConfig::new(256).data_bytes(data_bytes)).unwrap();
-        let mut parts = rig.parts(&small().tx_ring(128).pool(pool));
+        let mut parts = rig.parts(&alone(small()).tx_ring(128).pool(pool));
         let is_ipv6 = k / 3 % 2 == 1;
         let headers = if is_ipv6 { 60 } else { 40 };
         for (payload, is_sent) in [(65_535 - headers, true), (65_536 - headers, false)] {
@@ -102,7 +110,7 @@ fn a_packet_has_as_many_bytes_as_its_length_can_say() {
             if is_sent {
                 assert_eq!(sent_as_by_software(&mut rig, &mut parts, frame), payload.div_ceil(1400));
             } else {
-                assert_eq!(submit(&mut parts, frame), TxState::Refused(Refusal::Offload("segmentation")));
+                assert_eq!(submit(&mut parts, frame), NOBODY);
             }
         }
         drop(parts);
@@ -128,33 +136,45 @@ fn what_the_device_does_not_cut_is_cut_by_software() {
     ];
     for (missing, offloads, does) in table {
         let mut rig = Rig::with(Options::new().segmentation(true).without(missing.bits()));
-        let mut parts = rig.parts(&small().offloads(offloads));
+        let parts = rig.parts(&small().offloads(offloads));
         let features = parts.control.kernel().features();
         assert_eq!(features & all, does);
         assert_eq!(features.contains(Features::HOST_ECN), does.intersects(tso4 | tso6), "5.1.3.1");
         assert_eq!(parts.control.info().used_caps.contains(Caps::TX_SEGMENTATION), !does.is_empty());
+        assert_eq!(parts.control.info().software_caps().contains(Caps::TX_SEGMENTATION), does.is_empty());
+        drop(parts);
         for (feature, protocol, is_ipv6) in [(tso4, TCP, false), (tso6, TCP, true), (uso, UDP, false), (uso, UDP, true)] {
             let packet = Packet { payload: vec![5; 3000], ..Packet::new(protocol, is_ipv6, 0) };
-            let mut frame = packet.in_pieces(&parts.pool, 2000, 2000);
-            frame.set_segmentation(Some(packet.cut(1000)));
             if does.contains(feature) {
+                let mut parts = rig.parts(&small().offloads(offloads));
+                rig.run_us(5_000);
+                let mut frame = packet.in_pieces(&parts.pool, 2000, 2000);
+                frame.set_segmentation(Some(packet.cut(1000)));
                 assert_eq!(sent_as_by_software(&mut rig, &mut parts, frame), 3);
                 continue;
             }
-            let mut batch = Batch::new(4);
-            batch.push(frame).unwrap();
-            assert_eq!(parts.tx.submit(&mut batch), TxState::Refused(Refusal::Offload("segmentation")));
-            let frame = batch.pop().unwrap();
-            assert_eq!(bytes_of(&frame), packet.bytes(), "it is as it was");
-            let wanted = cut_by_software(&frame);
-            for segment in frame.cut(&parts.pool).unwrap() {
-                batch.push(segment).unwrap();
+            // By the queue, or where it is not to by whoever has the frame.
+            for is_alone in [false, true] {
+                let config = small().offloads(offloads);
+                let mut parts = rig.parts(&if is_alone { alone(config) } else { config });
+                rig.run_us(5_000);
+                let mut frame = packet.in_pieces(&parts.pool, 2000, 2000);
+                frame.set_segmentation(Some(packet.cut(1000)));
+                let wanted = cut_by_software(&frame);
+                let mut batch = Batch::new(4);
+                batch.push(frame).unwrap();
+                if is_alone {
+                    assert_eq!(parts.tx.submit(&mut batch), NOBODY);
+                    let frame = batch.pop().unwrap();
+                    assert_eq!(bytes_of(&frame), packet.bytes(), "it is as it was");
+                    frame.cut(&parts.pool).unwrap().into_iter().for_each(|segment| batch.push(segment).unwrap());
+                }
+                assert_eq!(parts.tx.submit(&mut batch), TxState::Running);
+                rig.run_us(50);
+                assert_eq!(rig.arrived(), wanted);
+                assert_eq!(parts.control.stats().tx_packets, 3);
             }
-            assert_eq!(parts.tx.submit(&mut batch), TxState::Running);
-            rig.run_us(50);
-            assert_eq!(rig.arrived(), wanted);
         }
-        drop(parts);
         rig.assert_clean();
     }
 }
@@ -165,7 +185,7 @@ fn a_device_without_ecn_cuts_no_tcp_that_has_it() {
     for (knows, is_ipv6) in [(true, false), (true, true), (false, false), (false, true)] {
         let missing = if knows { Features::empty() } else { Features::HOST_ECN };
         let mut rig = Rig::with(Options::new().segmentation(true).without(missing.bits()));
-        let mut parts = rig.parts(&small());
+        let mut parts = rig.parts(&alone(small()));
         let packet = Packet { payload: vec![5; 3000], ..Packet::new(TCP, is_ipv6, 0) };
         for flags in [0x18 | CWR, 0x18] {
             let mut frame = packet.in_pieces(&parts.pool, 2000, 2000);
@@ -174,7 +194,7 @@ fn a_device_without_ecn_cuts_no_tcp_that_has_it() {
             if knows || flags & CWR == 0 {
                 assert_eq!(sent_as_by_software(&mut rig, &mut parts, frame), 3);
             } else {
-                assert_eq!(submit(&mut parts, frame), TxState::Refused(Refusal::Offload("segmentation")));
+                assert_eq!(submit(&mut parts, frame), NOBODY);
             }
         }
         drop(parts);

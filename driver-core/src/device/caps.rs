@@ -10,7 +10,7 @@ bitflags! {
     /// | capability | its switch |
     /// | --- | --- |
     /// | `RX_CHECKSUM`, `TX_CHECKSUM`, `TX_SCTP_CRC`, `TX_VLAN_INSERT`, `TX_SEGMENTATION`, `RX_SCATTER` | [`Config::offloads`](crate::device::config::Config::offloads) without it |
-    /// | `TX_CHECKSUM`, `TX_SCTP_CRC`, `TX_VLAN_INSERT` in software | [`Config::software`](crate::device::config::Config::software) without it |
+    /// | `TX_CHECKSUM`, `TX_SCTP_CRC`, `TX_VLAN_INSERT`, `TX_SEGMENTATION` in software | [`Config::software`](crate::device::config::Config::software) without it |
     /// | `RSS` | [`Config::rx_queues`](crate::device::config::Config::rx_queues): off with one, as it is unless more are asked for |
     /// | `RX_HASH` | [`Config::rx_hash`](crate::device::config::Config::rx_hash): off unless asked for |
     /// | `RX_VLAN_STRIP` | [`Config::rx_vlan_strip`](crate::device::config::Config::rx_vlan_strip): off unless asked for |
@@ -82,7 +82,7 @@ bitflags! {
 impl Caps {
     /// What transmit queues do in software where the device does not, or is not to, unless [`Config::software`](crate::device::config::Config::software) says
     /// otherwise.
-    pub const SOFTWARE: Self = Self::TX_CHECKSUM.union(Self::TX_VLAN_INSERT).union(Self::TX_SCTP_CRC);
+    pub const SOFTWARE: Self = Self::TX_CHECKSUM.union(Self::TX_VLAN_INSERT).union(Self::TX_SCTP_CRC).union(Self::TX_SEGMENTATION);
 
     /// The names of those that are set.
     ///

@@ -178,7 +178,7 @@ impl Config {
     ///
     /// // The device puts VLAN tags in, or nobody; checksums are filled in by software where the device does not.
     /// let config = Config::new().software(Caps::SOFTWARE - Caps::TX_VLAN_INSERT);
-    /// assert_eq!(config.wanted_software(), Caps::TX_CHECKSUM | Caps::TX_SCTP_CRC);
+    /// assert_eq!(config.wanted_software(), Caps::TX_CHECKSUM | Caps::TX_SCTP_CRC | Caps::TX_SEGMENTATION);
     /// ```
     pub fn software(self, caps: Caps) -> Self {
         Self { software: caps & Caps::SOFTWARE, ..self }

@@ -18,7 +18,7 @@ bitflags! {
         const RX_SCATTER = 1 << 2;
         /// The device puts VLAN tags into frames that ask for it. Without it software does, as for checksums.
         const TX_VLAN_INSERT = 1 << 3;
-        /// The device cuts frames that ask for it ([`Frame::set_segmentation`](crate::buf::Frame::set_segmentation)). Without it they are refused.
+        /// The device cuts frames that ask for it ([`Frame::set_segmentation`](crate::buf::Frame::set_segmentation)). Without it software does, as for checksums.
         const TX_SEGMENTATION = 1 << 4;
         /// The device fills in SCTP's CRC of frames that ask for it. Without it software does, as for checksums.
         const TX_SCTP_CRC = 1 << 5;

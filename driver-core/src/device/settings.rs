@@ -143,6 +143,7 @@ impl Settings {
         work.set(Work::CHECKSUM, self.software.contains(Caps::TX_CHECKSUM));
         work.set(Work::VLAN, self.software.contains(Caps::TX_VLAN_INSERT));
         work.set(Work::SCTP_CRC, self.software.contains(Caps::TX_SCTP_CRC));
+        work.set(Work::SEGMENTATION, self.software.contains(Caps::TX_SEGMENTATION));
         work
     }
     /// Which interrupt vector tells of what, as far as the function has them ([`VectorPlan::within`]); `None`: none is used.
@@ -276,7 +277,7 @@ mod tests {
             .interrupts(true)
             .offloads(Offloads::TX_CHECKSUM)
             .rx_vlan_strip(true)
-            .software(Caps::all() - Caps::TX_CHECKSUM - Caps::TX_SCTP_CRC);
+            .software(Caps::all() - Caps::TX_CHECKSUM - Caps::TX_SCTP_CRC - Caps::TX_SEGMENTATION);
         let [mac, other, group] = [2, 4, 1].map(|first| MacAddr([first, 0, 0, 0, 0, 1]));
         let mut info = DeviceInfo::new("test", "test", "a test's", mac);
         info.max_mtu = 9710;

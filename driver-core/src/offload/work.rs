@@ -25,7 +25,7 @@ bitflags! {
 
 impl Work {
     /// What software does where the device does not.
-    pub const SOFTWARE: Self = Self::CHECKSUM.union(Self::VLAN).union(Self::SCTP_CRC);
+    pub const SOFTWARE: Self = Self::CHECKSUM.union(Self::VLAN).union(Self::SCTP_CRC).union(Self::SEGMENTATION);
 
     /// What `frame` asks for.
     pub fn of(frame: &Frame) -> Self {

@@ -30,8 +30,6 @@ pub enum Refusal {
         /// What the device takes.
         max: usize,
     },
-    /// The frame asks for work that neither the device nor software does: segmentation.
-    Offload(&'static str),
     /// The frame asks for work that the device does not do, and that the queue is not to do in software
     /// ([`Config::software`](crate::device::config::Config::software)).
     SwitchedOff(Work),
@@ -54,7 +52,9 @@ impl fmt::Display for Refusal {
             Self::TooManySegments { segments, max } => {
                 write!(f, "a frame of {segments} segments is more than the device gathers ({max}): call linearize first")
             }
-            Self::Offload(what) => write!(f, "this queue does not do {what}: do it in software first (Frame::cut)"),
+            Self::SwitchedOff(work) if work.contains(Work::SEGMENTATION) => f.write_str(
+                "the frame asks to be cut (TX_SEGMENTATION), which the device does not do and Config::software has switched off: call Frame::cut first, or switch it on",
+            ),
             Self::SwitchedOff(work) => {
                 // A frame asks for one checksum at most.
                 let sum = if work.contains(Work::SCTP_CRC) { "SCTP's CRC (TX_SCTP_CRC)" } else { "its checksum (TX_CHECKSUM)" };
@@ -84,7 +84,6 @@ impl Refusal {
     /// Whether both are for the same cause, whatever the frames were like.
     fn has_cause_of(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Offload(one), Self::Offload(another)) => one == another,
             (Self::SwitchedOff(one), Self::SwitchedOff(another)) => one == another,
             (Self::Segmentation(one), Self::Segmentation(another)) => discriminant(one) == discriminant(another),
             _ => discriminant(self) == discriminant(other),
@@ -174,11 +173,14 @@ mod tests {
         assert_eq!((drops.frames(), drops.by_cause().len(), std::format!("{drops}").as_str()), (0, 0, "no frame"));
         for len_bytes in 0..10 {
             drops.count(Refusal::TooShort { len_bytes });
-            drops.count(Refusal::Offload("segmentation"));
+            drops.count(Refusal::SwitchedOff(Work::SEGMENTATION));
         }
-        drops.count(Refusal::Offload("something else"));
-        let mut wanted =
-            Vec::from([(Refusal::TooShort { len_bytes: 0 }, 10), (Refusal::Offload("segmentation"), 10), (Refusal::Offload("something else"), 1)]);
+        drops.count(Refusal::SwitchedOff(Work::VLAN));
+        let mut wanted = Vec::from([
+            (Refusal::TooShort { len_bytes: 0 }, 10),
+            (Refusal::SwitchedOff(Work::SEGMENTATION), 10),
+            (Refusal::SwitchedOff(Work::VLAN), 1),
+        ]);
         assert_eq!(drops.by_cause().collect::<Vec<_>>(), wanted);
         let mut all = TxDrops::new();
         all.count(Refusal::TooShort { len_bytes: 7 });

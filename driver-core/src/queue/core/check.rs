@@ -14,11 +14,8 @@ pub(super) struct Tagged {
     pub(super) outer: Option<u16>,
 }
 
-/// Into what the device cuts a frame that asks for it; software cuts none.
-pub(super) fn cut(frame: &Frame, work: Work, left: Work, max: usize) -> Result<Option<Headers>, Refusal> {
-    if left.contains(Work::SEGMENTATION) {
-        return Err(Refusal::Offload("segmentation"));
-    }
+/// Into what the device cuts a frame that asks for it.
+pub(super) fn cut(frame: &Frame, work: Work, max: usize) -> Result<Option<Headers>, Refusal> {
     let Some(cut) = work.contains(Work::SEGMENTATION).then(|| frame.segmentation()).flatten() else { return Ok(None) };
     let headers = Headers::of(frame, cut).map_err(Refusal::Segmentation)?;
     let bytes = headers.payload_bytes;

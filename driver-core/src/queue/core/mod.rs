@@ -12,10 +12,12 @@
 //! | `hook` | what they do for hooks |
 //! | `pause` | what they do while their device is reset |
 //! | `check` | what every transmit queue asks of a frame |
+//! | `cut` | frames that software cuts |
 //! | `seat` | what queue and control handle know of one another |
 //! | `lent` | memory that a device was lent, and the word for which it comes back |
 
 pub(crate) mod check;
+pub(crate) mod cut;
 pub(crate) mod hook;
 pub(crate) mod kernel;
 pub(crate) mod lent;

@@ -33,9 +33,9 @@ pub struct TxCore<K: TxKernel> {
     pub(super) gate: TxGate,
     /// With more descriptors free than this, one frame cannot make the gate stop, and a running gate cannot be stopped.
     pub(super) never_stops_above: u32,
-    tagged: Tagged,
+    pub(super) tagged: Tagged,
     /// What it may do in its device's place.
-    software: Work,
+    pub(super) software: Work,
     wake: Option<WakeFn>,
     interrupt: Option<Box<dyn Interrupt>>,
     /// Where the queue stood when it was seen not to move, and since when.
@@ -64,7 +64,7 @@ const LOOK_US: u64 = 500_000;
 const FIRST_PAUSE_US: u64 = TX_PAUSE_US / 16;
 
 /// What became of the frame at the front.
-enum Step {
+pub(super) enum Step {
     Taken,
     NoRoom,
     Refused(Refusal),
@@ -347,8 +347,12 @@ impl<K: TxKernel> TxCore<K> {
         }
         let Some(frame) = batch.frames_mut().first_mut() else { return Step::Taken };
         let left = if work.is_empty() { work } else { work - self.kernel.offload(frame) };
+        if left.contains(Work::SEGMENTATION) {
+            let may = self.software.contains(Work::SEGMENTATION);
+            return if may { self.put_segments(batch) } else { Step::Refused(Refusal::SwitchedOff(left - self.software)) };
+        }
         let mut extent = frame.extent(self.kernel.pool());
-        let headers = match cut(frame, work, left, K::MAX_CUT_BYTES) {
+        let headers = match cut(frame, work, K::MAX_CUT_BYTES) {
             Ok(headers) => headers,
             Err(why) => return Step::Refused(why),
         };

@@ -14,7 +14,7 @@ use crate::buf::frame::Frame;
 use crate::buf::meta::{Checksum, Segmentation, SegmentationKind};
 use crate::buf::pool::{BufPool, PoolConfig};
 use crate::ether::FrameLimits;
-use crate::offload::{OffloadError, Work};
+use crate::offload::{OffloadError, SegmentationError, Work};
 use crate::queue::contract::{TxQueue, TxState};
 use crate::queue::gate::GateConfig;
 use crate::queue::refusal::Refusal;
@@ -147,7 +147,7 @@ fn why_refused(frame: &Frame) -> Option<Refusal> {
     let segments = frame.segments().filter(|segment| !segment.is_empty()).count();
     let ends_empty = len_bytes < 60 && frame.segments().last().unwrap().is_empty();
     match len_bytes {
-        _ if frame.segmentation().is_some() => Some(Refusal::Offload("segmentation")),
+        _ if frame.segmentation().is_some() => Some(Refusal::Segmentation(SegmentationError::Headers(SegmentationKind::Tcp4))),
         0..14 => Some(Refusal::TooShort { len_bytes }),
         _ if len_bytes > longest => Some(Refusal::TooLong { len_bytes, max_bytes: longest }),
         _ if segments + usize::from(ends_empty) > 6 => Some(Refusal::TooManySegments { segments: segments + usize::from(ends_empty), max: 6 }),
