@@ -1,9 +1,7 @@
 //! How often opening and starting touch the card's registers: over vfio-user each access is a message to the server and back. And that what a start
 //! leaves out is made good before the card reads it.
 
-mod common;
-
-use common::{Card, I82599, X540, X550};
+use crate::common::{Card, I82599, X540, X550};
 use driver_core::device::{Config, NetDevice};
 use driver_core::ether::MacAddr;
 use driver_core::host::RegSpace;

@@ -1,8 +1,6 @@
 //! Configurations that the card cannot be started with: each a clear error, the card given back as it was.
 
-mod common;
-
-use common::{Card, Liar, refused};
+use crate::common::{Card, Liar, refused};
 use driver_core::buf::PoolConfig;
 use driver_core::device::Config;
 use driver_core::queue::GateConfig;

@@ -1,11 +1,9 @@
 //! Where empty buffers go between a card's receive and transmit queues: from batch to batch, and not through the pool.
 
-mod rig;
-
+use crate::rig::{Rig, Started, numbered};
 use driver_core::buf::Batch;
 use driver_core::device::Config;
 use driver_core::queue::{RxQueue, TxQueue, TxState};
-use rig::{Rig, Started, numbered};
 use sim::Iommu;
 
 /// Lets `count` frames come in and sends them back, with a batch for each direction.

@@ -1,10 +1,8 @@
 //! Misuse that the model must catch: if it did not, the other tests' empty lists of violations would mean nothing.
 
-mod rig;
-
+use crate::rig::{Rig, numbered};
 use driver_core::device::Config;
 use driver_core::host::{PciFunction, RegSpace};
-use rig::{Rig, numbered};
 use sim::{SimBar, SimFunction};
 
 // Offsets by the datasheet's sections 8.2.3.8.5, 8.2.3.9.9, 8.2.3.9.5 and 8.2.3.9.6.

@@ -1,8 +1,6 @@
 //! Statistics under Linux's names, from the card's read-to-clear registers.
 
-mod common;
-
-use common::{Card, I82599, MAC, X540, X550, frame, received, transmit};
+use crate::common::{Card, I82599, MAC, X540, X550, frame, received, transmit};
 use driver_core::device::{Config, NetDevice, Stats};
 use driver_core::ether::MacAddr;
 use driver_core::queue::TxState;
@@ -16,7 +14,7 @@ fn frames_and_bytes_of_both_directions_add_up() {
         for round in 0..3u64 {
             for len in [60, 100, 1514] {
                 card.send(&frame(MAC, len, 0));
-                assert_eq!(transmit(&mut started.tx[0], &started.pool, &frame(common::PEER, len, 0)), TxState::Running);
+                assert_eq!(transmit(&mut started.tx[0], &started.pool, &frame(crate::common::PEER, len, 0)), TxState::Running);
                 wanted.rx_bytes += len as u64;
                 wanted.tx_bytes += len as u64;
             }
@@ -38,7 +36,7 @@ fn what_the_card_filters_out_is_not_received_and_multicast_is_counted() {
     let group = MacAddr([0x01, 0, 0x5e, 0, 0, 1]);
     started.control.set_multicast_filters(&[group]).unwrap();
     card.send(&frame(group, 64, 0));
-    card.send(&frame(common::PEER, 64, 0));
+    card.send(&frame(crate::common::PEER, 64, 0));
     let stats = started.control.stats();
     assert_eq!((stats.rx_packets, stats.multicast, stats.rx_errors), (1, 1, 0));
     card.assert_no_violations();

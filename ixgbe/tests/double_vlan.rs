@@ -1,16 +1,13 @@
 //! An outer VLAN tag on every frame (QinQ): the card looks behind it, and takes the inner tag out and puts it in.
 
-mod common;
-mod packets;
-
-use common::{Card, I82599, MAC, X540, X550, frame, refused};
+use crate::common::{Card, I82599, MAC, X540, X550, frame, refused};
+use crate::packets::{Packet, TCP, UDP, by_software, normal, packets};
 use driver_core::buf::{Batch, BufPool, Checksum, Frame, PoolConfig};
 use driver_core::device::{Caps, Config, ConfigError, ErrorKind, FlowRoom, FlowTable, NetDevice, Offloads, Rule, RxMode};
 use driver_core::ether::MIN_FRAME_BYTES;
 use driver_core::offload::verify_transport;
 use driver_core::queue::{Refusal, RxQueue, TxQueue, TxState};
 use driver_core::testing::bytes_of;
-use packets::{Packet, TCP, UDP, by_software, normal, packets};
 use proptest::prelude::*;
 
 const OUTER: u16 = 0x88a8;
@@ -271,7 +268,7 @@ fn an_ethertype_that_names_no_tag_is_refused() {
 /// The checksum of what was put together is right, whoever looks.
 #[test]
 fn software_verifies_behind_two_tags() {
-    let pool = packets::pool();
+    let pool = crate::packets::pool();
     let bytes = with(&[(0x9100, 5), (0x8100, 7)], &whole(&Packet::new(TCP, true, 33)));
     assert_eq!(verify_transport(&pool.frame_from(&bytes).unwrap()), Ok(Some(true)));
 }

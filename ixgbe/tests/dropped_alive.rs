@@ -1,11 +1,9 @@
 //! Queues dropped while the card runs: it stops the hardware queue first, and where the card does not confirm, it leaks rather than lends.
 
-mod rig;
-
+use crate::rig::{Rig, numbered, queue};
 use driver_core::buf::{Batch, BufPool, PoolConfig};
 use driver_core::device::{Config, NetDevice, RxConfig, TxConfig};
 use driver_core::queue::{TxQueue, TxState};
-use rig::{Rig, numbered, queue};
 
 fn pool_of(rig: &Rig) -> BufPool {
     BufPool::new(&rig.domain(), PoolConfig::new(1024)).unwrap()

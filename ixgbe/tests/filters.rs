@@ -1,8 +1,6 @@
 //! Which frames come in: own address, further addresses, multicast hash, promiscuous modes.
 
-mod common;
-
-use common::{Card, MAC, frame, received};
+use crate::common::{Card, MAC, frame, received};
 use driver_core::device::{Config, NetDevice, RxMode};
 use driver_core::ether::MacAddr;
 use driver_core::host::VectorPlan;

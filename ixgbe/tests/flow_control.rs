@@ -1,8 +1,6 @@
 //! Pause frames, obeyed and sent as was asked for, and what becomes of frames for a queue without buffers (3.7.7, 8.2.3.8.7).
 
-mod common;
-
-use common::{Card, I82599, MAC, Started, X540, X550, frame, received, transmit};
+use crate::common::{Card, I82599, MAC, Started, X540, X550, frame, received, transmit};
 use driver_core::device::{Caps, Config, FlowControl, NetDevice, Overflow, RssConfig};
 use driver_core::offload::{RssTypes, toeplitz};
 
@@ -13,7 +11,7 @@ const PAUSE: [u8; 4] = [0x88, 0x08, 0x00, 0x01];
 fn pause(quanta: u16) -> Vec<u8> {
     let mut frame = vec![0; 60];
     frame[..6].copy_from_slice(&GROUP);
-    frame[6..12].copy_from_slice(&common::PEER.0);
+    frame[6..12].copy_from_slice(&crate::common::PEER.0);
     frame[12..16].copy_from_slice(&PAUSE);
     frame[16..18].copy_from_slice(&quanta.to_be_bytes());
     frame
@@ -50,7 +48,7 @@ fn a_pause_frame_holds_the_transmitter_back_where_it_is_obeyed() {
             assert_eq!(started.control.info().used_caps.contains(Caps::FLOW_CONTROL), !flow_control.is_empty());
             // 20,000 quanta of 51.2 ns: about a millisecond.
             card.send(&pause(20_000));
-            let _ = transmit(&mut started.tx[0], &started.pool, &frame(common::PEER, 64, 1));
+            let _ = transmit(&mut started.tx[0], &started.pool, &frame(crate::common::PEER, 64, 1));
             assert_eq!(card.sent().len(), usize::from(!obeys), "{device:04x} {flow_control:?}");
             card.run_us(1_200);
             assert_eq!(card.sent().len(), usize::from(obeys), "{device:04x} {flow_control:?}: it goes on by itself");
@@ -94,7 +92,7 @@ fn flow_control_is_set_while_the_card_runs_and_off_again() {
     }
     assert_eq!(pauses(&card), [0; 0], "no XON from a port that has no flow control");
     card.send(&pause(60_000));
-    let _ = transmit(&mut started.tx[0], &started.pool, &frame(common::PEER, 64, 1));
+    let _ = transmit(&mut started.tx[0], &started.pool, &frame(crate::common::PEER, 64, 1));
     assert_eq!(card.sent().len(), 1, "nor does it obey any more");
     flood(&card, 512);
     assert_eq!(pauses(&card), [0; 0]);

@@ -1,14 +1,12 @@
 //! Received frames are sent to another thread, kept and dropped there; the queue stalls for want of buffers, and recovers.
 
-mod rig;
-
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
+use crate::rig::{Rig, bytes_of, number_in, numbered};
 use driver_core::buf::{Batch, BufPool, Frame, PoolConfig};
 use driver_core::device::{Config, NetDevice};
 use driver_core::queue::RxQueue;
-use rig::{Rig, bytes_of, number_in, numbered};
 
 #[test]
 fn kept_frames_stall_receive_and_returned_ones_start_it_again() {

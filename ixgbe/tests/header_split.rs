@@ -1,13 +1,10 @@
 //! Headers of received frames in buffers of their own (datasheet 7.1.10).
 
-mod common;
-mod packets;
-
-use common::{Card, I82599, MAC, X540, X550, frame};
+use crate::common::{Card, I82599, MAC, X540, X550, frame};
+use crate::packets::{Packet, by_software, of, packets};
 use driver_core::buf::Batch;
 use driver_core::device::{Caps, Config, NetDevice, RxMode};
 use driver_core::queue::{RxQueue, TxQueue, TxState};
-use packets::{Packet, by_software, of, packets};
 use proptest::prelude::*;
 
 const FAMILIES: [u16; 3] = [I82599, X540, X550];
@@ -53,7 +50,7 @@ fn frames_of_several_buffers_and_those_without_ip_come_whole() {
         let unknown = frame(MAC, 1000, 5);
         card.send(&unknown);
         assert_eq!(received(&card, &mut started.rx[0]), [(Some(14), vec![unknown[..14].to_vec(), unknown[14..].to_vec()])]);
-        let packet = Packet::new(packets::UDP, false, 8000);
+        let packet = Packet::new(crate::packets::UDP, false, 8000);
         let bytes = by_software(&packet.bytes()[..60], None, None);
         assert_eq!(bytes.len(), 60);
         let bytes = packet.bytes();
@@ -71,7 +68,7 @@ fn frames_of_several_buffers_and_those_without_ip_come_whole() {
 fn long_headers_are_not_split_off() {
     let card = Card::new();
     let mut started = card.start(&splits());
-    let mut packet = Packet::new(packets::TCP, true, 100);
+    let mut packet = Packet::new(crate::packets::TCP, true, 100);
     packet.options = 31;
     let bytes = by_software(&packet.bytes(), Some(packet.partial()), None);
     assert!(packet.header_bytes() > 256);
@@ -86,7 +83,7 @@ fn split_frames_go_out_as_they_came() {
     let card = Card::new();
     let mut started = card.start(&splits().rx_ring(64).tx_ring(128));
     let mut batch = Batch::new(64);
-    let packet = Packet::new(packets::UDP, false, 400);
+    let packet = Packet::new(crate::packets::UDP, false, 400);
     let bytes = by_software(&packet.bytes(), Some(packet.partial()), None);
     for _ in 0..40 {
         for _ in 0..10 {

@@ -1,8 +1,6 @@
 //! What a card tells of its inside: registers by name and field, the EEPROM and its checksum, the module in its cage.
 
-mod common;
-
-use common::{Card, I82599, MAC, Started, X540, X550, frame, received};
+use crate::common::{Card, I82599, MAC, Started, X540, X550, frame, received};
 use driver_core::device::{Config, DeviceState, ErrorKind, NetDevice, RegisterValue};
 use driver_core::host::RegSpace;
 use driver_core::testing::Liar;

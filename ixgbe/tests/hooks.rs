@@ -1,11 +1,9 @@
 //! Verdicts on frames in the card's buffers: all frames go where they are sent, are accounted for, and leave the pools full.
 
-mod rig;
-
+use crate::rig::{Rig, number_in, numbered};
 use driver_core::buf::{Batch, BufPool, Frame, PoolConfig};
 use driver_core::device::{Config, NetDevice};
 use driver_core::queue::{FrameView, Hook, PollWith, QueueFault, RxQueue, TxQueue, Verdict, WhenFull};
-use rig::{Rig, number_in, numbered};
 use sim::Iommu;
 
 /// By the frame's number: every seventh up, every fifth dropped, every third out of the second queue, the others out of the first.

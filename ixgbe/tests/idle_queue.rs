@@ -1,12 +1,9 @@
 //! A queue that has sent a few frames and is idle hangs for nobody, whoever reclaims it and looks at its device: no report was asked for.
 
-mod common;
-mod rescue;
-
-use common::{I82599, X540, X550};
+use crate::common::{I82599, X540, X550};
+use crate::rescue::{HANG_US, Ward, config};
 use driver_core::device::{DeviceState, NetDevice};
 use driver_core::host::Clock;
-use rescue::{HANG_US, Ward, config};
 
 #[test]
 fn a_few_frames_without_a_report_are_no_hang() {

@@ -1,8 +1,6 @@
 //! One vector a receive queue and one for the link, each fires when it should and not otherwise.
 
-mod common;
-
-use common::{Card, MAC, frame, received};
+use crate::common::{Card, MAC, frame, received};
 use driver_core::buf::Batch;
 use driver_core::device::{Config, NetDevice};
 use driver_core::host::RegSpace;
@@ -60,7 +58,7 @@ fn a_queue_that_is_armed_again_in_a_storm_is_throttled() {
 fn the_link_fires_its_own_vector() {
     let card = Card::new();
     let mut started = card.start(&config());
-    let fired = |started: &mut common::Started| started.control.link_interrupt().unwrap().wait(Some(0)).unwrap();
+    let fired = |started: &mut crate::common::Started| started.control.link_interrupt().unwrap().wait(Some(0)).unwrap();
     let bar = card.registers();
     let eicr = || bar.read32(0x800);
     assert_eq!(fired(&mut started), 1, "it came up");

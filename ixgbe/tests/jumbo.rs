@@ -1,8 +1,6 @@
 //! Frames longer than a buffer, in both directions, up to the largest MTU.
 
-mod common;
-
-use common::{Card, I82599, MAC, PEER, X540, X550, frame, received, transmit};
+use crate::common::{Card, I82599, MAC, PEER, X540, X550, frame, received, transmit};
 use driver_core::buf::{Batch, PoolConfig};
 use driver_core::device::{Config, NetDevice};
 use driver_core::queue::{Refusal, RxQueue, TxQueue, TxState};

@@ -1,8 +1,6 @@
 //! The link comes, goes, and its changes are counted.
 
-mod common;
-
-use common::{Card, I82599, MAC, X540, X550, frame, received, transmit};
+use crate::common::{Card, I82599, MAC, X540, X550, frame, received, transmit};
 use driver_core::device::{Config, Link, NetDevice};
 use driver_core::host::RegSpace;
 use driver_core::queue::TxState;
@@ -51,7 +49,7 @@ fn traffic_goes_on_after_each_of_thirty_flaps() {
         let card = Card::of(device);
         let mut started = card.start(&Config::new());
         // On the others the PHY negotiates anew.
-        let until_up = |started: &mut common::Started| {
+        let until_up = |started: &mut crate::common::Started| {
             (0..2_000).any(|_| {
                 started.control.link() == UP
                     || !{
@@ -67,7 +65,7 @@ fn traffic_goes_on_after_each_of_thirty_flaps() {
             assert_eq!(started.control.link(), Link::default(), "{device:04x} {flap}");
             card.device.set_carrier(true);
             assert!(until_up(&mut started), "{device:04x} {flap}");
-            let (to_us, from_us) = (frame(MAC, 100, flap), frame(common::PEER, 200, flap));
+            let (to_us, from_us) = (frame(MAC, 100, flap), frame(crate::common::PEER, 200, flap));
             card.send(&to_us);
             assert_eq!(received(&mut started.rx[0]), [to_us], "{device:04x} {flap}");
             assert_eq!(transmit(&mut started.tx[0], &started.pool, &from_us), TxState::Running);
@@ -97,7 +95,7 @@ fn frames_that_wait_for_the_link_go_out_when_it_comes() {
     let mut started = card.start(&Config::new());
     card.device.set_carrier(false);
     card.run_us(100);
-    let bytes = frame(common::PEER, 200, 1);
+    let bytes = frame(crate::common::PEER, 200, 1);
     assert_eq!(transmit(&mut started.tx[0], &started.pool, &bytes), TxState::Running);
     assert!(card.sent().is_empty());
     card.device.set_carrier(true);

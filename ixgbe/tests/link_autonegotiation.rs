@@ -1,8 +1,6 @@
 //! Speeds that are offered, what the partner offers, and what comes of it.
 
-mod common;
-
-use common::{Card, I82599, MAC, Started, X540, X550, frame, received};
+use crate::common::{Card, I82599, MAC, Started, X540, X550, frame, received};
 use driver_core::device::{Config, ErrorKind, LinkDown, LinkReport, LinkSpeeds, NetDevice};
 use sim::ixgbe::{IxgbeOptions, Speeds};
 
@@ -82,7 +80,7 @@ fn speeds_that_the_card_has_not_are_left_out_or_refused() {
         "sim:ixgbe: setting the speeds that it offers: 5G asked for as speeds to offer, and the device has 100M+1G+10G: take some of these"
     );
     assert_eq!(started.control.settings().link_speeds(), LinkSpeeds::G1);
-    let (error, _) = common::refused(Card::of(X540).open().unwrap().start(&Config::new().link_speeds(LinkSpeeds::G2_5)));
+    let (error, _) = crate::common::refused(Card::of(X540).open().unwrap().start(&Config::new().link_speeds(LinkSpeeds::G2_5)));
     assert!(error.to_string().contains("2.5G asked for as speeds to offer"), "{error}");
 
     let card = Card::of(I82599);

@@ -1,8 +1,6 @@
 //! Why there is no link.
 
-mod common;
-
-use common::{Card, I82599, X540, X550};
+use crate::common::{Card, I82599, X540, X550};
 use driver_core::device::{Config, LinkDown, LinkReport, NetDevice};
 use driver_core::host::RegSpace;
 use sim::ixgbe::{Cage, IxgbeOptions};

@@ -1,11 +1,9 @@
 //! A card that reports what cannot be: the queue breaks with what was seen, nothing beyond the lent buffer is read, and all else goes on.
 
-mod rig;
-
+use crate::rig::{Rig, numbered};
 use driver_core::buf::Batch;
 use driver_core::device::{Config, NetDevice};
 use driver_core::queue::{QueueFault, RxQueue};
-use rig::{Rig, numbered};
 
 #[test]
 fn a_length_beyond_the_buffer_breaks_the_queue() {

@@ -1,8 +1,6 @@
 //! Completions that no card writes, put into the ring behind the model's back.
 
-mod common;
-
-use common::Card;
+use crate::common::Card;
 use driver_core::buf::Batch;
 use driver_core::device::Config;
 use driver_core::host::{Iova, RegSpace};

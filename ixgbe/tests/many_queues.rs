@@ -1,13 +1,11 @@
 //! 64 receive and 64 transmit queues open, each used by a thread of its own, and stop; each flow stays in order, each queue's vector wakes it alone.
 
-mod common;
-
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{Card, I82599, MAC, PEER, X540, X550, received};
+use crate::common::{Card, I82599, MAC, PEER, X540, X550, received};
 use driver_core::buf::{Batch, BufPool, PoolConfig};
 use driver_core::device::{Config, NetDevice};
 use driver_core::offload::FlowTuple;
@@ -130,7 +128,7 @@ fn each_vector_wakes_its_own_queue() {
         let is_shared = queues == 64;
         assert_eq!(started.control.link_interrupt().is_none(), is_shared);
         // How often what tells of the link fired.
-        let link = |started: &mut common::Started| match started.control.link_interrupt() {
+        let link = |started: &mut crate::common::Started| match started.control.link_interrupt() {
             Some(interrupt) => interrupt.wait(Some(0)).unwrap(),
             None => fired(&mut started.rx[63]),
         };

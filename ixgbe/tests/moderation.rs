@@ -1,8 +1,6 @@
 //! Interrupts are as far apart as was set, or as the rate of frames asks for (7.3.2, 8.2.3.5.12).
 
-mod common;
-
-use common::{Card, I82599, MAC, Started, X540, X550, frame, received};
+use crate::common::{Card, I82599, MAC, Started, X540, X550, frame, received};
 use driver_core::device::{Config, ConfigError, ErrorKind, Moderation, NetDevice};
 use driver_core::host::{Clock, RegSpace};
 use driver_core::queue::RxQueue;
@@ -69,7 +67,7 @@ fn by_the_rate_few_frames_fire_at_once_and_many_wait_for_each_other() {
 #[test]
 fn what_eitr_cannot_count_is_refused_and_nothing_changes() {
     let card = Card::new();
-    let (error, _) = common::refused(card.open().unwrap().start(&config(Moderation::Fixed { us: 1023 })));
+    let (error, _) = crate::common::refused(card.open().unwrap().start(&config(Moderation::Fixed { us: 1023 })));
     assert!(matches!(error.kind(), ErrorKind::Config(ConfigError::Moderation { asked_us: 1023, max_us: 1022 })), "{error}");
     let mut started = card.start(&config(Moderation::Fixed { us: 1021 }));
     let bar = card.registers();

@@ -1,8 +1,6 @@
 //! What the card does in the stack's place, and how it is switched off.
 
-mod common;
-
-use common::{Card, Liar, MAC, frame, received, refused};
+use crate::common::{Card, Liar, MAC, frame, received, refused};
 use driver_core::buf::{Batch, Checksum, PoolConfig};
 use driver_core::device::{Caps, Config, ConfigError, ErrorKind, FlowControl, NetDevice, Offloads, Timestamps};
 use driver_core::offload::Work;

@@ -1,14 +1,11 @@
 //! What an application asks for that makes no sense, or is more than the card does: refused by name, and nothing lost.
 
-mod common;
-mod packets;
-
-use common::Card;
+use crate::common::Card;
+use crate::packets::{Packet, TCP, UDP, by_software, of};
 use driver_core::buf::{Batch, BufPool, Checksum, Frame, PoolConfig, Segmentation, SegmentationKind};
 use driver_core::device::Config;
 use driver_core::offload::{OffloadError, SegmentationError};
 use driver_core::queue::{Refusal, TxQueue, TxState};
-use packets::{Packet, TCP, UDP, by_software, of};
 use proptest::prelude::*;
 
 fn whole(pool: &BufPool, packet: &Packet) -> Frame {
@@ -136,7 +133,7 @@ proptest! {
         let sent = card.sent();
         prop_assert_eq!(sent.len(), wanted.len());
         for (sent, (wanted, place)) in sent.into_iter().zip(wanted) {
-            prop_assert_eq!(packets::normal(sent, place), packets::normal(wanted, place));
+            prop_assert_eq!(crate::packets::normal(sent, place), crate::packets::normal(wanted, place));
         }
         card.assert_no_violations();
     }

@@ -1,12 +1,9 @@
 //! A card that is too hot says so once, and is not reset for it.
 
-mod common;
-mod rescue;
-
-use common::{I82599, MAC, X540, X550, frame, received};
+use crate::common::{I82599, MAC, X540, X550, frame, received};
+use crate::rescue::{Ward, config};
 use driver_core::device::{Alarm, DeviceState, LinkDown, NetDevice};
 use driver_core::testing::Warnings;
-use rescue::{Ward, config};
 use sim::Mishap;
 use sim::ixgbe::Ixgbe as Model;
 

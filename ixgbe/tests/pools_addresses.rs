@@ -1,12 +1,9 @@
 //! A rule on a destination's Ethernet address gives its frames to a queue with a pool of its own; what no rule names shares the first one.
 
-mod common;
-mod pools;
-
-use common::{Card, I82599, MAC, X540, X550};
+use crate::common::{Card, I82599, MAC, X540, X550};
+use crate::pools::{A, ALL, B, C, GROUP, config, land, landed, to};
 use driver_core::device::{NetDevice, RxMode};
 use driver_core::ether::MacAddr;
-use pools::{A, ALL, B, C, GROUP, config, land, landed, to};
 
 #[test]
 fn frames_come_to_the_queue_of_their_address() {

@@ -1,13 +1,10 @@
 //! A queue of a pool is a queue like others: it has an interrupt, counters and overflow of its own, splits headers, and transmit queues do not know of pools.
 
-mod common;
-mod pools;
-
-use common::{Card, I82599, MAC, PEER, X540, X550, frame, received, transmit};
+use crate::common::{Card, I82599, MAC, PEER, X540, X550, frame, received, transmit};
+use crate::pools::{A, ALL, B, config, flow_to, frame_to, to};
 use driver_core::buf::Batch;
 use driver_core::device::{Caps, Config, NetDevice, Overflow, RxConfig};
 use driver_core::queue::{RxQueue, TxState};
-use pools::{A, ALL, B, config, flow_to, frame_to, to};
 
 #[test]
 fn each_fires_its_own_interrupt() {

@@ -1,12 +1,9 @@
 //! What pools do not do is refused at once, by name, and changes nothing.
 
-mod common;
-mod pools;
-
-use common::{Card, MAC, refused};
+use crate::common::{Card, MAC, refused};
+use crate::pools::{A, ALL, B, C, GROUP, config, land, to};
 use driver_core::device::{Config, FlowRoom, FlowTable, NetDevice, Rule};
 use driver_core::ether::MacAddr;
-use pools::{A, ALL, B, C, GROUP, config, land, to};
 
 fn text(result: Result<impl std::fmt::Debug, driver_core::device::Error>) -> String {
     result.unwrap_err().to_string()

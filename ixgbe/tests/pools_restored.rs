@@ -1,13 +1,9 @@
 //! Pools and their rules hold behind a recovery and from a start on, and a start without them knows none of them.
 
-mod common;
-mod pools;
-mod rescue;
-
-use common::{Card, I82599, MAC, X540, X550};
+use crate::common::{Card, I82599, MAC, X540, X550};
+use crate::pools::{A, B, C, config, land, landed, to};
+use crate::rescue::Ward;
 use driver_core::device::{Config, NetDevice, Rule};
-use pools::{A, B, C, config, land, landed, to};
-use rescue::Ward;
 use sim::Mishap;
 
 const FRAMES: [(driver_core::ether::MacAddr, Option<u16>); 6] = [(A, None), (A, Some(7)), (B, Some(7)), (B, None), (C, None), (MAC, Some(8))];
@@ -20,7 +16,7 @@ fn rules() -> [Rule; 2] {
 #[test]
 fn behind_a_recovery_all_is_as_it_was() {
     for device in [I82599, X540, X550] {
-        let config = rescue::config().rx_queues(4).mac_pools(3).tx_queues(2).interrupts(true).vlan_filter(&[7, 8]);
+        let config = crate::rescue::config().rx_queues(4).mac_pools(3).tx_queues(2).interrupts(true).vlan_filter(&[7, 8]);
         let mut ward = Ward::of(device, &config);
         for rule in rules() {
             ward.port.control.add_rule(&rule).unwrap();

@@ -1,15 +1,12 @@
 //! Beside queues with addresses of their own, up to four share all else by hash, with key and table as without.
 
-mod common;
-mod pools;
-
-use common::{Card, I82599, MAC, X540, X550, received};
+use crate::common::{Card, I82599, MAC, X540, X550, received};
+use crate::pools::{A, flow_to, to};
 use driver_core::device::{Caps, Config, NetDevice, RssConfig};
 use driver_core::queue::RxQueue;
-use pools::{A, flow_to, to};
 
 /// How many of 64 flows to an address come to each queue.
-fn spread(card: &Card, started: &mut common::Started, mac: driver_core::ether::MacAddr) -> Vec<usize> {
+fn spread(card: &Card, started: &mut crate::common::Started, mac: driver_core::ether::MacAddr) -> Vec<usize> {
     (0..64).for_each(|port| card.send(&flow_to(mac, port)));
     started.rx.iter_mut().map(|rx| received(rx).len()).collect()
 }

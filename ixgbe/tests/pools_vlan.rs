@@ -1,11 +1,8 @@
 //! A rule on an address and a VLAN has the address's frames with that tag; others share the first queue. The VLAN filter stays what it is.
 
-mod common;
-mod pools;
-
-use common::{Card, I82599, MAC, X540, X550};
+use crate::common::{Card, I82599, MAC, X540, X550};
+use crate::pools::{A, B, C, config, land, to};
 use driver_core::device::NetDevice;
-use pools::{A, B, C, config, land, to};
 
 #[test]
 fn the_tag_counts_beside_the_address() {

@@ -1,8 +1,6 @@
 //! Which functions are opened, what is known of them then, and what is said of the others.
 
-mod common;
-
-use common::{Card, I82599, Liar, MAC, X540, X550};
+use crate::common::{Card, I82599, Liar, MAC, X540, X550};
 use driver_core::device::{Config, NetDevice};
 use driver_core::host::RegSpace;
 use ixgbe::{ErrorKind, HardwareError};

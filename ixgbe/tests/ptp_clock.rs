@@ -1,12 +1,9 @@
 //! The card's clock: it runs with time, is set, moved and slewed, and is compared with the host's.
 
-mod common;
-mod ptp;
-
-use common::{Card, I82599, X540, X550};
+use crate::common::{Card, I82599, X540, X550};
+use crate::ptp::{NEAR_NS, clock, config, now_ns, watched_us};
 use driver_core::device::{Frequency, NetDevice, Timestamps};
 use driver_core::host::Clock;
-use ptp::{NEAR_NS, clock, config, now_ns, watched_us};
 
 const CARDS: [u16; 3] = [I82599, X540, X550];
 

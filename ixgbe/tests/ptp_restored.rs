@@ -1,14 +1,10 @@
 //! Behind a reset the clock goes on as if there had been none, and stamps are made as before. The clock follows the link's speed.
 
-mod common;
-mod ptp;
-mod rescue;
-
-use common::{Card, I82599, X540, X550, frame};
+use crate::common::{Card, I82599, X540, X550, frame};
+use crate::ptp::{NEAR_NS, arrives, clock, now_ns, submit, sync, watched_us, xstat};
+use crate::rescue::Ward;
 use driver_core::device::{Frequency, NetDevice, Rule, RxMode, SentStamp, Timestamps};
 use driver_core::host::Clock;
-use ptp::{NEAR_NS, arrives, clock, now_ns, submit, sync, watched_us, xstat};
-use rescue::Ward;
 use sim::Mishap;
 use sim::ixgbe::Ixgbe as Model;
 
@@ -17,7 +13,7 @@ const CARDS: [u16; 3] = [I82599, X540, X550];
 #[test]
 fn the_clock_goes_on_over_a_recovery() {
     for device in CARDS {
-        let mut ward = Ward::of(device, &rescue::config().timestamps(Timestamps::Ptp).rx_mode(RxMode::ALL_MULTICAST));
+        let mut ward = Ward::of(device, &crate::rescue::config().timestamps(Timestamps::Ptp).rx_mode(RxMode::ALL_MULTICAST));
         let clock = clock(&ward.port);
         ward.port.control.add_rule(&Rule::to_queue(0).ethertype(0x88f7)).unwrap();
         let ahead_ns = 1_790_000_000_000_000_000;
@@ -43,7 +39,7 @@ fn the_clock_goes_on_over_a_recovery() {
 #[test]
 fn so_does_its_frequency() {
     for device in CARDS {
-        let mut ward = Ward::of(device, &rescue::config().timestamps(Timestamps::Ptp));
+        let mut ward = Ward::of(device, &crate::rescue::config().timestamps(Timestamps::Ptp));
         let clock = clock(&ward.port);
         clock.set_frequency(Frequency::from_ppb(20_000_000)).unwrap();
         ward.suffer(Mishap::MemoryError);
@@ -60,7 +56,7 @@ fn so_does_its_frequency() {
 /// What waited for its stamp when the card was reset has none, and the next may ask.
 #[test]
 fn a_frame_that_was_lost_is_told() {
-    let mut ward = Ward::new(&rescue::config().timestamps(Timestamps::Ptp));
+    let mut ward = Ward::new(&crate::rescue::config().timestamps(Timestamps::Ptp));
     let clock = clock(&ward.port);
     ward.suffer(Mishap::Hang);
     submit(&mut ward.port, &sync(), Some(1));
@@ -77,11 +73,11 @@ fn a_frame_that_was_lost_is_told() {
 
 #[test]
 fn every_frame_is_stamped_again() {
-    let mut ward = Ward::of(X550, &rescue::config().timestamps(Timestamps::All));
+    let mut ward = Ward::of(X550, &crate::rescue::config().timestamps(Timestamps::All));
     ward.suffer(Mishap::MemoryError);
     ward.until_recovered();
     ward.wait_for_link();
-    let sent = frame(common::MAC, 100, 3);
+    let sent = frame(crate::common::MAC, 100, 3);
     let (stamp, bytes, [before, after]) = arrives(&ward.card, &mut ward.port, &sent);
     assert!((before..=after).contains(&stamp.unwrap()) && bytes == sent);
     ward.ends();
@@ -92,7 +88,7 @@ fn every_frame_is_stamped_again() {
 fn the_clock_follows_the_links_speed() {
     for device in CARDS {
         let card = Card::of(device);
-        let mut started = card.start(&ptp::config(Timestamps::Ptp));
+        let mut started = card.start(&crate::ptp::config(Timestamps::Ptp));
         let clock = clock(&started);
         for speed_mbps in [1_000, 100, 10_000] {
             card.device.set_carrier(false);

@@ -1,14 +1,11 @@
 //! Stamps of received frames: PTP's messages on all cards, every frame on the X550.
 
-mod common;
-mod ptp;
-
-use common::{Card, I82599, MAC, X540, X550, frame};
+use crate::common::{Card, I82599, MAC, X540, X550, frame};
+use crate::ptp::{arrives, config, message, now_ns, sync, watched_us, xstat};
 use driver_core::buf::{Batch, BufPool, PoolConfig};
 use driver_core::device::{Config, NetDevice, Rule, Timestamps};
 use driver_core::host::RegSpace;
 use driver_core::queue::RxQueue;
-use ptp::{arrives, config, message, now_ns, sync, watched_us, xstat};
 
 const CARDS: [u16; 3] = [I82599, X540, X550];
 
@@ -40,7 +37,7 @@ fn stamps_are_those_of_the_clock_as_it_is_set() {
     for device in CARDS {
         let card = Card::of(device);
         let mut started = card.start(&config(Timestamps::Ptp));
-        ptp::clock(&started).set(1_790_000_000_000_000_000).unwrap();
+        crate::ptp::clock(&started).set(1_790_000_000_000_000_000).unwrap();
         let (stamp, _, [before, after]) = arrives(&card, &mut started, &sync());
         assert!((before..=after).contains(&stamp.unwrap()) && before >= 1_790_000_000_000_000_000, "{device:#x}: {stamp:?}");
     }
@@ -95,7 +92,7 @@ fn a_rule_for_ptp_keeps_the_stamps() {
     let card = Card::new();
     let mut started = card.start(&config(Timestamps::Ptp).rx_queues(4));
     let id = started.control.add_rule(&Rule::to_queue(3).ethertype(0x88f7)).unwrap();
-    let queue_of = |started: &mut common::Started| {
+    let queue_of = |started: &mut crate::common::Started| {
         card.send(&sync());
         let mut batch = Batch::new(8);
         let queue = started.rx.iter_mut().position(|rx| rx.poll(&mut batch, 8) == 1).unwrap();
@@ -125,7 +122,7 @@ fn a_stamp_that_nobody_fetches_makes_room() {
         card.send(&sync());
         // Its queue goes, and the frame with it.
         drop(started.rx.pop());
-        let clock = ptp::clock(&started);
+        let clock = crate::ptp::clock(&started);
         watched_us(&card, &mut started, 3_000_000);
         assert_eq!(xstat(&mut started, "rx_hwtstamp_cleared"), 0);
         watched_us(&card, &mut started, 3_000_000);

@@ -1,11 +1,8 @@
 //! Two cards on one wire: what one sends at one time the other receives at another, and the wire's delay is between.
 
-mod common;
-mod ptp;
-
 use std::sync::Arc;
 
-use common::{I82599, X540, X550};
+use crate::common::{I82599, X540, X550};
 use driver_core::buf::Batch;
 use driver_core::device::{NetDevice, Timestamps};
 use driver_core::host::Clock;
@@ -21,7 +18,7 @@ const DELAY_US: u64 = 700;
 fn card(device: u16, wire: Box<dyn sim::wire::Wire>, iommu: &Arc<Iommu>, clock: &Arc<SimClock>) -> (SimDevice, ixgbe::Started<SimFunction>) {
     let card = SimDevice::new("sim:ixgbe", Box::new(Model::new(IxgbeOptions::new().device(device))), wire, iommu.clone());
     clock.attach(card.clone());
-    let started = ixgbe::open(card.function(), clock.clone()).unwrap().start(&ptp::config(Timestamps::Ptp)).unwrap();
+    let started = ixgbe::open(card.function(), clock.clone()).unwrap().start(&crate::ptp::config(Timestamps::Ptp)).unwrap();
     (card, started)
 }
 
@@ -41,7 +38,7 @@ fn the_wires_delay_is_between_both_stamps() {
         received_by.set(77_000_000_000).unwrap();
         for round in 0..20 {
             let mut batch = Batch::new(8);
-            let mut frame = a.pool.frame_from(&ptp::sync()).unwrap();
+            let mut frame = a.pool.frame_from(&crate::ptp::sync()).unwrap();
             frame.ask_for_timestamp(Some(round));
             batch.push(frame).unwrap();
             assert_eq!(a.tx[0].submit(&mut batch), TxState::Running);

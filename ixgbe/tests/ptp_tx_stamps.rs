@@ -1,13 +1,10 @@
 //! Stamps of sent frames: of those that ask, one at a time.
 
-mod common;
-mod ptp;
-
-use common::{Card, I82599, PEER, X540, X550, frame};
+use crate::common::{Card, I82599, PEER, X540, X550, frame};
+use crate::ptp::{answers, clock, config, now_ns, submit, sync, watched_us, xstat};
 use driver_core::buf::{Batch, BufPool, Checksum, PoolConfig, Segmentation, SegmentationKind};
 use driver_core::device::{SentStamp, Timestamps};
 use driver_core::queue::{TxQueue, TxState};
-use ptp::{answers, clock, config, now_ns, submit, sync, watched_us, xstat};
 
 const CARDS: [u16; 3] = [I82599, X540, X550];
 
@@ -78,7 +75,7 @@ fn frames_of_all_kinds() {
     chain.append(started.pool.frame_from(&[9; 200]).unwrap());
     let mut tagged = started.pool.frame_from(&frame(PEER, 100, 1)).unwrap();
     tagged.set_vlan(Some(7));
-    let mut summed = started.pool.frame_from(&ptp::message(0, Some(319))).unwrap();
+    let mut summed = started.pool.frame_from(&crate::ptp::message(0, Some(319))).unwrap();
     summed.set_checksum(Checksum::Partial { start: 34, offset: 6 });
     let foreign = elsewhere.frame_from(&frame(PEER, 100, 1)).unwrap();
     for (id, mut frame) in (0..).zip([chain, tagged, summed, foreign]) {
@@ -100,7 +97,7 @@ fn a_frame_that_is_cut_has_none() {
     let mut started = card.start(&config(Timestamps::Ptp));
     let clock = clock(&started);
     let mut batch = Batch::new(1);
-    let mut bytes = ptp::message(0, Some(319));
+    let mut bytes = crate::ptp::message(0, Some(319));
     bytes.resize(2000, 5);
     let (ip_bytes, udp_bytes) = (bytes.len() - 14, bytes.len() - 34);
     bytes[16..18].copy_from_slice(&(ip_bytes as u16).to_be_bytes());

@@ -1,14 +1,12 @@
 //! Eight pairs of queues under load, each on a thread of its own: their card hangs, and the threads go on without having been told. They poll without a pause, or
 //! sleep on their queues' interrupts. The card's time is simulated, so that no thread is late only because the machine has other work.
 
-mod common;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{Card, MAC, PEER};
+use crate::common::{Card, MAC, PEER};
 use driver_core::buf::Batch;
 use driver_core::device::{Config, DeviceState, NetDevice, NetDriver, Recovered, Recovery, RecoveryLimits, RxMode, TxConfig};
 use driver_core::host::Clock;

@@ -1,13 +1,10 @@
 //! What the card reports of itself: errors in its memories, and accesses over PCI Express that failed. They are found with interrupts and without.
 
-mod common;
-mod rescue;
-
-use common::{Card, I82599, X540, X550};
+use crate::common::{Card, I82599, X540, X550};
+use crate::rescue::{WITHIN_US, Ward, config};
 use driver_core::device::{DeviceState, NetDevice, Recovery};
 use driver_core::host::RegSpace;
 use driver_core::queue::{QueueFault, RxQueue, TxQueue, TxState};
-use rescue::{WITHIN_US, Ward, config};
 use sim::Mishap;
 
 const ERRORS: [(Mishap, &str); 2] = [
@@ -63,7 +60,7 @@ fn without_recovery_an_error_is_told_and_stays() {
         assert_eq!((ward.port.control.watch(), ward.port.control.watch()), (state, state));
         let fault = QueueFault::Hardware(what);
         assert_eq!((ward.port.rx[0].fault(), ward.port.tx[0].fault()), (Some(fault), Some(fault)));
-        assert_eq!(common::transmit(&mut ward.port.tx[0], &ward.port.pool, &[0; 60]), TxState::Broken(fault));
+        assert_eq!(crate::common::transmit(&mut ward.port.tx[0], &ward.port.pool, &[0; 60]), TxState::Broken(fault));
         let text = ward.port.control.check().unwrap_err().to_string();
         assert!(text.ends_with(&format!("the device reports {what}, and has to be reset: stop it and open it again")), "{text}");
         ward.ends();

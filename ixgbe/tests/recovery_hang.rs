@@ -1,14 +1,11 @@
 //! A transmitter that hangs: the card is reset and set up as it was, and the program hears of it when it is over.
 
-mod common;
-mod rescue;
-
-use common::{Card, I82599, X540, X550, frame};
+use crate::common::{Card, I82599, X540, X550, frame};
+use crate::rescue::{HANG_US, WITHIN_US, Ward, config};
 use driver_core::buf::Batch;
 use driver_core::device::{DeviceState, NetDevice, Recovery};
 use driver_core::host::Clock;
 use driver_core::queue::{QueueFault, RxQueue, TxQueue, TxState};
-use rescue::{HANG_US, WITHIN_US, Ward, config};
 use sim::Mishap;
 
 #[test]
@@ -45,7 +42,7 @@ fn what_was_in_rings_is_counted_frame_by_frame() {
     ward.submit(10);
     // The program is busy elsewhere, but looks at its device.
     for k in 0..25 {
-        ward.card.send(&frame(common::MAC, 60, k));
+        ward.card.send(&frame(crate::common::MAC, 60, k));
     }
     for _ in 0..5 {
         ward.card.run_us(100_000);
@@ -100,7 +97,7 @@ fn a_queue_that_nobody_recovers_gives_itself_up() {
     // SAFETY: the mishap makes the card do less.
     assert!(unsafe { card.device.with_model(|model: &mut sim::ixgbe::Ixgbe| sim::Model::suffer(model, Mishap::Hang)) }.unwrap());
     let mut batch = Batch::new(1024);
-    while let Ok(()) = batch.push(port.pool.frame_from(&frame(common::PEER, 60, 3)).unwrap()) {}
+    while let Ok(()) = batch.push(port.pool.frame_from(&frame(crate::common::PEER, 60, 3)).unwrap()) {}
     let begun_us = card.clock.now_us();
     let fault = loop {
         match port.tx[0].submit(&mut batch) {
@@ -122,7 +119,7 @@ fn a_queue_that_nobody_recovers_gives_itself_up() {
     }
     assert_eq!(states, ["recovering", "running", "running", "running", "running"]);
     assert!(port.control.recovered().is_some() && port.tx[0].fault().is_none());
-    batch.push(port.pool.frame_from(&frame(common::PEER, 60, 4)).unwrap()).unwrap();
+    batch.push(port.pool.frame_from(&frame(crate::common::PEER, 60, 4)).unwrap()).unwrap();
     assert_eq!(port.tx[0].submit(&mut batch), TxState::Running);
     assert_eq!(card.sent().len(), 1);
 }

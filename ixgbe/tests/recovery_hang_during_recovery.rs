@@ -1,12 +1,9 @@
 //! A card that hangs while it is being recovered: in its reset, behind it while its queues come back, and once it has just come up.
 
-mod common;
-mod rescue;
-
+use crate::rescue::{HANG_US, WITHIN_US, Ward, config};
 use driver_core::device::{DeviceState, NetDevice};
 use driver_core::host::Clock;
 use driver_core::queue::QueueFault;
-use rescue::{HANG_US, WITHIN_US, Ward, config};
 use sim::Mishap;
 
 /// The program goes on until the device is being recovered.

@@ -1,13 +1,10 @@
 //! A link that goes while its card is being recovered: the recovery needs none, and traffic goes on when it comes back.
 
-mod common;
-mod rescue;
-
-use common::{I82599, X540, X550};
+use crate::common::{I82599, X540, X550};
+use crate::rescue::{HANG_US, Ward, config};
 use driver_core::device::{DeviceState, NetDevice};
 use driver_core::host::Clock;
 use driver_core::queue::TxQueue;
-use rescue::{HANG_US, Ward, config};
 use sim::Mishap;
 
 #[test]

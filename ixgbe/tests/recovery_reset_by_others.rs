@@ -1,13 +1,10 @@
 //! A card that somebody else reset, or whose memory decoding was switched off, is set up as it was, and the program hears of it when it is over.
 
-mod common;
-mod rescue;
-
-use common::{I82599, X540, X550};
+use crate::common::{I82599, X540, X550};
+use crate::rescue::{Ward, config};
 use driver_core::device::{DeviceState, NetDevice, Recovery, RecoveryLimits};
 use driver_core::host::{Clock, PciFunction};
 use driver_core::queue::{QueueFault, RxQueue, TxQueue};
-use rescue::{Ward, config};
 
 /// As root does by the function's `reset` file, or by writing its Command register.
 fn interfere(ward: &Ward, resets: bool) {

@@ -1,17 +1,14 @@
 //! Behind a recovery every register that sets the card up holds what it held before, whoever had it written: the configuration, or a setter since.
 
-mod common;
-mod rescue;
-
 use std::ops::Range;
 
-use common::{I82599, MAC, X540, X550, frame, received};
+use crate::common::{I82599, MAC, X540, X550, frame, received};
+use crate::rescue::{Ward, config};
 use driver_core::device::{FlowControl, Moderation, NetDevice, RssConfig, Rule, RxMode};
 use driver_core::ether::MacAddr;
 use driver_core::host::RegSpace;
 use driver_core::offload::RssTypes;
 use driver_core::queue::RxQueue;
-use rescue::{Ward, config};
 use sim::Mishap;
 
 /// What sets a card up, by offsets typed from the datasheet: ranges of registers of 32 bits. Heads, tails, counters and causes are not among them.

@@ -1,13 +1,10 @@
 //! A card that is pulled out: before a recovery, between two tries of one, and while its queues come back. It is told as gone, at once, and keeps nothing.
 
-mod common;
-mod rescue;
-
+use crate::rescue::{Ward, config};
 use driver_core::buf::Batch;
 use driver_core::device::{DeviceState, NetDevice};
 use driver_core::host::Clock;
 use driver_core::queue::{QueueFault, RxQueue, TxQueue};
-use rescue::{Ward, config};
 use sim::Mishap;
 
 /// Behind this the device is gone, and everything comes back. With the next look at the device, or, where time has to pass for that, the next but one.

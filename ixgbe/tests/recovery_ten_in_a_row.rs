@@ -1,11 +1,8 @@
 //! A transmitter that hangs again and again: each time traffic goes on within a second, and nothing adds up.
 
-mod common;
-mod rescue;
-
+use crate::rescue::{HANG_US, WITHIN_US, Ward, config};
 use driver_core::device::{Config, NetDevice};
 use driver_core::queue::TxQueue;
-use rescue::{HANG_US, WITHIN_US, Ward, config};
 use sim::Mishap;
 
 fn ten_hangs(config: &Config) {

@@ -1,12 +1,9 @@
 //! A recovery that does not succeed ends: after its tries and its time, in a state that is told by all, and nothing is tried behind it.
 
-mod common;
-mod rescue;
-
+use crate::rescue::{Ward, config};
 use driver_core::device::{Config, DeviceState, NetDevice, Recovery, RecoveryLimits};
 use driver_core::host::Clock;
 use driver_core::queue::{QueueFault, RxQueue, TxQueue, TxState};
-use rescue::{Ward, config};
 use sim::Mishap;
 use sim::ixgbe::Faults;
 
@@ -54,8 +51,8 @@ fn fails(config: &Config, fault: fn(&mut Faults)) -> (u64, u64) {
     for (rx, tx) in ward.port.rx.iter().zip(&ward.port.tx) {
         assert_eq!((rx.fault(), tx.fault()), (Some(fault), Some(fault)));
     }
-    assert_eq!(common::transmit(&mut ward.port.tx[0], &ward.port.pool, &[0; 60]), TxState::Broken(fault));
-    assert!(!ward.port.control.link().up && ward.port.control.set_mac(common::PEER).is_err());
+    assert_eq!(crate::common::transmit(&mut ward.port.tx[0], &ward.port.pool, &[0; 60]), TxState::Broken(fault));
+    assert!(!ward.port.control.link().up && ward.port.control.set_mac(crate::common::PEER).is_err());
     ward.card.faults(|faults| *faults = Faults::default());
     ward.ends();
     (tried, took_us)
@@ -99,7 +96,7 @@ fn a_card_that_does_not_confirm_that_it_is_silent_is_reset_twice_and_works() {
         ward.card.faults(fault);
         ward.submit(5);
         let (recovered, _) = ward.until_recovered();
-        assert!(recovered.attempts == 1 && recovered.took_us < rescue::WITHIN_US, "{recovered}");
+        assert!(recovered.attempts == 1 && recovered.took_us < crate::rescue::WITHIN_US, "{recovered}");
         ward.card.faults(|faults| *faults = Faults::default());
         ward.exchange();
         ward.ends();

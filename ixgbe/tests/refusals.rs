@@ -1,12 +1,10 @@
 //! What a transmit queue does not send, it says, and loses nothing.
 
-mod rig;
-
+use crate::rig::{Rig, number_in, numbered, queue};
 use driver_core::buf::{Batch, BufPool, Checksum, Frame, PoolConfig, Segmentation, SegmentationKind, meta};
 use driver_core::device::{Config, NetDevice, Offloads};
 use driver_core::offload::{OffloadError, SegmentationError};
 use driver_core::queue::{QueueFault, Refusal, TxQueue, TxState};
-use rig::{Rig, number_in, numbered, queue};
 use sim::Iommu;
 
 #[test]

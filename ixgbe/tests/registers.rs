@@ -1,8 +1,6 @@
 //! What a started and a stopped card's registers hold, by offsets typed from the datasheet once more.
 
-mod common;
-
-use common::{Card, I82599, MAC, X540, X550};
+use crate::common::{Card, I82599, MAC, X540, X550};
 use driver_core::device::{Config, NetDevice};
 use driver_core::ether::MacAddr;
 use driver_core::host::RegSpace;

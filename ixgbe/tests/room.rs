@@ -1,13 +1,11 @@
 //! Waiting for room in a full transmit queue: by its vector, which is silent unless armed, and by the clock where it has none.
 
-mod rig;
-
+use crate::rig::{Rig, number_in, queue};
 use driver_core::buf::Batch;
 use driver_core::device::{Config, NetDevice};
 use driver_core::host::{Clock, PciFunction, RegSpace};
 use driver_core::queue::{TX_PAUSE_US, TxQueue, TxState};
 use driver_core::testing::Liar;
-use rig::{Rig, number_in, queue};
 
 const RING: u32 = 64;
 
@@ -21,7 +19,7 @@ fn fired(tx: &mut impl TxQueue) -> u64 {
 }
 
 /// A batch of more frames than the ring takes, of which as many as it takes went in.
-fn full(port: &mut rig::Started, index: usize) -> Batch {
+fn full(port: &mut crate::rig::Started, index: usize) -> Batch {
     let mut batch = Batch::new(256);
     queue(&mut batch, &port.pool, 0..2 * RING, 60);
     assert_eq!(port.tx[index].submit(&mut batch), TxState::Stopped);

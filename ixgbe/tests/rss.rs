@@ -1,8 +1,6 @@
 //! Flows are spread over the receive queues by hash, each flow stays on one, and what has no flow goes to the first.
 
-mod common;
-
-use common::{Card, I82599, MAC, X540, X550, frame, received};
+use crate::common::{Card, I82599, MAC, X540, X550, frame, received};
 use driver_core::buf::{Batch, RssKind};
 use driver_core::device::{Config, RssConfig};
 use driver_core::queue::RxQueue;

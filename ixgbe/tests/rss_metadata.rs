@@ -1,10 +1,8 @@
 //! The hash that a frame tells is the one that software computes of its flow, and what it covers is what was asked for, on every card.
 
-mod common;
-
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use common::{Card, I82599, MAC, X540, X550};
+use crate::common::{Card, I82599, MAC, X540, X550};
 use driver_core::buf::{Batch, Rss};
 use driver_core::device::{Config, NetDevice, RssConfig};
 use driver_core::offload::{FlowTuple, RssTypes};

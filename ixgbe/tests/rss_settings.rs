@@ -1,8 +1,6 @@
 //! Key, table and types of RSS are set at the start and while the card runs, on each card as far as it goes; what it has not is told, or refused in a sentence.
 
-mod common;
-
-use common::{Card, I82599, MAC, PEER, X540, X550, refused};
+use crate::common::{Card, I82599, MAC, PEER, X540, X550, refused};
 use driver_core::buf::Batch;
 use driver_core::device::{Config, NetDevice, RssConfig, RssLimits};
 use driver_core::host::RegSpace;
@@ -22,7 +20,7 @@ fn flow(number: u16) -> FlowTuple {
 }
 
 /// Sends frames of 100 flows, and sees that each comes to the queue that its hash has in the table that is set, by the key that is set.
-fn spreads_as_it_says(card: &Card, started: &mut common::Started) {
+fn spreads_as_it_says(card: &Card, started: &mut crate::common::Started) {
     let rss = started.control.settings().rss().clone();
     let mut batch = Batch::new(8);
     for number in 0..100 {
@@ -132,7 +130,7 @@ fn queues_that_rss_does_not_reach_are_open_and_get_nothing_by_it() {
         for number in 0..200 {
             card.send(&udp(number));
         }
-        let counts: Vec<_> = started.rx.iter_mut().map(|rx| common::received(rx).len()).collect();
+        let counts: Vec<_> = started.rx.iter_mut().map(|rx| crate::common::received(rx).len()).collect();
         assert!(counts[..reached].iter().all(|&count| count > 0) && counts[reached..].iter().all(|&count| count == 0), "{device:04x}: {counts:?}");
         assert_eq!(counts.iter().sum::<usize>(), 200);
         let table = started.control.settings().rss().table_entries().unwrap().to_vec();

@@ -1,8 +1,6 @@
 //! What a card does not do of the spread that was asked for is named in the log, and it is started, or set, all the same.
 
-mod common;
-
-use common::Card;
+use crate::common::Card;
 use driver_core::device::{Config, NetDevice, RssConfig};
 use driver_core::offload::RssTypes;
 use driver_core::testing::Warnings;

@@ -1,13 +1,10 @@
 //! Rules for an EtherType that is not IP go to the eight EtherType filters, tagged or not.
 
-mod common;
-mod flows;
-
-use common::{Card, I82599, X540, X550};
+use crate::common::{Card, I82599, X540, X550};
+use crate::flows::{TCP, config, ip, landed, other, steers, v4};
 use driver_core::buf::Batch;
 use driver_core::device::{NetDevice, Rule};
 use driver_core::queue::RxQueue;
-use flows::{TCP, config, ip, landed, other, steers, v4};
 
 #[test]
 fn eight_types_to_their_queues() {

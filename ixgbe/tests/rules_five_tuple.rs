@@ -1,11 +1,8 @@
 //! Rules for whole flows of IPv4 go to the five-tuple filters: any choice of fields, by priority; random ones steer as a matcher in software says.
 
-mod common;
-mod flows;
-
-use common::{Card, I82599, X540, X550};
+use crate::common::{Card, I82599, X540, X550};
+use crate::flows::{ACK, Flow, SYN, TCP, UDP, config, ip, landed, other, steers, v4, v6};
 use driver_core::device::{NetDevice, Rule};
-use flows::{ACK, Flow, SYN, TCP, UDP, config, ip, landed, other, steers, v4, v6};
 use proptest::prelude::*;
 
 /// Neighbours in each field.

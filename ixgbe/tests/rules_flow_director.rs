@@ -1,14 +1,11 @@
 //! Flow director: thousands of rules under one mask, to queues, dropped or passed; or by two hashes. Off, it leaves the packet buffer alone.
 
-mod common;
-mod flows;
-
 use std::net::{IpAddr, Ipv4Addr};
 
-use common::{Card, I82599, X540, X550};
+use crate::common::{Card, I82599, X540, X550};
+use crate::flows::{Flow, TCP, UDP, config, ip, landed, other, steers, v4, v6};
 use driver_core::device::{FlowControl, FlowRoom, FlowTable, NetDevice, Rule, RuleAction};
 use driver_core::host::RegSpace;
-use flows::{Flow, TCP, UDP, config, ip, landed, other, steers, v4, v6};
 use proptest::prelude::*;
 
 /// RXPBSIZE 0, FDIRCTRL, FDIRFREE, FCRTH 0.
@@ -106,7 +103,7 @@ fn what_rules_drop_is_counted_apart_from_what_is_lost() {
             |after: &str| xstats.iter().filter(|stat| stat.name.starts_with("rx_") && stat.name.ends_with(after)).map(|stat| stat.value).sum::<u64>();
         assert_eq!((sum("_dropped"), started.control.stats().rx_missed_errors), (udp, if apart { 0 } else { udp }), "{queues} queues");
         assert_eq!(xstats.iter().find(|stat| stat.name == "rx_rule_dropped").map(|stat| stat.value), apart.then_some(udp));
-        started.rx.iter_mut().for_each(|rx| drop(common::received(rx)));
+        started.rx.iter_mut().for_each(|rx| drop(crate::common::received(rx)));
         card.assert_no_violations();
     }
 }

@@ -1,11 +1,8 @@
 //! What no table does is refused at once, field by field in a sentence, and changes nothing.
 
-mod common;
-mod flows;
-
-use common::{Card, MAC, refused};
+use crate::common::{Card, MAC, refused};
+use crate::flows::{TCP, config, ip, steers, v4, v6};
 use driver_core::device::{Config, FlowRoom, FlowTable, NetDevice, Rule};
-use flows::{TCP, config, ip, steers, v4, v6};
 
 #[test]
 fn each_table_names_the_field() {

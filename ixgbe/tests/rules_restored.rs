@@ -1,11 +1,8 @@
 //! Rules, VLANs and flow director's table are settings: a card that is started with them steers from its first frame, in every table.
 
-mod common;
-mod flows;
-
-use common::{Card, I82599, X540, X550};
+use crate::common::{Card, I82599, X540, X550};
+use crate::flows::{Flow, SYN, TCP, UDP, config, ip, landed, other, steers, v4};
 use driver_core::device::{FlowRoom, FlowTable, NetDevice, Rule};
-use flows::{Flow, SYN, TCP, UDP, config, ip, landed, other, steers, v4};
 
 fn rules() -> Vec<Rule> {
     vec![

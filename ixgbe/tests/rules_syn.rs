@@ -1,11 +1,8 @@
 //! The rule for segments that open a connection goes to the SYN filter, before or behind the five-tuples as its priority says.
 
-mod common;
-mod flows;
-
-use common::{Card, I82599, X540, X550};
+use crate::common::{Card, I82599, X540, X550};
+use crate::flows::{ACK, Flow, SYN, TCP, UDP, config, ip, steers, v4, v6};
 use driver_core::device::{NetDevice, Rule};
-use flows::{ACK, Flow, SYN, TCP, UDP, config, ip, steers, v4, v6};
 
 fn world() -> Vec<Flow> {
     let flow = |flags| ip(v4(1), v4(2), TCP, (7, 80)).flags(flags);

@@ -1,15 +1,12 @@
 //! Segments of TCP connections that the card puts together (RSC, datasheet 7.11).
 
-mod common;
-mod packets;
-
-use common::{Card, I82599, MAC, Started, X540, X550, frame};
+use crate::common::{Card, I82599, MAC, Started, X540, X550, frame};
+use crate::packets::{Packet, TCP, cut_by_software, of, pool};
 use driver_core::buf::{Batch, Checksum, PoolConfig, Segmentation};
 use driver_core::device::{Caps, Config, ConfigError, ErrorKind, Moderation, NetDevice};
 use driver_core::host::RegSpace;
 use driver_core::offload::Sum;
 use driver_core::queue::{FrameView, PollWith, RxQueue, TxQueue, TxState, Verdict, WhenFull};
-use packets::{Packet, TCP, cut_by_software, of, pool};
 use proptest::prelude::*;
 
 const FAMILIES: [u16; 3] = [I82599, X540, X550];
@@ -163,10 +160,10 @@ fn buffers_of_every_size_are_filled_and_small_ones_refused() {
     }
     let card = Card::new();
     let pool = card.pool(PoolConfig::new(1500).data_bytes(1024));
-    let (error, _) = common::refused(card.open().unwrap().start(&coalescing().pool(pool)));
+    let (error, _) = crate::common::refused(card.open().unwrap().start(&coalescing().pool(pool)));
     assert!(matches!(error.kind(), ErrorKind::Config(ConfigError::PoolBuffers { buffer_bytes: 1024, min_bytes: 2048 })), "{error}");
     let pool = card.pool(PoolConfig::new(700));
-    let (error, _) = common::refused(card.open().unwrap().start(&coalescing().pool(pool)));
+    let (error, _) = crate::common::refused(card.open().unwrap().start(&coalescing().pool(pool)));
     assert!(matches!(error.kind(), ErrorKind::Config(ConfigError::PoolCount { buffers: 700, needed }) if *needed >= 512 + 480), "{error}");
 }
 

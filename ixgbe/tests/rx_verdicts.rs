@@ -1,15 +1,12 @@
 //! What the card says of received checksums, for every kind of packet, held to what software finds.
 
-mod common;
-mod packets;
-
-use common::{Card, I82599, X540, X550};
+use crate::common::{Card, I82599, X540, X550};
+use crate::packets::{Packet, TCP, UDP, by_software, packets, pool};
 use driver_core::buf::{Batch, Checksum, Frame};
 use driver_core::device::{Config, RxMode};
 use driver_core::offload::fill_transport;
 use driver_core::queue::RxQueue;
 use driver_core::testing::bytes_of;
-use packets::{Packet, TCP, UDP, by_software, packets, pool};
 use proptest::prelude::*;
 
 /// The frame with all checksums right.

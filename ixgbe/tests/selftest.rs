@@ -1,8 +1,6 @@
 //! The card's test of itself finds nothing wrong with a card that is as it should be.
 
-mod common;
-
-use common::{Card, I82599, MAC, PEER, X540, X550, frame, received, transmit};
+use crate::common::{Card, I82599, MAC, PEER, X540, X550, frame, received, transmit};
 use driver_core::device::{Config, NetDevice, NetDriver, Outcome, SelfTest, TestPart};
 use driver_core::host::RegSpace;
 use driver_core::queue::TxState;

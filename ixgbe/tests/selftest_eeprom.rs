@@ -1,8 +1,6 @@
 //! An EEPROM whose checksum is wrong is found, whichever way its words come.
 
-mod common;
-
-use common::{Card, I82599, X540, X550};
+use crate::common::{Card, I82599, X540, X550};
 use driver_core::device::{Flaw, TestPart};
 
 #[test]

@@ -1,8 +1,6 @@
 //! A vector that does not fire, and one that its mask does not hold back, are found by their numbers.
 
-mod common;
-
-use common::{Card, I82599, X550};
+use crate::common::{Card, I82599, X550};
 use driver_core::device::{Flaw, TestPart};
 
 fn flaw_with(device: u16, change: impl FnOnce(&mut sim::ixgbe::Faults)) -> Flaw {

@@ -1,8 +1,6 @@
 //! A port without a link is told, with how long it was waited for.
 
-mod common;
-
-use common::{Card, I82599, X540, X550};
+use crate::common::{Card, I82599, X540, X550};
 use driver_core::device::{Flaw, TestPart};
 
 #[test]

@@ -1,8 +1,6 @@
 //! Frames that do not come back as they were, or not at all, are found.
 
-mod common;
-
-use common::{Card, I82599, X540, X550};
+use crate::common::{Card, I82599, X540, X550};
 use driver_core::device::{Flaw, TestPart};
 
 #[test]

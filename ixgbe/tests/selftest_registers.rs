@@ -1,8 +1,6 @@
 //! A register that does not keep what is written to it is found, by name and bit.
 
-mod common;
-
-use common::{Card, I82599, X540, X550};
+use crate::common::{Card, I82599, X540, X550};
 use driver_core::device::{Flaw, TestPart};
 
 #[test]

@@ -1,9 +1,7 @@
 //! How a card is, in the words that every driver has for it: what comes to be seen when it vanishes, hangs, or is reset by somebody else, by whom, and what its
 //! statistics say then.
 
-mod common;
-
-use common::{Card, Liar, PEER, Started, frame, received, transmit};
+use crate::common::{Card, Liar, PEER, Started, frame, received, transmit};
 use driver_core::buf::Batch;
 use driver_core::device::{Config, DeviceState, Link, NetDevice, Recovery, TxConfig};
 use driver_core::ether::MacAddr;
@@ -11,7 +9,7 @@ use driver_core::host::{Clock, PciFunction};
 use driver_core::queue::{QueueFault, RxQueue, TxQueue, TxState};
 use ixgbe::ErrorKind;
 
-const MAC: MacAddr = common::MAC;
+const MAC: MacAddr = crate::common::MAC;
 
 /// A card that has received one frame and sent one.
 fn busy(card: &Card, config: &Config) -> Started {

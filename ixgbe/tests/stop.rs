@@ -1,8 +1,6 @@
 //! A stop is clean: frames in flight go out, every buffer comes back, the card touches no memory and nothing is handed to it any more.
 
-mod common;
-
-use common::{Card, I82599, Liar, MAC, X540, X550, frame, received, transmit};
+use crate::common::{Card, I82599, Liar, MAC, X540, X550, frame, received, transmit};
 use driver_core::buf::{Batch, BufPool, PoolConfig};
 use driver_core::device::{Config, DeviceState, Link, NetDevice, RxMode};
 use driver_core::ether::MacAddr;
@@ -41,7 +39,7 @@ fn every_family_stops_and_gives_everything_back() {
 fn frames_in_flight_go_out_first() {
     let card = Card::new();
     let mut started = card.start(&Config::new());
-    let frames: Vec<_> = (0..100).map(|seed| frame(common::PEER, 64, seed)).collect();
+    let frames: Vec<_> = (0..100).map(|seed| frame(crate::common::PEER, 64, seed)).collect();
     let mut batch = Batch::new(100);
     for bytes in &frames {
         batch.push(started.pool.frame_from(bytes).unwrap()).unwrap();
@@ -56,7 +54,7 @@ fn frames_in_flight_go_out_first() {
 fn a_queue_that_is_dropped_sends_what_it_has_first() {
     let card = Card::new();
     let mut started = card.start(&Config::new());
-    let frames: Vec<_> = (0..200).map(|seed| frame(common::PEER, 64, seed)).collect();
+    let frames: Vec<_> = (0..200).map(|seed| frame(crate::common::PEER, 64, seed)).collect();
     let mut batch = Batch::new(200);
     for bytes in &frames {
         batch.push(started.pool.frame_from(bytes).unwrap()).unwrap();
@@ -73,7 +71,7 @@ fn frames_that_cannot_go_out_do_not_hold_it_up() {
     let pool = card.pool(PoolConfig::new(2048));
     let mut started = card.start(&config(&pool));
     card.faults(|faults| faults.hang_tx = true);
-    assert_eq!(transmit(&mut started.tx[1], &pool, &frame(common::PEER, 64, 0)), TxState::Running);
+    assert_eq!(transmit(&mut started.tx[1], &pool, &frame(crate::common::PEER, 64, 0)), TxState::Running);
     started.control.stop().unwrap();
     drop(started);
     assert_eq!(pool.available(), pool.len());
@@ -86,7 +84,7 @@ fn a_stopped_card_says_so() {
     let mut started = card.start(&Config::new());
     started.control.stop().unwrap();
     let (control, rx, tx) = (&mut started.control, &mut started.rx[0], &mut started.tx[0]);
-    assert_eq!(transmit(tx, &started.pool, &frame(common::PEER, 64, 0)), TxState::Broken(QueueFault::Stopped));
+    assert_eq!(transmit(tx, &started.pool, &frame(crate::common::PEER, 64, 0)), TxState::Broken(QueueFault::Stopped));
     assert_eq!((rx.fault(), tx.fault()), (Some(QueueFault::Stopped), Some(QueueFault::Stopped)));
     assert_eq!(received(rx).len(), 0);
     assert_eq!(control.link(), Link::default());
@@ -125,7 +123,7 @@ fn dropping_live_queues_stops_them_alone() {
     drop(started.tx.pop());
     card.send(&frame(MAC, 100, 7));
     assert_eq!(received(&mut started.rx[0]), [frame(MAC, 100, 7)]);
-    assert_eq!(transmit(&mut started.tx[0], &pool, &frame(common::PEER, 64, 0)), TxState::Running);
+    assert_eq!(transmit(&mut started.tx[0], &pool, &frame(crate::common::PEER, 64, 0)), TxState::Running);
     assert_eq!(card.sent().len(), 1);
     drop(started);
     assert_eq!(pool.available(), pool.len());

@@ -1,8 +1,6 @@
 //! The thermal sensors of an 82599's board.
 
-mod common;
-
-use common::{Card, I82599, Liar, X540, X550};
+use crate::common::{Card, I82599, Liar, X540, X550};
 use driver_core::device::{Config, NetDevice, Temperature};
 use driver_core::host::RegSpace;
 use sim::ixgbe::IxgbeOptions;

@@ -1,8 +1,6 @@
 //! Registers that never come to the awaited state: the error names the register, its section and the last value, and nothing hangs.
 
-mod common;
-
-use common::{Card, Liar, refused};
+use crate::common::{Card, Liar, refused};
 use driver_core::buf::PoolConfig;
 use driver_core::device::Config;
 use driver_core::host::Clock;

@@ -1,15 +1,12 @@
 //! Segmentation of TCP by the card: what leaves it is what software cuts.
 
-mod common;
-mod packets;
-
-use common::{Card, I82599, Started, X540, X550};
+use crate::common::{Card, I82599, Started, X540, X550};
+use crate::packets::{Packet, TCP, cut_by_software};
 use driver_core::buf::{Batch, Frame, PoolConfig};
 use driver_core::device::{Caps, Config, NetDevice, Offloads};
 use driver_core::host::RegSpace;
 use driver_core::offload::Work;
 use driver_core::queue::{Refusal, TxQueue, TxState};
-use packets::{Packet, TCP, cut_by_software};
 use proptest::prelude::*;
 
 /// Transmit tail of queue 0 (8.2.3.9.9).
@@ -122,7 +119,7 @@ fn a_frame_that_is_cut_goes_between_others() {
             if let Some(sum) = sum {
                 frame.set_checksum(sum);
             }
-            wanted.push(packets::by_software(&other.bytes(), sum, None));
+            wanted.push(crate::packets::by_software(&other.bytes(), sum, None));
         }
         batch.push(frame).unwrap();
     }

@@ -1,13 +1,10 @@
 //! Checksums that the card fills in are those that software fills in.
 
-mod common;
-mod packets;
-
-use common::{Card, I82599, X540, X550};
+use crate::common::{Card, I82599, X540, X550};
+use crate::packets::{Packet, TCP, UDP, by_software, normal, packets};
 use driver_core::buf::Batch;
 use driver_core::device::{Config, Offloads};
 use driver_core::queue::{TxQueue, TxState};
-use packets::{Packet, TCP, UDP, by_software, normal, packets};
 use proptest::prelude::*;
 
 /// What leaves `card` of packets that ask for their checksum, each frame cut at `cut`.

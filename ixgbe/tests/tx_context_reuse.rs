@@ -1,14 +1,11 @@
 //! The card is told what frames ask for when that changes, and not for each frame: descriptors, counted by the tail.
 
-mod common;
-mod packets;
-
-use common::Card;
+use crate::common::Card;
+use crate::packets::{Packet, TCP, UDP};
 use driver_core::buf::{Batch, Frame};
 use driver_core::device::Config;
 use driver_core::host::RegSpace;
 use driver_core::queue::{TxQueue, TxState};
-use packets::{Packet, TCP, UDP};
 
 /// Transmit tail of queue 0 (8.2.3.9.9).
 const TDT0: u32 = 0x6018;
@@ -43,10 +40,10 @@ fn descriptors(asks: &[fn(&mut Frame)], times: usize, batch: usize) -> usize {
 
 /// What leaves of a packet that asks for this.
 fn by_software(packet: &[u8], ask: &fn(&mut Frame)) -> Vec<u8> {
-    let pool = packets::pool();
+    let pool = crate::packets::pool();
     let mut frame = pool.frame_from(packet).unwrap();
     ask(&mut frame);
-    packets::by_software(packet, Some(frame.checksum()), frame.vlan())
+    crate::packets::by_software(packet, Some(frame.checksum()), frame.vlan())
 }
 
 fn tcp(frame: &mut Frame) {

@@ -1,15 +1,12 @@
 //! SCTP's CRC that the card fills in is that which software fills in: byte for byte.
 
-mod common;
-mod packets;
-
-use common::{Card, I82599, X540, X550};
+use crate::common::{Card, I82599, X540, X550};
+use crate::packets::{Packet, UDP, by_software, of};
 use driver_core::buf::{Batch, BufPool, Checksum, Frame};
 use driver_core::device::{Caps, Config, NetDevice, Offloads};
 use driver_core::host::RegSpace;
 use driver_core::offload::{OffloadError, verify_transport};
 use driver_core::queue::{Refusal, TxQueue, TxState};
-use packets::{Packet, UDP, by_software, of};
 use proptest::prelude::*;
 
 /// Transmit tail of queue 0 (8.2.3.9.9).
@@ -24,7 +21,7 @@ fn sctp(is_ipv6: bool, options: usize, tag_in_frame: Option<u16>, chunks: &[u8])
     match (is_ipv6, options) {
         (false, _) => {
             bytes[ip + 9] = 132;
-            let mut frame = packets::pool().frame_from(&bytes).unwrap();
+            let mut frame = crate::packets::pool().frame_from(&bytes).unwrap();
             driver_core::offload::fill_ipv4(&mut frame).unwrap();
             bytes = of(&frame);
         }
@@ -48,7 +45,7 @@ fn in_two(pool: &BufPool, bytes: &[u8], cut: Option<usize>) -> Frame {
 fn wanted(bytes: &[u8], checksum: Checksum, tag: Option<u16>) -> Vec<u8> {
     let sent = by_software(bytes, Some(checksum), tag);
     let more = if tag.is_some() { 4 } else { 0 };
-    let packet = packets::pool().frame_from(&sent[..bytes.len() + more]).unwrap();
+    let packet = crate::packets::pool().frame_from(&sent[..bytes.len() + more]).unwrap();
     assert_eq!(verify_transport(&packet), Ok(Some(true)), "the oracle's own: {sent:02x?}");
     sent
 }
@@ -133,7 +130,7 @@ fn the_context_is_used_again() {
 fn a_tag_of_its_own_does_not_take_others_along() {
     let card = Card::new();
     let mut started = card.start(&Config::new());
-    let plain = common::frame(common::PEER, 100, 1);
+    let plain = crate::common::frame(crate::common::PEER, 100, 1);
     let (bytes, checksum) = sctp(false, 0, None, &[7; 100]);
     let (mut batch, mut all) = (Batch::new(20), Vec::new());
     for k in 0..20 {

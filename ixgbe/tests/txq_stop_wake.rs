@@ -1,13 +1,11 @@
 //! A wire of one frame a millisecond: the queue stops, hands back what did not fit, wakes once for each stop, and loses nothing.
 
-mod rig;
-
 use std::sync::atomic::Ordering;
 
+use crate::rig::{Rig, count_wakes, number_in, queue};
 use driver_core::buf::Batch;
 use driver_core::device::{Config, NetDevice};
 use driver_core::queue::{GateConfig, TxQueue, TxState};
-use rig::{Rig, count_wakes, number_in, queue};
 
 const FRAMES: u32 = 400;
 
@@ -92,7 +90,7 @@ fn wakes_for_a_frame_of(segments: usize, plain: u32, gate: GateConfig, ring: u32
     let tx = &mut port.tx[0];
     let mut batch = Batch::new(1024);
     queue(&mut batch, &port.pool, 0..plain, 60);
-    let mut pieces = port.pool.frame_from(&rig::numbered(plain, 60)).unwrap();
+    let mut pieces = port.pool.frame_from(&crate::rig::numbered(plain, 60)).unwrap();
     for _ in 1..segments {
         pieces.append(port.pool.frame_from(&[1]).unwrap());
     }
@@ -136,7 +134,7 @@ fn padding_into_an_empty_last_segment_finds_its_descriptor() {
     let tx = &mut port.tx[0];
     let mut batch = Batch::new(512);
     for number in 0..300 {
-        let mut bytes = rig::numbered(number, 60);
+        let mut bytes = crate::rig::numbered(number, 60);
         bytes.truncate(20);
         let mut frame = pool.frame_from(&bytes).unwrap();
         frame.append(pool.take().unwrap());

@@ -1,13 +1,10 @@
 //! Segmentation of UDP by the card: datagrams, each with a header of its own.
 
-mod common;
-mod packets;
-
-use common::{Card, I82599, X540, X550};
+use crate::common::{Card, I82599, X540, X550};
+use crate::packets::{Packet, UDP, cut_by_software};
 use driver_core::buf::Batch;
 use driver_core::device::Config;
 use driver_core::queue::{TxQueue, TxState};
-use packets::{Packet, UDP, cut_by_software};
 
 #[test]
 fn datagrams_are_those_that_software_cuts() {

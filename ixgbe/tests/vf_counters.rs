@@ -1,9 +1,7 @@
 //! What a virtual function counts, and what its driver makes of registers that nothing clears.
 
-mod function;
-
+use crate::function::{ALL, MAC, Started, Vf, frame_to};
 use driver_core::device::{Config, NetDevice};
-use function::{ALL, MAC, Started, Vf, frame_to};
 
 fn of(started: &mut Started, name: &str) -> u64 {
     started.control.xstats().iter().find(|xstat| xstat.name == name).map(|xstat| xstat.value).unwrap()

@@ -1,11 +1,9 @@
 //! A virtual function's three vectors: queues' mask themselves and wake who armed them, and the mailbox's tells of the link and of its physical function.
 
-mod function;
-
+use crate::function::{ALL, MAC, Started, Vf, X540, frame_to};
 use driver_core::device::{Config, Moderation, NetDevice, RxConfig};
 use driver_core::queue::{RxQueue, TxQueue};
 use driver_core::testing::received;
-use function::{ALL, MAC, Started, Vf, X540, frame_to};
 use sim::Mishap;
 
 fn fired(rx: &mut impl RxQueue) -> u64 {
@@ -68,7 +66,7 @@ fn two_queues_and_the_mailbox_have_a_vector_each_and_three_queues_share() {
     assert!(started.tx[0].interrupt().is_none());
     vf.exchange(&mut started, 5);
     drop(started);
-    let vf = Vf::of(function::X550);
+    let vf = Vf::of(crate::function::X550);
     let mut started = vf.start(&Config::new().rx(RxConfig::new().queues(3)).interrupts(true));
     assert!(started.rx.iter_mut().all(|rx| rx.interrupt().is_some()) && started.control.link_interrupt().is_none());
     vf.exchange(&mut started, 5);

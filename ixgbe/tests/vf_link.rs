@@ -1,10 +1,8 @@
 //! The port's link by message: asked for where the physical function tells it, and VFLINKS where it does not.
 
-mod function;
-
+use crate::function::{ALL, Vf, X540, X550};
 use driver_core::device::{Config, Link, NetDevice};
 use driver_core::host::Clock;
-use function::{ALL, Vf, X540, X550};
 use sim::Mishap;
 use sim::ixgbe::PfManner;
 

@@ -1,10 +1,8 @@
 //! A physical function that does not answer, or not as it should: each is told by name, and nothing waits for ever.
 
-mod function;
-
+use crate::function::{ALL, Vf, X540};
 use driver_core::device::{Config, NetDevice};
 use driver_core::host::Clock;
-use function::{ALL, Vf, X540};
 use ixgbe::HardwareError;
 use sim::ixgbe::PfManner;
 

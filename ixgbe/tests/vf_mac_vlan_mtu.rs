@@ -1,10 +1,8 @@
 //! What a virtual function asks of its physical one while it runs: addresses, multicast, VLANs, receive modes; and the MTU that it starts with.
 
-mod function;
-
+use crate::function::{ALL, I82599, MAC, Vf, X540, X550, frame_to};
 use driver_core::device::{Config, NetDevice, RxMode};
 use driver_core::ether::MacAddr;
-use function::{ALL, I82599, MAC, Vf, X540, X550, frame_to};
 
 fn tagged(to: [u8; 6], id: u16) -> Vec<u8> {
     let mut frame = frame_to(to, 80, 1);

@@ -1,9 +1,7 @@
 //! Each version of the mailbox's interface that a physical function may talk.
 
-mod function;
-
+use crate::function::{ALL, I82599, Vf, X540, X550};
 use driver_core::device::{Config, NetDevice, RxMode};
-use function::{ALL, I82599, Vf, X540, X550};
 
 /// By their numbers on the wire: 1.0, 1.1, 1.2, 1.3, 1.4, 1.6, 1.7; and physical functions that take a number which no version of ours has (2.0, 1.5).
 const NEWEST: [u32; 9] = [0, 1, 2, 3, 4, 5, 6, 7, 8];

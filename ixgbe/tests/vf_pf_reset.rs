@@ -1,14 +1,12 @@
 //! The physical function is reset: its virtual one sees it by the mailbox, is set up anew, and goes on.
 
-mod function;
-
+use crate::function::{ALL, Started, Vf, X540, X550, frame_to};
 use driver_core::buf::Batch;
 use driver_core::device::{Config, DeviceState, NetDevice, Recovery, RxConfig, RxMode};
 use driver_core::ether::MacAddr;
 use driver_core::host::{Clock, PciFunction};
 use driver_core::queue::{QueueFault, TxQueue};
 use driver_core::testing::fill;
-use function::{ALL, Started, Vf, X540, X550, frame_to};
 use sim::Mishap;
 use sim::ixgbe::PfManner;
 

@@ -1,10 +1,8 @@
 //! Opening a virtual function: which devices, what it tells of itself, and what it was given.
 
-mod function;
-
+use crate::function::{ALL, I82599, MAC, Vf, X540, X550};
 use driver_core::device::{Caps, Config, NetDevice};
 use driver_core::ether::MacAddr;
-use function::{ALL, I82599, MAC, Vf, X540, X550};
 
 #[test]
 fn each_chips_function_has_the_address_and_the_queues_that_it_was_given() {

@@ -1,11 +1,9 @@
 //! What a virtual function does not do, or its physical function does not let it do, is refused by name.
 
-mod function;
-
+use crate::function::{ALL, I82599, Vf, X540, frame_to};
 use driver_core::device::{Config, FlowControl, FlowRoom, FlowTable, NetDevice, RssConfig, Rule, RxConfig};
 use driver_core::ether::MacAddr;
 use driver_core::testing::received;
-use function::{ALL, I82599, Vf, X540, frame_to};
 use sim::ixgbe::PfManner;
 
 #[test]
@@ -53,7 +51,7 @@ fn a_function_that_is_not_trusted_keeps_its_address() {
     assert!(error.contains("setting its address: the device does not do this address: its physical function refuses it"), "{error}");
     let error = started.control.set_unicast_filters(&[MacAddr([2, 0, 0, 0, 0, 0x52])]).unwrap_err().to_string();
     assert!(error.contains("1 unicast addresses asked for, the device filters 0 beside its own"), "{error}");
-    assert!(vf.takes(&mut started, &frame_to(function::MAC, 60, 1)), "the old one");
+    assert!(vf.takes(&mut started, &frame_to(crate::function::MAC, 60, 1)), "the old one");
     vf.exchange(&mut started, 3);
 }
 
@@ -68,7 +66,7 @@ fn one_that_refuses_everything_ends_the_start() {
     vf.manner(PfManner::Proper);
     let mut started = error.into_parts().1.start(&Config::new()).unwrap();
     vf.run_us(5_000);
-    vf.send(&frame_to(function::MAC, 60, 1));
+    vf.send(&frame_to(crate::function::MAC, 60, 1));
     vf.run_us(100);
     assert_eq!(received(&mut started.rx[0]).len(), 1);
 }

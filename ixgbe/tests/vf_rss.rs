@@ -1,12 +1,10 @@
 //! Flows of a virtual function are spread over its queues: by its physical function's key and table, or by the X550's own.
 
-mod function;
-
+use crate::function::{I82599, MAC, Vf, X540, X550, frame_to};
 use driver_core::device::{Config, NetDevice, RssConfig, RxConfig};
 use driver_core::offload::RssTypes;
 use driver_core::queue::RxQueue;
 use driver_core::testing::received;
-use function::{I82599, MAC, Vf, X540, X550, frame_to};
 use sim::ixgbe::PfOptions;
 
 /// A TCP segment from port `flow`.
@@ -30,7 +28,7 @@ fn config(queues: u16) -> Config {
 }
 
 /// Where 64 flows come to, by queue.
-fn spread(vf: &Vf, started: &mut function::Started) -> Vec<Vec<u16>> {
+fn spread(vf: &Vf, started: &mut crate::function::Started) -> Vec<Vec<u16>> {
     (0..64).for_each(|flow| vf.send(&tcp(flow)));
     vf.run_us(500);
     started.rx.iter_mut().map(|rx| received(rx).iter().map(|frame| flow_of(frame)).collect()).collect()

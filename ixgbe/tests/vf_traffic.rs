@@ -1,9 +1,7 @@
 //! Frames each way through a virtual function, on all three chips.
 
-mod function;
-
+use crate::function::{ALL, Vf, frame_to};
 use driver_core::device::{Config, NetDevice, RxConfig};
-use function::{ALL, Vf, frame_to};
 
 #[test]
 fn frames_go_and_come_over_each_queue() {
@@ -25,7 +23,7 @@ fn long_frames_come_and_go_and_lie_in_several_buffers() {
     for device in ALL {
         let vf = Vf::of(device);
         let mut started = vf.start(&Config::new().mtu(9000));
-        let long = frame_to(function::MAC, 9014, 7);
+        let long = frame_to(crate::function::MAC, 9014, 7);
         vf.send(&long);
         assert_eq!(vf.received(&mut started, 0), [long]);
         let stats = started.control.stats();
@@ -39,7 +37,7 @@ fn a_frame_beyond_its_own_mtu_is_no_fault() {
     for device in ALL {
         let vf = Vf::of(device);
         let mut started = vf.start(&Config::new());
-        let long = frame_to(function::MAC, 6000, 7);
+        let long = frame_to(crate::function::MAC, 6000, 7);
         vf.send(&long);
         assert_eq!(vf.received(&mut started, 0), [long]);
         vf.exchange(&mut started, 10);

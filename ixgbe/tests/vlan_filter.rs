@@ -1,11 +1,8 @@
 //! The VLAN filter lets frames of the VLANs that are asked for in, untagged ones always, and every VLAN where it is off.
 
-mod common;
-mod flows;
-
-use common::{Card, I82599, X540, X550};
+use crate::common::{Card, I82599, X540, X550};
+use crate::flows::{UDP, config, ip, landed, v4};
 use driver_core::device::{Caps, NetDevice};
-use flows::{UDP, config, ip, landed, v4};
 
 #[test]
 fn ids_come_and_go_while_the_card_runs() {

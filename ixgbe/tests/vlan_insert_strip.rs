@@ -1,15 +1,12 @@
 //! VLAN tags that the card puts into frames, and takes out of them.
 
-mod common;
-mod packets;
-
-use common::{Card, I82599, MAC, PEER, X540, X550, frame};
+use crate::common::{Card, I82599, MAC, PEER, X540, X550, frame};
+use crate::packets::{Packet, TCP, UDP, by_software, normal, packets};
 use driver_core::buf::{Batch, Checksum, Frame};
 use driver_core::device::{Caps, Config, NetDevice, Offloads, RxMode};
 use driver_core::host::RegSpace;
 use driver_core::queue::{FrameView, PollWith, RxQueue, TxQueue, TxState, Verdict, WhenFull};
 use driver_core::testing::bytes_of;
-use packets::{Packet, TCP, UDP, by_software, normal, packets};
 use proptest::prelude::*;
 
 /// Transmit tail of queue 0 (8.2.3.9.9).

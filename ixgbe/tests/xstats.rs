@@ -1,12 +1,10 @@
 //! Everything the chips count, by name and per queue, added up over counters that are narrow and cleared by reading.
 
-mod common;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use common::{Card, I82599, MAC, PEER, Started, X540, X550, frame, received, transmit};
+use crate::common::{Card, I82599, MAC, PEER, Started, X540, X550, frame, received, transmit};
 use driver_core::buf::Batch;
 use driver_core::device::{Config, NetDevice, NetDriver};
 use driver_core::ether::MacAddr;

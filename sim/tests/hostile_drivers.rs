@@ -1,14 +1,10 @@
 //! Drivers that do to a card what no driver should: it records that, stands still, and costs neither time without end nor memory without bound.
 
-#[path = "common/vfio_user.rs"]
-mod client;
-mod common;
-
 use std::sync::mpsc;
 use std::time::Duration;
 
-use client::{Served, dma_map, memfd};
-use common::{Card, MAC, data_word, frame};
+use crate::client::{Served, dma_map, memfd};
+use crate::common::{Card, MAC, data_word, frame};
 use driver_core::host::PciFunction;
 use sim::virtio_net::{VirtioNet, VirtioNetOptions};
 use sim::wire::peer;

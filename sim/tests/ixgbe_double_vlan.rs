@@ -1,8 +1,6 @@
 //! An outer VLAN tag on every frame, which the card looks behind (7.4.5), by raw register access.
 
-mod common;
-
-use common::{Card, MAC, TestRing, data_word};
+use crate::common::{Card, MAC, TestRing, data_word};
 use driver_core::host::{DmaRegion, PciFunction};
 use sim::ixgbe::IxgbeOptions;
 

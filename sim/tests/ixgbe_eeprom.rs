@@ -1,8 +1,6 @@
 //! Writing the EEPROM: words by EEWR, and bit by bit through EEC as Linux does it on an 82599.
 
-mod common;
-
-use common::{Card, MAC};
+use crate::common::{Card, MAC};
 use driver_core::host::PciFunction;
 use sim::ixgbe::IxgbeOptions;
 

@@ -1,8 +1,6 @@
 //! Flow control by pause frames, by raw register access.
 
-mod common;
-
-use common::{Card, MAC, TestRing, data_word, frame};
+use crate::common::{Card, MAC, TestRing, data_word, frame};
 use driver_core::host::{DmaRegion, PciFunction};
 use sim::Model;
 

@@ -1,8 +1,6 @@
 //! Interrupts, statistics, link and receive side scaling, by raw register access.
 
-mod common;
-
-use common::{Card, MAC, TestRing, data_word, frame};
+use crate::common::{Card, MAC, TestRing, data_word, frame};
 use driver_core::host::{DmaRegion, Interrupt, PciFunction, RegSpace};
 use sim::SimInterrupt;
 use sim::ixgbe::IxgbeOptions;

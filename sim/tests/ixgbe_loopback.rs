@@ -1,8 +1,6 @@
 //! What a driver can fill inside of the card: frames that are looped from transmit to receive (HLREG0.LPBK, 8.2.3.22.8), and what else waits in it.
 
-mod common;
-
-use common::{Card, DD, MAC, TestRing, data_word, frame};
+use crate::common::{Card, DD, MAC, TestRing, data_word, frame};
 use driver_core::host::{DmaRegion, PciFunction};
 use sim::ixgbe::IxgbeOptions;
 

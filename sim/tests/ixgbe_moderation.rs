@@ -1,8 +1,6 @@
 //! EITR's counters, and the bursts of transmit reports that they end (7.2.3.4, 7.3.2).
 
-mod common;
-
-use common::{Card, TestRing, data_word, frame};
+use crate::common::{Card, TestRing, data_word, frame};
 use driver_core::host::{DmaRegion, Interrupt, PciFunction};
 use sim::SimInterrupt;
 

@@ -1,8 +1,6 @@
 //! Checksums and segmentation by context descriptors. The expectations are computed here, from the RFCs, not by the model.
 
-mod common;
-
-use common::{Card, MAC, TestRing, data_word};
+use crate::common::{Card, MAC, TestRing, data_word};
 use driver_core::host::{DmaRegion, PciFunction};
 
 const IXSM: u64 = 1 << 40;

@@ -1,8 +1,6 @@
 //! Time stamps and their clock (7.9), by raw register access, on all three cards.
 
-mod common;
-
-use common::{Card, MAC, TestRing, data_word, frame};
+use crate::common::{Card, MAC, TestRing, data_word, frame};
 use driver_core::host::{DmaRegion, PciFunction};
 use sim::ixgbe::IxgbeOptions;
 

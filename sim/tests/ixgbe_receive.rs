@@ -1,8 +1,6 @@
 //! Receiving, by raw register access.
 
-mod common;
-
-use common::{Card, DD, EOP, MAC, frame};
+use crate::common::{Card, DD, EOP, MAC, frame};
 use driver_core::host::PciFunction;
 
 const FCTRL: u32 = 0x5080;

@@ -1,8 +1,6 @@
 //! Configuration space, reset, EEPROM, semaphores, and what the datasheet forbids, by raw register access.
 
-mod common;
-
-use common::{Card, MAC};
+use crate::common::{Card, MAC};
 use driver_core::host::{Bar, PciFunction, RegSpace};
 use sim::ixgbe::{Faults, IxgbeOptions};
 

@@ -1,15 +1,11 @@
 //! Receive side coalescing (7.11), by raw register access: what a driver finds in its ring.
 
-mod common;
-#[path = "common/tcp.rs"]
-mod tcp;
-
 use std::collections::HashMap;
 
-use common::{Card, TestRing};
+use crate::common::{Card, TestRing};
+use crate::tcp::{ACK, FIN, PSH, Segment, sum};
 use driver_core::host::{DmaRegion, Iova, PciFunction};
 use proptest::prelude::*;
-use tcp::{ACK, FIN, PSH, Segment, sum};
 
 const SLOTS: u32 = 64;
 const KIB: u32 = 2;

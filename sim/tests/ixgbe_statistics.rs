@@ -1,8 +1,6 @@
 //! Statistics of much traffic (8.2.3.23): how wide counters are, that they stay where they are full, and what a read clears. By raw register access.
 
-mod common;
-
-use common::Card;
+use crate::common::Card;
 
 const FULL_36: u64 = (1 << 36) - 1;
 

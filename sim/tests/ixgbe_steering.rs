@@ -1,8 +1,6 @@
 //! Filters that choose a queue, by raw register access: EtherType, SYN, 5-tuple, and flow director's two modes.
 
-mod common;
-
-use common::{Card, MAC, TestRing};
+use crate::common::{Card, MAC, TestRing};
 use driver_core::host::DmaRegion;
 
 const ETQF: u32 = 0x5128;
@@ -106,7 +104,7 @@ fn an_ethertype_filter_takes_its_type_and_says_so() {
     rig.card.w(ETQF + 12, 1 << 31 | 0x88B5);
     rig.card.w(ETQS + 12, 1 << 31 | 2 << 16);
     rig.card.w(ETQF + 16, 1 << 31 | 0x88CC);
-    let mut other = common::frame(MAC, 60);
+    let mut other = crate::common::frame(MAC, 60);
     let (queue, words) = rig.take(&other).unwrap();
     assert_eq!((queue, words[0] as u32 & 0x1_FFF0), (2, 1 << 15 | 3 << 4));
     let (queue, words) = rig.take(&tagged(other.clone(), 7)).unwrap();
@@ -118,7 +116,7 @@ fn an_ethertype_filter_takes_its_type_and_says_so() {
     let (queue, words) = rig.take(&other).unwrap();
     assert_eq!((queue, words[0] as u32 & 0x1_FFF0), (0, 0));
     rig.card.w(ETQF + 12, 0x88B5);
-    assert_eq!(rig.queue(&common::frame(MAC, 60)), Some(0), "off");
+    assert_eq!(rig.queue(&crate::common::frame(MAC, 60)), Some(0), "off");
     rig.card.expect_violations(&[]);
     rig.card.w(ETQF, 1 << 31 | 0x0800);
     rig.card.w(ETQF, 1 << 31 | 0x88CC);
@@ -258,7 +256,7 @@ fn a_perfect_filter_takes_its_flow_and_nothing_else() {
         assert_eq!((queue, words[1] & 4), (0, 0), "byte {at}");
     }
     assert_eq!(rig.queue(&ip(UDP, (1000, 80), 0)), Some(0));
-    assert_eq!(rig.queue(&common::frame(MAC, 60)), Some(0), "no IP: neither a match nor a miss");
+    assert_eq!(rig.queue(&crate::common::frame(MAC, 60)), Some(0), "no IP: neither a match nor a miss");
     assert_eq!((rig.card.r(FDIRMATCH), rig.card.r(FDIRMISS), rig.card.r(FDIRMATCH)), (2, 5, 0));
     // Who asks for it is told; who removes it gets its place back, once.
     rig.card.w(FDIRHASH, 0x16CE | 5 << 16);

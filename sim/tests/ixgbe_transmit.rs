@@ -1,8 +1,6 @@
 //! Transmitting, by raw register access.
 
-mod common;
-
-use common::{Card, MAC, TestRing, data_word, frame};
+use crate::common::{Card, MAC, TestRing, data_word, frame};
 use driver_core::host::DmaRegion;
 
 /// Puts `bytes` into memory of their own.

@@ -1,8 +1,6 @@
 //! What the X540 and the X550 have and the 82599 has not: a smaller packet buffer, and the X550's firmware that takes commands.
 
-mod common;
-
-use common::{Card, MAC};
+use crate::common::{Card, MAC};
 use sim::ixgbe::IxgbeOptions;
 
 const HICR: u32 = 0x15F00;

@@ -1,8 +1,6 @@
 //! The simulated virtio card's control queue by a driver of a few lines: what commands do, what they answer, and that the card notes by name those that a driver must not send.
 
-mod commands;
-
-use commands::*;
+use crate::commands::*;
 use driver_core::host::RegSpace;
 
 const BROADCAST: [u8; 6] = [0xff; 6];

@@ -1,11 +1,9 @@
 //! A queue that a lie broke works again when its device is stopped and started, and the device has touched nothing that it was not lent.
 
-mod rig;
-
+use super::rig::{Rig, numbered, pool, small};
 use driver_core::buf::Batch;
 use driver_core::device::NetDevice;
 use driver_core::queue::{RxQueue, TxQueue};
-use rig::{Rig, numbered, pool, small};
 use sim::virtio_net::Faults;
 
 type Lie = fn(&mut Faults);

@@ -1,9 +1,7 @@
 //! What the device says beside its frames: that it is to be announced (5.1.6.5.4), and how fast its link is (5.1.4).
 
-mod rig;
-
+use super::rig::{Rig, small, without};
 use driver_core::device::{Alarm, Link, NetDevice};
-use rig::{Rig, small, without};
 use sim::virtio_net::VirtioNetOptions as Options;
 use virtio_net::Features;
 

@@ -1,12 +1,10 @@
 //! VIRTIO_NET_F_CSUM and VIRTIO_NET_F_GUEST_CSUM.
 
-mod rig;
-
+use super::rig::{Rig, bytes_of, numbered, small, without};
 use driver_core::buf::{Batch, Checksum, meta};
 use driver_core::device::{Caps, Config, NetDevice, Offloads};
 use driver_core::offload::{Crc32c, OffloadError, Work};
 use driver_core::queue::{Refusal, RxQueue, TxQueue, TxState};
-use rig::{Rig, bytes_of, numbered, small, without};
 use sim::virtio_net::{RxChecksum, VirtioNetOptions as Options};
 use virtio_net::Features;
 

@@ -1,11 +1,9 @@
 //! How a device is found and its registers are reached: VIRTIO 1.3, sections 2.5.1, 4.1.2.2, 4.1.4 and 4.1.5.1, by a function whose configuration space says otherwise.
 
-mod rig;
-
+use super::rig::{Rig, small, without};
 use driver_core::device::{Config, NetDevice};
 use driver_core::queue::{RxQueue, TxQueue, TxState};
 use driver_core::testing::{Liar, numbered};
-use rig::{Rig, small, without};
 use sim::virtio_net::VirtioNetOptions as Options;
 use virtio_net::{ErrorKind, Features, HardwareError};
 
@@ -115,7 +113,7 @@ fn a_capability_that_names_no_bar_is_passed_over() {
 fn configuration_space_is_written_in_the_window_alone() {
     const COMMAND: u16 = 4;
     let liar = Liar::default();
-    answers(&mut Rig::new(), &liar, &rig::any().interrupts(true));
+    answers(&mut Rig::new(), &liar, &super::rig::any().interrupts(true));
     assert!(liar.lies().config_written.iter().all(|&(at, ..)| at == COMMAND), "{:x?}", liar.lies().config_written);
     // Where no BAR can be mapped: bar, offset, length and data of the window at 0xb0.
     let liar = Liar::default();
@@ -138,7 +136,7 @@ fn vendor_data_is_left_alone() {
 fn the_isr_status_is_left_alone() {
     let liar = Liar::default();
     let mut rig = Rig::new();
-    answers(&mut rig, &liar, &rig::any().interrupts(true));
+    answers(&mut rig, &liar, &super::rig::any().interrupts(true));
     let read = liar.lies().registers_read.clone();
     assert!(read.range(DEVICE).next().is_some(), "other registers are read");
     assert_eq!(read.range(ISR).next(), None);

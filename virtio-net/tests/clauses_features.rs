@@ -1,10 +1,8 @@
 //! Which features are accepted: VIRTIO 1.3, sections 2.2, 5.1.3.1 and 6.
 
-mod rig;
-
+use super::rig::{Rig, numbered, small};
 use driver_core::device::Config;
 use driver_core::testing::Liar;
-use rig::{Rig, numbered, small};
 use sim::virtio_net::VirtioNetOptions as Options;
 use virtio_net::Features;
 
@@ -133,7 +131,7 @@ fn a_start_that_fails_says_so_to_the_device() {
         let (rig, liar) = (Rig::new(), Liar::default());
         rig.faults(|faults| if refuse { faults.refuse_features = true } else { faults.refuse_vector = Some(0) });
         let device = virtio_net::open(liar.over(rig.device.function()), rig.clock.clone()).unwrap();
-        let error = device.start(&rig::any().interrupts(true)).expect_err("an error");
+        let error = device.start(&super::rig::any().interrupts(true)).expect_err("an error");
         let written: Vec<_> = liar.lies().registers_written.iter().filter(|&&(offset, _)| offset == STATUS).map(|&(_, value)| value).collect();
         let failed = written.iter().rposition(|&value| value & FAILED != 0).expect("FAILED");
         assert!(written[failed..].contains(&0), "it was reset behind it: {written:x?}");

@@ -1,10 +1,8 @@
 //! What a driver makes of used buffers, and how long its chains are: VIRTIO 1.3, sections 2.7.5.3.1, 2.7.8.3, 2.8.17, 2.8.19 and 5.1.6.4.2.
 
-mod rig;
-
+use super::rig::{Rig, bytes_of, numbered, small, without};
 use driver_core::buf::{Batch, Frame};
 use driver_core::queue::{GateConfig, Refusal, RxQueue, TxQueue, TxState};
-use rig::{Rig, bytes_of, numbered, small, without};
 use virtio_net::Features;
 
 /// A frame of `pieces` segments of ten bytes behind one of a hundred.
@@ -21,7 +19,7 @@ fn a_chain_of_more_pieces_than_the_queue_has_is_refused() {
     for features in [Features::empty(), Features::INDIRECT_DESC] {
         for (count, fits) in [(2, true), (7, true), (8, true), (9, false), (20, false), (32, false)] {
             let mut rig = Rig::with(without(features));
-            let mut parts = rig.parts(&rig::any().tx_ring(8).gate(GateConfig::default().stop_below(1).wake_at(4)));
+            let mut parts = rig.parts(&super::rig::any().tx_ring(8).gate(GateConfig::default().stop_below(1).wake_at(4)));
             let mut batch = Batch::new(1);
             batch.push(pieces(&parts.pool, count)).unwrap();
             let state = parts.tx.submit(&mut batch);

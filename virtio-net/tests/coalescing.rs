@@ -1,12 +1,10 @@
 //! How far apart interrupts are: the device keeps an interval that it was told by its control queue, of all queues of a direction or of each.
 
-mod rig;
-
+use super::rig::{Rig, numbered, small};
 use driver_core::buf::Batch;
 use driver_core::device::{Config, ConfigError, Moderation, NetDevice};
 use driver_core::host::Clock;
 use driver_core::queue::{RxQueue, TxQueue, TxState};
-use rig::{Rig, numbered, small};
 use sim::Iommu;
 use sim::virtio_net::VirtioNetOptions as Options;
 use virtio_net::{ErrorKind, HardwareError};

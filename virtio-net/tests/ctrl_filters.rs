@@ -1,11 +1,9 @@
 //! Which frames come in, by the control queue (5.1.6.5.1, 5.1.6.5.2): the same calls and configuration as with every other driver.
 
-mod rig;
-
+use super::rig::{Parts, Rig, small, without};
 use driver_core::device::{Config, NetDevice, RxMode};
 use driver_core::ether::MacAddr;
 use driver_core::testing::frame;
-use rig::{Parts, Rig, small, without};
 use virtio_net::{ErrorKind, Features, HardwareError};
 
 const OWN: MacAddr = MacAddr([0x02, 0, 0, 0x1a, 0xf4, 0x41]);

@@ -1,11 +1,9 @@
 //! A control queue that does not answer, or answers what makes no sense: an error in bounded time, no further command, and a device that says what it lacks.
 
-mod rig;
-
+use super::rig::{Rig, pool, small, start_error};
 use driver_core::device::{DeviceState, NetDevice, Recovery, RxMode};
 use driver_core::host::Clock;
 use driver_core::queue::QueueFault;
-use rig::{Rig, pool, small, start_error};
 use virtio_net::HardwareError;
 
 #[test]

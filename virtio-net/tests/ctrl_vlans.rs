@@ -1,11 +1,9 @@
 //! The filter of VLANs (5.1.6.5.3): what was added comes in, and with it what has no tag or a priority alone.
 
-mod rig;
-
+use super::rig::{Parts, Rig, small};
 use driver_core::device::{Config, NetDevice, RxMode};
 use driver_core::ether::MacAddr;
 use driver_core::testing::frame;
-use rig::{Parts, Rig, small};
 use virtio_net::Features;
 
 const OWN: MacAddr = MacAddr([0x02, 0, 0, 0x1a, 0xf4, 0x41]);

@@ -1,15 +1,11 @@
 //! Frames that the device is to cut and that are in flight when it is lost, or stopped: lost are as many as would have been on the wire.
 
-#[path = "../../ixgbe/tests/packets/mod.rs"]
-mod packets;
-mod rig;
-
+use super::rig::{Parts, Rig, small};
+use crate::packets::{Packet, TCP, UDP};
 use driver_core::buf::Batch;
 use driver_core::device::NetDevice;
 use driver_core::host::Clock;
 use driver_core::queue::{TxQueue, TxState};
-use packets::{Packet, TCP, UDP};
-use rig::{Parts, Rig, small};
 use sim::virtio_net::VirtioNetOptions as Options;
 use sim::{Mishap, Model as _};
 use virtio_net::Features;

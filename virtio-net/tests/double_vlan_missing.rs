@@ -1,12 +1,10 @@
 //! A virtio device does not look behind an outer VLAN tag: it is started without, and a warning says so.
 
-mod rig;
-
+use super::rig::{Rig, small};
 use driver_core::buf::Batch;
 use driver_core::device::{Caps, NetDevice};
 use driver_core::queue::{TxQueue, TxState};
 use driver_core::testing::Warnings;
-use rig::{Rig, small};
 
 #[test]
 fn frames_are_as_they_are_without_it() {

@@ -1,12 +1,10 @@
 //! Frames in both directions: equal, in order, of every length, and no buffer lost.
 
-mod rig;
-
+use super::rig::{Rig, bytes_of, numbered, pool, small, without};
 use driver_core::buf::{Batch, BufPool, Checksum, PoolConfig, Segmentation, SegmentationKind};
 use driver_core::device::NetDevice;
 use driver_core::offload::{OffloadError, SegmentationError};
 use driver_core::queue::{Refusal, RxQueue, TxQueue, TxState};
-use rig::{Rig, bytes_of, numbered, pool, small, without};
 use sim::Iommu;
 use virtio_net::Features;
 
@@ -122,8 +120,8 @@ fn what_cannot_be_sent_is_refused_and_stays() {
 #[test]
 fn a_frame_from_a_card_in_the_same_domain_is_sent_without_a_copy() {
     let iommu = Iommu::new();
-    let mut a = Rig::in_domain(&iommu, rig::without(Features::empty()), 0);
-    let mut b = Rig::in_domain(&iommu, rig::without(Features::empty()), 0);
+    let mut a = Rig::in_domain(&iommu, super::rig::without(Features::empty()), 0);
+    let mut b = Rig::in_domain(&iommu, super::rig::without(Features::empty()), 0);
     let (mut pa, mut pb) = (a.parts(&small()), b.parts(&small()));
     let mut batch = Batch::new(32);
     for number in 0..300 {

@@ -1,14 +1,12 @@
 //! Opening, negotiating and starting, and what a device may do wrong meanwhile.
 
-mod rig;
-
+use super::rig::{Rig, numbered, small, start_error, without};
 use driver_core::buf::{BufPool, PoolConfig};
 use driver_core::device::NetDevice;
 use driver_core::ether::MacAddr;
 use driver_core::host::DmaDomain;
 use driver_core::queue::RxQueue;
 use driver_core::testing::Liar;
-use rig::{Rig, numbered, small, start_error, without};
 use sim::virtio_net::VirtioNetOptions as Options;
 use virtio_net::{ConfigError, ErrorKind, Features, HardwareError};
 
@@ -35,10 +33,10 @@ fn taken_of(features: Features) -> Features {
 #[test]
 fn packed_queues_are_left_alone_where_they_are_not_wanted() {
     let mut rig = Rig::with(Options::new().with(taken_of(Features::USED).bits()));
-    let mut parts = rig.parts(&rig::any().packed_queues(false));
+    let mut parts = rig.parts(&super::rig::any().packed_queues(false));
     assert_eq!(rig.model(|m| m.negotiated()), taken_of(Features::USED.difference(Features::RING_PACKED | Features::IN_ORDER)).bits());
     assert!(!parts.control.info().features.iter().any(|name| name == "RING_PACKED"));
-    parts.send(&[rig::numbered(1, 60)]);
+    parts.send(&[super::rig::numbered(1, 60)]);
     rig.run_us(20);
     assert_eq!(rig.arrived().len(), 1);
     drop(parts);
@@ -48,10 +46,11 @@ fn packed_queues_are_left_alone_where_they_are_not_wanted() {
 #[test]
 fn start_follows_the_order_of_the_specification_and_drop_resets() {
     let rig = Rig::with(Options::new().with(taken_of(Features::USED).bits()));
-    let started = rig.start(&rig::any());
+    let started = rig.start(&super::rig::any());
     // ACKNOWLEDGE, DRIVER, FEATURES_OK, DRIVER_OK.
     assert_eq!(rig.model(|m| m.status()), 1 | 2 | 8 | 4);
-    let taken = taken_of(if rig::is_packed() { Features::USED } else { Features::USED.difference(Features::RING_PACKED | Features::IN_ORDER) });
+    let taken =
+        taken_of(if super::rig::is_packed() { Features::USED } else { Features::USED.difference(Features::RING_PACKED | Features::IN_ORDER) });
     assert_eq!(rig.model(|m| m.negotiated()), taken.bits());
     assert_eq!(started.control.kernel().features(), taken);
     drop(started);
@@ -63,7 +62,7 @@ fn start_follows_the_order_of_the_specification_and_drop_resets() {
 #[test]
 fn opening_and_starting_take_few_accesses() {
     let (rig, liar) = (Rig::new(), Liar::default());
-    let started = virtio_net::open(liar.over(rig.device.function()), rig.clock.clone()).unwrap().start(&rig::any()).unwrap();
+    let started = virtio_net::open(liar.over(rig.device.function()), rig.clock.clone()).unwrap().start(&super::rig::any()).unwrap();
     let (reads, writes) = liar.lies().accesses;
     println!("{reads} reads and {writes} writes");
     // Three queues, and three commands of the control queue, for each of which the status is looked at.
@@ -75,7 +74,7 @@ fn opening_and_starting_take_few_accesses() {
 #[test]
 fn a_transitional_device_is_driven_by_its_modern_interface() {
     let rig = Rig::with(Options::new().device(0x1000));
-    let _started = rig.start(&rig::any());
+    let _started = rig.start(&super::rig::any());
     rig.assert_clean();
 }
 
@@ -113,13 +112,13 @@ fn every_path_to_the_registers_works() {
 fn refused_features_are_an_error_that_says_which_were_asked_for() {
     let rig = Rig::new();
     rig.faults(|faults| faults.refuse_features = true);
-    let error = start_error(rig.open().unwrap(), &rig::any());
+    let error = start_error(rig.open().unwrap(), &super::rig::any());
     assert!(matches!(error.error().hardware(), Some(HardwareError::FeaturesRefused { .. })), "{error}");
     assert!(error.to_string().contains("MRG_RXBUF"));
     // The device comes back, and can be started when it has changed its mind.
     let (_, device) = error.into_parts();
     rig.faults(|faults| faults.refuse_features = false);
-    let _started = device.start(&rig::any()).unwrap();
+    let _started = device.start(&super::rig::any()).unwrap();
     rig.assert_clean();
 }
 
@@ -178,10 +177,10 @@ fn a_configuration_that_makes_no_sense_is_refused() {
 #[test]
 fn the_devices_mtu_is_the_limit() {
     let rig = Rig::with(Options::new().mtu(1400));
-    let error = start_error(rig.open().unwrap(), &rig::any().mtu(1500));
+    let error = start_error(rig.open().unwrap(), &super::rig::any().mtu(1500));
     assert!(matches!(error.error().kind(), ErrorKind::Config(ConfigError::Mtu { asked: 1500, min: 68, max: 1400 })), "{error}");
     // Who asks for none gets what the device allows.
-    let started = error.into_parts().1.start(&rig::any()).unwrap();
+    let started = error.into_parts().1.start(&super::rig::any()).unwrap();
     assert_eq!(started.control.mtu(), 1400);
 }
 
@@ -189,11 +188,11 @@ fn the_devices_mtu_is_the_limit() {
 fn without_merged_buffers_a_buffer_holds_a_whole_frame() {
     let rig = Rig::with(without(Features::MRG_RXBUF));
     let small_buffers = BufPool::new(&rig.domain(), PoolConfig::new(1024)).unwrap();
-    let config = rig::any().mtu(4000).pool(small_buffers);
+    let config = super::rig::any().mtu(4000).pool(small_buffers);
     let error = start_error(rig.open().unwrap(), &config);
     assert!(matches!(error.error().kind(), ErrorKind::Config(ConfigError::PoolBuffers { buffer_bytes: 2048, min_bytes: 4018 })), "{error}");
     // A pool of the device's own is made large enough.
-    let started = error.into_parts().1.start(&rig::any().mtu(4000)).unwrap();
+    let started = error.into_parts().1.start(&super::rig::any().mtu(4000)).unwrap();
     assert!(started.pool.data_bytes() >= 4018);
     // Such buffers could not take a frame of the device's MTU, so the driver does not promise to.
     assert!(!started.control.kernel().features().contains(Features::MTU));
@@ -213,7 +212,7 @@ fn pools_that_cannot_serve_are_refused() {
     assert!(matches!(start(few.clone()).kind(), ErrorKind::Config(ConfigError::PoolCount { buffers: 20, needed: 64 })));
     assert_eq!(few.available(), 20, "a start that failed keeps no buffer");
     assert_eq!(rig.model(|m| m.counters().enabled), 0, "no queue is enabled whose memory a failed start frees");
-    drop(rig.start(&rig::any()));
+    drop(rig.start(&super::rig::any()));
     assert_eq!(rig.model(|m| m.counters().enabled), 3);
     rig.assert_clean();
 }
@@ -221,27 +220,27 @@ fn pools_that_cannot_serve_are_refused() {
 #[test]
 fn a_device_past_the_iommu_is_refused_unless_addresses_are_physical() {
     let rig = Rig::with(without(Features::ACCESS_PLATFORM));
-    let error = start_error(rig.open().unwrap(), &rig::any());
+    let error = start_error(rig.open().unwrap(), &super::rig::any());
     assert!(matches!(error.error().hardware(), Some(HardwareError::NoAccessPlatform)));
     // QEMU refuses the first without the second where the device would be a transitional one: in a conventional slot.
     assert!(error.to_string().contains("iommu_platform=on") && error.to_string().contains("disable-legacy=on"), "{error}");
     let mut device = error.into_parts().1;
     // SAFETY: the simulated card uses the IOMMU all the same.
     unsafe { device.assume_physical_addresses() };
-    let _started = device.start(&rig::any()).unwrap();
+    let _started = device.start(&super::rig::any()).unwrap();
 }
 
 #[test]
 fn rings_are_as_long_as_asked_for_and_the_device_allows() {
     let rig = Rig::with(Options::new().queue_size(128));
-    let started = rig.start(&rig::any().rx_ring(512).tx_ring(64));
+    let started = rig.start(&super::rig::any().rx_ring(512).tx_ring(64));
     assert!(format!("{:?}", started.rx[0]).contains("128 descriptors"), "{:?}", started.rx[0]);
     assert!(format!("{:?}", started.tx[0]).contains("64 descriptors"), "{:?}", started.tx[0]);
     let settings = started.control.settings();
     assert_eq!((settings.rx().ring_len(), settings.tx().ring_len()), (128, 64));
     for rx_ring in [0, 4, 100, 65536] {
         let rig = Rig::new();
-        let error = start_error(rig.open().unwrap(), &rig::any().rx_ring(rx_ring));
+        let error = start_error(rig.open().unwrap(), &super::rig::any().rx_ring(rx_ring));
         assert!(matches!(error.error().kind(), ErrorKind::Config(ConfigError::Ring { direction: "receive", .. })), "{rx_ring}");
     }
     drop(started);
@@ -253,7 +252,7 @@ fn vectors_that_the_device_does_not_take_are_an_error() {
     for (vector, what) in [(0, "the receive queue"), (2, "configuration changes")] {
         let rig = Rig::new();
         rig.faults(|faults| faults.refuse_vector = Some(vector));
-        let error = start_error(rig.open().unwrap(), &rig::any().interrupts(true));
+        let error = start_error(rig.open().unwrap(), &super::rig::any().interrupts(true));
         assert_eq!(error.error().hardware(), Some(&HardwareError::Vector { what, vector }));
         assert_eq!((error.error().function(), error.error().step()), ("sim:virtio-net", "starting"));
         drop(error);

@@ -1,12 +1,10 @@
 //! VIRTIO_NET_F_HASH_REPORT: received frames tell the hash of their flow, as software computes it, behind a header of 20 bytes in both directions.
 
-mod rig;
-
+use super::rig::{Rig, Started, bytes_of, numbered, small, start_error};
 use driver_core::buf::{Batch, BufPool, Checksum, PoolConfig, Rss, RssKind};
 use driver_core::device::{Caps, Config, ConfigError, ErrorKind, NetDevice, RssConfig};
 use driver_core::offload::{FlowTuple, RssTypes};
 use driver_core::queue::{RxQueue, TxQueue, TxState};
-use rig::{Rig, Started, bytes_of, numbered, small, start_error};
 use sim::virtio_net::{RxChecksum, VirtioNetOptions as Options};
 use sim::{Mishap, Model as _};
 use virtio_net::{Features, HardwareError};

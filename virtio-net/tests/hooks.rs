@@ -1,11 +1,9 @@
 //! Verdicts on frames in the device's buffers: all frames go where they are sent, are accounted for, and leave the pools full.
 
-mod rig;
-
+use super::rig::{Parts, Rig, numbered, pool, small};
 use driver_core::buf::{Batch, BufPool};
 use driver_core::device::NetDevice;
 use driver_core::queue::{FrameView, PollWith, QueueFault, RxQueue, Verdict, WhenFull};
-use rig::{Parts, Rig, numbered, pool, small};
 use sim::Iommu;
 use sim::virtio_net::{Faults, VirtioNetOptions as Options};
 
@@ -104,7 +102,7 @@ fn judged_with(lie: impl Fn(&mut Faults)) -> (Option<QueueFault>, usize) {
 #[test]
 fn what_a_device_was_not_lent_reaches_no_hook() {
     // A packed queue's ID has 16 bits.
-    for id in [64, 0xffff, u32::MAX].into_iter().take(if rig::is_packed() { 2 } else { 3 }) {
+    for id in [64, 0xffff, u32::MAX].into_iter().take(if super::rig::is_packed() { 2 } else { 3 }) {
         let (fault, judged) = judged_with(|faults| faults.rx_id = Some(id));
         assert_eq!((fault, judged), (Some(QueueFault::Index { index: id, limit: 64 }), 1));
     }

@@ -1,16 +1,14 @@
 //! Devices that use buffers in order (VIRTIO_F_IN_ORDER), and tell of many by the last one alone, or of each.
 
-mod rig;
-
+use super::rig::{Rig, bytes_of, numbered, pool};
 use driver_core::buf::Batch;
 use driver_core::device::{DeviceState, NetDevice, TxConfig};
 use driver_core::queue::{RxQueue, TxQueue, TxState};
-use rig::{Rig, bytes_of, numbered, pool};
 use sim::virtio_net::VirtioNetOptions;
 use virtio_net::Features;
 
 fn options() -> VirtioNetOptions {
-    rig::without(Features::empty()).in_order(true)
+    super::rig::without(Features::empty()).in_order(true)
 }
 
 /// Every byte both ways, many rounds long: chains in the ring and in tables, frames of several receive buffers, of which all but the last are skipped.
@@ -20,7 +18,7 @@ fn what_one_entry_stands_for_comes_and_goes_as_if_each_had_its_own() {
         for without in [Features::empty(), Features::INDIRECT_DESC, Features::INDIRECT_DESC | Features::EVENT_IDX] {
             let mut rig = Rig::with(options().without(without.bits()).skips(skips));
             let pool = pool(&rig, 600);
-            let mut parts = rig.parts(&rig::any().rx_ring(64).tx_ring(64).mtu(9000).pool(pool.clone()));
+            let mut parts = rig.parts(&super::rig::any().rx_ring(64).tx_ring(64).mtu(9000).pool(pool.clone()));
             assert_eq!(rig.model(|m| m.negotiated()) & Features::IN_ORDER.bits(), Features::IN_ORDER.bits());
             let mut batch = Batch::new(64);
             for round in 0..60u32 {
@@ -48,7 +46,7 @@ fn what_one_entry_stands_for_comes_and_goes_as_if_each_had_its_own() {
 #[test]
 fn frames_that_another_stands_for_do_not_hang() {
     let rig = Rig::with(options());
-    let mut parts = rig.parts(&rig::any().mtu(9000).tx(TxConfig::new().ring(64).timeout_us(300_000)));
+    let mut parts = rig.parts(&super::rig::any().mtu(9000).tx(TxConfig::new().ring(64).timeout_us(300_000)));
     for round in 0..7 {
         // In chains and alone, round the ring's end.
         parts.send(&(0..20).map(|k| numbered(20 * round + k, if k % 4 == 1 { 3000 } else { 60 })).collect::<Vec<_>>());
@@ -68,8 +66,8 @@ fn frames_that_another_stands_for_do_not_hang() {
 fn frames_that_another_stands_for_are_accounted_for() {
     for drops_first in [true, false] {
         let mut rig = Rig::with(options());
-        let parts = rig.parts(&rig::any().rx_ring(64).tx_ring(64).mtu(9000));
-        let rig::Parts { mut control, rx, mut tx, pool } = parts;
+        let parts = rig.parts(&super::rig::any().rx_ring(64).tx_ring(64).mtu(9000));
+        let super::rig::Parts { mut control, rx, mut tx, pool } = parts;
         let mut submit = |frames: &[usize]| {
             let mut batch = Batch::new(16);
             frames.iter().for_each(|&len| batch.push(pool.frame_from(&numbered(1, len)).unwrap()).unwrap());
@@ -101,7 +99,7 @@ fn frames_that_another_stands_for_are_accounted_for() {
 #[test]
 fn order_is_the_devices_own_where_it_is_not_wanted() {
     let rig = Rig::with(options());
-    let mut parts = rig.parts(&rig::any().in_order(false));
+    let mut parts = rig.parts(&super::rig::any().in_order(false));
     assert_eq!(rig.model(|m| m.negotiated()) & Features::IN_ORDER.bits(), 0);
     assert!(parts.control.info().unused_features.iter().any(|name| name == "IN_ORDER"));
     rig.model(|m| m.last_first = true);

@@ -1,11 +1,9 @@
 //! Received frames in several buffers (VIRTIO_NET_F_MRG_RXBUF), and frames longer than they may be.
 
-mod rig;
-
+use super::rig::{Rig, bytes_of, numbered, pool, small, start_error, without};
 use driver_core::buf::{Batch, BufPool, PoolConfig};
 use driver_core::device::{Caps, ConfigError, ErrorKind, NetDevice, Offloads};
 use driver_core::queue::{RxQueue, TxQueue, TxState};
-use rig::{Rig, bytes_of, numbered, pool, small, start_error, without};
 use sim::virtio_net::{RxChecksum, VirtioNetOptions as Options};
 use virtio_net::Features;
 
@@ -42,7 +40,7 @@ fn an_mtu_of_9000_over_buffers_of_2_kb() {
 #[test]
 fn many_long_frames_at_once_are_taken_by_a_small_batch() {
     let mut rig = Rig::new();
-    let mut parts = rig.parts(&rig::any().mtu(9000));
+    let mut parts = rig.parts(&super::rig::any().mtu(9000));
     let frames: Vec<_> = (0..40).map(|number| numbered(number, 9000)).collect();
     frames.iter().for_each(|frame| rig.send(frame));
     rig.run_us(100);

@@ -1,15 +1,11 @@
 //! Received segments that the device put together (VIRTIO_NET_F_GUEST_TSO4, TSO6, ECN, USO4, USO6).
 
-#[path = "../../ixgbe/tests/packets/mod.rs"]
-mod packets;
-mod rig;
-
+use super::rig::{Parts, Rig, bytes_of, numbered, small};
+use crate::packets::{Packet, TCP, UDP, cut_by_software};
 use driver_core::buf::{Batch, BufPool, Checksum, PoolConfig};
 use driver_core::device::{Caps, Config, NetDevice, Offloads, RxMode};
 use driver_core::queue::{RxQueue, TxQueue, TxState};
-use packets::{Packet, TCP, UDP, cut_by_software};
 use proptest::prelude::*;
-use rig::{Parts, Rig, bytes_of, numbered, small};
 use sim::virtio_net::{Faults, VirtioNetOptions as Options};
 use virtio_net::Features;
 
@@ -29,7 +25,7 @@ fn large() -> Config {
 
 /// The segments of a packet, as a device that cuts would send them.
 fn segments(packet: &Packet, mss: u16, flags: Option<u8>) -> Vec<Vec<u8>> {
-    let mut frame = packet.in_pieces(&packets::pool(), packet.header_bytes(), 2048);
+    let mut frame = packet.in_pieces(&crate::packets::pool(), packet.header_bytes(), 2048);
     if let Some(flags) = flags {
         frame.data_mut()[packet.l4_at() + FLAGS] = flags;
     }
@@ -198,7 +194,7 @@ fn what_a_header_says_is_held_to_its_frame() {
     ];
     for (index, (lie, is_good)) in table.into_iter().enumerate() {
         let mut rig = Rig::with(options());
-        let pool = rig::pool(&rig, 512);
+        let pool = super::rig::pool(&rig, 512);
         let mut parts = rig.parts(&large().pool(pool.clone()));
         let packet = Packet::new(TCP, false, 9000);
         rig.faults(lie);

@@ -1,13 +1,11 @@
 //! A device that writes what it must not: the queue breaks with a fault that says what was seen, and no buffer gets lost.
 
-mod rig;
-
 use std::sync::atomic::Ordering;
 
+use super::rig::{Parts, Rig, numbered, pool, small};
 use driver_core::buf::{Batch, BufPool};
 use driver_core::device::{DeviceState, NetDevice, Recovery};
 use driver_core::queue::{QueueFault, RxQueue, TxQueue, TxState};
-use rig::{Parts, Rig, numbered, pool, small};
 use sim::virtio_net::{Faults, VirtioNet as Model};
 use virtio_net::ErrorKind;
 
@@ -56,7 +54,7 @@ fn receive_with(lie: impl Fn(&mut Faults)) -> (Option<QueueFault>, usize) {
 #[test]
 fn ids_that_were_not_lent() {
     // A packed queue's ID has 16 bits.
-    for id in [64, 65, 0xffff, 0x1_0000, u32::MAX].into_iter().take(if rig::is_packed() { 3 } else { 5 }) {
+    for id in [64, 65, 0xffff, 0x1_0000, u32::MAX].into_iter().take(if super::rig::is_packed() { 3 } else { 5 }) {
         let (fault, taken) = receive_with(|faults| faults.rx_id = Some(id));
         assert_eq!((fault, taken), (Some(QueueFault::Index { index: id, limit: 64 }), 1));
     }
@@ -134,7 +132,7 @@ fn a_frame_of_endless_buffers_does_not_eat_the_pool() {
 #[test]
 fn indexes_that_run_ahead() {
     for jump in [63, 64, 1000, 0x8000, 0xfffd] {
-        if rig::is_packed() {
+        if super::rig::is_packed() {
             // They are marked, and hold what the driver wrote: buffers of the longest length, which are no frames. In the ring's next round those of the frames are marked as well.
             let (fault, taken) = receive_with(|faults| faults.rx_jump = jump);
             assert!(fault.is_none() && taken <= 2, "{jump}: {fault:?}, {taken}");
@@ -147,12 +145,12 @@ fn indexes_that_run_ahead() {
 #[test]
 fn an_index_that_runs_ahead_within_what_was_lent_costs_no_buffer() {
     // The entries are those of the ring's last round: they name buffers that the device has, so nothing can be seen but what they hold.
-    assert_eq!(receive_with(|faults| faults.rx_jump = 20), (None, if rig::is_packed() { 2 } else { 22 }));
+    assert_eq!(receive_with(|faults| faults.rx_jump = 20), (None, if super::rig::is_packed() { 2 } else { 22 }));
 }
 
 #[test]
 fn marks_of_the_other_round_are_none() {
-    if rig::is_packed() {
+    if super::rig::is_packed() {
         assert_eq!(receive_with(|faults| faults.rx_wrap = true), (None, 0));
         assert_eq!(send_with(|faults| faults.tx_wrap = true), None);
     }
@@ -184,14 +182,14 @@ fn send_with(lie: impl Fn(&mut Faults)) -> Option<QueueFault> {
 
 #[test]
 fn chains_that_were_not_sent() {
-    let ids = if rig::is_packed() { &[64, 0xffff, 50][..] } else { &[64, 0x1_0000, u32::MAX, 50] };
+    let ids = if super::rig::is_packed() { &[64, 0xffff, 50][..] } else { &[64, 0x1_0000, u32::MAX, 50] };
     for &id in ids {
         assert_eq!(send_with(|faults| faults.tx_id = Some(id)), Some(QueueFault::Index { index: id, limit: 64 }));
     }
     assert!(matches!(send_with(|faults| faults.tx_twice = true), Some(QueueFault::Index { limit: 64, .. })));
     for jump in [1, 5, 59, 60, 0x8000, 0xfff0] {
         let fault = send_with(|faults| faults.tx_jump = jump);
-        if rig::is_packed() {
+        if super::rig::is_packed() {
             // The ID that was left in a descriptor is none in flight. In further rounds the marks of those that were given back change as well.
             assert!(matches!(fault, Some(QueueFault::Index { limit: 64, .. })) == (jump < 64), "{jump}: {fault:?}");
         } else {
@@ -220,7 +218,7 @@ fn a_stopped_queue_that_breaks_wakes_who_waits() {
 #[test]
 fn a_device_that_loses_its_way_is_reported_and_breaks_the_queues() {
     let rig = Rig::new();
-    let pool = rig::pool(&rig, 512);
+    let pool = super::rig::pool(&rig, 512);
     let mut parts = rig.parts(&small().pool(pool.clone()).recovery(Recovery::Off));
     parts.control.check().unwrap();
     rig.model(Model::lose_its_way);

@@ -1,12 +1,10 @@
 //! Headers of received frames that make no sense: such a frame comes with its bytes as they are or is an error by itself, and the next one comes.
 
-mod rig;
-
+use super::rig::{Rig, bytes_of, numbered, small};
 use driver_core::buf::{Batch, Checksum};
 use driver_core::device::NetDevice;
 use driver_core::queue::RxQueue;
 use proptest::prelude::*;
-use rig::{Rig, bytes_of, numbered, small};
 
 const FRAME_BYTES: usize = 200;
 

@@ -1,13 +1,11 @@
 //! A memory mapped device: found, started and driven by its block of registers, with queues of either layout, and one interrupt line.
 
-mod rig;
-
+use super::rig::{Rig, Started, numbered, small};
 use driver_core::buf::Batch;
 use driver_core::device::{Config, NetDevice, NetDriver, Recovery, RxMode};
 use driver_core::ether::MacAddr;
 use driver_core::host::Clock;
 use driver_core::queue::{RxQueue, TxQueue, TxState};
-use rig::{Rig, Started, numbered, small};
 use sim::virtio_net::VirtioNetOptions as Options;
 use sim::{Mishap, Model as _, SimFunction};
 use virtio_net::{Features, HardwareError, VirtioNet};
@@ -44,7 +42,7 @@ fn the_handshake_is_in_order_and_by_registers_of_32_bits() {
     // ACKNOWLEDGE, DRIVER, FEATURES_OK, DRIVER_OK, with both queues and the control queue ready.
     assert_eq!(rig.model(|model| (model.status(), model.counters().enabled)), (1 | 2 | 8 | 4, 3));
     let packed = rig.model(|model| model.negotiated()) & Features::RING_PACKED.bits() != 0;
-    assert_eq!(packed, rig::is_packed());
+    assert_eq!(packed, super::rig::is_packed());
     drop(started);
     assert_eq!(rig.model(|model| model.status()), 0);
     rig.assert_clean();

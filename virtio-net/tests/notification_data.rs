@@ -1,11 +1,9 @@
 //! Notifications that say how far their queue is, and those that name it by the device's own number (VIRTIO 1.3, 2.9 and 4.1.5.2). The card notes a place that cannot be the next,
 //! and one that tells of more than is there.
 
-mod rig;
-
+use super::rig::{Rig, numbered, small, start_error, without};
 use driver_core::buf::Batch;
 use driver_core::queue::{RxQueue, TxQueue, TxState};
-use rig::{Rig, numbered, small, start_error, without};
 use sim::virtio_net::VirtioNetOptions as Options;
 use virtio_net::{Features, HardwareError};
 
@@ -25,7 +23,7 @@ fn forms() -> impl Iterator<Item = (Options, Features)> {
 fn every_form_of_notification_is_understood_round_after_round() {
     for (options, wanted) in forms() {
         let mut rig = Rig::with(options);
-        let mut parts = rig.parts(&rig::any().rx_ring(8).tx_ring(64).mtu(9000));
+        let mut parts = rig.parts(&super::rig::any().rx_ring(8).tx_ring(64).mtu(9000));
         let both = Features::NOTIFICATION_DATA | Features::NOTIF_CONFIG_DATA;
         assert_eq!(parts.control.kernel().features() & both, wanted);
         let mut batch = Batch::new(16);
@@ -61,7 +59,7 @@ fn every_form_of_notification_is_understood_round_after_round() {
 #[test]
 fn places_wrap_around_as_indexes_do() {
     let mut rig = Rig::with(Options::new().notification_data(true));
-    let mut parts = rig.parts(&rig::any().rx_ring(8).tx_ring(64));
+    let mut parts = rig.parts(&super::rig::any().rx_ring(8).tx_ring(64));
     let mut batch = Batch::new(8);
     for round in 0..66_000 / 8 {
         (0..8).for_each(|_| rig.send(&numbered(1, 60)));

@@ -1,12 +1,10 @@
 //! Notifications in both directions: by flags, by event index, across the wrap-around of the 16-bit indexes.
 
-mod rig;
-
+use super::rig::{Parts, Rig, bytes_of, numbered, small, without};
 use driver_core::buf::Batch;
 use driver_core::device::{Caps, NetDevice};
 use driver_core::host::Clock;
 use driver_core::queue::{Poller, RxQueue, TxQueue, TxState};
-use rig::{Parts, Rig, bytes_of, numbered, small, without};
 use sim::virtio_net::VirtioNetOptions as Options;
 use virtio_net::Features;
 
@@ -24,7 +22,7 @@ fn ping(rig: &mut Rig, parts: &mut Parts, count: u32) {
 fn indexes_wrap_around_and_nothing_is_lost() {
     for features in [Features::empty(), Features::EVENT_IDX] {
         let mut rig = Rig::with(without(features));
-        let mut parts = rig.parts(&rig::any().rx_ring(8).tx_ring(64));
+        let mut parts = rig.parts(&super::rig::any().rx_ring(8).tx_ring(64));
         let mut batch = Batch::new(8);
         let frame = numbered(1, 60);
         // More than 65536 frames each way.
@@ -49,7 +47,7 @@ fn indexes_wrap_around_and_nothing_is_lost() {
 fn one_notification_a_submit_and_none_while_the_device_is_busy() {
     for features in [Features::empty(), Features::EVENT_IDX] {
         let mut rig = Rig::with(without(features));
-        let mut parts = rig.parts(&rig::any().tx_ring(256));
+        let mut parts = rig.parts(&super::rig::any().tx_ring(256));
         let frames: Vec<_> = (0..32).map(|k| numbered(k, 60)).collect();
         let notified = |rig: &Rig| rig.model(|m| m.counters().notifications[1]);
         parts.send(&frames);
@@ -57,7 +55,7 @@ fn one_notification_a_submit_and_none_while_the_device_is_busy() {
         // It was told and has not looked yet: with event indexes it need not be told again. What it wants of a packed queue it has not said before it looked.
         parts.send(&frames);
         let second = notified(&rig);
-        assert!(rig::is_packed() || features.contains(Features::EVENT_IDX) || second == 1, "{second}");
+        assert!(super::rig::is_packed() || features.contains(Features::EVENT_IDX) || second == 1, "{second}");
         // The card has taken a part of the chains, and goes on by itself: it wants no notification.
         rig.device.step();
         assert_eq!(rig.arrived().len(), 32);

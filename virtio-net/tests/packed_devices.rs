@@ -1,10 +1,8 @@
 //! Packed queues of devices that differ in what they write into used descriptors: QEMU's and DPDK's ways.
 
-mod rig;
-
+use super::rig::{Rig, bytes_of, numbered, pool};
 use driver_core::buf::Batch;
 use driver_core::queue::{RxQueue, TxQueue, TxState};
-use rig::{Rig, bytes_of, numbered, pool};
 use sim::virtio_net::UsedIds;
 use virtio_net::Features;
 
@@ -13,9 +11,9 @@ use virtio_net::Features;
 fn every_way_of_giving_buffers_back_is_understood() {
     for (used_ids, says_write) in [(UsedIds::First, false), (UsedIds::Last, false), (UsedIds::Last, true)] {
         for without in [Features::empty(), Features::INDIRECT_DESC, Features::INDIRECT_DESC | Features::EVENT_IDX] {
-            let mut rig = Rig::with(rig::without(without).used_ids(used_ids).says_write(says_write));
+            let mut rig = Rig::with(super::rig::without(without).used_ids(used_ids).says_write(says_write));
             let pool = pool(&rig, 600);
-            let mut parts = rig.parts(&rig::any().rx_ring(64).tx_ring(64).mtu(9000).pool(pool.clone()));
+            let mut parts = rig.parts(&super::rig::any().rx_ring(64).tx_ring(64).mtu(9000).pool(pool.clone()));
             assert_eq!(rig.model(|m| m.negotiated()) & Features::RING_PACKED.bits(), Features::RING_PACKED.bits());
             let mut batch = Batch::new(64);
             for round in 0..60u32 {
@@ -41,9 +39,9 @@ fn every_way_of_giving_buffers_back_is_understood() {
 #[test]
 fn buffers_may_come_back_in_any_order() {
     for without in [Features::empty(), Features::INDIRECT_DESC] {
-        let mut rig = Rig::with(rig::without(without));
+        let mut rig = Rig::with(super::rig::without(without));
         let pool = pool(&rig, 600);
-        let mut parts = rig.parts(&rig::any().rx_ring(64).tx_ring(64).mtu(9000).pool(pool.clone()));
+        let mut parts = rig.parts(&super::rig::any().rx_ring(64).tx_ring(64).mtu(9000).pool(pool.clone()));
         rig.model(|m| m.last_first = true);
         for round in 0..100 {
             let frames: Vec<_> = (0..1 + round % 9).map(|k| numbered(10 * round + k, if k % 4 == 3 { 4000 } else { 60 })).collect();

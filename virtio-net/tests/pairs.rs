@@ -1,12 +1,10 @@
 //! Several pairs of queues (5.1.6.5.6): frames go out by each, and come in by that of their flow.
 
-mod rig;
-
+use super::rig::{Rig, small, start_error};
 use driver_core::buf::Batch;
 use driver_core::device::{NetDevice, RxMode};
 use driver_core::queue::{Poller, RxQueue, TxQueue, TxState};
 use driver_core::testing::{bytes_of, numbered, received};
-use rig::{Rig, small, start_error};
 use sim::virtio_net::VirtioNetOptions as Options;
 use virtio_net::{ErrorKind, Features, HardwareError};
 

@@ -1,11 +1,9 @@
 //! A virtio device has no clock: what was asked of it is left out, and who asks for the clock is told so by name. Frames that ask for a stamp are sent.
 
-mod rig;
-
+use super::rig::{Rig, small};
 use driver_core::buf::Batch;
 use driver_core::device::{Caps, NetDevice, Timestamps};
 use driver_core::queue::{TxQueue, TxState};
-use rig::{Rig, small};
 
 #[test]
 fn there_is_no_clock() {

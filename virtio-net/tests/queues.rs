@@ -1,15 +1,13 @@
 //! Stop and wake, exhaustion of the pool, queues that are dropped alive, threads.
 
-mod rig;
-
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::rig::{Audit, Rig, bytes_of, numbered, pool, small};
 use driver_core::buf::Batch;
 use driver_core::device::{DeviceState, NetDevice, NetDriver};
 use driver_core::host::Clock;
 use driver_core::queue::{GateConfig, QueueFault, RxQueue, TxQueue, TxState};
-use rig::{Audit, Rig, bytes_of, numbered, pool, small};
 use sim::virtio_net::{VirtioNet as Model, VirtioNetOptions as Options};
 use sim::wire::peer;
 use sim::{HostClock, Iommu, SimDevice};
@@ -73,7 +71,7 @@ fn a_byte_limit_stops_and_wakes() {
 
 #[test]
 fn a_chain_waits_for_room_and_nothing_overtakes_it() {
-    let mut rig = Rig::with(rig::without(virtio_net::Features::INDIRECT_DESC));
+    let mut rig = Rig::with(super::rig::without(virtio_net::Features::INDIRECT_DESC));
     let mut parts = rig.parts(&small());
     rig.model(|m| m.hold_tx = true);
     let mut batch = Batch::new(100);
@@ -209,7 +207,7 @@ fn stop_is_confirmed_and_the_queues_know() {
 fn filters_take_what_they_should() {
     use driver_core::device::RxMode;
     use driver_core::ether::MacAddr;
-    let rig = Rig::with(rig::without(Features::CTRL_VQ));
+    let rig = Rig::with(super::rig::without(Features::CTRL_VQ));
     let mut control = rig.start(&small()).control;
     let (unicast, group) = (MacAddr([2, 0, 0, 0, 0, 1]), MacAddr([1, 0, 0x5e, 0, 0, 1]));
     let mut wanted = control.settings().clone();
@@ -251,7 +249,7 @@ fn queues_on_threads_with_a_live_card() {
     let (sender, receiver) = (card("sim:a", a), card("sim:b", b));
     let live = [sender.run(), receiver.run()];
     let audit = Audit::new();
-    let open = |device: &SimDevice| audit.watch(virtio_net::open(device.function(), clock.clone()).unwrap()).start(&rig::any()).unwrap();
+    let open = |device: &SimDevice| audit.watch(virtio_net::open(device.function(), clock.clone()).unwrap()).start(&super::rig::any()).unwrap();
     let (mut from, mut to) = (open(&sender), open(&receiver));
     let mut tx = from.tx.remove(0);
     let pool = from.pool.clone();
@@ -313,7 +311,7 @@ fn queues_on_threads_with_a_live_card() {
 fn the_rings_of_both_queues_share_one_mapping() {
     let rig = Rig::new();
     let before = rig.device.iommu().mappings();
-    let parts = rig.parts(&rig::any().rx_ring(256).tx_ring(256));
+    let parts = rig.parts(&super::rig::any().rx_ring(256).tx_ring(256));
     assert_eq!(rig.device.iommu().mappings() - before, 2);
     let pool_bytes = rig.device.iommu().mapping_bytes().into_iter().max().unwrap();
     let ring_bytes = rig.device.iommu().mapping_bytes().iter().sum::<u64>() - pool_bytes;

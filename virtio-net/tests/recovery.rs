@@ -1,16 +1,13 @@
 //! A device that hangs or asks for a reset is reset and set up as it was, with queues of either layout: the program hears of it when it is over.
 
-mod rig;
-mod ward;
-
+use super::rig::{Rig, numbered};
+use super::ward::{WATCH_US, Ward, config};
 use driver_core::buf::Batch;
 use driver_core::device::{DeviceState, NetDevice, Recovery, RxMode};
 use driver_core::ether::MacAddr;
 use driver_core::queue::{QueueFault, RxQueue};
-use rig::{Rig, numbered};
 use sim::Mishap;
 use sim::virtio_net::VirtioNetOptions as Options;
-use ward::{WATCH_US, Ward, config};
 
 #[test]
 fn a_hung_transmitter_is_reset_and_what_was_in_flight_is_lost_and_counted() {
@@ -68,7 +65,7 @@ fn frames_that_nobody_polled_are_counted() {
 #[test]
 fn a_device_is_told_how_far_its_rings_are_again() {
     let rig = Rig::with(Options::new().notification_data(true));
-    let pool = rig::pool(&rig, 80);
+    let pool = super::rig::pool(&rig, 80);
     let parts = rig.parts(&config().pool(pool));
     let mut ward = Ward::of(rig, parts);
     let mut held = Batch::new(64);

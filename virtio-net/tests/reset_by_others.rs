@@ -1,16 +1,13 @@
 //! A device that somebody else reset under its driver, or that stopped a queue by itself, is reset and set up as it was, whatever its transport and its queues' layout.
 
-mod rig;
-mod ward;
-
+use super::rig::{Parts, Rig, numbered};
+use super::ward::{WATCH_US, Ward, config};
 use driver_core::buf::Batch;
 use driver_core::device::{Config, DeviceState, NetDevice, NetDriver, Recovery, RecoveryLimits, RxMode};
 use driver_core::ether::MacAddr;
 use driver_core::host::{Clock, PciFunction};
 use driver_core::queue::{QueueFault, RxQueue, TxQueue};
-use rig::{Parts, Rig, numbered};
 use sim::virtio_net::{VirtioNet as Model, VirtioNetOptions as Options};
-use ward::{WATCH_US, Ward, config};
 
 /// A device of either transport.
 fn wards(config: &Config) -> [Ward; 2] {

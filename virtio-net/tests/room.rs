@@ -1,12 +1,10 @@
 //! Waiting for room in a full transmit queue: by its vector, with event indexes and without, and by the clock where it has none.
 
-mod rig;
-
+use super::rig::{Rig, Started, numbered, small, without};
 use driver_core::buf::Batch;
 use driver_core::device::{Config, NetDevice};
 use driver_core::host::Clock;
 use driver_core::queue::{GateConfig, RxQueue, TX_PAUSE_US, TxQueue, TxState};
-use rig::{Rig, Started, numbered, small, without};
 use sim::Iommu;
 use sim::virtio_net::VirtioNetOptions;
 use virtio_net::Features;

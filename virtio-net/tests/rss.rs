@@ -1,11 +1,9 @@
 //! Flows are spread by a hash and a table (5.1.6.5.7), set by the same calls as with every other driver.
 
-mod rig;
-
+use super::rig::{Rig, Started, small};
 use driver_core::device::{Caps, NetDevice, RssConfig};
 use driver_core::offload::{RssTypes, toeplitz};
 use driver_core::testing::received;
-use rig::{Rig, Started, small};
 use sim::virtio_net::VirtioNetOptions as Options;
 use virtio_net::{Features, HardwareError};
 

@@ -1,10 +1,8 @@
 //! A virtio device looks at no field of a frame: every rule and every VLAN filter is refused by name, and changes nothing.
 
-mod rig;
-
+use super::rig::{Rig, small};
 use driver_core::device::{NetDevice, Rule};
 use driver_core::ether::MacAddr;
-use rig::{Rig, small};
 use virtio_net::Features;
 
 #[test]
@@ -32,8 +30,8 @@ fn every_rule_is_refused_and_says_why() {
 #[test]
 fn a_start_with_rules_or_vlans_is_refused() {
     for config in [small().rules(&[Rule::to_queue(0).syn()]), small().vlan_filter(&[7])] {
-        let rig = Rig::with(rig::without(Features::CTRL_VLAN));
-        let error = rig::start_error(rig.open().unwrap(), &config);
+        let rig = Rig::with(super::rig::without(Features::CTRL_VLAN));
+        let error = super::rig::start_error(rig.open().unwrap(), &config);
         assert!(error.to_string().contains("starting: the device does not do"), "{error}");
         rig.assert_clean();
     }
@@ -53,7 +51,7 @@ fn a_vlan_filter_is_refused_and_none_is_not() {
 #[test]
 fn queues_with_addresses_of_their_own_are_refused() {
     let rig = Rig::new();
-    let error = rig::start_error(rig.open().unwrap(), &rig::any().mac_pools(1)).to_string();
+    let error = super::rig::start_error(rig.open().unwrap(), &super::rig::any().mac_pools(1)).to_string();
     assert!(error.contains("1 receive queues with addresses of their own asked for") && error.contains("this device has no such queues"), "{error}");
     rig.assert_clean();
 }

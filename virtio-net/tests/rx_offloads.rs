@@ -1,14 +1,10 @@
 //! What the device does for received frames, switched while it runs (VIRTIO_NET_F_CTRL_GUEST_OFFLOADS).
 
-#[path = "../../ixgbe/tests/packets/mod.rs"]
-mod packets;
-mod rig;
-
+use super::rig::{Parts, Rig, numbered, small};
+use crate::packets::{Packet, TCP, cut_by_software};
 use driver_core::buf::{Batch, Checksum};
 use driver_core::device::{Caps, Config, DeviceState, ErrorKind, NetDevice, Offloads};
 use driver_core::queue::{RxQueue, TxQueue};
-use packets::{Packet, TCP, cut_by_software};
-use rig::{Parts, Rig, numbered, small};
 use sim::virtio_net::{RxChecksum, VirtioNetOptions as Options};
 use sim::{Mishap, Model as _};
 use virtio_net::{Features, HardwareError};
@@ -28,7 +24,7 @@ fn large() -> Config {
 /// Three segments and a frame: how many come up, and what the last is told of its checksum.
 fn seen(rig: &mut Rig, parts: &mut Parts) -> (usize, Checksum) {
     let packet = Packet::new(TCP, false, 3000);
-    let mut frame = packet.in_pieces(&packets::pool(), packet.header_bytes(), 2048);
+    let mut frame = packet.in_pieces(&crate::packets::pool(), packet.header_bytes(), 2048);
     frame.set_segmentation(Some(packet.cut(1000)));
     cut_by_software(&frame).iter().for_each(|segment| rig.send(segment));
     rig.send(&numbered(1, 60));

@@ -1,16 +1,12 @@
 //! Segmentation by the device: what leaves it is what software cuts, and what it does not cut is refused for software to cut.
 
-#[path = "../../ixgbe/tests/packets/mod.rs"]
-mod packets;
-mod rig;
-
+use super::rig::{Parts, Rig, bytes_of, small};
+use crate::packets::{Packet, TCP, UDP, cut_by_software};
 use driver_core::buf::{Batch, Frame, PoolConfig};
 use driver_core::device::{Caps, Config, NetDevice, Offloads};
 use driver_core::offload::{SegmentationError, Work};
 use driver_core::queue::{Refusal, TxQueue, TxState};
-use packets::{Packet, TCP, UDP, cut_by_software};
 use proptest::prelude::*;
-use rig::{Parts, Rig, bytes_of, small};
 use sim::virtio_net::VirtioNetOptions as Options;
 use virtio_net::Features;
 
@@ -218,7 +214,7 @@ fn a_frame_that_is_cut_goes_between_others() {
             wanted.extend(cut_by_software(&frame));
         } else {
             frame.set_checksum(other.partial());
-            wanted.push(packets::by_software(&other.bytes(), Some(other.partial()), None));
+            wanted.push(crate::packets::by_software(&other.bytes(), Some(other.partial()), None));
         }
         batch.push(frame).unwrap();
     }

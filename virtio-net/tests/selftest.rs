@@ -1,9 +1,7 @@
 //! What of a virtio device can be tested is, and the rest is named.
 
-mod rig;
-
+use super::rig::{Rig, without};
 use driver_core::device::{Flaw, NetDevice, NetDriver, Outcome, SelfTest, TestPart};
-use rig::{Rig, without};
 use sim::virtio_net::VirtioNetOptions as Options;
 use virtio_net::Features;
 
@@ -26,11 +24,11 @@ fn registers_interrupts_and_link_pass_and_the_rest_is_absent() {
     assert!(found.is_good());
     let left = rig.arrived();
     assert!(left.len() == 1 && left[0].len() == 60 && left[0][..6] == left[0][6..12], "one frame, from itself to itself: {left:?}");
-    let mut started = opened.start(&rig::any()).unwrap();
+    let mut started = opened.start(&super::rig::any()).unwrap();
     assert!(started.control.link().up);
-    rig.send(&rig::numbered(1, 100));
+    rig.send(&super::rig::numbered(1, 100));
     rig.run_us(100);
-    assert_eq!(driver_core::testing::received(&mut started.rx[0]), [rig::numbered(1, 100)]);
+    assert_eq!(driver_core::testing::received(&mut started.rx[0]), [super::rig::numbered(1, 100)]);
     drop(started);
     rig.assert_clean();
     // The frame of the test is in nobody's books.

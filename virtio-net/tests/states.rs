@@ -1,13 +1,11 @@
 //! How a device is, in the words that every driver has for it: what comes to be seen when it vanishes, hangs, or is reset by somebody else, by whom, and what its
 //! statistics say then.
 
-mod rig;
-
+use super::rig::{Parts, Rig, numbered, small};
 use driver_core::buf::Batch;
 use driver_core::device::{Config, DeviceState, Link, NetDevice, Recovery, TxConfig};
 use driver_core::host::{Clock, PciFunction};
 use driver_core::queue::{QueueFault, RxQueue, TxQueue, TxState};
-use rig::{Parts, Rig, numbered, small};
 use virtio_net::ErrorKind;
 
 /// A device that has received one frame and sent one.

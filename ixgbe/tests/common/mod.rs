@@ -1,6 +1,5 @@
 //! A simulated card on a wire whose far end is the test, and a PCI function that lies about what the test chooses.
-// Each test binary uses a part of it.
-#![allow(dead_code, unused_imports, unreachable_pub)]
+#![allow(unreachable_pub)]
 
 use std::cell::Cell;
 use std::ops::Deref;

@@ -1,6 +1,5 @@
 //! Frames of a small world of flows, and a matcher in software: what rules say, by the letter of `Rule`'s documentation.
-// Each test binary uses a part of it.
-#![allow(dead_code, unreachable_pub)]
+#![allow(unreachable_pub)]
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

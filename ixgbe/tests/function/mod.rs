@@ -1,6 +1,5 @@
 //! A simulated virtual function, with its physical function's driver and the far end of its wire in the test's hands.
-// Each test binary uses a part of it.
-#![allow(dead_code, unreachable_pub)]
+#![allow(unreachable_pub)]
 
 use std::ops::Deref;
 

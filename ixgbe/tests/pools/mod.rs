@@ -1,6 +1,5 @@
 //! Frames for addresses and VLANs, and the queue that each comes to.
-// Each test binary uses a part of it.
-#![allow(dead_code, unreachable_pub)]
+#![allow(unreachable_pub)]
 
 use driver_core::device::{Config, NetDevice, Rule, RuleInForce};
 use driver_core::ether::MacAddr;

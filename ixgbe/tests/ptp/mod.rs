@@ -1,6 +1,5 @@
 //! PTP messages, and cards with a clock.
-// Each test binary uses a part of it.
-#![allow(dead_code, unreachable_pub)]
+#![allow(unreachable_pub)]
 
 use driver_core::buf::Batch;
 use driver_core::device::{Config, HardwareClock, NetDevice, RxMode, SentStamp, Timestamps};

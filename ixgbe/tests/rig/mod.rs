@@ -1,6 +1,5 @@
 //! A simulated card with queues, for tests of the data path: deterministic, the far end of its wire in the test's hands.
-// Each test binary uses a part of it.
-#![allow(dead_code, unused_imports, unreachable_pub)]
+#![allow(unreachable_pub)]
 
 use std::ops::Deref;
 use std::sync::Arc;

@@ -1,6 +1,5 @@
 //! The simulated virtio card with a control queue, under a driver of a few lines.
-// Each test binary uses a part of it.
-#![allow(dead_code, unreachable_pub)]
+#![allow(unreachable_pub)]
 
 use driver_core::host::{DmaRegion, PciFunction, RegSpace};
 use sim::virtio_net::{VirtioNet, VirtioNetOptions};

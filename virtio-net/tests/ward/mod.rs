@@ -1,6 +1,5 @@
 //! A device with one program on one thread, which polls its queues, looks at the device ten times a second, and expects it to work again when it failed.
-// Each test binary uses a part of it.
-#![allow(dead_code, unreachable_pub)]
+#![allow(unreachable_pub)]
 
 use driver_core::buf::Batch;
 use driver_core::device::{Config, DeviceState, NetDevice, Recovered, TxConfig};

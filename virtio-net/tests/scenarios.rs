@@ -1,0 +1,34 @@
+//! Every scenario that a card with packed queues goes through and one with split queues as well: `tests/all.rs` holds this file twice.
+
+mod after_a_lie;
+mod announce;
+mod checksums;
+mod clauses_rings;
+mod coalescing;
+mod ctrl_filters;
+mod ctrl_stuck;
+mod ctrl_vlans;
+mod cut_in_flight;
+mod frames;
+mod handshake;
+mod hash_report;
+mod hooks;
+mod jumbo;
+mod large_receive;
+mod lying_device;
+mod lying_headers;
+mod mmio;
+mod notification_data;
+mod notifications;
+mod pairs;
+mod queues;
+mod recovery;
+mod reset_by_others;
+pub(crate) mod rig;
+mod room;
+mod rss;
+mod rx_offloads;
+mod segmentation;
+mod selftest;
+mod states;
+mod ward;
