@@ -1,16 +1,12 @@
 //! Frames that ask to be cut on a device that does not cut: the queue does it, and all segments of a frame go out or none.
 
-#[path = "../../ixgbe/tests/packets/mod.rs"]
-mod packets;
-mod rig;
-
+use super::rig::{Rig, bytes_of, small};
+use crate::packets::{Packet, TCP, UDP, cut_by_software};
 use driver_core::buf::{Batch, BufPool, Frame, PoolConfig};
 use driver_core::device::{NetDevice, TxConfig};
 use driver_core::offload::SegmentationError;
 use driver_core::queue::{GateConfig, Refusal, TxQueue, TxState};
-use packets::{Packet, TCP, UDP, cut_by_software};
 use proptest::prelude::*;
-use rig::{Rig, bytes_of, small};
 use sim::virtio_net::VirtioNetOptions as Options;
 use virtio_net::Features;
 

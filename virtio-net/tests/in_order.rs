@@ -49,7 +49,7 @@ fn frames_that_another_stands_for_do_not_hang() {
     let mut parts = rig.parts(&super::rig::any().mtu(9000).tx(TxConfig::new().ring(64).timeout_us(300_000)));
     for round in 0..7 {
         // In chains and alone, round the ring's end.
-        parts.send(&(0..20).map(|k| numbered(20 * round + k, if k % 4 == 1 { 3000 } else { 60 })).collect::<Vec<_>>());
+        parts.send((0..20).map(|k| numbered(20 * round + k, if k % 4 == 1 { 3000 } else { 60 })).collect::<Vec<_>>());
         for _ in 0..20 {
             rig.run_us(50_000);
             assert_eq!(parts.control.watch(), DeviceState::Running);

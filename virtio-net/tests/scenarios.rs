@@ -8,6 +8,7 @@ mod coalescing;
 mod ctrl_filters;
 mod ctrl_stuck;
 mod ctrl_vlans;
+mod cut_by_queue;
 mod cut_in_flight;
 mod frames;
 mod handshake;
