@@ -28,7 +28,7 @@ impl<F: PciFunction> Card<F> {
         if !config.wants_packed_queues() {
             features.remove(Features::RING_PACKED);
         }
-        if !config.wants_in_order() || !features.contains(Features::RING_PACKED) {
+        if !config.wants_in_order() {
             features.remove(Features::IN_ORDER);
         }
         if !config.wants_rx_hash() {

@@ -6,7 +6,7 @@ use driver_core::host::Iova;
 use driver_core::queue::core::{Lent, NotTaken, Silence};
 use driver_core::queue::{QueueFault, RxHooked, TxHooked};
 use driver_core::ring::packed::{PackedQueue, PackedRx, PackedTx, PackedWatch};
-use driver_core::ring::split::{HookRules, SplitQueue, SplitRx, SplitTx, UsedIndex};
+use driver_core::ring::split::{HookRules, InOrderRx, InOrderTx, SplitQueue, SplitRx, SplitTx, UsedIndex};
 use driver_core::ring::{CommandQueue, Ordinary, Reclaimed, RingError, RingMemory, VirtqTaken, flow_hash};
 
 use crate::desc::{HASH_HDR_BYTES, Header, NET_HDR_BYTES};
@@ -162,11 +162,16 @@ impl TxWatch {
 /// Split virtqueues (2.7), with headers of so many bytes.
 pub(crate) struct Split<const HEADER: usize>;
 
+/// The same of a device that uses buffers in order (2.7.9).
+pub(crate) struct SplitInOrder<const HEADER: usize>;
+
 /// Packed virtqueues (2.8), with headers of so many bytes.
 pub(crate) struct Packed<const HEADER: usize>;
 
 impl<const HEADER: usize> sealed::Sealed for SplitRx<HEADER> {}
 impl<const HEADER: usize> sealed::Sealed for SplitTx<HEADER> {}
+impl<const HEADER: usize> sealed::Sealed for InOrderRx<HEADER> {}
+impl<const HEADER: usize> sealed::Sealed for InOrderTx<HEADER> {}
 impl<const HEADER: usize> sealed::Sealed for PackedRx<HEADER> {}
 impl<const HEADER: usize> sealed::Sealed for PackedTx<HEADER> {}
 
@@ -210,6 +215,10 @@ macro_rules! layout {
     };
 }
 layout!(Split, SplitQueue, SplitRx, SplitTx, split, |queue, _features| queue, |ring| TxWatch::Split { used: ring.queue().used_index(), base: 0 });
+layout!(SplitInOrder, SplitQueue, InOrderRx, InOrderTx, split, |queue, _features| queue, |ring| TxWatch::Split {
+    used: ring.queue().used_index(),
+    base: 0
+});
 layout!(Packed, PackedQueue, PackedRx, PackedTx, packed, |queue, features| queue.in_order(features.contains(Features::IN_ORDER)), |ring| {
     TxWatch::Packed(ring.watch())
 });
@@ -389,6 +398,77 @@ packed_rx_virtq!(NET_HDR_BYTES, |this, rules| RxHooked::packed(this, rules));
 // As over split queues.
 packed_rx_virtq!(HASH_HDR_BYTES, |_this, _rules| RxHooked::whole());
 
+macro_rules! in_order_rx_virtq {
+    ($header:expr) => {
+        impl RxVirtq for InOrderRx<{ $header }> {
+            const HEADER_BYTES: usize = $header;
+            const COUNTS_READY: bool = true;
+
+            fn first_word(frame: &Frame) -> u64 {
+                first_word::<{ $header }>(frame)
+            }
+            fn header(frame: &Frame) -> Option<Header> {
+                frame.prefix::<{ $header }>().map(|bytes| Header::decode(bytes))
+            }
+
+            fn size(&self) -> u16 {
+                self.queue().size()
+            }
+            fn lent_bytes(&self) -> u32 {
+                Self::lent_bytes(self)
+            }
+            #[inline(always)]
+            fn ready(&mut self) -> Result<usize, QueueFault> {
+                Self::ready(self).map(usize::from)
+            }
+            #[inline(always)]
+            fn covered(&mut self, batch: &mut Batch, wanted: usize) -> usize {
+                Self::covered(self, batch, wanted)
+            }
+            #[inline(always)]
+            fn take_ordinary(&mut self, batch: &mut Batch, count: usize, rules: &Rules) -> (usize, u64) {
+                Self::take_ordinary(self, batch, count, &rules.of_hooks::<{ $header }>())
+            }
+            /// One frame goes the way of many.
+            #[inline(always)]
+            fn take_only(&mut self, _: &mut Batch, _: &Rules) -> Option<u64> {
+                None
+            }
+            fn take(&mut self, batch: &mut Batch) -> Result<VirtqTaken, NotTaken> {
+                Self::take(self, batch).map_err(NotTaken::Fault)?.ok_or(NotTaken::NotDone)
+            }
+            #[inline(always)]
+            fn refill(&mut self, _: &mut Batch) {}
+            #[inline(always)]
+            fn publish(&mut self) -> bool {
+                Self::publish(self)
+            }
+            fn next_available(&self) -> u16 {
+                self.queue().next_available()
+            }
+            fn arm(&mut self) {
+                Self::arm(self);
+            }
+            #[inline(always)]
+            fn disarm(&mut self) {
+                Self::disarm(self);
+            }
+            fn has_frames(&self) -> bool {
+                self.is_ready()
+            }
+            /// Frames are polled, and judged in the batch.
+            fn hooked(&mut self, _: HookRules) -> RxHooked<'_> {
+                RxHooked::whole()
+            }
+            fn rewind(&mut self, silence: &Silence) -> u64 {
+                silence.rewind_in_order_rx(self)
+            }
+        }
+    };
+}
+in_order_rx_virtq!(NET_HDR_BYTES);
+in_order_rx_virtq!(HASH_HDR_BYTES);
+
 macro_rules! tx_virtq {
     ($ring:ident, $header:expr, $rewind:ident, |$this:ident, $bytes:ident| $hooked:expr) => {
         impl TxVirtq for $ring<{ $header }> {
@@ -460,3 +540,5 @@ tx_virtq!(SplitTx, NET_HDR_BYTES, rewind_split_tx, |this, bytes| TxHooked::split
 tx_virtq!(SplitTx, HASH_HDR_BYTES, rewind_split_tx, |_this, _bytes| TxHooked::whole());
 tx_virtq!(PackedTx, NET_HDR_BYTES, rewind_packed_tx, |this, bytes| TxHooked::packed(this, bytes.0, bytes.1));
 tx_virtq!(PackedTx, HASH_HDR_BYTES, rewind_packed_tx, |_this, _bytes| TxHooked::whole());
+tx_virtq!(InOrderTx, NET_HDR_BYTES, rewind_in_order_tx, |_this, _bytes| TxHooked::whole());
+tx_virtq!(InOrderTx, HASH_HDR_BYTES, rewind_in_order_tx, |_this, _bytes| TxHooked::whole());

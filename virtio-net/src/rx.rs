@@ -13,7 +13,7 @@ use driver_core::queue::core::{NotTaken, Piece, RxCore, RxError, RxKernel, Silen
 use driver_core::queue::{QueueFault, RxCounters, RxHooked, RxQueue, Settled};
 use driver_core::ring::VirtqTaken;
 use driver_core::ring::packed::PackedRx;
-use driver_core::ring::split::SplitRx;
+use driver_core::ring::split::{InOrderRx, SplitRx};
 
 use crate::desc::{HASH_HDR_BYTES, HDR_F_DATA_VALID, HDR_F_NEEDS_CSUM, HDR_GSO_NONE, Header, NET_HDR_BYTES};
 use crate::large;
@@ -34,6 +34,10 @@ pub enum Rx<F: PciFunction> {
     SplitHash(RxCore<Receive<F, SplitRx<HASH_HDR_BYTES>>>),
     /// A packed one whose frames do.
     PackedHash(RxCore<Receive<F, PackedRx<HASH_HDR_BYTES>>>),
+    /// A split one whose device uses buffers in order (2.7.9).
+    SplitInOrder(RxCore<Receive<F, InOrderRx<NET_HDR_BYTES>>>),
+    /// The same whose frames tell their hash.
+    SplitInOrderHash(RxCore<Receive<F, InOrderRx<HASH_HDR_BYTES>>>),
 }
 
 /// Does the same with the queue of either layout.
@@ -44,12 +48,14 @@ macro_rules! either {
             Self::Packed($queue) => $work,
             Self::SplitHash($queue) => $work,
             Self::PackedHash($queue) => $work,
+            Self::SplitInOrder($queue) => $work,
+            Self::SplitInOrderHash($queue) => $work,
         }
     };
 }
 
 impl<F: PciFunction> Rx<F> {
-    /// [`RxQueue::poll`] of those with hashes, apart, so that a caller in which the other ways are in line saves no registers for this one's.
+    /// [`RxQueue::poll`] of the other kinds, apart, so that a caller in which the other ways are in line saves no registers for this one's.
     #[cold]
     #[inline(never)]
     fn poll_apart(&mut self, batch: &mut Batch, budget: usize) -> usize {
@@ -63,7 +69,7 @@ impl<F: PciFunction> RxQueue for Rx<F> {
         match self {
             Self::Split(queue) => queue.poll(batch, budget),
             Self::Packed(queue) => queue.poll(batch, budget),
-            with_hash => with_hash.poll_apart(batch, budget),
+            other => other.poll_apart(batch, budget),
         }
     }
     fn arm(&mut self) -> bool {

@@ -14,7 +14,7 @@ use driver_core::offload::Work;
 use driver_core::queue::core::{Put, Silence, Stop, TxCore, TxKernel, WhyStuck};
 use driver_core::queue::{QueueFault, TxCounters, TxHooked, TxQueue, TxState, WakeFn};
 use driver_core::ring::packed::PackedTx;
-use driver_core::ring::split::SplitTx;
+use driver_core::ring::split::{InOrderTx, SplitTx};
 use driver_core::ring::{REPORT_EVERY, Reclaimed};
 
 use crate::card::lost;
@@ -36,6 +36,10 @@ pub enum Tx<F: PciFunction> {
     SplitHash(TxCore<Transmit<F, SplitTx<HASH_HDR_BYTES>>>),
     /// A packed one.
     PackedHash(TxCore<Transmit<F, PackedTx<HASH_HDR_BYTES>>>),
+    /// A split one whose device uses buffers in order (2.7.9).
+    SplitInOrder(TxCore<Transmit<F, InOrderTx<NET_HDR_BYTES>>>),
+    /// The same whose header has room for a hash.
+    SplitInOrderHash(TxCore<Transmit<F, InOrderTx<HASH_HDR_BYTES>>>),
 }
 
 /// Does the same with the queue of either layout.
@@ -46,12 +50,14 @@ macro_rules! either {
             Self::Packed($queue) => $work,
             Self::SplitHash($queue) => $work,
             Self::PackedHash($queue) => $work,
+            Self::SplitInOrder($queue) => $work,
+            Self::SplitInOrderHash($queue) => $work,
         }
     };
 }
 
 impl<F: PciFunction> Tx<F> {
-    /// [`TxQueue::submit`] of those whose header has room for a hash, apart.
+    /// [`TxQueue::submit`] of the other kinds, apart.
     #[cold]
     #[inline(never)]
     fn submit_apart(&mut self, batch: &mut Batch) -> TxState {
@@ -75,7 +81,7 @@ impl<F: PciFunction> TxQueue for Tx<F> {
         match self {
             Self::Split(queue) => queue.submit(batch),
             Self::Packed(queue) => submit_apart(queue, batch),
-            with_hash => with_hash.submit_apart(batch),
+            other => other.submit_apart(batch),
         }
     }
     fn reclaim(&mut self) -> usize {

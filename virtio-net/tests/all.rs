@@ -6,9 +6,10 @@
 mod clauses_config;
 mod clauses_features;
 mod double_vlan_missing;
-mod in_order;
 #[path = "in_order_scenarios.rs"]
 mod in_order_packed;
+#[path = "in_order_scenarios.rs"]
+mod in_order_split;
 #[path = "scenarios.rs"]
 mod packed;
 mod packed_devices;

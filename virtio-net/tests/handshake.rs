@@ -34,7 +34,7 @@ fn taken_of(features: Features) -> Features {
 fn packed_queues_are_left_alone_where_they_are_not_wanted() {
     let mut rig = Rig::with(Options::new().with(taken_of(Features::USED).bits()));
     let mut parts = rig.parts(&super::rig::any().packed_queues(false));
-    assert_eq!(rig.model(|m| m.negotiated()), taken_of(Features::USED.difference(Features::RING_PACKED | Features::IN_ORDER)).bits());
+    assert_eq!(rig.model(|m| m.negotiated()), taken_of(Features::USED.difference(Features::RING_PACKED)).bits());
     assert!(!parts.control.info().features.iter().any(|name| name == "RING_PACKED"));
     parts.send(&[super::rig::numbered(1, 60)]);
     rig.run_us(20);
@@ -49,8 +49,7 @@ fn start_follows_the_order_of_the_specification_and_drop_resets() {
     let started = rig.start(&super::rig::any());
     // ACKNOWLEDGE, DRIVER, FEATURES_OK, DRIVER_OK.
     assert_eq!(rig.model(|m| m.status()), 1 | 2 | 8 | 4);
-    let taken =
-        taken_of(if super::rig::is_packed() { Features::USED } else { Features::USED.difference(Features::RING_PACKED | Features::IN_ORDER) });
+    let taken = taken_of(if super::rig::is_packed() { Features::USED } else { Features::USED.difference(Features::RING_PACKED) });
     assert_eq!(rig.model(|m| m.negotiated()), taken.bits());
     assert_eq!(started.control.kernel().features(), taken);
     drop(started);

@@ -18,7 +18,7 @@ use crate::desc::{HASH_HDR_BYTES, NET_HDR_BYTES};
 use crate::error::HardwareError;
 use crate::filter::{Filters, refuse};
 use crate::large;
-use crate::layout::{Layout, Packed, Split, TxWatch};
+use crate::layout::{Layout, Packed, Split, SplitInOrder, TxWatch};
 use crate::queues::{QueueAt, QueueUp};
 use crate::recover::Places;
 use crate::regs::{Features, Status, net};
@@ -116,7 +116,17 @@ impl<F: PciFunction> VirtioNet<F> {
         #[allow(unsafe_code, reason = "from here on the device accesses memory")]
         unsafe { card.function.lock().allow_dma() }?;
         let vectors = card.set_up_vectors(settings.vectors())?;
+        // Packed queues are of one kind in whichever order buffers come back.
+        let is_in_order = features.contains(Features::IN_ORDER);
         let mut running = match (features.contains(Features::RING_PACKED), features.contains(Features::HASH_REPORT)) {
+            (false, false) if is_in_order => {
+                let running = self.set_up::<SplitInOrder<NET_HDR_BYTES>>(settings, shared, pool, vectors, features, ctrl)?;
+                running.with(|(rx, tx)| Queues::SplitInOrder(rx, tx))
+            }
+            (false, true) if is_in_order => {
+                let running = self.set_up::<SplitInOrder<HASH_HDR_BYTES>>(settings, shared, pool, vectors, features, ctrl)?;
+                running.with(|(rx, tx)| Queues::SplitInOrderHash(rx, tx))
+            }
             (false, false) => {
                 let running = self.set_up::<Split<NET_HDR_BYTES>>(settings, shared, pool, vectors, features, ctrl)?;
                 running.with(|(rx, tx)| Queues::Split(rx, tx))

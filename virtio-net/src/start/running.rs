@@ -10,7 +10,7 @@ use driver_core::queue::core::{RxCore, TxCore};
 
 use crate::desc::{HASH_HDR_BYTES, NET_HDR_BYTES};
 use crate::filter::Filters;
-use crate::layout::{Layout, Packed, Split, TxWatch};
+use crate::layout::{Layout, Packed, Split, SplitInOrder, TxWatch};
 use crate::recover::Places;
 use crate::regs::Features;
 use crate::rx::{Receive, Rx};
@@ -27,6 +27,8 @@ pub(super) enum Queues<F: PciFunction> {
     Packed(Vec<RxOf<F, Packed<NET_HDR_BYTES>>>, Vec<TxOf<F, Packed<NET_HDR_BYTES>>>),
     SplitHash(Vec<RxOf<F, Split<HASH_HDR_BYTES>>>, Vec<TxOf<F, Split<HASH_HDR_BYTES>>>),
     PackedHash(Vec<RxOf<F, Packed<HASH_HDR_BYTES>>>, Vec<TxOf<F, Packed<HASH_HDR_BYTES>>>),
+    SplitInOrder(Vec<RxOf<F, SplitInOrder<NET_HDR_BYTES>>>, Vec<TxOf<F, SplitInOrder<NET_HDR_BYTES>>>),
+    SplitInOrderHash(Vec<RxOf<F, SplitInOrder<HASH_HDR_BYTES>>>, Vec<TxOf<F, SplitInOrder<HASH_HDR_BYTES>>>),
 }
 
 impl<F: PciFunction> Queues<F> {
@@ -37,6 +39,8 @@ impl<F: PciFunction> Queues<F> {
             Self::Packed(rx, _) => rx.iter_mut().for_each(RxCore::kick),
             Self::SplitHash(rx, _) => rx.iter_mut().for_each(RxCore::kick),
             Self::PackedHash(rx, _) => rx.iter_mut().for_each(RxCore::kick),
+            Self::SplitInOrder(rx, _) => rx.iter_mut().for_each(RxCore::kick),
+            Self::SplitInOrderHash(rx, _) => rx.iter_mut().for_each(RxCore::kick),
         }
     }
 
@@ -50,6 +54,8 @@ impl<F: PciFunction> Queues<F> {
             Self::Packed(rx, tx) => hand_out_boxed(vectors, plan, rx, told(tx, have)),
             Self::SplitHash(rx, tx) => hand_out_boxed(vectors, plan, rx, told(tx, have)),
             Self::PackedHash(rx, tx) => hand_out_boxed(vectors, plan, rx, told(tx, have)),
+            Self::SplitInOrder(rx, tx) => hand_out_boxed(vectors, plan, rx, told(tx, have)),
+            Self::SplitInOrderHash(rx, tx) => hand_out_boxed(vectors, plan, rx, told(tx, have)),
         }
     }
 
@@ -59,6 +65,10 @@ impl<F: PciFunction> Queues<F> {
             Self::Packed(rx, tx) => (rx.into_iter().map(Rx::Packed).collect(), tx.into_iter().map(Tx::Packed).collect()),
             Self::SplitHash(rx, tx) => (rx.into_iter().map(Rx::SplitHash).collect(), tx.into_iter().map(Tx::SplitHash).collect()),
             Self::PackedHash(rx, tx) => (rx.into_iter().map(Rx::PackedHash).collect(), tx.into_iter().map(Tx::PackedHash).collect()),
+            Self::SplitInOrder(rx, tx) => (rx.into_iter().map(Rx::SplitInOrder).collect(), tx.into_iter().map(Tx::SplitInOrder).collect()),
+            Self::SplitInOrderHash(rx, tx) => {
+                (rx.into_iter().map(Rx::SplitInOrderHash).collect(), tx.into_iter().map(Tx::SplitInOrderHash).collect())
+            }
         }
     }
 }

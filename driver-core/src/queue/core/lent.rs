@@ -7,7 +7,7 @@ use crate::buf::batch::Batch;
 use crate::ring::command::CommandQueue;
 use crate::ring::packed::{PackedRx, PackedTx};
 use crate::ring::rx::RxRing;
-use crate::ring::split::{SplitRx, SplitTx};
+use crate::ring::split::{InOrderRx, InOrderTx, SplitRx, SplitTx};
 use crate::ring::tx::{Reclaimed, TxRing};
 
 /// The word of somebody who saw the hardware fall silent: it reads and writes the memory in question no more. Lent memory goes back for this word alone.
@@ -75,6 +75,21 @@ impl Silence {
 
     /// Of a split transmit queue.
     pub fn rewind_split_tx<const HEADER: usize>(&self, ring: &mut SplitTx<HEADER>, batch: &mut Batch) -> (u64, Reclaimed) {
+        let lost = ring.pending_frames() as u64;
+        // SAFETY: the hardware reads nothing of the ring any more.
+        (lost, unsafe { ring.rewind(batch) })
+    }
+
+    /// Of a split receive queue in order.
+    pub fn rewind_in_order_rx<const HEADER: usize>(&self, ring: &mut InOrderRx<HEADER>) -> u64 {
+        let lost = ring.ready().unwrap_or(0);
+        // SAFETY: the hardware writes to nothing of the ring any more.
+        unsafe { ring.rewind() };
+        lost.into()
+    }
+
+    /// Of a split transmit queue in order.
+    pub fn rewind_in_order_tx<const HEADER: usize>(&self, ring: &mut InOrderTx<HEADER>, batch: &mut Batch) -> (u64, Reclaimed) {
         let lost = ring.pending_frames() as u64;
         // SAFETY: the hardware reads nothing of the ring any more.
         (lost, unsafe { ring.rewind(batch) })
@@ -158,6 +173,25 @@ impl<const HEADER: usize> Lent for SplitRx<HEADER> {
 }
 
 impl<const HEADER: usize> Lent for SplitTx<HEADER> {
+    unsafe fn release(mut self) -> u64 {
+        let lost = self.pending_frames();
+        // SAFETY: the caller's.
+        unsafe { Self::release(self) };
+        lost as u64
+    }
+}
+
+/// A frame in several buffers counts once for each, as in other split queues.
+impl<const HEADER: usize> Lent for InOrderRx<HEADER> {
+    unsafe fn release(mut self) -> u64 {
+        let lost = self.ready().unwrap_or(0);
+        // SAFETY: the caller's.
+        unsafe { Self::release(self) };
+        lost.into()
+    }
+}
+
+impl<const HEADER: usize> Lent for InOrderTx<HEADER> {
     unsafe fn release(mut self) -> u64 {
         let lost = self.pending_frames();
         // SAFETY: the caller's.

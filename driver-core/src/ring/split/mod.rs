@@ -6,16 +6,19 @@
 //! | [`SplitQueue`] | the memory and its indexes |
 //! | [`SplitRx`] | every descriptor stands for one slot that holds one empty buffer |
 //! | [`SplitTx`] | frames in flight, and which descriptors are free |
+//! | [`InOrderRx`], [`InOrderTx`] | the same of devices that use buffers in the order in which they get them |
 //!
 //! Of what the device can write only the used ring is ever read, each word once for each decision, and every index is checked before it is used.
 
 mod command;
 pub(crate) mod hook;
+mod in_order;
 mod queue;
 mod rx;
 mod tx;
 
 pub use crate::ring::virtq::{F_INDIRECT, F_NEXT, F_WRITE, HEADER_BYTES, HookRules};
+pub use in_order::{InOrderRx, InOrderTx};
 pub use queue::{SplitQueue, UsedIndex, descriptor, need_event};
 pub use rx::SplitRx;
 pub use tx::SplitTx;

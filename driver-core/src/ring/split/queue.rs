@@ -161,6 +161,11 @@ impl SplitQueue {
         self.published.wrapping_sub(self.next_used)
     }
 
+    /// Entries of the available ring whose chains were not taken back, those among them that the device was not told of.
+    pub(super) fn given(&self) -> u16 {
+        self.next_avail.wrapping_sub(self.next_used)
+    }
+
     /// How many used entries wait, of those that were not taken. What the device wrote before them may be read.
     ///
     /// # Errors
