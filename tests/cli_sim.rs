@@ -130,7 +130,7 @@ fn the_cable_is_pulled_by_a_line_of_input() {
     assert_eq!(
         help,
         "commands on standard input: `link down` pulls the card's cable, `link up` plugs it in, `mishap \
-         hang|needs-reset|lie|vanish|memory-error|bus-error|overheat|pf-reset` lets that happen to the card, `help` lists the commands"
+         hang|needs-reset|lie|vanish|memory-error|bus-error|overheat|pf-reset|moved` lets that happen to the card, `help` lists the commands"
     );
     input.write_all(b"link down now \xff\x1b\n").unwrap();
     let complaint = errors.recv_timeout(LIMIT).unwrap();

@@ -16,3 +16,18 @@ fn a_spec_says_how_many_queues_a_virtio_card_has_and_whether_it_spreads_by_hashe
         assert_eq!((port.rx.len(), port.tx.len()), (queues.into(), queues.into()), "{spec}");
     }
 }
+
+#[test]
+fn a_spec_says_what_else_a_virtio_card_does() {
+    for (option, adds) in [
+        ("hashes", Caps::RX_HASH),
+        ("segmentation", Caps::TX_SEGMENTATION | Caps::RX_COALESCING),
+        ("moderation", Caps::empty()),
+        ("segmentation=off,hashes", Caps::RX_HASH),
+    ] {
+        let mut host = Host::new();
+        let plain = host.open("sim:virtio-net").unwrap().info().clone();
+        let info = host.open(&format!("sim:virtio-net,{option}=on")).unwrap().info().clone();
+        assert_eq!((info.caps - plain.caps, info.max_moderation_us > 0), (adds, option == "moderation"), "{option}");
+    }
+}

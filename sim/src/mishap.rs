@@ -22,11 +22,13 @@ pub enum Mishap {
     Overheat,
     /// The physical function of a virtual one is reset by its driver: its functions are told by their mailboxes, and have to be reset too.
     PfReset,
+    /// The guest of the card has moved to another host: the card asks its driver to announce itself (VIRTIO_NET_S_ANNOUNCE, virtio 1.3, 5.1.6.5.4).
+    Moved,
 }
 
 impl Mishap {
     /// All of them, with the words for them.
-    pub const ALL: [(&str, Self); 8] = [
+    pub const ALL: [(&str, Self); 9] = [
         ("hang", Self::Hang),
         ("needs-reset", Self::NeedsReset),
         ("lie", Self::Lie),
@@ -35,6 +37,7 @@ impl Mishap {
         ("bus-error", Self::BusError),
         ("overheat", Self::Overheat),
         ("pf-reset", Self::PfReset),
+        ("moved", Self::Moved),
     ];
 
     /// The mishap of that word.

@@ -33,6 +33,9 @@
 //! | `packed=on\|off` | whether packed queues are offered (sim:virtio-net) |
 //! | `queues=N` | how many queues of each direction it has, 1 to 8; 1 without it (sim:virtio-net) |
 //! | `rss=on\|off` | whether flows are spread over them by hashes (sim:virtio-net) |
+//! | `hashes=on\|off` | whether frames tell their hash (sim:virtio-net) |
+//! | `segmentation=on\|off` | whether large frames are cut, and received ones put together (sim:virtio-net) |
+//! | `moderation=on\|off` | whether interrupts are kept apart (sim:virtio-net) |
 //! | `tap=NAME` | plug into the Linux network stack by the tap device NAME |
 //! | `netns=NAME` | the network namespace of the tap device: a name of ip netns, or a path as /proc/PID/ns/net |
 //! | `pcap-in=FILE` | receive the frames of the capture FILE (pcap or pcapng); a pipe, or - for standard input, is read as it comes |
@@ -244,6 +247,10 @@ mod tests {
             ("sim:virtio-net,queues=9", "give queues=N"),
             ("sim:virtio-net,queues=2,queues=2", "queues is given twice"),
             ("sim:virtio-net,rss=1", "give rss=on|off"),
+            ("sim:ixgbe,segmentation=on", "segmentation is an option of sim:virtio-net"),
+            ("sim:virtio-net,segmentation=yes", "give segmentation=on|off"),
+            ("sim:virtio-net,hashes=", "hashes: the value is missing: hashes=on|off"),
+            ("sim:virtio-net,moderation=off,moderation=off", "moderation is given twice"),
             ("sim:ixgbe,run=fast", "run=fast: no such run; give run=threads|stepped"),
             ("sim:ixgbe,hang-tx=3", "give hang-tx=after:N"),
             ("0000:01:00", "no PCI address: write domain:bus:device.function"),

@@ -31,6 +31,9 @@ pub const SIM_OPTIONS: &[(&str, &str, &str)] = &[
     ("packed", "on|off", "whether packed queues are offered (sim:virtio-net)"),
     ("queues", "N", "how many queues of each direction it has, 1 to 8; 1 without it (sim:virtio-net)"),
     ("rss", "on|off", "whether flows are spread over them by hashes (sim:virtio-net)"),
+    ("hashes", "on|off", "whether frames tell their hash (sim:virtio-net)"),
+    ("segmentation", "on|off", "whether large frames are cut, and received ones put together (sim:virtio-net)"),
+    ("moderation", "on|off", "whether interrupts are kept apart (sim:virtio-net)"),
 ];
 
 /// Where a simulated card has no name.
@@ -64,6 +67,12 @@ pub struct SimSpec {
     pub queues: Option<u16>,
     /// Whether a virtio card spreads flows by hashes; `None`: it does not.
     pub rss: Option<bool>,
+    /// Whether a virtio card's frames tell their hash; `None`: they do not.
+    pub hashes: Option<bool>,
+    /// Whether a virtio card cuts large frames and puts received ones together, which a command switches; `None`: it does neither.
+    pub segmentation: Option<bool>,
+    /// Whether a virtio card keeps interrupts apart; `None`: it does not.
+    pub moderation: Option<bool>,
     /// What its port is plugged into.
     pub wire: WireSpec,
 }
@@ -130,7 +139,10 @@ impl SimSpec {
             Card::X550Vf => function(0x1565),
             Card::VirtioNet => {
                 let options = VirtioNetOptions::new().mac(mac).rx_checksum(self.rx_checksum).packed(self.packed.unwrap_or(false));
-                let options = options.pairs(self.queues.unwrap_or(1)).rss(self.rss.unwrap_or(false));
+                let options = options.pairs(self.queues.unwrap_or(1)).rss(self.rss.unwrap_or(false)).hash_report(self.hashes.unwrap_or(false));
+                let (segments, moderates) = (self.segmentation.unwrap_or(false), self.moderation.unwrap_or(false));
+                let options = options.segmentation(segments).large_receive(segments).guest_offloads(segments);
+                let options = options.notf_coal(moderates).vq_notf_coal(moderates);
                 Box::new(VirtioNet::new(if let Some(mtu) = self.mtu { options.mtu(mtu) } else { options }))
             }
         }
@@ -170,6 +182,7 @@ impl SimSpec {
         seen.push(key);
         let after = value.strip_prefix("after:").and_then(|frames| frames.parse().ok());
         let mtu = value.parse().ok().filter(|&mtu: &u16| u32::from(mtu) >= MIN_MTU);
+        let is_on = ["off", "on"].iter().position(|word| *word == value).map(|at| at == 1);
         let queues = value.parse().ok().filter(|queues| (1..=8).contains(queues));
         match (key, value) {
             ("card" | "hang-tx" | "defect" | "partner" | "cage", _) if self.card == Card::VirtioNet => {
@@ -178,17 +191,18 @@ impl SimSpec {
             ("mtu", _) if self.card != Card::VirtioNet => return Err("mtu is an option of sim:virtio-net: leave it away".into()),
             ("mtu", _) if mtu.is_some() => self.mtu = mtu,
             ("hang-tx", _) if after.is_some() => self.hang_tx_after = after,
-            ("rx-checksum" | "packed" | "queues" | "rss", _) if self.card != Card::VirtioNet => {
+            ("rx-checksum" | "packed" | "queues" | "rss" | "hashes" | "segmentation" | "moderation", _) if self.card != Card::VirtioNet => {
                 return Err(format!("{key} is an option of sim:virtio-net: leave it away"));
             }
             ("rx-checksum", "none") => self.rx_checksum = RxChecksum::None,
             ("rx-checksum", "valid") => self.rx_checksum = RxChecksum::Valid,
             ("rx-checksum", "local") => self.rx_checksum = RxChecksum::Local,
-            ("packed", "on") => self.packed = Some(true),
-            ("packed", "off") => self.packed = Some(false),
+            ("packed", _) if is_on.is_some() => self.packed = is_on,
             ("queues", _) if queues.is_some() => self.queues = queues,
-            ("rss", "on") => self.rss = Some(true),
-            ("rss", "off") => self.rss = Some(false),
+            ("rss", _) if is_on.is_some() => self.rss = is_on,
+            ("hashes", _) if is_on.is_some() => self.hashes = is_on,
+            ("segmentation", _) if is_on.is_some() => self.segmentation = is_on,
+            ("moderation", _) if is_on.is_some() => self.moderation = is_on,
             ("defect", word) if Defect::of(word).is_some() => self.defect = Defect::of(word),
             ("partner", words) if Speeds::of(words).is_some() => self.partner = Speeds::of(words),
             ("cage", word) if Cage::of(word).is_some() => self.cage = Cage::of(word).unwrap_or_default(),

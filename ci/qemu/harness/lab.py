@@ -104,6 +104,8 @@ def _simulated(slot, bus, name="host", device="ixgbe"):
 
 # A virtual IOMMU, and a kernel that uses it.
 IOMMU = {"iommu": True, "parameters": "intel_iommu=on"}
+# A virtio card with all that it has by option, but for its layout.
+WHOLE_VIRTIO = "virtio-net,queues=4,rss=on,hashes=on,segmentation=on,moderation=on"
 # name: (kernel, cards, what else is told to `Guest`)
 GUESTS = {
     "group": (
@@ -141,8 +143,8 @@ GUESTS = {
     "sim-82599-vf": (provide.ixgbe_kernel, _facing("sim-82599-vf", "ixgbe,card=82599-vf"), {}),
     "sim-x540-vf": (provide.ixgbe_kernel, _facing("sim-x540-vf", "ixgbe,card=x540-vf"), {}),
     "sim-x550-vf": (provide.ixgbe_kernel, _facing("sim-x550-vf", "ixgbe,card=x550-vf"), {}),
-    "sim-virtio": (provide.ixgbe_kernel, _facing("sim-virtio", "virtio-net"), {}),
-    "sim-virtio-packed": (provide.ixgbe_kernel, _facing("sim-virtio-packed", "virtio-net,packed=on"), {}),
+    "sim-virtio": (provide.ixgbe_kernel, _facing("sim-virtio", WHOLE_VIRTIO), {}),
+    "sim-virtio-packed": (provide.ixgbe_kernel, _facing("sim-virtio-packed", f"{WHOLE_VIRTIO},packed=on"), {}),
     "sim-virtio-private": (provide.ixgbe_kernel, _facing("sim-virtio-private", "virtio-net"), {"shared": False}),
     # Simulated cards behind a virtual IOMMU, for the project's own drivers.
     "own": (provide.ixgbe_kernel, _facing("own", "ixgbe", lambda: _simulated(5, 2)), IOMMU),

@@ -133,7 +133,7 @@ unsafe impl Model for Ixgbe {
     fn suffer(&mut self, mishap: Mishap) -> bool {
         match mishap {
             Mishap::Hang => self.hung = true,
-            Mishap::NeedsReset | Mishap::PfReset => return false,
+            Mishap::NeedsReset | Mishap::PfReset | Mishap::Moved => return false,
             Mishap::Overheat => return self.overheat(),
             Mishap::Lie => self.lies = true,
             Mishap::Vanish => self.faults.gone = true,

@@ -2,7 +2,7 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use crate::mishap::Mishap;
 
@@ -10,7 +10,7 @@ use crate::mishap::Mishap;
 #[derive(Clone, Debug)]
 pub struct Mishaps {
     /// A bit for each.
-    pending: Arc<AtomicU8>,
+    pending: Arc<AtomicU16>,
     event: Arc<OwnedFd>,
 }
 
@@ -22,7 +22,7 @@ impl Mishaps {
 
     /// Lets it happen with the card's next step. A card that cannot have it says so in the log.
     pub fn happen(&self, mishap: Mishap) {
-        self.pending.fetch_or(1 << mishap as u8, Ordering::Relaxed);
+        self.pending.fetch_or(1 << mishap as u16, Ordering::Relaxed);
         let _ = rustix::io::write(&*self.event, &1u64.to_ne_bytes());
     }
 
@@ -31,6 +31,6 @@ impl Mishaps {
             0 => 0,
             _ => self.pending.swap(0, Ordering::Relaxed),
         };
-        Mishap::ALL.into_iter().map(|(_, mishap)| mishap).filter(move |&mishap| pending & 1 << mishap as u8 != 0)
+        Mishap::ALL.into_iter().map(|(_, mishap)| mishap).filter(move |&mishap| pending & 1 << mishap as u16 != 0)
     }
 }

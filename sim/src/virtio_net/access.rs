@@ -185,13 +185,16 @@ impl VirtioNet {
         let early = !self.is(VIRTIO_CONFIG_S_FEATURES_OK);
         let late = self.is(VIRTIO_CONFIG_S_DRIVER_OK);
         let vector = if offset == common::QUEUE_MSIX { self.vector(slot, value as u16) } else { NO_VECTOR };
+        // To take the vector away (4.1.5.1.2) is no set-up: Linux does it last, to a card that was reset and has forgotten how many queues were agreed on.
+        let unmaps = offset == common::QUEUE_MSIX && value == u64::from(NO_VECTOR);
         let place = self.place_of(select.into());
         let Some(queue) = place.and_then(|place| self.queues.get_mut(place)) else {
+            if unmaps && early && usize::from(select) < self.queues.len() {
+                return;
+            }
             slot.violation("a field of a queue that is not there", format_args!("queue {select}, offset {offset:#x}"), value, "4.1.4.3");
             return;
         };
-        // To take the vector away (4.1.5.1.2) is no set-up: Linux does it last, to a card that was reset.
-        let unmaps = offset == common::QUEUE_MSIX && value == u64::from(NO_VECTOR);
         if (early || late || queue.enabled) && !unmaps {
             slot.violation("a queue is set up outside its step", format_args!("queue {select}, offset {offset:#x}"), value, "3.1.1");
             return;

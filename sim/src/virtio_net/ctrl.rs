@@ -74,15 +74,16 @@ impl VirtioNet {
         if self.queues[control].dead {
             return Ok(true);
         }
-        let (mut command, mut room) = (Vec::new(), None);
+        let (mut command, mut room, mut first) = (Vec::new(), None, None);
         for piece in &chain.pieces {
             if piece.writable {
+                first = first.or(Some(piece.at));
                 room = Some(piece.at.offset(u64::from(piece.len) - 1));
             } else if command.len() + piece.len as usize <= LONGEST_BYTES {
                 dma.append(piece.at, piece.len as usize, &mut command)?;
             }
         }
-        let (Some(ack), Some((&[class, number], data))) = (room, command.split_first_chunk::<HEADER_BYTES>()) else {
+        let (Some(ack), Some(first), Some((&[class, number], data))) = (room, first, command.split_first_chunk::<HEADER_BYTES>()) else {
             slot.violation("a command without class and command, or without room for its ack", format_args!("the control queue"), 0, "5.1.6.5");
             self.queues[control].dead = true;
             return Ok(true);
@@ -102,10 +103,29 @@ impl VirtioNet {
                 }
             }
         }
-        let answered = write_answer(dma, &chain, &self.ctrl.answer)?;
-        dma.write(ack, &[u8::from(done.is_err())])?;
-        self.finish(slot, dma, control, chain.entry(answered + 1))?;
+        let code = u8::from(done.is_err());
+        let written = if class == CLASS_STATS && done.is_ok() {
+            write_answer(dma, &chain, &self.stats_answer(code))?
+        } else {
+            let answered = write_answer(dma, &chain, &self.ctrl.answer)?;
+            dma.write(if class == CLASS_STATS { first } else { ack }, &[code])?;
+            answered + 1
+        };
+        let entry = chain.entry(self.faults.ctrl_len.take().unwrap_or(written));
+        self.finish(slot, dma, control, entry)?;
         Ok(true)
+    }
+
+    /// What is answered to a command of VIRTIO_NET_CTRL_STATS: the ack comes first (1.4, 5.1.6.5).
+    fn stats_answer(&mut self, code: u8) -> Vec<u8> {
+        let mut answer = [&[code][..], &self.ctrl.answer].concat();
+        if let Some((at, byte)) = self.faults.stats_byte
+            && let Some(place) = answer.get_mut(at + 1)
+        {
+            *place = byte;
+        }
+        answer.truncate(self.faults.stats_bytes.map_or(usize::MAX, |bytes| bytes as usize));
+        answer
     }
 
     /// Whether it is this command's turn to be refused, behind others of its class.
@@ -143,6 +163,7 @@ impl VirtioNet {
             (CLASS_MQ, 2) => VIRTIO_NET_F_HASH_REPORT,
             (CLASS_GUEST_OFFLOADS, 0) => VIRTIO_NET_F_CTRL_GUEST_OFFLOADS,
             (CLASS_NOTF_COAL, 0..=3) => needed(command),
+            (CLASS_STATS, 0 | 1) => VIRTIO_NET_F_DEVICE_STATS,
             _ => return Err("a command that there is not"),
         };
         if !self.has(needed) || !self.has(VIRTIO_NET_F_CTRL_VQ) {
@@ -160,6 +181,8 @@ impl VirtioNet {
             }
             (CLASS_ANNOUNCE, _) => self.ctrl.announces = false,
             (CLASS_GUEST_OFFLOADS, _) => self.set_offloads(&mut data)?,
+            (CLASS_STATS, 0) => self.ctrl.answer = self.supported_stats(),
+            (CLASS_STATS, _) => self.tell_stats(&mut data)?,
             (CLASS_NOTF_COAL, _) => self.set_coalescing(command, &mut data)?,
             (_, 0) => self.set_pairs(&mut data)?,
             (_, 1) => self.set_rss(&mut data)?,
@@ -181,6 +204,19 @@ impl VirtioNet {
             None => self.coalesce_all(command, limits),
             Some(queue) => self.coalesce_queue(queue, Some(limits)).map(drop)?,
         }
+        Ok(())
+    }
+
+    /// struct virtio_net_ctrl_queue_stats: queues, each with what is reserved, and types.
+    fn tell_stats(&mut self, data: &mut Data<'_>) -> Done {
+        let mut reply = Vec::new();
+        while !data.0.is_empty() {
+            let queue = data.number(2)?;
+            data.bytes(6)?;
+            let types = data.number(8)? as u64;
+            reply.extend(self.stats_of(queue, types)?);
+        }
+        self.ctrl.answer = reply;
         Ok(())
     }
 

@@ -19,6 +19,7 @@ mod regs;
 mod rx;
 mod sets;
 mod space;
+mod stats;
 mod steer;
 mod tx;
 
@@ -35,6 +36,7 @@ use join::Arrived;
 use queue::{Chain, Queue, Rules};
 use regs::*;
 use sets::Ctrl;
+use stats::Counts;
 
 pub use options::{Faults, RxChecksum, UsedIds, VirtioNetOptions};
 
@@ -113,6 +115,8 @@ pub struct VirtioNet {
     /// The frame that came behind one that was put together.
     ahead: Option<Vec<u8>>,
     counters: Counters,
+    /// What it tells of each queue, by its place.
+    stats: [Counts; MAX_QUEUES],
 }
 
 /// What the card counted.
@@ -185,6 +189,7 @@ impl VirtioNet {
             waiting: None,
             ahead: None,
             counters: Counters::default(),
+            stats: [Counts::default(); MAX_QUEUES],
             options,
         }
     }
@@ -320,11 +325,12 @@ impl VirtioNet {
     fn forget(&mut self) {
         let kept = (self.config.clone(), self.msix.clone(), (self.link_up, self.speed), self.counters, self.faults.clone());
         let toggles = (self.rx_checksum, self.hold_tx, self.last_first, self.generation);
+        let stats = self.stats;
         let block = Block { selected: [false; 2], ..self.block.clone() };
         let mac = if self.ctrl.mac_was_set { self.options.mac } else { self.mac };
         *self = Self::new(self.options.clone());
         (self.config, self.msix, (self.link_up, self.speed), self.counters, self.faults) = kept;
-        (self.mac, self.block) = (mac, block);
+        (self.mac, self.block, self.stats) = (mac, block, stats);
         (self.rx_checksum, self.hold_tx, self.last_first, self.generation) = toggles;
     }
 
@@ -354,6 +360,7 @@ impl VirtioNet {
         // A fault is recorded by the IOMMU. Where the driver's wish cannot be read now, an interrupt too many does no harm.
         if end.wants_interrupt(slot, dma, rules).unwrap_or_else(|fault| fault.is_passing()) {
             let vector = end.vector;
+            self.stats[queue].interrupted();
             self.tell_of_buffers(slot, vector);
         }
     }
@@ -421,6 +428,8 @@ unsafe impl Model for VirtioNet {
             Mishap::NeedsReset => self.lose_its_way(),
             Mishap::Lie => self.lies = true,
             Mishap::Vanish => self.faults.gone = true,
+            Mishap::Moved if self.has(VIRTIO_NET_F_GUEST_ANNOUNCE) => self.ask_for_announcement(),
+            Mishap::Moved => return false,
             // It has no word for them.
             Mishap::MemoryError | Mishap::BusError | Mishap::Overheat | Mishap::PfReset => return false,
         }

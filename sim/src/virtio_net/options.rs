@@ -119,6 +119,12 @@ impl VirtioNetOptions {
         self.offer(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS, offered)
     }
 
+    /// Whether it offers VIRTIO_NET_F_DEVICE_STATS of virtio 1.4: a command tells what it counts of each queue; without a call it does not.
+    #[must_use]
+    pub fn device_stats(self, offered: bool) -> Self {
+        self.offer(VIRTIO_NET_F_DEVICE_STATS, offered)
+    }
+
     fn offer(self, number: u32, offered: bool) -> Self {
         let others = self.features & !bit(number);
         Self { features: if offered { others | bit(number) } else { others }, ..self }
@@ -370,6 +376,12 @@ pub struct Faults {
     pub ctrl_refuse_after: Option<(u8, u32)>,
     /// The id of the next used command.
     pub ctrl_id: Option<u32>,
+    /// Of answers to VIRTIO_NET_CTRL_STATS the byte at this place, behind the ack, is this one.
+    pub stats_byte: Option<(usize, u8)>,
+    /// Of answers to VIRTIO_NET_CTRL_STATS so many bytes are written, with the ack.
+    pub stats_bytes: Option<u32>,
+    /// The used length of the next command.
+    pub ctrl_len: Option<u32>,
     /// The messages of this vector are lost.
     pub lost_vector: Option<u16>,
     /// MagicValue of a memory mapped card.

@@ -99,6 +99,10 @@ pub(super) const VIRTIO_NET_F_NOTF_COAL: u32 = 53;
 /// VIRTIO_NET_F_GUEST_HDRLEN, which the kernel's headers lack.
 pub(super) const VIRTIO_NET_F_GUEST_HDRLEN: u32 = 59;
 
+/// VIRTIO_NET_F_DEVICE_STATS, and its class of commands, from virtio 1.4.
+pub(super) const VIRTIO_NET_F_DEVICE_STATS: u32 = 50;
+pub(super) const CLASS_STATS: u8 = 8;
+
 /// Pairs of queues that a card may have.
 pub(super) const MAX_PAIRS: usize = 8;
 

@@ -55,6 +55,7 @@ impl VirtioNet {
                 Ok(true) => {}
                 Ok(false) if !wire.is_lossless() => {
                     self.counters.dropped += 1;
+                    self.stats[receiveq(pair)].dropped();
                     break;
                 }
                 gathered => {
@@ -178,6 +179,7 @@ impl VirtioNet {
         let true_buffers = used.len() as u16;
         self.counters.merged += u64::from(true_buffers > 1);
         let mut bytes = self.header(true_buffers, frame);
+        self.stats[receiveq(pair)].delivered(frame.bytes.len(), bytes[0], frame.gso.is_some());
         bytes.append(&mut frame.bytes);
         let mut rest = bytes.as_slice();
         for chain in &used {

@@ -99,7 +99,9 @@ impl VirtioNet {
         }
         let Some(chain) = self.pairs[pair].fetching.take() else { return Ok(true) };
         self.counters.chained += u64::from(chain.pieces.len() > 1);
+        let (header, frame_bytes) = (bytes.first_chunk().copied().unwrap_or_default(), bytes.len().saturating_sub(self.header_bytes()));
         let frames = self.unwrap_frame(slot, &chain, bytes);
+        self.stats[transmitq(pair)].fetched(header, frame_bytes, &frames);
         Ok(self.put_on_wire(wire, pair, chain, frames.into()))
     }
 
@@ -169,6 +171,12 @@ impl VirtioNet {
                 frames.push_front(frame);
                 self.pairs[pair].unsent = Some((chain, frames));
                 return false;
+            }
+            let stats = &mut self.stats[transmitq(pair)];
+            if frame.is_empty() {
+                stats.dropped()
+            } else {
+                stats.moved(frame.len())
             }
             self.learn(&frame, pair);
             self.counters.sent += 1;

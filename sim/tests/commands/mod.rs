@@ -31,6 +31,7 @@ pub const CTRL_MAC_ADDR: u64 = 1 << 23;
 pub const VERSION_1: u64 = 1 << 32;
 pub const VQ_NOTF_COAL: u64 = 1 << 52;
 pub const NOTF_COAL: u64 = 1 << 53;
+pub const DEVICE_STATS: u64 = 1 << 50;
 pub const RSS: u64 = 1 << 60;
 pub const FILTERS: u64 = CTRL_RX | CTRL_VLAN | CTRL_RX_EXTRA | CTRL_MAC_ADDR;
 
@@ -52,8 +53,15 @@ impl Card {
     /// A live card with these features and VERSION_1 and CTRL_VQ, on which the queues of so many pairs are enabled, receive queues with all their buffers.
     pub fn up(features: u64, pairs: u16) -> Self {
         let (near, far) = peer::pair(64);
-        let options =
-            VirtioNetOptions::new().mac(MAC).pairs(PAIRS).rss(true).notf_coal(true).vq_notf_coal(true).large_receive(true).guest_offloads(true);
+        let options = VirtioNetOptions::new()
+            .mac(MAC)
+            .pairs(PAIRS)
+            .rss(true)
+            .notf_coal(true)
+            .vq_notf_coal(true)
+            .large_receive(true)
+            .guest_offloads(true)
+            .device_stats(true);
         let device = SimDevice::new("sim:virtio-net", Box::new(VirtioNet::new(options)), Box::new(near), Iommu::new());
         let mut function = device.function();
         // SAFETY: the card gets addresses of regions that live as long as it does.
@@ -123,12 +131,22 @@ impl Card {
 
     /// Sends a command: the answer of so many bytes that the card wrote, and the ack behind it.
     pub fn ask(&mut self, command: &[u8], answer_bytes: usize) -> (Vec<u8>, u8) {
+        let (mut answer, used) = self.exchange(command, answer_bytes + 1);
+        let ack = answer.pop().unwrap();
+        // What is refused has an ack alone.
+        let written = if ack == OK { answer_bytes as u32 + 1 } else { 1 };
+        assert_eq!(used, written, "the used length");
+        (answer, ack)
+    }
+
+    /// Sends a command with so much room for its answer: what is in it then, and how much of it the card says that it wrote.
+    pub fn exchange(&mut self, command: &[u8], room_bytes: usize) -> (Vec<u8>, u32) {
         let control = self.control();
         let (first, room) = (BUFFERS, BUFFERS + BUFFER_BYTES);
         (first..).zip(command).for_each(|(at, &byte)| self.store(control, at, byte));
-        (room..=room + answer_bytes).for_each(|at| self.store(control, at, 0xeeu8));
+        (room..room + room_bytes).for_each(|at| self.store(control, at, 0xeeu8));
         self.put(control, 0, command.len() as u32, NEXT, 1);
-        self.put(control, 1, answer_bytes as u32 + 1, WRITE, 0);
+        self.put(control, 1, room_bytes as u32, WRITE, 0);
         self.store(control, AREAS[1] + 4 + 2 * usize::from(self.sent % SIZE), 0u16);
         self.sent += 1;
         self.store(control, AREAS[1] + 2, self.sent);
@@ -136,12 +154,9 @@ impl Card {
         self.bar.write16(0x3000 + 4 * u32::from(index), index);
         (0..4).for_each(|_| _ = self.device.advance_us(10));
         assert_eq!(self.load::<u16>(control, AREAS[2] + 2), self.sent, "it is answered");
-        let ack = self.load(control, room + answer_bytes);
-        // What is refused has an ack alone.
-        let written = if ack == OK { answer_bytes as u32 + 1 } else { 1 };
         let entry = AREAS[2] + 4 + 8 * usize::from((self.sent - 1) % SIZE);
-        assert_eq!((self.load::<u32>(control, entry), self.load::<u32>(control, entry + 4)), (0, written), "the used entry");
-        ((room..room + answer_bytes).map(|at| self.load(control, at)).collect(), ack)
+        assert_eq!(self.load::<u32>(control, entry), 0, "the used entry");
+        ((room..room + room_bytes).map(|at| self.load(control, at)).collect(), self.load(control, entry + 4))
     }
 
     pub fn tell(&mut self, command: &[u8]) -> u8 {

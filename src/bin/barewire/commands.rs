@@ -11,7 +11,7 @@ use rustix::termios::tcgetpgrp;
 
 /// The commands, as `help` lists them.
 pub(crate) const HELP: &str = "commands on standard input: `link down` pulls the card's cable, `link up` plugs it in, \
-    `mishap hang|needs-reset|lie|vanish|memory-error|bus-error|overheat|pf-reset` lets that happen to the card, `help` lists the commands";
+    `mishap hang|needs-reset|lie|vanish|memory-error|bus-error|overheat|pf-reset|moved` lets that happen to the card, `help` lists the commands";
 
 /// How often a process in the background looks whether it came to the front.
 const BACKGROUND_SLEEP: Duration = Duration::from_millis(200);

@@ -135,7 +135,7 @@ enum Command {
     /// Clients come one after the other; the card is reset between them. Exit status 1 where a driver did what the datasheet forbids.
     ///
     /// Lines on standard input meanwhile: `link down` pulls the card's cable, `link up` plugs it in,
-    /// `mishap hang|needs-reset|lie|vanish|memory-error|bus-error|overheat|pf-reset` lets that happen to the card, `help` lists these commands. The end of standard input changes nothing.
+    /// `mishap hang|needs-reset|lie|vanish|memory-error|bus-error|overheat|pf-reset|moved` lets that happen to the card, `help` lists these commands. The end of standard input changes nothing.
     #[command(after_long_help = options(&[("the card", SIM_OPTIONS), ("the wire", WIRE_OPTIONS)]))]
     Sim {
         /// The card: ixgbe or virtio-net, with ,key=value options (card, mac, mtu, hang-tx, defect, partner, cage, rx-checksum, packed, queues, rss)
