@@ -32,6 +32,7 @@ mod virtio_mmio;
 mod virtio_packed;
 mod virtio_registers;
 mod virtio_split;
+mod virtio_stats;
 mod virtio_steering;
 mod virtio_strict;
 mod wire_dgram;

@@ -1,8 +1,6 @@
-//! Statistics of the simulated virtio card (VIRTIO_NET_F_DEVICE_STATS, virtio 1.4, 5.1.6.5.10) by a driver of a few lines.
+//! Statistics of the simulated virtio card (VIRTIO_NET_F_DEVICE_STATS, virtio 1.4, 5.1.6.5.11) by a driver of a few lines.
 
-mod commands;
-
-use commands::*;
+use crate::commands::*;
 
 /// VIRTIO_NET_CTRL_STATS_QUERY.
 const QUERY: [u8; 2] = [8, 0];

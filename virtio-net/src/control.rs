@@ -12,6 +12,7 @@ use driver_core::queue::core::{Left, Silence, Totals};
 
 use crate::card::Card;
 use crate::ctrl::Ctrl;
+use crate::device_stats::DeviceStats;
 use crate::error::HardwareError;
 use crate::filter::{FIXED_MAC, Filters, NO_VLANS, set_mac};
 use crate::layout::TxWatch;
@@ -36,6 +37,8 @@ pub struct Manage<F: PciFunction> {
     filters: Filters,
     /// How what is received is spread, as the device took it last, and over how many pairs.
     rss: (RssConfig, u16),
+    /// What the device counts by itself, where it tells.
+    device_stats: Option<DeviceStats>,
     /// The device asked to be announced, of which nobody was told yet.
     announces: bool,
     /// The device's word, while it is stopped.
@@ -46,7 +49,12 @@ impl<F: PciFunction> Manage<F> {
     /// A device that has just come up.
     pub(crate) fn new(card: Card<F>, origin: Origin, watches: Vec<TxWatch>, ctrl: Option<Ctrl<F>>, filters: Filters, settings: &Settings) -> Self {
         let pairs = settings.rx().queue_count().max(settings.tx().queue_count());
-        Self { card, origin, watches, ctrl, filters, rss: (settings.rss().clone(), pairs), announces: false, silence: None }
+        Self { card, origin, watches, ctrl, filters, rss: (settings.rss().clone(), pairs), device_stats: None, announces: false, silence: None }
+    }
+
+    /// The same with what it tells of its own counters.
+    pub(crate) fn counting(self, device_stats: Option<DeviceStats>) -> Self {
+        Self { device_stats, ..self }
     }
 
     /// The features that were negotiated.
@@ -66,7 +74,7 @@ impl<F: PciFunction> Manage<F> {
 
     /// DRIVER_OK, and everything that the control queue has set: how it was set last.
     fn restore(&mut self, settings: &Settings) -> Result<(), ErrorKind> {
-        let Self { card, origin, ctrl, filters, rss: (rss, pairs), .. } = self;
+        let Self { card, origin, ctrl, filters, rss: (rss, pairs), device_stats, .. } = self;
         for at in &origin.places.idle {
             card.restart_queue(at)?;
             origin.enabled.push(at.index);
@@ -75,6 +83,9 @@ impl<F: PciFunction> Manage<F> {
         origin.is_live = true;
         if let Some(ctrl) = ctrl {
             *filters = card.tell_all(ctrl, origin.features, (rss, *pairs), settings, origin.permanent_mac)?;
+            if let Some(stats) = device_stats {
+                stats.begin(ctrl, &*card.transport)?;
+            }
         }
         Ok(())
     }
@@ -182,15 +193,29 @@ impl<F: PciFunction> ControlKernel for Manage<F> {
         mem::take(&mut self.announces).then_some(Alarm::Announce)
     }
 
+    /// Nobody answers commands who has been reset, or waits for it.
+    fn read_counters(&mut self) {
+        let Self { card, origin, ctrl, device_stats, silence, .. } = self;
+        if let (Some(stats), Some(ctrl), None) = (device_stats, ctrl, silence)
+            && origin.is_live
+            && card.look().is_none()
+        {
+            stats.read(ctrl, &*card.transport);
+        }
+    }
+
     fn stats(&self, rx: &Totals, tx: &Totals) -> Stats {
-        crate::stats::stats(rx, tx)
+        crate::stats::stats(rx, tx, self.device_stats.as_ref().and_then(DeviceStats::missed))
     }
 
     fn xstats(&self, rx: &[Totals], tx: &[Totals]) -> Vec<XStat> {
-        crate::stats::xstats(rx, tx)
+        let mut all = crate::stats::xstats(rx, tx);
+        all.extend(self.device_stats.iter().flat_map(DeviceStats::xstats));
+        all
     }
 
     fn stop(&mut self, _: &mut dyn FnMut(u16, Left)) -> Result<Silence, ErrorKind> {
+        self.read_counters();
         let silence = silence(self.card.transport.reset())?;
         self.silence = Some(once_more(&silence));
         Ok(silence)

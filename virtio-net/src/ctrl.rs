@@ -42,6 +42,14 @@ impl<F: PciFunction> Ctrl<F> {
     /// # Errors
     /// [`HardwareError::CommandRefused`], [`HardwareError::CommandStuck`]; where the device does not run any more, so much.
     pub(crate) fn command(&mut self, transport: &dyn Transport<F>, command: Command, parts: &[&[u8]]) -> Result<(), ErrorKind> {
+        self.ask(transport, command, parts, &mut [0]).map(drop)
+    }
+
+    /// The same with room for what the device answers behind the ack. Returns how many bytes it says that it wrote, with the ack.
+    ///
+    /// # Errors
+    /// As [`Ctrl::command`].
+    pub(crate) fn ask(&mut self, transport: &dyn Transport<F>, command: Command, parts: &[&[u8]], answer: &mut [u8]) -> Result<usize, ErrorKind> {
         let Command { class, number, name } = command;
         if self.is_stuck {
             return Err(HardwareError::ControlQueueStuck { command: name }.into());
@@ -49,16 +57,15 @@ impl<F: PciFunction> Ctrl<F> {
         let head = [class, number];
         let mut pieces = alloc::vec![head.as_slice()];
         pieces.extend_from_slice(parts);
-        let Some(wants_news) = self.queue.send(&pieces, 1) else {
+        let Some(wants_news) = self.queue.send(&pieces, answer.len()) else {
             return Err(HardwareError::ControlQueueStuck { command: name }.into());
         };
         if wants_news {
             self.notify.ring(|| self.queue.next_available());
         }
-        let mut ack = [0];
         let pace = Pace::within(LIMIT_US);
         let outcome = look_until(DEVICE_STATUS, name, &**transport.clock(), pace, || -> Result<_, ErrorKind> {
-            if self.queue.answer(&mut ack).map_err(|fault| of_fault(name, fault))? {
+            if self.queue.answer(answer).map_err(|fault| of_fault(name, fault))? {
                 return Ok(ControlFlow::Break(()));
             }
             let status = transport.status();
@@ -68,8 +75,10 @@ impl<F: PciFunction> Ctrl<F> {
             }
         });
         match outcome {
-            Ok(Ok(())) if ack == [OK] => Ok(()),
-            Ok(Ok(())) => Err(HardwareError::CommandRefused { command: name, ack: ack[0] }.into()),
+            Ok(Ok(())) => match answer.first() {
+                Some(&OK) => Ok(self.queue.answered_bytes() as usize),
+                ack => Err(HardwareError::CommandRefused { command: name, ack: ack.copied().unwrap_or_default() }.into()),
+            },
             Ok(Err(wait)) => {
                 self.is_stuck = true;
                 Err(HardwareError::CommandStuck { command: name, wait }.into())

@@ -87,6 +87,13 @@ pub enum HardwareError {
         /// The command that was not sent.
         command: &'static str,
     },
+    /// What the device tells of its statistics is wrong.
+    Statistics {
+        /// The queue that it was asked about.
+        queue: u16,
+        /// What is wrong.
+        what: &'static str,
+    },
     /// A queue is to be notified by 32 bits where only 16 are aligned.
     NotifyAddress {
         /// The queue's number.
@@ -152,6 +159,7 @@ impl fmt::Display for HardwareError {
             Self::ControlQueueStuck { command } => {
                 write!(f, "{command} cannot be sent, since the device has not answered an earlier command: recover the device, or stop and start it")
             }
+            Self::Statistics { queue, what } => write!(f, "its statistics of queue {queue} make no sense: {what}; turn VIRTIO_NET_F_DEVICE_STATS off in the device"),
             Self::NotifyAddress { queue, offset } => write!(
                 f,
                 "queue {queue} is notified at offset {offset:#x}, where 32 bits are not aligned, though the device offers VIRTIO_F_NOTIFICATION_DATA: turn that off in the device"
@@ -177,6 +185,7 @@ impl core::error::Error for HardwareError {
             | Self::LateQueue { .. }
             | Self::CommandRefused { .. }
             | Self::ControlQueueStuck { .. }
+            | Self::Statistics { .. }
             | Self::NotifyAddress { .. }
             | Self::Vector { .. } => None,
         }

@@ -3,7 +3,7 @@
 use crate::regs::Features;
 
 /// What a feature requires: one of these, or one of those. From 5.1.3.1 and, for HASH_REPORT and CTRL_RX_EXTRA, 5.1.4.2.
-const REQUIRES: [(Features, Features); 24] = [
+const REQUIRES: [(Features, Features); 25] = [
     (Features::GUEST_TSO4, Features::GUEST_CSUM),
     (Features::GUEST_TSO6, Features::GUEST_CSUM),
     (Features::GUEST_ECN, Features::GUEST_TSO4.union(Features::GUEST_TSO6)),
@@ -27,6 +27,7 @@ const REQUIRES: [(Features, Features); 24] = [
     (Features::RSS, Features::CTRL_VQ),
     (Features::HASH_REPORT, Features::CTRL_VQ),
     (Features::NOTF_COAL, Features::CTRL_VQ),
+    (Features::DEVICE_STATS, Features::CTRL_VQ),
     (Features::VQ_NOTF_COAL, Features::CTRL_VQ),
 ];
 

@@ -236,6 +236,10 @@ pub mod ctrl {
     pub const NOTF_COAL_RX_SET: Command = command(6, 1, "VIRTIO_NET_CTRL_NOTF_COAL_RX_SET");
     /// The same of one queue: struct virtio_net_ctrl_coal_vq.
     pub const NOTF_COAL_VQ_SET: Command = command(6, 2, "VIRTIO_NET_CTRL_NOTF_COAL_VQ_SET");
+    /// 1.4, 5.1.6.5.11: no data; the answer is a bitmap of 64 bits.
+    pub const STATS_QUERY: Command = command(8, 0, "VIRTIO_NET_CTRL_STATS_QUERY");
+    /// 1.4, 5.1.6.5.11: queues, and of each the kinds that are wanted.
+    pub const STATS_GET: Command = command(8, 1, "VIRTIO_NET_CTRL_STATS_GET");
     /// 5.1.6.5.6.4: struct virtio_net_hash_config.
     pub const MQ_HASH_CONFIG: Command = command(4, 2, "VIRTIO_NET_CTRL_MQ_HASH_CONFIG");
     /// 5.1.6.5.7: struct virtio_net_rss_config.
@@ -330,6 +334,8 @@ bitflags! {
         const NOTIF_CONFIG_DATA = 1 << 39;
         /// A queue can be reset alone.
         const RING_RESET = 1 << 40;
+        /// The device tells what it counts (from virtio 1.4).
+        const DEVICE_STATS = 1 << 50;
         /// Notifications of one queue are moderated.
         const VQ_NOTF_COAL = 1 << 52;
         /// Notifications are moderated.
@@ -385,6 +391,7 @@ impl Features {
         .union(Self::CTRL_MAC_ADDR)
         .union(Self::CTRL_VLAN)
         .union(Self::CTRL_GUEST_OFFLOADS)
+        .union(Self::DEVICE_STATS)
         .union(Self::GUEST_ANNOUNCE)
         .union(Self::SPEED_DUPLEX)
         .union(Self::MQ)

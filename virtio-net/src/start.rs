@@ -183,7 +183,7 @@ impl<F: PciFunction> VirtioNet<F> {
         let mut shared = Shared::watched(self.card.transport.clock().clone(), settings.tx().hang_us()).recovering(settings.recovery());
         let mut ctrl = None;
         match self.bring_up(config, &mut settings, &mut shared, &mut ctrl) {
-            Ok(Running { mut queues, tx_interrupts, places, watches, pool, vectors, features, filters }) => {
+            Ok(Running { mut queues, tx_interrupts, places, watches, pool, vectors, features, filters, device_stats }) => {
                 let interrupt = queues.hand_out(vectors, settings.vectors(), tx_interrupts);
                 let (mut rx, mut tx) = queues.all();
                 let wakers = if settings.recovery() == Recovery::Off { Vec::new() } else { wakers(&mut rx, &mut tx) };
@@ -191,7 +191,7 @@ impl<F: PciFunction> VirtioNet<F> {
                 tell_features(&mut info, &card, features, settings.vectors().is_some());
                 info.used_caps.set(Caps::RECOVERY, settings.recovery() != Recovery::Off);
                 let origin = Origin::new(features, info.permanent_mac, places, wakers);
-                let manage = Manage::new(card, origin, watches, ctrl, filters, &settings);
+                let manage = Manage::new(card, origin, watches, ctrl, filters, &settings).counting(device_stats);
                 Ok(Started::new(Control::new(manage, info, settings, shared, interrupt), rx, tx, pool))
             }
             Err(kind) => {

@@ -1,15 +1,15 @@
-//! Statistics. A virtio device has no counters of its own: the queues count.
+//! Statistics: the queues count, and beside them a device with VIRTIO_NET_F_DEVICE_STATS ([`device_stats`](crate::device_stats)).
 
 use alloc::vec::Vec;
 
 use driver_core::device::{Stats, XStat};
 use driver_core::queue::core::Totals;
 
-/// What a device alone could count, and does not tell without VIRTIO_NET_F_DEVICE_STATS (5.1.6.5.8).
+/// What nobody counts, last what a device does that has statistics.
 const UNCOUNTED: &[&str] = &["multicast", "rx_crc_errors", "rx_over_errors", "rx_missed_errors"];
 
-/// What the queues counted.
-pub(crate) fn stats(rx: &Totals, tx: &Totals) -> Stats {
+/// What the queues counted. `missed`: what the device did, which found no buffer.
+pub(crate) fn stats(rx: &Totals, tx: &Totals, missed: Option<u64>) -> Stats {
     let mut stats = Stats::default();
     stats.rx_packets = rx.packets + rx.in_place;
     stats.rx_bytes = rx.bytes;
@@ -18,7 +18,8 @@ pub(crate) fn stats(rx: &Totals, tx: &Totals) -> Stats {
     stats.rx_length_errors = rx.length_errors;
     stats.tx_packets = sent(tx);
     stats.tx_bytes = tx.bytes;
-    stats.uncounted = UNCOUNTED;
+    stats.rx_missed_errors = missed.unwrap_or(0);
+    stats.uncounted = if missed.is_some() { &UNCOUNTED[..3] } else { UNCOUNTED };
     stats
 }
 

@@ -95,7 +95,7 @@ fn no_feature_is_taken_without_those_that_it_needs() {
 /// NOTIFY_ON_EMPTY (24), ANY_LAYOUT (27), the experiments' (30), SR_IOV (37), ADMIN_VQ (41), GSO (6), what other kinds of devices and transports have, and what is reserved.
 #[test]
 fn bits_that_this_driver_does_not_know_are_passed_over() {
-    for bit in [4, 6, 24, 27, 30, 31, 37, 41, 42, 43, 44, 46, 47, 48, 49, 50, 51, 58] {
+    for bit in [4, 6, 24, 27, 30, 31, 37, 41, 42, 43, 44, 46, 47, 48, 49, 51, 58] {
         let mut rig = Rig::with(Options::new().with(1 << bit));
         assert_eq!(answers(&mut rig, &small()) & 1 << bit, 0, "bit {bit}");
     }

@@ -10,6 +10,7 @@ mod ctrl_stuck;
 mod ctrl_vlans;
 mod cut_by_queue;
 mod cut_in_flight;
+mod device_stats;
 mod frames;
 mod handshake;
 mod hash_report;

@@ -154,6 +154,7 @@ def queues(b):
 def large(b):
     """TCP in frames that the card cuts, and in frames that it puts together, each switched off and on: every byte compared, and frames counted at both ends"""
     seen = {}
+    b.near("ip link set $if mtu 1500")
     try:
         for state in ("off", "on"):
             has = b.offloads(f"tso {state} rx-gro-hw {state}")

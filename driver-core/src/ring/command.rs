@@ -32,6 +32,8 @@ pub struct CommandQueue {
     words: ManuallyDrop<DmaWords<u32>>,
     /// A command is under way.
     is_busy: bool,
+    /// How many bytes of the last answer the device says that it wrote.
+    answered_bytes: u32,
 }
 
 impl CommandQueue {
@@ -72,7 +74,7 @@ impl CommandQueue {
 
     fn over(memory: &mut RingMemory, queue: Queue) -> Result<Self, RingError> {
         let words = DmaWords::in_part(memory.take(Self::memory_bytes(), 4)?, WORDS)?;
-        Ok(Self { queue: ManuallyDrop::new(queue), words: ManuallyDrop::new(words), is_busy: false })
+        Ok(Self { queue: ManuallyDrop::new(queue), words: ManuallyDrop::new(words), is_busy: false, answered_bytes: 0 })
     }
 
     /// The domain that it is mapped in.
@@ -144,17 +146,22 @@ impl CommandQueue {
         if !self.is_busy {
             return Ok(false);
         }
-        let is_done = match &mut *self.queue {
+        let done = match &mut *self.queue {
             Queue::Split(queue) => queue.command_done()?,
             Queue::Packed(queue) => queue.command_done()?,
         };
-        if is_done {
-            self.is_busy = false;
+        if let Some(bytes) = done {
+            (self.is_busy, self.answered_bytes) = (false, bytes);
             for (word, at) in answer.chunks_mut(4).zip(WORDS - ANSWER_WORDS..WORDS) {
                 word.copy_from_slice(&self.words.load(at).to_le_bytes()[..word.len()]);
             }
         }
-        Ok(is_done)
+        Ok(done.is_some())
+    }
+
+    /// How many bytes of the last answer the device says that it wrote: any number, since a device may say nothing of it (the legacy interface's) or lie.
+    pub fn answered_bytes(&self) -> u32 {
+        self.answered_bytes
     }
 
     /// Makes the queue what it was when it was new: no command is under way.

@@ -1,4 +1,4 @@
-//! Statistics of the card's own (VIRTIO_NET_F_DEVICE_STATS, from virtio 1.4, 5.1.6.5.10): what it counts since power-on, which no reset clears, and the commands that ask for it.
+//! Statistics of the card's own (VIRTIO_NET_F_DEVICE_STATS, from virtio 1.4, 5.1.6.5.11): what it counts since power-on, which no reset clears, and the commands that ask for it.
 
 use super::VirtioNet;
 use super::regs::*;

@@ -15,6 +15,7 @@ use super::running::{Queues, Running, RxOf, TxOf};
 use crate::config;
 use crate::ctrl::Ctrl;
 use crate::desc::{HASH_HDR_BYTES, NET_HDR_BYTES};
+use crate::device_stats::DeviceStats;
 use crate::error::HardwareError;
 use crate::filter::{Filters, refuse};
 use crate::large;
@@ -154,6 +155,8 @@ impl<F: PciFunction> VirtioNet<F> {
         running.queues.kick();
         if let Some(ctrl) = ctrl {
             running.filters = card.tell_all(ctrl, features, (settings.rss(), pairs), settings, self.info.permanent_mac)?;
+            let Counts { rx, tx } = Counts::of(settings);
+            running.device_stats = DeviceStats::of(ctrl, &*card.transport, features, [rx, tx], self.control_index(features))?;
         }
         Ok(running)
     }
@@ -205,7 +208,7 @@ impl<F: PciFunction> VirtioNet<F> {
             *ctrl = Some(Ctrl::new(L::commands(&mut memory, queue)?, notify));
         }
         let tx_interrupts = places.tx.iter().all(|at| at.vector.is_some());
-        Ok(Running { queues: (rx, tx), watches, places, tx_interrupts, pool, vectors, features, filters: Filters::of_reset() })
+        Ok(Running { queues: (rx, tx), watches, places, tx_interrupts, pool, vectors, features, filters: Filters::of_reset(), device_stats: None })
     }
 
     #[allow(clippy::too_many_arguments, reason = "what a queue is made of")]

@@ -9,6 +9,7 @@ use driver_core::host::{Interrupt, PciFunction, VectorPlan, Vectors};
 use driver_core::queue::core::{RxCore, TxCore};
 
 use crate::desc::{HASH_HDR_BYTES, NET_HDR_BYTES};
+use crate::device_stats::DeviceStats;
 use crate::filter::Filters;
 use crate::layout::{Layout, Packed, Split, SplitInOrder, TxWatch};
 use crate::recover::Places;
@@ -86,12 +87,13 @@ pub(super) struct Running<Q> {
     pub(super) vectors: Vectors<Box<dyn Interrupt>>,
     pub(super) features: Features,
     pub(super) filters: Filters,
+    pub(super) device_stats: Option<DeviceStats>,
 }
 
 impl<Q> Running<Q> {
     /// The same with its queues made into others.
     pub(super) fn with<R>(self, make: impl FnOnce(Q) -> R) -> Running<R> {
-        let Self { queues, watches, places, tx_interrupts, pool, vectors, features, filters } = self;
-        Running { queues: make(queues), watches, places, tx_interrupts, pool, vectors, features, filters }
+        let Self { queues, watches, places, tx_interrupts, pool, vectors, features, filters, device_stats } = self;
+        Running { queues: make(queues), watches, places, tx_interrupts, pool, vectors, features, filters, device_stats }
     }
 }

@@ -17,14 +17,14 @@ impl PackedQueue {
         self.publish()
     }
 
-    /// Whether the device has used the command under way.
-    pub(in crate::ring) fn command_done(&mut self) -> Result<bool, QueueFault> {
-        let Some(word) = self.used() else { return Ok(false) };
+    /// Whether the device has used the command under way, and then how many bytes it says that it wrote.
+    pub(in crate::ring) fn command_done(&mut self) -> Result<Option<u32>, QueueFault> {
+        let Some(word) = self.used() else { return Ok(None) };
         let id = (word >> 32) as u16;
         if id != ID {
             return Err(QueueFault::Index { index: id.into(), limit: self.size().into() });
         }
         self.next_used = self.next_used.wrapping_add(2);
-        Ok(true)
+        Ok(Some(word as u32))
     }
 }

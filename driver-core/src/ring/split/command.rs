@@ -21,16 +21,16 @@ impl SplitQueue {
         self.publish()
     }
 
-    /// Whether the device has used the command under way.
-    pub(in crate::ring) fn command_done(&mut self) -> Result<bool, QueueFault> {
+    /// Whether the device has used the command under way, and then how many bytes it says that it wrote.
+    pub(in crate::ring) fn command_done(&mut self) -> Result<Option<u32>, QueueFault> {
         if self.ready()? == 0 {
-            return Ok(false);
+            return Ok(None);
         }
-        let (id, _) = self.used_entry();
+        let (id, len) = self.used_entry();
         if id != self.command_head(self.next_used).into() {
             return Err(QueueFault::Index { index: id, limit: self.size().into() });
         }
         self.next_used = self.next_used.wrapping_add(1);
-        Ok(true)
+        Ok(Some(len))
     }
 }
