@@ -5,11 +5,12 @@ use core::fmt;
 
 use driver_core::barrier;
 use driver_core::buf::{Batch, BufPool, Frame};
+use driver_core::ether::FrameLimits;
 use driver_core::host::{Bar, Clock, Doorbell};
 use driver_core::offload::{Headers, Work};
 use driver_core::queue::core::{Left, Put, Silence, Stop, TxCore, TxKernel, WhyStuck};
 use driver_core::queue::{QueueFault, TxHooked};
-use driver_core::ring::{BLOCK, Reclaimed, TxRing};
+use driver_core::ring::{BLOCK, PutWhole, Reclaimed, TxRing};
 
 use crate::card::answers;
 use crate::desc::tx as bits;
@@ -146,8 +147,8 @@ impl<B: Bar> TxKernel for Transmit<B> {
     }
 
     #[inline(always)]
-    fn put_chains(&mut self, batch: &mut Batch, max_bytes: usize) -> usize {
-        self.ring.put_chains(batch, bits::MAX_SEGMENTS, max_bytes)
+    fn put_chains(&mut self, batch: &mut Batch, limits: FrameLimits) -> PutWhole {
+        PutWhole { frames: self.ring.put_chains(batch, bits::MAX_SEGMENTS, limits.longest(false)), ..PutWhole::default() }
     }
 
     #[inline(always)]

@@ -56,6 +56,15 @@ impl Header {
         Self { flags, gso_type, hdr_len: word(a, b), gso_size: word(c, d), csum_start: word(e, f), csum_offset: word(g, h), num_buffers: word(i, j) }
     }
 
+    /// Of a frame whose checksum the device fills in: where the sum begins, and where it goes, counted from there.
+    ///
+    /// 5.1.6.2: "If the driver negotiated VIRTIO_NET_F_CSUM, it can skip checksumming the packet: flags has the VIRTIO_NET_HDR_F_NEEDS_CSUM set, csum_start is set to the
+    /// offset within the packet to begin checksumming, and csum_offset indicates how many bytes after the csum_start the new (16 bit ones' complement) checksum is placed by
+    /// the device."
+    pub fn to_fill_in(start: u16, offset: u16) -> Self {
+        Self { flags: HDR_F_NEEDS_CSUM, csum_start: start, csum_offset: offset, ..Self::default() }
+    }
+
     /// As the device reads it, with a hash of none where there is one in the header.
     #[inline(always)]
     pub fn encode_in<const HEADER: usize>(self) -> [u8; HEADER] {

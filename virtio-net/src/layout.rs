@@ -7,7 +7,7 @@ use driver_core::queue::core::{Lent, NotTaken, Silence};
 use driver_core::queue::{QueueFault, RxHooked, TxHooked};
 use driver_core::ring::packed::{PackedQueue, PackedRx, PackedTx, PackedWatch};
 use driver_core::ring::split::{HookRules, InOrderRx, InOrderTx, SplitQueue, SplitRx, SplitTx, UsedIndex};
-use driver_core::ring::{CommandQueue, Ordinary, Reclaimed, RingError, RingMemory, VirtqTaken, flow_hash};
+use driver_core::ring::{CommandQueue, Ordinary, PutWhole, Reclaimed, Requests, RingError, RingMemory, VirtqTaken, flow_hash};
 
 use crate::desc::{HASH_HDR_BYTES, Header, NET_HDR_BYTES};
 use crate::regs::Features;
@@ -95,6 +95,10 @@ pub trait TxVirtq: Lent + sealed::Sealed {
     /// # Errors
     /// The frame, where it cannot be sent.
     fn put(&mut self, frame: Frame, header: Header) -> Result<(), Frame>;
+    /// Whether the frame at the front may be one for `put_whole`.
+    fn has_whole(&self, batch: &Batch) -> bool;
+    /// Puts frames of which `header`, given each with its bytes, makes a header, and says into how many the device cuts it.
+    fn put_whole(&mut self, batch: &mut Batch, header: impl FnMut(&mut Frame, usize) -> Option<(Header, u32)>) -> PutWhole;
     /// Shows the device what is available, and says whether it wants to be told.
     fn publish(&mut self) -> bool;
     /// Where the next descriptor will be made available, as a notification tells it (2.9).
@@ -125,7 +129,8 @@ pub(crate) trait Layout {
     /// What tells another thread how far the device is.
     fn watch(ring: &Self::Tx) -> TxWatch;
     fn rx(queue: Self::Queue, pool: &BufPool) -> Result<Self::Rx, RingError>;
-    fn tx(memory: &mut RingMemory, queue: Self::Queue, pool: &BufPool, table: u16) -> Result<Self::Tx, RingError>;
+    /// A transmit queue, with tables of so many descriptors, by what was negotiated of checksums.
+    fn tx(memory: &mut RingMemory, queue: Self::Queue, pool: &BufPool, table: u16, features: Features) -> Result<Self::Tx, RingError>;
     /// A queue of commands.
     fn commands(memory: &mut RingMemory, queue: Self::Queue) -> Result<CommandQueue, RingError>;
 }
@@ -176,7 +181,7 @@ impl<const HEADER: usize> sealed::Sealed for PackedRx<HEADER> {}
 impl<const HEADER: usize> sealed::Sealed for PackedTx<HEADER> {}
 
 macro_rules! layout {
-    ($layout:ident, $queue:ident, $rx:ident, $tx:ident, $commands:ident, |$made:ident, $features:ident| $order:expr, |$ring:ident| $watch:expr) => {
+    ($layout:ident, $queue:ident, $rx:ident, $tx:ident, $commands:ident, |$made:ident, $features:ident| $order:expr, |$tx_made:ident, $requests:ident| $asked:expr, |$ring:ident| $watch:expr) => {
         impl<const HEADER: usize> Layout for $layout<HEADER>
         where
             $rx<HEADER>: RxVirtq,
@@ -205,8 +210,10 @@ macro_rules! layout {
             fn rx(queue: $queue, pool: &BufPool) -> Result<Self::Rx, RingError> {
                 Self::Rx::new(queue, pool)
             }
-            fn tx(memory: &mut RingMemory, queue: $queue, pool: &BufPool, table: u16) -> Result<Self::Tx, RingError> {
-                Self::Tx::in_memory(memory, queue, pool, table)
+            fn tx(memory: &mut RingMemory, queue: $queue, pool: &BufPool, table: u16, features: Features) -> Result<Self::Tx, RingError> {
+                let requests: Requests<HEADER> = |start, offset| Header::to_fill_in(start, offset).encode_in();
+                let ($tx_made, $requests) = (Self::Tx::in_memory(memory, queue, pool, table)?, features.contains(Features::CSUM).then_some(requests));
+                Ok($asked)
             }
             fn commands(memory: &mut RingMemory, queue: $queue) -> Result<CommandQueue, RingError> {
                 CommandQueue::$commands(memory, queue)
@@ -214,14 +221,25 @@ macro_rules! layout {
         }
     };
 }
-layout!(Split, SplitQueue, SplitRx, SplitTx, split, |queue, _features| queue, |ring| TxWatch::Split { used: ring.queue().used_index(), base: 0 });
-layout!(SplitInOrder, SplitQueue, InOrderRx, InOrderTx, split, |queue, _features| queue, |ring| TxWatch::Split {
+layout!(Split, SplitQueue, SplitRx, SplitTx, split, |queue, _features| queue, |ring, requests| ring.requests(requests), |ring| TxWatch::Split {
     used: ring.queue().used_index(),
     base: 0
 });
-layout!(Packed, PackedQueue, PackedRx, PackedTx, packed, |queue, features| queue.in_order(features.contains(Features::IN_ORDER)), |ring| {
-    TxWatch::Packed(ring.watch())
+// Frames that ask for a checksum go whole.
+layout!(SplitInOrder, SplitQueue, InOrderRx, InOrderTx, split, |queue, _features| queue, |ring, _requests| ring, |ring| TxWatch::Split {
+    used: ring.queue().used_index(),
+    base: 0
 });
+layout!(
+    Packed,
+    PackedQueue,
+    PackedRx,
+    PackedTx,
+    packed,
+    |queue, features| queue.in_order(features.contains(Features::IN_ORDER)),
+    |ring, requests| ring.requests(requests),
+    |ring| TxWatch::Packed(ring.watch())
+);
 
 /// A frame's first word, by the header before it.
 fn first_word<const HEADER: usize>(frame: &Frame) -> u64 {
@@ -510,6 +528,13 @@ macro_rules! tx_virtq {
             #[inline(always)]
             fn put(&mut self, frame: Frame, header: Header) -> Result<(), Frame> {
                 Self::put(self, frame, header.encode_in())
+            }
+            #[inline(always)]
+            fn has_whole(&self, batch: &Batch) -> bool {
+                Self::has_whole(self, batch)
+            }
+            fn put_whole(&mut self, batch: &mut Batch, mut header: impl FnMut(&mut Frame, usize) -> Option<(Header, u32)>) -> PutWhole {
+                Self::put_whole(self, batch, |frame, bytes| header(frame, bytes).map(|(header, frames)| (header.encode_in(), frames)))
             }
             #[inline(always)]
             fn publish(&mut self) -> bool {

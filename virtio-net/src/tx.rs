@@ -8,17 +8,17 @@ use core::fmt;
 
 use driver_core::buf::meta::Checksum;
 use driver_core::buf::{Batch, BufPool, Frame};
-use driver_core::ether::MIN_FRAME_BYTES;
+use driver_core::ether::{FrameLimits, MIN_FRAME_BYTES};
 use driver_core::host::{Interrupt, PciError, PciFunction};
 use driver_core::offload::Work;
 use driver_core::queue::core::{Put, Silence, Stop, TxCore, TxKernel, WhyStuck};
 use driver_core::queue::{QueueFault, TxCounters, TxHooked, TxQueue, TxState, WakeFn};
 use driver_core::ring::packed::PackedTx;
 use driver_core::ring::split::{InOrderTx, SplitTx};
-use driver_core::ring::{REPORT_EVERY, Reclaimed};
+use driver_core::ring::{PutWhole, REPORT_EVERY, Reclaimed};
 
 use crate::card::lost;
-use crate::desc::{HASH_HDR_BYTES, HDR_F_NEEDS_CSUM, Header, NET_HDR_BYTES};
+use crate::desc::{HASH_HDR_BYTES, Header, NET_HDR_BYTES};
 use crate::layout::TxVirtq;
 use crate::regs::{Features, net};
 use crate::segment;
@@ -127,6 +127,26 @@ impl<F: PciFunction> fmt::Debug for Tx<F> {
     }
 }
 
+/// The header of a frame of so many bytes that needs nothing done to it, and how many frames the device makes of it; `None`: it goes another way.
+#[inline(always)]
+fn whole(frame: &mut Frame, bytes: usize, csum: bool, cuts: Features, longest: usize) -> Option<(Header, u32)> {
+    let fits = (MIN_FRAME_BYTES..=longest).contains(&bytes);
+    if frame.asks_for_nothing() {
+        return fits.then(|| (Header::default(), 1));
+    }
+    if let Some(cut) = frame.segmentation() {
+        return if frame.vlan().is_none() { segment::whole(frame, cut, bytes, cuts, longest) } else { None };
+    }
+    match frame.checksum() {
+        _ if !fits || frame.vlan().is_some() => None,
+        Checksum::Partial { start, offset } if csum && usize::from(start) + usize::from(offset) + 2 <= bytes => {
+            Some((Header::to_fill_in(start, offset), 1))
+        }
+        Checksum::Partial { .. } | Checksum::PartialSctp { .. } => None,
+        _ => Some((Header::default(), 1)),
+    }
+}
+
 /// The most buffers of a frame: what the longest packet takes of 2 KiB each, with some that are not full. A header that has a place of its own goes before them.
 pub(crate) const MAX_SEGMENTS: usize = 63;
 
@@ -192,6 +212,17 @@ impl<F: PciFunction, T: TxVirtq> TxKernel for Transmit<F, T> {
     }
 
     #[inline(always)]
+    fn has_chain(&self, batch: &Batch) -> bool {
+        // Where bytes in flight are counted, each frame's are, one at a time.
+        self.max_ordinary_bytes.is_some() && self.ring.has_whole(batch)
+    }
+
+    fn put_chains(&mut self, batch: &mut Batch, limits: FrameLimits) -> PutWhole {
+        let (csum, cuts, longest) = (self.csum, self.cuts, limits.longest(false));
+        self.ring.put_whole(batch, |frame, bytes| whole(frame, bytes, csum, cuts, longest))
+    }
+
+    #[inline(always)]
     fn hooked(&mut self) -> TxHooked<'_> {
         match self.max_ordinary_bytes {
             Some(max_bytes) => self.ring.hooked(MIN_FRAME_BYTES as u16, max_bytes),
@@ -216,10 +247,7 @@ impl<F: PciFunction, T: TxVirtq> TxKernel for Transmit<F, T> {
     fn put_unusual(&mut self, mut frame: Frame, _bytes: usize) {
         let cut = if frame.asks_for_nothing() { None } else { segment::header(&mut frame) };
         let header = cut.unwrap_or_else(|| match frame.checksum() {
-            // 5.1.6.2: "If the driver negotiated VIRTIO_NET_F_CSUM, it can skip checksumming the packet: flags has the VIRTIO_NET_HDR_F_NEEDS_CSUM set,
-            // csum_start is set to the offset within the packet to begin checksumming, and csum_offset indicates how many bytes after the csum_start
-            // the new (16 bit ones' complement) checksum is placed by the device."
-            Checksum::Partial { start, offset } => Header { flags: HDR_F_NEEDS_CSUM, csum_start: start, csum_offset: offset, ..Header::default() },
+            Checksum::Partial { start, offset } => Header::to_fill_in(start, offset),
             _ => Header::default(),
         });
         if self.ring.put(frame, header).is_err() {

@@ -9,6 +9,7 @@ mod in_order;
 mod jumbo;
 mod large_receive;
 mod lying_device;
+mod mixed_batches;
 mod notification_data;
 mod recovery;
 mod rig;

@@ -19,6 +19,7 @@ mod jumbo;
 mod large_receive;
 mod lying_device;
 mod lying_headers;
+mod mixed_batches;
 mod mmio;
 mod notification_data;
 mod notifications;

@@ -258,6 +258,12 @@ impl Batch {
         self.cache.recycle(frame);
     }
 
+    /// [`Batch::recycle`], and returns the frame's bytes.
+    #[inline]
+    pub(crate) fn recycle_counted(&mut self, frame: Frame) -> u64 {
+        self.cache.recycle_counted(frame)
+    }
+
     /// Sees to it that `count` empty buffers of `pool` lie ready for [`Batch::take_empty`]: see [`BufCache::stock`].
     #[inline]
     pub fn stock(&mut self, pool: &BufPool, count: usize) -> usize {

@@ -8,10 +8,11 @@
 
 use alloc::boxed::Box;
 use core::fmt;
-use core::mem::{self, MaybeUninit};
+use core::mem::{self, ManuallyDrop, MaybeUninit};
+
 use core::ptr::{self, NonNull};
 
-use crate::buf::frame::handle::Frame;
+use crate::buf::frame::handle::{Frame, TAG_MOVED, TAG_NEXT};
 use crate::buf::memory::{self, CHUNK, PoolInner, RawBuf};
 use crate::buf::pool::BufPool;
 
@@ -155,12 +156,45 @@ impl BufCache {
     /// Drops a frame and keeps its buffers.
     #[inline]
     pub fn recycle(&mut self, frame: Frame) {
-        let mut next = Some(frame);
-        while let Some(mut frame) = next {
-            next = frame.split_rest();
-            let (buf, pool) = frame.into_raw();
-            // SAFETY: `into_raw` made the buffer ours.
+        self.recycle_counted(frame);
+    }
+
+    /// The same, and returns the frame's bytes.
+    #[inline]
+    pub(crate) fn recycle_counted(&mut self, frame: Frame) -> u64 {
+        let (mut bytes, mut rest) = (0, Some(frame));
+        while let Some(frame) = rest {
+            bytes += frame.linear_len() as u64;
+            let (pool, buf, next) = frame.take_apart();
+            // SAFETY: the buffer is ours.
             unsafe { self.put(pool, buf) };
+            rest = next.and_then(|next| self.recycle_run(pool, next, &mut bytes));
+        }
+        bytes
+    }
+
+    /// Keeps the buffers of a frame as long as its segments are of `pool`, which is at hand, say nothing but where they lie, and fit. Returns what is left of it.
+    #[inline(always)]
+    fn recycle_run(&mut self, pool: NonNull<PoolInner>, frame: Frame, bytes: &mut u64) -> Option<Frame> {
+        let (mut count, most) = (self.hot.count, self.hot.count + self.room(pool));
+        let base = self.base();
+        let mut segment = ManuallyDrop::new(frame);
+        loop {
+            let (tags, ptr) = (segment.pool_word().addr().get().wrapping_sub(pool.addr().get()), segment.ptr());
+            if count == most || tags & !(TAG_NEXT | TAG_MOVED) != 0 {
+                self.hot.count = count;
+                return Some(ManuallyDrop::into_inner(segment));
+            }
+            *bytes += segment.linear_len() as u64;
+            // SAFETY: there is room for it.
+            unsafe { base.add(count).write(segment.raw()) };
+            count += 1;
+            if tags & TAG_NEXT == 0 {
+                self.hot.count = count;
+                return None;
+            }
+            // SAFETY: the segment's tags say that there is one, which it owned; its buffer is ours still, and with it that place.
+            segment = unsafe { pool.as_ref().link(ptr).cast::<ManuallyDrop<Frame>>().read() };
         }
     }
 

@@ -87,6 +87,18 @@ pub(super) fn network(frame: &Frame) -> Result<(u16, usize), OffloadError> {
     Err(OffloadError::NotIp)
 }
 
+/// The same in the bytes of a frame's first buffer.
+pub(super) fn network_in(data: &[u8]) -> Option<(u16, usize)> {
+    let mut at = HEADER_BYTES;
+    for _ in 0..=MAX_TAGS {
+        match u16::from_be_bytes(*data.get(at - 2..)?.first_chunk()?) {
+            VLAN | SERVICE_VLAN | OLD_SERVICE_VLAN => at += VLAN_TAG_BYTES,
+            kind => return Some((kind, at)),
+        }
+    }
+    None
+}
+
 /// The IPv4 header of a frame that has one.
 pub(super) fn ipv4_header(frame: &Frame) -> Result<Ipv4Header, OffloadError> {
     match network(frame)? {

@@ -7,7 +7,7 @@ use crate::buf::frame::Frame;
 use crate::buf::meta::{Checksum, Segmentation, SegmentationKind};
 use crate::buf::pool::BufPool;
 use crate::offload::checksum::{fill_ipv4, fill_transport};
-use crate::offload::packet::{DESTINATION, HOP_BY_HOP, IPV4, IPV4_CHECKSUM, IPV6, MAX_EXTENSIONS, ROUTING, TCP, UDP, network};
+use crate::offload::packet::{DESTINATION, HOP_BY_HOP, IPV4, IPV4_CHECKSUM, IPV6, MAX_EXTENSIONS, ROUTING, TCP, UDP, network_in};
 use crate::offload::sum::{Sum, pieces};
 
 /// TCP's flags that the first of several segments keeps alone, and those of the last.
@@ -120,6 +120,15 @@ impl Headers {
     /// # Errors
     /// [`SegmentationError`]
     pub fn of(frame: &Frame, cut: Segmentation) -> Result<Self, SegmentationError> {
+        Self::of_bytes(frame, cut, frame.len())
+    }
+
+    /// The same, where it is known that the frame has so many bytes.
+    ///
+    /// # Errors
+    /// As for [`Headers::of`].
+    #[inline]
+    pub fn of_bytes(frame: &Frame, cut: Segmentation, len_bytes: usize) -> Result<Self, SegmentationError> {
         let (mac_bytes, ip_bytes, l4_bytes, is_ipv6, is_tcp) = find(frame).ok_or(SegmentationError::Headers(cut.kind))?;
         let is_kind = match cut.kind {
             SegmentationKind::Tcp4 => is_tcp && !is_ipv6,
@@ -136,7 +145,7 @@ impl Headers {
         if cut.mss_bytes == 0 {
             return Err(SegmentationError::NoBytes);
         }
-        let payload_bytes = frame.len() - found;
+        let payload_bytes = len_bytes.saturating_sub(found);
         if payload_bytes == 0 {
             return Err(SegmentationError::Payload { bytes: 0, max: usize::MAX });
         }
@@ -196,8 +205,15 @@ impl Headers {
 
     /// Where the transport's checksum goes, as a frame asks for it.
     pub fn partial(&self) -> Checksum {
+        let (start, offset) = self.partial_place();
+        Checksum::Partial { start, offset }
+    }
+
+    /// Where its sum begins, in bytes from the frame's start, and where it goes, counted from there.
+    #[inline]
+    pub fn partial_place(&self) -> (u16, u16) {
         // Both lie within a buffer, whose length has 16 bits.
-        Checksum::Partial { start: self.l4_at() as u16, offset: self.sum_offset() as u16 }
+        (self.l4_at() as u16, self.sum_offset() as u16)
     }
 
     /// Whether it is TCP with CWR: the sender answers a mark of congestion (RFC 3168, section 6.1.2).
@@ -207,27 +223,29 @@ impl Headers {
 
     /// Writes into the frame's headers what devices want to find there that may hand the frame on uncut: lengths of the packet as a whole, IPv4's checksum, and in the
     /// transport's the sum of the pseudo header, length included. The packet has 65,535 bytes at most.
+    #[inline]
     pub fn complete(&self, frame: &mut Frame) {
         let (ip, l4) = (usize::from(self.mac_bytes), self.l4_at());
         let packet_bytes = self.packet_bytes();
         let l4_bytes = packet_bytes - usize::from(self.ip_bytes);
-        self.prime(frame);
         let data = frame.data_mut();
-        if self.is_ipv6 {
-            put(data, ip + 4, ((packet_bytes - 40) as u16).to_be_bytes());
+        // They were found in these bytes.
+        let Some((network, transport)) = data.get_mut(ip..).and_then(|packet| packet.split_at_mut_checked(l4 - ip)) else { return };
+        let addresses = if self.is_ipv6 {
+            put(network, 4, ((packet_bytes - 40) as u16).to_be_bytes());
+            words(network.get(8..40))
         } else {
-            put(data, ip + 2, (packet_bytes as u16).to_be_bytes());
-            let mut sum = Sum::new();
-            sum.add(data.get(ip..l4).unwrap_or_default());
-            put(data, ip + IPV4_CHECKSUM, sum.checksum().to_be_bytes());
-        }
+            put(network, 2, (packet_bytes as u16).to_be_bytes());
+            put(network, IPV4_CHECKSUM, [0; 2]);
+            let checksum = !folded(words(Some(network)));
+            put(network, IPV4_CHECKSUM, checksum.to_be_bytes());
+            words(network.get(12..20))
+        };
         if !self.is_tcp {
-            put(data, l4 + 4, (l4_bytes as u16).to_be_bytes());
+            put(transport, 4, (l4_bytes as u16).to_be_bytes());
         }
-        let mut pseudo = Sum::new();
-        pseudo.add(&get::<2>(data, l4 + self.sum_offset()));
-        pseudo.add(&(l4_bytes as u32).to_be_bytes());
-        put(data, l4 + self.sum_offset(), pseudo.value().to_be_bytes());
+        let protocol = if self.is_tcp { TCP } else { UDP };
+        put(transport, self.sum_offset(), folded(addresses + u64::from(protocol) + l4_bytes as u64).to_be_bytes());
     }
 
     /// Corrects the headers of segment `index`, which has `len_bytes` bytes: lengths, identification, sequence number, flags.
@@ -253,6 +271,21 @@ impl Headers {
     }
 }
 
+/// The sum of the 32-bit words of a header, which has whole ones.
+#[inline(always)]
+fn words(header: Option<&[u8]>) -> u64 {
+    header.unwrap_or_default().chunks_exact(4).map(|word| u64::from(u32::from_be_bytes(get(word, 0)))).sum()
+}
+
+/// A ones' complement sum of 16-bit words, by one of wider ones.
+#[inline(always)]
+fn folded(sum: u64) -> u16 {
+    let sum = (sum & 0xffff_ffff) + (sum >> 32);
+    let sum = (sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32);
+    let sum = (sum & 0xffff) + (sum >> 16);
+    ((sum & 0xffff) + (sum >> 16)) as u16
+}
+
 fn get<const N: usize>(data: &[u8], at: usize) -> [u8; N] {
     data.get(at..).and_then(<[u8]>::first_chunk).copied().unwrap_or([0; N])
 }
@@ -264,10 +297,11 @@ fn put<const N: usize>(data: &mut [u8], at: usize, bytes: [u8; N]) {
 }
 
 /// The bytes of Ethernet's, IP's and the transport's headers, and whether these are IPv6 and TCP; `None` where they are none that can be cut.
+#[inline]
 fn find(frame: &Frame) -> Option<(usize, usize, usize, bool, bool)> {
     // Of the first buffer, where all headers are.
     let byte = |at: usize| frame.data().get(at).copied();
-    let (kind, ip) = network(frame).ok()?;
+    let (kind, ip) = network_in(frame.data())?;
     let (protocol, l4, is_ipv6) = match (kind, byte(ip)? >> 4) {
         (IPV4, 4) => {
             let is_fragment = u16::from_be_bytes([byte(ip + 6)?, byte(ip + 7)?]) & 0x3fff != 0;

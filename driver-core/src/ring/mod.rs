@@ -72,5 +72,6 @@ pub use rules::{RxRules, TxRules};
 pub use rx::{Begun, LargeRules, RxRing, RxTakeError, SplitRules, WholeError, WholeLimits};
 pub use tx::{REPORT_EVERY, Reclaimed, TxContext, TxRing};
 pub use verdict::{FrameView, Hook, Settled, SettledRest, Verdict, WhenFull};
-pub use virtq::{HASH_HEADER_BYTES, Ordinary, VirtqTaken, flow_hash};
+pub use virtq::asking::Requests;
+pub use virtq::{HASH_HEADER_BYTES, Ordinary, PutWhole, VirtqTaken, flow_hash};
 pub use words::{DmaWords, Word};

@@ -7,6 +7,7 @@ use crate::buf::memory::LINE_BYTES;
 use crate::buf::meta::VALUE_SHIFT;
 
 pub(super) mod apart;
+pub(super) mod asking;
 pub(super) mod flight;
 pub(crate) mod judged;
 
@@ -118,6 +119,28 @@ pub struct VirtqTaken {
     pub id: u32,
     /// How many bytes the device says that it wrote, the header included: at most as many as were lent.
     pub used_bytes: u32,
+}
+
+/// Frames that went from a batch into a queue, each with a header of its own.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[allow(clippy::exhaustive_structs, reason = "plain data")]
+pub struct PutWhole {
+    /// How many.
+    pub frames: usize,
+    /// Their bytes.
+    pub bytes: u64,
+    /// How many the device makes of them beyond these.
+    pub cut: u64,
+}
+
+impl PutWhole {
+    /// One more of so many bytes, of which the device makes so many.
+    #[inline(always)]
+    pub(super) fn count(&mut self, bytes: u64, frames: u32) {
+        self.frames += 1;
+        self.bytes += bytes;
+        self.cut += u64::from(frames).saturating_sub(1);
+    }
 }
 
 /// How many descriptors a frame needs with its header.

@@ -249,7 +249,7 @@ impl<F: PciFunction> VirtioNet<F> {
         let vector = plan.and_then(|plan| plan.tx(pair));
         let QueueUp { queue, notify, at } = self.card.set_up_queue::<L>(net::transmitq(pair), memory, size, features, vector)?;
         let gate = TxGate::new(settings.tx().gate_config(), size.into())?;
-        let ring = L::tx(memory, queue, pool, table_of(features))?;
+        let ring = L::tx(memory, queue, pool, table_of(features), features)?;
         let watch = L::watch(&ring);
         // Of one buffer at most, and untagged: only frames that go one at a time are looked at for a tag.
         let longest = limits.untagged_bytes().min(pool.data_bytes()) as u16;

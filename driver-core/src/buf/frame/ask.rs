@@ -17,6 +17,15 @@ pub(crate) struct Ask {
 }
 
 impl Ask {
+    /// The tags of a frame in one buffer at home that asks for a checksum alone, as its words say.
+    pub(crate) const SUM_TAGS: u64 = TAG_SUM as u64;
+
+    /// Whether `frame` is such a one.
+    #[inline(always)]
+    pub(crate) fn is_sum_alone(frame: &Frame) -> bool {
+        frame.pool_word().addr().get() & TAGS == TAG_SUM
+    }
+
     /// What no frame asks for: no frame has such tags.
     pub(crate) const NONE: Self = Self { tags: u64::MAX, mask: 0, wanted: 0 };
 

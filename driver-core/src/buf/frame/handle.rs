@@ -10,7 +10,7 @@ use crate::host::dma::{DmaDomain, Iova};
 /// The frame's metadata is in its pool's private place for its buffer; the words hold the length alone.
 const TAG_META: usize = 1;
 /// `ptr` is not (or was at some time not) its buffer's home address.
-const TAG_MOVED: usize = 2;
+pub(crate) const TAG_MOVED: usize = 2;
 /// Another segment is linked behind it, in its pool's private place for its buffer.
 pub(crate) const TAG_NEXT: usize = 4;
 /// The words carry a VLAN tag, which a transmit ring has to see: the bit by which they say so themselves.
@@ -142,6 +142,14 @@ impl Frame {
         debug_assert!(self.next_segment().is_none());
         let frame = ManuallyDrop::new(self);
         (frame.raw(), frame.pool_ptr())
+    }
+
+    /// Gives up the first segment without returning its buffer, which is whoever's that asked, of the pool; and the others, which are a frame of their own.
+    #[inline(always)]
+    pub(crate) fn take_apart(mut self) -> (NonNull<PoolInner>, RawBuf, Option<Self>) {
+        let next = self.take_next();
+        let (buf, pool) = self.into_raw();
+        (pool, buf, next)
     }
 
     #[inline(always)]

@@ -29,4 +29,4 @@ pub use chain::Segments;
 pub(crate) use chain::{Extent, Growing};
 pub use error::FrameError;
 pub use handle::Frame;
-pub(crate) use handle::TAG_NEXT;
+pub(crate) use handle::{TAG_MOVED, TAG_NEXT};

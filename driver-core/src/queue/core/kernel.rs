@@ -6,12 +6,14 @@ use crate::buf::batch::Batch;
 use crate::buf::frame::Frame;
 use crate::buf::meta::Words;
 use crate::buf::pool::BufPool;
+use crate::ether::FrameLimits;
 use crate::offload::Work;
 use crate::queue::core::lent::{Left, Lent, Silence, Stop};
 use crate::ring::fault::QueueFault;
 use crate::ring::hook::{RxHooked, TxHooked};
 use crate::ring::rx::Begun;
 use crate::ring::tx::Reclaimed;
+use crate::ring::virtq::PutWhole;
 
 /// How large a received frame may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -343,13 +345,14 @@ pub trait TxKernel: fmt::Debug + Send {
         false
     }
 
-    /// Takes frames from the front of `batch` that are of several buffers, no longer than `max_bytes`, ask for nothing, and go in one go: their descriptors are
-    /// free. Returns how many. Only of a device that counts bytes.
-    fn put_chains(&mut self, _batch: &mut Batch, _max_bytes: usize) -> usize {
-        0
+    /// Takes frames from the front of `batch` that are of several buffers, or ask for what the device does, and go in one go: their lengths, or those of what they are cut
+    /// into, are within `limits` without a VLAN tag, and their descriptors are free.
+    fn put_chains(&mut self, _batch: &mut Batch, _limits: FrameLimits) -> PutWhole {
+        PutWhole::default()
     }
 
-    /// The shortest way for one frame of several buffers, which is all that is in `batch`: as [`TxKernel::put_chains`], which follows where this did not take it.
+    /// The shortest way for one frame of several buffers no longer than `max_bytes`, which asks for nothing and is all that is in `batch`: as [`TxKernel::put_chains`], which
+    /// follows where this did not take it.
     fn put_chain(&mut self, _batch: &mut Batch, _max_bytes: usize) -> bool {
         false
     }

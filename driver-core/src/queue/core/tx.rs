@@ -19,6 +19,7 @@ use crate::queue::refusal::Refusal;
 use crate::ring::fault::QueueFault;
 use crate::ring::hook::TxHooked;
 use crate::ring::tx::Reclaimed;
+use crate::ring::virtq::PutWhole;
 
 /// A transmit queue: what the queues of all drivers do alike, over a driver's kernel.
 ///
@@ -321,7 +322,7 @@ impl<K: TxKernel> TxCore<K> {
                 if self.kernel.put_next(batch) {
                     continue;
                 }
-                if self.kernel.has_chain(batch) && self.kernel.put_chains(batch, self.tagged.limits.longest(false)) > 0 {
+                if self.kernel.has_chain(batch) && self.put_chains(batch) {
                     continue;
                 }
                 match self.put_unusual(batch) {
@@ -335,6 +336,17 @@ impl<K: TxKernel> TxCore<K> {
                 }
             }
         }
+    }
+
+    /// Frames of several buffers, or such that ask for what the device does. Whether any went.
+    #[inline(never)]
+    fn put_chains(&mut self, batch: &mut Batch) -> bool {
+        let PutWhole { frames, bytes, cut } = self.kernel.put_chains(batch, self.tagged.limits);
+        self.count_bytes(bytes);
+        if cut > 0 {
+            self.seat.tally().cut.add(cut);
+        }
+        frames > 0
     }
 
     /// The frame at the front of the batch, whatever it is like.

@@ -19,10 +19,13 @@ use crate::ring::lane::{LengthLanes, Pair};
 use crate::ring::memory::RingMemory;
 use crate::ring::owners::Sources;
 use crate::ring::tx::Reclaimed;
-use crate::ring::virtq::apart::{Apart, place_header};
+use crate::ring::virtq::apart::{Apart, HeaderWords, place_header};
+use crate::ring::virtq::asking::{Asking, Requests, request_of};
 use crate::ring::virtq::{EMPTY, F_INDIRECT, F_NEXT, FRAME, TAG_MASK, flight, pieces};
 
+mod asking;
 mod sent;
+mod whole;
 
 /// A transmit queue: frames in flight by their buffer ID, which is the offset of their first descriptor as long as the device gives them back in order.
 ///
@@ -45,6 +48,8 @@ pub struct PackedTx<const HEADER: usize> {
     /// What came back since nothing was in flight came in order: the ID of a descriptor that is free is free as well.
     pub(super) is_in_order: bool,
     pub(super) pool: BufPool,
+    /// What frames had in common that asked for a checksum last, where the device fills them in.
+    asking: Option<Asking<HEADER>>,
 }
 
 impl<const HEADER: usize> PackedTx<HEADER> {
@@ -77,7 +82,14 @@ impl<const HEADER: usize> PackedTx<HEADER> {
             singles: 0,
             is_in_order: true,
             pool: pool.clone(),
+            asking: None,
         })
+    }
+
+    /// The same of a device that fills in checksums: frames that ask for one go together as ordinary ones do, with the header that `requests` makes of the checksum's place.
+    #[must_use]
+    pub fn requests(self, requests: Option<Requests<HEADER>>) -> Self {
+        Self { asking: requests.map(Asking::new), ..self }
     }
 
     /// How many bytes of a [`RingMemory`] the headers of a queue of `size` descriptors take, and tables of `table` descriptors each.
@@ -168,9 +180,9 @@ impl<const HEADER: usize> PackedTx<HEADER> {
             // SAFETY: `run` frames are in the batch, and as many descriptors free up to the ring's end; the source's pool has the headroom.
             let (count, more) = unsafe {
                 if self.sources.pool() == self.pool.as_ptr() {
-                    self.put_run::<true>(frames, run, (min_bytes, max_bytes))
+                    self.put_run::<true, false>(frames, run, (min_bytes, max_bytes))
                 } else {
-                    self.put_run::<false>(frames, run, (min_bytes, max_bytes))
+                    self.put_run::<false, false>(frames, run, (min_bytes, max_bytes))
                 }
             };
             // The frames at the front are in the slots now.
@@ -181,22 +193,33 @@ impl<const HEADER: usize> PackedTx<HEADER> {
                 break;
             }
         }
+        if done == 0 && !batch.is_empty() {
+            return self.put_asking(batch, min_bytes, max_bytes);
+        }
         (done, bytes)
     }
 
     /// # Safety
     /// `count` frames are at `frames`; those that are taken, the caller forgets. As many descriptors are free up to the ring's end, and
     /// their offsets are IDs that are free. The source's pool is alive and has `HEADER` bytes of headroom; `OWN`: it is the queue's. `max_bytes` is no less than
-    /// `min_bytes`.
+    /// `min_bytes`. `ASKS`: frames go that ask for the checksum that is noted, and else those that ask for nothing.
     #[inline(never)]
-    unsafe fn put_run<const OWN: bool>(&mut self, frames: NonNull<Frame>, count: usize, (min_bytes, max_bytes): (u16, u16)) -> (usize, u64) {
+    unsafe fn put_run<const OWN: bool, const ASKS: bool>(
+        &mut self,
+        frames: NonNull<Frame>,
+        count: usize,
+        (min_bytes, max_bytes): (u16, u16),
+    ) -> (usize, u64) {
+        let asking = if ASKS { self.asking } else { None };
+        let (header, request) = asking.map_or((HeaderWords::ZERO, 0), |asking| (HeaderWords::of(asking.header), asking.request));
         let next = self.queue.next_avail;
         let first = self.queue.offset(next);
         let desc = self.queue.desc.at(first.into());
         let tag = if OWN { 0 } else { self.sources.names() & TAG_MASK };
         let lengths = LengthLanes::new(0, None, min_bytes, max_bytes);
         // What makes of {pointer, pool} {IOVA of the header, 0}.
-        let key = self.sources.key().plus(Pair::new((HEADER as u64).wrapping_neg(), 0));
+        let tags = if ASKS { Asking::<HEADER>::TAGS } else { 0 };
+        let key = self.sources.key().plus(Pair::new((HEADER as u64).wrapping_neg(), tags.wrapping_neg()));
         // What a descriptor's second word is beside the length.
         let mut rest = u64::from(first) << 32 | self.queue.available_marks(next) | HEADER as u64;
         // SAFETY: `first` is below the number of slots.
@@ -216,6 +239,9 @@ impl<const HEADER: usize> PackedTx<HEADER> {
                 if others.high() != 0 || !lengths.all_within(lens) {
                     break;
                 }
+                if ASKS && !asking.is_some_and(|all| all.requests.all_within(core::array::from_fn(|k| request_of(frames.add(k))))) {
+                    break;
+                }
                 let lens = lengths.words(lens);
                 let sum = lens[1..].iter().fold(lens[0], |a, &b| a.plus(b));
                 bytes += sum.low() + sum.high();
@@ -224,7 +250,13 @@ impl<const HEADER: usize> PackedTx<HEADER> {
                     hides = 0;
                     rest += 2 * NEXT_ID;
                     for (at, desc_words) in [(2 * k, sums[2 * k].low_low(words)), (2 * k + 1, sums[2 * k + 1].low_high(words))] {
-                        slots.add(at).write(place_header::<HEADER>(frames.add(at).as_ref().ptr()) + tag);
+                        slots.add(at).write(
+                            if ASKS {
+                                header.place::<HEADER>(frames.add(at).as_ref().ptr())
+                            } else {
+                                place_header::<HEADER>(frames.add(at).as_ref().ptr())
+                            } + tag,
+                        );
                         desc::store(desc.add(at), desc_words);
                     }
                 }
@@ -237,10 +269,12 @@ impl<const HEADER: usize> PackedTx<HEADER> {
                 let frame = frames.add(done);
                 let sum = frame.cast::<Pair>().read().plus(key);
                 let len = frame.as_ref().linear_len() as u16;
-                if sum.high() != 0 || len.wrapping_sub(min_bytes) > max_bytes.wrapping_sub(min_bytes) {
+                if sum.high() != 0 || len.wrapping_sub(min_bytes) > max_bytes.wrapping_sub(min_bytes) || ASKS && request_of(frame) != request {
                     break;
                 }
-                slots.add(done).write(place_header::<HEADER>(frame.as_ref().ptr()) + tag);
+                slots
+                    .add(done)
+                    .write(if ASKS { header.place::<HEADER>(frame.as_ref().ptr()) } else { place_header::<HEADER>(frame.as_ref().ptr()) } + tag);
                 desc::store(desc.add(done), Pair::new(sum.low(), (rest + u64::from(len)).wrapping_add(hides)));
                 hides = 0;
                 rest += NEXT_ID;

@@ -16,10 +16,13 @@ use crate::ring::fault::QueueFault;
 use crate::ring::memory::RingMemory;
 use crate::ring::owners::Sources;
 use crate::ring::tx::Reclaimed;
-use crate::ring::virtq::apart::{Apart, place_header};
+use crate::ring::virtq::apart::{Apart, place, place_header};
+use crate::ring::virtq::asking::{Asking, Requests, request_of};
 use crate::ring::virtq::{EMPTY, F_INDIRECT, F_NEXT, FRAME, TAG_MASK, flight, pieces};
 
+mod asking;
 mod sent;
+mod whole;
 
 /// No further descriptor in a chain.
 const END: u16 = u16::MAX;
@@ -46,6 +49,8 @@ pub struct SplitTx<const HEADER: usize> {
     /// How many frames may still go by [`SplitTx::put_only`].
     pub(super) singles: u32,
     pub(super) pool: BufPool,
+    /// What frames had in common that asked for a checksum last, where the device fills them in.
+    asking: Option<Asking<HEADER>>,
 }
 
 impl<const HEADER: usize> SplitTx<HEADER> {
@@ -80,7 +85,14 @@ impl<const HEADER: usize> SplitTx<HEADER> {
             queue: ManuallyDrop::new(queue),
             singles: 0,
             pool: pool.clone(),
+            asking: None,
         })
+    }
+
+    /// The same of a device that fills in checksums: frames that ask for one go together as ordinary ones do, with the header that `requests` makes of the checksum's place.
+    #[must_use]
+    pub fn requests(self, requests: Option<Requests<HEADER>>) -> Self {
+        Self { asking: requests.map(Asking::new), ..self }
     }
 
     /// How many bytes of a [`RingMemory`] the headers of a queue of `size` descriptors take, and tables of `table` descriptors each.
@@ -174,9 +186,9 @@ impl<const HEADER: usize> SplitTx<HEADER> {
             // SAFETY: `run` frames are in the batch, as many descriptors free, and as many entries at `avail`; the source's pool has the headroom.
             let (count, more) = unsafe {
                 if self.sources.pool() == self.pool.as_ptr() {
-                    self.put_run::<true>(frames, avail, run, (min_bytes, max_bytes))
+                    self.put_run::<true, false>(frames, avail, run, (min_bytes, max_bytes))
                 } else {
-                    self.put_run::<false>(frames, avail, run, (min_bytes, max_bytes))
+                    self.put_run::<false, false>(frames, avail, run, (min_bytes, max_bytes))
                 }
             };
             // The frames at the front are in the slots now.
@@ -187,21 +199,27 @@ impl<const HEADER: usize> SplitTx<HEADER> {
                 break;
             }
         }
+        if done == 0 && !batch.is_empty() {
+            return self.put_asking(batch, min_bytes, max_bytes);
+        }
         (done, bytes)
     }
 
     /// # Safety
     /// `count` frames are at `frames`; those that are taken, the caller forgets. As many descriptors are free, and as many entries of the available ring are
     /// at `avail`, the next one first. The source's pool is alive and has `HEADER` bytes of headroom; `OWN`: it is the queue's. `max_bytes` is no less than
-    /// `min_bytes`.
+    /// `min_bytes`. `ASKS`: frames go that ask for the checksum that is noted, and else those that ask for nothing.
     #[inline(never)]
-    unsafe fn put_run<const OWN: bool>(
+    unsafe fn put_run<const OWN: bool, const ASKS: bool>(
         &mut self,
         frames: NonNull<Frame>,
         avail: NonNull<u16>,
         count: usize,
         (min_bytes, max_bytes): (u16, u16),
     ) -> (usize, u64) {
+        let asking = if ASKS { self.asking } else { None };
+        let (header, request) = asking.map_or(([0; HEADER], 0), |asking| (asking.header, asking.request));
+        let tags = if ASKS { Asking::<HEADER>::TAGS as usize } else { 0 };
         let (slots, descriptors) = (self.slots.as_mut_ptr(), self.queue.desc.at(0));
         let (pool, iova) = (self.sources.pool(), self.sources.delta().wrapping_sub(HEADER as u64));
         let tag = if OWN { 0 } else { self.sources.names() & TAG_MASK };
@@ -214,11 +232,14 @@ impl<const HEADER: usize> SplitTx<HEADER> {
             unsafe {
                 let frame = frames.add(done).as_ref();
                 let len = frame.linear_len() as u16;
-                if frame.pool_word() != pool || len.wrapping_sub(min_bytes) > max_bytes.wrapping_sub(min_bytes) {
+                if frame.pool_word().addr().get() != pool.addr().get() | tags || len.wrapping_sub(min_bytes) > max_bytes.wrapping_sub(min_bytes) {
+                    break;
+                }
+                if ASKS && request_of(frames.add(done)) != request {
                     break;
                 }
                 let id = *free.add(count - 1 - done);
-                let word = place_header::<HEADER>(frame.ptr());
+                let word = place(frame.ptr(), if ASKS { header } else { [0; HEADER] });
                 *slots.add(usize::from(id)) = word + tag;
                 // Two words are enough: the device looks only after `publish`. No flags, no next.
                 let words = descriptors.add(usize::from(id)).cast::<u64>();

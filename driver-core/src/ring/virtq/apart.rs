@@ -3,9 +3,9 @@
 use core::mem::{self, ManuallyDrop};
 use core::ptr::NonNull;
 
-use super::{MAX_HEADER, is_apart};
-use crate::buf::frame::Frame;
-use crate::buf::memory::RawBuf;
+use super::{F_INDIRECT, F_NEXT, MAX_HEADER, is_apart};
+use crate::buf::frame::{Frame, TAG_MOVED, TAG_NEXT};
+use crate::buf::memory::{PoolInner, RawBuf};
 use crate::host::dma::Iova;
 use crate::ring::desc::{DESC_BYTES, DescRing};
 use crate::ring::error::RingError;
@@ -140,6 +140,136 @@ impl<const HEADER: usize> Apart<HEADER> {
 #[inline(always)]
 pub(in crate::ring) unsafe fn place_header<const HEADER: usize>(ptr: NonNull<u8>) -> u64 {
     // SAFETY: the caller's.
-    unsafe { ptr.sub(HEADER).cast::<[u8; HEADER]>().write([0; HEADER]) };
+    unsafe { place(ptr, [0; HEADER]) }
+}
+
+/// Writes a header before the data at `ptr`, and gives the data's address.
+///
+/// # Safety
+/// As for [`place_header`].
+#[inline(always)]
+pub(in crate::ring) unsafe fn place<const HEADER: usize>(ptr: NonNull<u8>, header: [u8; HEADER]) -> u64 {
+    // SAFETY: the caller's.
+    unsafe { ptr.sub(HEADER).cast::<[u8; HEADER]>().write(header) };
     RawBuf::at(ptr).word()
+}
+
+/// A header of zeros behind its first twelve bytes, in words.
+#[derive(Clone, Copy)]
+pub(in crate::ring) struct HeaderWords(u64, u32);
+
+impl HeaderWords {
+    pub(in crate::ring) const ZERO: Self = Self(0, 0);
+
+    #[inline(always)]
+    pub(in crate::ring) fn of<const HEADER: usize>(header: [u8; HEADER]) -> Self {
+        let low = header.first_chunk().copied().unwrap_or_default();
+        let high = header.get(8..).and_then(<[u8]>::first_chunk).copied().unwrap_or_default();
+        Self(u64::from_ne_bytes(low), u32::from_ne_bytes(high))
+    }
+
+    /// Writes it before the data at `ptr`, and gives the data's address.
+    ///
+    /// # Safety
+    /// As for [`place_header`].
+    #[inline(always)]
+    pub(in crate::ring) unsafe fn place<const HEADER: usize>(self, ptr: NonNull<u8>) -> u64 {
+        const { assert!(HEADER == 0 || HEADER >= 12) }
+        // SAFETY: the caller's: `HEADER` bytes are there.
+        unsafe {
+            if HEADER > 12 {
+                ptr.sub(HEADER).cast::<[u8; HEADER]>().write([0; HEADER]);
+            }
+            if HEADER > 0 {
+                ptr.sub(HEADER).cast::<u64>().write_unaligned(self.0);
+                ptr.sub(HEADER).add(8).cast::<u32>().write_unaligned(self.1);
+            }
+        }
+        RawBuf::at(ptr).word()
+    }
+}
+
+/// The descriptor of a whole frame.
+pub(in crate::ring) struct Gathered {
+    pub(in crate::ring) iova: u64,
+    /// Bytes at this address.
+    pub(in crate::ring) len: u64,
+    pub(in crate::ring) flags: u16,
+    /// Bytes of the frame.
+    pub(in crate::ring) bytes: u64,
+}
+
+impl<const HEADER: usize> Apart<HEADER> {
+    /// Whether frames of several buffers go in tables.
+    #[inline(always)]
+    pub(in crate::ring) fn has_tables(&self) -> bool {
+        self.tables.is_some()
+    }
+
+    /// Writes descriptors of a frame, whose header goes right before its first byte, into the table of `id`, in one walk: where the table is, or the only segment. `None` where a segment has
+    /// no bytes or is of another pool than `pool`, or there are more than a table has. `CHAINED`: those in a table say what comes next (2.7.5.3), where else their order does (2.8.7).
+    ///
+    /// # Safety
+    /// The pool is alive, and `delta` what makes of its addresses the device's. Nothing of the table is the device's.
+    #[inline(always)]
+    pub(in crate::ring) unsafe fn gather<const CHAINED: bool>(
+        &mut self,
+        id: u16,
+        frame: &Frame,
+        (pool, delta): (NonNull<PoolInner>, u64),
+    ) -> Option<Gathered> {
+        let tables = (*self.tables).as_ref()?;
+        let first = u32::from(id) * u32::from(self.table).next_power_of_two();
+        let table = tables.at(first);
+        let (len, iova) = (frame.linear_len() as u64, (frame.ptr().addr().get() as u64).wrapping_add(delta).wrapping_sub(HEADER as u64));
+        let mut last = [iova, len + HEADER as u64];
+        let (mut at, mut count, mut bytes, mut segment) = (table, 1, len, frame);
+        // Of it something may be asked; of the others nothing is, but that they are there.
+        if segment.pool_ptr() != pool || len == 0 {
+            return None;
+        }
+        let mut more = segment.pool_word().addr().get() & TAG_NEXT != 0;
+        while more {
+            if count == self.longest {
+                return None;
+            }
+            let flags = if CHAINED { u64::from(F_NEXT) << 32 | (count as u64) << 48 } else { 0 };
+            // SAFETY: a table has `longest` descriptors at least. The segment is one of this pool's, whose tags say that it has a next one, which it owns; all of them are
+            // borrowed with the first.
+            unsafe {
+                write(at, last[0], last[1] | flags);
+                segment = pool.as_ref().link(segment.ptr()).cast().as_ref();
+                at = at.add(1);
+            }
+            let (word, len) = (segment.pool_word().addr().get(), segment.linear_len() as u64);
+            let tags = word.wrapping_sub(pool.addr().get());
+            if len == 0 || tags & !(TAG_NEXT | TAG_MOVED) != 0 {
+                return None;
+            }
+            more = tags & TAG_NEXT != 0;
+            last = [(segment.ptr().addr().get() as u64).wrapping_add(delta), len];
+            bytes += len;
+            count += 1;
+        }
+        if count == 1 {
+            return Some(Gathered { iova: last[0], len: last[1], flags: 0, bytes });
+        }
+        // SAFETY: as above.
+        unsafe { write(at, last[0], last[1]) };
+        let iova = tables.iova().offset(u64::from(first) * DESC_BYTES as u64).0;
+        Some(Gathered { iova, len: (count * DESC_BYTES) as u64, flags: F_INDIRECT, bytes })
+    }
+}
+
+/// Writes a descriptor of a table that is not the device's yet.
+///
+/// # Safety
+/// It is one.
+#[inline(always)]
+unsafe fn write(at: NonNull<Pair>, low: u64, high: u64) {
+    // SAFETY: the caller's: two aligned words.
+    unsafe {
+        at.cast::<u64>().write_volatile(low.to_le());
+        at.cast::<u64>().add(1).write_volatile(high.to_le());
+    }
 }

@@ -32,7 +32,8 @@ impl<const HEADER: usize> PackedTx<HEADER> {
                 break;
             }
             if self.reclaim_ordinary(batch) == 0 {
-                all.bytes += self.reclaim_one(batch)?;
+                let (count, bytes) = self.reclaim_whole(batch);
+                all.bytes += if count > 0 { bytes } else { self.reclaim_one(batch)? };
             }
         }
         self.is_in_order |= self.queue.outstanding() == 0;
@@ -169,8 +170,7 @@ impl<const HEADER: usize> PackedTx<HEADER> {
             // SAFETY: a slot that is neither empty nor `FRAME` owned a buffer of the pool that its tag names.
             unsafe { flight::give_back(&self.sources, batch, word) };
         } else if let Some(frame) = self.frames.get_mut(at).and_then(Option::take) {
-            bytes = frame.len() as u64;
-            batch.recycle(frame);
+            bytes = batch.recycle_counted(frame);
         }
         Ok(bytes)
     }

@@ -19,6 +19,7 @@ use crate::ring::virtq::apart::{Apart, place_header};
 use crate::ring::virtq::{EMPTY, F_INDIRECT, F_NEXT, FRAME, TAG_MASK, flight, pieces};
 
 mod sent;
+mod whole;
 
 /// A transmit queue: frames in flight by the first descriptor of their chain. Descriptors are taken in the table's order and come back so: those in flight lie between
 /// two counts.

@@ -94,7 +94,7 @@ impl<const HEADER: usize> SplitTx<HEADER> {
     }
 
     /// Takes the next used entry whatever it is, and returns its frame's bytes where the whole frame was kept.
-    #[cold]
+    #[inline(never)]
     fn reclaim_one(&mut self, batch: &mut Batch) -> Result<u64, QueueFault> {
         let (id, _) = self.queue.used_entry();
         let wrong = QueueFault::Index { index: id, limit: self.slots.len() as u32 };
@@ -109,8 +109,7 @@ impl<const HEADER: usize> SplitTx<HEADER> {
             // SAFETY: a slot that is neither empty nor `FRAME` owned a buffer of the pool that its tag names.
             unsafe { flight::give_back(&self.sources, batch, word) };
         } else if let Some(frame) = self.frames.get_mut(id as usize).and_then(Option::take) {
-            bytes = frame.len() as u64;
-            batch.recycle(frame);
+            bytes = batch.recycle_counted(frame);
         }
         self.free_chain(id as u16);
         Ok(bytes)
