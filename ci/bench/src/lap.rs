@@ -1,12 +1,12 @@
 //! One lap: the stub receives, the program does its part, the stub sends.
 
-use driver_core::buf::{Batch, BufPool, Checksum, Frame};
+use driver_core::buf::{Batch, BufPool, Checksum, Frame, Segmentation, SegmentationKind};
 use driver_core::queue::{RxQueue, TxQueue, TxState};
 
 use crate::circle::{Station, circle};
 use crate::hook;
 use crate::swap::swap;
-use crate::workload::{Row, Workload};
+use crate::workload::{Row, Shape, Workload};
 
 /// The card's side of a lap.
 pub(crate) trait Card {
@@ -67,7 +67,7 @@ impl<R, T, C> Bench<R, T, C> {
     /// The ports that frames come from.
     fn sources(&mut self) -> &mut [Port<R, T, C>] {
         let count = match self.row.workload {
-            Workload::Send => 0,
+            Workload::Send | Workload::LargeChain | Workload::LargeBuffers => 0,
             Workload::TwoPools | Workload::HookTwoPools => 1,
             _ => self.ports.len(),
         };
@@ -83,6 +83,12 @@ impl<R: RxQueue, T: TxQueue, C: Card> Lap for Bench<R, T, C> {
     fn fill(&mut self) {
         let frames = self.row.batch;
         self.sources().iter_mut().for_each(|port| port.card.receive(frames));
+        if self.row.workload.is_large() {
+            let (shape, Self { ports, batch, .. }) = (self.row.workload.shape(), self);
+            for _ in 0..frames {
+                batch.push(large(&ports[0].pool, shape)).expect("room for a lap's frames");
+            }
+        }
     }
 
     fn driver_part(&mut self) {
@@ -102,6 +108,7 @@ impl<R: RxQueue, T: TxQueue, C: Card> Lap for Bench<R, T, C> {
                 Workload::ForwardChecksums => measured_part_checksums(rx, tx, batch, budget),
                 Workload::Drop => measured_part_drop(rx, batch, budget),
                 Workload::DropRetain => measured_part_retain(rx, batch, budget),
+                Workload::LargeChain | Workload::LargeBuffers => measured_part_large(tx, batch),
                 Workload::Send => measured_part_send(tx, pool, batch, budget),
                 Workload::TwoBatches => measured_part_two_batches(rx, tx, batch, other, budget),
                 Workload::Pipeline => measured_part_pipeline(rx, tx, [batch, other], stations, budget),
@@ -153,6 +160,34 @@ fn measured_part_checksums(rx: &mut impl RxQueue, tx: &mut impl TxQueue, batch: 
         frame.set_checksum(Checksum::Partial { start: 34, offset: 16 });
     }
     submit(tx, batch);
+}
+
+/// Send what was made before.
+#[inline(never)]
+fn measured_part_large(tx: &mut impl TxQueue, batch: &mut Batch) {
+    submit(tx, batch);
+}
+
+/// The longest packet of TCP over IPv4, in full buffers; what its bytes are, but for the headers, nobody looks at.
+fn large(pool: &BufPool, shape: Shape) -> Frame {
+    const MSS_BYTES: u16 = 1460;
+    let mut headers = [0; 54];
+    headers[12..16].copy_from_slice(&[0x08, 0x00, 0x45, 0]);
+    // The protocol, and how long TCP's header is.
+    (headers[23], headers[46]) = (6, 0x50);
+    let mut frame = pool.frame_from(&headers).expect("a buffer");
+    let (rest, each) = (shape.frame_bytes as usize - headers.len(), shape.buffer_bytes as usize);
+    let first = rest.min(each - headers.len());
+    frame.put(first).expect("its room");
+    let mut left = rest - first;
+    while left > 0 {
+        let mut next = pool.take().expect("a buffer");
+        next.put(left.min(each)).expect("its room");
+        frame.append(next);
+        left -= left.min(each);
+    }
+    frame.set_segmentation(Some(Segmentation { kind: SegmentationKind::Tcp4, mss_bytes: MSS_BYTES, header_bytes: headers.len() as u16 }));
+    frame
 }
 
 /// Receive and drop.

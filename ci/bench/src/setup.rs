@@ -17,6 +17,8 @@ pub(crate) fn lap(row: Row) -> Box<dyn Lap> {
         Driver::VirtioNet => on(row, || virtio_stub::split(&domain, &config(row, &domain), shape)),
         Driver::VirtioPacked => on(row, || virtio_stub::packed(&domain, &config(row, &domain), shape)),
         Driver::VirtioNetHash => on(row, || virtio_stub::split_hash(&domain, &config(row, &domain).rx_hash(true), shape)),
+        Driver::VirtioNetOffloads => on(row, || virtio_stub::split_offloads(&domain, &config(row, &domain), shape)),
+        Driver::VirtioPackedOffloads => on(row, || virtio_stub::packed_offloads(&domain, &config(row, &domain), shape)),
         Driver::VirtioPackedHash => on(row, || virtio_stub::packed_hash(&domain, &config(row, &domain).rx_hash(true), shape)),
     }
 }

@@ -23,6 +23,10 @@ const FEATURES: u64 = 1 << 5 | 1 << 16 | 1 << 15 | 1 << 28 | 1 << 29 | 1 << 32 |
 const PACKED: u64 = 1 << 34;
 /// CTRL_VQ and HASH_REPORT.
 const HASHES: u64 = 1 << 17 | 1 << 57;
+/// CSUM, GUEST_CSUM, HOST_TSO4.
+const OFFLOADS: u64 = 1 | 1 << 1 | 1 << 11;
+/// VIRTIO_NET_HDR_F_DATA_VALID.
+const DATA_VALID: u8 = 2;
 const MAX_QUEUE: u32 = 4096;
 
 /// Common configuration (4.1.4.3), by words, of a card with these features.
@@ -230,6 +234,8 @@ pub(crate) struct Stub<Q> {
     frames: u16,
     shape: Shape,
     header_bytes: u32,
+    /// The flags of received frames.
+    flags: u8,
 }
 
 impl<Q: Queue> Card for Stub<Q> {
@@ -246,6 +252,7 @@ impl<Q: Queue> Card for Stub<Q> {
                     unsafe {
                         let header: *mut u8 = device_ptr(iova);
                         header.write_bytes(0, 10);
+                        header.write(self.flags);
                         // num_buffers
                         header.add(10).cast::<u16>().write_unaligned(total.div_ceil(lent) as u16);
                         if self.header_bytes == HASH_HEADER_BYTES {
@@ -298,6 +305,24 @@ pub(crate) fn packed_hash(domain: &DmaDomain, config: &Config, shape: Shape) -> 
     port::<PackedQueue, { FEATURES | PACKED | HASHES }>(domain, config, shape)
 }
 
+/// With split queues, and checksums and segmentation left to the card.
+pub(crate) fn split_offloads(
+    domain: &DmaDomain,
+    config: &Config,
+    shape: Shape,
+) -> Port<impl RxQueue + use<>, impl TxQueue + use<>, impl Card + use<>> {
+    port::<SplitQueue, { FEATURES | OFFLOADS }>(domain, config, shape)
+}
+
+/// The same with packed ones.
+pub(crate) fn packed_offloads(
+    domain: &DmaDomain,
+    config: &Config,
+    shape: Shape,
+) -> Port<impl RxQueue + use<>, impl TxQueue + use<>, impl Card + use<>> {
+    port::<PackedQueue, { FEATURES | PACKED | OFFLOADS }>(domain, config, shape)
+}
+
 fn port<Q: Queue, const FEATURES: u64>(
     domain: &DmaDomain,
     config: &Config,
@@ -316,7 +341,14 @@ fn port<Q: Queue, const FEATURES: u64>(
     let device = virtio_net::open(function, Arc::new(HostClock::new())).expect("the stub answers");
     let mut started = device.start(config).expect("the stub starts");
     let header_bytes = if FEATURES & HASHES == 0 { HEADER_BYTES } else { HASH_HEADER_BYTES };
-    let card = Stub { rx: Q::find(&bar, 0), tx: Q::find(&bar, 1), frames: 0, shape, header_bytes };
+    let card = Stub {
+        rx: Q::find(&bar, 0),
+        tx: Q::find(&bar, 1),
+        frames: 0,
+        shape,
+        header_bytes,
+        flags: if FEATURES & OFFLOADS == 0 { 0 } else { DATA_VALID },
+    };
     let (rx, tx) = (started.rx.remove(0), started.tx.remove(0));
     // The control handle would reset the card when dropped; the process ends with the benchmark.
     std::mem::forget(started.control);

@@ -12,6 +12,10 @@ pub(crate) enum Driver {
     VirtioNetHash,
     /// The same.
     VirtioPackedHash,
+    /// The card fills checksums in, checks those of received frames, and cuts TCP.
+    VirtioNetOffloads,
+    /// The same.
+    VirtioPackedOffloads,
 }
 
 /// What the program does with its frames.
@@ -29,6 +33,10 @@ pub(crate) enum Workload {
     JumboChain,
     /// Forward 9,014 bytes in one buffer of 10 KiB.
     JumboBuffer,
+    /// Send what the card cuts: 65,535 bytes of TCP over IPv4 in buffers of 2,048, made by whoever sends them, as 45 segments.
+    LargeChain,
+    /// The same in buffers of 16 KiB.
+    LargeBuffers,
     /// Receive, and drop all that came: `Batch::clear`.
     Drop,
     /// The same by `Batch::retain`, which looks at each frame.
@@ -86,8 +94,15 @@ impl Workload {
         match self {
             Self::JumboChain => Shape { frame_bytes: 9014, buffer_bytes: 2048, is_marked: false },
             Self::JumboBuffer => Shape { frame_bytes: 9014, buffer_bytes: 10 * 1024, is_marked: false },
+            Self::LargeChain => Shape { frame_bytes: 14 + 65_535, buffer_bytes: 2048, is_marked: false },
+            Self::LargeBuffers => Shape { frame_bytes: 14 + 65_535, buffer_bytes: 16 * 1024, is_marked: false },
             _ => Shape { frame_bytes: 60, buffer_bytes: 2048, is_marked: self.is_hook() },
         }
+    }
+
+    /// Whether its frames are made apart from what is measured.
+    pub(crate) fn is_large(self) -> bool {
+        matches!(self, Self::LargeChain | Self::LargeBuffers)
     }
 
     /// Whether a hook judges frames where they lie.
