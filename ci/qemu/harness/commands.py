@@ -15,9 +15,14 @@ def respond(device, interrupts=False):
     return f"respond {device} --ip {ADDRESS}" + (" --interrupts" if interrupts else "")
 
 
-def forward(one, other, seconds):
-    """Sends what one device receives out of the other, both ways, in one DMA domain."""
-    return f"forward {one} {other} --seconds {seconds}"
+def forward(one, other, seconds, queues=1, coalescing=False):
+    """Sends what one device receives out of the other, both ways, in one DMA domain; with `coalescing`, what the devices put together they send as one frame.
+
+    With several queues it prints what each received, on lines as RECEIVED_BY_QUEUE has it."""
+    return f"forward {one} {other} --seconds {seconds}" + (f" --queues {queues}" if queues > 1 else "") + (" --coalescing" if coalescing else "")
+
+
+RECEIVED_BY_QUEUE = r"^(\S+): queue=\d+ rx_packets=(\d+)"
 
 
 def simulate(device, socket, near, far):

@@ -61,10 +61,11 @@ class Port:
 class TapPort(Port):
     """A network card whose wire ends in the host's own kernel, at a tap with virtio headers."""
 
-    def __init__(self, name, slot, mac, properties="", address="10.9.0.1"):
-        """`address` is the kernel's at its end of the wire."""
-        super().__init__(name, slot, mac, properties=properties)
-        self.stack = KernelStack(address)
+    def __init__(self, name, slot, mac, properties="", address="10.9.0.1", queues=1):
+        """`address` is the kernel's at its end of the wire. With several queue pairs each has a vector for each queue."""
+        several = [f"mq=on,vectors={2 * queues + 2}"] if queues > 1 else []
+        super().__init__(name, slot, mac, properties=",".join(filter(None, [properties, *several])))
+        self.stack = KernelStack(address, queues=queues)
 
     def close(self):
         """Ends the tap."""
@@ -72,7 +73,8 @@ class TapPort(Port):
 
     def arguments(self):
         """QEMU's arguments for this port."""
-        return ["-netdev", f"tap,id={self.name}-net,fd={self.stack.fd}", "-device", self.device()]
+        fds = self.stack.fds
+        return ["-netdev", f"tap,id={self.name}-net,{'fd' if len(fds) == 1 else 'fds'}={':'.join(map(str, fds))}", "-device", self.device()]
 
 
 class HubPort(Port):
@@ -195,7 +197,7 @@ class Guest:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 preexec_fn=die_with_parent,
-                pass_fds=[port.stack.fd for port in self._taps],
+                pass_fds=[fd for port in self._taps for fd in port.stack.fds],
             )
         try:
             self._connect(monitor, control)

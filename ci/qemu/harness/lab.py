@@ -57,15 +57,21 @@ def _tapped(_sockets):
     return [TapPort("tap", 3, "52:54:00:7a:00:03"), Port("n1", 4, "52:54:00:7a:00:04")]
 
 
-def _matrix(_sockets):
+def _matrix(cells):
     """A card for each cell of the matrix, and the one at the other end of the taps."""
-    cards = []
-    for slot, cell in enumerate(matrix.CELLS, 3):
-        mac = f"52:54:00:3a:00:{slot:02x}"
-        make = TapPort if cell.tap else Port
-        cards.append(make(cell.name, slot, mac, properties=cell.properties()))
-    slot = 3 + len(cards)
-    return [*cards, TapPort(matrix.FAR, slot, f"52:54:00:3a:00:{slot:02x}", address=matrix.FAR_IP)]
+
+    def make(_sockets):
+        cards = []
+        for slot, cell in enumerate(cells, 3):
+            mac, properties = f"52:54:00:3a:00:{slot:02x}", cell.properties()
+            if cell.tap:
+                cards.append(TapPort(cell.name, slot, mac, properties=properties, queues=cell.queues))
+            else:
+                cards.append(Port(cell.name, slot, mac, properties=properties))
+        slot = 3 + len(cards)
+        return [*cards, TapPort(matrix.FAR, slot, f"52:54:00:3a:00:{slot:02x}", address=matrix.FAR_IP, queues=matrix.QUEUES)]
+
+    return make
 
 
 def _looped(_sockets):
@@ -130,8 +136,8 @@ GUESTS = {
     "tap": (provide.iommufd_kernel, _tapped, IOMMU),
     "tap-newest": (provide.iommufd_kernel, _tapped, {"newest": True, **IOMMU}),
     # The same cards on the host's QEMU, and on the latest.
-    "matrix": (provide.iommufd_kernel, _matrix, IOMMU),
-    "matrix-newest": (provide.iommufd_kernel, _matrix, {"newest": True, **IOMMU}),
+    "matrix": (provide.iommufd_kernel, _matrix(matrix.CELLS), IOMMU),
+    "matrix-newest": (provide.iommufd_kernel, _matrix(matrix.CELLS + matrix.IN_ORDER), {"newest": True, **IOMMU}),
     # Two cards that are each other's wire, and a processor whose clock counts its instructions.
     "loop": (provide.dpdk_kernel, _looped, {"counted": True, **IOMMU}),
     "stack": (provide.debian_kernel, _crossed, IOMMU),

@@ -13,16 +13,17 @@ import threading
 
 CLONE_NEWNET = 0x40000000
 TUNSETIFF = 0x400454CA
-IFF_TAP, IFF_NO_PI, IFF_VNET_HDR = 0x0002, 0x1000, 0x4000
+IFF_TAP, IFF_MULTI_QUEUE, IFF_NO_PI, IFF_VNET_HDR = 0x0002, 0x0100, 0x1000, 0x4000
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 class KernelStack:
-    """The tap, `fd`, and the kernel's sockets behind it. The namespace ends with the last of them."""
+    """The tap, a descriptor in `fds` for each of its queues, and the kernel's sockets behind it. The namespace ends with the last of them."""
 
-    def __init__(self, address="10.9.0.1", prefix=24):
+    def __init__(self, address="10.9.0.1", prefix=24, queues=1):
         self.address = address
-        self.fd = None
+        self.fds = []
+        self._queues = queues
         self._namespace = None
         self._error = None
         # A namespace belongs to a thread; sockets that it makes stay in there, whoever uses them.
@@ -35,8 +36,10 @@ class KernelStack:
         # No router solicitations between the frames that are compared.
         with open("/proc/sys/net/ipv6/conf/all/disable_ipv6", "w", encoding="ascii") as file:
             file.write("1")
-        self.fd = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
-        fcntl.ioctl(self.fd, TUNSETIFF, struct.pack("16sH22x", b"tap0", IFF_TAP | IFF_NO_PI | IFF_VNET_HDR))
+        flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | (IFF_MULTI_QUEUE if self._queues > 1 else 0)
+        for _ in range(self._queues):
+            self.fds.append(os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC))
+            fcntl.ioctl(self.fds[-1], TUNSETIFF, struct.pack("16sH22x", b"tap0", flags))
         for words in (f"address add {network} dev tap0", "link set tap0 up"):
             subprocess.run(["ip", *words.split()], check=True, stdout=subprocess.DEVNULL)
         self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -73,7 +76,7 @@ class KernelStack:
         for held in (getattr(self, "udp", None), getattr(self, "tcp", None)):
             if held:
                 held.close()
-        for number in (self.fd, self._namespace):
+        for number in [*self.fds, self._namespace]:
             if number is not None:
                 os.close(number)
-        self.fd = self._namespace = None
+        self.fds, self._namespace = [], None

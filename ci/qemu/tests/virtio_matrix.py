@@ -12,8 +12,8 @@ import threading
 import time
 
 from harness import commands
-from harness.lab import EXPECTED, answering, check, stopped, test
-from harness.matrix import CELLS, FAR, FAR_IP
+from harness.lab import EXPECTED, Failure, answering, check, stopped, test
+from harness.matrix import CELLS, FAR, FAR_IP, IN_ORDER
 from harness.peer import Exchange
 
 GROUP = "virtio-matrix"
@@ -21,6 +21,7 @@ FRAMES = 3000
 KINDS = ("arp", "icmp", "udp", "icmp", "udp")
 DATAGRAMS = 600
 WINDOW = 16
+FLOWS = 16
 MOST = 1472
 STREAM_BYTES = 1_500_000
 PORT = 7
@@ -129,13 +130,14 @@ def _datagram(number):
     return number.to_bytes(4, "big")[: min(4, size)] + _NOISE[number * 7 : number * 7 + max(0, size - 4)]
 
 
-def _echoed_datagrams(udp):
-    """Datagrams of all sizes, some of them under way at once; each comes back as it was, in order."""
+def _echoed_datagrams(sockets):
+    """Datagrams of all sizes, some of them under way at once; each comes back as it was, and those of a socket in order."""
     sent = 0
     for number in range(DATAGRAMS):
         while sent < min(DATAGRAMS, number + WINDOW):
-            udp.send(_datagram(sent))
+            sockets[sent % len(sockets)].send(_datagram(sent))
             sent += 1
+        udp = sockets[number % len(sockets)]
         came = select.select([udp], [], [], 8)[0]
         check(came, f"datagram {number} of {len(_datagram(number))} bytes did not come back")
         check(udp.recv(65536) == _datagram(number), f"datagram {number} of {len(_datagram(number))} bytes came back otherwise")
@@ -176,22 +178,49 @@ def _on_taps(_lab, guest, cell):
     _agreed(guest, cell)
     echo = Echo(guest.ports[FAR].stack)
     stack = guest.ports[cell.name].stack
-    udp, tcp = stack.socket(socket.SOCK_DGRAM), stack.socket(socket.SOCK_STREAM)
+    # A flow has one queue: of many flows, several have.
+    flows = [stack.socket(socket.SOCK_DGRAM) for _ in range(FLOWS if cell.queues > 1 else 1)]
+    tcp = stack.socket(socket.SOCK_STREAM)
     try:
-        udp.connect((FAR_IP, PORT))
-        program = guest.start("forward", commands.forward(*map(commands.spec, addresses), SECONDS))
-        _until_open(udp, program)
+        for udp in flows:
+            udp.connect((FAR_IP, PORT))
+        program = guest.start("forward", commands.forward(*map(commands.spec, addresses), SECONDS, cell.queues, cell.offloads))
+        _until_open(flows[0], program)
         start = time.monotonic()
-        seen = f"{_echoed_datagrams(udp)}, {_echoed_stream(tcp)}, there and back, in {time.monotonic() - start:.1f} s"
+        try:
+            seen = f"{_echoed_datagrams(flows)}, {_echoed_stream(tcp)}, there and back, in {time.monotonic() - start:.1f} s"
+        except EXPECTED as error:
+            raise Failure(f"{error}; `forward` says {program.stop()[1][-900:]}") from error
         output = stopped(program)
     finally:
-        for held in (udp, tcp):
+        for held in (*flows, tcp):
             held.close()
         echo.close()
     counted = re.search(r"forwarded=(\d+) lost=0 refused=0", output)
     check(counted, f"forward lost or refused frames: {output[-600:]}")
     check(int(counted[1]) > 2 * DATAGRAMS, f"what came back did not come through `forward`: {output[-600:]}")
-    return f"{seen}, {counted[1]} frames"
+    return f"{seen}, {counted[1]} frames{_spread(cell, addresses, output)}{_coalesced(cell, int(counted[1]))}"
+
+
+def _spread(cell, addresses, output):
+    """Each card received in several queues, where it has several."""
+    if cell.queues == 1:
+        return ""
+    received = re.findall(commands.RECEIVED_BY_QUEUE, output, re.MULTILINE)
+    counts = [[int(count) for name, count in received if address in name] for address in addresses]
+    for of_card in counts:
+        check(len(of_card) == cell.queues and sum(count > 0 for count in of_card) > 1, f"all came in one queue: {output[-900:]}")
+    return f", by queue {counts}"
+
+
+def _coalesced(cell, frames):
+    """The stream came in far fewer frames than it has segments, where the card may put them together."""
+    if not (cell.offloads and cell.merged):
+        return ""
+    # There and back, in segments of 1448 bytes.
+    segments = 2 * STREAM_BYTES // 1448
+    check(frames - 2 * DATAGRAMS < segments, f"{frames} frames, of which the stream's {segments} segments are not put together")
+    return ", segments put together"
 
 
 def _register(cell, guest):
@@ -211,6 +240,6 @@ def _register(cell, guest):
     test(f"{GROUP}/{cell.name}{guest.removeprefix('matrix')}", needs=["barewire", "forward", "respond"])(run)
 
 
-for which in ("matrix", "matrix-newest"):
-    for one in CELLS:
+for which, cells in (("matrix", CELLS), ("matrix-newest", CELLS + IN_ORDER)):
+    for one in cells:
         _register(one, which)

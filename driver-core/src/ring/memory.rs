@@ -119,6 +119,19 @@ impl RingPart {
         RingMemory::new(domain, len_bytes)?.take(len_bytes, STEP_BYTES)
     }
 
+    /// The same without its first `bytes`.
+    ///
+    /// # Errors
+    /// [`RingError::Memory`] where it has fewer.
+    pub(crate) fn behind(self, bytes: usize) -> Result<Self, RingError> {
+        let Self { region, ptr, iova, len_bytes } = self;
+        let Some(left) = len_bytes.checked_sub(bytes) else {
+            return Err(RingError::Memory { needed_bytes: bytes, have_bytes: len_bytes });
+        };
+        // SAFETY: the part has more than `bytes` at `ptr`, or just as many.
+        Ok(Self { region, ptr: unsafe { ptr.add(bytes) }, iova: iova.offset(bytes as u64), len_bytes: left })
+    }
+
     /// Where the device finds the first byte.
     pub fn iova(&self) -> Iova {
         self.iova

@@ -8,7 +8,7 @@ use crate::ring::desc::DescRing;
 use crate::ring::error::RingError;
 use crate::ring::fault::QueueFault;
 use crate::ring::lane::Pair;
-use crate::ring::memory::RingMemory;
+use crate::ring::memory::{self, RingMemory};
 use crate::ring::words::{DmaWords, FirstWord};
 
 /// VIRTQ_AVAIL_F_NO_INTERRUPT (2.7.7).
@@ -22,6 +22,10 @@ const AVAIL_RING: u32 = 2;
 const AVAIL_IDX: u32 = 1;
 /// Where `ring` starts in the used ring: behind `flags` and `idx`, which share the first word of 32 bits.
 const USED_RING: u32 = 1;
+
+/// How far behind a multiple of 8 the used ring begins (2.7: of 4), so that its entries, behind the first word, lie at multiples of 8 and none lies across two pages: of one
+/// that did, QEMU behind an emulated IOMMU (7.2.22, 11.1.3, without vhost) writes the second half elsewhere, at the device address that is its offset in the ring.
+const USED_BEHIND: usize = 4;
 
 /// A descriptor: address, then length, flags and next (2.7.5).
 #[inline(always)]
@@ -96,7 +100,7 @@ impl SplitQueue {
         let mut queue = Self {
             desc: DescRing::in_part(memory.take(DescRing::part_bytes(n), 16)?, n)?,
             avail: DmaWords::in_part(memory.take(DmaWords::<u16>::part_bytes(avail), 2)?, avail)?,
-            used: DmaWords::in_part(memory.take(DmaWords::<u32>::part_bytes(used), 4)?, used)?,
+            used: DmaWords::in_part(memory.take(USED_BEHIND + DmaWords::<u32>::part_bytes(used), 8)?.behind(USED_BEHIND)?, used)?,
             size,
             next_avail: 0,
             published: 0,
@@ -112,8 +116,8 @@ impl SplitQueue {
     /// How many bytes of a [`RingMemory`] a queue of `size` descriptors takes.
     pub const fn memory_bytes(size: u16) -> usize {
         let n = size as u32;
-        let words = DmaWords::<u16>::part_bytes(Self::avail_words(n)) + DmaWords::<u32>::part_bytes(Self::used_words(n));
-        DescRing::part_bytes(n) + words
+        let (avail, used) = (Self::avail_words(n), Self::used_words(n));
+        DescRing::part_bytes(n) + DmaWords::<u16>::part_bytes(avail) + memory::part_bytes(USED_BEHIND + DmaWords::<u32>::part_bytes(used))
     }
 
     /// `flags`, `idx`, `ring`, `used_event` (2.7.6).
@@ -325,6 +329,16 @@ mod tests {
         assert_eq!(w0, 0x1122_3344_5566_7788);
         assert_eq!(w1.to_le_bytes(), [0x02, 0x00, 0x01, 0x00, 0x03, 0x00, 0x01, 0x80]);
         assert_eq!((F_NEXT, F_WRITE, F_INDIRECT), (1, 2, 4));
+    }
+
+    /// A page is at least 4096 bytes long, and begins at a multiple of that: what lies in 8 bytes from a multiple of 8 lies in one.
+    #[test]
+    fn no_entry_of_the_used_ring_lies_across_two_pages() {
+        for exponent in 0..=15 {
+            let queue = SplitQueue::new(&domain().0, 1 << exponent, true).unwrap();
+            let first = queue.used.iova().0 + 4 * u64::from(USED_RING);
+            assert_eq!(first % 8, 0, "a queue of {}", queue.size());
+        }
     }
 
     /// A queue of 8, as its device left it: the used ring's flags, and behind which entry it wants to be notified.
