@@ -24,7 +24,7 @@ const AVAIL_IDX: u32 = 1;
 const USED_RING: u32 = 1;
 
 /// How far behind a multiple of 8 the used ring begins (2.7: of 4), so that its entries, behind the first word, lie at multiples of 8 and none lies across two pages: of one
-/// that did, QEMU behind an emulated IOMMU (7.2.22, 11.1.3, without vhost) writes the second half elsewhere, at the device address that is its offset in the ring.
+/// that did, QEMU 7.2 behind an emulated IOMMU (7.2.22, without vhost; 11.1.2 does not) writes the second half elsewhere, at the device address that is its offset in the ring.
 const USED_BEHIND: usize = 4;
 
 /// A descriptor: address, then length, flags and next (2.7.5).
