@@ -30,6 +30,7 @@ mod virtio_commands;
 mod virtio_device;
 mod virtio_mmio;
 mod virtio_packed;
+mod virtio_queue_reset;
 mod virtio_registers;
 mod virtio_split;
 mod virtio_stats;

@@ -73,6 +73,7 @@ impl VirtioNet {
                 );
                 u64::MAX
             }
+            common::QUEUE_RESET => self.read_queue_reset(slot),
             _ => {
                 let (area, high) = ((offset - common::QUEUE_ADDRESSES) as usize / 8, !offset.is_multiple_of(8));
                 let stuck = u64::from(self.faults.stuck_address) << 12;
@@ -97,6 +98,7 @@ impl VirtioNet {
             common::MSIX_CONFIG => self.config_vector = self.vector(slot, value as u16),
             common::STATUS => self.write_status(slot, value as u8),
             common::QUEUE_SELECT => self.queue_select = value as u16,
+            common::QUEUE_RESET => self.write_queue_reset(slot, value),
             common::QUEUE_SIZE.. => self.write_queue(slot, offset, value),
             _ => {
                 slot.violation("a write to a register that is only read", format_args!("common configuration, offset {offset:#x}"), value, "4.1.4.3");
@@ -195,7 +197,9 @@ impl VirtioNet {
             slot.violation("a field of a queue that is not there", format_args!("queue {select}, offset {offset:#x}"), value, "4.1.4.3");
             return;
         };
-        if (early || late || queue.enabled) && !unmaps {
+        // A queue that was reset alone is set up once more (2.6.1.2), when that is over.
+        let late = late && !queue.was_reset;
+        if (early || late || queue.enabled || queue.reset_done_us.is_some()) && !unmaps {
             slot.violation("a queue is set up outside its step", format_args!("queue {select}, offset {offset:#x}"), value, "3.1.1");
             return;
         }
@@ -204,7 +208,7 @@ impl VirtioNet {
             common::QUEUE_MSIX => queue.vector = vector,
             common::QUEUE_ENABLE if value == 1 => {
                 queue.check(slot, select.into(), max, is_packed);
-                queue.enabled = true;
+                (queue.enabled, queue.was_reset) = (true, false);
                 self.counters.enabled += 1;
             }
             common::QUEUE_ADDRESSES.. => {

@@ -25,6 +25,7 @@ const STATUS: u32 = 0x070;
 /// QueueDescLow, QueueDescHigh, and 0x10 further each those of the driver's and the device's area.
 const QUEUE_DESC_LOW: u32 = 0x080;
 const QUEUE_DEVICE_HIGH: u32 = 0x0a4;
+const QUEUE_RESET: u32 = 0x0c0;
 const CONFIG_GENERATION: u32 = 0x0fc;
 const CONFIG: u32 = 0x100;
 
@@ -41,7 +42,7 @@ fn directions(offset: u32) -> (bool, bool) {
     match offset {
         MAGIC_VALUE | VERSION | DEVICE_ID | VENDOR_ID | DEVICE_FEATURES | QUEUE_SIZE_MAX | INTERRUPT_STATUS | CONFIG_GENERATION => (true, false),
         DEVICE_FEATURES_SEL | DRIVER_FEATURES | DRIVER_FEATURES_SEL | QUEUE_SEL | QUEUE_SIZE | QUEUE_NOTIFY | INTERRUPT_ACK => (false, true),
-        QUEUE_READY | STATUS => (true, true),
+        QUEUE_READY | QUEUE_RESET | STATUS => (true, true),
         _ => (false, area(offset).is_some()),
     }
 }
@@ -74,6 +75,7 @@ impl VirtioNet {
                 if self.device_feature_select < 2 { u64::from((self.options.features >> (32 * self.device_feature_select)) as u32) } else { 0 }
             }
             QUEUE_SIZE_MAX => queue.map_or(0, |_| self.faults.queue_size.unwrap_or(self.options.queue_size)).into(),
+            QUEUE_RESET => self.read_queue_reset(slot),
             QUEUE_READY => queue.is_some_and(|queue| queue.enabled).into(),
             INTERRUPT_STATUS => (u32::from(self.isr) | self.faults.isr).into(),
             STATUS => self.status.into(),
@@ -106,6 +108,7 @@ impl VirtioNet {
             }
             QUEUE_SEL => self.queue_select = value as u16,
             QUEUE_NOTIFY => self.notify_block(slot, value),
+            QUEUE_RESET => self.write_queue_reset(slot, value),
             INTERRUPT_ACK => self.acknowledge(slot, value),
             STATUS => self.write_status(slot, value as u8),
             _ => self.write_block_queue(slot, offset, value),

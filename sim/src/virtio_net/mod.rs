@@ -15,6 +15,7 @@ mod options;
 mod partial;
 mod pci;
 mod queue;
+mod queue_reset;
 mod regs;
 mod rx;
 mod sets;
@@ -449,6 +450,7 @@ unsafe impl Model for VirtioNet {
             self.forget();
             busy = true;
         }
+        busy |= self.end_queue_resets(slot);
         let lost = self.wants_reset || self.queues.iter().any(|queue| queue.dead);
         if lost && !self.is(VIRTIO_CONFIG_S_NEEDS_RESET) {
             self.wants_reset = false;
@@ -470,6 +472,6 @@ unsafe impl Model for VirtioNet {
 
     fn next_event_us(&self) -> Option<u64> {
         let signal_us = self.next_signal_us().filter(|_| self.is_live());
-        self.reset_done_us.filter(|&us| us != u64::MAX).into_iter().chain(signal_us).min()
+        self.reset_done_us.filter(|&us| us != u64::MAX).into_iter().chain(signal_us).chain(self.next_queue_reset_us()).min()
     }
 }

@@ -85,6 +85,12 @@ impl VirtioNetOptions {
         Self { skips, ..self }
     }
 
+    /// Whether it offers VIRTIO_F_RING_RESET: a queue can be reset alone, which takes as long as a reset of the card.
+    #[must_use]
+    pub fn ring_reset(self, offered: bool) -> Self {
+        self.offer(VIRTIO_F_RING_RESET, offered)
+    }
+
     /// Whether it offers VIRTIO_F_NOTIFICATION_DATA: notifications say how far their queue is.
     #[must_use]
     pub fn notification_data(self, offered: bool) -> Self {
@@ -318,6 +324,8 @@ pub enum RxChecksum {
 pub struct Faults {
     /// A reset never ends.
     pub reset_stuck: bool,
+    /// The reset of a queue alone never ends.
+    pub queue_reset_stuck: bool,
     /// FEATURES_OK does not stay set.
     pub refuse_features: bool,
     /// This vector is not taken.

@@ -20,6 +20,7 @@ pub(super) use virtio_bindings::virtio_ring::{
 
 /// Features that the kernel's headers do not name (6).
 pub(super) const VIRTIO_F_NOTIF_CONFIG_DATA: u32 = 39;
+pub(super) const VIRTIO_F_RING_RESET: u32 = 40;
 
 /// A feature bit by its number.
 pub(super) const fn bit(number: u32) -> u64 {
@@ -67,7 +68,9 @@ pub(super) mod common {
     pub(in super::super) const QUEUE_ADDRESSES: u32 = 32;
     /// queue_notif_config_data, with VIRTIO_F_NOTIF_CONFIG_DATA alone.
     pub(in super::super) const QUEUE_NOTIF_CONFIG_DATA: u32 = 56;
-    pub(in super::super) const END: u32 = 58;
+    /// queue_reset, with VIRTIO_F_RING_RESET alone.
+    pub(in super::super) const QUEUE_RESET: u32 = 58;
+    pub(in super::super) const END: u32 = 60;
 
     /// The width in bytes that a field has, `None` where no field begins.
     pub(in super::super) fn width(offset: u32) -> Option<u8> {
@@ -77,7 +80,7 @@ pub(super) mod common {
             20 | 21 => Some(1),
             22..=30 if offset.is_multiple_of(2) => Some(2),
             32..=52 if offset.is_multiple_of(4) => Some(4),
-            56 => Some(2),
+            56 | 58 => Some(2),
             _ => None,
         }
     }

@@ -39,6 +39,7 @@ impl VirtioNet {
             busy |= notified;
         }
         for _ in 0..BUDGET {
+            let has_waited = self.waiting.is_some();
             let (pair, mut frame) = match self.waiting.take() {
                 Some(waiting) => waiting,
                 None => {
@@ -51,9 +52,15 @@ impl VirtioNet {
                     (self.steer(&frame.bytes).0, frame)
                 }
             };
+            let Some(pair) = self.pair_instead(pair) else {
+                busy = true;
+                self.counters.dropped += 1;
+                continue;
+            };
             match self.gather_buffers(slot, dma, pair, self.header_bytes() + frame.bytes.len()) {
                 Ok(true) => {}
-                Ok(false) if !wire.is_lossless() => {
+                // What waited for a queue that was reset waits until that has buffers.
+                Ok(false) if !wire.is_lossless() && !has_waited && self.queues[receiveq(pair)].enabled => {
                     self.counters.dropped += 1;
                     self.stats[receiveq(pair)].dropped();
                     break;

@@ -77,6 +77,10 @@ pub(in crate::virtio_net) struct Queue {
     /// Descriptors, driver area, device area.
     pub(in crate::virtio_net) areas: [u64; 3],
     pub(in crate::virtio_net) notified: bool,
+    /// When the reset of this queue alone is over that is under way.
+    pub(in crate::virtio_net) reset_done_us: Option<u64>,
+    /// It was reset alone, and not enabled since: it may be set up.
+    pub(in crate::virtio_net) was_reset: bool,
     /// Up to where the last notification said that there is something, as long as that was not taken (VIRTIO_F_NOTIFICATION_DATA).
     pub(super) told: Option<u32>,
     pub(super) split: Split,
@@ -149,6 +153,8 @@ impl Queue {
             enabled: false,
             areas: [0; 3],
             notified: false,
+            reset_done_us: None,
+            was_reset: false,
             told: None,
             split: Split::new(max),
             packed: Packed::default(),
