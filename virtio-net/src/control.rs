@@ -21,7 +21,7 @@ use crate::queues::QueueAt;
 use crate::recover::Origin;
 use crate::regs::Features;
 use crate::regs::ctrl::ANNOUNCE_ACK;
-use crate::silence::{once_more, silence};
+use crate::silence::{once_more, silence, silence_of_queue};
 
 /// Link, statistics and stop. Dropping it stops the device.
 pub type Control<F> = ControlCore<Manage<F>>;
@@ -64,11 +64,13 @@ impl<F: PciFunction> Manage<F> {
 
     /// Sets a queue up again that waits for it.
     fn restart_queue(&mut self, at: &QueueAt) -> Result<(), ErrorKind> {
-        if self.origin.is_live {
+        if self.origin.is_live && !self.card.transport.was_reset(at.index) {
             return Err(HardwareError::LateQueue { index: at.index }.into());
         }
         self.card.restart_queue(at)?;
-        self.origin.enabled.push(at.index);
+        if !self.origin.enabled.contains(&at.index) {
+            self.origin.enabled.push(at.index);
+        }
         Ok(())
     }
 
@@ -227,6 +229,15 @@ impl<F: PciFunction> ControlKernel for Manage<F> {
         if let (Some(silence), Some(ctrl)) = (self.silence.take(), self.ctrl.take()) {
             ctrl.release(&silence);
         }
+    }
+
+    fn resets_tx_alone(&self) -> bool {
+        self.origin.features.contains(Features::RING_RESET)
+    }
+
+    fn reset_tx(&mut self, queue: u16) -> Result<Silence, ErrorKind> {
+        let Some(at) = self.origin.places.tx.get(usize::from(queue)) else { return Err(HardwareError::LateQueue { index: queue }.into()) };
+        silence_of_queue(self.card.transport.reset_queue(at.index))
     }
 
     const RECOVERS: bool = true;

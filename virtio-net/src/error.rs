@@ -106,6 +106,11 @@ pub enum HardwareError {
         /// The queue's number.
         index: u16,
     },
+    /// A queue is enabled behind a reset of its own.
+    QueueNotReset {
+        /// The queue's number.
+        index: u16,
+    },
     /// The device did not take an interrupt vector.
     Vector {
         /// What for.
@@ -164,6 +169,9 @@ impl fmt::Display for HardwareError {
                 f,
                 "queue {queue} is notified at offset {offset:#x}, where 32 bits are not aligned, though the device offers VIRTIO_F_NOTIFICATION_DATA: turn that off in the device"
             ),
+            Self::QueueNotReset { index } => {
+                write!(f, "queue {index} is still enabled, though the device says that it has reset it: the device is broken; stop it, and report it to who made it")
+            }
             Self::LateQueue { index } => write!(f, "queue {index} comes back after its device went live, which takes queues before that alone"),
             Self::Vector { what, vector } => write!(f, "the device does not take vector {vector} for {what}: give it more vectors, or poll"),
         }
@@ -183,6 +191,7 @@ impl core::error::Error for HardwareError {
             | Self::NoAccessPlatform
             | Self::Queue { .. }
             | Self::LateQueue { .. }
+            | Self::QueueNotReset { .. }
             | Self::CommandRefused { .. }
             | Self::ControlQueueStuck { .. }
             | Self::Statistics { .. }

@@ -3,6 +3,7 @@
 use driver_core::device::{DeviceState, ErrorKind};
 use driver_core::host::{Iova, PciFunction};
 use driver_core::queue::QueueFault;
+use driver_core::queue::core::Stop;
 use driver_core::ring::RingMemory;
 
 use crate::card::{Card, lost};
@@ -10,7 +11,8 @@ use crate::config::MAX_RING;
 use crate::error::HardwareError;
 use crate::layout::Layout;
 use crate::regs::Features;
-use crate::transport::Notify;
+use crate::silence::silence_of_queue;
+use crate::transport::{Notify, Transport};
 
 /// A queue that is set up.
 pub(crate) struct QueueUp<F: PciFunction, Q> {
@@ -82,5 +84,22 @@ impl<F: PciFunction> Card<F> {
         }
         let notify = transport.notify(index, features)?;
         Ok(QueueUp { queue, notify, at: QueueAt { index, size, areas, vector: vector.filter(|_| takes) } })
+    }
+}
+
+/// What stops a queue alone: its number, where the device can do that (VIRTIO_F_RING_RESET).
+pub(crate) fn alone(index: u16, features: Features) -> Option<u16> {
+    features.contains(Features::RING_RESET).then_some(index)
+}
+
+/// Stops the hardware of a queue that goes. What a device was lent that cannot stop one queue alone, or does not confirm it, waits until all of it is silent.
+pub(crate) fn stop<F: PciFunction>(transport: &dyn Transport<F>, alone: Option<u16>) -> Stop {
+    let Some(index) = alone else { return Stop::WithDevice };
+    match silence_of_queue(transport.reset_queue(index)) {
+        Ok(silence) => Stop::Silent(silence),
+        Err(error) => {
+            log::warn!("{}: queue {index}: {error}; its buffers come back with the device's", transport.name());
+            Stop::WithDevice
+        }
     }
 }

@@ -112,9 +112,9 @@ impl<F: PciFunction> Card<F> {
         Ok(())
     }
 
-    /// Whether the device has turned one of these queues off, which are on.
+    /// Whether the device has turned one of these queues off, which are on but for those that the driver has reset.
     pub(crate) fn has_lost_queue(&self, enabled: &[u16]) -> bool {
-        enabled.iter().any(|&index| !self.transport.is_enabled(index))
+        enabled.iter().any(|&index| !self.transport.was_reset(index) && !self.transport.is_enabled(index))
     }
 
     /// What the status says of a device that is being set up again, or is live.

@@ -81,6 +81,8 @@ pub mod common {
     pub const QUEUE_DEVICE: Reg<u64, Rw> = Reg::new(0x30, "queue_device", S);
     /// What notifications of the queue name it by, with [`Features::NOTIF_CONFIG_DATA`](super::Features::NOTIF_CONFIG_DATA) alone.
     pub const QUEUE_NOTIF_CONFIG_DATA: Reg<u16, Ro> = Reg::new(0x38, "queue_notif_config_data", S);
+    /// 1: the queue is reset alone, and 0 when that is over; with [`Features::RING_RESET`](super::Features::RING_RESET) alone.
+    pub const QUEUE_RESET: Reg<u16, Rw> = Reg::new(0x3A, "queue_reset", S);
     /// Bytes of the structure as far as this driver uses it with every device.
     pub const LEN_BYTES: u32 = QUEUE_DEVICE.end();
 
@@ -128,6 +130,8 @@ pub mod mmio {
     pub const QUEUE_DRIVER: [Reg<u32, Wo>; 2] = [Reg::new(0x090, "QueueDriverLow", S), Reg::new(0x094, "QueueDriverHigh", S)];
     /// The same of the device's area.
     pub const QUEUE_DEVICE: [Reg<u32, Wo>; 2] = [Reg::new(0x0A0, "QueueDeviceLow", S), Reg::new(0x0A4, "QueueDeviceHigh", S)];
+    /// 1: the queue is reset alone, and 0 when that is over; with [`Features::RING_RESET`](super::Features::RING_RESET) alone.
+    pub const QUEUE_RESET: Reg<u32, Rw> = Reg::new(0x0C0, "QueueReset", S);
     /// Changes each time the device configuration changes.
     pub const CONFIG_GENERATION: Reg<u32, Ro> = Reg::new(0x0FC, "ConfigGeneration", S);
     /// Where the device configuration begins.
@@ -386,6 +390,7 @@ impl Features {
         .union(Self::EVENT_IDX)
         .union(Self::RING_PACKED)
         .union(Self::IN_ORDER)
+        .union(Self::RING_RESET)
         .union(Self::CTRL_VQ)
         .union(Self::CTRL_RX)
         .union(Self::CTRL_MAC_ADDR)

@@ -3,6 +3,7 @@
 //! A receive buffer is one descriptor: the device's header goes to the last 12 bytes of the headroom (20 where frames tell their hash), the frame right behind it to where an empty buffer's
 //! data begins.
 
+use alloc::boxed::Box;
 use core::fmt;
 
 use driver_core::buf::meta::{Checksum, LEN_SHIFT};
@@ -18,9 +19,10 @@ use driver_core::ring::split::{InOrderRx, SplitRx};
 use crate::desc::{HASH_HDR_BYTES, HDR_F_DATA_VALID, HDR_F_NEEDS_CSUM, HDR_GSO_NONE, Header, NET_HDR_BYTES};
 use crate::large;
 use crate::layout::RxVirtq;
+use crate::queues;
 use crate::regs::Features;
 use crate::rules::Rules;
-use crate::transport::Notify;
+use crate::transport::{Notify, Transport};
 
 /// One receive queue, in the layout that was negotiated.
 #[non_exhaustive]
@@ -115,14 +117,28 @@ pub struct Receive<F: PciFunction, R: RxVirtq> {
     longest: usize,
     /// Of how many segments the frame was that was judged last.
     segments: u16,
+    /// Where the queue is reset alone, and its number, if the device can do that.
+    transport: Box<dyn Transport<F>>,
+    alone: Option<u16>,
 }
 
 impl<F: PciFunction, R: RxVirtq> Receive<F, R> {
     /// On a ring that is filled, of a device that may not be live yet.
-    pub(crate) fn new(ring: R, notify: Notify<F>, features: Features, limits: FrameLimits) -> Self {
+    pub(crate) fn new(ring: R, notify: Notify<F>, features: Features, limits: FrameLimits, (transport, index): (Box<dyn Transport<F>>, u16)) -> Self {
         let rules = Rules::new(features, ring.lent_bytes().min(limits.tagged_bytes() + R::HEADER_BYTES as u32));
         let (large, longest) = (large::of(features), limits.longest(true));
-        Self { ring, notify, rules, header: Header::default(), missing: 0, large, longest, segments: 1 }
+        Self {
+            ring,
+            notify,
+            rules,
+            header: Header::default(),
+            missing: 0,
+            large,
+            longest,
+            segments: 1,
+            transport,
+            alone: queues::alone(index, features),
+        }
     }
 
     /// The buffer that a frame begins in.
@@ -282,9 +298,8 @@ impl<F: PciFunction, R: RxVirtq> RxKernel for Receive<F, R> {
         self.ring.has_frames()
     }
 
-    /// A device cannot stop one queue alone.
     fn stop(&mut self) -> Stop {
-        Stop::WithDevice
+        queues::stop(&*self.transport, self.alone)
     }
 
     fn rewind(&mut self, silence: &Silence) -> u64 {

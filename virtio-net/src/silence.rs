@@ -23,6 +23,14 @@ pub(crate) fn silence<E>(answer: Result<(), E>) -> Result<Silence, E> {
     answer.map(|()| unsafe { Silence::confirmed() })
 }
 
+/// The device's word that it uses one queue no more, if its answer to `Transport::reset_queue` is that it has reset it.
+pub(crate) fn silence_of_queue<E>(answer: Result<(), E>) -> Result<Silence, E> {
+    // SAFETY: `reset_queue` returns without an error only after the device has confirmed it by queue_reset 0 and queue_enable 0 (2.6.1.1.1, 4.1.4.3.1): until the queue is
+    // enabled again, behind its ring's being made anew, the device uses nothing of it.
+    #[allow(unsafe_code, reason = "only here is it known that the device uses the queue no more")]
+    answer.map(|()| unsafe { Silence::confirmed() })
+}
+
 impl<F: PciFunction> Card<F> {
     /// Lets a device that was reset access memory again, where whoever else reset its function has taken that away.
     pub(crate) fn let_it_reach_memory_again(&self, _: &Silence) -> Result<(), ErrorKind> {

@@ -20,6 +20,7 @@ use driver_core::ring::{PutWhole, REPORT_EVERY, Reclaimed};
 use crate::card::lost;
 use crate::desc::{HASH_HDR_BYTES, Header, NET_HDR_BYTES};
 use crate::layout::TxVirtq;
+use crate::queues;
 use crate::regs::{Features, net};
 use crate::segment;
 use crate::transport::{Notify, Transport};
@@ -164,6 +165,8 @@ pub struct Transmit<F: PciFunction, T: TxVirtq> {
     pub(crate) cuts: Features,
     /// The longest ordinary frame, in bytes. `None`: none is.
     pub(crate) max_ordinary_bytes: Option<u16>,
+    /// Its number, where the device can reset it alone.
+    pub(crate) alone: Option<u16>,
 }
 
 impl<F: PciFunction, T: TxVirtq> TxKernel for Transmit<F, T> {
@@ -281,9 +284,8 @@ impl<F: PciFunction, T: TxVirtq> TxKernel for Transmit<F, T> {
         self.ring.disarm();
     }
 
-    /// A device cannot stop one queue alone.
     fn stop(&mut self) -> Stop {
-        Stop::WithDevice
+        queues::stop(&*self.transport, self.alone)
     }
 
     fn rewind(&mut self, silence: &Silence, batch: &mut Batch) -> (u64, Reclaimed) {

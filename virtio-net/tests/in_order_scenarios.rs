@@ -11,6 +11,7 @@ mod large_receive;
 mod lying_device;
 mod mixed_batches;
 mod notification_data;
+mod queue_reset;
 mod recovery;
 mod rig;
 mod room;

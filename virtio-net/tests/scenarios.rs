@@ -24,6 +24,7 @@ mod mmio;
 mod notification_data;
 mod notifications;
 mod pairs;
+mod queue_reset;
 mod queues;
 mod recovery;
 mod reset_by_others;

@@ -186,11 +186,13 @@ pub(crate) struct Recoveries {
     pub(crate) untold: Option<Recovered>,
     /// The last that ended well, and when.
     last: Option<(Episode, u64)>,
+    /// The transmit queue that the next try resets alone; `None`: the device.
+    pub(crate) alone: Option<u16>,
     /// The device was reset and did not come up.
     pub(crate) is_down: bool,
     /// Somebody else reset it: what it counted since it was looked at before that nobody knows.
     pub(crate) has_forgotten: bool,
-    /// How often the device was reset for it.
+    /// How often the device, or a queue of it alone, was reset for it.
     pub(crate) resets: u64,
     /// How often it worked.
     pub(crate) recoveries: u64,

@@ -278,7 +278,9 @@ impl VirtioNet {
     /// The queue that the driver calls `queue` is notified, and maybe told how far it is.
     pub(super) fn take_notification(&mut self, slot: &Slot<'_>, queue: usize, next: Option<u16>) {
         let (rules, place) = (self.rules(), self.place_of(queue));
-        if let (Some(end), Some(count)) = (place.and_then(|place| self.queues.get_mut(place)), self.counters.notifications.get_mut(queue)) {
+        // One of a queue that was reset, which its driver sent before it knew, says nothing.
+        let end = place.and_then(|place| self.queues.get_mut(place)).filter(|end| !end.was_reset);
+        if let (Some(end), Some(count)) = (end, self.counters.notifications.get_mut(queue)) {
             if let Some(next) = next {
                 end.tell(slot, rules, next);
             }

@@ -58,6 +58,12 @@ impl VirtioNet {
         }
     }
 
+    /// How the queue that the driver calls `index` is set up: size, vector, areas; `None`: it is not there, or not enabled.
+    pub fn queue_set_up(&self, index: u16) -> Option<(u16, u16, [u64; 3])> {
+        let queue = self.queues.get(self.place_of(index.into())?)?;
+        queue.enabled.then_some((queue.size, queue.vector, queue.areas))
+    }
+
     /// When the next reset of a queue is over.
     pub(super) fn next_queue_reset_us(&self) -> Option<u64> {
         self.queues.iter().filter_map(|queue| queue.reset_done_us).filter(|&us| us != u64::MAX).min()

@@ -20,7 +20,7 @@ use crate::error::HardwareError;
 use crate::filter::{Filters, refuse};
 use crate::large;
 use crate::layout::{Layout, Packed, Split, SplitInOrder, TxWatch};
-use crate::queues::{QueueAt, QueueUp};
+use crate::queues::{self, QueueAt, QueueUp};
 use crate::recover::Places;
 use crate::regs::{Features, Status, net};
 use crate::rx::Receive;
@@ -229,7 +229,10 @@ impl<F: PciFunction> VirtioNet<F> {
         let longest = limits.longest(true);
         let max_frame_bytes = if features.intersects(large::FRAMES) { longest.max(large::MAX_FRAME_BYTES) } else { longest };
         let rx_limits = RxLimits { max_frame_bytes, max_pieces: size.into() };
-        Ok((RxCore::new(Receive::new(ring, notify, features, limits), shared.rx_seat(), pair, rx_limits), at))
+        Ok((
+            RxCore::new(Receive::new(ring, notify, features, limits, (self.card.transport.another(), at.index)), shared.rx_seat(), pair, rx_limits),
+            at,
+        ))
     }
 
     /// The queue, what tells another thread how far the device is in it, and how it is set up.
@@ -262,6 +265,7 @@ impl<F: PciFunction> VirtioNet<F> {
             csum: features.contains(Features::CSUM),
             cuts: segment::of(features),
             max_ordinary_bytes,
+            alone: queues::alone(at.index, features),
         };
         let tx = TxCore::new(kernel, shared.tx_seat(), pair, gate, limits).software(settings.software_work());
         Ok((tx, watch, at))

@@ -111,6 +111,18 @@ pub(crate) trait Transport<F: PciFunction>: Send {
     fn enable_queue(&self, queue: u16);
     /// Whether the device uses a queue, by its own word.
     fn is_enabled(&self, queue: u16) -> bool;
+    /// Resets a queue of a live device alone (VIRTIO_F_RING_RESET). When it returns `Ok`, the device has said that it uses nothing of the queue any more, and the queue may be
+    /// set up again.
+    ///
+    /// # Errors
+    /// Where it does not say so in time, is not live, or this transport has no register for it.
+    fn reset_queue(&self, _queue: u16) -> Result<(), ErrorKind> {
+        Err(ErrorKind::Unsupported { what: "a reset of one queue", instead: "stop the device" })
+    }
+    /// Whether the last that was done to a queue of a live device was to reset it alone.
+    fn was_reset(&self, _queue: u16) -> bool {
+        false
+    }
     /// How a queue is notified, by the `features` that were negotiated.
     ///
     /// # Errors

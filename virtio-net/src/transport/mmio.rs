@@ -9,6 +9,7 @@ use driver_core::host::{Bar, Clock, Interrupt, Iova, PciError, PciFunction, RegS
 use driver_core::reg::wait_until;
 
 use super::contract::{Notify, NotifyAt, Transport, steady_by};
+use super::selected::{Queues, Selected};
 use super::structure::{SharedFunction, Structure, Way};
 use crate::error::HardwareError;
 use crate::regs::{Features, Status, mmio};
@@ -22,12 +23,14 @@ pub(crate) struct Mmio<F: PciFunction> {
     clock: Arc<dyn Clock>,
     control: Structure<F>,
     config: Structure<F>,
+    selected: Selected,
 }
 
 impl<F: PciFunction> Clone for Mmio<F> {
     fn clone(&self) -> Self {
-        let Self { name, clock, control, config } = self;
-        Self { name: name.clone(), clock: clock.clone(), control: control.clone(), config: config.clone() }
+        let Self { name, clock, control, config, selected } = self;
+        let (name, clock, selected) = (name.clone(), clock.clone(), selected.clone());
+        Self { name, clock, control: control.clone(), config: config.clone(), selected }
     }
 }
 
@@ -55,11 +58,14 @@ impl<F: PciFunction> Mmio<F> {
             0 => return Ok(None),
             id => is("DeviceID", id, mmio::NETWORK_CARD)?,
         }
-        Ok(Some((Self { name, clock, control, config }, Arc::new(spin::Mutex::new(function)))))
+        Ok(Some((Self { name, clock, control, config, selected: Selected::default() }, Arc::new(spin::Mutex::new(function)))))
     }
 
-    fn select(&self, queue: u16) {
+    /// The queue stays selected as long as what is returned is held.
+    fn select(&self, queue: u16) -> spin::MutexGuard<'_, Queues> {
+        let queues = self.selected.lock();
         mmio::QUEUE_SEL.write(&self.control, queue.into());
+        queues
     }
 }
 
@@ -82,10 +88,16 @@ impl<F: PciFunction> Transport<F> for Mmio<F> {
 
     fn add_status(&self, bits: Status) {
         mmio::STATUS.modify(&self.control, |status| status | u32::from(bits.bits()));
+        if bits.contains(Status::DRIVER_OK) {
+            self.selected.lock().go_live();
+        }
     }
 
     fn reset(&self) -> Result<(), ErrorKind> {
+        let mut queues = self.selected.lock();
+        queues.forget();
         mmio::STATUS.write(&self.control, 0);
+        drop(queues);
         wait_until(&self.control, mmio::STATUS, "the reset", &*self.clock, RESET_LIMIT_US, |status| status == 0)?;
         Ok(())
     }
@@ -129,12 +141,12 @@ impl<F: PciFunction> Transport<F> for Mmio<F> {
     }
 
     fn queue_size(&self, queue: u16) -> u16 {
-        self.select(queue);
+        let _selected = self.select(queue);
         u16::try_from(mmio::QUEUE_SIZE_MAX.read(&self.control)).unwrap_or(u16::MAX)
     }
 
     fn place_queue(&self, queue: u16, size: u16, [desc, driver, device]: [Iova; 3]) {
-        self.select(queue);
+        let _selected = self.select(queue);
         mmio::QUEUE_SIZE.write(&self.control, size.into());
         for ([low, high], at) in [(mmio::QUEUE_DESC, desc), (mmio::QUEUE_DRIVER, driver), (mmio::QUEUE_DEVICE, device)] {
             low.write(&self.control, at.0 as u32);
@@ -147,12 +159,28 @@ impl<F: PciFunction> Transport<F> for Mmio<F> {
     }
 
     fn enable_queue(&self, queue: u16) {
-        self.select(queue);
+        let mut queues = self.select(queue);
         mmio::QUEUE_READY.write(&self.control, 1);
+        queues.enabled(queue);
+    }
+
+    fn reset_queue(&self, queue: u16) -> Result<(), ErrorKind> {
+        self.selected.reset_queue(queue, mmio::QUEUE_RESET, &*self.clock, |begins| {
+            mmio::QUEUE_SEL.write(&self.control, queue.into());
+            if begins {
+                mmio::QUEUE_RESET.write(&self.control, 1);
+            }
+            mmio::QUEUE_RESET.read(&self.control)
+        })?;
+        if self.is_enabled(queue) { Err(HardwareError::QueueNotReset { index: queue }.into()) } else { Ok(()) }
+    }
+
+    fn was_reset(&self, queue: u16) -> bool {
+        self.selected.was_reset(queue)
     }
 
     fn is_enabled(&self, queue: u16) -> bool {
-        self.select(queue);
+        let _selected = self.select(queue);
         mmio::QUEUE_READY.read(&self.control) != 0
     }
 
@@ -176,7 +204,7 @@ impl<F: PciFunction> Transport<F> for Mmio<F> {
             return Err(differs(mmio::STATUS.name(), mmio::STATUS.offset(), wrote, read));
         }
         for &queue in queues {
-            self.select(queue);
+            let _selected = self.select(queue);
             let read = mmio::QUEUE_READY.read(&self.control);
             if read != 0 {
                 return Err(differs(mmio::QUEUE_READY.name(), mmio::QUEUE_READY.offset(), 0, read));

@@ -6,6 +6,7 @@ mod capabilities;
 mod contract;
 mod mmio;
 mod modern;
+mod selected;
 mod structure;
 
 pub(crate) use contract::{Notify, Transport};

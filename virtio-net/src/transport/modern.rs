@@ -11,6 +11,7 @@ use driver_core::reg::{Reg, Rw, wait_until};
 
 use super::capabilities::Finder;
 use super::contract::{Notify, NotifyAt, Transport, steady_by};
+use super::selected::{Queues, Selected};
 use super::structure::{SharedFunction, Structure, Way};
 use crate::error::HardwareError;
 use crate::regs::common::{self, CONFIG_GENERATION, DEVICE_STATUS};
@@ -29,13 +30,15 @@ pub(crate) struct Modern<F: PciFunction> {
     notify: Structure<F>,
     notify_off_multiplier: u32,
     device: Structure<F>,
+    selected: Selected,
 }
 
 impl<F: PciFunction> Clone for Modern<F> {
     fn clone(&self) -> Self {
-        let Self { name, clock, common, notify, notify_off_multiplier, device } = self;
+        let Self { name, clock, common, notify, notify_off_multiplier, device, selected } = self;
         let (common, notify, device) = (common.clone(), notify.clone(), device.clone());
-        Self { name: name.clone(), clock: clock.clone(), common, notify, notify_off_multiplier: *notify_off_multiplier, device }
+        let (name, clock, selected) = (name.clone(), clock.clone(), selected.clone());
+        Self { name, clock, common, notify, notify_off_multiplier: *notify_off_multiplier, device, selected }
     }
 }
 
@@ -49,16 +52,18 @@ impl<F: PciFunction> Modern<F> {
         let (notify, notify_cap) = finder.structure(pci::CFG_NOTIFY, "notification", 2)?;
         let (device, _) = finder.structure(pci::CFG_DEVICE, "device configuration", 1)?;
         let notify_off_multiplier = function.lock().config_read(notify_cap + pci::CAP_NOTIFY_OFF_MULTIPLIER, 4)?;
-        Ok((Self { name, clock, common, notify, notify_off_multiplier, device }, function))
+        Ok((Self { name, clock, common, notify, notify_off_multiplier, device, selected: Selected::default() }, function))
     }
 
-    fn select(&self, queue: u16) {
+    /// The queue stays selected as long as what is returned is held.
+    fn select(&self, queue: u16) -> spin::MutexGuard<'_, Queues> {
+        let queues = self.selected.lock();
         common::QUEUE_SELECT.write(&self.common, queue);
+        queues
     }
 
-    /// What notifications name a queue by (4.1.5.2). The queue stays selected.
+    /// What notifications name the queue that is selected by (4.1.5.2).
     fn notify_name(&self, queue: u16, features: Features) -> Result<u16, ErrorKind> {
-        self.select(queue);
         if !features.contains(Features::NOTIF_CONFIG_DATA) {
             return Ok(queue);
         }
@@ -89,11 +94,17 @@ impl<F: PciFunction> Transport<F> for Modern<F> {
 
     fn add_status(&self, bits: Status) {
         DEVICE_STATUS.modify(&self.common, |status| status | bits);
+        if bits.contains(Status::DRIVER_OK) {
+            self.selected.lock().go_live();
+        }
     }
 
     /// 4.1.4.3.2: "After writing 0 to device_status, the driver MUST wait for a read of device_status to return 0 before reinitializing the device."
     fn reset(&self) -> Result<(), ErrorKind> {
+        let mut queues = self.selected.lock();
+        queues.forget();
         DEVICE_STATUS.write(&self.common, Status::empty());
+        drop(queues);
         wait_until(&self.common, DEVICE_STATUS, "the reset", &*self.clock, RESET_LIMIT_US, |status| status.is_empty())?;
         Ok(())
     }
@@ -104,6 +115,11 @@ impl<F: PciFunction> Transport<F> for Modern<F> {
             u64::from(common::DEVICE_FEATURE.read(&self.common))
         };
         Features::from_bits_retain(half(0) | half(1) << 32)
+    }
+
+    /// Structures that end before queue_reset.
+    fn lacks(&self) -> Features {
+        if self.common.len_bytes < common::QUEUE_RESET.end() { Features::RING_RESET } else { Features::empty() }
     }
 
     fn accept(&self, features: Features) {
@@ -129,12 +145,12 @@ impl<F: PciFunction> Transport<F> for Modern<F> {
     }
 
     fn queue_size(&self, queue: u16) -> u16 {
-        self.select(queue);
+        let _selected = self.select(queue);
         common::QUEUE_SIZE.read(&self.common)
     }
 
     fn place_queue(&self, queue: u16, size: u16, [desc, driver, device]: [Iova; 3]) {
-        self.select(queue);
+        let _selected = self.select(queue);
         common::QUEUE_SIZE.write(&self.common, size);
         common::QUEUE_DESC.write(&self.common, desc.0);
         common::QUEUE_DRIVER.write(&self.common, driver.0);
@@ -142,7 +158,7 @@ impl<F: PciFunction> Transport<F> for Modern<F> {
     }
 
     fn set_queue_vector(&self, queue: u16, vector: Option<u16>) -> bool {
-        self.select(queue);
+        let _selected = self.select(queue);
         let vector = vector.unwrap_or(common::NO_VECTOR);
         common::QUEUE_MSIX_VECTOR.write(&self.common, vector);
         common::QUEUE_MSIX_VECTOR.read(&self.common) == vector
@@ -150,17 +166,34 @@ impl<F: PciFunction> Transport<F> for Modern<F> {
 
     /// 4.1.5.1.3.
     fn enable_queue(&self, queue: u16) {
-        self.select(queue);
+        let mut queues = self.select(queue);
         common::QUEUE_ENABLE.write(&self.common, 1);
+        queues.enabled(queue);
+    }
+
+    fn reset_queue(&self, queue: u16) -> Result<(), ErrorKind> {
+        self.selected.reset_queue(queue, common::QUEUE_RESET, &*self.clock, |begins| {
+            common::QUEUE_SELECT.write(&self.common, queue);
+            if begins {
+                common::QUEUE_RESET.write(&self.common, 1);
+            }
+            common::QUEUE_RESET.read(&self.common)
+        })?;
+        if self.is_enabled(queue) { Err(HardwareError::QueueNotReset { index: queue }.into()) } else { Ok(()) }
+    }
+
+    fn was_reset(&self, queue: u16) -> bool {
+        self.selected.was_reset(queue)
     }
 
     fn is_enabled(&self, queue: u16) -> bool {
-        self.select(queue);
+        let _selected = self.select(queue);
         common::QUEUE_ENABLE.read(&self.common) != 0
     }
 
     /// 4.1.4.4: `cap.offset + queue_notify_off * notify_off_multiplier`.
     fn notify(&self, queue: u16, features: Features) -> Result<Notify<F>, ErrorKind> {
+        let _selected = self.select(queue);
         let name = self.notify_name(queue, features)?;
         let tells_next = features.contains(Features::NOTIFICATION_DATA);
         let len_bytes = if tells_next { notify::QUEUE_NOTIFY_NEXT.end() } else { notify::QUEUE_NOTIFY.end() };
@@ -194,7 +227,7 @@ impl<F: PciFunction> Transport<F> for Modern<F> {
         self.accept(features);
         self.add_status(Status::FEATURES_OK);
         for &queue in queues {
-            self.select(queue);
+            let _selected = self.select(queue);
             let read = common::QUEUE_SELECT.read(common);
             if read != queue {
                 return Err(differs(common::QUEUE_SELECT.name(), common::QUEUE_SELECT.offset(), queue.into(), read.into()));

@@ -319,6 +319,18 @@ pub trait ControlKernel: Send + 'static {
     }
     /// Behind a restart, and before `start_tx`: the queue's ring is as when it was new, and the queue has taken so many frames since the start.
     fn rewound_tx(&mut self, _queue: u16, _taken: u64) {}
+    /// Whether [`ControlKernel::reset_tx`] resets a transmit queue alone: the first try of mending one that hangs.
+    fn resets_tx_alone(&self) -> bool {
+        false
+    }
+    /// Resets the hardware of a transmit queue, and of nothing else, which [`ControlKernel::start_tx`] turns on again. Gives the device's word that it uses nothing of the queue
+    /// any more.
+    ///
+    /// # Errors
+    /// Where it does not confirm it.
+    fn reset_tx(&mut self, _queue: u16) -> Result<Silence, ErrorKind> {
+        Err(NO_RECOVERY)
+    }
     /// Whether a device takes all of its queues together, before it goes live: then its queues are waited for, as long as a recovery waits for any.
     const STARTS_TOGETHER: bool = false;
     /// Queues were turned on, and work from here on. The first call behind a restart is where a device that takes its queues together goes live.

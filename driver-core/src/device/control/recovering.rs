@@ -74,9 +74,9 @@ impl<K: ControlKernel> ControlCore<K> {
     /// The queues pause from here on, and the device is reset by [`ControlCore::recover`].
     fn begin(&mut self, cause: QueueFault) {
         let lost = self.lost();
-        let Self { recoveries, shared, info, .. } = self;
+        let Self { recoveries, shared, info, kernel, .. } = self;
         let (Some(limits), Some(now_us)) = (recoveries.limits, shared.watch().map(|watch| watch.clock.now_us())) else { return };
-        log::warn!("{}: {}: it will be reset and set up as it was", info.name, Cause(cause));
+        let is_first = recoveries.episode.is_none();
         recoveries.has_forgotten |= cause == QueueFault::Reset;
         match &mut recoveries.episode {
             Some(episode) => {
@@ -85,7 +85,18 @@ impl<K: ControlKernel> ControlCore<K> {
             }
             None => recoveries.begin(cause, now_us, lost),
         }
-        shared.pause();
+        // One that hangs for the first time, behind nothing else; where that does not help, the device is reset.
+        let is_new = is_first && recoveries.episode.is_some_and(|episode| episode.attempts == 0);
+        recoveries.alone = match cause {
+            QueueFault::Hung { queue, .. } if is_new && kernel.resets_tx_alone() => Some(queue),
+            _ => None,
+        };
+        let what = if recoveries.alone.is_some() { "the queue" } else { "it" };
+        log::warn!("{}: {}: {what} will be reset and set up as it was", info.name, Cause(cause));
+        match recoveries.alone {
+            Some(queue) => shared.pause_tx(queue),
+            None => shared.pause(),
+        }
     }
 
     /// The end of a recovery that went well.
@@ -114,7 +125,12 @@ impl<K: ControlKernel> ControlCore<K> {
         wait_until(clock, ANSWER_US, || !self.shared.is_awaited());
         // Where nobody has answered the queues are on this thread, and cannot.
         let answers = self.shared.is_anybody_paused();
-        match self.reset_and_restore() {
+        let alone = self.recoveries.alone.take();
+        let outcome = match alone {
+            Some(queue) => self.reset_alone(queue),
+            None => self.reset_and_restore(),
+        };
+        match outcome {
             Ok(()) => {
                 if answers {
                     wait_until(clock, ANSWER_US, || !self.shared.is_rewinding());
@@ -146,6 +162,16 @@ impl<K: ControlKernel> ControlCore<K> {
         recoveries.is_down = false;
         shared.let_rewind(&silence);
         // Whoever sleeps on a queue's interrupt comes by.
+        kernel.wake_queues(settings);
+        Ok(())
+    }
+
+    /// Resets a transmit queue, while all others work.
+    fn reset_alone(&mut self, queue: u16) -> Result<(), ErrorKind> {
+        let Self { kernel, shared, settings, .. } = self;
+        let silence = kernel.reset_tx(queue)?;
+        shared.let_rewind_tx(queue, &silence);
+        // Who sleeps on the queue's interrupt comes by.
         kernel.wake_queues(settings);
         Ok(())
     }

@@ -40,6 +40,21 @@ impl Shared {
         self.seats().for_each(|seat| seat.pause());
     }
 
+    /// A transmit queue is to pause, and no other.
+    pub(crate) fn pause_tx(&mut self, queue: u16) {
+        if let Some(seat) = self.tx.get(usize::from(queue)) {
+            seat.pause();
+        }
+    }
+
+    /// The hardware of a transmit queue was reset: it empties its ring.
+    pub(crate) fn let_rewind_tx(&mut self, queue: u16, silence: &Silence) {
+        if let Some(seat) = self.tx.get(usize::from(queue)) {
+            seat.stay_rewound(silence);
+            seat.let_rewind(silence);
+        }
+    }
+
     /// Whether a queue is there that has not said yet that it pauses.
     pub(crate) fn is_awaited(&self) -> bool {
         self.living().any(|(.., seat)| seat.is_awaited())
