@@ -174,9 +174,9 @@ impl VirtioNet {
             }
             let stats = &mut self.stats[transmitq(pair)];
             if frame.is_empty() {
-                stats.dropped()
+                stats.dropped();
             } else {
-                stats.moved(frame.len())
+                stats.moved(frame.len());
             }
             self.learn(&frame, pair);
             self.counters.sent += 1;
