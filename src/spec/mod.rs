@@ -31,6 +31,7 @@
 //! | `run=threads\|stepped` | what moves it: a thread of its own, or the program's calls (see Host::stepped); not for barewire sim |
 //! | `rx-checksum=none\|valid\|local` | what is said of received checksums: nothing, good, or left to be filled in as by a local kernel (sim:virtio-net) |
 //! | `packed=on\|off` | whether packed queues are offered (sim:virtio-net) |
+//! | `in-order=on\|off` | whether buffers are used in order (sim:virtio-net) |
 //! | `queues=N` | how many queues of each direction it has, 1 to 8; 1 without it (sim:virtio-net) |
 //! | `rss=on\|off` | whether flows are spread over them by hashes (sim:virtio-net) |
 //! | `hashes=on\|off` | whether frames tell their hash (sim:virtio-net) |
@@ -241,6 +242,7 @@ mod tests {
             ("sim:virtio-net,rx-checksum=bad", "give rx-checksum=none|valid|local"),
             ("sim:ixgbe,packed=off", "packed is an option of sim:virtio-net"),
             ("sim:virtio-net,packed=1", "give packed=on|off"),
+            ("sim:virtio-net,in-order=2", "give in-order=on|off"),
             ("sim:ixgbe,queues=2", "queues is an option of sim:virtio-net"),
             ("sim:ixgbe,rss=on", "rss is an option of sim:virtio-net"),
             ("sim:virtio-net,queues=0", "queues=0: no such queues; give queues=N"),

@@ -29,6 +29,7 @@ pub const SIM_OPTIONS: &[(&str, &str, &str)] = &[
         "what is said of received checksums: nothing, good, or left to be filled in as by a local kernel (sim:virtio-net)",
     ),
     ("packed", "on|off", "whether packed queues are offered (sim:virtio-net)"),
+    ("in-order", "on|off", "whether buffers are used in order (sim:virtio-net)"),
     ("queues", "N", "how many queues of each direction it has, 1 to 8; 1 without it (sim:virtio-net)"),
     ("rss", "on|off", "whether flows are spread over them by hashes (sim:virtio-net)"),
     ("hashes", "on|off", "whether frames tell their hash (sim:virtio-net)"),
@@ -63,6 +64,8 @@ pub struct SimSpec {
     pub rx_checksum: RxChecksum,
     /// Whether a virtio card offers packed queues; `None`: it does not.
     pub packed: Option<bool>,
+    /// Whether a virtio card offers to use buffers in order; `None`: it does not.
+    pub in_order: Option<bool>,
     /// How many queues of each direction a virtio card has; `None`: one.
     pub queues: Option<u16>,
     /// Whether a virtio card spreads flows by hashes; `None`: it does not.
@@ -138,7 +141,11 @@ impl SimSpec {
             Card::X540Vf => function(0x1515),
             Card::X550Vf => function(0x1565),
             Card::VirtioNet => {
-                let options = VirtioNetOptions::new().mac(mac).rx_checksum(self.rx_checksum).packed(self.packed.unwrap_or(false));
+                let options = VirtioNetOptions::new()
+                    .mac(mac)
+                    .rx_checksum(self.rx_checksum)
+                    .packed(self.packed.unwrap_or(false))
+                    .in_order(self.in_order.unwrap_or(false));
                 let options = options.pairs(self.queues.unwrap_or(1)).rss(self.rss.unwrap_or(false)).hash_report(self.hashes.unwrap_or(false));
                 let (segments, moderates) = (self.segmentation.unwrap_or(false), self.moderation.unwrap_or(false));
                 let options = options.segmentation(segments).large_receive(segments).guest_offloads(segments);
@@ -191,13 +198,16 @@ impl SimSpec {
             ("mtu", _) if self.card != Card::VirtioNet => return Err("mtu is an option of sim:virtio-net: leave it away".into()),
             ("mtu", _) if mtu.is_some() => self.mtu = mtu,
             ("hang-tx", _) if after.is_some() => self.hang_tx_after = after,
-            ("rx-checksum" | "packed" | "queues" | "rss" | "hashes" | "segmentation" | "moderation", _) if self.card != Card::VirtioNet => {
+            ("rx-checksum" | "packed" | "in-order" | "queues" | "rss" | "hashes" | "segmentation" | "moderation", _)
+                if self.card != Card::VirtioNet =>
+            {
                 return Err(format!("{key} is an option of sim:virtio-net: leave it away"));
             }
             ("rx-checksum", "none") => self.rx_checksum = RxChecksum::None,
             ("rx-checksum", "valid") => self.rx_checksum = RxChecksum::Valid,
             ("rx-checksum", "local") => self.rx_checksum = RxChecksum::Local,
             ("packed", _) if is_on.is_some() => self.packed = is_on,
+            ("in-order", _) if is_on.is_some() => self.in_order = is_on,
             ("queues", _) if queues.is_some() => self.queues = queues,
             ("rss", _) if is_on.is_some() => self.rss = is_on,
             ("hashes", _) if is_on.is_some() => self.hashes = is_on,

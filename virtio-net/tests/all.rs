@@ -6,6 +6,7 @@
 mod clauses_config;
 mod clauses_features;
 mod double_vlan_missing;
+mod hostile_control;
 #[path = "in_order_scenarios.rs"]
 mod in_order_packed;
 #[path = "in_order_scenarios.rs"]

@@ -108,6 +108,13 @@ def _simulated(slot, bus, name="host", device="ixgbe"):
     return SimulatedPort(name, slot, f"02:00:00:82:59:{slot:02x}", device, bus)
 
 
+def _virtio_pairs(_sockets):
+    """Two simulated virtio cards of each kind, whose wires end at the host."""
+    kinds = [("", ""), ("-packed", ",packed=on"), ("-in-order", ",packed=on,in-order=on"), ("-split-in-order", ",in-order=on")]
+    names = [(f"{side}{kind}", f"virtio-net{option}") for kind, option in kinds for side in ("left", "right")]
+    return [_simulated(slot, slot - 3, name, device) for slot, (name, device) in enumerate(names, 4)]
+
+
 # A virtual IOMMU, and a kernel that uses it.
 IOMMU = {"iommu": True, "parameters": "intel_iommu=on"}
 # A virtio card with all that it has by option, but for its layout.
@@ -159,6 +166,8 @@ GUESTS = {
     "own-doomed": (provide.ixgbe_kernel, lambda _sockets: [_simulated(4, 1, "ixgbe"), _simulated(5, 2, "virtio", "virtio-net")], IOMMU),
     # Two simulated cards without an IOMMU, for a driver that knows none.
     "ixy": (provide.debian_kernel, lambda _sockets: [_simulated(4, 1, "left"), _simulated(5, 2, "right")], {}),
+    # Pairs of simulated virtio cards for DPDK's driver, split and packed, with buffers in order and without.
+    "dpdk-on-sim": (provide.dpdk_kernel, _virtio_pairs, IOMMU),
     "sim-hang": (provide.ixgbe_kernel, _facing("sim-hang", "ixgbe,hang-tx=after:200"), {}),
 }
 

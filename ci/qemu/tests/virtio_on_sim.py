@@ -100,7 +100,7 @@ def came_in(b, address, tagged=""):
 @capability("filters")
 def filters(b):
     """promiscuous mode, all groups, a further address, a group, a VLAN and another address of its own let frames in that stay out before and behind"""
-    other, group, ours = "02:00:00:00:77:77", "33:33:ff:00:77:77", "02:00:00:82:59:91"
+    other, group, ours = "02:00:00:00:77:77", "33:33:ff:77:77:77", "02:00:00:82:59:91"
     cases = [
         (other, "ip link set $if promisc on", "ip link set $if promisc off"),
         (group, "ifconfig $if allmulti", "ifconfig $if -allmulti"),

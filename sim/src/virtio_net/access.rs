@@ -248,6 +248,11 @@ impl VirtioNet {
         bytes[17] = self.faults.rss_key_size.unwrap_or(KEY_BYTES as u8);
         bytes[18..20].copy_from_slice(&self.faults.rss_table.unwrap_or(RSS_TABLE).to_le_bytes());
         bytes[20..24].copy_from_slice(&hash::ALL.to_le_bytes());
+        for &(at, byte) in &self.faults.config_bytes {
+            if let Some(place) = bytes.get_mut(usize::from(at)) {
+                *place = byte;
+            }
+        }
         bytes.iter().skip(offset as usize).take(width.into()).rev().fold(0, |value, &byte| value << 8 | u64::from(byte))
     }
 

@@ -390,6 +390,8 @@ pub struct Faults {
     pub stats_bytes: Option<u32>,
     /// The used length of the next command.
     pub ctrl_len: Option<u32>,
+    /// Bytes of the device configuration that read as these.
+    pub config_bytes: Vec<(u8, u8)>,
     /// The messages of this vector are lost.
     pub lost_vector: Option<u16>,
     /// MagicValue of a memory mapped card.
