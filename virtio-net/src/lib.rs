@@ -15,7 +15,7 @@
 //! | `filter`, `rss`, `coalesce`, `segment`, `link`, `stats` | one function of the device each |
 //! | [`regs`], [`desc`] | registers, feature bits, descriptors and headers, with the specification's names |
 //! | `silence` | where it is vouched for that the device uses lent memory no more |
-//! | [`config`], [`error`] | which configurations, what can go wrong |
+//! | [`config`], `error` | which configurations, what can go wrong |
 //!
 //! Section numbers are those of Virtual I/O Device (VIRTIO) Version 1.3.
 //!

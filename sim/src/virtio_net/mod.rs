@@ -5,6 +5,7 @@
 
 mod access;
 mod coalesce;
+mod counts;
 mod ctrl;
 mod filter;
 mod flow;
@@ -33,11 +34,11 @@ use crate::model::Model;
 use crate::msix::Msix;
 use crate::slot::Slot;
 use crate::wire::Wire;
+use counts::Counts;
 use join::Arrived;
 use queue::{Chain, Queue, Rules};
 use regs::*;
 use sets::Ctrl;
-use stats::Counts;
 
 pub use options::{Faults, RxChecksum, UsedIds, VirtioNetOptions};
 

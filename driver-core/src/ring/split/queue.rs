@@ -245,12 +245,14 @@ impl SplitQueue {
         self.published = new;
         // 2.7.13.4: the index must be out before the look at whether the device sleeps, else both sides could wait for ever.
         barrier::store_then_load();
-        if self.event_idx {
-            let avail_event = self.used.load(USED_RING + 2 * u32::from(self.size)) as u16;
-            need_event(avail_event, new, old)
-        } else {
-            self.used.load(0) as u16 & USED_F_NO_NOTIFY == 0
-        }
+        let at = if self.event_idx { USED_RING + 2 * u32::from(self.size) } else { 0 };
+        self.wants(self.used.load(at) as u16, new, old)
+    }
+
+    /// Whether a device wants to hear that the available index moved from `old` to `new`, whose `avail_event` or flags are `word`.
+    #[inline(always)]
+    fn wants(&self, word: u16, new: u16, old: u16) -> bool {
+        if self.event_idx { need_event(word, new, old) } else { word & USED_F_NO_NOTIFY == 0 }
     }
 
     /// Asks for an interrupt at the next used entry, and says whether there is one already.
@@ -315,6 +317,10 @@ impl SplitQueue {
         self.disarm();
     }
 }
+
+#[cfg(all(test, loom))]
+#[path = "handshake_loom_tests.rs"]
+mod handshake_loom_tests;
 
 #[cfg(test)]
 mod tests {
