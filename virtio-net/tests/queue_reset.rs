@@ -148,3 +148,29 @@ fn where_that_does_not_end_the_device_is_reset() {
     ward.rig.audit.excuse("frames that left the card that hung");
     ward.ends();
 }
+
+/// A card that sends nothing whatever is reset of it but all: its queue is reset alone twice, and then the device.
+#[test]
+fn where_that_is_in_vain_twice_the_device_is_reset() {
+    let mut ward = ward();
+    ward.exchange();
+    let enabled = |ward: &Ward| ward.rig.model(|model| model.counters().enabled);
+    let all = if ward.parts.control.kernel().features().contains(Features::CTRL_VQ) { 3 } else { 2 };
+    let mut before = enabled(&ward);
+    ward.rig.model(|model| model.hold_tx = true);
+    for (round, more) in [1, 1, all, 1].into_iter().enumerate() {
+        ward.submit(4);
+        let recovered = ward.until_recovered();
+        assert_eq!((recovered.attempts, recovered.lost), (1, 4), "round {round}: {recovered}");
+        assert_eq!(enabled(&ward), before + more, "round {round}");
+        before += more;
+        // Longer than what is one recovery.
+        for _ in 0..2_000 {
+            ward.turn();
+        }
+    }
+    ward.rig.model(|model| model.hold_tx = false);
+    ward.exchange();
+    ward.rig.audit.excuse("frames of a card that held them");
+    ward.ends();
+}

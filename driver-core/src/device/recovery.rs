@@ -188,6 +188,10 @@ pub(crate) struct Recoveries {
     last: Option<(Episode, u64)>,
     /// The transmit queue that the next try resets alone; `None`: the device.
     pub(crate) alone: Option<u16>,
+    /// The one that the last try reset alone.
+    pub(crate) was_alone: Option<u16>,
+    /// What the transmit queues that were reset alone had sent by then: a queue, its frames, and whether it had sent none since it was reset alone before.
+    mended: Option<(u16, u64, bool)>,
     /// The device was reset and did not come up.
     pub(crate) is_down: bool,
     /// Somebody else reset it: what it counted since it was looked at before that nobody knows.
@@ -226,6 +230,22 @@ impl Recoveries {
         (self.last, self.untold) = (Some((episode, now_us)), Some(recovered));
         self.recoveries += 1;
         Some(recovered)
+    }
+
+    /// A transmit queue was reset alone and works, having sent so many frames since the start.
+    pub(crate) fn mended_alone(&mut self, queue: u16, sent: u64) {
+        let in_vain = self.mended.is_some_and(|(before, then, _)| (before, then) == (queue, sent));
+        self.mended = Some((queue, sent, in_vain));
+    }
+
+    /// The whole device was reset.
+    pub(crate) fn mended_all(&mut self) {
+        self.mended = None;
+    }
+
+    /// Whether resetting this transmit queue alone may help: twice it did not.
+    pub(crate) fn may_help_alone(&self, queue: u16) -> bool {
+        !self.mended.is_some_and(|(before, _, in_vain)| in_vain && before == queue)
     }
 
     /// It did not, and nothing more is tried.

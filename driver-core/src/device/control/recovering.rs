@@ -85,10 +85,10 @@ impl<K: ControlKernel> ControlCore<K> {
             }
             None => recoveries.begin(cause, now_us, lost),
         }
-        // One that hangs for the first time, behind nothing else; where that does not help, the device is reset.
+        // One that hangs for the first time, behind nothing else; where that does not help, or did not last time, the device is reset.
         let is_new = is_first && recoveries.episode.is_some_and(|episode| episode.attempts == 0);
         recoveries.alone = match cause {
-            QueueFault::Hung { queue, .. } if is_new && kernel.resets_tx_alone() => Some(queue),
+            QueueFault::Hung { queue, .. } if is_new && kernel.resets_tx_alone() && recoveries.may_help_alone(queue) => Some(queue),
             _ => None,
         };
         let what = if recoveries.alone.is_some() { "the queue" } else { "it" };
@@ -107,6 +107,14 @@ impl<K: ControlKernel> ControlCore<K> {
             && self.shared.is_running()
             && let Some(recovered) = self.recoveries.end(now_us, self.lost())
         {
+            match self.recoveries.was_alone.take() {
+                Some(queue) => {
+                    let totals = self.shared.totals_of_tx_queues();
+                    let sent = totals.get(usize::from(queue)).map_or(0, |totals| totals.packets.saturating_sub(totals.lost));
+                    self.recoveries.mended_alone(queue, sent);
+                }
+                None => self.recoveries.mended_all(),
+            }
             log::warn!("{}: {recovered}", self.info.name);
         }
     }
@@ -126,6 +134,7 @@ impl<K: ControlKernel> ControlCore<K> {
         // Where nobody has answered the queues are on this thread, and cannot.
         let answers = self.shared.is_anybody_paused();
         let alone = self.recoveries.alone.take();
+        self.recoveries.was_alone = alone;
         let outcome = match alone {
             Some(queue) => self.reset_alone(queue),
             None => self.reset_and_restore(),
