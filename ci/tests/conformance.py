@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Every row of virtio-net/CONFORMANCE.md names tests that are there, ran, and passed; its clauses are counted without a gap.
 
-A row says `not yet` where the driver does not negotiate what the clause is about. `FILE::TEST` is a test of barewire-virtio-net, `sim/FILE::TEST` one of barewire-sim, `core/PATH::TEST` a unit test of barewire-core. Each that is named runs, over both
-layouts of queues where it is there for both.
+A row says `not yet` where the driver does not negotiate what the clause is about. `FILE::TEST` is a test of barewire-virtio-net, `sim/FILE::TEST` one of barewire-sim, `core/PATH::TEST` a unit test of barewire-core,
+`loom/PATH::TEST` one of its models of threads (ci/loom), `ci/PATH` a script. Each that is named runs, over both layouts of queues where it is there for both.
 
     python3 ci/tests/conformance.py            runs them
     python3 ci/tests/conformance.py --quiet    runs the tests of this file alone
@@ -10,6 +10,7 @@ layouts of queues where it is there for both.
 
 import collections
 import json
+import os
 import re
 import subprocess
 import sys
@@ -21,7 +22,10 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 TABLE = ROOT / "virtio-net/CONFORMANCE.md"
 CLAUSE = re.compile(r"^([0-9.]+) \(([0-9]+)\)$")
 NAMED = re.compile(r"`([^`]+)`")
-PACKAGES = {"": "barewire-virtio-net", "sim": "barewire-sim", "core": "barewire-core"}
+PACKAGES = {"": "barewire-virtio-net", "sim": "barewire-sim", "core": "barewire-core", "loom": "barewire-core"}
+# As ci/loom builds it.
+LOOM = {"RUSTFLAGS": "--cfg loom", "CARGO_TARGET_DIR": "target/loom", "CARGO_PROFILE_DEV_DEBUG": "line-tables-only"}
+SCRIPT = "script"
 # The test target that holds a package's files of tests as modules.
 TARGET = "all"
 OPEN = "not yet"
@@ -57,24 +61,35 @@ def faults_of(text):
 
 
 def tests_of(text):
-    """The names in all rows: {(package, test target or None for the crate itself): {test: clauses}}."""
+    """The names in all rows: {(package, test target, None for the crate itself or "loom"): {test: clauses}}, and scripts as those of the package SCRIPT."""
     by_binary = collections.defaultdict(lambda: collections.defaultdict(set))
     for cells in rows_of(text):
         for name in NAMED.findall(" ".join(cells[3:])):
+            if name.startswith("ci/"):
+                by_binary[SCRIPT, None][name].add(cells[0])
+                continue
             crate, _, path = name.rpartition("/")
             package = PACKAGES.get(crate)
             if package is None or "::" not in path:
                 raise SystemExit(f"conformance: {cells[0]}: {name} is no test's name")
-            by_binary[package, None if crate == "core" else TARGET][path].add(cells[0])
+            by_binary[package, {"core": None, "loom": "loom"}.get(crate, TARGET)][path].add(cells[0])
     return by_binary
 
 
-def binaries(packages):
-    """The test binaries of packages: {(package, binary or None): path}."""
-    command = ["cargo", "test", "--quiet", "--no-run", "--all-features", "--message-format=json-render-diagnostics"]
-    command += [word for package in sorted(packages) for word in ("-p", package)]
-    said = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout
+def built(words, environment=None):
+    """What cargo says of the test binaries that it built."""
+    command = ["cargo", "test", "--quiet", "--no-run", "--message-format=json-render-diagnostics", *words]
+    return subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True, env=os.environ | (environment or {})).stdout
+
+
+def binaries(wanted):
+    """The test binaries of packages: {(package, target, None or "loom"): path}."""
+    packages = {package for package, target in wanted if package != SCRIPT and target != "loom"}
     found = {}
+    if ("barewire-core", "loom") in wanted:
+        messages = map(json.loads, built(["-p", "barewire-core", "--lib"], LOOM).splitlines())
+        found["barewire-core", "loom"] = next(message["executable"] for message in messages if message.get("executable"))
+    said = built(["--all-features", *(word for package in sorted(packages) for word in ("-p", package))])
     for line in said.splitlines():
         message = json.loads(line)
         if message.get("reason") != "compiler-artifact" or not message.get("executable") or not message["profile"]["test"]:
@@ -101,6 +116,11 @@ def whole_names(listed, tests):
     return {test: {name for name in names if re.sub(r"^(?:in_order_)?(?:packed|split)::", "", name) == test} for test in tests}
 
 
+def passed_scripts(scripts):
+    """Which scripts ended well."""
+    return {script for script in scripts if subprocess.run([ROOT / script], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False).returncode == 0}
+
+
 def passed_in(executable, package, tests):
     """Which of the tests ran and passed, in each layout that they are there for."""
     folder = ROOT / folder_of(package)
@@ -114,11 +134,11 @@ def main():
     text = TABLE.read_text()
     faults = faults_of(text)
     wanted = tests_of(text)
-    found = binaries({package for package, _ in wanted})
+    found = binaries(set(wanted))
     count = 0
     for (package, binary), tests in sorted(wanted.items(), key=str):
         executable = found.get((package, binary))
-        passed = passed_in(executable, package, tests) if executable else set()
+        passed = passed_scripts(tests) if package == SCRIPT else passed_in(executable, package, tests) if executable else set()
         count += len(passed)
         where = f"{package} {binary or ''}".strip()
         faults += [f"{', '.join(sorted(clauses))}: {test} of {where} did not run and pass" for test, clauses in sorted(tests.items()) if test not in passed]
@@ -146,6 +166,10 @@ class Judge(unittest.TestCase):
         self.assertEqual(
             tests_of(self.GOOD),
             {("barewire-virtio-net", "all"): {"a::b": {"2.1 (1)"}}, ("barewire-sim", "all"): {"c::d": {"2.1 (1)"}}, ("barewire-core", None): {"x::y::z": {"2.1 (2)"}}},
+        )
+        self.assertEqual(
+            tests_of("| 2.1 (1) | MUST | keep | `loom/a::b`, `ci/c/d` | |\n"),
+            {("barewire-core", "loom"): {"a::b": {"2.1 (1)"}}, (SCRIPT, None): {"ci/c/d": {"2.1 (1)"}}},
         )
 
     def test_a_name_stands_for_both_layouts(self):

@@ -1,6 +1,5 @@
 //! The arming of a poller against a device that fires once, in every order of their steps: no frame is slept over. `ci/loom` runs these.
 
-use core::fmt;
 use core::sync::atomic::AtomicBool;
 
 use loom::sync::Arc;
