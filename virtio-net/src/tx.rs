@@ -65,6 +65,13 @@ impl<F: PciFunction> Tx<F> {
         either!(self, queue => queue.submit(batch))
     }
 
+    /// [`TxQueue::reclaim`] of the other kinds, apart.
+    #[cold]
+    #[inline(never)]
+    fn reclaim_apart(&mut self) -> usize {
+        either!(self, queue => queue.reclaim())
+    }
+
     /// Lets the interrupt fire when so many more descriptors come back: see [`TxCore::arm_for`].
     pub(crate) fn arm_for(&mut self, descriptors: u32) {
         either!(self, queue => queue.arm_for(descriptors));
@@ -86,7 +93,11 @@ impl<F: PciFunction> TxQueue for Tx<F> {
         }
     }
     fn reclaim(&mut self) -> usize {
-        either!(self, queue => queue.reclaim())
+        match self {
+            Self::Split(queue) => queue.reclaim(),
+            Self::Packed(queue) => queue.reclaim(),
+            other => other.reclaim_apart(),
+        }
     }
     fn pending(&self) -> usize {
         either!(self, queue => queue.pending())

@@ -245,8 +245,12 @@ impl SplitQueue {
         self.published = new;
         // 2.7.13.4: the index must be out before the look at whether the device sleeps, else both sides could wait for ever.
         barrier::store_then_load();
-        let at = if self.event_idx { USED_RING + 2 * u32::from(self.size) } else { 0 };
-        self.wants(self.used.load(at) as u16, new, old)
+        // Each with a look of its own, which is three instructions less than one at either place.
+        if self.event_idx {
+            self.wants(self.used.load(USED_RING + 2 * u32::from(self.size)) as u16, new, old)
+        } else {
+            self.wants(self.used.load(0) as u16, new, old)
+        }
     }
 
     /// Whether a device wants to hear that the available index moved from `old` to `new`, whose `avail_event` or flags are `word`.
