@@ -77,21 +77,20 @@ pub(super) fn bytes<const N: usize>(frame: &Frame, at: usize) -> Result<[u8; N],
 
 /// The EtherType behind the VLAN tags, and where what it names begins.
 pub(super) fn network(frame: &Frame) -> Result<(u16, usize), OffloadError> {
-    let mut at = HEADER_BYTES;
-    for _ in 0..=MAX_TAGS {
-        match u16::from_be_bytes(bytes(frame, at - 2).map_err(|_| OffloadError::NotIp)?) {
-            VLAN | SERVICE_VLAN | OLD_SERVICE_VLAN => at += VLAN_TAG_BYTES,
-            kind => return Ok((kind, at)),
-        }
-    }
-    Err(OffloadError::NotIp)
+    behind_tags(|at| bytes(frame, at).ok()).ok_or(OffloadError::NotIp)
 }
 
 /// The same in the bytes of a frame's first buffer.
 pub(super) fn network_in(data: &[u8]) -> Option<(u16, usize)> {
+    behind_tags(|at| data.get(at..)?.first_chunk().copied())
+}
+
+/// The same of a frame whose bytes at a place `word` gives.
+#[inline(always)]
+fn behind_tags(word: impl Fn(usize) -> Option<[u8; 2]>) -> Option<(u16, usize)> {
     let mut at = HEADER_BYTES;
     for _ in 0..=MAX_TAGS {
-        match u16::from_be_bytes(*data.get(at - 2..)?.first_chunk()?) {
+        match u16::from_be_bytes(word(at - 2)?) {
             VLAN | SERVICE_VLAN | OLD_SERVICE_VLAN => at += VLAN_TAG_BYTES,
             kind => return Some((kind, at)),
         }

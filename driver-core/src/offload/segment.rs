@@ -8,7 +8,7 @@ use crate::buf::meta::{Checksum, Segmentation, SegmentationKind};
 use crate::buf::pool::BufPool;
 use crate::offload::checksum::{fill_ipv4, fill_transport};
 use crate::offload::packet::{DESTINATION, HOP_BY_HOP, IPV4, IPV4_CHECKSUM, IPV6, MAX_EXTENSIONS, ROUTING, TCP, UDP, network_in};
-use crate::offload::sum::{Sum, pieces};
+use crate::offload::sum::{Sum, fold, pieces};
 
 /// TCP's flags that the first of several segments keeps alone, and those of the last.
 const CWR: u8 = 0x80;
@@ -237,7 +237,7 @@ impl Headers {
         } else {
             put(network, 2, (packet_bytes as u16).to_be_bytes());
             put(network, IPV4_CHECKSUM, [0; 2]);
-            let checksum = !folded(words(Some(network)));
+            let checksum = !fold(words(Some(network)));
             put(network, IPV4_CHECKSUM, checksum.to_be_bytes());
             words(network.get(12..20))
         };
@@ -245,7 +245,7 @@ impl Headers {
             put(transport, 4, (l4_bytes as u16).to_be_bytes());
         }
         let protocol = if self.is_tcp { TCP } else { UDP };
-        put(transport, self.sum_offset(), folded(addresses + u64::from(protocol) + l4_bytes as u64).to_be_bytes());
+        put(transport, self.sum_offset(), fold(addresses + u64::from(protocol) + l4_bytes as u64).to_be_bytes());
     }
 
     /// Corrects the headers of segment `index`, which has `len_bytes` bytes: lengths, identification, sequence number, flags.
@@ -275,15 +275,6 @@ impl Headers {
 #[inline(always)]
 fn words(header: Option<&[u8]>) -> u64 {
     header.unwrap_or_default().chunks_exact(4).map(|word| u64::from(u32::from_be_bytes(get(word, 0)))).sum()
-}
-
-/// A ones' complement sum of 16-bit words, by one of wider ones.
-#[inline(always)]
-fn folded(sum: u64) -> u16 {
-    let sum = (sum & 0xffff_ffff) + (sum >> 32);
-    let sum = (sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32);
-    let sum = (sum & 0xffff) + (sum >> 16);
-    ((sum & 0xffff) + (sum >> 16)) as u16
 }
 
 fn get<const N: usize>(data: &[u8], at: usize) -> [u8; N] {

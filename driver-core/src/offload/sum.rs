@@ -65,7 +65,7 @@ pub(super) fn pieces(frame: &Frame, from: usize, to: usize) -> impl Iterator<Ite
 }
 
 /// Adds the carries to the low 16 bits until there are none. Zero stays zero, and nothing else becomes it.
-const fn fold(sum: u64) -> u16 {
+pub(super) const fn fold(sum: u64) -> u16 {
     let sum = (sum & 0xffff_ffff) + (sum >> 32);
     let sum = (sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32);
     let sum = (sum & 0xffff) + (sum >> 16);
