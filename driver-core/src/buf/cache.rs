@@ -9,7 +9,6 @@
 use alloc::boxed::Box;
 use core::fmt;
 use core::mem::{self, ManuallyDrop, MaybeUninit};
-
 use core::ptr::{self, NonNull};
 
 use crate::buf::frame::handle::{Frame, TAG_MOVED, TAG_NEXT};

@@ -2,9 +2,13 @@
 
 use core::ptr::NonNull;
 
+use crate::buf::batch::Batch;
 use crate::buf::frame::Frame;
 use crate::buf::memory::LINE_BYTES;
 use crate::buf::meta::VALUE_SHIFT;
+use crate::buf::pool::BufPool;
+use crate::host::dma::DmaDomain;
+use crate::ring::error::{self, RingError};
 
 pub(super) mod apart;
 pub(super) mod asking;
@@ -141,6 +145,24 @@ impl PutWhole {
         self.bytes += bytes;
         self.cut += u64::from(frames).saturating_sub(1);
     }
+}
+
+/// As many empty buffers of `pool` as a receive queue in `domain` lends at once: one with each of its `size` descriptors, each with room for a header before its data.
+///
+/// # Errors
+/// [`RingError::Domain`], [`RingError::Headroom`], [`RingError::PoolTooSmall`].
+pub(super) fn stocked<const HEADER: usize>(domain: &DmaDomain, size: u16, pool: &BufPool) -> Result<Batch, RingError> {
+    error::same_domain(domain, pool)?;
+    let have_bytes = pool.headroom_bytes() as usize;
+    if have_bytes < HEADER {
+        return Err(RingError::Headroom { needed_bytes: HEADER, have_bytes });
+    }
+    let mut batch = Batch::new(size.into());
+    let free = batch.stock(pool, size.into());
+    if free < usize::from(size) {
+        return Err(RingError::PoolTooSmall { entries: size.into(), needed: size.into(), free: free as u32 });
+    }
+    Ok(batch)
 }
 
 /// How many descriptors a frame needs with its header.

@@ -11,10 +11,10 @@ use crate::buf::batch::Batch;
 use crate::buf::frame::Frame;
 use crate::buf::memory::{self, PoolInner, RawBuf};
 use crate::buf::pool::BufPool;
-use crate::ring::error::{self, RingError};
+use crate::ring::error::RingError;
 use crate::ring::fault::QueueFault;
 use crate::ring::lane::Pair;
-use crate::ring::virtq::{F_WRITE, HEADER_BYTES, MAX_HEADER, VirtqTaken};
+use crate::ring::virtq::{F_WRITE, HEADER_BYTES, MAX_HEADER, VirtqTaken, stocked};
 
 /// A receive queue full of lent buffers: what is taken is replaced at once, in the same descriptor and under the same buffer ID.
 ///
@@ -43,18 +43,8 @@ impl<const HEADER: usize> PackedRx<HEADER> {
     /// [`RingError::Domain`], [`RingError::Headroom`], [`RingError::PoolTooSmall`]; nothing is kept then, and the queue's memory is unmapped.
     pub fn new(queue: PackedQueue, pool: &BufPool) -> Result<Self, RingError> {
         const { assert!(HEADER <= MAX_HEADER) }
-        error::same_domain(queue.domain(), pool)?;
-        let have_bytes = pool.headroom_bytes() as usize;
-        if have_bytes < HEADER {
-            return Err(RingError::Headroom { needed_bytes: HEADER, have_bytes });
-        }
+        let mut batch = stocked::<HEADER>(queue.domain(), queue.size(), pool)?;
         let size = usize::from(queue.size());
-        let mut batch = Batch::new(size);
-        let free = batch.stock(pool, size);
-        if free < size {
-            let entries = queue.size().into();
-            return Err(RingError::PoolTooSmall { entries, needed: entries, free: free as u32 });
-        }
         let slots: Vec<_> = (0..size).map_while(|_| batch.take_spare(pool)).collect();
         let mut rx = Self {
             slots: slots.into(),
@@ -62,7 +52,7 @@ impl<const HEADER: usize> PackedRx<HEADER> {
             pool: pool.clone(),
             delta: pool.inner().delta.wrapping_sub(HEADER as u64),
             lent_bytes: pool.data_bytes() + HEADER as u32,
-            sees_blocks: have_bytes >= HEADER + size_of::<Pair>() - HEADER_BYTES,
+            sees_blocks: pool.headroom_bytes() as usize >= HEADER + size_of::<Pair>() - HEADER_BYTES,
         };
         rx.make_all_available();
         Ok(rx)

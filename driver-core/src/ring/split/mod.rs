@@ -15,6 +15,7 @@ pub(crate) mod hook;
 mod in_order;
 mod queue;
 mod rx;
+mod table;
 mod tx;
 
 pub use crate::ring::virtq::{F_INDIRECT, F_NEXT, F_WRITE, HEADER_BYTES, HookRules};

@@ -11,9 +11,9 @@ use crate::buf::frame::Frame;
 use crate::buf::memory::{self, PoolInner, RawBuf};
 use crate::buf::meta::{LEN_SHIFT, VLAN_VALID};
 use crate::buf::pool::BufPool;
-use crate::ring::error::{self, RingError};
+use crate::ring::error::RingError;
 use crate::ring::fault::QueueFault;
-use crate::ring::virtq::{F_WRITE, MAX_HEADER, Ordinary, VirtqTaken, first_word};
+use crate::ring::virtq::{F_WRITE, MAX_HEADER, Ordinary, VirtqTaken, first_word, stocked};
 
 /// A receive queue full of lent buffers. Descriptor `id` always stands for slot `id`.
 ///
@@ -51,18 +51,8 @@ impl<const HEADER: usize> SplitRx<HEADER> {
     /// [`RingError::Domain`], [`RingError::Headroom`], [`RingError::PoolTooSmall`]; nothing is kept then, and the queue's memory is unmapped.
     pub fn new(queue: SplitQueue, pool: &BufPool) -> Result<Self, RingError> {
         const { assert!(HEADER <= MAX_HEADER) }
-        error::same_domain(queue.domain(), pool)?;
-        let have_bytes = pool.headroom_bytes() as usize;
-        if have_bytes < HEADER {
-            return Err(RingError::Headroom { needed_bytes: HEADER, have_bytes });
-        }
+        let mut batch = stocked::<HEADER>(queue.domain(), queue.size(), pool)?;
         let size = usize::from(queue.size());
-        let mut batch = Batch::new(size);
-        let free = batch.stock(pool, size);
-        if free < size {
-            let entries = queue.size().into();
-            return Err(RingError::PoolTooSmall { entries, needed: entries, free: free as u32 });
-        }
         let mut rx = Self {
             slots: (0..size).map(|_| None).collect(),
             owed: (0..queue.size()).collect(),

@@ -6,6 +6,7 @@ use core::mem::ManuallyDrop;
 use core::ptr::NonNull;
 
 use super::queue::{SplitQueue, descriptor};
+use super::table;
 use crate::buf::batch::Batch;
 use crate::buf::frame::Frame;
 use crate::buf::memory::PoolInner;
@@ -18,7 +19,7 @@ use crate::ring::owners::Sources;
 use crate::ring::tx::Reclaimed;
 use crate::ring::virtq::apart::{Apart, place, place_header};
 use crate::ring::virtq::asking::{Asking, Requests, request_of};
-use crate::ring::virtq::{EMPTY, F_INDIRECT, F_NEXT, FRAME, TAG_MASK, flight, pieces};
+use crate::ring::virtq::{EMPTY, F_NEXT, FRAME, TAG_MASK, flight, pieces};
 
 mod asking;
 mod sent;
@@ -315,7 +316,7 @@ impl<const HEADER: usize> SplitTx<HEADER> {
         let table = self.apart.fits_table(count);
         let pieces = self.apart.pieces(head, &mut frame, header);
         if table {
-            self.put_table(head, pieces);
+            table::put(&mut self.queue, &mut self.apart, head, pieces);
         } else {
             self.put_chain(head, pieces);
         }
@@ -332,17 +333,6 @@ impl<const HEADER: usize> SplitTx<HEADER> {
         let top = self.free_count.checked_sub(1)?;
         self.free_count = top;
         self.free.get(top).copied()
-    }
-
-    /// Descriptors one after another in the table of `head` (2.7.5.3).
-    fn put_table(&mut self, head: u16, pieces: impl Iterator<Item = (Iova, u32)>) {
-        let table = self.apart.put_table(head, pieces, |(iova, len), at, is_last| {
-            let (flags, next) = if is_last { (0, 0) } else { (F_NEXT, at + 1) };
-            descriptor(iova.0, len, flags, next)
-        });
-        if let Some((table, bytes)) = table {
-            self.queue.desc.store(head.into(), descriptor(table.0, bytes, F_INDIRECT, 0));
-        }
     }
 
     /// Descriptors of the queue itself, chained by `next`.

@@ -4,6 +4,7 @@ use core::mem::{self, ManuallyDrop};
 use core::ptr::NonNull;
 
 use super::{F_INDIRECT, F_NEXT, MAX_HEADER, is_apart};
+use crate::buf::batch::Batch;
 use crate::buf::frame::{Frame, TAG_MOVED, TAG_NEXT};
 use crate::buf::memory::{PoolInner, RawBuf};
 use crate::host::dma::Iova;
@@ -197,13 +198,38 @@ pub(in crate::ring) struct Gathered {
     pub(in crate::ring) flags: u16,
     /// Bytes of the frame.
     pub(in crate::ring) bytes: u64,
+    /// How many frames the device makes of it.
+    pub(in crate::ring) frames: u32,
 }
 
 impl<const HEADER: usize> Apart<HEADER> {
-    /// Whether frames of several buffers go in tables.
+    /// Whether the frame at the front of `batch` may be one for [`Apart::take_whole`], being none that goes with others like it.
     #[inline(always)]
-    pub(in crate::ring) fn has_tables(&self) -> bool {
-        self.tables.is_some()
+    pub(in crate::ring) fn has_whole(&self, batch: &Batch) -> bool {
+        self.tables.is_some() && batch.frames().first().is_some_and(|frame| !frame.is_linear() || !frame.asks_for_nothing())
+    }
+
+    /// Takes the frame at the front of `batch`, which has room for a header before its first byte: the header that `header` makes of it and its bytes is there then, and so is its
+    /// table. `None` where it makes none or [`Apart::gather`] finds nothing; the frame stays then.
+    ///
+    /// # Safety
+    /// As for [`Apart::gather`].
+    #[inline(always)]
+    pub(in crate::ring) unsafe fn take_whole<const CHAINED: bool>(
+        &mut self,
+        id: u16,
+        batch: &mut Batch,
+        source: (NonNull<PoolInner>, u64),
+        header: &mut impl FnMut(&mut Frame, usize) -> Option<([u8; HEADER], u32)>,
+    ) -> Option<(Frame, Gathered)> {
+        let frame = batch.frames_mut().first_mut()?;
+        // SAFETY: the caller's.
+        let mut gathered = unsafe { self.gather::<CHAINED>(id, frame, source) }?;
+        let (header, frames) = header(frame, gathered.bytes as usize)?;
+        gathered.frames = frames;
+        // SAFETY: the headroom has a header's room.
+        unsafe { place(frame.ptr(), header) };
+        Some((batch.pop()?, gathered))
     }
 
     /// Writes descriptors of a frame, whose header goes right before its first byte, into the table of `id`, in one walk: where the table is, or the only segment. `None` where a segment has
@@ -252,12 +278,12 @@ impl<const HEADER: usize> Apart<HEADER> {
             count += 1;
         }
         if count == 1 {
-            return Some(Gathered { iova: last[0], len: last[1], flags: 0, bytes });
+            return Some(Gathered { iova: last[0], len: last[1], flags: 0, bytes, frames: 1 });
         }
         // SAFETY: as above.
         unsafe { write(at, last[0], last[1]) };
         let iova = tables.iova().offset(u64::from(first) * DESC_BYTES as u64).0;
-        Some(Gathered { iova, len: (count * DESC_BYTES) as u64, flags: F_INDIRECT, bytes })
+        Some(Gathered { iova, len: (count * DESC_BYTES) as u64, flags: F_INDIRECT, bytes, frames: 1 })
     }
 }
 

@@ -2,7 +2,9 @@
 
 use core::ptr::NonNull;
 
+use crate::buf::batch::Batch;
 use crate::buf::frame::{Ask, Frame};
+use crate::buf::memory::PoolInner;
 use crate::buf::meta::{self, Checksum};
 use crate::ring::lane::LengthLanes;
 
@@ -18,7 +20,7 @@ pub(in crate::ring) struct Asking<const HEADER: usize> {
     pub(in crate::ring) requests: LengthLanes,
     pub(in crate::ring) header: [u8; HEADER],
     /// The shortest of them in which the checksum lies.
-    pub(in crate::ring) min_bytes: u16,
+    min_bytes: u16,
 }
 
 impl<const HEADER: usize> Asking<HEADER> {
@@ -30,9 +32,22 @@ impl<const HEADER: usize> Asking<HEADER> {
         Self { headers, request: 0, requests: LengthLanes::all(0), header: headers(0, 0), min_bytes: 2 }
     }
 
+    /// Turns to what the frame at the front of `batch` asks for, where that is a checksum alone: its pool, and of which lengths frames may be that go with it.
+    #[inline(always)]
+    pub(in crate::ring) fn of_front(
+        asking: &mut Option<Self>,
+        batch: &Batch,
+        (min_bytes, max_bytes): (u16, u16),
+    ) -> Option<(NonNull<PoolInner>, (u16, u16))> {
+        let (asking, first) = (asking.as_mut()?, batch.frames().first()?);
+        let is_one = asking.turn_to(first);
+        let min_bytes = min_bytes.max(asking.min_bytes);
+        (is_one && min_bytes <= max_bytes).then(|| (first.pool_ptr(), (min_bytes, max_bytes)))
+    }
+
     /// Turns to what `frame` asks for, where that is a checksum alone and it lies in one buffer at home, and says whether it is.
     #[inline(always)]
-    pub(in crate::ring) fn turn_to(&mut self, frame: &Frame) -> bool {
+    fn turn_to(&mut self, frame: &Frame) -> bool {
         // SAFETY: there is a frame.
         let request = unsafe { request_of(NonNull::from(frame)) };
         let is_one = Ask::is_sum_alone(frame);

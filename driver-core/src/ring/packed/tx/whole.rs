@@ -7,14 +7,13 @@ use crate::barrier;
 use crate::buf::batch::Batch;
 use crate::buf::frame::Frame;
 use crate::ring::packed::queue::MARKS_AND_ID;
-use crate::ring::virtq::apart::place;
 use crate::ring::virtq::{EMPTY, FRAME, PutWhole, is_apart};
 
 impl<const HEADER: usize> PackedTx<HEADER> {
     /// Whether the frame at the front of `batch` may be one for [`PackedTx::put_whole`], and not for [`PackedTx::put_ordinary`].
     #[inline(always)]
     pub fn has_whole(&self, batch: &Batch) -> bool {
-        self.apart.has_tables() && batch.frames().first().is_some_and(|frame| !frame.is_linear() || !frame.asks_for_nothing())
+        self.apart.has_whole(batch)
     }
 
     /// Takes frames from the front of `batch`, of any number of buffers of one pool of this queue's domain, each with bytes, as far as they fit a table, have room for a header
@@ -32,17 +31,13 @@ impl<const HEADER: usize> PackedTx<HEADER> {
             }
             let id = self.queue.offset(self.queue.next_avail);
             let source = (self.sources.pool(), self.sources.delta());
-            // SAFETY: the source's pool is alive. The ID is free, and with it its table.
-            let Some(gathered) = (unsafe { self.apart.gather::<false>(id, frame, source) }) else { break };
-            let Some((header, frames)) = header(frame, gathered.bytes as usize) else { break };
-            // SAFETY: the headroom was just seen to have a header's room.
-            unsafe { place(frame.ptr(), header) };
             let (Some(slot), Some(kept)) = (self.slots.get_mut(usize::from(id)), self.frames.get_mut(usize::from(id))) else { break };
-            let Some(frame) = batch.pop() else { break };
+            // SAFETY: the source's pool is alive. The ID is free, and with it its table.
+            let Some((frame, gathered)) = (unsafe { self.apart.take_whole::<false>(id, batch, source, &mut header) }) else { break };
             *slot = FRAME;
             *kept = Some(frame);
             self.queue.put(gathered.iova, gathered.len | u64::from(id) << 32 | u64::from(gathered.flags) << 48);
-            done.count(gathered.bytes, frames);
+            done.count(gathered.bytes, gathered.frames);
         }
         done
     }

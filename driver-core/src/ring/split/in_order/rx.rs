@@ -11,11 +11,11 @@ use crate::buf::frame::Frame;
 use crate::buf::memory::{self, PoolInner, RawBuf};
 use crate::buf::meta::LEN_SHIFT;
 use crate::buf::pool::BufPool;
-use crate::ring::error::{self, RingError};
+use crate::ring::error::RingError;
 use crate::ring::fault::QueueFault;
 use crate::ring::split::queue::{SplitQueue, descriptor};
 use crate::ring::virtq::judged::header_of;
-use crate::ring::virtq::{F_WRITE, HEADER_BYTES, HookRules, MAX_HEADER, VirtqTaken, first_word};
+use crate::ring::virtq::{F_WRITE, HEADER_BYTES, HookRules, MAX_HEADER, VirtqTaken, first_word, stocked};
 
 /// A receive queue full of lent buffers: what is taken is replaced at once, in the same descriptor. Descriptor, entry of the available ring and entry of the used ring have
 /// the same place, so that the available ring is written once.
@@ -52,18 +52,8 @@ impl<const HEADER: usize> InOrderRx<HEADER> {
     /// [`RingError::Domain`], [`RingError::Headroom`], [`RingError::PoolTooSmall`]; nothing is kept then, and the queue's memory is unmapped.
     pub fn new(queue: SplitQueue, pool: &BufPool) -> Result<Self, RingError> {
         const { assert!(HEADER >= HEADER_BYTES && HEADER <= MAX_HEADER, "rules look at twelve bytes") }
-        error::same_domain(queue.domain(), pool)?;
-        let have_bytes = pool.headroom_bytes() as usize;
-        if have_bytes < HEADER {
-            return Err(RingError::Headroom { needed_bytes: HEADER, have_bytes });
-        }
+        let mut batch = stocked::<HEADER>(queue.domain(), queue.size(), pool)?;
         let size = usize::from(queue.size());
-        let mut batch = Batch::new(size);
-        let free = batch.stock(pool, size);
-        if free < size {
-            let entries = queue.size().into();
-            return Err(RingError::PoolTooSmall { entries, needed: entries, free: free as u32 });
-        }
         let slots: Vec<_> = (0..size).map_while(|_| batch.take_spare(pool)).collect();
         let mut rx = Self {
             slots: slots.into(),

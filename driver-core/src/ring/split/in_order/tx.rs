@@ -14,9 +14,10 @@ use crate::ring::error::{self, RingError};
 use crate::ring::memory::RingMemory;
 use crate::ring::owners::Sources;
 use crate::ring::split::queue::{SplitQueue, descriptor};
+use crate::ring::split::table;
 use crate::ring::tx::Reclaimed;
 use crate::ring::virtq::apart::{Apart, place_header};
-use crate::ring::virtq::{EMPTY, F_INDIRECT, F_NEXT, FRAME, TAG_MASK, flight, pieces};
+use crate::ring::virtq::{EMPTY, F_NEXT, FRAME, TAG_MASK, flight, pieces};
 
 mod sent;
 mod whole;
@@ -255,7 +256,7 @@ impl<const HEADER: usize> InOrderTx<HEADER> {
         let table = self.apart.fits_table(count);
         let pieces = self.apart.pieces(head, &mut frame, header);
         if table {
-            self.put_table(head, pieces);
+            table::put(&mut self.queue, &mut self.apart, head, pieces);
         } else {
             self.put_chain(head, pieces);
         }
@@ -268,17 +269,6 @@ impl<const HEADER: usize> InOrderTx<HEADER> {
             *place = Some(frame);
         }
         Ok(())
-    }
-
-    /// Descriptors one after another in the table of `head` (2.7.5.3): "indirect descriptors MUST appear sequentially".
-    fn put_table(&mut self, head: u16, pieces: impl Iterator<Item = (Iova, u32)>) {
-        let table = self.apart.put_table(head, pieces, |(iova, len), at, is_last| {
-            let (flags, next) = if is_last { (0, 0) } else { (F_NEXT, at + 1) };
-            descriptor(iova.0, len, flags, next)
-        });
-        if let Some((table, bytes)) = table {
-            self.queue.desc.store(head.into(), descriptor(table.0, bytes, F_INDIRECT, 0));
-        }
     }
 
     /// Descriptors of the queue itself, each behind the other: 2.7.5.2 has `next` 0 at the table's end, and one more elsewhere.

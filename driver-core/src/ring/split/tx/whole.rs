@@ -4,14 +4,13 @@ use super::SplitTx;
 use crate::buf::batch::Batch;
 use crate::buf::frame::Frame;
 use crate::ring::split::queue::descriptor;
-use crate::ring::virtq::apart::place;
 use crate::ring::virtq::{FRAME, PutWhole, is_apart};
 
 impl<const HEADER: usize> SplitTx<HEADER> {
     /// Whether the frame at the front of `batch` may be one for [`SplitTx::put_whole`], and not for [`SplitTx::put_ordinary`].
     #[inline(always)]
     pub fn has_whole(&self, batch: &Batch) -> bool {
-        self.apart.has_tables() && batch.frames().first().is_some_and(|frame| !frame.is_linear() || !frame.asks_for_nothing())
+        self.apart.has_whole(batch)
     }
 
     /// Takes frames from the front of `batch`, of any number of buffers of one pool of this queue's domain, each with bytes, as far as they fit a table, have room for a header
@@ -28,19 +27,15 @@ impl<const HEADER: usize> SplitTx<HEADER> {
                 break;
             }
             let source = (self.sources.pool(), self.sources.delta());
-            // SAFETY: the source's pool is alive. The descriptor is free, and with it its table.
-            let Some(gathered) = (unsafe { self.apart.gather::<true>(id, frame, source) }) else { break };
-            let Some((header, frames)) = header(frame, gathered.bytes as usize) else { break };
-            // SAFETY: the headroom was just seen to have a header's room.
-            unsafe { place(frame.ptr(), header) };
             let (Some(slot), Some(kept)) = (self.slots.get_mut(usize::from(id)), self.frames.get_mut(usize::from(id))) else { break };
-            let Some(frame) = batch.pop() else { break };
+            // SAFETY: the source's pool is alive. The descriptor is free, and with it its table.
+            let Some((frame, gathered)) = (unsafe { self.apart.take_whole::<true>(id, batch, source, &mut header) }) else { break };
             *slot = FRAME;
             *kept = Some(frame);
             self.free_count = top;
             self.queue.desc.store(id.into(), descriptor(gathered.iova, gathered.len as u32, gathered.flags, 0));
             self.queue.make_available(id);
-            done.count(gathered.bytes, frames);
+            done.count(gathered.bytes, gathered.frames);
         }
         done
     }

@@ -105,9 +105,7 @@ impl<const HEADER: usize> InOrderTx<HEADER> {
             // SAFETY: a slot that is neither empty nor `FRAME` owned a buffer of the pool that its tag names.
             unsafe { flight::give_back(&self.sources, batch, word) };
         } else if let Some(frame) = self.frames.get_mut(head).and_then(Option::take) {
-            let bytes = frame.len() as u64;
-            batch.recycle(frame);
-            return bytes;
+            return batch.recycle_counted(frame);
         }
         0
     }
