@@ -186,10 +186,8 @@ pub(crate) struct Recoveries {
     pub(crate) untold: Option<Recovered>,
     /// The last that ended well, and when.
     last: Option<(Episode, u64)>,
-    /// The transmit queue that the next try resets alone; `None`: the device.
+    /// The transmit queue that the try under way resets alone; `None`: the device.
     pub(crate) alone: Option<u16>,
-    /// The one that the last try reset alone.
-    pub(crate) was_alone: Option<u16>,
     /// What the transmit queues that were reset alone had sent by then: a queue, its frames, and whether it had sent none since it was reset alone before.
     mended: Option<(u16, u64, bool)>,
     /// The device was reset and did not come up.

@@ -107,7 +107,7 @@ impl<K: ControlKernel> ControlCore<K> {
             && self.shared.is_running()
             && let Some(recovered) = self.recoveries.end(now_us, self.lost())
         {
-            match self.recoveries.was_alone.take() {
+            match self.recoveries.alone.take() {
                 Some(queue) => {
                     let totals = self.shared.totals_of_tx_queues();
                     let sent = totals.get(usize::from(queue)).map_or(0, |totals| totals.packets.saturating_sub(totals.lost));
@@ -133,9 +133,7 @@ impl<K: ControlKernel> ControlCore<K> {
         wait_until(clock, ANSWER_US, || !self.shared.is_awaited());
         // Where nobody has answered the queues are on this thread, and cannot.
         let answers = self.shared.is_anybody_paused();
-        let alone = self.recoveries.alone.take();
-        self.recoveries.was_alone = alone;
-        let outcome = match alone {
+        let outcome = match self.recoveries.alone {
             Some(queue) => self.reset_alone(queue),
             None => self.reset_and_restore(),
         };
@@ -228,6 +226,7 @@ impl<K: ControlKernel> ControlCore<K> {
         let Self { recoveries, shared, info, .. } = self;
         log::error!("{}: recovering it failed: {error}", info.name);
         shared.pause();
+        recoveries.alone = None;
         if let (Some(episode), Some(limits), Some(watch)) = (&mut recoveries.episode, recoveries.limits, shared.watch()) {
             episode.failed(&limits, watch.clock.now_us());
         }
