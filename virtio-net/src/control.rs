@@ -15,13 +15,13 @@ use crate::ctrl::Ctrl;
 use crate::device_stats::DeviceStats;
 use crate::error::HardwareError;
 use crate::filter::{FIXED_MAC, Filters, NO_VLANS, set_mac};
-use crate::layout::TxWatch;
 use crate::offloads;
 use crate::queues::QueueAt;
 use crate::recover::Origin;
 use crate::regs::Features;
 use crate::regs::ctrl::ANNOUNCE_ACK;
 use crate::silence::{once_more, silence, silence_of_queue};
+use crate::watch::TxWatch;
 
 /// Link, statistics and stop. Dropping it stops the device.
 pub type Control<F> = ControlCore<Manage<F>>;

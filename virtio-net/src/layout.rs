@@ -1,17 +1,17 @@
 //! The two layouts of virtqueues (2.7, 2.8) behind the verbs that they share.
 
 use driver_core::buf::{Batch, BufPool, Frame};
-use driver_core::device::control::TxPosition;
 use driver_core::host::Iova;
 use driver_core::queue::core::{Lent, NotTaken, Silence};
 use driver_core::queue::{QueueFault, RxHooked, TxHooked};
-use driver_core::ring::packed::{PackedQueue, PackedRx, PackedTx, PackedWatch};
-use driver_core::ring::split::{HookRules, InOrderRx, InOrderTx, SplitQueue, SplitRx, SplitTx, UsedIndex};
+use driver_core::ring::packed::{PackedQueue, PackedRx, PackedTx};
+use driver_core::ring::split::{HookRules, InOrderRx, InOrderTx, SplitQueue, SplitRx, SplitTx};
 use driver_core::ring::{CommandQueue, Ordinary, PutWhole, Reclaimed, Requests, RingError, RingMemory, VirtqTaken, flow_hash};
 
 use crate::desc::{HASH_HDR_BYTES, Header, NET_HDR_BYTES};
 use crate::regs::Features;
 use crate::rules::Rules;
+use crate::watch::TxWatch;
 
 mod sealed {
     pub trait Sealed {}
@@ -135,35 +135,6 @@ pub(crate) trait Layout {
     fn commands(memory: &mut RingMemory, queue: Self::Queue) -> Result<CommandQueue, RingError>;
 }
 
-/// A look at a transmit queue from another thread. It keeps the queue's memory.
-pub(crate) enum TxWatch {
-    /// Behind `base` frames, modulo 65536, the queue was made or rewound.
-    Split {
-        used: UsedIndex,
-        base: u16,
-    },
-    Packed(PackedWatch),
-}
-
-impl TxWatch {
-    /// What the device gave back, and what it was given, of which the queue has `taken` so many frames.
-    pub(crate) fn load(&self, taken: u64) -> TxPosition {
-        // In a split queue a frame is a chain, and each has an entry in the used ring (2.7.8).
-        let (head, tail) = match self {
-            Self::Split { used, base } => (used.load(), (taken as u16).wrapping_sub(*base)),
-            Self::Packed(watch) => watch.load(),
-        };
-        TxPosition { head: head.into(), tail: tail.into() }
-    }
-
-    /// The queue was rewound, and has taken so many frames.
-    pub(crate) fn rewound(&mut self, taken: u64) {
-        if let Self::Split { base, .. } = self {
-            *base = taken as u16;
-        }
-    }
-}
-
 /// Split virtqueues (2.7), with headers of so many bytes.
 pub(crate) struct Split<const HEADER: usize>;
 
@@ -247,27 +218,54 @@ fn first_word<const HEADER: usize>(frame: &Frame) -> u64 {
     last.map_or(0, |last| flow_hash(u64::from_le_bytes(*last)))
 }
 
+/// What is alike in all receive queues.
+macro_rules! rx_verbs {
+    ($header:expr) => {
+        const HEADER_BYTES: usize = $header;
+
+        fn first_word(frame: &Frame) -> u64 {
+            first_word::<{ $header }>(frame)
+        }
+        fn header(frame: &Frame) -> Option<Header> {
+            frame.prefix::<{ $header }>().map(|bytes| Header::decode(bytes))
+        }
+
+        #[inline(always)]
+        fn size(&self) -> u16 {
+            self.queue().size()
+        }
+        #[inline(always)]
+        fn lent_bytes(&self) -> u32 {
+            Self::lent_bytes(self)
+        }
+        #[inline(always)]
+        fn publish(&mut self) -> bool {
+            Self::publish(self)
+        }
+        #[inline(always)]
+        fn next_available(&self) -> u16 {
+            self.queue().next_available()
+        }
+        fn arm(&mut self) {
+            Self::arm(self);
+        }
+        #[inline(always)]
+        fn disarm(&mut self) {
+            Self::disarm(self);
+        }
+        #[inline(always)]
+        fn has_frames(&self) -> bool {
+            self.is_ready()
+        }
+    };
+}
+
 macro_rules! split_rx_virtq {
     ($header:expr, |$this:ident, $rules:ident| $hooked:expr) => {
         impl RxVirtq for SplitRx<{ $header }> {
-            const HEADER_BYTES: usize = $header;
+            rx_verbs!($header);
             const COUNTS_READY: bool = true;
 
-            fn first_word(frame: &Frame) -> u64 {
-                first_word::<{ $header }>(frame)
-            }
-            fn header(frame: &Frame) -> Option<Header> {
-                frame.prefix::<{ $header }>().map(|bytes| Header::decode(bytes))
-            }
-
-            #[inline(always)]
-            fn size(&self) -> u16 {
-                self.queue().size()
-            }
-            #[inline(always)]
-            fn lent_bytes(&self) -> u32 {
-                Self::lent_bytes(self)
-            }
             #[inline(always)]
             fn ready(&mut self) -> Result<usize, QueueFault> {
                 Self::ready(self).map(usize::from)
@@ -300,25 +298,6 @@ macro_rules! split_rx_virtq {
                 Self::refill(self, batch);
             }
             #[inline(always)]
-            fn publish(&mut self) -> bool {
-                Self::publish(self)
-            }
-            #[inline(always)]
-            fn next_available(&self) -> u16 {
-                self.queue().next_available()
-            }
-            fn arm(&mut self) {
-                Self::arm(self);
-            }
-            #[inline(always)]
-            fn disarm(&mut self) {
-                Self::disarm(self);
-            }
-            #[inline(always)]
-            fn has_frames(&self) -> bool {
-                self.is_ready()
-            }
-            #[inline(always)]
             fn hooked(&mut self, rules: HookRules) -> RxHooked<'_> {
                 let ($this, $rules) = (self, rules);
                 $hooked
@@ -336,24 +315,9 @@ split_rx_virtq!(HASH_HDR_BYTES, |_this, _rules| RxHooked::whole());
 macro_rules! packed_rx_virtq {
     ($header:expr, |$this:ident, $rules:ident| $hooked:expr) => {
         impl RxVirtq for PackedRx<{ $header }> {
-            const HEADER_BYTES: usize = $header;
+            rx_verbs!($header);
             const COUNTS_READY: bool = false;
 
-            fn first_word(frame: &Frame) -> u64 {
-                first_word::<{ $header }>(frame)
-            }
-            fn header(frame: &Frame) -> Option<Header> {
-                frame.prefix::<{ $header }>().map(|bytes| Header::decode(bytes))
-            }
-
-            #[inline(always)]
-            fn size(&self) -> u16 {
-                self.queue().size()
-            }
-            #[inline(always)]
-            fn lent_bytes(&self) -> u32 {
-                Self::lent_bytes(self)
-            }
             #[inline(always)]
             fn ready(&mut self) -> Result<usize, QueueFault> {
                 Ok(self.is_ready().into())
@@ -383,25 +347,6 @@ macro_rules! packed_rx_virtq {
             #[inline(always)]
             fn refill(&mut self, _: &mut Batch) {}
             #[inline(always)]
-            fn publish(&mut self) -> bool {
-                Self::publish(self)
-            }
-            #[inline(always)]
-            fn next_available(&self) -> u16 {
-                self.queue().next_available()
-            }
-            fn arm(&mut self) {
-                Self::arm(self);
-            }
-            #[inline(always)]
-            fn disarm(&mut self) {
-                Self::disarm(self);
-            }
-            #[inline(always)]
-            fn has_frames(&self) -> bool {
-                self.is_ready()
-            }
-            #[inline(always)]
             fn hooked(&mut self, rules: HookRules) -> RxHooked<'_> {
                 let ($this, $rules) = (self, rules);
                 $hooked
@@ -419,22 +364,9 @@ packed_rx_virtq!(HASH_HDR_BYTES, |_this, _rules| RxHooked::whole());
 macro_rules! in_order_rx_virtq {
     ($header:expr) => {
         impl RxVirtq for InOrderRx<{ $header }> {
-            const HEADER_BYTES: usize = $header;
+            rx_verbs!($header);
             const COUNTS_READY: bool = true;
 
-            fn first_word(frame: &Frame) -> u64 {
-                first_word::<{ $header }>(frame)
-            }
-            fn header(frame: &Frame) -> Option<Header> {
-                frame.prefix::<{ $header }>().map(|bytes| Header::decode(bytes))
-            }
-
-            fn size(&self) -> u16 {
-                self.queue().size()
-            }
-            fn lent_bytes(&self) -> u32 {
-                Self::lent_bytes(self)
-            }
             #[inline(always)]
             fn ready(&mut self) -> Result<usize, QueueFault> {
                 Self::ready(self).map(usize::from)
@@ -457,23 +389,6 @@ macro_rules! in_order_rx_virtq {
             }
             #[inline(always)]
             fn refill(&mut self, _: &mut Batch) {}
-            #[inline(always)]
-            fn publish(&mut self) -> bool {
-                Self::publish(self)
-            }
-            fn next_available(&self) -> u16 {
-                self.queue().next_available()
-            }
-            fn arm(&mut self) {
-                Self::arm(self);
-            }
-            #[inline(always)]
-            fn disarm(&mut self) {
-                Self::disarm(self);
-            }
-            fn has_frames(&self) -> bool {
-                self.is_ready()
-            }
             /// Frames are polled, and judged in the batch.
             fn hooked(&mut self, _: HookRules) -> RxHooked<'_> {
                 RxHooked::whole()

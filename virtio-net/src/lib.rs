@@ -8,14 +8,14 @@
 //! | [`start`], [`control`] | opening and starting; what the control handle does to the device |
 //! | `transport` | how the device is reached, as one trait, with modern PCI (where the structures lie, registers, the reset, feature bits) and memory mapped registers |
 //! | `card`, `init`, `queues` | what the device says of itself, and its way from a reset to a live one |
-//! | `layout` | what queues of both layouts can do |
+//! | `layout`, `watch` | what queues of both layouts can do, and how far the device is in one |
 //! | [`rx`], [`tx`] | the data path over [`driver_core::ring::packed`] or [`driver_core::ring::split`] |
 //! | `recover` | a device that was reset is set up as it was |
 //! | `ctrl` | the control queue: commands, each answered in bounded time |
-//! | `filter`, `rss`, `coalesce`, `segment`, `link`, `stats` | one function of the device each |
+//! | `filter`, `rss`, `coalesce`, `segment`, `offloads`, `link`, `stats`, `device_stats` | one function of the device each |
 //! | [`regs`], [`desc`] | registers, feature bits, descriptors and headers, with the specification's names |
 //! | `silence` | where it is vouched for that the device uses lent memory no more |
-//! | [`config`], `error` | which configurations, what can go wrong |
+//! | [`config`], [`error`] | which configurations, what can go wrong |
 //!
 //! Section numbers are those of Virtual I/O Device (VIRTIO) Version 1.3.
 //!
@@ -36,8 +36,8 @@ pub mod config;
 pub mod control;
 mod ctrl;
 pub mod desc;
-pub mod device_stats;
-mod error;
+mod device_stats;
+pub mod error;
 mod features;
 pub mod filter;
 mod init;
@@ -58,6 +58,7 @@ pub mod start;
 mod stats;
 mod transport;
 pub mod tx;
+mod watch;
 
 pub use control::Control;
 

@@ -19,13 +19,14 @@ use crate::device_stats::DeviceStats;
 use crate::error::HardwareError;
 use crate::filter::{Filters, refuse};
 use crate::large;
-use crate::layout::{Layout, Packed, Split, SplitInOrder, TxWatch};
+use crate::layout::{Layout, Packed, Split, SplitInOrder};
 use crate::queues::{self, QueueAt, QueueUp};
 use crate::recover::Places;
 use crate::regs::{Features, Status, net};
 use crate::rx::Receive;
 use crate::segment;
 use crate::tx::{MAX_SEGMENTS, Transmit};
+use crate::watch::TxWatch;
 
 /// Descriptors of a control queue: one command is under way at a time.
 const CONTROL_DESCRIPTORS: u32 = 64;

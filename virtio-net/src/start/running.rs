@@ -11,11 +11,12 @@ use driver_core::queue::core::{RxCore, TxCore};
 use crate::desc::{HASH_HDR_BYTES, NET_HDR_BYTES};
 use crate::device_stats::DeviceStats;
 use crate::filter::Filters;
-use crate::layout::{Layout, Packed, Split, SplitInOrder, TxWatch};
+use crate::layout::{Layout, Packed, Split, SplitInOrder};
 use crate::recover::Places;
 use crate::regs::Features;
 use crate::rx::{Receive, Rx};
 use crate::tx::{Transmit, Tx};
+use crate::watch::TxWatch;
 
 /// A receive queue of one layout.
 pub(super) type RxOf<F, L> = RxCore<Receive<F, <L as Layout>::Rx>>;

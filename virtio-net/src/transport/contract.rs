@@ -10,6 +10,7 @@ use driver_core::device::{ErrorKind, Flaw};
 use driver_core::host::{Bar, Clock, Doorbell, Interrupt, Iova, PciFunction, RegSpace};
 use driver_core::reg::{Pace, Pure, Reg, RegValue, look_until};
 
+use super::selected::Selected;
 use super::structure::Structure;
 use crate::error::HardwareError;
 use crate::regs::{Features, Status, notify};
@@ -111,17 +112,25 @@ pub(crate) trait Transport<F: PciFunction>: Send {
     fn enable_queue(&self, queue: u16);
     /// Whether the device uses a queue, by its own word.
     fn is_enabled(&self, queue: u16) -> bool;
+    /// What all handles to the device agree on of its queues.
+    fn selected(&self) -> &Selected;
+    /// Tells a live device to reset a queue alone, and waits until it says that it is over.
+    ///
+    /// # Errors
+    /// Where it does not say so in time, or is not live.
+    fn ask_for_queue_reset(&self, queue: u16) -> Result<(), ErrorKind>;
     /// Resets a queue of a live device alone (VIRTIO_F_RING_RESET). When it returns `Ok`, the device has said that it uses nothing of the queue any more, and the queue may be
     /// set up again.
     ///
     /// # Errors
-    /// Where it does not say so in time, is not live, or this transport has no register for it.
-    fn reset_queue(&self, _queue: u16) -> Result<(), ErrorKind> {
-        Err(ErrorKind::Unsupported { what: "a reset of one queue", instead: "stop the device" })
+    /// Those of [`Transport::ask_for_queue_reset`]; where the queue is enabled all the same.
+    fn reset_queue(&self, queue: u16) -> Result<(), ErrorKind> {
+        self.ask_for_queue_reset(queue)?;
+        if self.is_enabled(queue) { Err(HardwareError::QueueNotReset { index: queue }.into()) } else { Ok(()) }
     }
     /// Whether the last that was done to a queue of a live device was to reset it alone.
-    fn was_reset(&self, _queue: u16) -> bool {
-        false
+    fn was_reset(&self, queue: u16) -> bool {
+        self.selected().was_reset(queue)
     }
     /// How a queue is notified, by the `features` that were negotiated.
     ///

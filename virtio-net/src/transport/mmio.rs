@@ -164,19 +164,18 @@ impl<F: PciFunction> Transport<F> for Mmio<F> {
         queues.enabled(queue);
     }
 
-    fn reset_queue(&self, queue: u16) -> Result<(), ErrorKind> {
+    fn selected(&self) -> &Selected {
+        &self.selected
+    }
+
+    fn ask_for_queue_reset(&self, queue: u16) -> Result<(), ErrorKind> {
         self.selected.reset_queue(queue, mmio::QUEUE_RESET, &*self.clock, |begins| {
             mmio::QUEUE_SEL.write(&self.control, queue.into());
             if begins {
                 mmio::QUEUE_RESET.write(&self.control, 1);
             }
             mmio::QUEUE_RESET.read(&self.control)
-        })?;
-        if self.is_enabled(queue) { Err(HardwareError::QueueNotReset { index: queue }.into()) } else { Ok(()) }
-    }
-
-    fn was_reset(&self, queue: u16) -> bool {
-        self.selected.was_reset(queue)
+        })
     }
 
     fn is_enabled(&self, queue: u16) -> bool {

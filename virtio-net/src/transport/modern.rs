@@ -171,19 +171,18 @@ impl<F: PciFunction> Transport<F> for Modern<F> {
         queues.enabled(queue);
     }
 
-    fn reset_queue(&self, queue: u16) -> Result<(), ErrorKind> {
+    fn selected(&self) -> &Selected {
+        &self.selected
+    }
+
+    fn ask_for_queue_reset(&self, queue: u16) -> Result<(), ErrorKind> {
         self.selected.reset_queue(queue, common::QUEUE_RESET, &*self.clock, |begins| {
             common::QUEUE_SELECT.write(&self.common, queue);
             if begins {
                 common::QUEUE_RESET.write(&self.common, 1);
             }
             common::QUEUE_RESET.read(&self.common)
-        })?;
-        if self.is_enabled(queue) { Err(HardwareError::QueueNotReset { index: queue }.into()) } else { Ok(()) }
-    }
-
-    fn was_reset(&self, queue: u16) -> bool {
-        self.selected.was_reset(queue)
+        })
     }
 
     fn is_enabled(&self, queue: u16) -> bool {

@@ -13,7 +13,7 @@ const QUEUE_RESET_LIMIT_US: u64 = 500_000;
 
 /// The queue that is selected, for one handle at a time.
 #[derive(Clone, Default)]
-pub(super) struct Selected(Arc<spin::Mutex<Queues>>);
+pub(crate) struct Selected(Arc<spin::Mutex<Queues>>);
 
 /// What is known of the device's queues.
 #[derive(Default)]
