@@ -2,7 +2,7 @@
 
 from harness.lab import check, test
 from tests.forward import crossing
-from tests.testpmd import TESTPMD
+from tests.testpmd import forwarding, made_ready
 
 # Ports of the guest `dpdk-on-sim`, two a layout: each forwards what the other receives.
 PAIRS = {kind: (f"left{kind}", f"right{kind}") for kind in ("", "-packed", "-in-order", "-split-in-order")}
@@ -20,19 +20,12 @@ FURTHER = {"-split-in-order": {"a chain does not begin behind the last one, in o
 def _testpmd(lab, kind, pair):
     guest = lab.guest("dpdk-on-sim")
     ports = [guest.ports[name] for name in pair]
-    guest.run("mkdir -p /var/run; chmod 755 /; echo 64 >/proc/sys/vm/nr_hugepages")
-    for port in ports:
-        guest.run(f"bind_driver {port.address} vfio-pci")
-    guest.run("rm -f /run/words; mkfifo /run/words; sleep 100000 >/run/words & echo $! >/run/words.pid")
-    program = guest.start("testpmd", f"sh -c 'exec {TESTPMD.format(*(port.address for port in ports))} </run/words'")
-    try:
-        program.wait_output("testpmd>", timeout=60)
-        guest.run("echo start >/run/words")
+    addresses = [port.address for port in ports]
+    made_ready(guest, addresses)
+    with forwarding(guest, addresses) as program:
         seen = crossing(program, *(lab.peer(guest, name) for name in pair))
         guest.run("(echo stop; echo show port info all; echo quit) >/run/words")
         output = program.wait(timeout=60)[1]
-    finally:
-        guest.run(f"kill $(cat /run/words.pid); kill -KILL {program.pid}", check=False)
     check(output.count("Driver name: net_virtio") == 2, f"the ports are driven by: {output[-800:]}")
     kinds = set().union(*(port.violation_kinds() for port in ports))
     check(kinds == VIOLATIONS | FURTHER.get(kind, set()), f"what the specification forbids: {sorted(kinds)}")

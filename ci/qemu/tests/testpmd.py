@@ -4,6 +4,7 @@ The two cards of the guest are each other's wire, so that frames which were put 
 and each of its instructions takes a nanosecond of its clock (`-icount shift=0`). The cards work when a timer of that clock says so, on which they take no time:
 the forwarder alone is the limit (half as many frames in flight go as fast), whose frames a second are then 10^9 by the instructions a frame, all of them counted: its own, the kernel's, those of polls in vain."""
 
+import contextlib
 import os
 import re
 import signal
@@ -24,6 +25,13 @@ TESTPMD = (
 )
 
 
+def made_ready(guest, addresses):
+    """Gives the guest what testpmd wants, and binds its cards to vfio-pci."""
+    guest.run("mkdir -p /var/run; chmod 755 /; echo 64 >/proc/sys/vm/nr_hugepages")
+    for address in addresses:
+        guest.run(f"bind_driver {address} vfio-pci")
+
+
 class Loop:
     """The guest, its two cards, and the host's way in."""
 
@@ -31,9 +39,7 @@ class Loop:
         self.guest = lab.guest(name)
         self.peer = lab.peer(self.guest, "left")
         self.addresses = [self.guest.ports[port].address for port in ("left", "right")]
-        self.guest.run("mkdir -p /var/run; chmod 755 /; echo 64 >/proc/sys/vm/nr_hugepages")
-        for address in self.addresses:
-            self.guest.run(f"bind_driver {address} vfio-pci")
+        made_ready(self.guest, self.addresses)
 
     def fill(self, count=IN_FLIGHT):
         """Puts frames of 60 bytes in, which each of the cards receives, and shuts the way in."""
@@ -61,20 +67,27 @@ def _ours(loop):
     return sum(rates)
 
 
-def _theirs(loop):
-    """The same of testpmd, between two questions for its ports' counters."""
-    loop.guest.run("rm -f /run/words; mkfifo /run/words; sleep 100000 >/run/words & echo $! >/run/words.pid")
-    program = loop.guest.start("testpmd", f"sh -c 'exec {TESTPMD.format(*loop.addresses)} </run/words'")
+@contextlib.contextmanager
+def forwarding(guest, addresses):
+    """testpmd between the two cards, as long as the block runs; it reads what is written to /run/words."""
+    guest.run("rm -f /run/words; mkfifo /run/words; sleep 100000 >/run/words & echo $! >/run/words.pid")
+    program = guest.start("testpmd", f"sh -c 'exec {TESTPMD.format(*addresses)} </run/words'")
     try:
         program.wait_output("testpmd>", timeout=60)
-        loop.guest.run("echo start >/run/words")
+        guest.run("echo start >/run/words")
+        yield program
+    finally:
+        guest.run(f"kill $(cat /run/words.pid); kill -KILL {program.pid}", check=False)
+
+
+def _theirs(loop):
+    """The same of testpmd, between two questions for its ports' counters."""
+    with forwarding(loop.guest, loop.addresses) as program:
         loop.fill()
         ask = "echo show port stats all >/run/words"
         # What it says reaches a file when it ends.
         loop.guest.run(f"sleep 1; {ask}; sleep 1; {ask}; (echo stop; echo quit) >/run/words", timeout=60)
         output = program.wait(timeout=60)[1]
-    finally:
-        loop.guest.run(f"kill $(cat /run/words.pid); kill -KILL {program.pid}", check=False)
     rates = [int(rate) for rate in re.findall(r"Tx-pps:\s+(\d+)", output)]
     check(len(rates) == 4, f"testpmd tells no rates: {output[-600:]}")
     return sum(rates[2:]) / 1e6

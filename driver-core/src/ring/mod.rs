@@ -44,6 +44,8 @@ pub(crate) mod command;
 pub(crate) mod desc;
 pub(crate) mod error;
 pub(crate) mod fault;
+#[cfg(all(test, loom))]
+mod handshake;
 pub(crate) mod hook;
 pub(crate) mod lane;
 pub(crate) mod memory;
