@@ -23,6 +23,7 @@ mod ixgbe_steering;
 mod ixgbe_transmit;
 mod ixgbe_vf;
 mod ixgbe_x550;
+mod raw;
 mod stepped;
 #[path = "common/tcp.rs"]
 mod tcp;

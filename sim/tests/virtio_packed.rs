@@ -1,88 +1,35 @@
 //! The simulated virtio card's packed queues by a driver of a few lines: what it writes into used descriptors, whom it interrupts, and what it does not let pass.
 
-use driver_core::host::{DmaRegion, PciFunction, RegSpace};
+use crate::raw::{BUFFER_BYTES, BUFFERS, RX, Raw, SIZE, TX};
+use driver_core::host::RegSpace;
 use sim::virtio_net::{UsedIds, VirtioNet, VirtioNetOptions};
-use sim::wire::{
-    Wire,
-    peer::{self, Peer},
-};
-use sim::{Iommu, SimDevice, SimFunction};
+use sim::wire::Wire;
 
-const SIZE: u16 = 8;
 /// Bits of a descriptor's flags (virtio 1.3, 2.8).
 const NEXT: u16 = 1;
 const WRITE: u16 = 2;
 const INDIRECT: u16 = 4;
 const AVAIL: u16 = 1 << 7;
 const USED: u16 = 1 << 15;
-/// Receive and transmit queue.
-const RX: usize = 0;
-const TX: usize = 1;
-/// Where a queue's areas lie in its memory: descriptors, driver and device event suppression; then buffers of 2 KiB.
+/// Where a queue's areas lie in its memory: descriptors, driver and device event suppression; then buffers.
 const AREAS: [usize; 3] = [0, 0x200, 0x300];
-const BUFFERS: usize = 0x1000;
-const BUFFER_BYTES: usize = 2048;
 /// A header and the shortest frame.
 const BYTES: u32 = 12 + 60;
 
-struct Card {
-    device: SimDevice,
-    _function: SimFunction,
-    bar: <SimFunction as PciFunction>::Bar,
-    queues: [DmaRegion; 2],
-    far: Peer,
-}
+crate::raw::driver!(Card);
 
 impl Card {
     /// A live card with packed queues; `event_idx`: with event indexes.
     fn up(options: VirtioNetOptions, event_idx: bool) -> Self {
-        let (near, far) = peer::pair(64);
-        let device = SimDevice::new("sim:virtio-net", Box::new(VirtioNet::new(options.packed(true))), Box::new(near), Iommu::new());
-        let mut function = device.function();
-        // SAFETY: the card gets addresses of regions that live as long as it does.
-        let bar = unsafe {
-            function.allow_dma().unwrap();
-            function.open_bar(4).unwrap()
+        let raw = Raw::new(options.packed(true));
+        let offered = |half: u32| {
+            raw.bar.write32(0, half);
+            u64::from(raw.bar.read32(4)) << (32 * half)
         };
-        let queues = [(); 2].map(|()| function.dma().allocate(BUFFERS + usize::from(SIZE) * BUFFER_BYTES).unwrap());
-        bar.write8(20, 1);
-        bar.write8(20, 3);
         // MRG_RXBUF, INDIRECT_DESC, EVENT_IDX; VERSION_1, RING_PACKED, and IN_ORDER, NOTIFICATION_DATA and NOTIF_CONFIG_DATA where they are there.
-        for (half, wanted) in [(0, 1 << 15 | 1 << 28 | u32::from(event_idx) << 29), (1, 0b1100_1101)] {
-            bar.write32(0, half);
-            let offered = bar.read32(4);
-            bar.write32(8, half);
-            bar.write32(12, offered & wanted);
-        }
-        bar.write8(20, 11);
-        for (index, queue) in (0..).zip(&queues) {
-            bar.write16(22, index);
-            bar.write16(24, SIZE);
-            for (field, at) in (32..).step_by(8).zip(AREAS) {
-                bar.write32(field, (queue.iova().0 + at as u64) as u32);
-                bar.write32(field + 4, ((queue.iova().0 + at as u64) >> 32) as u32);
-            }
-            bar.write16(28, 1);
-        }
-        bar.write8(20, 15);
-        Self { device, _function: function, bar, queues, far }
-    }
-
-    fn store<T>(&self, queue: usize, at: usize, value: T) {
-        assert!(at + size_of::<T>() <= self.queues[queue].len_bytes());
-        // SAFETY: it lies in the region, and the card moves in this thread alone.
-        unsafe { self.queues[queue].ptr().add(at).cast::<T>().write(value) };
-    }
-
-    fn load<T: Copy>(&self, queue: usize, at: usize) -> T {
-        assert!(at + size_of::<T>() <= self.queues[queue].len_bytes());
-        // SAFETY: as in `store`.
-        unsafe { self.queues[queue].ptr().add(at).cast::<T>().read() }
-    }
-
-    /// Where buffer `k` lies.
-    fn buffer(&self, queue: usize, k: u16) -> u64 {
-        self.queues[queue].iova().0 + (BUFFERS + usize::from(k) * BUFFER_BYTES) as u64
+        let wanted = 1 << 15 | 1 << 28 | u64::from(event_idx) << 29 | 0b1100_1101 << 32;
+        raw.take((offered(0) | offered(1)) & wanted);
+        Self(raw.live(AREAS))
     }
 
     /// Writes a descriptor of the first round or, with `round` 1, of the second.
@@ -97,23 +44,8 @@ impl Card {
         (word as u32, (word >> 32) as u16, (word >> 48) as u16)
     }
 
-    /// Notifies of a queue, and lets the card move.
-    fn go(&self, queue: usize) {
-        self.bar.write16(0x3000 + 4 * queue as u32, queue as u16);
-        (0..4).for_each(|_| _ = self.device.advance_us(10));
-    }
-
     fn whats(&self) -> Vec<&'static str> {
         self.device.take_violations().iter().map(|violation| violation.what).collect()
-    }
-
-    fn arrived(&mut self) -> usize {
-        let mut frame = Vec::new();
-        std::iter::from_fn(|| self.far.receive(&mut frame).then_some(())).count()
-    }
-
-    fn is_dead(&self) -> bool {
-        self.bar.read8(20) & 0x40 != 0
     }
 }
 

@@ -1,98 +1,48 @@
 //! The simulated virtio card's queues that are reset alone (VIRTIO_F_RING_RESET), by a driver of a few lines: what becomes of what they held, and what must not be done meanwhile.
 
-use driver_core::host::{DmaRegion, PciFunction, RegSpace};
+use crate::raw::{BUFFER_BYTES, BUFFERS, QUEUE_DESC, QUEUE_ENABLE, QUEUE_SELECT, QUEUE_SIZE, RX, Raw, SIZE, TX};
+use driver_core::host::{PciFunction, RegSpace};
 use sim::virtio_net::{VirtioNet, VirtioNetOptions};
-use sim::wire::{
-    Wire,
-    peer::{self, Peer},
-};
-use sim::{Iommu, SimDevice, SimFunction};
+use sim::wire::{Wire, peer};
+use sim::{Iommu, SimDevice};
 
-/// struct virtio_pci_common_cfg (VIRTIO 1.3, 4.1.4.3).
-const QUEUE_SELECT: u32 = 22;
-const QUEUE_SIZE: u32 = 24;
 const QUEUE_MSIX: u32 = 26;
-const QUEUE_ENABLE: u32 = 28;
-const QUEUE_DESC: u32 = 32;
 const QUEUE_RESET: u32 = 58;
-const NOTIFY: u32 = 0x3000;
 
-const SIZE: u16 = 8;
-const RX: usize = 0;
-const TX: usize = 1;
-/// Where a split queue's areas lie in its memory: descriptors, available ring, used ring; then buffers of 2 KiB.
+/// Where a split queue's areas lie in its memory: descriptors, available ring, used ring; then buffers.
 const AREAS: [usize; 3] = [0, 0x200, 0x400];
-const BUFFERS: usize = 0x1000;
-const BUFFER_BYTES: usize = 2048;
 const WRITE: u16 = 2;
 const RESET_US: u64 = 50;
 
-struct Card {
-    device: SimDevice,
-    _function: SimFunction,
-    bar: <SimFunction as PciFunction>::Bar,
-    queues: [DmaRegion; 2],
-    far: Peer,
-}
+crate::raw::driver!(Card);
 
 impl Card {
     /// A live card; `ring_reset`: with VIRTIO_F_RING_RESET.
     fn up(ring_reset: bool) -> Self {
-        let (near, far) = peer::pair(64);
-        let options = VirtioNetOptions::new().ring_reset(true).reset_us(RESET_US);
-        let device = SimDevice::new("sim:virtio-net", Box::new(VirtioNet::new(options)), Box::new(near), Iommu::new());
-        let mut function = device.function();
-        // SAFETY: the card gets addresses of regions that live as long as it does.
-        let bar = unsafe {
-            function.allow_dma().unwrap();
-            function.open_bar(4).unwrap()
-        };
-        let queues = [(); 2].map(|()| function.dma().allocate(BUFFERS + usize::from(SIZE) * BUFFER_BYTES).unwrap());
-        bar.write8(20, 1);
-        bar.write8(20, 3);
+        let raw = Raw::new(VirtioNetOptions::new().ring_reset(true).reset_us(RESET_US));
         // VERSION_1, and RING_RESET.
-        bar.write32(8, 1);
-        bar.write32(12, 1 | u32::from(ring_reset) << 8);
-        bar.write8(20, 11);
-        let card = Self { device, _function: function, bar, queues, far };
-        (0..2).for_each(|queue| card.set_up(queue));
-        card.bar.write8(20, 15);
-        card
+        raw.take(1 << 32 | u64::from(ring_reset) << 40);
+        Self(raw.live(AREAS))
     }
 
-    /// Selects a queue, sets it up and enables it, with nothing in its rings.
+    /// Sets a queue up and enables it, with nothing in its rings.
     fn set_up(&self, queue: usize) {
         (0..0x800).step_by(8).for_each(|at| self.store(queue, at, 0u64));
-        self.bar.write16(QUEUE_SELECT, queue as u16);
-        self.bar.write16(QUEUE_SIZE, SIZE);
-        for (field, at) in (QUEUE_DESC..).step_by(8).zip(AREAS) {
-            let iova = self.queues[queue].iova().0 + at as u64;
-            self.bar.write32(field, iova as u32);
-            self.bar.write32(field + 4, (iova >> 32) as u32);
-        }
-        self.bar.write16(QUEUE_ENABLE, 1);
-    }
-
-    fn store<T>(&self, queue: usize, at: usize, value: T) {
-        assert!(at + size_of::<T>() <= self.queues[queue].len_bytes());
-        // SAFETY: it lies in the region, and the card moves in this thread alone.
-        unsafe { self.queues[queue].ptr().add(at).cast::<T>().write(value) };
+        self.enable(queue, AREAS);
     }
 
     fn used_idx(&self, queue: usize) -> u16 {
-        // SAFETY: as in `store`.
-        unsafe { self.queues[queue].ptr().add(AREAS[2] + 2).cast::<u16>().read() }
+        self.load(queue, AREAS[2] + 2)
     }
 
     /// Makes `count` buffers available, the first ones of the queue, and notifies.
     fn give(&self, queue: usize, count: u16, len: u32, flags: u16) {
         for k in 0..count {
-            let buffer = self.queues[queue].iova().0 + (BUFFERS + usize::from(k) * BUFFER_BYTES) as u64;
-            self.store(queue, 16 * usize::from(k), (buffer, u64::from(len) | u64::from(flags) << 32));
+            self.store(queue, 16 * usize::from(k), (self.buffer(queue, k), u64::from(len) | u64::from(flags) << 32));
             self.store(queue, AREAS[1] + 4 + 2 * usize::from(k), k);
         }
         self.store(queue, AREAS[1] + 2, count);
-        self.bar.write16(NOTIFY + 4 * queue as u32, queue as u16);
+        self.notify(queue);
         self.step();
     }
 
@@ -107,17 +57,6 @@ impl Card {
         assert_eq!(self.bar.read16(QUEUE_RESET), 1, "it goes on");
         self.device.advance_us(RESET_US);
         assert_eq!((self.bar.read16(QUEUE_RESET), self.bar.read16(QUEUE_ENABLE)), (0, 0), "it is over");
-    }
-
-    fn whats(&self) -> Vec<&'static str> {
-        let mut whats: Vec<_> = self.device.take_violations().iter().map(|violation| violation.what).collect();
-        whats.dedup();
-        whats
-    }
-
-    fn arrived(&mut self) -> usize {
-        let mut frame = Vec::new();
-        std::iter::from_fn(|| self.far.receive(&mut frame).then_some(())).count()
     }
 }
 

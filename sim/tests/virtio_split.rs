@@ -1,25 +1,15 @@
 //! The simulated virtio card's split queues by a driver of a few lines: whatever a driver must not do with chains, indexes, flags and headers, the card notes by name.
 
-use driver_core::host::{DmaRegion, PciFunction, RegSpace};
+use crate::raw::{BUFFER_BYTES, BUFFERS, RX, Raw, SIZE, TX};
 use sim::virtio_net::{VirtioNet, VirtioNetOptions};
-use sim::wire::{
-    Wire,
-    peer::{self, Peer},
-};
-use sim::{Iommu, SimDevice, SimFunction};
+use sim::wire::Wire;
 
-const SIZE: u16 = 8;
 /// Bits of a descriptor's flags (VIRTIO 1.3, 2.7.5).
 const NEXT: u16 = 1;
 const WRITE: u16 = 2;
 const INDIRECT: u16 = 4;
-/// Receive and transmit queue.
-const RX: usize = 0;
-const TX: usize = 1;
-/// Where a queue's areas lie in its memory: descriptors, available ring, used ring; then buffers of 2 KiB.
+/// Where a queue's areas lie in its memory: descriptors, available ring, used ring; then buffers.
 const AREAS: [usize; 3] = [0, 0x200, 0x400];
-const BUFFERS: usize = 0x1000;
-const BUFFER_BYTES: usize = 2048;
 /// A header and the shortest frame.
 const BYTES: u32 = 12 + 60;
 
@@ -33,66 +23,14 @@ const EVENT_IDX: u64 = 1 << 29;
 const VERSION_1: u64 = 1 << 32;
 const IN_ORDER: u64 = 1 << 35;
 
-struct Card {
-    device: SimDevice,
-    _function: SimFunction,
-    bar: <SimFunction as PciFunction>::Bar,
-    queues: [DmaRegion; 2],
-    far: Peer,
-}
+crate::raw::driver!(Card);
 
 impl Card {
     /// A live card with these features.
     fn up(features: u64) -> Self {
-        let (near, far) = peer::pair(64);
-        let device = SimDevice::new(
-            "sim:virtio-net",
-            Box::new(VirtioNet::new(VirtioNetOptions::new().large_receive(true).in_order(true))),
-            Box::new(near),
-            Iommu::new(),
-        );
-        let mut function = device.function();
-        // SAFETY: the card gets addresses of regions that live as long as it does.
-        let bar = unsafe {
-            function.allow_dma().unwrap();
-            function.open_bar(4).unwrap()
-        };
-        let queues = [(); 2].map(|()| function.dma().allocate(BUFFERS + usize::from(SIZE) * BUFFER_BYTES).unwrap());
-        bar.write8(20, 1);
-        bar.write8(20, 3);
-        for (half, wanted) in [(0, features as u32), (1, (features >> 32) as u32)] {
-            bar.write32(8, half);
-            bar.write32(12, wanted);
-        }
-        bar.write8(20, 11);
-        for (index, queue) in (0..).zip(&queues) {
-            bar.write16(22, index);
-            bar.write16(24, SIZE);
-            for (field, at) in (32..).step_by(8).zip(AREAS) {
-                bar.write32(field, (queue.iova().0 + at as u64) as u32);
-                bar.write32(field + 4, ((queue.iova().0 + at as u64) >> 32) as u32);
-            }
-            bar.write16(28, 1);
-        }
-        bar.write8(20, 15);
-        Self { device, _function: function, bar, queues, far }
-    }
-
-    fn store<T>(&self, queue: usize, at: usize, value: T) {
-        assert!(at + size_of::<T>() <= self.queues[queue].len_bytes());
-        // SAFETY: it lies in the region, and the card moves in this thread alone.
-        unsafe { self.queues[queue].ptr().add(at).cast::<T>().write(value) };
-    }
-
-    fn load<T: Copy>(&self, queue: usize, at: usize) -> T {
-        assert!(at + size_of::<T>() <= self.queues[queue].len_bytes());
-        // SAFETY: as in `store`; the types that are read have no invalid bits.
-        unsafe { self.queues[queue].ptr().add(at).cast::<T>().read_unaligned() }
-    }
-
-    /// Where buffer `k` lies.
-    fn buffer(&self, queue: usize, k: u16) -> u64 {
-        self.queues[queue].iova().0 + (BUFFERS + usize::from(k) * BUFFER_BYTES) as u64
+        let raw = Raw::new(VirtioNetOptions::new().large_receive(true).in_order(true));
+        raw.take(features);
+        Self(raw.live(AREAS))
     }
 
     /// A descriptor as the card reads it.
@@ -109,28 +47,6 @@ impl Card {
     fn give(&self, queue: usize, place: u16, head: u16, index: u16) {
         self.store(queue, AREAS[1] + 4 + 2 * usize::from(place), head);
         self.store(queue, AREAS[1] + 2, index);
-    }
-
-    /// Notifies of a queue, and lets the card move.
-    fn go(&self, queue: usize) {
-        self.bar.write16(0x3000 + 4 * queue as u32, queue as u16);
-        (0..4).for_each(|_| _ = self.device.advance_us(10));
-    }
-
-    /// What it noted since the last look, each once.
-    fn whats(&self) -> Vec<&'static str> {
-        let mut whats: Vec<_> = self.device.take_violations().iter().map(|violation| violation.what).collect();
-        whats.dedup();
-        whats
-    }
-
-    fn is_dead(&self) -> bool {
-        self.bar.read8(20) & 0x40 != 0
-    }
-
-    fn arrived(&mut self) -> usize {
-        let mut frame = Vec::new();
-        std::iter::from_fn(|| self.far.receive(&mut frame).then_some(())).count()
     }
 }
 
