@@ -17,6 +17,7 @@ mod packed_devices;
 #[path = "../../ixgbe/tests/packets/mod.rs"]
 mod packets;
 mod ptp_refused;
+mod rounds;
 mod rules_refused;
 #[path = "scenarios.rs"]
 mod split;

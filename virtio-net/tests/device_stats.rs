@@ -6,7 +6,6 @@ use driver_core::buf::Batch;
 use driver_core::device::{Config, DeviceState, NetDevice};
 use driver_core::queue::{TxQueue, TxState};
 use sim::virtio_net::{Faults, RxChecksum, VirtioNetOptions as Options};
-use sim::{Mishap, Model as _};
 use virtio_net::HardwareError;
 
 /// VIRTIO_NET_CTRL_STATS.
@@ -49,15 +48,7 @@ fn counters_begin_with_the_start_and_go_on_behind_a_reset() {
                 "rx_q0_packets",
             ];
             assert_eq!(names.map(|name| of(&mut parts, name)), [5, 500, 5, 3, 180, 5].map(|count| count * round), "{names:?}");
-            assert!(rig.model(|model| model.suffer(Mishap::NeedsReset)));
-            rig.run_us(100);
-            for _ in 0..100 {
-                parts.control.watch();
-                parts.receive();
-                parts.tx.reclaim();
-                rig.run_us(10_000);
-            }
-            assert!(parts.control.recovered().is_some() && parts.control.state() == DeviceState::Running);
+            super::recovers::recovers_from_needs_reset(&rig, &mut parts);
         }
         assert_eq!(of(&mut parts, "device_stats_errors"), 0);
         drop(parts);

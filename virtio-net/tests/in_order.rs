@@ -1,9 +1,9 @@
 //! Devices that use buffers in order (VIRTIO_F_IN_ORDER), and tell of many by the last one alone, or of each.
 
-use super::rig::{Rig, bytes_of, numbered, pool};
+use super::rig::{Rig, numbered, pool};
 use driver_core::buf::Batch;
 use driver_core::device::{DeviceState, NetDevice, TxConfig};
-use driver_core::queue::{RxQueue, TxQueue, TxState};
+use driver_core::queue::{TxQueue, TxState};
 use sim::virtio_net::VirtioNetOptions;
 use virtio_net::Features;
 
@@ -20,22 +20,11 @@ fn what_one_entry_stands_for_comes_and_goes_as_if_each_had_its_own() {
             let pool = pool(&rig, 600);
             let mut parts = rig.parts(&super::rig::any().rx_ring(64).tx_ring(64).mtu(9000).pool(pool.clone()));
             assert_eq!(rig.model(|m| m.negotiated()) & Features::IN_ORDER.bits(), Features::IN_ORDER.bits());
-            let mut batch = Batch::new(64);
-            for round in 0..60u32 {
-                // Of one buffer, of two and of five.
-                let sent: Vec<_> = [60, 1500, 3000, 60, 8900, 60].iter().zip(0..).map(|(&len, k)| numbered(6 * round + k, len)).collect();
-                sent.iter().for_each(|frame| rig.send(frame));
-                rig.run_us(20);
-                assert_eq!(parts.rx.poll(&mut batch, 64), sent.len(), "round {round}");
-                assert_eq!(batch.frames().iter().map(bytes_of).collect::<Vec<_>>(), sent, "round {round}");
-                assert_eq!(parts.tx.submit(&mut batch), TxState::Running);
-                rig.run_us(20);
-                assert_eq!(rig.arrived(), sent, "round {round}");
-            }
+            super::rounds::there_and_back(&mut rig, &mut parts);
             let counters = rig.model(|m| m.counters());
             assert!(counters.chained > 0 && counters.merged > 0);
             assert_eq!(counters.skipped > 0, skips);
-            drop((parts, batch));
+            drop(parts);
             rig.assert_clean();
             assert_eq!(pool.available(), 600);
         }

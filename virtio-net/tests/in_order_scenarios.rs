@@ -15,6 +15,7 @@ mod queue_reset;
 mod recovery;
 mod rig;
 mod room;
+mod rounds;
 mod segmentation;
 mod states;
 mod ward;

@@ -1,8 +1,7 @@
 //! Packed queues of devices that differ in what they write into used descriptors: QEMU's and DPDK's ways.
 
-use super::rig::{Rig, bytes_of, numbered, pool};
-use driver_core::buf::Batch;
-use driver_core::queue::{RxQueue, TxQueue, TxState};
+use super::rig::{Rig, numbered, pool};
+use driver_core::queue::TxQueue;
 use sim::virtio_net::UsedIds;
 use virtio_net::Features;
 
@@ -15,20 +14,9 @@ fn every_way_of_giving_buffers_back_is_understood() {
             let pool = pool(&rig, 600);
             let mut parts = rig.parts(&super::rig::any().rx_ring(64).tx_ring(64).mtu(9000).pool(pool.clone()));
             assert_eq!(rig.model(|m| m.negotiated()) & Features::RING_PACKED.bits(), Features::RING_PACKED.bits());
-            let mut batch = Batch::new(64);
-            for round in 0..60u32 {
-                // Of one buffer, of two and of five.
-                let sent: Vec<_> = [60, 1500, 3000, 60, 8900, 60].iter().zip(0..).map(|(&len, k)| numbered(6 * round + k, len)).collect();
-                sent.iter().for_each(|frame| rig.send(frame));
-                rig.run_us(20);
-                assert_eq!(parts.rx.poll(&mut batch, 64), sent.len(), "round {round}");
-                assert_eq!(batch.frames().iter().map(bytes_of).collect::<Vec<_>>(), sent, "round {round}");
-                assert_eq!(parts.tx.submit(&mut batch), TxState::Running);
-                rig.run_us(20);
-                assert_eq!(rig.arrived(), sent, "round {round}");
-            }
+            super::rounds::there_and_back(&mut rig, &mut parts);
             assert!(rig.model(|m| m.counters()).chained > 0);
-            drop((parts, batch));
+            drop(parts);
             rig.assert_clean();
             assert_eq!(pool.available(), 600);
         }

@@ -3,10 +3,9 @@
 use super::rig::{Parts, Rig, numbered, small};
 use crate::packets::{Packet, TCP, cut_by_software};
 use driver_core::buf::{Batch, Checksum};
-use driver_core::device::{Caps, Config, DeviceState, ErrorKind, NetDevice, Offloads};
-use driver_core::queue::{RxQueue, TxQueue};
+use driver_core::device::{Caps, Config, ErrorKind, NetDevice, Offloads};
+use driver_core::queue::RxQueue;
 use sim::virtio_net::{RxChecksum, VirtioNetOptions as Options};
-use sim::{Mishap, Model as _};
 use virtio_net::{Features, HardwareError};
 
 /// VIRTIO_NET_CTRL_GUEST_OFFLOADS.
@@ -63,15 +62,7 @@ fn a_recovery_leaves_them_as_they_were_set() {
     let mut parts = rig.parts(&large());
     parts.control.set_rx_offloads(Caps::RX_CHECKSUM).unwrap();
     for round in 0..2 {
-        assert!(rig.model(|model| model.suffer(Mishap::NeedsReset)));
-        rig.run_us(100);
-        for _ in 0..100 {
-            parts.control.watch();
-            parts.receive();
-            parts.tx.reclaim();
-            rig.run_us(10_000);
-        }
-        assert!(parts.control.recovered().is_some() && parts.control.state() == DeviceState::Running);
+        super::recovers::recovers_from_needs_reset(&rig, &mut parts);
         let commands = rig.model(|model| model.counters().commands);
         let now = if round == 0 { (4, Checksum::Good) } else { (2, Checksum::Good) };
         assert_eq!(seen(&mut rig, &mut parts), now, "round {round}");

@@ -26,6 +26,7 @@ mod notifications;
 mod pairs;
 mod queue_reset;
 mod queues;
+mod recovers;
 mod recovery;
 mod reset_by_others;
 pub(crate) mod rig;

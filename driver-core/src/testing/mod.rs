@@ -10,6 +10,7 @@
 //! | [`FakeClock`] | time that passes in sleep alone |
 //! | [`Liar`] | any other function, which lies about what the test chooses |
 //! | [`hostile_split`], [`hostile_packed`] | virtqueues whose device writes whatever an input of bytes says |
+//! | [`Input`] | such bytes |
 //! | [`Audit`] | the accounting identity: asserts at a test's end that no frame is in no counter, and none in two |
 //! | [`Warnings`] | what is logged as a warning or an error |
 //! | [`Parts`] | a started device with one queue in each direction |
@@ -55,6 +56,7 @@ mod ends;
 mod frames;
 mod function;
 mod hostile;
+mod input;
 mod logged;
 mod lying;
 mod memory;
@@ -67,6 +69,7 @@ pub use ends::{DescEnd, PackedChain, PackedEnd, SplitEnd};
 pub use frames::{bytes_of, fill, fill_numbered, frame, number_in, numbered, received, received_within, transmit};
 pub use function::{FakeFunction, FakeInterrupt, FunctionAct, Trigger};
 pub use hostile::{Reached, hostile_packed, hostile_split};
+pub use input::Input;
 pub use logged::Warnings;
 pub use lying::{Liar, Lies, Lying, LyingBar};
 pub use memory::{HeapMapper, device_ptr, domain};

@@ -6,7 +6,7 @@ use driver_core::buf::{Batch, BufPool, PoolConfig};
 use driver_core::device::{Caps, Config, DeviceState, Moderation, NetDevice, RssConfig, RxMode, Settings, TxConfig};
 use driver_core::ether::MacAddr;
 use driver_core::queue::{RxQueue, TxQueue};
-use driver_core::testing::Liar;
+use driver_core::testing::{Input, Liar};
 use sim::virtio_net::{Faults, VirtioNet as Model, VirtioNetOptions as Options};
 use sim::{Iommu, Mishap, Model as _, SimFunction, Testbed};
 use virtio_net::Started;
@@ -41,7 +41,7 @@ pub(crate) struct Reached {
 /// # Panics
 /// Where a call that fails changes what is remembered, a buffer is lost, or the device does not work when it is honest again.
 pub(crate) fn hostile_control(input: &[u8]) -> Reached {
-    let mut input = Input(&input[..input.len().min(MAX_INPUT)]);
+    let mut input = Input::of(input, MAX_INPUT);
     let mut reached = Reached::default();
     let bed = Testbed::new("sim:virtio-net", Box::new(Model::new(options(input.byte().unwrap_or(0)))), &Iommu::new());
     let pool = BufPool::new(&bed.domain(), PoolConfig::new(BUFFERS)).expect("a pool");
@@ -222,22 +222,5 @@ impl Story<'_> {
             self.exchange();
         }
         _ = self.started.control.stop();
-    }
-}
-
-/// What is left of the input.
-struct Input<'a>(&'a [u8]);
-
-impl Input<'_> {
-    fn byte(&mut self) -> Option<u8> {
-        let (&first, rest) = self.0.split_first()?;
-        self.0 = rest;
-        Some(first)
-    }
-
-    fn word(&mut self) -> Option<u32> {
-        let (first, rest) = self.0.split_first_chunk::<4>()?;
-        self.0 = rest;
-        Some(u32::from_le_bytes(*first))
     }
 }

@@ -13,6 +13,7 @@ use crate::buf::batch::Batch;
 use crate::buf::frame::Frame;
 use crate::buf::pool::{BufPool, PoolConfig};
 use crate::ring::virtq::HEADER_BYTES;
+use crate::testing::input::Input;
 use crate::testing::memory::domain;
 
 const BUFFERS: u32 = 256;
@@ -56,7 +57,7 @@ pub fn hostile_packed(input: &[u8]) -> Reached {
 }
 
 fn story<R: Receive<Device = D>, S: Send<Device = D>, D: Device>(input: &[u8]) -> Reached {
-    let mut input = Input(&input[..input.len().min(MAX_INPUT)]);
+    let mut input = Input::of(input, MAX_INPUT);
     let how = input.byte().unwrap_or(0);
     let domain = domain().0;
     let config = PoolConfig { buffers: BUFFERS, data_bytes: DATA_BYTES, ..PoolConfig::new(BUFFERS) };
@@ -116,13 +117,13 @@ impl<R: Receive<Device = D>, S: Send<Device = D>, D: Device> Story<R, S, D> {
     fn lie(&mut self, at: usize, what: u8, input: &mut Input<'_>) -> Option<()> {
         let device = &mut self.devices[at];
         match what {
-            0 => device.use_next(input.length()?, &GOOD_HEADER),
-            1 => device.use_id(input.number()?, input.length()?),
+            0 => device.use_next(length(input)?, &GOOD_HEADER),
+            1 => device.use_id(number(input)?, length(input)?),
             2 => device.poke(input.byte()?, input.byte()?, input.word()?),
-            3 => device.jump(input.number()? as u16),
+            3 => device.jump(number(input)? as u16),
             4 => device.wish(input.word()?),
             _ => {
-                let (length, low, high) = (input.length()?, input.word()?, input.word()?);
+                let (length, low, high) = (length(input)?, input.word()?, input.word()?);
                 let mut header = GOOD_HEADER;
                 header[..4].copy_from_slice(&low.to_le_bytes());
                 header[8..].copy_from_slice(&high.to_le_bytes());
@@ -261,37 +262,20 @@ impl<R: Receive<Device = D>, S: Send<Device = D>, D: Device> Story<R, S, D> {
     }
 }
 
-/// What is left of the input.
-struct Input<'a>(&'a [u8]);
+/// A number near to what an id or an index may be, or far beyond.
+fn number(input: &mut Input<'_>) -> Option<u32> {
+    Some(match input.byte()? {
+        beyond @ 0xf0.. => [8, 9, 16, 0x7fff, 0x8000, 0xfff8, 0xffff, 0x1_0000, 0x1_0003, u32::MAX][usize::from(beyond - 0xf0) % 10],
+        near => u32::from(near) % (u32::from(SIZE) + 2),
+    })
+}
 
-impl Input<'_> {
-    fn byte(&mut self) -> Option<u8> {
-        let (&first, rest) = self.0.split_first()?;
-        self.0 = rest;
-        Some(first)
-    }
-
-    fn word(&mut self) -> Option<u32> {
-        let (first, rest) = self.0.split_first_chunk::<4>()?;
-        self.0 = rest;
-        Some(u32::from_le_bytes(*first))
-    }
-
-    /// A number near to what an id or an index may be, or far beyond.
-    fn number(&mut self) -> Option<u32> {
-        Some(match self.byte()? {
-            beyond @ 0xf0.. => [8, 9, 16, 0x7fff, 0x8000, 0xfff8, 0xffff, 0x1_0000, 0x1_0003, u32::MAX][usize::from(beyond - 0xf0) % 10],
-            near => u32::from(near) % (u32::from(SIZE) + 2),
-        })
-    }
-
-    /// A length that a buffer may have been filled with, or one that none was lent with.
-    fn length(&mut self) -> Option<u32> {
-        Some(match self.byte()? {
-            beyond @ 0xf0.. => [0, 11, 12, 25, 523, 524, 525, 0xffff, 0x1_0048, u32::MAX][usize::from(beyond - 0xf0) % 10],
-            near => HEADER_BYTES as u32 + 60 + u32::from(near),
-        })
-    }
+/// A length that a buffer may have been filled with, or one that none was lent with.
+fn length(input: &mut Input<'_>) -> Option<u32> {
+    Some(match input.byte()? {
+        beyond @ 0xf0.. => [0, 11, 12, 25, 523, 524, 525, 0xffff, 0x1_0048, u32::MAX][usize::from(beyond - 0xf0) % 10],
+        near => HEADER_BYTES as u32 + 60 + u32::from(near),
+    })
 }
 
 #[cfg(test)]
