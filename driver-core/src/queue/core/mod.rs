@@ -12,7 +12,8 @@
 //! | `hook` | what they do for hooks |
 //! | `pause` | what they do while their device is reset |
 //! | `check` | what every transmit queue asks of a frame |
-//! | `cut` | frames that software cuts |
+//! | `unusual` | frames that go one at a time |
+//! | `cut` | those that software cuts |
 //! | `seat` | what queue and control handle know of one another |
 //! | `lent` | memory that a device was lent, and the word for which it comes back |
 
@@ -29,6 +30,7 @@ pub(crate) mod seat;
 #[cfg(all(test, loom))]
 mod seat_loom_tests;
 pub(crate) mod tx;
+pub(crate) mod unusual;
 
 #[cfg(test)]
 mod tests;
